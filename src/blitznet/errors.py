@@ -1,0 +1,21 @@
+"""Mistakes in what the user gave. The command line shows their text as one line and exits with 1."""
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong; the text says what came, what was wanted and what to do."""
+
+
+class PictureError(InputError):
+    """A picture that cannot be read."""
+
+
+class CheckpointError(InputError):
+    """A file that is no usable BlitzNet checkpoint, or a model name that does not exist."""
+
+
+class LabelError(InputError):
+    """An annotation or a data description that cannot be used."""
+
+
+class RecipeError(InputError):
+    """A training recipe or one of its overrides that cannot be used."""

@@ -1,0 +1,92 @@
+"""What crosses the borders between data, network, losses and post-processing.
+
+Tensor dimensions, one letter each: B images, A anchors, G ground-truth boxes of one image (padded to the
+largest of a batch), K kept detections, C classes including background, H W height and width of a picture,
+S side of the network's input, h w height and width of the finest feature map.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+# The label of a padding row in `Batch.labels`, and of a box that neither helps nor hurts (difficult, crowd).
+PADDING_LABEL = 0
+IGNORE_LABEL = -1
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture and what is known about it.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        boxes: (G, 4) float32 xyxy in pixels of `image`, or None where boxes are not labelled.
+            An empty array says that the picture was labelled and holds no object.
+        labels: (G,) int64 class ids from 1 on.
+        difficult: (G,) bool; VOC's difficult or COCO's crowd: neither helps nor hurts.
+        seg_map: (H, W) uint8 class ids, 255 = void, or None where pixels are not labelled.
+        source: where the picture came from, for messages.
+    """
+
+    image: np.ndarray
+    boxes: np.ndarray | None
+    labels: np.ndarray
+    difficult: np.ndarray
+    seg_map: np.ndarray | None
+    source: str
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.image.shape[1], self.image.shape[0]
+
+
+@dataclass
+class Batch:
+    """Samples at the network's input size, stacked.
+
+    Attributes:
+        images: (B, 3, S, S) uint8 RGB; normalised on the device.
+        boxes: (B, G, 4) float32 xyxy in pixels of the input, padded with zeros.
+        labels: (B, G) int64; PADDING_LABEL on padding, IGNORE_LABEL on boxes to ignore.
+        has_boxes: (B,) bool; False where boxes are not labelled.
+        seg_maps: (B, S, S) uint8; all 255 where pixels are not labelled.
+        sources: B names, for messages.
+    """
+
+    images: Tensor
+    boxes: Tensor
+    labels: Tensor
+    has_boxes: Tensor
+    seg_maps: Tensor
+    sources: tuple[str, ...]
+
+
+class RawPredictions(NamedTuple):
+    """What the network returns, in training and in evaluation alike; None for a head it lacks.
+
+    Attributes:
+        class_logits: (B, A, C) before softmax, background first.
+        box_deltas: (B, A, 4) relative to the anchors, see `detection.box_coder`.
+        seg_logits: (B, C, h, w) before softmax, at the finest level's size.
+    """
+
+    class_logits: Tensor | None
+    box_deltas: Tensor | None
+    seg_logits: Tensor | None
+
+
+class Detections(NamedTuple):
+    """The objects of one picture, best score first.
+
+    Attributes:
+        boxes: (K, 4) float32 xyxy.
+        labels: (K,) int64 class ids from 1 on.
+        scores: (K,) float32 in 0..1.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor
