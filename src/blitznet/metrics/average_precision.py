@@ -1,0 +1,128 @@
+"""Average precision as Pascal VOC measures it: the protocol of its development kit.
+
+Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010, has the 11-point
+measure of VOC07 ("voc07" here); from 2010 on it is the area under the curve ("voc12").
+"""
+
+import numpy as np
+import torch
+
+from blitznet.boxes import pairwise_iou
+
+IOU_THRESHOLD = 0.5
+
+
+class AveragePrecision:
+    """VOC AP of every class, accumulated picture by picture.
+
+    A detection belongs to the box of its class and picture that it overlaps most, claimed already
+    or not. It is correct if their IoU reaches 0.5 (D11: the paper says "higher than", the kit's
+    `VOCevaldet.m` has `>=`) and no better detection claimed that box; a second one is a false
+    positive. Detections of difficult boxes count neither way, and missing one costs nothing.
+
+    The kit's "+1" in widths is absent: our boxes are continuous, x2 is VOC's inclusive xmax and x1
+    its xmin - 1.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        """`num_classes` includes background."""
+        self.num_classes = num_classes
+        self._num_true = np.zeros(num_classes, dtype=np.int64)
+        self._labels: list[np.ndarray] = []
+        self._scores: list[np.ndarray] = []
+        self._correct: list[np.ndarray] = []
+
+    def update(
+        self,
+        boxes: np.ndarray,
+        labels: np.ndarray,
+        scores: np.ndarray,
+        true_boxes: np.ndarray,
+        true_labels: np.ndarray,
+        difficult: np.ndarray,
+    ) -> None:
+        """Add one picture. K and G may be 0.
+
+        Args:
+            boxes: (K, 4) float xyxy in pixels, the detections in any order.
+            labels: (K,) int64 class ids from 1 on.
+            scores: (K,) float; among equal scores, earlier detections and pictures come first.
+            true_boxes: (G, 4) float xyxy, same frame.
+            true_labels: (G,) int64 class ids from 1 on.
+            difficult: (G,) bool.
+        """
+        counted, correct = _judge(boxes, labels, scores, true_boxes, true_labels, difficult)
+        self._labels.append(labels[counted])
+        self._scores.append(scores[counted])
+        self._correct.append(correct[counted])
+        self._num_true += np.bincount(true_labels[~difficult], minlength=self.num_classes)
+
+    def compute(self) -> dict[str, list[float | None]]:
+        """AP of every class so far.
+
+        Returns:
+            "voc07" (11 points) and "voc12" (area), each a list of C fractions indexed by class id.
+            None for a class without ground truth that counts; background is one.
+        """
+        scores = np.concatenate([np.empty(0), *self._scores])
+        order = np.argsort(-scores, kind="stable")
+        labels = np.concatenate([np.empty(0, dtype=np.int64), *self._labels])[order]
+        correct = np.concatenate([np.empty(0, dtype=bool), *self._correct])[order]
+
+        voc07: list[float | None] = [None] * self.num_classes
+        voc12: list[float | None] = [None] * self.num_classes
+        for label in np.flatnonzero(self._num_true):
+            true_positives = np.cumsum(correct[labels == label])
+            recall = true_positives / self._num_true[label]
+            precision = true_positives / np.arange(1, len(true_positives) + 1)
+            voc07[label] = eleven_point_ap(recall, precision)
+            voc12[label] = area_ap(recall, precision)
+        return {"voc07": voc07, "voc12": voc12}
+
+
+def eleven_point_ap(recall: np.ndarray, precision: np.ndarray) -> float:
+    """Mean of the best precision at recall >= 0, 0.1, ... 1 (VOC07).
+
+    Args:
+        recall: (K,) float, ascending, after each detection by falling score.
+        precision: (K,) float, likewise.
+    """
+    # k / 10 and not k * 0.1, which is above 0.3 for k = 3 and so misses a recall of exactly 3 / 10.
+    return float(np.mean([precision[recall >= k / 10].max(initial=0) for k in range(11)]))
+
+
+def area_ap(recall: np.ndarray, precision: np.ndarray) -> float:
+    """Area under the curve, its precision made to fall monotonically (VOC10 on, `VOCap.m`).
+
+    Args:
+        recall: (K,) float, ascending, after each detection by falling score.
+        precision: (K,) float, likewise.
+    """
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(np.diff(recall, prepend=0) * envelope))
+
+
+def _judge(
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    true_boxes: np.ndarray,
+    true_labels: np.ndarray,
+    difficult: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which detections of a picture count, and which of them are correct: two (K,) bool."""
+    iou = pairwise_iou(
+        torch.from_numpy(boxes.astype(np.float64)), torch.from_numpy(true_boxes.astype(np.float64))
+    ).numpy()
+    iou[labels[:, None] != true_labels] = 0
+    iou = np.pad(iou, ((0, 0), (0, 1)))  # the last column is "no box", so G = 0 has a maximum too
+    best = iou.argmax(axis=1)
+    matched = iou.max(axis=1) >= IOU_THRESHOLD
+    ignored = matched & np.append(difficult, False)[best]
+
+    claims = np.flatnonzero(matched & ~ignored)
+    claims = claims[np.argsort(-scores[claims], kind="stable")]
+    _, first = np.unique(best[claims], return_index=True)
+    correct = np.zeros(len(boxes), dtype=bool)
+    correct[claims[first]] = True
+    return ~ignored, correct

@@ -1,0 +1,100 @@
+"""Average precision as COCO measures it (AP 0.5:0.95, Lin et al. 2014), by pycocotools."""
+
+import io
+from contextlib import redirect_stdout
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from blitznet.errors import InputError
+
+
+class CocoAveragePrecision:
+    """COCO AP of every class, accumulated picture by picture.
+
+    Difficult boxes are COCO crowds here: pycocotools overwrites `ignore` by `iscrowd`, so there is
+    no other flag for a box that neither helps nor hurts. For VOC's difficult boxes that is lenient:
+    a crowd absorbs any number of detections, by intersection over the detection's own area.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        """`num_classes` includes background."""
+        if find_spec("pycocotools") is None:
+            raise InputError(
+                "COCO average precision needs pycocotools, which is not installed; "
+                "run: pip install 'blitznet[train]'"
+            )
+        self.num_classes = num_classes
+        self._num_pictures = 0
+        self._detections: list[dict[str, Any]] = []
+        self._ground_truth: list[dict[str, Any]] = []
+
+    def update(
+        self,
+        boxes: np.ndarray,
+        labels: np.ndarray,
+        scores: np.ndarray,
+        true_boxes: np.ndarray,
+        true_labels: np.ndarray,
+        difficult: np.ndarray,
+    ) -> None:
+        """Add one picture; the arguments are those of `AveragePrecision.update`."""
+        picture = self._num_pictures
+        self._num_pictures += 1
+        self._detections += _annotations(picture, boxes, labels, score=scores)
+        self._ground_truth += _annotations(picture, true_boxes, true_labels, iscrowd=difficult)
+
+    def compute(self) -> list[float | None]:
+        """Mean AP of every class over IoU 0.5, 0.55, ... 0.95; at most 100 detections a picture.
+
+        Returns:
+            C fractions indexed by class id. None for a class without ground truth that counts;
+            background is one.
+        """
+        from pycocotools.cocoeval import COCOeval
+
+        with redirect_stdout(io.StringIO()):
+            evaluation = COCOeval(
+                self._dataset(self._ground_truth), self._dataset(self._detections), "bbox"
+            )
+            evaluation.params.areaRng = evaluation.params.areaRng[:1]  # "all"
+            evaluation.params.maxDets = [100]
+            evaluation.evaluate()
+            evaluation.accumulate()
+        # (IoU thresholds, recalls, classes, areas, maxDets); -1 for a class without ground truth.
+        mean_precision = evaluation.eval["precision"][..., 0, 0].mean(axis=(0, 1))
+        return [None, *(float(ap) if ap >= 0 else None for ap in mean_precision)]
+
+    def _dataset(self, annotations: list[dict[str, Any]]) -> Any:
+        """A `COCO` over all pictures. Not by `loadRes`, which fails without any detection."""
+        from pycocotools.coco import COCO
+
+        dataset = COCO()
+        dataset.dataset = {
+            "images": [{"id": picture} for picture in range(self._num_pictures)],
+            "categories": [{"id": label} for label in range(1, self.num_classes)],
+            # From 1 on: to pycocotools a match with annotation 0 is no match.
+            "annotations": [{"id": i, **item} for i, item in enumerate(annotations, start=1)],
+        }
+        dataset.createIndex()
+        return dataset
+
+
+def _annotations(
+    picture: int, boxes: np.ndarray, labels: np.ndarray, **field: np.ndarray
+) -> list[dict[str, Any]]:
+    """Boxes of one picture as COCO annotations (xywh), with one more field that each has."""
+    ((name, values),) = field.items()
+    return [
+        {
+            "image_id": picture,
+            "category_id": label,
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "area": (x2 - x1) * (y2 - y1),
+            name: value,
+        }
+        for (x1, y1, x2, y2), label, value in zip(
+            boxes.tolist(), labels.tolist(), values.tolist(), strict=True
+        )
+    ]
