@@ -1,0 +1,218 @@
+"""Pictures with boxes, labels and the translucent class map, readable at any size."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from blitznet.classes import voc_palette
+
+# How much of the class colour covers a pixel: a veil over the region, nearly opaque on its edge.
+REGION_OPACITY = 0.45
+EDGE_OPACITY = 0.85
+# Class regions smaller than this share of the picture get no name of their own.
+LEAST_NAMED_SHARE = 0.01
+# A tag may cover other tags by this share of its own area; in a crowd the weakest go without one.
+MOST_HIDDEN = 0.3
+
+_STRIP_PIXELS = 1 << 20
+Color = tuple[int, int, int]
+Rectangle = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Style:
+    """Sizes in pixels that suit a picture of a given size."""
+
+    line: int
+    edge: int
+    font: int
+
+    @classmethod
+    def for_size(cls, width: int, height: int) -> "Style":
+        side = sqrt(width * height)
+        return cls(
+            line=max(2, round(0.0045 * side)),
+            edge=max(1, round(0.0018 * side)),
+            font=max(11, round(0.024 * side)),
+        )
+
+
+def draw_scene(
+    image: Image.Image,
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    seg_map: np.ndarray | None,
+    names: Sequence[str],
+) -> Image.Image:
+    """Draw what the network saw: map below, boxes above it, tags on top.
+
+    Args:
+        image: RGB.
+        boxes: (K, 4) float32 xyxy in pixels of `image`, best score first; K may be 0.
+        labels: (K,) int64 class ids.
+        scores: (K,) float32.
+        seg_map: (H, W) uint8 class ids of the size of `image`, or None.
+        names: name of every class id.
+
+    Returns:
+        A new RGB image of the same size. Background pixels outside boxes and tags are untouched.
+    """
+    style = Style.for_size(*image.size)
+    palette = voc_palette()
+    canvas = image.copy()
+    if seg_map is not None:
+        _paint_map(canvas, seg_map, palette, style.edge)
+    pen = ImageDraw.Draw(canvas)
+    colors = [_color(palette, label) for label in labels]
+    by_area = sorted(range(len(boxes)), key=lambda index: -_area(boxes[index].tolist()))
+    for index in by_area:  # small boxes stay visible on large ones
+        _outline(pen, boxes[index], colors[index], style)
+    tags = Tags(pen, image.size, style.font)
+    for box, label, score, color in zip(boxes, labels, scores, colors, strict=False):
+        tags.attach((f"{names[label]} {score:.2f}", names[label]), box, color)
+    if seg_map is not None:
+        for class_id, (x, y) in _region_middles(seg_map, without=set(labels[: len(boxes)])):
+            tags.centre(names[class_id], x, y, _color(palette, class_id))
+    return canvas
+
+
+class Tags:
+    """Writes names on coloured plates that stay inside the picture and out of each other's way."""
+
+    def __init__(self, pen: ImageDraw.ImageDraw, size: tuple[int, int], font_size: int):
+        self._pen = pen
+        self._width, self._height = size
+        self._font = ImageFont.load_default(font_size)
+        self._padding = max(2, font_size // 4)
+        self._tag_height = round(1.35 * font_size)
+        self._placed: list[Rectangle] = []
+
+    def attach(self, texts: Sequence[str], box: np.ndarray, color: Color) -> None:
+        """Write the first of `texts` for which there is room at a corner of `box`, or nothing.
+
+        Above the box, inside it, or below it: the first of these that is in the picture and hides
+        no other tag, else the one that hides least, up to a limit.
+        """
+        x1, y1, _, y2 = box.tolist()
+        for text in texts:
+            tops = (y1 - self._tag_height, y1, y2, y2 - self._tag_height)
+            places = [place for top in tops if (place := self._place(text, x1, top))]
+            best = min(places, key=self._hidden, default=None)
+            if best and self._hidden(best) <= MOST_HIDDEN * _area(best):
+                self._write(text, best, color)
+                return
+
+    def centre(self, text: str, x: float, y: float, color: Color) -> None:
+        """Write `text` around a point, unless it does not fit or would hide another tag."""
+        half_width, half_height = self._plate_width(text) / 2, self._tag_height / 2
+        place = self._place(text, x - half_width, y - half_height)
+        if place and not self._hidden(place):
+            self._write(text, place, color)
+
+    def _plate_width(self, text: str) -> float:
+        return self._font.getlength(text) + 2 * self._padding
+
+    def _place(self, text: str, left: float, top: float) -> Rectangle | None:
+        """A plate moved sideways into the picture; None where it does not fit."""
+        width = self._plate_width(text)
+        if width > self._width or top < 0 or top + self._tag_height > self._height:
+            return None
+        left = min(max(left, 0), self._width - width)
+        return left, top, left + width, top + self._tag_height
+
+    def _hidden(self, place: Rectangle) -> float:
+        """Pixels of other tags that a tag at `place` would cover."""
+        return sum(_overlap(place, other) for other in self._placed)
+
+    def _write(self, text: str, place: Rectangle, color: Color) -> None:
+        left, top, right, bottom = place
+        self._placed.append(place)
+        self._pen.rounded_rectangle(
+            (left, top, right - 1, bottom - 1), radius=self._padding, fill=color
+        )
+        middle = (left + self._padding, (top + bottom) / 2)
+        self._pen.text(middle, text, fill=_readable_on(color), font=self._font, anchor="lm")
+
+
+def _paint_map(canvas: Image.Image, seg_map: np.ndarray, palette: np.ndarray, edge: int) -> None:
+    """Lay the class colours over everything but background, in strips: the picture may be huge."""
+    height, width = seg_map.shape
+    light = (palette // 2 + 128).astype(np.uint8)
+    strip = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, strip):
+        bottom = min(top + strip, height)
+        rows = np.arange(top - edge, bottom + edge).clip(0, height - 1)
+        around = np.pad(seg_map[rows], ((0, 0), (edge, edge)), mode="edge")
+        classes = around[edge:-edge, edge:-edge]
+        is_edge = np.zeros(classes.shape, dtype=bool)
+        for neighbours in (
+            around[: -2 * edge, edge:-edge],
+            around[2 * edge :, edge:-edge],
+            around[edge:-edge, : -2 * edge],
+            around[edge:-edge, 2 * edge :],
+        ):
+            is_edge |= classes != neighbours
+        is_edge &= classes != 0
+        colors = np.where(is_edge[..., None], light[classes], palette[classes])
+        opacity = np.where(is_edge, EDGE_OPACITY, REGION_OPACITY) * (classes != 0) * 255
+        canvas.paste(Image.fromarray(colors), (0, top), Image.fromarray(opacity.astype(np.uint8)))
+
+
+def _region_middles(
+    seg_map: np.ndarray, without: set[int]
+) -> Iterator[tuple[int, tuple[float, float]]]:
+    """For every class with a large region and not in `without`: a point deep inside it.
+
+    Yields:
+        The class id and x, y in pixels.
+    """
+    step = max(1, round(sqrt(seg_map.size) / 64))
+    coarse = seg_map[step // 2 :: step, step // 2 :: step]
+    for class_id in np.flatnonzero(np.bincount(coarse.ravel()) >= LEAST_NAMED_SHARE * coarse.size):
+        if class_id == 0 or class_id in without:
+            continue
+        shrinking = np.pad(coarse == class_id, 1)
+        while shrinking.any():
+            rows, columns = np.nonzero(shrinking)
+            inner = shrinking[1:-1, 1:-1].copy()
+            inner &= shrinking[:-2, 1:-1] & shrinking[2:, 1:-1]
+            inner &= shrinking[1:-1, :-2] & shrinking[1:-1, 2:]
+            shrinking = np.pad(inner, 1)
+        middle = len(rows) // 2
+        x, y = columns[middle] - 1, rows[middle] - 1
+        yield int(class_id), ((x + 0.5) * step, (y + 0.5) * step)
+
+
+def _outline(pen: ImageDraw.ImageDraw, box: np.ndarray, color: Color, style: Style) -> None:
+    """A rounded frame just inside the box, cased so that it shows on any ground."""
+    x1, y1, x2, y2 = box.tolist()
+    line = style.line
+    frame = (x1, y1, max(x1, x2 - 1), max(y1, y2 - 1))
+    radius = min(3 * line, (x2 - x1) / 4, (y2 - y1) / 4)
+    pen.rounded_rectangle(frame, radius, outline="white", width=line + style.edge)
+    pen.rounded_rectangle(frame, radius, outline=color, width=line)
+
+
+def _color(palette: np.ndarray, class_id: int) -> Color:
+    red, green, blue = palette[class_id].tolist()
+    return red, green, blue
+
+
+def _readable_on(color: Color) -> Color:
+    """Black or white, whichever stands out more (ITU-R BT.601 luma)."""
+    red, green, blue = color
+    return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
+
+
+def _area(box: Sequence[float]) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _overlap(a: Rectangle, b: Rectangle) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    return max(width, 0) * max(height, 0)

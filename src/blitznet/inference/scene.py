@@ -1,0 +1,146 @@
+"""What the network saw in one picture: objects, pixel classes, and both put together."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from blitznet.inference.draw import draw_scene
+
+NO_OBJECT = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The prediction for one picture, in pixels of that picture as a person sees it.
+
+    Attributes:
+        boxes: (K, 4) float32 xyxy, best score first; K = 0 if the network does not detect.
+        labels: (K,) int64 class ids, from 1 on.
+        scores: (K,) float32 in 0..1.
+        seg_map: (H, W) uint8 class ids, 0 = background; None if the network does not segment.
+        names: name of every class id, background included.
+        image: the picture, upright RGB, which is what boxes and map refer to.
+        source: the file it came from, or None.
+        milliseconds: how long each stage took: read, network, post.
+    """
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    seg_map: np.ndarray | None
+    names: tuple[str, ...]
+    image: Image.Image
+    source: str | None = None
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.image.size
+
+    def instances(self) -> np.ndarray:
+        """Per-object masks: the pixels of an object's class inside its box, see `instance_map`.
+
+        Returns:
+            (K, H, W) bool; a pixel is in at most one of them. K bytes for every pixel of the
+            picture: where that is too much, use `instance_map`.
+
+        Raises:
+            ValueError: if the network does not segment.
+        """
+        masks: np.ndarray = self.instance_map() == np.arange(len(self.boxes))[:, None, None]
+        return masks
+
+    def instance_map(self) -> np.ndarray:
+        """The object that every pixel belongs to.
+
+        A pixel belongs to a box of its own class that contains its centre. Of several, it belongs
+        to the one whose middle is nearest, measured in widths and heights of that box, so that two
+        overlapping boxes share their pixels about half-way; at a tie the better score wins.
+
+        Returns:
+            (H, W) int16, row of `boxes` or NO_OBJECT.
+
+        Raises:
+            ValueError: if the network does not segment.
+        """
+        if self.seg_map is None:
+            raise ValueError("per-object masks need pixel classes, and this network has none")
+        height, width = self.seg_map.shape
+        owners = np.full(self.seg_map.shape, NO_OBJECT, dtype=np.int16)
+        nearest = np.full(self.seg_map.shape, np.inf, dtype=np.float32)
+        for index, (box, label) in enumerate(zip(self.boxes, self.labels, strict=True)):
+            x1, y1, x2, y2 = box.tolist()
+            columns = _pixels_between(x1, x2, width)
+            rows = _pixels_between(y1, y2, height)
+            across = (np.arange(columns.start, columns.stop) + 0.5 - (x1 + x2) / 2) / (x2 - x1)
+            down = (np.arange(rows.start, rows.stop) + 0.5 - (y1 + y2) / 2) / (y2 - y1)
+            distance = np.hypot(across[None], down[:, None]).astype(np.float32)
+            is_ours = self.seg_map[rows, columns] == label
+            is_ours &= distance < nearest[rows, columns]
+            owners[rows, columns][is_ours] = index
+            nearest[rows, columns][is_ours] = distance[is_ours]
+        return owners
+
+    def draw(self, boxes: bool = True, seg_map: bool = True) -> Image.Image:
+        """The picture with boxes, labels, scores and the translucent map.
+
+        Args:
+            boxes: whether to draw the objects.
+            seg_map: whether to draw the pixel classes.
+
+        Returns:
+            A new RGB image of the same size.
+        """
+        return draw_scene(
+            self.image,
+            boxes=self.boxes if boxes else self.boxes[:0],
+            labels=self.labels,
+            scores=self.scores,
+            seg_map=self.seg_map if seg_map else None,
+            names=self.names,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """One line of `predictions.jsonl`, without timings and with no file for the map.
+
+        Returns:
+            Plain Python values: `box` in pixels, `pixels` the share of every class that occurs,
+            largest first, or None if the network does not segment.
+        """
+        width, height = self.size
+        return {
+            "source": self.source,
+            "width": width,
+            "height": height,
+            "detections": [
+                {
+                    "label": self.names[label],
+                    "score": round(float(score), 4),
+                    "box": [round(float(edge), 2) for edge in box],
+                }
+                for box, label, score in zip(self.boxes, self.labels, self.scores, strict=True)
+            ],
+            "pixels": self.pixel_shares(),
+            "seg_map": None,
+        }
+
+    def pixel_shares(self) -> dict[str, float] | None:
+        """Share of the picture, 0..1, of every class that occurs in the map, largest first."""
+        if self.seg_map is None:
+            return None
+        counts = Image.fromarray(self.seg_map).histogram()
+        shares = {
+            name: round(count / self.seg_map.size, 6)
+            for name, count in zip(self.names, counts, strict=False)
+            if count
+        }
+        return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def _pixels_between(start: float, stop: float, size: int) -> slice:
+    """The pixels whose centres lie in start..stop, of `size` ones."""
+    first, last = np.ceil(np.array((start, stop)) - 0.5).clip(0, size).astype(int)
+    return slice(first, last)
