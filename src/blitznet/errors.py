@@ -1,6 +1,12 @@
 """Mistakes in what the user gave. The command line shows their text as one line and exits with 1."""
 
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+
 class InputError(ValueError):
     """Something the user gave is wrong; the text says what came, what was wanted and what to do."""
 
@@ -19,3 +25,11 @@ class LabelError(InputError):
 
 class RecipeError(InputError):
     """A training recipe or one of its overrides that cannot be used."""
+
+
+def first_problem(error: "ValidationError") -> str:
+    """The first finding of pydantic as one short line: where, what was wanted, what came."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    text = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {text}, got {problem['input']!r}" if where else text

@@ -1,0 +1,110 @@
+"""The data description: one YAML file that says where pictures and labels are."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from blitznet.classes import VOC_CLASSES
+from blitznet.data.voc import VocSource
+from blitznet.errors import LabelError, first_problem
+from blitznet.structures import Sample
+
+
+class Source(Protocol):
+    """Pictures of one format, readable by position."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> Sample:
+        """One picture with its labels."""
+
+
+class VocEntry(BaseModel):
+    """One image set of PASCAL VOC; see `blitznet.data.voc.VocSource`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["voc"]
+    root: Path
+    image_set: str
+    boxes: bool = True
+    masks: str | None = None
+
+
+class DataDescription(BaseModel):
+    """What a DATA.yaml holds.
+
+    Attributes:
+        classes: names, background first.
+        splits: entries by split name: train, val and any other.
+        folder: what relative paths are relative to.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    classes: tuple[str, ...]
+    splits: dict[str, list[VocEntry]]
+    folder: Path = Field(default=Path())
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _by_name(cls, value: object) -> object:
+        if value == "voc":
+            return VOC_CLASSES
+        if isinstance(value, str):
+            raise ValueError("classes is voc or a list of names without background")
+        if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
+            raise ValueError("classes is voc or a list of names without background")
+        if len(set(value)) < len(value) or "background" in value:
+            raise ValueError("class names must differ, and background is implied")
+        return ("background", *value)
+
+    def open_split(self, split: str) -> list[Source]:
+        """Readers of one split's sources.
+
+        Raises:
+            LabelError: if there is no such split or a source cannot be opened.
+        """
+        if split not in self.splits:
+            raise LabelError(
+                f"the data description has no split {split!r}; there are {', '.join(self.splits)}"
+            )
+        return [
+            VocSource(
+                self.folder / entry.root, entry.image_set, self.classes, entry.boxes, entry.masks
+            )
+            for entry in self.splits[split]
+        ]
+
+
+def read_description(path: Path) -> DataDescription:
+    """A DATA.yaml; paths in it are relative to its folder.
+
+    Raises:
+        LabelError: if it is missing, no YAML, or does not say what it must.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise LabelError(f"{path} does not exist; give a data description (a YAML file)") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LabelError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict) or "classes" not in content:
+        raise LabelError(f"{path} is no data description; it needs `classes` and splits as `train`")
+    splits = {name: entries for name, entries in content.items() if name != "classes"}
+    try:
+        return DataDescription(classes=content["classes"], splits=splits, folder=path.parent)
+    except ValidationError as error:
+        raise LabelError(f"{path}: {first_problem(error)}") from None
+
+
+def locate(sources: Sequence[Source], position: int) -> tuple[Source, int]:
+    """The source and the index in it of a position in the concatenation of all sources."""
+    for source in sources:
+        if position < len(source):
+            return source, position
+        position -= len(source)
+    raise IndexError("position beyond the last source")

@@ -1,0 +1,109 @@
+"""Batches for training, each a pure function of the seed and its position.
+
+Sample number i of a run is drawn by a generator seeded with (seed, i), whoever draws it. So the number of
+workers and of processes does not change what is trained on, and a run resumes by its step alone.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from blitznet.data.collate import collate_samples
+from blitznet.data.description import Source, locate
+from blitznet.data.ssd_policy import Augmentation, augment_sample
+from blitznet.errors import InputError
+from blitznet.structures import Batch, Sample
+
+
+class TrainingSamples(Dataset[Sample | InputError]):
+    """The endless sequence of augmented samples of a run, by position.
+
+    Attributes:
+        sources: concatenated.
+        size_at: S of the sample at a position.
+        augmentation: strengths.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        size_at: Callable[[int], int],
+        augmentation: Augmentation,
+        seed: int,
+    ):
+        self.sources = list(sources)
+        self.size_at = size_at
+        self.augmentation = augmentation
+        self.seed = seed
+        self.num_pictures = sum(map(len, sources))
+        self._pass, self._order = -1, np.empty(0, np.int64)
+
+    def __getitem__(self, position: int) -> Sample | InputError:
+        """An error is returned, not raised: a worker process would wrap it in a traceback."""
+        rng = np.random.default_rng((self.seed, position))
+        try:
+            source, index = locate(self.sources, self.picture_at(position))
+            sample = source.read(index)
+            return augment_sample(sample, self.size_at(position), self.augmentation, rng)
+        except InputError as error:
+            return error
+
+    def picture_at(self, position: int) -> int:
+        """Every pass over the data is a fresh permutation."""
+        passes, offset = divmod(position, self.num_pictures)
+        if passes != self._pass:
+            rng = np.random.default_rng((self.seed, passes, 0))
+            self._pass, self._order = passes, rng.permutation(self.num_pictures)
+        return int(self._order[offset])
+
+
+def batch_positions(
+    first_step: int, last_step: int, global_batch_size: int, rank: int, world_size: int
+) -> Iterator[list[int]]:
+    """This process's sample positions, a list a step."""
+    per_device = global_batch_size // world_size
+    for step in range(first_step, last_step):
+        start = step * global_batch_size + rank * per_device
+        yield list(range(start, start + per_device))
+
+
+def training_batches(
+    samples: TrainingSamples,
+    positions: Iterator[list[int]],
+    num_workers: int,
+    pin_memory: bool = False,
+) -> Iterator[Batch]:
+    """Batches in order, prepared ahead by worker processes.
+
+    Raises:
+        InputError: if a picture of the batch cannot be used.
+    """
+    loader = DataLoader(
+        samples,
+        batch_sampler=list(positions),
+        num_workers=num_workers,
+        collate_fn=_collate_or_error,
+        worker_init_fn=_use_one_thread if num_workers else None,
+        prefetch_factor=4 if num_workers else None,
+        pin_memory=pin_memory,
+    )
+    for batch in loader:
+        if isinstance(batch, InputError):
+            raise batch
+        yield batch
+
+
+def _collate_or_error(samples: list[Sample | InputError]) -> Batch | InputError:
+    good: list[Sample] = []
+    for sample in samples:
+        if isinstance(sample, InputError):
+            return sample
+        good.append(sample)
+    return collate_samples(good)
+
+
+def _use_one_thread(_: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,70 @@
+"""Photometric distortion as one affine map of colour space.
+
+Brightness, contrast, saturation and hue are affine in RGB, so any sequence of them is one 3x4 matrix,
+drawn first and applied once to the network-sized picture (D9).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+BRIGHTNESS = 0.125  # of the full range
+CONTRAST = 0.5
+SATURATION = 0.5
+HUE = 0.07  # of a full turn
+
+_LUMA = np.array([0.299, 0.587, 0.114])
+_RGB_TO_YIQ = np.array([_LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+_YIQ_TO_RGB = np.linalg.inv(_RGB_TO_YIQ)
+
+ColourMap = tuple[np.ndarray, np.ndarray]  # (3, 3) matrix and (3,) offset on RGB in 0..255
+
+
+def brightness(delta: float) -> ColourMap:
+    """Add `delta` of the full range."""
+    return np.eye(3), np.full(3, delta * 255)
+
+
+def contrast(factor: float, mean: np.ndarray) -> ColourMap:
+    """Scale the distance to the picture's mean colour."""
+    return np.eye(3) * factor, (1 - factor) * mean
+
+
+def saturation(factor: float) -> ColourMap:
+    """Scale the distance to grey of the same luma."""
+    return factor * np.eye(3) + (1 - factor) * np.outer(np.ones(3), _LUMA), np.zeros(3)
+
+
+def hue(turn: float) -> ColourMap:
+    """Rotate the chroma plane of YIQ by a fraction of a full turn."""
+    sin, cos = np.sin(2 * np.pi * turn), np.cos(2 * np.pi * turn)
+    rotation = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
+    return _YIQ_TO_RGB @ rotation @ _RGB_TO_YIQ, np.zeros(3)
+
+
+def draw_colour_map(mean: np.ndarray, rng: np.random.Generator) -> ColourMap:
+    """One random distortion: the four operations in random order.
+
+    Args:
+        mean: (3,) mean colour of the picture, 0..255.
+        rng: drawn from.
+    """
+    operations: list[Callable[[np.ndarray], ColourMap]] = [
+        lambda _, d=rng.uniform(-BRIGHTNESS, BRIGHTNESS): brightness(d),
+        lambda m, f=rng.uniform(1 - CONTRAST, 1 + CONTRAST): contrast(f, m),
+        lambda _, f=rng.uniform(1 - SATURATION, 1 + SATURATION): saturation(f),
+        lambda _, t=rng.uniform(-HUE, HUE): hue(t),
+    ]
+    matrix, offset = np.eye(3), np.zeros(3)
+    for index in rng.permutation(len(operations)):
+        step_matrix, step_offset = operations[index](matrix @ mean + offset)
+        matrix, offset = step_matrix @ matrix, step_matrix @ offset + step_offset
+    return matrix, offset
+
+
+def apply_colour_map(image: np.ndarray, colour_map: ColourMap) -> np.ndarray:
+    """(H, W, 3) uint8 RGB to the same, rounded and clipped to 0..255."""
+    matrix, offset = colour_map
+    coefficients = np.concatenate((matrix, offset[:, None]), axis=1).ravel().tolist()
+    return np.asarray(Image.fromarray(image).convert("RGB", tuple(coefficients)))

@@ -1,0 +1,55 @@
+"""Anchor boxes (SSD: default boxes, prior boxes)."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+ASPECT_RATIOS = (2.0, 1 / 2, 3.0, 1 / 3)
+ANCHORS_PER_CELL = 2 + len(ASPECT_RATIOS)
+
+
+def level_scales(
+    num_levels: int, finest_scale: float, min_scale: float, max_scale: float
+) -> list[float]:
+    """Anchor side per level, finest first, and one more for the step beyond the coarsest.
+
+    The finest level has its own scale, the others go linearly from `min_scale` to `max_scale` (D3).
+    """
+    step = (max_scale - min_scale) / max(num_levels - 2, 1)
+    return [finest_scale, *(min_scale + step * i for i in range(num_levels))]
+
+
+def make_anchors(
+    image_size: int,
+    level_sizes: Sequence[int],
+    finest_scale: float,
+    min_scale: float,
+    max_scale: float,
+) -> Tensor:
+    """Six anchors a cell: squares of scale s_i and sqrt(s_i s_i+1), and ratios 2, 1/2, 3, 1/3 at s_i.
+
+    Args:
+        image_size: S, side of the network's input in pixels.
+        level_sizes: side of every feature map, finest first.
+        finest_scale: see `level_scales`; fractions of S.
+        min_scale: see `level_scales`.
+        max_scale: see `level_scales`.
+
+    Returns:
+        (A, 4) float32 xyxy in input pixels, not clipped to the picture; ordered by level, row, column,
+        anchor of the cell: the order in which the multibox head lays out its predictions.
+    """
+    scales = level_scales(len(level_sizes), finest_scale, min_scale, max_scale)
+    levels = []
+    for size, scale, next_scale in zip(level_sizes, scales, scales[1:], strict=False):
+        between = math.sqrt(scale * next_scale)
+        shapes = [(scale, scale), (between, between)]
+        shapes += [(scale * math.sqrt(ratio), scale / math.sqrt(ratio)) for ratio in ASPECT_RATIOS]
+        half_shapes = torch.tensor(shapes, dtype=torch.float64) / 2
+        centres = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        xy = torch.stack((x, y), dim=-1).reshape(-1, 1, 2)
+        levels.append(torch.cat((xy - half_shapes, xy + half_shapes), dim=-1).reshape(-1, 4))
+    return (torch.cat(levels) * image_size).float()

@@ -1,0 +1,56 @@
+"""From raw predictions to boxes (section 3.5)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from blitznet.detection import box_coder
+from blitznet.detection.nms import per_class_nms
+from blitznet.structures import Detections, RawPredictions
+
+
+def decode_detections(
+    raw: RawPredictions, anchors: Tensor, image_size: int, score_threshold: float = 0.01
+) -> list[Detections]:
+    """The objects of every picture of a batch.
+
+    Args:
+        raw: with class_logits (B, A, C) and box_deltas (B, A, 4).
+        anchors: (A, 4) xyxy, input pixels.
+        image_size: S; boxes are clipped to 0..S, and those that have no area left are dropped.
+        score_threshold: least score, inclusive.
+
+    Returns:
+        B `Detections` in input pixels, best first, at most 200 each.
+    """
+    assert raw.class_logits is not None and raw.box_deltas is not None
+    scores = raw.class_logits.float().softmax(dim=-1)[..., 1:]  # without background
+    is_candidate = scores >= score_threshold
+    detections = []
+    for image in range(len(scores)):
+        anchor, column = is_candidate[image].nonzero(as_tuple=True)
+        boxes = box_coder.decode(raw.box_deltas[image, anchor].float(), anchors[anchor])
+        boxes = boxes.clamp(0, image_size)
+        has_area = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+        anchor, column, boxes = anchor[has_area], column[has_area], boxes[has_area]
+        candidate_scores = scores[image, anchor, column]
+        keep = per_class_nms(boxes, candidate_scores, column)
+        detections.append(Detections(boxes[keep], column[keep] + 1, candidate_scores[keep]))
+    return detections
+
+
+def decode_seg_map(seg_logits: Tensor, height: int, width: int) -> Tensor:
+    """The class of every pixel of one picture (section 3.6: bilinear, then the best class).
+
+    Args:
+        seg_logits: (C, h, w).
+        height: H of the picture.
+        width: W of the picture.
+
+    Returns:
+        (H, W) uint8 class ids.
+    """
+    full = F.interpolate(
+        seg_logits[None].float(), size=(height, width), mode="bilinear", align_corners=False
+    )
+    return full[0].argmax(dim=0).to(torch.uint8)

@@ -1,0 +1,63 @@
+"""The joint loss: the unweighted sum of both tasks' losses (sections 3.6 and 4.4)."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from blitznet.losses.multibox import multibox_loss, multibox_targets
+from blitznet.losses.segmentation import segmentation_loss
+from blitznet.structures import Batch, RawPredictions
+
+
+class LossTerms(NamedTuple):
+    """Scalars of one step; a task that the network lacks, or whose labels the batch lacks, costs 0."""
+
+    classification: Tensor
+    box: Tensor
+    segmentation: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """What is minimised."""
+        return self.classification + self.box + self.segmentation
+
+
+def joint_loss(
+    raw: RawPredictions,
+    batch: Batch,
+    anchors: Tensor,
+    average_count: Callable[[Tensor], Tensor] = lambda count: count,
+) -> LossTerms:
+    """Classification and box loss per positive anchor, segmentation loss per labelled pixel.
+
+    A head whose labels a picture lacks gets no gradient from it; a batch without such labels costs
+    exactly 0 and still reaches every parameter with a zero gradient, so that processes stay in step.
+
+    Args:
+        raw: of the network, any float type; the loss is taken in float32 at least.
+        batch: on the same device.
+        anchors: (A, 4) xyxy, input pixels.
+        average_count: mean of a scalar over all processes, so that averaged gradients of n processes
+            equal those of one with the joined batch.
+    """
+    device = anchors.device
+    classification = box = segmentation = torch.zeros((), device=device)
+    if raw.class_logits is not None and raw.box_deltas is not None:
+        targets = multibox_targets(anchors, batch.boxes, batch.labels, batch.has_boxes)
+        class_sum, box_sum, num_positive = multibox_loss(
+            _at_least_float32(raw.class_logits), _at_least_float32(raw.box_deltas), targets
+        )
+        normalizer = average_count(num_positive.float())
+        normalizer = torch.where(normalizer > 0, normalizer, 1)
+        classification, box = class_sum / normalizer, box_sum / normalizer
+    if raw.seg_logits is not None:
+        pixel_sum, num_pixels = segmentation_loss(_at_least_float32(raw.seg_logits), batch.seg_maps)
+        normalizer = average_count(num_pixels.float())
+        segmentation = pixel_sum / torch.where(normalizer > 0, normalizer, 1)
+    return LossTerms(classification, box, segmentation)
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()

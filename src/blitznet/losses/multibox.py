@@ -1,0 +1,109 @@
+"""The detection loss: SSD's classification and box regression (SSD, equations 1 to 3)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from blitznet.detection import box_coder
+from blitznet.detection.matcher import NO_MATCH, match_anchors
+from blitznet.structures import IGNORE_LABEL
+
+NEGATIVE_RATIO = 3  # SSD, section 2.2: hard negative mining
+
+
+class MultiboxTargets(NamedTuple):
+    """What every anchor should say.
+
+    Attributes:
+        labels: (B, A) int64 class ids, 0 where no object is matched.
+        box_deltas: (B, A, 4) targets, meaningful where `positive`.
+        positive: (B, A) bool, matched to an object.
+        candidate: (B, A) bool, unmatched in a picture whose boxes are labelled: may become a negative.
+    """
+
+    labels: Tensor
+    box_deltas: Tensor
+    positive: Tensor
+    candidate: Tensor
+
+
+def multibox_targets(
+    anchors: Tensor, boxes: Tensor, labels: Tensor, has_boxes: Tensor
+) -> MultiboxTargets:
+    """Match a batch and lay its labels out by anchor.
+
+    Args:
+        anchors: (A, 4) xyxy, input pixels.
+        boxes: (B, G, 4) xyxy, same frame, padded.
+        labels: (B, G) int64; IGNORE_LABEL = anchors matched to this box are neither positive nor
+            negative (D5).
+        has_boxes: (B,) bool; a picture whose boxes are not labelled has no positive and no candidate.
+    """
+    match = match_anchors(anchors, boxes, labels)
+    unmatched = match == NO_MATCH
+    if labels.shape[1] == 0:
+        anchor_labels = torch.zeros_like(match)
+        matched_boxes = anchors.expand(len(match), -1, -1)
+    else:
+        index = match.clamp(min=0)
+        anchor_labels = labels.gather(1, index).masked_fill(unmatched, 0)
+        matched_boxes = boxes.gather(1, index[..., None].expand(-1, -1, 4))
+    positive = (anchor_labels > 0) & has_boxes[:, None]
+    candidate = unmatched & has_boxes[:, None]
+    # Padding would encode to infinities, which poison gradients even where they are masked out.
+    matched_boxes = torch.where(positive[..., None], matched_boxes, anchors)
+    anchor_labels = anchor_labels.masked_fill(anchor_labels == IGNORE_LABEL, 0)
+    return MultiboxTargets(
+        anchor_labels, box_coder.encode(matched_boxes, anchors), positive, candidate
+    )
+
+
+def mine_hard_negatives(
+    class_loss: Tensor, positive: Tensor, candidate: Tensor, negative_ratio: int = NEGATIVE_RATIO
+) -> Tensor:
+    """The candidates of highest loss, three for every positive of the same picture.
+
+    A picture without positives contributes no negatives, so a batch of background costs 0 and not NaN.
+
+    Args:
+        class_loss: (B, A) cross-entropy against background, finite.
+        positive: (B, A) bool.
+        candidate: (B, A) bool.
+        negative_ratio: negatives per positive.
+
+    Returns:
+        (B, A) bool; of equal losses, the earlier anchor first.
+    """
+    num_negative = negative_ratio * positive.sum(dim=1, keepdim=True)
+    ranked = class_loss.masked_fill(~candidate, -torch.inf)
+    rank = ranked.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    return candidate & (rank < num_negative)
+
+
+def multibox_loss(
+    class_logits: Tensor, box_deltas: Tensor, targets: MultiboxTargets
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums of the classification and the box loss, and the count that normalises both.
+
+    Args:
+        class_logits: (B, A, C).
+        box_deltas: (B, A, 4).
+        targets: of the same batch.
+
+    Returns:
+        Scalars: cross-entropy over positives and hard negatives; smooth L1 over positives; number of
+        positives. All are sums, so that several processes can share one normaliser.
+    """
+    class_loss = F.cross_entropy(
+        class_logits.flatten(0, 1), targets.labels.flatten(), reduction="none"
+    ).view_as(targets.labels)
+    negative = mine_hard_negatives(class_loss.detach(), targets.positive, targets.candidate)
+    kept = targets.positive | negative
+    box_loss = F.smooth_l1_loss(box_deltas, targets.box_deltas, reduction="none").sum(dim=-1)
+    return (
+        torch.where(kept, class_loss, 0).sum(),
+        torch.where(targets.positive, box_loss, 0).sum(),
+        targets.positive.sum(),
+    )

@@ -1,0 +1,26 @@
+"""The segmentation loss: pixel-wise cross-entropy (section 3.6)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from blitznet.classes import IGNORE_INDEX
+
+
+def segmentation_loss(seg_logits: Tensor, seg_maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy over the pixels that are labelled, at the resolution of the logits.
+
+    Args:
+        seg_logits: (B, C, h, w).
+        seg_maps: (B, H, W) uint8 class ids, 255 = void; brought to (h, w) by nearest neighbour (D8).
+
+    Returns:
+        Scalars: the sum over labelled pixels, exactly 0 without any; their number.
+    """
+    if seg_maps.shape[-2:] != seg_logits.shape[-2:]:
+        size = seg_logits.shape[-2:]
+        seg_maps = F.interpolate(seg_maps[:, None], size=size, mode="nearest-exact")[:, 0]
+    is_labelled = seg_maps != IGNORE_INDEX
+    target = torch.where(is_labelled, seg_maps, 0).long()
+    pixel_loss = F.cross_entropy(seg_logits, target, reduction="none")
+    return torch.where(is_labelled, pixel_loss, 0).sum(), is_labelled.sum()

@@ -1,0 +1,102 @@
+"""BlitzNet: figure 2 of the paper."""
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from blitznet.errors import InputError, first_problem
+from blitznet.model.backbone import Backbone
+from blitznet.model.config import MODELS, ModelConfig
+from blitznet.model.downscale import DownscaleStream
+from blitznet.model.heads import MultiboxHead, SegmentationHead
+from blitznet.model.upscale import UpscaleStream
+from blitznet.structures import RawPredictions
+
+
+class BlitzNet(nn.Module):
+    """Boxes and pixel classes from one fully convolutional network.
+
+    Attributes:
+        config: what it was built from.
+        anchors: (A, 4) float32 xyxy in input pixels.
+    """
+
+    anchors: Tensor
+
+    def __init__(self, config: ModelConfig, pretrained: bool = False):
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config, pretrained)
+        self.downscale = DownscaleStream(config, self.backbone.channels)
+        channels = self.downscale.channels
+        self.upscale = UpscaleStream(config, channels) if config.fusion else None
+        channels = self.upscale.channels if self.upscale else channels
+        self.multibox_head = MultiboxHead(channels, config.num_classes) if config.detect else None
+        self.segmentation_head = (
+            SegmentationHead(channels, config.seg_width, config.num_classes)
+            if config.segment
+            else None
+        )
+        self.register_buffer("anchors", config.make_anchors(), persistent=False)
+
+    def forward(self, images: Tensor) -> RawPredictions:
+        """Figure 2. images: (B, 3, S, S) float, RGB, normalised by `normalize_images`."""
+        stages = self.backbone(images)
+        skips = self.downscale(stages)
+        features = self.upscale(skips) if self.upscale else skips
+        class_logits = box_deltas = seg_logits = None
+        if self.multibox_head:
+            class_logits, box_deltas = self.multibox_head(features)
+        if self.segmentation_head:
+            seg_logits = self.segmentation_head(features)
+        return RawPredictions(class_logits, box_deltas, seg_logits)
+
+
+def normalize_images(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(B, 3, S, S) uint8 RGB to float32, with the mean and deviation that belong to the weights.
+
+    Args:
+        images: on any device.
+        mean: per channel, of pictures in 0..1.
+        std: per channel.
+    """
+    offset = torch.tensor(mean, device=images.device).view(3, 1, 1) * 255
+    scale = torch.tensor(std, device=images.device).view(3, 1, 1) * 255
+    return (images.float() - offset) / scale
+
+
+def build(
+    name: str,
+    classes: int = 21,
+    detect: bool | None = None,
+    segment: bool | None = None,
+    pretrained: bool = False,
+    **overrides: object,
+) -> BlitzNet:
+    """An untrained member of the family.
+
+    Args:
+        name: one of `blitznet.model.config.MODELS`.
+        classes: C, background included.
+        detect: whether to build the multibox head; None = as the name says.
+        segment: whether to build the segmentation head; None = as the name says.
+        pretrained: start the backbone from timm's ImageNet weights (downloaded on first use).
+        **overrides: any other field of `ModelConfig`, as `fusion="refine"` or `backbone="resnet18"`.
+
+    Raises:
+        InputError: for a name, a field or a value that does not exist.
+    """
+    if name not in MODELS:
+        raise InputError(f"no network is called {name!r}; there are {', '.join(MODELS)}")
+    values = MODELS[name].model_dump() | {"num_classes": classes} | overrides
+    if detect is not None:
+        values["detect"] = detect
+    if segment is not None:
+        values["segment"] = segment
+    try:
+        config = ModelConfig.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{name}: {first_problem(error)}") from error
+    return BlitzNet(config, pretrained)

@@ -1,0 +1,226 @@
+"""One self-describing safetensors file per network. No pickle is ever read.
+
+Metadata under the key "blitznet" is JSON: format version, architecture, class names, measured metrics and
+how the network was trained. Weights may be stored as float32, float16, or int8 with one scale per output
+channel (`NAME` and `NAME.scale`); they come back as float32.
+"""
+
+import json
+import os
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from blitznet.errors import CheckpointError, first_problem
+from blitznet.model.blitznet import BlitzNet
+from blitznet.model.config import ModelConfig
+
+FORMAT_VERSION = 1
+Storage = Literal["float32", "float16", "int8"]
+
+_KEY = "blitznet"
+_SCALE = ".scale"
+
+
+class CheckpointInfo(BaseModel):
+    """What a checkpoint says of itself.
+
+    Attributes:
+        format_version: of the file.
+        model: architecture, input size, normalisation and anchors.
+        names: class names, background first.
+        metrics: measured figures by data set, fractions.
+        training: data, recipe, steps, minutes, hardware, licence.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format_version: int = FORMAT_VERSION
+    model: ModelConfig
+    names: tuple[str, ...]
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
+def save_checkpoint(
+    path: Path, model: BlitzNet, info: CheckpointInfo, storage: Storage = "float32"
+) -> None:
+    """Write to a temporary name in the same folder, then rename.
+
+    Args:
+        path: of the file, replaced if it exists.
+        model: whose weights are saved.
+        info: saved beside them.
+        storage: float16 and int8 apply to convolution weights; the rest stays float32.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        tensor = tensor.detach().cpu().contiguous()
+        if tensor.ndim < 4 or storage == "float32":
+            tensors[name] = tensor
+        elif storage == "float16":
+            tensors[name] = tensor.half()
+        else:
+            tensors[name], tensors[name + _SCALE] = quantize_per_channel(tensor)
+    write_safetensors(path, tensors, {_KEY: info.model_dump_json()})
+
+
+def quantize_per_channel(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """(out, ...) float to (out, ...) int8 in -127..127 and (out,) float32 scale."""
+    scale = weight.flatten(1).abs().amax(dim=1).clamp(min=1e-12) / 127
+    return (weight / _as_column(scale, weight)).round().to(torch.int8), scale
+
+
+def _as_column(scale: Tensor, weight: Tensor) -> Tensor:
+    return scale.view(-1, *[1] * (weight.ndim - 1))
+
+
+def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """A whole file or none: temporary name, flush to disk, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    try:
+        save_file(tensors, temporary, metadata)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_info(path: Path) -> CheckpointInfo:
+    """What a checkpoint says of itself, without reading its weights.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, foreign, or of a newer format.
+    """
+    return _parse_info(path, read_metadata(path))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The header of a safetensors file.
+
+    Raises:
+        CheckpointError: if the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is no readable safetensors file ({error}); it may be cut short or of another kind"
+        ) from None
+
+
+def _parse_info(path: Path, metadata: dict[str, str]) -> CheckpointInfo:
+    if _KEY not in metadata:
+        raise CheckpointError(f"{path} is a safetensors file, but not of BlitzNet")
+    try:
+        content = json.loads(metadata[_KEY])
+        version = content["format_version"]
+        if version > FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path} has format {version}, this version of blitznet reads up to {FORMAT_VERSION}; "
+                "upgrade with pip install -U blitznet"
+            )
+        info = CheckpointInfo.model_validate(content)
+    except ValidationError as error:
+        raise CheckpointError(f"{path}: damaged description: {first_problem(error)}") from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: damaged description: {error!r}") from None
+    if len(info.names) != info.model.num_classes:
+        raise CheckpointError(
+            f"{path} names {len(info.names)} classes for a network of {info.model.num_classes}"
+        )
+    return info
+
+
+def load_checkpoint(path: Path) -> tuple[BlitzNet, CheckpointInfo]:
+    """A network in evaluation mode with its weights, and what it says of itself.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, foreign, or of a newer format.
+    """
+    info = read_info(path)
+    model = BlitzNet(info.model)
+    with safe_open(path, framework="pt") as file:
+        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    weights = {
+        name: _restore(tensor, stored.get(name + _SCALE))
+        for name, tensor in stored.items()
+        if not name.endswith(_SCALE)
+    }
+    expected = {
+        name: tensor.shape
+        for name, tensor in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    found = {name: tensor.shape for name, tensor in weights.items()}
+    if found != expected:
+        differing = sorted(
+            name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name)
+        )
+        raise CheckpointError(
+            f"{path}: {len(differing)} tensors do not fit {info.model.name}, first {differing[0]}: "
+            f"wanted {_shape(expected, differing[0])}, got {_shape(found, differing[0])}"
+        )
+    model.load_state_dict(weights, strict=False)
+    return model.eval(), info
+
+
+def _shape(shapes: dict[str, torch.Size], name: str) -> str:
+    return str(tuple(shapes[name])) if name in shapes else "nothing"
+
+
+def _restore(tensor: Tensor, scale: Tensor | None) -> Tensor:
+    return tensor.float() if scale is None else tensor.float() * _as_column(scale, tensor)
+
+
+def bundled_checkpoints() -> dict[str, Path]:
+    """Networks that come with the package, by name."""
+    folder = Path(str(files("blitznet") / "weights"))
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def default_model() -> str:
+    """The bundled network that is used when none is named.
+
+    Raises:
+        CheckpointError: if this installation has none.
+    """
+    bundled = bundled_checkpoints()
+    for name in ("blitznet300", "blitznet300-mobile"):
+        if name in bundled:
+            return name
+    raise CheckpointError("this installation bundles no network; give one with --model FILE")
+
+
+def find_checkpoint(name_or_path: str) -> Path:
+    """A bundled name, or the path of a file, to the file.
+
+    Raises:
+        CheckpointError: if it is neither; the text lists the names.
+    """
+    bundled = bundled_checkpoints()
+    if name_or_path in bundled:
+        return bundled[name_or_path]
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    raise CheckpointError(
+        f"no network or file is called {name_or_path!r}; bundled: {', '.join(bundled) or 'none'}"
+    )

@@ -1,0 +1,132 @@
+"""The network family by name: every architectural choice of the paper as one value."""
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+from blitznet.detection.anchors import make_anchors
+
+FusionName = Literal["hourglass", "refine", "resskip_without_residual", "resskip"]
+
+# Normalisation that goes with timm's ImageNet weights; a checkpoint carries its own.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class ModelConfig(BaseModel):
+    """Everything that fixes the shape of a network and of its anchors; stored in every checkpoint.
+
+    Attributes:
+        name: the family member this was derived from.
+        backbone: any timm model that gives features at strides 4, 8, 16 and 32.
+        stride_in_1x1: ResNet only: stride 2 on the first 1x1 convolution of a stage, as in the original
+            (MSRA) weights, instead of on the 3x3.
+        pad_same: TensorFlow's asymmetric padding in the backbone, for weights that were trained with it.
+        image_size: S, side of the square input in pixels.
+        finest_stride: stride of the finest level, 4 (s4) or 8 (s8).
+        num_classes: C, background included.
+        detect: whether there is a multibox head.
+        segment: whether there is a segmentation head.
+        fusion: block of the up-scale stream (table 8); None = no up-scale stream, heads on the skips (SSD).
+        downscale_width: channels of the down-scale stream (section 4.2; the authors' code: 2048).
+        upscale_width: channels of the up-scale stream (section 4.2).
+        seg_width: channels per level in the segmentation head (section 3.6).
+        finest_scale: anchor side at the finest level, fraction of S.
+        min_scale: anchor side at the second finest level, fraction of S.
+        max_scale: anchor side at the coarsest level, fraction of S.
+        mean: per RGB channel, of pictures in 0..1.
+        std: per RGB channel.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    backbone: str = "resnet50"
+    stride_in_1x1: bool = False
+    pad_same: bool = False
+    image_size: int = Field(ge=33)
+    finest_stride: Literal[4, 8]
+    num_classes: int = Field(default=21, ge=2, le=255)
+    detect: bool = True
+    segment: bool = True
+    fusion: FusionName | None = "resskip"
+    downscale_width: int = Field(default=512, ge=4)
+    upscale_width: int = Field(default=512, ge=4)
+    seg_width: int = Field(default=64, ge=1)
+    finest_scale: float = Field(gt=0, le=1)
+    min_scale: float = Field(gt=0, le=1)
+    max_scale: float = Field(default=0.95, gt=0, le=1)
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    @model_validator(mode="after")
+    def _has_a_task(self) -> "ModelConfig":
+        if not (self.detect or self.segment):
+            raise ValueError("a network needs at least one task: detect or segment")
+        return self
+
+    @property
+    def backbone_strides(self) -> tuple[int, ...]:
+        """Strides of the backbone stages in use, finest first."""
+        return tuple(stride for stride in (4, 8, 16, 32) if stride >= self.finest_stride)
+
+    @property
+    def level_sizes(self) -> tuple[int, ...]:
+        """Side of every feature map, finest first.
+
+        The backbone's stages, then stride-2 blocks down to 3 or 2, then one global average pool to 1.
+        """
+        sizes = [math.ceil(self.image_size / stride) for stride in self.backbone_strides]
+        while sizes[-1] > 3:
+            sizes.append(math.ceil(sizes[-1] / 2))
+        if sizes[-1] > 1:
+            sizes.append(1)
+        return tuple(sizes)
+
+    def make_anchors(self) -> Tensor:
+        """(A, 4) float32 xyxy in input pixels, see `blitznet.detection.anchors`."""
+        return make_anchors(
+            self.image_size, self.level_sizes, self.finest_scale, self.min_scale, self.max_scale
+        )
+
+
+def _blitznet(name: str, size: int, stride: Literal[4, 8], finest: float, least: float) -> ModelConfig:
+    return ModelConfig(
+        name=name, image_size=size, finest_stride=stride, finest_scale=finest, min_scale=least
+    )
+
+
+BLITZNET300 = _blitznet("blitznet300", 300, 4, 0.04, 0.10)
+BLITZNET300_S8 = _blitznet("blitznet300-s8", 300, 8, 0.10, 0.20)
+BLITZNET512 = _blitznet("blitznet512", 512, 8, 0.04, 0.10)
+BLITZNET512_S4 = _blitznet("blitznet512-s4", 512, 4, 0.02, 0.08)
+
+# MobileNetV2 with narrow streams, for CPUs and edge devices (D1).
+BLITZNET300_MOBILE = BLITZNET300_S8.model_copy(
+    update={
+        "name": "blitznet300-mobile",
+        "backbone": "mobilenetv2_100",
+        "downscale_width": 160,
+        "upscale_width": 160,
+    }
+)
+
+# Table 1, "SSD300* (our reimpl)": the same streams down, no stream up, boxes only.
+_SSD = {"fusion": None, "segment": False}
+SSD300 = BLITZNET300_S8.model_copy(update={"name": "ssd300", **_SSD})
+SSD512 = BLITZNET512.model_copy(update={"name": "ssd512", **_SSD})
+
+MODELS: dict[str, ModelConfig] = {
+    config.name: config
+    for config in (
+        BLITZNET300,
+        BLITZNET300_S8,
+        BLITZNET512,
+        BLITZNET512_S4,
+        BLITZNET300_MOBILE,
+        SSD300,
+        SSD512,
+    )
+}

@@ -1,0 +1,52 @@
+"""Prediction by single convolutions on every level (section 3.4)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from blitznet.detection.anchors import ANCHORS_PER_CELL
+
+
+class MultiboxHead(nn.Module):
+    """One 3x3 convolution a level for classes and one for box deltas, not shared across levels."""
+
+    def __init__(self, channels: list[int], num_classes: int):
+        super().__init__()
+        self.num_classes = num_classes
+        self.classify = nn.ModuleList(
+            nn.Conv2d(c, ANCHORS_PER_CELL * num_classes, 3, padding=1) for c in channels
+        )
+        self.regress = nn.ModuleList(
+            nn.Conv2d(c, ANCHORS_PER_CELL * 4, 3, padding=1) for c in channels
+        )
+
+    def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Features, finest first, to class_logits (B, A, C) and box_deltas (B, A, 4)."""
+        class_logits = [conv(f) for conv, f in zip(self.classify, features, strict=True)]
+        box_deltas = [conv(f) for conv, f in zip(self.regress, features, strict=True)]
+        return _by_anchor(class_logits, self.num_classes), _by_anchor(box_deltas, 4)
+
+
+def _by_anchor(levels: list[Tensor], values: int) -> Tensor:
+    """(B, anchors * values, h, w) a level to (B, A, values), in the order of `make_anchors`."""
+    rows = [level.permute(0, 2, 3, 1).reshape(len(level), -1, values) for level in levels]
+    return torch.cat(rows, dim=1)
+
+
+class SegmentationHead(nn.Module):
+    """1x1 to 64 maps a level, bilinear to the finest, concatenate, one 3x3 to classes (section 3.6)."""
+
+    def __init__(self, channels: list[int], width: int, num_classes: int):
+        super().__init__()
+        self.squeeze = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
+        self.classify = nn.Conv2d(width * len(channels), num_classes, 3, padding=1)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Features, finest first, to seg_logits (B, C, h, w) at the finest one's size."""
+        size = features[0].shape[-2:]
+        maps = [
+            F.interpolate(conv(f), size=size, mode="bilinear", align_corners=False)
+            for conv, f in zip(self.squeeze, features, strict=True)
+        ]
+        out: Tensor = self.classify(torch.cat(maps, dim=1))
+        return out

@@ -1,0 +1,186 @@
+"""A recipe: everything that decides what training does, apart from the data."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from blitznet.data.ssd_policy import Augmentation
+from blitznet.errors import RecipeError, first_problem
+from blitznet.model.config import BLITZNET300, BLITZNET300_MOBILE, MODELS, ModelConfig
+
+
+class Recipe(BaseModel):
+    """How a network is trained.
+
+    Attributes:
+        name: what `blitznet train` calls it.
+        model: the network.
+        backbone_weights: "imagenet" = timm's, downloaded on first use; a safetensors file with timm's
+            names; None = from scratch.
+        steps: optimizer steps.
+        global_batch_size: pictures a step, over all processes.
+        optimizer: adam with L2 weight decay (section 4.2), or adamw.
+        lr: initial learning rate (drops) or its peak (cosine).
+        schedule: "drops" divides by 10 at each of `lr_drops`; "cosine" decays to 0.
+        lr_drops: steps.
+        warmup_steps: linear from 0 to `lr`.
+        weight_decay: on convolution weights; biases and batch norms are spared with adamw.
+        clip_grad_norm: None = off.
+        ema_decay: of the averaged weights that are evaluated and saved; None = the weights themselves.
+        freeze_stride: the backbone up to and including this stride keeps its weights; 0 = all is trained.
+        resolution: pairs of a step and the input side in pixels from it on; empty = the network's own side
+            all along. A smaller side at first saves most of the time; anchors scale with it.
+        augmentation: see there.
+        precision: bf16 = autocast, weights in fp32.
+        seed: of weights and samples.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    model: ModelConfig
+    backbone_weights: str | None = "imagenet"
+    steps: int = Field(ge=1)
+    global_batch_size: int = Field(default=32, ge=1)
+    optimizer: Literal["adam", "adamw"] = "adam"
+    lr: float = Field(default=1e-4, gt=0)
+    schedule: Literal["drops", "cosine"] = "drops"
+    lr_drops: tuple[int, ...] = ()
+    warmup_steps: int = Field(default=0, ge=0)
+    weight_decay: float = Field(default=5e-4, ge=0)
+    clip_grad_norm: float | None = Field(default=None, gt=0)
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    freeze_stride: Literal[0, 2, 4, 8] = 0
+    resolution: tuple[tuple[int, int], ...] = ()
+    augmentation: Augmentation = Augmentation()
+    precision: Literal["fp32", "bf16"] = "bf16"
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _resolution_fits(self) -> "Recipe":
+        starts = [step for step, _ in self.resolution]
+        if starts and (starts[0] != 0 or sorted(set(starts)) != starts):
+            raise ValueError("resolution begins with step 0 and its steps rise")
+        for _, size in self.resolution:
+            if len(self.model_at(size).level_sizes) != len(self.model.level_sizes):
+                raise ValueError(f"at {size} pixels {self.model.name} has another number of levels")
+        return self
+
+    def image_size_at(self, step: int) -> int:
+        """Side of the input that `step` is taken with."""
+        sizes = [size for start, size in self.resolution if start <= step]
+        return sizes[-1] if sizes else self.model.image_size
+
+    def model_at(self, image_size: int) -> ModelConfig:
+        """The same network for another input side."""
+        return self.model.model_copy(update={"image_size": image_size})
+
+
+# MobileNetV2 on two CPU cores: what a desktop trains in about an hour and a half.
+MOBILE = Recipe(
+    name="blitznet300-mobile",
+    model=BLITZNET300_MOBILE,
+    steps=5_200,
+    global_batch_size=16,
+    optimizer="adamw",
+    lr=1.2e-3,
+    schedule="cosine",
+    warmup_steps=200,
+    weight_decay=2e-2,
+    clip_grad_norm=10.0,
+    ema_decay=0.998,
+    freeze_stride=4,
+    resolution=((0, 224), (3_200, 300)),
+    augmentation=Augmentation(zoom_out_probability=0.4, zoom_out_max=2.5),
+)
+
+# ResNet-50 on one GPU.
+RESNET50 = Recipe(
+    name="blitznet300",
+    model=BLITZNET300,
+    steps=8_000,
+    global_batch_size=32,
+    optimizer="adamw",
+    lr=4e-4,
+    schedule="cosine",
+    warmup_steps=500,
+    weight_decay=5e-2,
+    clip_grad_norm=10.0,
+    ema_decay=0.9995,
+    freeze_stride=2,
+)
+
+# Sections 4.2 and 4.3 to the letter: VOC07 tables at 300 pixels.
+PAPER_VOC07_300 = Recipe(
+    name="paper-voc07-300",
+    model=BLITZNET300,
+    steps=65_000,
+    lr_drops=(35_000, 50_000),
+    precision="fp32",
+)
+
+RECIPES: dict[str, Recipe] = {r.name: r for r in (MOBILE, RESNET50, PAPER_VOC07_300)}
+
+
+def read_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
+    """A named recipe or a YAML file, with `key=value` overrides as `model.fusion=refine`.
+
+    A file holds the fields of `Recipe`; its `base` names the recipe that the rest is taken from, and its
+    `model` may be just a name of the family.
+
+    Raises:
+        RecipeError: for a name, key or value that does not exist.
+    """
+    values = _base_values(name_or_path)
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise RecipeError(f"--set {override}: give it as key=value, for example --set lr=0.001")
+        _set_value(values, key.strip(), yaml.safe_load(text))
+    return _validate(values, name_or_path)
+
+
+def _base_values(name_or_path: str) -> dict[str, Any]:
+    if name_or_path in RECIPES:
+        return RECIPES[name_or_path].model_dump()
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise RecipeError(
+            f"no recipe or file is called {name_or_path!r}; recipes: {', '.join(RECIPES)}"
+        )
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path} is no recipe; it needs fields as `base`, `model` and `steps`")
+    base = content.pop("base", None)
+    if base is not None and base not in RECIPES:
+        raise RecipeError(f"{path}: no recipe is called {base!r}; there are {', '.join(RECIPES)}")
+    values = RECIPES[base].model_dump() if base else {"name": path.stem}
+    model = content.pop("model", None)
+    if isinstance(model, str):
+        if model not in MODELS:
+            raise RecipeError(f"{path}: no network is called {model!r}; there are {', '.join(MODELS)}")
+        values["model"] = MODELS[model].model_dump()
+    elif model is not None:
+        content["model"] = values.get("model", {}) | model
+    return values | content
+
+
+def _set_value(values: dict[str, Any], key: str, value: object) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.get(parent, None)  # type: ignore[assignment]
+        if not isinstance(values, dict):
+            raise RecipeError(f"--set {key}: the recipe has no part {parent!r}")
+    values[last] = value
+
+
+def _validate(values: dict[str, Any], source: str) -> Recipe:
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(f"recipe {source}: {first_problem(error)}") from None
