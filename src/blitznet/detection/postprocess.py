@@ -1,8 +1,6 @@
 """From raw predictions to boxes (section 3.5)."""
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from blitznet.detection import box_coder
 from blitznet.detection.nms import per_class_nms
@@ -37,20 +35,3 @@ def decode_detections(
         keep = per_class_nms(boxes, candidate_scores, column)
         detections.append(Detections(boxes[keep], column[keep] + 1, candidate_scores[keep]))
     return detections
-
-
-def decode_seg_map(seg_logits: Tensor, height: int, width: int) -> Tensor:
-    """The class of every pixel of one picture (section 3.6: bilinear, then the best class).
-
-    Args:
-        seg_logits: (C, h, w).
-        height: H of the picture.
-        width: W of the picture.
-
-    Returns:
-        (H, W) uint8 class ids.
-    """
-    full = F.interpolate(
-        seg_logits[None].float(), size=(height, width), mode="bilinear", align_corners=False
-    )
-    return full[0].argmax(dim=0).to(torch.uint8)

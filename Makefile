@@ -1,0 +1,30 @@
+# `make demo` and `make test` need only Python 3.11 to 3.13, pip and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test check slow-test clean
+
+demo: $(VENV)/demo.installed  ## find objects and label pixels on real photographs; pictures in runs/demo
+	$(BIN)/blitznet demo
+
+test: $(VENV)/dev.installed  ## the fast suite
+	$(BIN)/python -m pytest
+
+slow-test: $(VENV)/dev.installed  ## the slow suite; set BLITZNET_DATA=path/to/VOCdevkit for the part on real data
+	$(BIN)/python -m pytest -m "slow or data"
+
+check: $(VENV)/dev.installed  ## formatter, linter, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info
+
+$(VENV)/%.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable ".[$*]"
+	touch $@

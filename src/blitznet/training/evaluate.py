@@ -1,0 +1,211 @@
+"""The evaluation loop. There is one."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from blitznet.data.description import Source, locate
+from blitznet.data.geometry import resize_sample
+from blitznet.detection.postprocess import decode_detections
+from blitznet.errors import InputError
+from blitznet.metrics.average_precision import AveragePrecision
+from blitznet.metrics.coco_ap import CocoAveragePrecision
+from blitznet.metrics.mean_iou import MeanIoU
+from blitznet.model.blitznet import BlitzNet, normalize_images
+from blitznet.pixel_classes import classify_pixels
+from blitznet.structures import Sample
+
+BACKGROUND = 0
+
+
+@dataclass(frozen=True)
+class TestItem:
+    """A labelled picture and what the network gets to see of it.
+
+    Attributes:
+        sample: with labels in pixels of the picture.
+        pixels: (S, S, 3) uint8 RGB.
+    """
+
+    __test__ = False  # no test class, whatever pytest thinks of the name
+
+    sample: Sample
+    pixels: np.ndarray
+
+
+class TestItems(Dataset[TestItem | InputError]):
+    """Every picture of some sources once, in order."""
+
+    __test__ = False
+
+    def __init__(self, sources: Sequence[Source], size: int):
+        self.sources = list(sources)
+        self.size = size
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sources))
+
+    def __getitem__(self, position: int) -> TestItem | InputError:
+        """An error is returned, not raised: a worker process would wrap it in a traceback."""
+        try:
+            source, index = locate(self.sources, position)
+            sample = source.read(index)
+        except InputError as error:
+            return error
+        return TestItem(sample, resize_sample(sample, self.size).image)
+
+
+class Evaluation:
+    """Metrics of both tasks, accumulated picture by picture; a task without labels stays null."""
+
+    def __init__(self, names: Sequence[str]):
+        self.names = tuple(names)
+        self.voc_ap = AveragePrecision(len(names))
+        self.coco_ap = CocoAveragePrecision(len(names))
+        self.mean_iou = MeanIoU(len(names))
+        self.num_pictures = 0
+        self.has_boxes = self.has_maps = False
+
+    def update(
+        self,
+        sample: Sample,
+        detections: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
+        seg_map: np.ndarray | None,
+    ) -> None:
+        """Add one picture: detections as boxes in its pixels, labels, scores; a map of its size."""
+        self.num_pictures += 1
+        if detections is not None and sample.boxes is not None:
+            truth = sample.boxes, sample.labels, sample.difficult
+            self.voc_ap.update(*detections, *truth)
+            self.coco_ap.update(*detections, *truth)
+            self.has_boxes = True
+        if seg_map is not None and sample.seg_map is not None:
+            self.mean_iou.update(seg_map, sample.seg_map)
+            self.has_maps = True
+
+    def compute(self, classes: Sequence[str] | None = None) -> dict[str, Any]:
+        """The figures of `metrics.json`, all fractions.
+
+        Args:
+            classes: the means are over these; None = all with ground truth. The mean IoU takes
+                background in besides.
+
+        Raises:
+            InputError: if a class does not exist.
+        """
+        chosen = list(self.names[1:] if classes is None else classes)
+        unknown = sorted(set(chosen) - set(self.names[1:]))
+        if unknown:
+            raise InputError(
+                f"no class is called {unknown[0]!r}; there are {', '.join(self.names[1:])}"
+            )
+        average_precision: dict[str, list[float | None]] | None = None
+        if self.has_boxes:
+            average_precision = self.voc_ap.compute() | {"coco": self.coco_ap.compute()}
+        iou = self.mean_iou.compute() if self.has_maps else None
+        return {
+            "pictures": self.num_pictures,
+            "classes": chosen,
+            "mean_ap": average_precision
+            and {kind: self._mean(values, chosen) for kind, values in average_precision.items()},
+            "ap": average_precision
+            and {
+                kind: dict(zip(self.names[1:], values[1:], strict=True))
+                for kind, values in average_precision.items()
+            },
+            "mean_iou": iou and self._mean(iou, [self.names[BACKGROUND], *chosen]),
+            "iou": iou and dict(zip(self.names, iou, strict=True)),
+        }
+
+    def _mean(self, values: Sequence[float | None], classes: Sequence[str]) -> float | None:
+        counted = [values[self.names.index(name)] for name in classes]
+        present = [value for value in counted if value is not None]
+        return float(np.mean(present)) if present else None
+
+
+def evaluate(
+    model: BlitzNet,
+    names: Sequence[str],
+    sources: Sequence[Source],
+    device: torch.device,
+    classes: Sequence[str] | None = None,
+    batch_size: int = 16,
+    workers: int = 1,
+) -> dict[str, Any]:
+    """Measure a network on labelled pictures.
+
+    Args:
+        model: in evaluation mode, on `device`.
+        names: class names, background first.
+        sources: of one split.
+        device: where it runs.
+        classes: see `Evaluation.compute`.
+        batch_size: pictures a forward pass.
+        workers: processes that read pictures.
+
+    Returns:
+        See `Evaluation.compute`.
+
+    Raises:
+        InputError: for the first picture or label that cannot be used.
+    """
+    evaluation = Evaluation(names)
+    for item, detections, seg_map in predict_items(model, sources, device, batch_size, workers):
+        evaluation.update(item.sample, detections, seg_map)
+    return evaluation.compute(classes)
+
+
+Prediction = tuple[TestItem, tuple[np.ndarray, np.ndarray, np.ndarray] | None, np.ndarray | None]
+
+
+def predict_items(
+    model: BlitzNet,
+    sources: Sequence[Source],
+    device: torch.device,
+    batch_size: int = 16,
+    workers: int = 1,
+) -> Iterator[Prediction]:
+    """Every picture with boxes, labels and scores in its pixels, and its map; see `evaluate`."""
+    loader: Iterable[list[TestItem | InputError]] = DataLoader(
+        TestItems(sources, model.config.image_size),
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=list,
+    )
+    for batch in loader:
+        items: list[TestItem] = []
+        for item in batch:
+            if isinstance(item, InputError):
+                raise item
+            items.append(item)
+        yield from _predict_batch(model, items, device)
+
+
+@torch.inference_mode()
+def _predict_batch(
+    model: BlitzNet, items: list[TestItem], device: torch.device
+) -> list[Prediction]:
+    config = model.config
+    pixels = torch.from_numpy(np.stack([item.pixels for item in items]))
+    images = normalize_images(pixels.to(device).permute(0, 3, 1, 2), config.mean, config.std)
+    raw = model(images)
+    detections = (
+        decode_detections(raw, model.anchors, config.image_size) if config.detect else None
+    )
+    seg_logits = raw.seg_logits.float().cpu().numpy() if config.segment else None
+    predictions: list[Prediction] = []
+    for index, item in enumerate(items):
+        width, height = item.sample.size
+        objects = seg_map = None
+        if detections is not None:
+            boxes, labels, scores = (tensor.cpu().numpy() for tensor in detections[index])
+            scale = np.array([width, height] * 2, np.float32) / config.image_size
+            objects = boxes * scale, labels, scores
+        if seg_logits is not None:
+            seg_map = classify_pixels(seg_logits[index], width, height)
+        predictions.append((item, objects, seg_map))
+    return predictions
