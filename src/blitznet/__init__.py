@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Where each public name lives. They are imported on first use: torch takes seconds, `--help` must not.
+# Where each public name lives, imported on first use: torch takes seconds, `--help` must not.
 _HOMES = {
     "BlitzNet": "blitznet.model.blitznet",
     "InputError": "blitznet.errors",

@@ -1,4 +1,4 @@
-"""Box conversions and overlap. Boxes are xyxy everywhere inside; other formats only at file edges."""
+"""Box conversions and overlap. Boxes are xyxy inside; other formats only at file edges."""
 
 import torch
 from torch import Tensor

@@ -1,6 +1,6 @@
 """Class names and the palette in which segmentation maps are stored and drawn.
 
-Class 0 is background everywhere: in both heads, in labels and in maps. `IGNORE_INDEX` marks void pixels.
+Class 0 is background everywhere: in both heads, in labels and in maps. `IGNORE_INDEX` marks void.
 """
 
 import numpy as np
@@ -42,5 +42,7 @@ def voc_palette() -> np.ndarray:
     palette = np.zeros((256, 3), dtype=np.uint8)
     for shift in range(8):
         for channel in range(3):
-            palette[:, channel] |= (((ids >> (3 * shift + channel)) & 1) << (7 - shift)).astype(np.uint8)
+            palette[:, channel] |= (((ids >> (3 * shift + channel)) & 1) << (7 - shift)).astype(
+                np.uint8
+            )
     return palette

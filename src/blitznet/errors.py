@@ -1,5 +1,4 @@
-"""Mistakes in what the user gave. The command line shows their text as one line and exits with 1."""
-
+"""Mistakes in what the user gave; the command line shows their text as one line, and exits 1."""
 
 from typing import TYPE_CHECKING
 

@@ -1,8 +1,8 @@
 """What crosses the borders between data, network, losses and post-processing.
 
-Tensor dimensions, one letter each: B images, A anchors, G ground-truth boxes of one image (padded to the
-largest of a batch), K kept detections, C classes including background, H W height and width of a picture,
-S side of the network's input, h w height and width of the finest feature map.
+Tensor dimensions, one letter each: B images, A anchors, G ground-truth boxes of one image (padded
+to the largest of a batch), K kept detections, C classes including background, H W height and width
+of a picture, S side of the network's input, h w height and width of the finest feature map.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-# The label of a padding row in `Batch.labels`, and of a box that neither helps nor hurts (difficult, crowd).
+# In `Batch.labels`: a padding row, and a box that neither helps nor hurts (difficult, crowd).
 PADDING_LABEL = 0
 IGNORE_LABEL = -1
 

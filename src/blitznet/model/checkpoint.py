@@ -7,7 +7,6 @@ channel (`NAME` and `NAME.scale`); they come back as float32.
 
 import json
 import os
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from torch import Tensor
 from blitznet.errors import CheckpointError, first_problem
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.config import ModelConfig
+from blitznet.whole_file import whole_file
 
 FORMAT_VERSION = 1
 Storage = Literal["float32", "float16", "int8"]
@@ -85,19 +85,12 @@ def _as_column(scale: Tensor, weight: Tensor) -> Tensor:
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """A whole file or none: temporary name, flush to disk, rename."""
+    """A whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
-    try:
+    with whole_file(path) as temporary:
         save_file(tensors, temporary, metadata)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # training must survive a power cut, too
 
 
 def read_info(path: Path) -> CheckpointInfo:

@@ -193,9 +193,7 @@ def _predict_batch(
     pixels = torch.from_numpy(np.stack([item.pixels for item in items]))
     images = normalize_images(pixels.to(device).permute(0, 3, 1, 2), config.mean, config.std)
     raw = model(images)
-    detections = (
-        decode_detections(raw, model.anchors, config.image_size) if config.detect else None
-    )
+    detections = decode_detections(raw, model.anchors, config.image_size) if config.detect else None
     seg_logits = raw.seg_logits.float().cpu().numpy() if config.segment else None
     predictions: list[Prediction] = []
     for index, item in enumerate(items):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -55,7 +55,7 @@ class LoopOptions:
     max_minutes: float | None = None
 
 
-class TrainingDiverged(RuntimeError):
+class DivergenceError(RuntimeError):
     """The loss is no longer a number; the last checkpoint is from before."""
 
 
@@ -65,7 +65,7 @@ def train(
     """Train, yielding one row of `LOG_FIELDS` every `LOG_EVERY` steps.
 
     Leaves in `run`: `state.safetensors` to resume from, `log.csv`, and, when all steps are done,
-    `model.safetensors`. Ctrl-C ends the current step, writes the state and raises KeyboardInterrupt.
+    `model.safetensors`. Ctrl-C ends the current step, writes the state, raises KeyboardInterrupt.
 
     Args:
         recipe: what to do.
@@ -76,7 +76,7 @@ def train(
 
     Raises:
         InputError: if recipe, data and state do not fit together, or a picture cannot be used.
-        TrainingDiverged: if the loss becomes infinite or NaN.
+        DivergenceError: if the loss becomes infinite or NaN.
     """
     if recipe.model.num_classes != len(data.classes):
         raise RecipeError(
@@ -153,7 +153,7 @@ def train(
                 count = (done - 1) % LOG_EVERY + 1
                 classification, box, segmentation = (running / count).tolist()
                 if not math.isfinite(classification + box + segmentation):
-                    raise TrainingDiverged(
+                    raise DivergenceError(
                         f"the loss is not finite at step {done}; last pictures: "
                         f"{', '.join(batch.sources)}. Lower --set lr=... and resume"
                     )
@@ -180,7 +180,7 @@ def train(
     if stop and done < recipe.steps:
         return
     if fabric.is_global_zero:
-        final = averaged.module if averaged is not None else network
+        final = cast(BlitzNet, averaged.module) if averaged is not None else network
         minutes = (seconds_before + time.monotonic() - started) / 60
         info = CheckpointInfo(
             model=recipe.model,
@@ -201,9 +201,7 @@ def train_step(
     """Forward, joint loss, backward, update."""
     images = normalize_images(batch.images, recipe.model.mean, recipe.model.std)
     raw = model(images.contiguous(memory_format=torch.channels_last))
-    terms = joint_loss(
-        raw, batch, anchors, lambda count: fabric.all_reduce(count, reduce_op="mean")
-    )
+    terms = joint_loss(raw, batch, anchors, partial(_average, fabric))
     fabric.backward(terms.total)
     if recipe.clip_grad_norm is not None:
         fabric.clip_gradients(model, optimizer, max_norm=recipe.clip_grad_norm)
@@ -221,7 +219,8 @@ def build_network(recipe: Recipe) -> BlitzNet:
         if not path.is_file():
             raise RecipeError(f"backbone_weights: {path} does not exist")
         network.backbone.load_imagenet(path)
-    network = network.to(memory_format=torch.channels_last).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.train()
     network.backbone.freeze(recipe.freeze_stride)
     return network
 
@@ -230,7 +229,7 @@ def average_weights(network: BlitzNet, recipe: Recipe) -> AveragedModel | None:
     """The exponential moving average of weights and batch statistics, if the recipe wants one."""
     if recipe.ema_decay is None:
         return None
-    averager = get_ema_multi_avg_fn(recipe.ema_decay)
+    averager = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
     return AveragedModel(network, multi_avg_fn=averager, use_buffers=True)
 
 
@@ -273,6 +272,11 @@ def hardware_name(device: torch.device) -> str:
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
+def _average(fabric: Fabric, count: Tensor) -> Tensor:
+    """Mean of a scalar over all processes."""
+    return cast(Tensor, fabric.all_reduce(count, reduce_op="mean"))
+
+
 def _image_size_at_position(recipe: Recipe, position: int) -> int:
     return recipe.image_size_at(position // recipe.global_batch_size)
 
@@ -296,7 +300,7 @@ def _to_device(batch: Batch, device: torch.device) -> Batch:
 
 @contextmanager
 def _interruption() -> Iterator[list[int]]:
-    """A list that Ctrl-C or a termination signal fills, so that the step at hand is finished first."""
+    """A list that Ctrl-C or SIGTERM fills, so that the step at hand is finished first."""
     received: list[int] = []
     names = (signal.SIGINT, signal.SIGTERM)
     previous = {n: signal.signal(n, lambda number, _: received.append(number)) for n in names}
@@ -308,7 +312,7 @@ def _interruption() -> Iterator[list[int]]:
 
 
 class _LogFile:
-    """The CSV log of a run, open while the run goes on; resuming drops rows of steps taken again."""
+    """The CSV log of a run; resuming drops the rows of steps that are taken again."""
 
     def __init__(self, path: Path, first_step: int):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -331,4 +335,3 @@ class _LogFile:
         """One row, on disk at once."""
         self._writer.writerow(row)
         self._file.flush()
-

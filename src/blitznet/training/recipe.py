@@ -153,29 +153,35 @@ def _base_values(name_or_path: str) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+        raise RecipeError(
+            f"{path} cannot be read as YAML: {' '.join(str(error).split())}"
+        ) from None
     if not isinstance(content, dict):
         raise RecipeError(f"{path} is no recipe; it needs fields as `base`, `model` and `steps`")
     base = content.pop("base", None)
     if base is not None and base not in RECIPES:
         raise RecipeError(f"{path}: no recipe is called {base!r}; there are {', '.join(RECIPES)}")
-    values = RECIPES[base].model_dump() if base else {"name": path.stem}
+    values: dict[str, Any] = RECIPES[base].model_dump() if base else {"name": path.stem}
     model = content.pop("model", None)
     if isinstance(model, str):
         if model not in MODELS:
-            raise RecipeError(f"{path}: no network is called {model!r}; there are {', '.join(MODELS)}")
+            raise RecipeError(
+                f"{path}: no network is called {model!r}; there are {', '.join(MODELS)}"
+            )
         values["model"] = MODELS[model].model_dump()
-    elif model is not None:
-        content["model"] = values.get("model", {}) | model
+    elif isinstance(model, dict):
+        base_model: dict[str, Any] = values.get("model", {})
+        content["model"] = base_model | model
     return values | content
 
 
 def _set_value(values: dict[str, Any], key: str, value: object) -> None:
     *parents, last = key.split(".")
     for parent in parents:
-        values = values.get(parent, None)  # type: ignore[assignment]
-        if not isinstance(values, dict):
+        part = values.get(parent)
+        if not isinstance(part, dict):
             raise RecipeError(f"--set {key}: the recipe has no part {parent!r}")
+        values = part
     values[last] = value
 
 

@@ -1,0 +1,76 @@
+"""What a run folder says of its run: enough to resume it, to repeat it, to trust its figures."""
+
+import json
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from blitznet.errors import RecipeError, first_problem
+from blitznet.training.recipe import Recipe
+from blitznet.whole_file import whole_file
+
+RUN_FILE = "run.json"
+METRICS_FILE = "metrics.json"
+
+
+def new_run_folder(out: Path | None, name: str) -> Path:
+    """`out`, or the first free one of runs/train/NAME, NAME-2, ...
+
+    Raises:
+        RecipeError: if `out` holds a run already.
+    """
+    if out is not None:
+        if (out / RUN_FILE).exists():
+            raise RecipeError(f"{out} holds a run already; use --resume {out}, or another --out")
+        return out
+    parent, number = Path("runs/train"), 1
+    while (folder := parent / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return folder
+
+
+def write_run(folder: Path, recipe: Recipe, data: Path) -> None:
+    """Recipe, data description and environment of a run that begins."""
+    content = {
+        "recipe": recipe.model_dump(mode="json"),
+        "data": str(data.resolve()),
+        "command": sys.argv,
+        "environment": {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            **{
+                package: version(package)
+                for package in ("blitznet", "torch", "torchvision", "timm")
+            },
+        },
+    }
+    write_json(folder / RUN_FILE, content)
+
+
+def read_run(folder: Path) -> tuple[Recipe, Path]:
+    """Recipe and data description of a run, to resume it.
+
+    Raises:
+        RecipeError: if the folder holds no run.
+    """
+    path = folder / RUN_FILE
+    try:
+        content = json.loads(path.read_text())
+        return Recipe.model_validate(content["recipe"]), Path(content["data"])
+    except FileNotFoundError:
+        raise RecipeError(f"{folder} holds no run ({RUN_FILE} is missing)") from None
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {first_problem(error)}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecipeError(f"{path} is damaged: {error!r}") from None
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Readable JSON, whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")

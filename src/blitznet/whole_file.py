@@ -1,0 +1,31 @@
+"""Files that are complete or not there."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from blitznet.errors import InputError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Write a file under a temporary name; it gets its own name only when the block ends well.
+
+    Args:
+        path: final name, replaced if it exists.
+
+    Yields:
+        The temporary name, in the same folder, not yet there.
+
+    Raises:
+        InputError: if the block raises an OSError, or the file cannot be renamed.
+    """
+    temporary = path.with_name(f".blitznet-{uuid4().hex}.part")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
