@@ -144,22 +144,22 @@ def _paint_map(canvas: Image.Image, seg_map: np.ndarray, palette: np.ndarray, ed
     light = (palette // 2 + 128).astype(np.uint8)
     strip = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, strip):
-        bottom = min(top + strip, height)
-        rows = np.arange(top - edge, bottom + edge).clip(0, height - 1)
+        rows = np.arange(top - edge, min(top + strip, height) + edge).clip(0, height - 1)
         around = np.pad(seg_map[rows], ((0, 0), (edge, edge)), mode="edge")
-        classes = around[edge:-edge, edge:-edge]
-        is_edge = np.zeros(classes.shape, dtype=bool)
-        for neighbours in (
-            around[: -2 * edge, edge:-edge],
-            around[2 * edge :, edge:-edge],
-            around[edge:-edge, : -2 * edge],
-            around[edge:-edge, 2 * edge :],
+        classes = np.ascontiguousarray(around[edge:-edge, edge:-edge])
+        is_edge = classes != around[: -2 * edge, edge:-edge]
+        is_edge |= classes != around[2 * edge :, edge:-edge]
+        is_edge |= classes != around[edge:-edge, : -2 * edge]
+        is_edge |= classes != around[edge:-edge, 2 * edge :]
+        is_object = classes != 0
+        for colors, covered, opacity in (
+            (palette, is_object & ~is_edge, REGION_OPACITY),
+            (light, is_object & is_edge, EDGE_OPACITY),
         ):
-            is_edge |= classes != neighbours
-        is_edge &= classes != 0
-        colors = np.where(is_edge[..., None], light[classes], palette[classes])
-        opacity = np.where(is_edge, EDGE_OPACITY, REGION_OPACITY) * (classes != 0) * 255
-        canvas.paste(Image.fromarray(colors), (0, top), Image.fromarray(opacity.astype(np.uint8)))
+            paint = Image.fromarray(classes)
+            paint.putpalette(colors.tobytes())
+            mask = Image.fromarray(covered * np.uint8(opacity * 255))
+            canvas.paste(paint.convert("RGB"), (0, top), mask)
 
 
 def _region_middles(

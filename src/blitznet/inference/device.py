@@ -1,0 +1,34 @@
+"""Which processor the network runs on."""
+
+import re
+
+import torch
+
+from blitznet.errors import InputError
+
+
+def choose_device(name: str | torch.device = "auto") -> torch.device:
+    """The device that a user names.
+
+    Args:
+        name: `auto` (the first GPU if there is one, else the CPU), `cpu`, `cuda`, `cuda:N`, `mps`.
+
+    Raises:
+        InputError: for any other name, or a device that this machine or this PyTorch lacks.
+    """
+    name = str(name)
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise InputError(f"a device is auto, cpu, cuda, cuda:N or mps, not {name!r}")
+    device = torch.device(name)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError("no device mps: this machine or this PyTorch has none; use cpu or auto")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            found = f"{count} CUDA device{'s' if count != 1 else ''}" if count else "no CUDA device"
+            raise InputError(f"no device {name}: PyTorch finds {found}; use cpu or auto")
+    return device

@@ -1,0 +1,46 @@
+"""A progress bar for people who wait, and silence for everybody else."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from time import monotonic
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+PATIENCE_SECONDS = 2
+
+
+def with_progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """Pass items through and show how far they are.
+
+    The bar is on standard error, only where that is a terminal and only after two seconds; it goes
+    away at the end.
+
+    Args:
+        items: what is waited for.
+        total: how many there will be.
+        what: short text before the bar.
+    """
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    bar = Progress(
+        *Progress.get_default_columns()[:2],
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    task = bar.add_task(what, total=total)
+    start = monotonic()
+    with ExitStack() as shown:
+        for item in items:
+            yield item
+            bar.advance(task)
+            if not bar.live.is_started and monotonic() - start > PATIENCE_SECONDS:
+                shown.enter_context(bar)
