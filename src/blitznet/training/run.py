@@ -1,0 +1,103 @@
+"""One run of `blitznet train` or `blitznet eval`: from a recipe to a measured network."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from blitznet.data.description import read_description
+from blitznet.errors import InputError, RecipeError
+from blitznet.model.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from blitznet.training.evaluate import evaluate
+from blitznet.training.loop import MODEL_FILE, STATE_FILE, LoopOptions, train
+from blitznet.training.recipe import Recipe
+from blitznet.training.run_record import METRICS_FILE, read_run, write_json, write_run
+
+VALIDATION_SPLIT = "val"
+
+
+def start_training(
+    recipe: Recipe, data: Path, folder: Path, options: LoopOptions
+) -> Iterator[dict[str, float]]:
+    """A new run in `folder`; yields the rows of its log.
+
+    Raises:
+        InputError: if recipe and data do not fit, or the folder holds a run already.
+    """
+    write_run(folder, recipe, data)
+    return train(recipe, read_description(data), folder, options)
+
+
+def resume_training(folder: Path, options: LoopOptions) -> Iterator[dict[str, float]]:
+    """Go on with the run in `folder`; from its beginning if it died before its first checkpoint.
+
+    Raises:
+        InputError: if the folder holds no run, or the run is finished.
+    """
+    recipe, data = read_run(folder)
+    if (folder / MODEL_FILE).exists():
+        raise RecipeError(f"{folder} is finished: {folder / MODEL_FILE} is the trained network")
+    resume = (folder / STATE_FILE).exists()
+    return train(recipe, read_description(data), folder, options, resume)
+
+
+def validate_run(folder: Path, device: torch.device) -> dict[str, Any] | None:
+    """Measure a finished run on its validation pictures and write the figures into its files.
+
+    Returns:
+        What `metrics.json` holds, or None if the data has no `val` split.
+    """
+    _, data = read_run(folder)
+    description = read_description(data)
+    if VALIDATION_SPLIT not in description.splits:
+        return None
+    path = folder / MODEL_FILE
+    metrics = evaluate_checkpoint(str(path), data, VALIDATION_SPLIT, device)
+    model, info = load_checkpoint(path)
+    figures = {VALIDATION_SPLIT: summarize(metrics)}
+    save_checkpoint(path, model, info.model_copy(update={"metrics": figures}))
+    write_json(folder / METRICS_FILE, metrics)
+    return metrics
+
+
+def evaluate_checkpoint(
+    name_or_path: str,
+    data: Path,
+    split: str,
+    device: torch.device,
+    classes: Sequence[str] | None = None,
+    batch_size: int = 16,
+    workers: int = 1,
+) -> dict[str, Any]:
+    """The figures of `metrics.json` for a network on one split of a data description.
+
+    Raises:
+        InputError: if network, data, split or classes do not exist or do not fit together.
+    """
+    path = find_checkpoint(name_or_path)
+    model, info = load_checkpoint(path)
+    description = read_description(data)
+    if description.classes != info.names:
+        raise InputError(
+            f"{name_or_path} knows the classes {', '.join(info.names[1:])}; "
+            f"{data} describes {', '.join(description.classes[1:])}"
+        )
+    model.to(device)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    started = time.monotonic()
+    sources = description.open_split(split)
+    metrics = evaluate(model, info.names, sources, device, classes, batch_size, workers)
+    return {
+        "model": name_or_path,
+        "data": str(data),
+        "split": split,
+        **metrics,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def summarize(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The figures that a checkpoint carries of itself."""
+    return {key: metrics[key] for key in ("pictures", "classes", "mean_ap", "mean_iou")}
