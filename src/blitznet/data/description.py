@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from blitznet.classes import VOC_CLASSES
 from blitznet.data.voc import VocSource
@@ -33,6 +33,12 @@ class VocEntry(BaseModel):
     boxes: bool = True
     masks: str | None = None
 
+    @model_validator(mode="after")
+    def _has_labels(self) -> "VocEntry":
+        if not self.boxes and self.masks is None:
+            raise ValueError("a source needs boxes: true, masks: FOLDER, or both")
+        return self
+
 
 class DataDescription(BaseModel):
     """What a DATA.yaml holds.
@@ -46,7 +52,7 @@ class DataDescription(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     classes: tuple[str, ...]
-    splits: dict[str, list[VocEntry]]
+    splits: dict[str, Annotated[list[VocEntry], Field(min_length=1)]]
     folder: Path = Field(default=Path())
 
     @field_validator("classes", mode="before")
@@ -54,8 +60,6 @@ class DataDescription(BaseModel):
     def _by_name(cls, value: object) -> object:
         if value == "voc":
             return VOC_CLASSES
-        if isinstance(value, str):
-            raise ValueError("classes is voc or a list of names without background")
         if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
             raise ValueError("classes is voc or a list of names without background")
         if len(set(value)) < len(value) or "background" in value:
@@ -87,10 +91,10 @@ def read_description(path: Path) -> DataDescription:
         LabelError: if it is missing, no YAML, or does not say what it must.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LabelError(f"{path} does not exist; give a data description (a YAML file)") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no text, or no such date
         raise LabelError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or "classes" not in content:
         raise LabelError(f"{path} is no data description; it needs `classes` and splits as `train`")

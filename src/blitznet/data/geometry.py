@@ -1,7 +1,7 @@
 """Zoom-out, crop and flip as one view of the source picture, resampled once.
 
-A view is a box in source pixels that may reach beyond the picture (zoom-out), and whether it is mirrored.
-Picture, boxes and map go through the same view, so they cannot come apart.
+A view is a box in source pixels that may reach beyond the picture (zoom-out), and whether it is
+mirrored. Picture, boxes and map go through the same view, so they cannot come apart.
 """
 
 import math
@@ -63,11 +63,12 @@ def view_sample(sample: Sample, view: View, size: int, min_box_side: float = 0.0
         sample: any size.
         view: in pixels of the sample.
         size: S.
-        min_box_side: boxes with a side below this, in pixels of the result, are dropped.
+        min_box_side: boxes with a side up to this, in pixels of the result, are dropped; with 0
+            those that have no area.
 
     Returns:
-        A sample whose boxes are those with their centre inside the view, clipped to it. Pixels beyond
-        the picture are grey in the image and void in the map.
+        A sample whose boxes are those with their centre inside the view, clipped to it. Pixels
+        beyond the picture are grey in the image and void in the map.
     """
     image = _resample(sample.image, view, size, Image.Resampling.BILINEAR, FILL_COLOUR)
     seg_map = None
@@ -77,7 +78,9 @@ def view_sample(sample: Sample, view: View, size: int, min_box_side: float = 0.0
         return replace(sample, image=image, seg_map=seg_map)
     boxes = view_boxes(sample.boxes, view, size)
     sides = boxes[:, 2:] - boxes[:, :2]
-    keep = has_centre_inside(sample.boxes, view) & (sides.min(axis=1, initial=np.inf) > min_box_side)
+    keep = has_centre_inside(sample.boxes, view) & (
+        sides.min(axis=1, initial=np.inf) > min_box_side
+    )
     return replace(
         sample,
         image=image,
@@ -94,13 +97,15 @@ def view_boxes(boxes: np.ndarray, view: View, size: int) -> np.ndarray:
     moved = (boxes - np.array([view.x1, view.y1] * 2)) * scale
     if view.flip:
         moved = np.stack((size - moved[:, 2], moved[:, 1], size - moved[:, 0], moved[:, 3]), axis=1)
-    return moved.clip(0, size).astype(np.float32)
+    clipped: np.ndarray = moved.clip(0, size).astype(np.float32)
+    return clipped
 
 
 def has_centre_inside(boxes: np.ndarray, view: View) -> np.ndarray:
     """(G, 4) xyxy in source pixels to (G,) bool: SSD keeps boxes by their centre."""
     x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
-    return (view.x1 < x) & (x < view.x2) & (view.y1 < y) & (y < view.y2)
+    inside: np.ndarray = (view.x1 < x) & (x < view.x2) & (view.y1 < y) & (y < view.y2)
+    return inside
 
 
 def _resample(
@@ -110,7 +115,7 @@ def _resample(
     resampling: Image.Resampling,
     fill: int | tuple[int, ...],
 ) -> np.ndarray:
-    """(H, W) or (H, W, 3) uint8 to (size, size[, 3]) uint8 in one pass, anti-aliased when bilinear."""
+    """(H, W[, 3]) uint8 to (size, size[, 3]) uint8 in one pass, anti-aliased when bilinear."""
     height, width = pixels.shape[:2]
     left, right, source_x1, source_x2 = _visible_span(view.x1, view.x2, width, size)
     top, bottom, source_y1, source_y2 = _visible_span(view.y1, view.y2, height, size)
@@ -126,8 +131,10 @@ def _resample(
     return out[:, ::-1].copy() if view.flip else out
 
 
-def _visible_span(start: float, end: float, length: int, size: int) -> tuple[int, int, float, float]:
-    """The result's pixels that lie wholly on the picture along one axis, and the source span they show.
+def _visible_span(
+    start: float, end: float, length: int, size: int
+) -> tuple[int, int, float, float]:
+    """Along one axis, the result's pixels wholly on the picture and the source span they show.
 
     Rounding inwards keeps the scale exact; it costs at most a pixel of picture at a padded edge.
     """

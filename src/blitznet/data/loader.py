@@ -1,7 +1,8 @@
 """Batches for training, each a pure function of the seed and its position.
 
-Sample number i of a run is drawn by a generator seeded with (seed, i), whoever draws it. So the number of
-workers and of processes does not change what is trained on, and a run resumes by its step alone.
+Sample number i of a run is drawn by a generator seeded with (seed, i), whoever draws it. So the
+number of workers and of processes does not change what is trained on, and a run resumes by its
+step alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence

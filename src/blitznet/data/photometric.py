@@ -1,10 +1,10 @@
 """Photometric distortion as one affine map of colour space.
 
-Brightness, contrast, saturation and hue are affine in RGB, so any sequence of them is one 3x4 matrix,
-drawn first and applied once to the network-sized picture (D9).
+Brightness, contrast, saturation and hue are affine in RGB, so any sequence of them is one 3x4
+matrix, drawn first and applied once to the network-sized picture (D9).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -50,15 +50,29 @@ def draw_colour_map(mean: np.ndarray, rng: np.random.Generator) -> ColourMap:
         mean: (3,) mean colour of the picture, 0..255.
         rng: drawn from.
     """
-    operations: list[Callable[[np.ndarray], ColourMap]] = [
-        lambda _, d=rng.uniform(-BRIGHTNESS, BRIGHTNESS): brightness(d),
-        lambda m, f=rng.uniform(1 - CONTRAST, 1 + CONTRAST): contrast(f, m),
-        lambda _, f=rng.uniform(1 - SATURATION, 1 + SATURATION): saturation(f),
-        lambda _, t=rng.uniform(-HUE, HUE): hue(t),
+    delta = rng.uniform(-BRIGHTNESS, BRIGHTNESS)
+    contrast_factor = rng.uniform(1 - CONTRAST, 1 + CONTRAST)
+    saturation_factor = rng.uniform(1 - SATURATION, 1 + SATURATION)
+    turn = rng.uniform(-HUE, HUE)
+    steps: list[Callable[[np.ndarray], ColourMap]] = [
+        lambda _: brightness(delta),
+        lambda current_mean: contrast(contrast_factor, current_mean),
+        lambda _: saturation(saturation_factor),
+        lambda _: hue(turn),
     ]
+    return compose([steps[index] for index in rng.permutation(len(steps))], mean)
+
+
+def compose(steps: Sequence[Callable[[np.ndarray], ColourMap]], mean: np.ndarray) -> ColourMap:
+    """Steps one after another as one map; each is made from the mean colour that it meets.
+
+    Args:
+        steps: mean colour to colour map, in order.
+        mean: (3,) before the first step, 0..255.
+    """
     matrix, offset = np.eye(3), np.zeros(3)
-    for index in rng.permutation(len(operations)):
-        step_matrix, step_offset = operations[index](matrix @ mean + offset)
+    for step in steps:
+        step_matrix, step_offset = step(matrix @ mean + offset)
         matrix, offset = step_matrix @ matrix, step_matrix @ offset + step_offset
     return matrix, offset
 

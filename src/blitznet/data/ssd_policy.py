@@ -1,4 +1,4 @@
-"""SSD's augmentation policy (SSD, section 2.2; paper, section 3.6): the randomness, without pixels."""
+"""SSD's augmentation policy (SSD, section 2.2; paper, section 3.6): randomness, without pixels."""
 
 import math
 from dataclasses import replace
@@ -82,21 +82,20 @@ def draw_iou_crop(view: View, boxes: np.ndarray | None, rng: np.random.Generator
         boxes: (G, 4) xyxy in source pixels; without any, every crop is good.
         rng: drawn from.
     """
-    has_objects = boxes is not None and len(boxes) > 0
     while True:
         min_overlap = MIN_OVERLAPS[rng.integers(len(MIN_OVERLAPS))]
         if min_overlap is None:
             return view
         for _ in range(CROP_TRIALS):
             area = rng.uniform(*CROP_AREA) * view.width * view.height
-            aspect = math.exp(rng.uniform(*map(math.log, CROP_ASPECT)))
+            aspect = math.exp(rng.uniform(math.log(CROP_ASPECT[0]), math.log(CROP_ASPECT[1])))
             width, height = math.sqrt(area * aspect), math.sqrt(area / aspect)
             if width > view.width or height > view.height:
                 continue
             x1 = view.x1 + rng.uniform(0, view.width - width)
             y1 = view.y1 + rng.uniform(0, view.height - height)
             crop = View(x1, y1, x1 + width, y1 + height)
-            if not has_objects or _shows_an_object(crop, boxes, min_overlap):
+            if boxes is None or len(boxes) == 0 or _shows_an_object(crop, boxes, min_overlap):
                 return crop
 
 
@@ -111,5 +110,3 @@ def _shows_an_object(crop: View, boxes: np.ndarray, min_overlap: float) -> bool:
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     iou = intersection / (areas + crop.width * crop.height - intersection)
     return bool(iou.max() >= min_overlap)
-
-

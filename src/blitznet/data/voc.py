@@ -13,6 +13,8 @@ from blitznet.errors import LabelError
 from blitznet.picture import read_picture
 from blitznet.structures import Sample
 
+_EDGES = ("xmin", "ymin", "xmax", "ymax")
+
 
 class VocSource:
     """The pictures of one image set.
@@ -22,8 +24,8 @@ class VocSource:
         image_set: a list under ImageSets without its ending, as "Main/trainval".
         names: class names of the network, background first; VOC's names are looked up in it.
         boxes: whether Annotations are read.
-        masks: the folder with segmentation maps, as "SegmentationClassAug"; None = not read. A picture
-            of the image set without a file there has no map.
+        masks: the folder with segmentation maps, as "SegmentationClassAug"; None = not read. A
+            picture of the image set without a file there has no map.
 
     Raises:
         LabelError: where the image set cannot be read.
@@ -35,8 +37,12 @@ class VocSource:
         listing = root / "ImageSets" / f"{image_set}.txt"
         if not listing.is_file():
             raise LabelError(f"{listing} does not exist; check `root` and `image_set`")
+        try:
+            lines = listing.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise LabelError(f"{listing} cannot be read as text: {error}") from None
         # Main's per-class lists carry a second column, -1 / 0 / 1.
-        self.ids = [line.split()[0] for line in listing.read_text().splitlines() if line.strip()]
+        self.ids = [line.split()[0] for line in lines if line.strip()]
         if not self.ids:
             raise LabelError(f"{listing} lists no picture")
         if masks is not None and not (root / masks).is_dir():
@@ -100,14 +106,17 @@ def read_annotation(path: Path, names: Sequence[str]) -> tuple[np.ndarray, np.nd
         (G, 4) float32 xyxy in continuous pixels from 0, (G,) int64 labels, (G,) bool difficult.
 
     Raises:
-        LabelError: if the file is missing or damaged, a class is unknown, or a box has no area.
+        LabelError: if the file is missing or damaged, a class is unknown, or a box has no area or
+            is not finite.
     """
     try:
         objects = ET.parse(path).getroot().findall("object")
     except FileNotFoundError:
-        raise LabelError(f"{path} does not exist; every listed picture needs an annotation") from None
-    except ET.ParseError as error:
-        raise LabelError(f"{path} is not valid XML: {error}") from None
+        raise LabelError(
+            f"{path} does not exist; every listed picture needs an annotation"
+        ) from None
+    except (OSError, ET.ParseError, LookupError, ValueError) as error:  # the last two: its encoding
+        raise LabelError(f"{path} cannot be read as XML: {error}") from None
     boxes, labels, difficult = [], [], []
     for number, node in enumerate(objects, start=1):
         where = f"{path}, object {number}"
@@ -117,14 +126,11 @@ def read_annotation(path: Path, names: Sequence[str]) -> tuple[np.ndarray, np.nd
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise LabelError(f"{where}: unknown class {label!r}{hint}")
         try:
-            corners = [
-                float(node.findtext(f"bndbox/{edge}") or "")
-                for edge in ("xmin", "ymin", "xmax", "ymax")
-            ]
+            corners = [float(node.findtext(f"bndbox/{edge}") or "") for edge in _EDGES]
         except ValueError:
-            raise LabelError(
-                f"{where}: bndbox needs the numbers xmin, ymin, xmax and ymax"
-            ) from None
+            raise LabelError(f"{where}: bndbox needs the numbers {', '.join(_EDGES)}") from None
+        if not np.isfinite(corners).all():
+            raise LabelError(f"{where}: box {corners} is not finite")
         x1, y1, x2, y2 = corners[0] - 1, corners[1] - 1, corners[2], corners[3]
         if not (x2 > x1 and y2 > y1):
             raise LabelError(f"{where}: box {corners} has no area")
@@ -150,17 +156,19 @@ def read_seg_map(path: Path, map_values: np.ndarray) -> np.ndarray:
     """
     try:
         with Image.open(path) as picture:
-            if picture.mode not in ("P", "L"):
-                raise LabelError(
-                    f"{path} has mode {picture.mode}; a map is a palette or greyscale PNG of class ids"
-                )
-            ids = np.asarray(picture)
-    except OSError as error:
+            mode, ids = picture.mode, np.asarray(picture)
+    except (OSError, SyntaxError, ValueError) as error:
         raise LabelError(f"{path} cannot be read as a picture: {error}") from None
-    seg_map = map_values[ids]
+    if mode not in ("P", "L"):
+        raise LabelError(
+            f"{path} has mode {mode}; a map is a palette or greyscale PNG of class ids"
+        )
+    seg_map: np.ndarray = map_values[ids]
     if (seg_map < 0).any():
         unknown = sorted(set(ids[seg_map < 0].tolist()))
-        raise LabelError(f"{path} holds the ids {unknown}, which no class of the network stands for")
+        raise LabelError(
+            f"{path} holds the ids {unknown}, which no class of the network stands for"
+        )
     return seg_map.astype(np.uint8)
 
 
