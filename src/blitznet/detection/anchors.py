@@ -28,7 +28,7 @@ def make_anchors(
     min_scale: float,
     max_scale: float,
 ) -> Tensor:
-    """Six anchors a cell: squares of scale s_i and sqrt(s_i s_i+1), and ratios 2, 1/2, 3, 1/3 at s_i.
+    """Six anchors a cell: squares of s_i and sqrt(s_i s_i+1), and ratios 2, 1/2, 3, 1/3 at s_i.
 
     Args:
         image_size: S, side of the network's input in pixels.
@@ -38,8 +38,8 @@ def make_anchors(
         max_scale: see `level_scales`.
 
     Returns:
-        (A, 4) float32 xyxy in input pixels, not clipped to the picture; ordered by level, row, column,
-        anchor of the cell: the order in which the multibox head lays out its predictions.
+        (A, 4) float32 xyxy in input pixels, not clipped to the picture; ordered by level, row,
+        column, anchor of the cell: the order in which the multibox head lays out its predictions.
     """
     scales = level_scales(len(level_sizes), finest_scale, min_scale, max_scale)
     levels = []

@@ -10,7 +10,7 @@ from blitznet.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 # As torchvision and detectron2; the inverse of SSD's "variances" 0.1, 0.1, 0.2, 0.2.
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 
-# A raw network may ask for any size; exp of this is a thousand input sides and still finite in bf16.
+# A raw network may ask for any size; a box of a thousand anchors' size is still finite.
 MAX_LOG_SIZE = math.log(1000.0)
 
 
@@ -24,16 +24,16 @@ def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
     Returns:
         (..., A, 4): dx, dy in anchor sizes times 10; dw, dh logarithms times 5.
     """
-    centre, size = xyxy_to_cxcywh(boxes).split(2, dim=-1)
-    anchor_centre, anchor_size = xyxy_to_cxcywh(anchors).split(2, dim=-1)
+    centre, size = xyxy_to_cxcywh(boxes).chunk(2, dim=-1)
+    anchor_centre, anchor_size = xyxy_to_cxcywh(anchors).chunk(2, dim=-1)
     deltas = torch.cat(((centre - anchor_centre) / anchor_size, (size / anchor_size).log()), dim=-1)
     return deltas * deltas.new_tensor(WEIGHTS)
 
 
 def decode(box_deltas: Tensor, anchors: Tensor) -> Tensor:
     """The inverse of `encode`: (..., A, 4) deltas to (..., A, 4) xyxy in the anchors' frame."""
-    shift, log_size = (box_deltas / box_deltas.new_tensor(WEIGHTS)).split(2, dim=-1)
-    anchor_centre, anchor_size = xyxy_to_cxcywh(anchors).split(2, dim=-1)
+    shift, log_size = (box_deltas / box_deltas.new_tensor(WEIGHTS)).chunk(2, dim=-1)
+    anchor_centre, anchor_size = xyxy_to_cxcywh(anchors).chunk(2, dim=-1)
     centre = anchor_centre + shift * anchor_size
     size = anchor_size * log_size.clamp(max=MAX_LOG_SIZE).exp()
     return cxcywh_to_xyxy(torch.cat((centre, size), dim=-1))

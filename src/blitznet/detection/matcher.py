@@ -14,9 +14,9 @@ def match_anchors(
 ) -> Tensor:
     """Give every anchor a ground-truth box, or none, for a whole batch at once.
 
-    Each box takes its best anchor; of two boxes that want the same one, the box with the higher IoU gets
-    it, of equals the first (D4). Then every other anchor takes the box that it overlaps most, if their
-    IoU reaches the threshold.
+    Each box takes its best anchor; of two boxes that want the same one, the box with the higher IoU
+    gets it, of equals the first (D4). Then every other anchor takes the box that it overlaps most,
+    if their IoU reaches the threshold.
 
     Args:
         anchors: (A, 4) xyxy, input pixels.
@@ -39,8 +39,8 @@ def match_anchors(
 
     top_iou, top_anchor = iou.max(dim=2)  # per box
     claims = top_iou > 0
-    # Write the weakest claim first, so that the strongest stands; scatter has no order of its own, so
-    # a claim on an anchor that a stronger or earlier one wants too is turned into a claim on nothing.
+    # Scatter has no order of its own, so a claim on an anchor that a stronger or earlier one wants
+    # too is turned into a claim on nothing.
     same_anchor = top_anchor[:, :, None] == top_anchor[:, None, :]
     stronger = top_iou[:, None, :] > top_iou[:, :, None]
     earlier = (top_iou[:, None, :] == top_iou[:, :, None]) & torch.ones(

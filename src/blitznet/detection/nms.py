@@ -20,16 +20,16 @@ def per_class_nms(
         boxes: (N, 4) xyxy candidates of one picture; N may be 0.
         scores: (N,) float.
         labels: (N,) int64; boxes of different classes never suppress each other.
-        iou_threshold: a box is dropped if its IoU with a kept, better box of its class is above this.
+        iou_threshold: a box is dropped if its IoU with a better, kept box of its class exceeds it.
         pre_nms_per_class: candidates a class that take part.
         keep_per_class: survivors a class.
         keep_per_image: survivors a picture.
 
     Returns:
-        (K,) int64 indices into `boxes`, best score first; among equal scores, the earlier candidate first.
+        (K,) int64 indices into `boxes`, best score first; of equal scores, the earlier candidate.
     """
     kept = [torch.empty(0, dtype=torch.int64, device=boxes.device)]
-    for label in labels.unique():
+    for label in torch.unique(labels):
         candidates = (labels == label).nonzero()[:, 0]
         order = scores[candidates].argsort(descending=True, stable=True)[:pre_nms_per_class]
         candidates = candidates[order]

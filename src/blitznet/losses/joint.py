@@ -12,7 +12,7 @@ from blitznet.structures import Batch, RawPredictions
 
 
 class LossTerms(NamedTuple):
-    """Scalars of one step; a task that the network lacks, or whose labels the batch lacks, costs 0."""
+    """Scalars of one step; a task without a head, or without labels in the batch, costs 0."""
 
     classification: Tensor
     box: Tensor
@@ -33,14 +33,14 @@ def joint_loss(
     """Classification and box loss per positive anchor, segmentation loss per labelled pixel.
 
     A head whose labels a picture lacks gets no gradient from it; a batch without such labels costs
-    exactly 0 and still reaches every parameter with a zero gradient, so that processes stay in step.
+    exactly 0 and still reaches every parameter with a zero gradient: processes stay in step.
 
     Args:
         raw: of the network, any float type; the loss is taken in float32 at least.
         batch: on the same device.
         anchors: (A, 4) xyxy, input pixels.
-        average_count: mean of a scalar over all processes, so that averaged gradients of n processes
-            equal those of one with the joined batch.
+        average_count: mean of a scalar over all processes, so that averaged gradients of n
+            processes equal those of one with the joined batch.
     """
     device = anchors.device
     classification = box = segmentation = torch.zeros((), device=device)

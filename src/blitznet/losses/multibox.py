@@ -20,7 +20,7 @@ class MultiboxTargets(NamedTuple):
         labels: (B, A) int64 class ids, 0 where no object is matched.
         box_deltas: (B, A, 4) targets, meaningful where `positive`.
         positive: (B, A) bool, matched to an object.
-        candidate: (B, A) bool, unmatched in a picture whose boxes are labelled: may become a negative.
+        candidate: (B, A) bool, unmatched where boxes are labelled: may become a negative.
     """
 
     labels: Tensor
@@ -39,7 +39,7 @@ def multibox_targets(
         boxes: (B, G, 4) xyxy, same frame, padded.
         labels: (B, G) int64; IGNORE_LABEL = anchors matched to this box are neither positive nor
             negative (D5).
-        has_boxes: (B,) bool; a picture whose boxes are not labelled has no positive and no candidate.
+        has_boxes: (B,) bool; a picture without labelled boxes has no positive and no candidate.
     """
     match = match_anchors(anchors, boxes, labels)
     unmatched = match == NO_MATCH
@@ -65,7 +65,7 @@ def mine_hard_negatives(
 ) -> Tensor:
     """The candidates of highest loss, three for every positive of the same picture.
 
-    A picture without positives contributes no negatives, so a batch of background costs 0 and not NaN.
+    A picture without positives contributes no negatives: a batch of background costs 0, not NaN.
 
     Args:
         class_loss: (B, A) cross-entropy against background, finite.
@@ -93,8 +93,8 @@ def multibox_loss(
         targets: of the same batch.
 
     Returns:
-        Scalars: cross-entropy over positives and hard negatives; smooth L1 over positives; number of
-        positives. All are sums, so that several processes can share one normaliser.
+        Scalars: cross-entropy over positives and hard negatives; smooth L1 over positives; number
+        of positives. All are sums, so that several processes can share one normaliser.
     """
     class_loss = F.cross_entropy(
         class_logits.flatten(0, 1), targets.labels.flatten(), reduction="none"

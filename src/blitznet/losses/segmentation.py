@@ -12,7 +12,7 @@ def segmentation_loss(seg_logits: Tensor, seg_maps: Tensor) -> tuple[Tensor, Ten
 
     Args:
         seg_logits: (B, C, h, w).
-        seg_maps: (B, H, W) uint8 class ids, 255 = void; brought to (h, w) by nearest neighbour (D8).
+        seg_maps: (B, H, W) uint8 class ids, 255 = void; resized by nearest neighbour (D8).
 
     Returns:
         Scalars: the sum over labelled pixels, exactly 0 without any; their number.

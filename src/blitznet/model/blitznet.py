@@ -83,7 +83,7 @@ def build(
         detect: whether to build the multibox head; None = as the name says.
         segment: whether to build the segmentation head; None = as the name says.
         pretrained: start the backbone from timm's ImageNet weights (downloaded on first use).
-        **overrides: any other field of `ModelConfig`, as `fusion="refine"` or `backbone="resnet18"`.
+        **overrides: any other field of `ModelConfig`, as `fusion="refine"`, `backbone="resnet18"`.
 
     Raises:
         InputError: for a name, a field or a value that does not exist.

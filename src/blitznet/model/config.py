@@ -21,15 +21,16 @@ class ModelConfig(BaseModel):
     Attributes:
         name: the family member this was derived from.
         backbone: any timm model that gives features at strides 4, 8, 16 and 32.
-        stride_in_1x1: ResNet only: stride 2 on the first 1x1 convolution of a stage, as in the original
-            (MSRA) weights, instead of on the 3x3.
-        pad_same: TensorFlow's asymmetric padding in the backbone, for weights that were trained with it.
+        stride_in_1x1: ResNet only: stride 2 on the first 1x1 convolution of a stage, as in the
+            original (MSRA) weights, instead of on the 3x3.
+        pad_same: TensorFlow's asymmetric padding in the backbone, for weights trained with it.
         image_size: S, side of the square input in pixels.
         finest_stride: stride of the finest level, 4 (s4) or 8 (s8).
         num_classes: C, background included.
         detect: whether there is a multibox head.
         segment: whether there is a segmentation head.
-        fusion: block of the up-scale stream (table 8); None = no up-scale stream, heads on the skips (SSD).
+        fusion: block of the up-scale stream (table 8); None = no up-scale stream, heads on the
+            skips (SSD).
         downscale_width: channels of the down-scale stream (section 4.2; the authors' code: 2048).
         upscale_width: channels of the up-scale stream (section 4.2).
         seg_width: channels per level in the segmentation head (section 3.6).
@@ -76,7 +77,7 @@ class ModelConfig(BaseModel):
     def level_sizes(self) -> tuple[int, ...]:
         """Side of every feature map, finest first.
 
-        The backbone's stages, then stride-2 blocks down to 3 or 2, then one global average pool to 1.
+        The backbone's stages, then stride-2 blocks down to 3 or 2, then a global average pool to 1.
         """
         sizes = [math.ceil(self.image_size / stride) for stride in self.backbone_strides]
         while sizes[-1] > 3:
@@ -92,7 +93,9 @@ class ModelConfig(BaseModel):
         )
 
 
-def _blitznet(name: str, size: int, stride: Literal[4, 8], finest: float, least: float) -> ModelConfig:
+def _blitznet(
+    name: str, size: int, stride: Literal[4, 8], finest: float, least: float
+) -> ModelConfig:
     return ModelConfig(
         name=name, image_size=size, finest_stride=stride, finest_scale=finest, min_scale=least
     )

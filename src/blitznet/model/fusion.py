@@ -1,7 +1,8 @@
 """ResSkip (figure 3) and its rivals of table 8: how a skip joins the up-scale stream.
 
 Every block takes the coarser feature (B, below, h, w) and the skip (B, skip, H, W) and gives
-(B, width, H, W). The rivals keep ResSkip's width and bottleneck, so that table 8 compares topologies (D6).
+(B, width, H, W). The rivals keep ResSkip's width and bottleneck, so that table 8 compares
+topologies (D6).
 """
 
 import torch
@@ -18,7 +19,7 @@ def upsample(features: Tensor, like: Tensor) -> Tensor:
 
 
 class ResSkip(nn.Module):
-    """Figure 3: up-sample, concatenate with the skip, 1x1 -> 3x3 -> 1x1, plus the up-sampled input."""
+    """Figure 3: up-sample, concatenate the skip, 1x1 -> 3x3 -> 1x1, plus the up-sampled input."""
 
     def __init__(self, below_channels: int, skip_channels: int, width: int):
         super().__init__()
@@ -70,7 +71,7 @@ class HourglassFusion(nn.Module):
 
 
 class RefineFusion(nn.Module):
-    """Pinheiro et al. 2016 (SharpMask): 3x3 on each input, sum, ReLU, then up-sampled by the next block.
+    """Pinheiro et al. 2016 (SharpMask): 3x3 on each input, sum, ReLU; the next block up-samples.
 
     SharpMask convolves the skip and the features from below separately, at equal narrow widths.
     """
@@ -79,10 +80,14 @@ class RefineFusion(nn.Module):
         super().__init__()
         bottleneck = width // 4
         self.vertical = nn.Sequential(
-            *conv_bn(below_channels, bottleneck, 1), nn.ReLU(inplace=True), *conv_bn(bottleneck, width, 3)
+            *conv_bn(below_channels, bottleneck, 1),
+            nn.ReLU(inplace=True),
+            *conv_bn(bottleneck, width, 3),
         )
         self.horizontal = nn.Sequential(
-            *conv_bn(skip_channels, bottleneck, 1), nn.ReLU(inplace=True), *conv_bn(bottleneck, width, 3)
+            *conv_bn(skip_channels, bottleneck, 1),
+            nn.ReLU(inplace=True),
+            *conv_bn(bottleneck, width, 3),
         )
         self.activation = nn.ReLU(inplace=True)
 

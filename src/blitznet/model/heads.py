@@ -34,7 +34,7 @@ def _by_anchor(levels: list[Tensor], values: int) -> Tensor:
 
 
 class SegmentationHead(nn.Module):
-    """1x1 to 64 maps a level, bilinear to the finest, concatenate, one 3x3 to classes (section 3.6)."""
+    """1x1 to 64 maps a level, bilinear to the finest, concatenate, 3x3 to classes (section 3.6)."""
 
     def __init__(self, channels: list[int], width: int, num_classes: int):
         super().__init__()

@@ -3,8 +3,10 @@
 from torch import Tensor, nn
 
 
-def conv_bn(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> list[nn.Module]:
-    """Convolution without bias that keeps the size (divided by `stride`, rounded up), batch norm."""
+def conv_bn(
+    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
+) -> list[nn.Module]:
+    """Batch norm after a bias-free convolution that divides the size by `stride`, rounded up."""
     padding = kernel_size // 2
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
     return [conv, nn.BatchNorm2d(out_channels)]
@@ -16,7 +18,9 @@ class Bottleneck(nn.Module):
     The bottleneck is a quarter of the output width, as in the ResNet that surrounds it.
     """
 
-    def __init__(self, in_channels: int, residual_channels: int, out_channels: int, stride: int = 1):
+    def __init__(
+        self, in_channels: int, residual_channels: int, out_channels: int, stride: int = 1
+    ):
         super().__init__()
         width = out_channels // 4
         self.transform = nn.Sequential(
