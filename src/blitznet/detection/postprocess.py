@@ -20,8 +20,17 @@ def decode_detections(
 
     Returns:
         B `Detections` in input pixels, best first, at most 200 each.
+
+    Raises:
+        ValueError: if the anchors are not those of the predictions.
     """
-    assert raw.class_logits is not None and raw.box_deltas is not None
+    assert raw.class_logits is not None
+    assert raw.box_deltas is not None
+    if raw.class_logits.shape[1] != len(anchors):
+        raise ValueError(
+            f"{raw.class_logits.shape[1]} predictions a picture but {len(anchors)} anchors; "
+            "make the anchors for the side of the pictures that the network was given"
+        )
     scores = raw.class_logits.float().softmax(dim=-1)[..., 1:]  # without background
     is_candidate = scores >= score_threshold
     detections = []

@@ -1,10 +1,16 @@
 """The feature encoder: ResNet-50 in the paper, any timm model with features at strides 4 to 32."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import timm
+from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.models import FeatureInfo
+from timm.models.resnet import Bottleneck
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from blitznet.errors import CheckpointError, InputError
 from blitznet.model.config import ModelConfig
@@ -19,11 +25,17 @@ class Backbone(nn.Module):
 
     def __init__(self, config: ModelConfig, pretrained: bool = False):
         super().__init__()
-        options = {"pad_type": "same"} if config.pad_same else {}
-        self.body = timm.create_model(
-            config.backbone, features_only=True, pretrained=pretrained, **options
-        )
-        strides: list[int] = self.body.feature_info.reduction()
+        options: dict[str, Any] = {"pad_type": "same"} if config.pad_same else {}
+        try:
+            self.body: nn.Module = timm.create_model(
+                config.backbone, features_only=True, pretrained=pretrained, **options
+            )
+        except (RuntimeError, TypeError) as error:
+            raise InputError(
+                f"timm cannot make a feature encoder of {config.backbone!r}: {error}"
+            ) from error
+        info = self._feature_info()
+        strides: list[int] = info.reduction()
         missing = set(config.backbone_strides) - set(strides)
         if missing:
             raise InputError(
@@ -31,15 +43,26 @@ class Backbone(nn.Module):
                 f"but {config.name} needs {config.backbone_strides}; choose another timm model"
             )
         self.stage_indices = [strides.index(stride) for stride in config.backbone_strides]
-        channels: list[int] = self.body.feature_info.channels()
+        channels: list[int] = info.channels()
         self.channels = [channels[index] for index in self.stage_indices]
+        self.strides = config.backbone_strides
+        self.is_channels_last = getattr(self.body, "output_fmt", "NCHW") == "NHWC"
         if config.stride_in_1x1:
-            _move_stride_to_1x1(self.body)
+            _move_stride_to_1x1(self.body, config.backbone)
+
+    def _feature_info(self) -> FeatureInfo:
+        info = self.body.feature_info
+        assert isinstance(info, FeatureInfo)
+        return info
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, S, S) normalised to one (B, channels, size, size) a stage, finest first."""
         stages = self.body(images)
-        return [stages[index] for index in self.stage_indices]
+        stages = [stages[index] for index in self.stage_indices]
+        if self.is_channels_last:  # Swin
+            stages = [stage.permute(0, 3, 1, 2) for stage in stages]
+        sizes = [math.ceil(images.shape[-1] / stride) for stride in self.strides]
+        return [_on_grid(stage, size) for stage, size in zip(stages, sizes, strict=True)]
 
     def load_imagenet(self, path: Path) -> list[str]:
         """Start from a classifier's safetensors file that uses timm's names.
@@ -48,18 +71,29 @@ class Backbone(nn.Module):
             The names of this backbone's tensors that the file lacks; they keep their fresh values.
 
         Raises:
-            CheckpointError: if the file holds less than half of the backbone.
+            CheckpointError: if the file is damaged or made for another architecture.
         """
-        weights = load_file(path)
-        missing, _ = self.body.load_state_dict(
-            {name: tensor.float() for name, tensor in weights.items()}, strict=False
-        )
-        missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-        if len(missing) * 2 > len(self.body.state_dict()):
+        try:
+            weights = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path} is no readable safetensors file ({error})") from None
+        own = {
+            name: tensor
+            for name, tensor in self.body.state_dict().items()
+            if not name.endswith("num_batches_tracked")
+        }
+        missing = [name for name in own if name not in weights]
+        misshaped = [
+            name for name in own.keys() - missing if weights[name].shape != own[name].shape
+        ]
+        if misshaped or len(missing) * 2 > len(own):
             raise CheckpointError(
-                f"{path} holds few of this backbone's tensors (missing: {missing[0]}, ...); "
+                f"{path} does not fit this backbone (for example {min(misshaped or missing)}); "
                 "give the safetensors file of a timm classifier of the same architecture"
             )
+        self.body.load_state_dict(
+            {name: tensor.float() for name, tensor in weights.items()}, strict=False
+        )
         return missing
 
     def freeze(self, stride: int) -> None:
@@ -67,10 +101,16 @@ class Backbone(nn.Module):
 
         Call it after `train()`, which would set the batch norms going again.
         """
-        reductions: list[int] = self.body.feature_info.reduction()
         if stride == 0:
             return
-        last_stage: str = self.body.feature_info.module_name(reductions.index(stride))
+        info = self._feature_info()
+        strides: list[int] = info.reduction()
+        if stride not in strides:
+            raise InputError(f"nothing to freeze at stride {stride}; this backbone has {strides}")
+        module: str = info.module_name(strides.index(stride))
+        last_stage = (
+            module if hasattr(self.body, module.partition(".")[0]) else module.replace(".", "_")
+        )
         layers = [(name, m) for name, m in self.body.named_modules() if not any(m.children())]
         belongs = [name == last_stage or name.startswith(f"{last_stage}.") for name, _ in layers]
         last_layer = max(index for index, inside in enumerate(belongs) if inside)
@@ -78,8 +118,17 @@ class Backbone(nn.Module):
             layer.requires_grad_(False).eval()
 
 
-def _move_stride_to_1x1(body: nn.Module) -> None:
-    """The original ResNet's bottleneck: the first block of a stage strides in its first convolution."""
-    for stage in (body.layer2, body.layer3, body.layer4):
-        block = stage[0]
+def _on_grid(stage: Tensor, size: int) -> Tensor:
+    """A stage at the size that anchors assume: backbones as ConvNeXt round 75 / 2 down, not up."""
+    if stage.shape[-1] == size:
+        return stage
+    return F.interpolate(stage, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def _move_stride_to_1x1(body: nn.Module, name: str) -> None:
+    """The original ResNet's bottleneck: a stage strides in its first convolution."""
+    for stage in ("layer2", "layer3", "layer4"):
+        block = getattr(body, stage, [None])[0]
+        if not isinstance(block, Bottleneck) or block.conv2.stride != (2, 2):
+            raise InputError(f"stride_in_1x1 is for ResNets with bottlenecks, {name} has none")
         block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride

@@ -1,8 +1,8 @@
 """One self-describing safetensors file per network. No pickle is ever read.
 
-Metadata under the key "blitznet" is JSON: format version, architecture, class names, measured metrics and
-how the network was trained. Weights may be stored as float32, float16, or int8 with one scale per output
-channel (`NAME` and `NAME.scale`); they come back as float32.
+Metadata under the key "blitznet" is JSON: format version, architecture, class names, measured
+metrics and how the network was trained. Weights may be stored as float32, float16, or int8 with one
+scale per output channel (`NAME` and `NAME.scale`); they come back as float32.
 """
 
 import json
@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from blitznet.errors import CheckpointError, first_problem
+from blitznet.errors import CheckpointError, InputError, first_problem
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.config import ModelConfig
 from blitznet.whole_file import whole_file
@@ -85,10 +85,17 @@ def _as_column(scale: Tensor, weight: Tensor) -> Tensor:
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """A whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A whole file or none.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
     with whole_file(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:  # a full disk, for one
+            raise OSError(str(error)) from error
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())  # training must survive a power cut, too
 
@@ -115,7 +122,8 @@ def read_metadata(path: Path) -> dict[str, str]:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path} is no readable safetensors file ({error}); it may be cut short or of another kind"
+            f"{path} is no readable safetensors file ({error}); it may be cut short or of another "
+            "kind"
         ) from None
 
 
@@ -127,8 +135,8 @@ def _parse_info(path: Path, metadata: dict[str, str]) -> CheckpointInfo:
         version = content["format_version"]
         if version > FORMAT_VERSION:
             raise CheckpointError(
-                f"{path} has format {version}, this version of blitznet reads up to {FORMAT_VERSION}; "
-                "upgrade with pip install -U blitznet"
+                f"{path} has format {version}, this version of blitznet reads up to "
+                f"{FORMAT_VERSION}; upgrade with pip install -U blitznet"
             )
         info = CheckpointInfo.model_validate(content)
     except ValidationError as error:
@@ -149,14 +157,11 @@ def load_checkpoint(path: Path) -> tuple[BlitzNet, CheckpointInfo]:
         CheckpointError: if the file is missing, damaged, foreign, or of a newer format.
     """
     info = read_info(path)
-    model = BlitzNet(info.model)
-    with safe_open(path, framework="pt") as file:
-        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    weights = {
-        name: _restore(tensor, stored.get(name + _SCALE))
-        for name, tensor in stored.items()
-        if not name.endswith(_SCALE)
-    }
+    try:
+        model = BlitzNet(info.model)
+    except InputError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    weights = _read_weights(path)
     expected = {
         name: tensor.shape
         for name, tensor in model.state_dict().items()
@@ -179,8 +184,16 @@ def _shape(shapes: dict[str, torch.Size], name: str) -> str:
     return str(tuple(shapes[name])) if name in shapes else "nothing"
 
 
-def _restore(tensor: Tensor, scale: Tensor | None) -> Tensor:
-    return tensor.float() if scale is None else tensor.float() * _as_column(scale, tensor)
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """All tensors of a file as float32, int8 ones multiplied by their scale."""
+    with safe_open(path, framework="pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name in [name for name, tensor in weights.items() if tensor.dtype == torch.int8]:
+        weight, scale = weights[name], weights.pop(name + _SCALE, None)
+        if scale is None or scale.shape != weight.shape[:1]:
+            raise CheckpointError(f"{path}: {name} has no scale for each of its channels")
+        weights[name] = weight * _as_column(scale, weight)
+    return {name: tensor.float() for name, tensor in weights.items()}
 
 
 def bundled_checkpoints() -> dict[str, Path]:
