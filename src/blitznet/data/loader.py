@@ -84,7 +84,7 @@ def training_batches(
     """
     loader = DataLoader(
         samples,
-        batch_sampler=list(positions),
+        batch_sampler=positions,
         num_workers=num_workers,
         collate_fn=_collate_or_error,
         worker_init_fn=_use_one_thread if num_workers else None,

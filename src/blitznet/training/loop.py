@@ -6,7 +6,7 @@ import platform
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -124,14 +124,16 @@ def train(
     started = last_saved = last_logged = time.monotonic()
     running = torch.zeros(3, device=fabric.device)
     anchors: dict[int, Tensor] = {}  # by input side
+    logged = first_step
     stop = False
+    log_file = _LogFile(run / LOG_FILE, first_step) if fabric.is_global_zero else nullcontext()
 
     def save(step: int) -> None:
         if fabric.is_global_zero:
             seconds = seconds_before + time.monotonic() - started
             save_state(state_path, network, averaged, optimizer, {"step": step, "seconds": seconds})
 
-    with _interruption() as interrupted, _LogFile(run / LOG_FILE, first_step) as log:
+    with _interruption() as interrupted, log_file as log:
         for step in range(first_step, recipe.steps):
             batch = _to_device(next(batches), fabric.device)
             set_learning_rate(optimizer, learning_rate(recipe, step))
@@ -149,10 +151,12 @@ def train(
             stop = bool(interrupted) or (
                 options.max_minutes is not None and minutes >= options.max_minutes
             )
+            if fabric.world_size > 1:  # all stop at one step, or those that go on wait for ever
+                stop = done % LOG_EVERY == 0 and _any_process(fabric, stop)
             if done % LOG_EVERY == 0 or done == recipe.steps or stop:
-                count = (done - 1) % LOG_EVERY + 1
+                count = done - logged
                 classification, box, segmentation = (running / count).tolist()
-                if not math.isfinite(classification + box + segmentation):
+                if not (math.isfinite(classification + box + segmentation) and _is_finite(network)):
                     raise DivergenceError(
                         f"the loss is not finite at step {done}; last pictures: "
                         f"{', '.join(batch.sources)}. Lower --set lr=... and resume"
@@ -166,13 +170,13 @@ def train(
                     "pictures_per_second": count * recipe.global_batch_size / (now - last_logged),
                 }
                 running.zero_()
-                last_logged = now
-                if fabric.is_global_zero:
+                last_logged, logged = now, done
+                if log is not None:
                     log.write(row)
+                if stop or done == recipe.steps or now - last_saved >= SAVE_EVERY_S:
+                    save(done)
+                    last_saved = now
                 yield row
-            if stop or done == recipe.steps or now - last_saved >= SAVE_EVERY_S:
-                save(done)
-                last_saved = now
             if stop:
                 break
     if interrupted:
@@ -204,7 +208,10 @@ def train_step(
     terms = joint_loss(raw, batch, anchors, partial(_average, fabric))
     fabric.backward(terms.total)
     if recipe.clip_grad_norm is not None:
-        fabric.clip_gradients(model, optimizer, max_norm=recipe.clip_grad_norm)
+        # To ask for an error would wait for the device; the weights are checked when logging.
+        fabric.clip_gradients(
+            model, optimizer, max_norm=recipe.clip_grad_norm, error_if_nonfinite=False
+        )
     optimizer.step()
     optimizer.zero_grad()
     return terms
@@ -275,6 +282,17 @@ def hardware_name(device: torch.device) -> str:
 def _average(fabric: Fabric, count: Tensor) -> Tensor:
     """Mean of a scalar over all processes."""
     return cast(Tensor, fabric.all_reduce(count, reduce_op="mean"))
+
+
+def _any_process(fabric: Fabric, flag: bool) -> bool:
+    """Whether it holds in any process."""
+    count = fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op="sum")
+    return bool(cast(Tensor, count) > 0)
+
+
+def _is_finite(network: nn.Module) -> bool:
+    """Whether all weights are; a finite loss may still have had an infinite gradient."""
+    return all(bool(parameter.isfinite().all()) for parameter in network.parameters())
 
 
 def _image_size_at_position(recipe: Recipe, position: int) -> int:
