@@ -17,8 +17,8 @@ class Recipe(BaseModel):
     Attributes:
         name: what `blitznet train` calls it.
         model: the network.
-        backbone_weights: "imagenet" = timm's, downloaded on first use; a safetensors file with timm's
-            names; None = from scratch.
+        backbone_weights: "imagenet" = timm's, downloaded on first use; a safetensors file with
+            timm's names; None = from scratch.
         steps: optimizer steps.
         global_batch_size: pictures a step, over all processes.
         optimizer: adam with L2 weight decay (section 4.2), or adamw.
@@ -28,10 +28,13 @@ class Recipe(BaseModel):
         warmup_steps: linear from 0 to `lr`.
         weight_decay: on convolution weights; biases and batch norms are spared with adamw.
         clip_grad_norm: None = off.
-        ema_decay: of the averaged weights that are evaluated and saved; None = the weights themselves.
-        freeze_stride: the backbone up to and including this stride keeps its weights; 0 = all is trained.
-        resolution: pairs of a step and the input side in pixels from it on; empty = the network's own side
-            all along. A smaller side at first saves most of the time; anchors scale with it.
+        ema_decay: of the averaged weights that are evaluated and saved; None = the weights
+            themselves.
+        freeze_stride: the backbone up to and including this stride keeps its weights; 0 = all is
+            trained.
+        resolution: pairs of a step and the input side in pixels from it on; empty = the network's
+            own side all along. A smaller side at first saves most of the time; anchors scale with
+            it.
         augmentation: see there.
         precision: bf16 = autocast, weights in fp32.
         seed: of weights and samples.
@@ -127,8 +130,9 @@ RECIPES: dict[str, Recipe] = {r.name: r for r in (MOBILE, RESNET50, PAPER_VOC07_
 def read_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
     """A named recipe or a YAML file, with `key=value` overrides as `model.fusion=refine`.
 
-    A file holds the fields of `Recipe`; its `base` names the recipe that the rest is taken from, and its
-    `model` may be just a name of the family.
+    A file holds the fields of `Recipe`; its `base` names the recipe that the rest is taken from,
+    inside `model` and `augmentation` too. Its `model` may be just a name of the family, and its
+    own name is that of the file unless it says another.
 
     Raises:
         RecipeError: for a name, key or value that does not exist.
@@ -138,7 +142,11 @@ def read_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
         key, separator, text = override.partition("=")
         if not separator:
             raise RecipeError(f"--set {override}: give it as key=value, for example --set lr=0.001")
-        _set_value(values, key.strip(), yaml.safe_load(text))
+        try:
+            value = yaml.safe_load(text)
+        except (ValueError, yaml.YAMLError):
+            raise RecipeError(f"--set {override}: the value is no valid YAML") from None
+        _set_value(values, key.strip(), value)
     return _validate(values, name_or_path)
 
 
@@ -151,28 +159,28 @@ def _base_values(name_or_path: str) -> dict[str, Any]:
             f"no recipe or file is called {name_or_path!r}; recipes: {', '.join(RECIPES)}"
         )
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no text, or no such date
         raise RecipeError(
             f"{path} cannot be read as YAML: {' '.join(str(error).split())}"
         ) from None
     if not isinstance(content, dict):
         raise RecipeError(f"{path} is no recipe; it needs fields as `base`, `model` and `steps`")
     base = content.pop("base", None)
-    if base is not None and base not in RECIPES:
+    if base is not None and base not in tuple(RECIPES):  # a list, say, has no hash
         raise RecipeError(f"{path}: no recipe is called {base!r}; there are {', '.join(RECIPES)}")
-    values: dict[str, Any] = RECIPES[base].model_dump() if base else {"name": path.stem}
-    model = content.pop("model", None)
+    values: dict[str, Any] = RECIPES[base].model_dump() if base else {}
+    model = content.get("model")
     if isinstance(model, str):
         if model not in MODELS:
             raise RecipeError(
                 f"{path}: no network is called {model!r}; there are {', '.join(MODELS)}"
             )
-        values["model"] = MODELS[model].model_dump()
-    elif isinstance(model, dict):
-        base_model: dict[str, Any] = values.get("model", {})
-        content["model"] = base_model | model
-    return values | content
+        content["model"] = MODELS[model].model_dump()
+    for part in ("model", "augmentation"):
+        if isinstance(content.get(part), dict):
+            content[part] = values.get(part, {}) | content[part]
+    return values | {"name": path.stem} | content
 
 
 def _set_value(values: dict[str, Any], key: str, value: object) -> None:
