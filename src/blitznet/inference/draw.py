@@ -81,7 +81,11 @@ def draw_scene(
 
 
 class Tags:
-    """Writes names on coloured plates that stay inside the picture and out of each other's way."""
+    """Writes names on coloured plates that stay inside the picture and out of each other's way.
+
+    Attributes:
+        placed: plates so far, xyxy in pixels.
+    """
 
     def __init__(self, pen: ImageDraw.ImageDraw, size: tuple[int, int], font_size: int):
         self._pen = pen
@@ -89,7 +93,7 @@ class Tags:
         self._font = ImageFont.load_default(font_size)
         self._padding = max(2, font_size // 4)
         self._tag_height = round(1.35 * font_size)
-        self._placed: list[Rectangle] = []
+        self.placed: list[Rectangle] = []
 
     def attach(self, texts: Sequence[str], box: np.ndarray, color: Color) -> None:
         """Write the first of `texts` for which there is room at a corner of `box`, or nothing.
@@ -126,11 +130,11 @@ class Tags:
 
     def _hidden(self, place: Rectangle) -> float:
         """Pixels of other tags that a tag at `place` would cover."""
-        return sum(_overlap(place, other) for other in self._placed)
+        return sum(_overlap(place, other) for other in self.placed)
 
     def _write(self, text: str, place: Rectangle, color: Color) -> None:
         left, top, right, bottom = place
-        self._placed.append(place)
+        self.placed.append(place)
         self._pen.rounded_rectangle(
             (left, top, right - 1, bottom - 1), radius=self._padding, fill=color
         )

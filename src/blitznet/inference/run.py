@@ -1,7 +1,8 @@
 """One run of `blitznet predict`: pictures in, a folder of results out."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -19,6 +20,9 @@ from blitznet.whole_file import whole_file
 DEFAULT_FOLDER = Path("runs/predict")
 PREDICTIONS_FILE = "predictions.jsonl"
 MASKS_FOLDER = "masks"
+
+# Map regions below this share of a picture are not told of.
+LEAST_SHARE = 0.01
 
 _WRITERS = 2
 # libjpeg's limit (JPEG_MAX_DIMENSION); longer pictures are drawn as PNG.
@@ -82,7 +86,7 @@ def predict_to_folder(
     batch: int | None = None,
     draw: bool = True,
     save_masks: bool = False,
-) -> Iterator[tuple[Path, Result | PictureError]]:
+) -> Generator[tuple[Path, Result | PictureError]]:
     """Predict pictures and write each result before it is given out.
 
     Every file appears complete or not at all; `predictions.jsonl`, with a line for every picture
@@ -174,3 +178,16 @@ def _save(scene: Scene, folder: Path, name: str, draw: bool, save_masks: bool) -
     times = scene.milliseconds | {"write": (perf_counter() - start) * 1000}
     record["ms"] = {stage: round(time, 2) for stage, time in times.items()}
     return Result(scene, record, drawn)
+
+
+def describe(scene: Scene) -> str:
+    """What was found, in one line: `2 x person, 1 x dog; pixels 31% person, 12% dog`."""
+    counts = Counter(scene.names[label] for label in scene.labels)
+    objects = ", ".join(f"{count} x {name}" for name, count in counts.items()) or "no objects"
+    shares = (scene.pixel_shares() or {}).items()
+    regions = [
+        f"{share:.0%} {name}"
+        for name, share in shares
+        if name != scene.names[0] and share >= LEAST_SHARE
+    ]
+    return f"{objects}; pixels {', '.join(regions)}" if regions else objects

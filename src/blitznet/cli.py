@@ -1,0 +1,234 @@
+"""The command line: one short handler a verb, heavy imports inside, so that `--help` is instant."""
+
+import io
+import json
+import sys
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from blitznet import __version__
+from blitznet.errors import InputError, PictureError
+from blitznet.progress import with_progress
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from blitznet.inference.run import Result
+
+app = typer.Typer(
+    help="Boxes of every object and the class of every pixel, from one network.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME|FILE",
+        help="Bundled network or checkpoint file.",
+        show_default="best bundled one",
+    ),
+]
+ScoreOption = Annotated[
+    float, typer.Option("--score", min=0, max=1, help="Least score of an object.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+BatchOption = Annotated[
+    int | None,
+    typer.Option(
+        "--batch", min=1, help="Pictures a forward pass.", show_default="1 on a CPU, 8 on a GPU"
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="DIR",
+        help="Folder for the results; must be empty or new.",
+        show_default="runs/predict, or the next free runs/predict-N",
+    ),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Write into DIR even if it holds something.")
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: without the program's name; None = those of the process.
+
+    Returns:
+        The exit code: 0 done, 1 wrong input, 2 wrong usage, 130 interrupted.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # damaged pictures get a line of ours
+    for stream in (sys.stdin, sys.stdout, sys.stderr):  # file names need not be valid text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
+    try:
+        app(arguments, prog_name="blitznet")
+    except InputError as error:
+        _complain(error)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    return 0
+
+
+def _complain(problem: object) -> None:
+    line = str(problem).replace("\n", " ")
+    typer.echo(f"blitznet: {line}", err=True)
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"blitznet {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Options that come before the verb."""
+
+
+@app.command()
+def predict(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="Pictures, folders, patterns such as 'trip/**/*.jpg', or - for a list on stdin.",
+        ),
+    ],
+    model: ModelOption = None,
+    score: ScoreOption = 0.5,
+    device: DeviceOption = "auto",
+    batch: BatchOption = None,
+    out: OutOption = None,
+    overwrite: OverwriteOption = False,
+    save_masks: Annotated[
+        bool, typer.Option("--save-masks", help="Also write masks/NAME.png: a class id a pixel.")
+    ] = False,
+    no_draw: Annotated[
+        bool, typer.Option("--no-draw", help="Do not write pictures with boxes and map.")
+    ] = False,
+) -> None:
+    """Find the objects in pictures and the class of every pixel.
+
+    Writes NAME.jpg with boxes and map for every picture, and predictions.jsonl.
+    """
+    from blitznet.inference.sources import find_pictures
+
+    pictures, problems = find_pictures(sources, sys.stdin)
+    for problem in problems:
+        _complain(problem)
+    if not pictures:
+        raise typer.Exit(1)
+
+    from blitznet.inference.predictor import load
+    from blitznet.inference.run import describe, make_folder, predict_to_folder
+
+    predictor = load(model, device)
+    folder = make_folder(out, overwrite)
+    results = predict_to_folder(predictor, pictures, folder, score, batch, not no_draw, save_masks)
+    num_read = 0
+    for path, result in _readable(results, len(pictures)):
+        typer.echo(f"{path}: {describe(result.scene)}")
+        num_read += 1
+    typer.echo(f"{num_read} of {len(pictures)} pictures done, results in {folder}")
+    if problems or num_read < len(pictures):
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SOURCE]", help="Pictures of yours, besides the demo's."),
+    ] = None,
+    model: ModelOption = None,
+    score: ScoreOption = 0.5,
+    device: DeviceOption = "auto",
+    out: OutOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Show what the network finds in the photographs that come with scikit-image."""
+    from blitznet.inference.demo import demo_pictures, scene_rows, scene_table
+    from blitznet.inference.sources import find_pictures
+
+    own_pictures, problems = find_pictures(sources or [], sys.stdin)
+    for problem in problems:
+        _complain(problem)
+    pictures = demo_pictures() + own_pictures
+
+    from blitznet.inference.predictor import load
+    from blitznet.inference.run import make_folder, predict_to_folder
+
+    predictor = load(model, device)
+    folder = make_folder(out, overwrite)
+    table = scene_table()
+    num_read = 0
+    for path, result in _readable(
+        predict_to_folder(predictor, pictures, folder, score), len(pictures)
+    ):
+        for row in scene_rows(path, result.scene):
+            table.add_row(*row)
+        num_read += 1
+    _print_table(table)
+    typer.echo(f"The pictures are in {folder.resolve()}")
+    if problems or num_read < len(pictures):
+        raise typer.Exit(1)
+
+
+@app.command()
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+) -> None:
+    """List the networks that come with the package: how they were trained, how good they are."""
+    from blitznet.inference.model_table import model_records, model_table
+    from blitznet.model.checkpoint import bundled_checkpoints, default_model, read_info
+
+    files = bundled_checkpoints()
+    infos = {name: read_info(file) for name, file in files.items()}
+    if as_json:
+        typer.echo(json.dumps(model_records(files, infos), indent=2))
+    elif infos:
+        _print_table(model_table(files, infos, default_model()))
+    else:
+        typer.echo("This installation bundles no network.")
+
+
+def _readable(
+    results: Generator[tuple[Path, "Result | PictureError"]], total: int
+) -> Iterator[tuple[Path, "Result"]]:
+    """The pictures that could be read; of each of the others, the reason on standard error."""
+    with closing(results):
+        for path, result in with_progress(results, total, "pictures"):
+            if isinstance(result, PictureError):
+                _complain(result)
+            else:
+                yield path, result
+
+
+def _print_table(table: "Table") -> None:
+    from rich.console import Console
+
+    Console().print(table)
