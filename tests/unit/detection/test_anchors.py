@@ -1,0 +1,75 @@
+import itertools
+import math
+
+import pytest
+import torch
+
+from blitznet.boxes import box_area, xyxy_to_cxcywh
+from blitznet.detection.anchors import ANCHORS_PER_CELL, level_scales, make_anchors
+
+
+def test_the_six_anchors_of_a_single_cell_are_the_ones_worked_out_by_hand() -> None:
+    # One level: scale 0.4, the next one would be 0.9, so the square between has side 0.6.
+    anchors = make_anchors(100, [1], finest_scale=0.4, min_scale=0.9, max_scale=0.9)
+    long_2, short_2 = 40 * math.sqrt(2), 40 / math.sqrt(2)
+    long_3, short_3 = 40 * math.sqrt(3), 40 / math.sqrt(3)
+    expected = [
+        (50, 50, 40, 40),
+        (50, 50, 60, 60),
+        (50, 50, long_2, short_2),
+        (50, 50, short_2, long_2),
+        (50, 50, long_3, short_3),
+        (50, 50, short_3, long_3),
+    ]
+    torch.testing.assert_close(xyxy_to_cxcywh(anchors), torch.tensor(expected))
+
+
+def test_anchors_equal_the_loop_over_levels_rows_columns_and_shapes() -> None:
+    size, level_sizes = 60, (5, 3, 2, 1)
+    scales = (0.1, 0.2, 0.5, 0.8, 1.1)  # its own, then 0.2 to 0.8 in two steps, and one beyond
+    expected = []
+    for level, cells in enumerate(level_sizes):
+        side, next_side = scales[level] * size, scales[level + 1] * size
+        for row, column in itertools.product(range(cells), range(cells)):
+            centre = ((column + 0.5) * size / cells, (row + 0.5) * size / cells)
+            between = math.sqrt(side * next_side)
+            expected += [(*centre, side, side), (*centre, between, between)]
+            for ratio in (2, 1 / 2, 3, 1 / 3):
+                expected.append((*centre, side * math.sqrt(ratio), side / math.sqrt(ratio)))
+    anchors = make_anchors(size, level_sizes, 0.1, 0.2, 0.8)
+    # Float32 coordinates up to 60 are good to 4e-6.
+    torch.testing.assert_close(xyxy_to_cxcywh(anchors), torch.tensor(expected), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("num_levels", "expected"),
+    [
+        (1, [0.1, 0.2]),
+        (2, [0.1, 0.2, 0.8]),
+        (3, [0.1, 0.2, 0.8, 1.4]),
+        (5, [0.1, 0.2, 0.4, 0.6, 0.8, 1.0]),
+    ],
+)
+def test_scales_go_linearly_from_least_to_greatest_and_one_step_beyond(
+    num_levels: int, expected: list[float]
+) -> None:
+    assert level_scales(num_levels, 0.1, 0.2, 0.8) == pytest.approx(expected)
+
+
+def test_all_anchors_of_a_cell_but_the_second_have_the_same_area() -> None:
+    areas = box_area(make_anchors(64, [4, 2, 1], 0.1, 0.2, 0.9)).reshape(-1, ANCHORS_PER_CELL)
+    same = areas[:, [0, 2, 3, 4, 5]]
+    torch.testing.assert_close(same, areas[:, :1].expand_as(same))
+    assert (areas[:, 1] > areas[:, 0]).all()
+
+
+def test_anchors_grow_with_the_picture() -> None:
+    small, large = (make_anchors(size, [4, 2, 1], 0.1, 0.2, 0.9) for size in (64, 128))
+    assert torch.equal(2 * small, large)
+
+
+def test_anchors_are_not_clipped_to_the_picture() -> None:
+    anchors = make_anchors(64, [1], 0.9, 0.95, 0.95)
+    assert anchors.min() < 0
+    assert anchors.max() > 64
+    assert anchors.dtype == torch.float32

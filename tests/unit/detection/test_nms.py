@@ -1,0 +1,130 @@
+import pytest
+import torch
+from torch import Tensor
+
+from blitznet.detection.nms import per_class_nms
+from reference.greedy_nms import greedy_nms_with_limits
+
+
+def random_boxes(count: int, rng: torch.Generator, spread: float = 100) -> Tensor:
+    corners = torch.rand(count, 2, generator=rng) * spread
+    return torch.cat((corners, corners + 5 + 40 * torch.rand(count, 2, generator=rng)), dim=1)
+
+
+def apart(count: int) -> Tensor:
+    """Unit boxes that do not touch."""
+    left = torch.arange(count, dtype=torch.float32) * 2
+    zero = torch.zeros(count)
+    return torch.stack((left, zero, left + 1, zero + 1), dim=1)
+
+
+def assert_equals_greedy_loop(boxes: Tensor, scores: Tensor, labels: Tensor) -> list[int]:
+    kept = per_class_nms(boxes, scores, labels).tolist()
+    assert kept == greedy_nms_with_limits(boxes.tolist(), scores.tolist(), labels.tolist())
+    return kept
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_survivors_of_random_boxes_are_those_of_the_greedy_loop(seed: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    boxes, scores = random_boxes(200, rng), torch.rand(200, generator=rng)
+    kept = assert_equals_greedy_loop(boxes, scores, torch.randint(0, 4, (200,), generator=rng))
+    assert 0 < len(kept) < 200
+
+
+def test_survivors_of_boxes_with_tied_scores_are_those_of_the_greedy_loop(
+    rng: torch.Generator,
+) -> None:
+    boxes = random_boxes(300, rng)
+    scores = torch.randint(1, 5, (300,), generator=rng) / 5
+    assert_equals_greedy_loop(boxes, scores, torch.randint(0, 3, (300,), generator=rng))
+
+
+def test_survivors_of_boxes_on_a_grid_are_those_of_the_greedy_loop(rng: torch.Generator) -> None:
+    # Small integers: duplicates, nested boxes, shared edges, and overlaps of exactly 9 / 20.
+    corners = torch.randint(0, 8, (300, 2), generator=rng)
+    boxes = torch.cat((corners, corners + torch.randint(1, 7, (300, 2), generator=rng)), dim=1)
+    scores = torch.randint(1, 50, (300,), generator=rng) / 50
+    labels = torch.randint(0, 2, (300,), generator=rng)
+    assert_equals_greedy_loop(boxes.float(), scores, labels)
+
+
+def test_survivors_of_a_chain_of_overlaps_are_those_of_the_greedy_loop() -> None:
+    # Each suppresses only its neighbours, so who survives hangs on who was suppressed before.
+    left = torch.arange(60, dtype=torch.float32) * 3
+    boxes = torch.stack((left, left * 0, left + 10, left * 0 + 10), dim=1)
+    scores = torch.linspace(0.9, 0.1, 60)
+    kept = assert_equals_greedy_loop(boxes, scores, torch.zeros(60, dtype=torch.int64))
+    assert kept == list(range(0, 60, 2))
+
+
+def test_survivors_of_crowded_classes_are_those_of_the_greedy_loop(rng: torch.Generator) -> None:
+    # 600 candidates of one class, more than 200 survivors in all.
+    boxes = random_boxes(1500, rng, spread=700)
+    scores = torch.rand(1500, generator=rng)
+    labels = torch.cat((torch.zeros(600), torch.arange(900) % 5 + 1)).long()
+    kept = assert_equals_greedy_loop(boxes, scores, labels)
+    assert len(kept) == 200
+    assert max(labels[kept].bincount()) == 50
+
+
+def test_without_limits_survivors_are_those_of_torchvision(rng: torch.Generator) -> None:
+    ops = pytest.importorskip("torchvision.ops")
+    boxes, scores = random_boxes(300, rng), torch.rand(300, generator=rng)
+    labels = torch.randint(0, 4, (300,), generator=rng)
+    no_limits = {"pre_nms_per_class": 300, "keep_per_class": 300, "keep_per_image": 300}
+    one_class = per_class_nms(boxes, scores, labels * 0, iou_threshold=0.6, **no_limits)
+    assert torch.equal(one_class, ops.nms(boxes, scores, 0.6))
+    four_classes = per_class_nms(boxes, scores, labels, **no_limits)
+    assert torch.equal(four_classes, ops.batched_nms(boxes, scores, labels, 0.45))
+
+
+def test_no_candidates_leave_no_survivors() -> None:
+    kept = per_class_nms(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+    assert kept.shape == (0,)
+    assert kept.dtype == torch.int64
+
+
+def test_only_the_best_400_of_a_class_take_part() -> None:
+    pile = torch.tensor([[90.0, 90.0, 99.0, 99.0]])
+    for size_of_pile, expected in ((399, [0, 399]), (400, [0])):
+        boxes = torch.cat((pile.expand(size_of_pile, -1), apart(1)))
+        scores = torch.linspace(0.9, 0.1, len(boxes))
+        labels = torch.zeros(len(boxes), dtype=torch.int64)
+        assert per_class_nms(boxes, scores, labels).tolist() == expected
+
+
+def test_the_best_50_of_a_class_and_the_best_200_of_a_picture_are_kept() -> None:
+    boxes = apart(300)
+    scores = torch.linspace(0.1, 0.9, 300)
+    labels = torch.arange(300) % 5
+    kept = per_class_nms(boxes, scores, labels).tolist()
+    assert kept == list(range(299, 99, -1))  # of 250 survivors
+    assert per_class_nms(boxes, scores, labels * 0).tolist() == list(range(299, 249, -1))
+
+
+def test_overlap_of_exactly_the_threshold_survives_and_a_little_more_does_not() -> None:
+    scores, labels = torch.tensor([0.9, 0.8]), torch.zeros(2, dtype=torch.int64)
+    half = torch.tensor([[0.0, 0.0, 8.0, 8.0], [0.0, 0.0, 8.0, 4.0]])
+    assert per_class_nms(half, scores, labels, iou_threshold=0.5).tolist() == [0, 1]
+    half[1, 3] += 1e-5
+    assert per_class_nms(half, scores, labels, iou_threshold=0.5).tolist() == [0]
+
+
+def test_boxes_of_different_classes_do_not_suppress_each_other() -> None:
+    boxes = torch.tensor([[0.0, 0.0, 8.0, 8.0]]).expand(3, -1)
+    scores = torch.tensor([0.5, 0.7, 0.6])
+    assert per_class_nms(boxes, scores, torch.tensor([3, 1, 3])).tolist() == [1, 2]
+
+
+def test_order_of_the_candidates_does_not_matter(rng: torch.Generator) -> None:
+    boxes, scores = random_boxes(100, rng), torch.rand(100, generator=rng)
+    labels = torch.randint(0, 3, (100,), generator=rng)
+    shuffle = torch.randperm(100, generator=rng)
+    shuffled = per_class_nms(boxes[shuffle], scores[shuffle], labels[shuffle])
+    assert torch.equal(shuffle[shuffled], per_class_nms(boxes, scores, labels))
+
+
+def test_of_equal_scores_the_earlier_candidate_comes_first_across_classes() -> None:
+    labels = torch.tensor([2, 1, 0, 1])
+    assert per_class_nms(apart(4), torch.full((4,), 0.5), labels).tolist() == [0, 1, 2, 3]

@@ -1,0 +1,95 @@
+import pytest
+import torch
+from torch import Tensor
+
+from blitznet.detection import box_coder
+from blitznet.detection.postprocess import decode_detections
+from blitznet.structures import RawPredictions
+
+ANCHORS = torch.tensor([[0.0, 0.0, 10.0, 10.0], [20.0, 20.0, 40.0, 40.0], [50.0, 50.0, 70.0, 60.0]])
+
+
+def raw_of(probabilities: list[list[float]], box_deltas: Tensor | None = None) -> RawPredictions:
+    """One picture, from class probabilities of every anchor, background first."""
+    class_logits = torch.tensor(probabilities).log()[None]
+    if box_deltas is None:
+        box_deltas = torch.zeros(1, len(probabilities), 4)
+    return RawPredictions(class_logits, box_deltas, None)
+
+
+def test_boxes_labels_and_scores_are_the_ones_worked_out_by_hand() -> None:
+    raw = raw_of([[0.2, 0.7, 0.1], [0.995, 0.004, 0.001], [0.05, 0.05, 0.9]])
+    detections = decode_detections(raw, ANCHORS, 64, score_threshold=0.08)[0]
+    assert detections.labels.tolist() == [2, 1, 2]
+    torch.testing.assert_close(detections.scores, torch.tensor([0.9, 0.7, 0.1]))
+    # The last anchor reaches beyond the picture and is clipped; background is never a detection.
+    expected = torch.tensor(
+        [[50.0, 50.0, 64.0, 60.0], [0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 10.0]]
+    )
+    torch.testing.assert_close(detections.boxes, expected)
+
+
+def test_score_of_exactly_the_threshold_is_kept() -> None:
+    raw = RawPredictions(torch.zeros(1, 1, 4), torch.zeros(1, 1, 4), None)  # 1/4 for every class
+    assert len(decode_detections(raw, ANCHORS[:1], 64, score_threshold=0.25)[0].scores) == 3
+    assert len(decode_detections(raw, ANCHORS[:1], 64, score_threshold=0.2500001)[0].scores) == 0
+
+
+def test_encoded_truth_is_decoded_to_the_truth() -> None:
+    truth = torch.tensor(
+        [[1.0, 2.0, 12.0, 9.0], [15.0, 22.0, 50.0, 60.0], [48.0, 50.0, 63.0, 61.0]]
+    )
+    raw = raw_of([[0.1, 0.9]] * 3, box_coder.encode(truth, ANCHORS)[None])
+    boxes = decode_detections(raw, ANCHORS, 64)[0].boxes
+    torch.testing.assert_close(boxes, truth, rtol=1e-5, atol=1e-4)
+
+
+def test_box_with_nothing_left_inside_the_picture_is_dropped() -> None:
+    outside = torch.zeros(1, 3, 4)
+    outside[0, 0, 0] = -20  # two anchor widths to the left
+    raw = raw_of([[0.1, 0.9]] * 3, outside)
+    detections = decode_detections(raw, ANCHORS, 64)[0]
+    assert detections.boxes.tolist() == [[20, 20, 40, 40], [50, 50, 64, 60]]
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e4, -1e4])
+def test_wild_predictions_of_one_anchor_leave_the_others_alone(poison: float) -> None:
+    raw = raw_of([[0.1, 0.9]] * 3, torch.zeros(1, 3, 4))
+    raw.box_deltas[0, 0] = poison
+    raw.class_logits[0, 1] = poison
+    detections = decode_detections(raw, ANCHORS, 64, score_threshold=0.6)[0]
+    assert torch.isfinite(detections.boxes).all()
+    assert [50, 50, 64, 60] in detections.boxes.tolist()
+    assert [20, 20, 40, 40] not in detections.boxes.tolist()
+
+
+def test_every_picture_of_a_batch_is_decoded_as_if_it_were_alone(rng: torch.Generator) -> None:
+    class_logits = torch.randn(3, 3, 4, generator=rng)
+    box_deltas = torch.randn(3, 3, 4, generator=rng)
+    together = decode_detections(RawPredictions(class_logits, box_deltas, None), ANCHORS, 64)
+    assert len(together) == 3
+    for image, detections in enumerate(together):
+        one = slice(image, image + 1)
+        raw = RawPredictions(class_logits[one], box_deltas[one], None)
+        alone = decode_detections(raw, ANCHORS, 64)[0]
+        assert all(torch.equal(a, b) for a, b in zip(alone, detections, strict=True))
+
+
+def test_picture_without_candidates_has_no_detections() -> None:
+    detections = decode_detections(raw_of([[0.999, 0.001]] * 3), ANCHORS, 64)[0]
+    assert detections.boxes.shape == (0, 4)
+    assert detections.labels.shape == detections.scores.shape == (0,)
+    assert detections.labels.dtype == torch.int64
+
+
+def test_half_precision_predictions_are_decoded_in_single_precision() -> None:
+    raw = raw_of([[0.25, 0.75]] * 3)
+    half = RawPredictions(raw.class_logits.bfloat16(), raw.box_deltas.bfloat16(), None)
+    detections = decode_detections(half, ANCHORS, 64)[0]
+    assert detections.boxes.dtype == detections.scores.dtype == torch.float32
+    assert detections.boxes.tolist()[0] == [0, 0, 10, 10]
+
+
+def test_anchors_of_another_input_size_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 predictions a picture but 2 anchors"):
+        decode_detections(raw_of([[0.1, 0.9]] * 3), ANCHORS[:2], 64)

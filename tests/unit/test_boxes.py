@@ -1,0 +1,106 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blitznet.boxes import box_area, cxcywh_to_xyxy, pairwise_iou, xyxy_to_cxcywh
+from reference.iou_loops import box_iou
+
+# A coarse grid makes touching, nested and equal boxes likely.
+corner = st.integers(0, 6)
+boxes_on_a_grid = st.lists(
+    st.tuples(corner, corner, st.integers(1, 5), st.integers(1, 5)).map(
+        lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+    ),
+    max_size=6,
+)
+
+
+def as_boxes(rows: list[tuple[int, ...]]) -> torch.Tensor:
+    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ((0, 0, 4, 2), 1),
+        ((0, 0, 2, 2), 1 / 2),
+        ((1, 0, 2, 2), 1 / 4),
+        ((2, 1, 6, 3), 2 / 14),
+        ((4, 0, 8, 2), 0),
+        ((4, 2, 8, 4), 0),
+        ((10, 10, 11, 11), 0),
+    ],
+    ids=["equal", "half", "nested", "overlapping", "sharing an edge", "sharing a corner", "far"],
+)
+def test_iou_with_a_box_of_4_by_2_is_the_one_worked_out_by_hand(
+    other: tuple[int, ...], expected: float
+) -> None:
+    iou = pairwise_iou(as_boxes([(0, 0, 4, 2)]), as_boxes([other]))
+    assert iou.item() == pytest.approx(expected, rel=1e-7)
+
+
+@given(boxes_on_a_grid, boxes_on_a_grid)
+def test_iou_equals_the_loop_over_pairs(a: list[tuple[int, ...]], b: list[tuple[int, ...]]) -> None:
+    expected = [[box_iou(x, y) for y in b] for x in a]
+    # Float32 against Python's float64: three roundings of values near 1.
+    torch.testing.assert_close(
+        pairwise_iou(as_boxes(a), as_boxes(b)),
+        torch.tensor(expected).reshape(len(a), len(b)),
+        rtol=3e-7,
+        atol=0,
+    )
+
+
+def test_iou_equals_torchvision(rng: torch.Generator) -> None:
+    ops = pytest.importorskip("torchvision.ops")
+    corners = torch.rand(50, 2, generator=rng, dtype=torch.float64)
+    boxes = torch.cat((corners, corners + torch.rand(50, 2, generator=rng)), dim=1)
+    torch.testing.assert_close(
+        pairwise_iou(boxes[:20], boxes[20:]), ops.box_iou(boxes[:20], boxes[20:])
+    )
+
+
+@given(boxes_on_a_grid)
+def test_iou_is_symmetric_and_1_on_the_diagonal(rows: list[tuple[int, ...]]) -> None:
+    iou = pairwise_iou(as_boxes(rows), as_boxes(rows))
+    assert torch.equal(iou, iou.T)
+    assert torch.equal(iou.diagonal(), torch.ones(len(rows)))
+
+
+@pytest.mark.parametrize("flat", [(2, 2, 2, 2), (0, 1, 4, 1), (1, 0, 1, 2)])
+def test_box_without_area_overlaps_nothing_not_even_itself(flat: tuple[int, ...]) -> None:
+    boxes = as_boxes([flat, (0, 0, 4, 2)])
+    assert pairwise_iou(boxes, boxes).tolist() == [[0, 0], [0, 1]]
+
+
+def test_iou_of_no_boxes_has_no_rows_or_no_columns() -> None:
+    three, none = torch.rand(3, 4), torch.zeros(0, 4)
+    assert pairwise_iou(none, three).shape == (0, 3)
+    assert pairwise_iou(three, none).shape == (3, 0)
+    assert pairwise_iou(torch.zeros(2, 0, 4), three).shape == (2, 0, 3)
+
+
+def test_iou_of_a_batch_is_that_of_every_picture(rng: torch.Generator) -> None:
+    corners = torch.rand(2, 5, 2, generator=rng)
+    batch = torch.cat((corners, corners + 0.5), dim=-1)
+    shared = batch[0, :3]
+    iou = pairwise_iou(batch, shared)
+    assert torch.equal(iou, torch.stack([pairwise_iou(picture, shared) for picture in batch]))
+
+
+def test_centre_and_size_of_a_box_are_the_ones_worked_out_by_hand() -> None:
+    assert xyxy_to_cxcywh(as_boxes([(1, 2, 5, 12)])).tolist() == [[3, 7, 4, 10]]
+    assert cxcywh_to_xyxy(as_boxes([(3, 7, 4, 10)])).tolist() == [[1, 2, 5, 12]]
+
+
+@given(boxes_on_a_grid)
+def test_corners_to_centre_and_back_is_the_identity(rows: list[tuple[int, ...]]) -> None:
+    boxes = as_boxes(rows)  # small integers: halves are exact
+    assert torch.equal(cxcywh_to_xyxy(xyxy_to_cxcywh(boxes)), boxes)
+
+
+def test_area_is_width_times_height_for_any_leading_dimensions() -> None:
+    boxes = as_boxes([(1, 2, 5, 12), (0, 0, 0, 3)])
+    assert box_area(boxes).tolist() == [40, 0]
+    assert box_area(boxes.reshape(2, 1, 4)).tolist() == [[40], [0]]
