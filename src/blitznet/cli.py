@@ -1,5 +1,6 @@
 """The command line: one short handler a verb, heavy imports inside, so that `--help` is instant."""
 
+import collections
 import io
 import json
 import sys
@@ -14,6 +15,7 @@ import typer
 from blitznet import __version__
 from blitznet.errors import InputError, PictureError
 from blitznet.progress import with_progress
+from blitznet.result_folder import make_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,7 +57,7 @@ OutOption = Annotated[
         "-o",
         metavar="DIR",
         help="Folder for the results; must be empty or new.",
-        show_default="runs/predict, or the next free runs/predict-N",
+        show_default="runs/VERB, or the next free runs/VERB-N",
     ),
 ]
 OverwriteOption = Annotated[
@@ -144,10 +146,10 @@ def predict(
         raise typer.Exit(1)
 
     from blitznet.inference.predictor import load
-    from blitznet.inference.run import describe, make_folder, predict_to_folder
+    from blitznet.inference.run import describe, predict_to_folder
 
     predictor = load(model, device)
-    folder = make_folder(out, overwrite)
+    folder = make_folder(out, Path("runs/predict"), overwrite)
     results = predict_to_folder(predictor, pictures, folder, score, batch, not no_draw, save_masks)
     num_read = 0
     for path, result in _readable(results, len(pictures)):
@@ -180,10 +182,10 @@ def demo(
     pictures = demo_pictures() + own_pictures
 
     from blitznet.inference.predictor import load
-    from blitznet.inference.run import make_folder, predict_to_folder
+    from blitznet.inference.run import predict_to_folder
 
     predictor = load(model, device)
-    folder = make_folder(out, overwrite)
+    folder = make_folder(out, Path("runs/demo"), overwrite)
     table = scene_table()
     num_read = 0
     for path, result in _readable(
@@ -196,6 +198,112 @@ def demo(
     typer.echo(f"The pictures are in {folder.resolve()}")
     if problems or num_read < len(pictures):
         raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE", help="Named recipe or YAML file; see docs/training.md."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DATA.yaml", help="Data description.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, as --set steps=1000."),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with the run in a folder.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Folder of the run; must be empty or new.",
+            show_default="runs/train/RECIPE, or the next free one",
+        ),
+    ] = None,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option("--max-minutes", min=0, help="Stop in time, resumable.", show_default="none"),
+    ] = None,
+    devices: Annotated[int, typer.Option("--devices", min=1, help="GPUs or processes.")] = 1,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes that read pictures, a device.")
+    ] = 2,
+) -> None:
+    """Train a network on pictures with boxes, maps, or both; --resume RUN goes on with one."""
+    if resume is None and (recipe is None or data is None):
+        raise typer.BadParameter("give a RECIPE and --data DATA.yaml, or --resume RUN")
+    if resume is not None and (recipe or data or settings or out):
+        raise typer.BadParameter("--resume RUN takes recipe and data from the run; give it alone")
+
+    from blitznet.training.loop import LoopOptions
+    from blitznet.training.run import (
+        is_first_process,
+        resume_training,
+        start_training,
+        validate_run,
+    )
+    from blitznet.training.show import show_training
+
+    options = LoopOptions(devices, device, workers, max_minutes)
+    if resume is not None:
+        folder, total, rows = resume_training(resume, options)
+    else:
+        assert recipe is not None
+        assert data is not None
+        folder, total, rows = start_training(recipe, tuple(settings or ()), data, out, options)
+    if not is_first_process():
+        collections.deque(rows, maxlen=0)
+        return
+    last_step = show_training(rows, total)
+    if last_step < total:
+        typer.echo(f"Stopped at step {last_step} of {total}; blitznet train --resume {folder}")
+        return
+    metrics = validate_run(folder, device)
+    if metrics is not None:
+        from blitznet.training.metrics_table import metrics_table
+
+        _print_table(metrics_table(metrics))
+    typer.echo(f"The trained network is in {folder}")
+
+
+@app.command(name="eval")
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Bundled network or checkpoint file.")
+    ],
+    data: Annotated[Path, typer.Option("--data", metavar="DATA.yaml", help="Data description.")],
+    split: Annotated[str, typer.Option("--split", help="Which of its splits.")] = "val",
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", metavar="A,B,C", help="Average these.", show_default="all"),
+    ] = None,
+    device: DeviceOption = "auto",
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures a forward pass.")] = 16,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes that read pictures.")
+    ] = 1,
+    out: OutOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Measure a network on labelled pictures: mAP (VOC07, VOC12, COCO) and mIoU."""
+    from blitznet.device import choose_device
+    from blitznet.training.metrics_table import metrics_table
+    from blitznet.training.run import evaluate_checkpoint
+    from blitznet.training.run_record import METRICS_FILE, write_json
+
+    chosen = [name.strip() for name in classes.split(",")] if classes else None
+    metrics = evaluate_checkpoint(model, data, split, choose_device(device), chosen, batch, workers)
+    folder = make_folder(out, Path("runs/eval"), overwrite)
+    write_json(folder / METRICS_FILE, metrics)
+    _print_table(metrics_table(metrics))
+    typer.echo(f"{metrics['pictures']} pictures; figures in {folder / METRICS_FILE}")
 
 
 @app.command()

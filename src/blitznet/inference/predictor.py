@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from blitznet.detection.postprocess import decode_detections
+from blitznet.device import choose_device
 from blitznet.errors import PictureError
 from blitznet.inference.ahead import map_ahead
-from blitznet.inference.device import choose_device
 from blitznet.inference.scene import Scene
 from blitznet.model.blitznet import BlitzNet, normalize_images
 from blitznet.model.checkpoint import (

@@ -17,7 +17,6 @@ from blitznet.inference.predictor import Predictor
 from blitznet.inference.scene import Scene
 from blitznet.whole_file import whole_file
 
-DEFAULT_FOLDER = Path("runs/predict")
 PREDICTIONS_FILE = "predictions.jsonl"
 MASKS_FOLDER = "masks"
 
@@ -42,40 +41,6 @@ class Result:
     scene: Scene
     record: dict[str, Any]
     drawn: Path | None
-
-
-def make_folder(out: Path | None, overwrite: bool = False) -> Path:
-    """The folder for a run's results, made if it is not there.
-
-    Args:
-        out: what the user named; None = runs/predict, or the first of runs/predict-2, -3, ... that
-            does not exist yet.
-        overwrite: whether a folder that already holds something may be written into.
-
-    Raises:
-        InputError: if the folder holds something, or cannot be made.
-    """
-    try:
-        if out is None:
-            return _make_next(DEFAULT_FOLDER)
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()) and not overwrite:
-            raise InputError(f"{out}: not empty; name another folder, or add --overwrite")
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{out or DEFAULT_FOLDER}: cannot be written ({reason})") from error
-    return out
-
-
-def _make_next(folder: Path) -> Path:
-    number, candidate = 1, folder
-    while True:
-        try:
-            candidate.mkdir(parents=True)
-            return candidate
-        except FileExistsError:
-            number += 1
-            candidate = folder.with_name(f"{folder.name}-{number}")
 
 
 def predict_to_folder(

@@ -37,7 +37,8 @@ class CheckpointInfo(BaseModel):
         model: architecture, input size, normalisation and anchors.
         names: class names, background first.
         metrics: measured figures by data set, fractions.
-        training: data, recipe, steps, minutes, hardware, licence.
+        training: how it came about, for people: data, recipe's name, steps, minutes, hardware, ...
+        recipe: all fields of the recipe, to train it again.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,6 +48,7 @@ class CheckpointInfo(BaseModel):
     names: tuple[str, ...]
     metrics: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
+    recipe: dict[str, Any] = Field(default_factory=dict)
 
 
 def save_checkpoint(

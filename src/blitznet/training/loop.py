@@ -190,6 +190,7 @@ def train(
             model=recipe.model,
             names=data.classes,
             training=describe_training(recipe, samples.num_pictures, minutes, fabric.device),
+            recipe=recipe.model_dump(mode="json"),
         )
         save_checkpoint(run / MODEL_FILE, final, info)
 
@@ -263,7 +264,7 @@ def describe_training(
 ) -> dict[str, Any]:
     """What the checkpoint says of how it was trained."""
     return {
-        "recipe": recipe.model_dump(mode="json", exclude={"model"}),
+        "recipe": recipe.name,
         "steps": recipe.steps,
         "pictures": pictures,
         "minutes": round(minutes, 1),
@@ -273,10 +274,10 @@ def describe_training(
 
 
 def hardware_name(device: torch.device) -> str:
-    """The GPU's name, or the processor and the number of threads."""
+    """The GPU's name, or the kind of processor and the number of cores in use."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} cores"
 
 
 def _average(fabric: Fabric, count: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """One run of `blitznet train` or `blitznet eval`: from a recipe to a measured network."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,29 +9,61 @@ from typing import Any
 import torch
 
 from blitznet.data.description import read_description
+from blitznet.device import choose_device
 from blitznet.errors import InputError, RecipeError
 from blitznet.model.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from blitznet.result_folder import make_folder
 from blitznet.training.evaluate import evaluate
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, LoopOptions, train
-from blitznet.training.recipe import Recipe
-from blitznet.training.run_record import METRICS_FILE, read_run, write_json, write_run
+from blitznet.training.recipe import read_recipe
+from blitznet.training.run_record import (
+    METRICS_FILE,
+    read_run,
+    write_json,
+    write_run,
+)
 
 VALIDATION_SPLIT = "val"
 
 
+Run = tuple[Path, int, Iterator[dict[str, float]]]  # folder, steps in all, rows of the log
+
+
+# Where the first process tells those that it launches which folder it has chosen.
+_FOLDER_VARIABLE = "BLITZNET_RUN_FOLDER"
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process of a run, or the one that writes its files."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
 def start_training(
-    recipe: Recipe, data: Path, folder: Path, options: LoopOptions
-) -> Iterator[dict[str, float]]:
-    """A new run in `folder`; yields the rows of its log.
+    recipe_name: str,
+    overrides: tuple[str, ...],
+    data: Path,
+    out: Path | None,
+    options: LoopOptions,
+) -> Run:
+    """A new run, which trains as its rows are taken.
 
     Raises:
-        InputError: if recipe and data do not fit, or the folder holds a run already.
+        InputError: if recipe or data cannot be used, or `out` is not empty.
     """
-    write_run(folder, recipe, data)
-    return train(recipe, read_description(data), folder, options)
+    recipe = read_recipe(recipe_name, overrides)
+    description = read_description(data)
+    if is_first_process():
+        folder = make_folder(out, Path("runs/train") / recipe.name)
+        write_run(folder, recipe, data)
+        os.environ[_FOLDER_VARIABLE] = str(folder)
+    elif out is not None or _FOLDER_VARIABLE in os.environ:
+        folder = out or Path(os.environ[_FOLDER_VARIABLE])
+    else:
+        raise RecipeError("several processes need one folder to share; give it with --out DIR")
+    return folder, recipe.steps, train(recipe, description, folder, options)
 
 
-def resume_training(folder: Path, options: LoopOptions) -> Iterator[dict[str, float]]:
+def resume_training(folder: Path, options: LoopOptions) -> Run:
     """Go on with the run in `folder`; from its beginning if it died before its first checkpoint.
 
     Raises:
@@ -40,10 +73,10 @@ def resume_training(folder: Path, options: LoopOptions) -> Iterator[dict[str, fl
     if (folder / MODEL_FILE).exists():
         raise RecipeError(f"{folder} is finished: {folder / MODEL_FILE} is the trained network")
     resume = (folder / STATE_FILE).exists()
-    return train(recipe, read_description(data), folder, options, resume)
+    return folder, recipe.steps, train(recipe, read_description(data), folder, options, resume)
 
 
-def validate_run(folder: Path, device: torch.device) -> dict[str, Any] | None:
+def validate_run(folder: Path, device: str = "auto") -> dict[str, Any] | None:
     """Measure a finished run on its validation pictures and write the figures into its files.
 
     Returns:
@@ -54,7 +87,7 @@ def validate_run(folder: Path, device: torch.device) -> dict[str, Any] | None:
     if VALIDATION_SPLIT not in description.splits:
         return None
     path = folder / MODEL_FILE
-    metrics = evaluate_checkpoint(str(path), data, VALIDATION_SPLIT, device)
+    metrics = evaluate_checkpoint(str(path), data, VALIDATION_SPLIT, choose_device(device))
     model, info = load_checkpoint(path)
     figures = {VALIDATION_SPLIT: summarize(metrics)}
     save_checkpoint(path, model, info.model_copy(update={"metrics": figures}))

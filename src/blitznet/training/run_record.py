@@ -17,22 +17,6 @@ RUN_FILE = "run.json"
 METRICS_FILE = "metrics.json"
 
 
-def new_run_folder(out: Path | None, name: str) -> Path:
-    """`out`, or the first free one of runs/train/NAME, NAME-2, ...
-
-    Raises:
-        RecipeError: if `out` holds a run already.
-    """
-    if out is not None:
-        if (out / RUN_FILE).exists():
-            raise RecipeError(f"{out} holds a run already; use --resume {out}, or another --out")
-        return out
-    parent, number = Path("runs/train"), 1
-    while (folder := parent / (name if number == 1 else f"{name}-{number}")).exists():
-        number += 1
-    return folder
-
-
 def write_run(folder: Path, recipe: Recipe, data: Path) -> None:
     """Recipe, data description and environment of a run that begins."""
     content = {

@@ -1,0 +1,39 @@
+"""Where a command writes its results."""
+
+from pathlib import Path
+
+from blitznet.errors import InputError
+
+
+def make_folder(out: Path | None, default: Path, overwrite: bool = False) -> Path:
+    """The folder for a run's results, made if it is not there.
+
+    Args:
+        out: what the user named; None = `default`.
+        default: as runs/predict; if it exists, the first of runs/predict-2, -3, ... that does not.
+        overwrite: whether a folder that already holds something may be written into.
+
+    Raises:
+        InputError: if the folder holds something, or cannot be made.
+    """
+    try:
+        if out is None:
+            return _make_next(default)
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()) and not overwrite:
+            raise InputError(f"{out}: not empty; name another folder, or add --overwrite")
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{out or default}: cannot be written ({reason})") from error
+    return out
+
+
+def _make_next(folder: Path) -> Path:
+    number, candidate = 1, folder
+    while True:
+        try:
+            candidate.mkdir(parents=True)
+            return candidate
+        except FileExistsError:
+            number += 1
+            candidate = folder.with_name(f"{folder.name}-{number}")

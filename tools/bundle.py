@@ -1,0 +1,78 @@
+"""Put a trained network into the package and its figures into results/.
+
+python tools/bundle.py runs/train/RUN NAME --data data/voc-subset.yaml --storage float16
+
+What is measured is the file that is stored; the figures of the float32 file that it was made from
+stand beside.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from blitznet.device import choose_device
+from blitznet.model.checkpoint import Storage, load_checkpoint, save_checkpoint
+from blitznet.training.loop import LOG_FILE, MODEL_FILE, hardware_name
+from blitznet.training.run import evaluate_checkpoint, summarize
+from blitznet.training.run_record import RUN_FILE, write_json
+
+WEIGHTS = Path("src/blitznet/weights")
+RESULTS = Path("results")
+
+# Split of data/voc-subset.yaml: what it is called, and the classes with enough pictures to average.
+SPLITS = {
+    "val": (
+        "VOC12 val, nine classes",
+        ["person", "car", "bus", "train", "cat", "dog", "cow", "horse", "sheep"],
+    ),
+    "test07": ("VOC07 test, five classes", ["person", "car", "bus", "train", "cat"]),
+}
+DATA = "nine-class VOC subset: VOC12 train (boxes and maps), VOC07 trainval (boxes)"
+LICENCE = "weights Apache-2.0; VOC pictures have their owners' terms; started from ImageNet weights"
+
+
+def bundle(
+    run: Path,
+    name: str,
+    data: Annotated[Path, typer.Option()],
+    storage: Annotated[str, typer.Option()] = "float16",
+) -> None:
+    """Store, measure, describe."""
+    trained, stored = run / MODEL_FILE, WEIGHTS / f"{name}.safetensors"
+    stored_as = cast(Storage, storage)
+    model, info = load_checkpoint(trained)
+    training = {"data": DATA} | info.training | {"storage": storage, "licence": LICENCE}
+    info = info.model_copy(update={"training": training, "metrics": {}})
+    save_checkpoint(stored, model, info, stored_as)
+
+    folder = RESULTS / name
+    device = choose_device("auto")
+    metrics: dict[str, Any] = {}
+    for split, (title, classes) in SPLITS.items():
+        figures = evaluate_checkpoint(str(stored), data, split, device, classes)
+        reference = evaluate_checkpoint(str(trained), data, split, device, classes)
+        figures |= {
+            "model": name,
+            "title": title,
+            "hardware": hardware_name(device),
+            "float32": {key: reference[key] for key in ("mean_ap", "mean_iou")},
+        }
+        write_json(folder / f"{split}.json", figures)
+        metrics[title] = summarize(figures)
+        typer.echo(f"{title}: {figures['mean_ap']}, {figures['mean_iou']}")
+        typer.echo(f"float32: {figures['float32']}")
+    # The weights are the same bit for bit; only the description grows.
+    save_checkpoint(stored, model, info.model_copy(update={"metrics": metrics}), stored_as)
+    environment = json.loads((run / RUN_FILE).read_text())["environment"]
+    write_json(
+        folder / "run.json",
+        {"recipe": info.recipe, "training": training, "environment": environment},
+    )
+    shutil.copy(run / LOG_FILE, folder / LOG_FILE)
+
+
+if __name__ == "__main__":
+    typer.run(bundle)
