@@ -1,0 +1,170 @@
+"""DATA.yaml: what it may say and what is said when it says something else."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from blitznet.classes import VOC_CLASSES
+from blitznet.data.description import DataDescription, locate, read_description
+from blitznet.data.voc import VocSource
+from blitznet.errors import LabelError
+from fixtures.make_fixtures import VOC_MINI
+
+ENTRY = "{format: voc, root: VOC, image_set: Main/trainval}"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "data.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_every_field_of_the_contract_is_read(tmp_path: Path) -> None:
+    description = read_description(
+        written(
+            tmp_path,
+            """
+            classes: voc
+            train:
+              - {format: voc, root: VOC, image_set: Main/trainval, boxes: true, masks: Maps}
+              - {format: voc, root: /abs, image_set: Main/train, boxes: false, masks: Maps}
+            val:
+              - {format: voc, root: VOC, image_set: Main/val}
+            """,
+        )
+    )
+    assert description.classes == VOC_CLASSES
+    assert description.folder == tmp_path
+    assert list(description.splits) == ["train", "val"]
+    first, second = description.splits["train"]
+    assert (first.root, first.image_set, first.boxes, first.masks) == (
+        Path("VOC"),
+        "Main/trainval",
+        True,
+        "Maps",
+    )
+    assert (second.root, second.boxes) == (Path("/abs"), False)
+    (only,) = description.splits["val"]
+    assert (only.boxes, only.masks) == (True, None)
+
+
+def test_own_class_names_get_background_in_front(tmp_path: Path) -> None:
+    path = written(tmp_path, f"classes: [cat, dog]\ntrain: [{ENTRY}]")
+    assert read_description(path).classes == ("background", "cat", "dog")
+
+
+def test_paths_are_relative_to_the_file_wherever_it_is_read_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(
+        tmp_path,
+        "classes: voc\n"
+        "train: [{format: voc, root: data/VOC2012, image_set: Main/trainval, masks: Segm}]",
+    )
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "VOC2012").symlink_to(VOC_MINI)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    path = Path("..") / path.name
+    with pytest.raises(LabelError, match=r"^\.\./data/VOC2012/Segm does not exist"):
+        read_description(path).open_split("train")
+
+
+def test_a_split_opens_as_one_source_an_entry() -> None:
+    common = {"format": "voc", "root": VOC_MINI}
+    description = DataDescription.model_validate(
+        {
+            "classes": ["cat", "tvmonitor"],
+            "splits": {
+                "train": [
+                    {**common, "image_set": "Main/trainval", "masks": "SegmentationClass"},
+                    {**common, "image_set": "Segmentation/trainval"},
+                ]
+            },
+        }
+    )
+    first, second = description.open_split("train")
+    assert isinstance(first, VocSource)
+    assert isinstance(second, VocSource)
+    assert (len(first), len(second)) == (6, 5)
+    assert (first.masks, second.masks) == ("SegmentationClass", None)
+    assert first.names == ("background", "cat", "tvmonitor")
+
+
+def test_an_unknown_split_is_answered_with_those_that_there_are(tmp_path: Path) -> None:
+    description = read_description(
+        written(tmp_path, f"classes: voc\ntrain: [{ENTRY}]\nval: [{ENTRY}]")
+    )
+    with pytest.raises(
+        LabelError, match=r"^the data description has no split 'test'; there are train, val$"
+    ):
+        description.open_split("test")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", " is no data description; it needs `classes` and splits as `train`"),
+        ("- a\n- b", " is no data description; it needs `classes` and splits as `train`"),
+        ("train: []", " is no data description; it needs `classes` and splits as `train`"),
+        ("classes: coco80", ": classes: classes is voc or a list of names without background"),
+        ("classes: []", ": classes: classes is voc or a list of names without background"),
+        ("classes: [1, 2]", ": classes: classes is voc or a list of names without background"),
+        ("classes: [a, a]", ": classes: class names must differ, and background is implied"),
+        ("classes: [background]", ": classes: class names must differ, and background is implied"),
+        ("classes: voc\ntrain: []", ": splits.train: List should have at least 1 item"),
+        ("classes: voc\ntrain: 5", ": splits.train: Input should be a valid list, got 5"),
+        ("classes: voc\ntrain: [{format: voc}]", ": splits.train.0.root: Field required"),
+        ("classes: voc\ntrain: [{format: yolo}]", ": splits.train.0.format: Input should be 'voc'"),
+        (
+            "classes: voc\ntrain: [{format: voc, root: a, image_set: b, mask: c}]",
+            ": splits.train.0.mask: Extra inputs are not permitted, got 'c'",
+        ),
+        (
+            "classes: voc\ntrain: [{format: voc, root: a, image_set: b, boxes: false}]",
+            ": splits.train.0: a source needs boxes: true, masks: FOLDER, or both",
+        ),
+    ],
+)
+def test_a_wrong_description_gets_one_line(tmp_path: Path, text: str, problem: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(LabelError) as raised:
+        read_description(path)
+    assert str(raised.value).startswith(f"{path}{problem}")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00", b"classes: 2001-99-99", b"\t- x"])
+def test_a_file_that_is_no_yaml_gets_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "data.yaml"
+    path.write_bytes(content)
+    with pytest.raises(LabelError, match=f"^{re.escape(str(path))} cannot be read as YAML: .+$"):
+        read_description(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "data.yaml"
+    with pytest.raises(
+        LabelError,
+        match=f"^{re.escape(str(path))} does not exist; give a data description \\(a YAML file\\)$",
+    ):
+        read_description(path)
+
+
+def test_a_folder_is_no_description(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match=f"^{re.escape(str(tmp_path))} cannot be read as YAML"):
+        read_description(tmp_path)
+
+
+def test_positions_run_through_the_sources_one_after_another() -> None:
+    six = VocSource(VOC_MINI, "Main/trainval", VOC_CLASSES, True, None)
+    five = VocSource(VOC_MINI, "Segmentation/trainval", VOC_CLASSES, True, None)
+    found = [locate([six, five, six], position) for position in range(17)]
+    assert found == [
+        *((six, i) for i in range(6)),
+        *((five, i) for i in range(5)),
+        *((six, i) for i in range(6)),
+    ]
+    with pytest.raises(IndexError):
+        locate([six, five, six], 17)

@@ -1,0 +1,126 @@
+"""Training samples: the same whoever draws them, each picture once a pass, errors in one piece."""
+
+import shutil
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from blitznet.classes import VOC_CLASSES
+from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
+from blitznet.data.ssd_policy import Augmentation
+from blitznet.data.voc import VocSource
+from blitznet.errors import InputError
+from blitznet.structures import Batch, Sample
+from fixtures.make_fixtures import VOC_MINI
+
+NUM_PICTURES = 6
+
+# Python 3.12 and later warn when a process with threads, as torch's, forks.
+forks = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+
+
+def make_samples(root: Path = VOC_MINI, seed: int = 0, size: int = 32) -> TrainingSamples:
+    source = VocSource(root, "Main/trainval", VOC_CLASSES, True, "SegmentationClass")
+    return TrainingSamples([source], lambda _: size, Augmentation(), seed)
+
+
+def make_batches(num_workers: int, seed: int = 0) -> list[Batch]:
+    positions = batch_positions(0, 4, 3, rank=0, world_size=1)
+    return list(training_batches(make_samples(seed=seed), positions, num_workers))
+
+
+def assert_same_batches(a: Sequence[Batch], b: Sequence[Batch]) -> None:
+    for one, other in zip(a, b, strict=True):
+        assert one.sources == other.sources
+        for name in ("images", "boxes", "labels", "has_boxes", "seg_maps"):
+            assert torch.equal(getattr(one, name), getattr(other, name)), name
+
+
+def is_same(a: Sample | InputError, b: Sample | InputError) -> bool:
+    assert isinstance(a, Sample)
+    assert isinstance(b, Sample)
+    return a.source == b.source and np.array_equal(a.image, b.image)
+
+
+@forks
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_the_number_of_workers_changes_nothing(num_workers: int) -> None:
+    assert_same_batches(make_batches(num_workers), make_batches(0))
+
+
+def test_a_sample_depends_on_seed_and_position_alone() -> None:
+    samples, fresh = make_samples(), make_samples()
+    forwards = [samples[position] for position in range(14)]
+    backwards = [fresh[position] for position in reversed(range(14))]
+    assert all(map(is_same, forwards, reversed(backwards)))
+
+
+def test_another_seed_gives_other_samples() -> None:
+    assert not is_same(make_samples(seed=0)[0], make_samples(seed=1)[0])
+
+
+def test_a_picture_looks_different_in_the_next_pass() -> None:
+    samples = make_samples()
+    first = {samples.picture_at(p): samples[p] for p in range(NUM_PICTURES)}
+    second = {samples.picture_at(p): samples[p] for p in range(NUM_PICTURES, 2 * NUM_PICTURES)}
+    assert not any(is_same(first[picture], second[picture]) for picture in first)
+
+
+def test_every_pass_is_a_permutation_of_its_own() -> None:
+    samples = make_samples()
+    pictures = [samples.picture_at(position) for position in range(5 * NUM_PICTURES)]
+    passes = [tuple(pictures[i : i + NUM_PICTURES]) for i in range(0, len(pictures), NUM_PICTURES)]
+    assert all(sorted(one) == list(range(NUM_PICTURES)) for one in passes)
+    assert len(set(passes)) == len(passes)
+
+
+def test_a_pass_runs_through_all_sources() -> None:
+    source = VocSource(VOC_MINI, "Main/trainval", VOC_CLASSES, True, None)
+    samples = TrainingSamples([source, source], lambda _: 32, Augmentation(), seed=0)
+    assert samples.num_pictures == 12
+    assert sorted(samples.picture_at(position) for position in range(12)) == list(range(12))
+
+
+def test_batches_of_one_process_follow_each_other() -> None:
+    positions = list(batch_positions(2, 5, 4, rank=0, world_size=1))
+    assert positions == [[8, 9, 10, 11], [12, 13, 14, 15], [16, 17, 18, 19]]
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_the_positions_of_all_ranks_together_are_those_of_one_process(world_size: int) -> None:
+    ranks = [batch_positions(3, 6, 8, rank, world_size) for rank in range(world_size)]
+    joined = [[p for part in parts for p in part] for parts in zip(*ranks, strict=True)]
+    assert joined == list(batch_positions(3, 6, 8, rank=0, world_size=1))
+
+
+def test_the_side_of_a_sample_is_that_of_its_position() -> None:
+    samples = make_samples()
+    samples.size_at = lambda position: 32 if position < 2 else 48
+    assert [samples[p].image.shape[0] for p in range(4)] == [32, 32, 48, 48]  # type: ignore[union-attr]
+
+
+@forks
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_bad_picture_arrives_as_an_error_that_names_it(tmp_path: Path, num_workers: int) -> None:
+    root = shutil.copytree(VOC_MINI, tmp_path / "VOC")
+    broken = root / "Annotations" / "000004.xml"
+    broken.write_text("<annotation>")
+    samples = make_samples(root)
+    step = [samples.picture_at(position) for position in range(NUM_PICTURES)].index(3) // 2
+    positions = batch_positions(0, 3, 2, rank=0, world_size=1)
+    batches = training_batches(samples, positions, num_workers)
+    assert len(list(islice(batches, step))) == step
+    with pytest.raises(InputError) as raised:
+        next(batches)
+    assert str(raised.value).startswith(f"{broken} cannot be read as XML: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_steps_are_taken_as_they_are_needed() -> None:
+    endless = batch_positions(0, 10**9, 2, rank=0, world_size=1)
+    (batch,) = islice(training_batches(make_samples(), endless, 0), 1)
+    assert len(batch.sources) == 2

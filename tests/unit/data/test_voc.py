@@ -1,0 +1,298 @@
+"""The VOC reader on drawn files whose content is written out here, and on damaged ones."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
+from blitznet.data.voc import VocSource, read_annotation, read_seg_map
+from blitznet.errors import LabelError
+from fixtures.make_fixtures import VOC_MINI, draw
+
+AEROPLANE, BUS, CAR, CAT, PERSON, TVMONITOR = (
+    VOC_CLASSES.index(name) for name in ("aeroplane", "bus", "car", "cat", "person", "tvmonitor")
+)
+VOC_VALUES = np.where(np.arange(256) <= 20, np.arange(256), -1)
+VOC_VALUES[IGNORE_INDEX] = IGNORE_INDEX
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A copy of `voc_mini` to damage."""
+    return shutil.copytree(VOC_MINI, tmp_path / "VOC2012")
+
+
+def open_source(
+    root: Path = VOC_MINI,
+    image_set: str = "Main/trainval",
+    names: tuple[str, ...] = VOC_CLASSES,
+    boxes: bool = True,
+    masks: str | None = "SegmentationClass",
+) -> VocSource:
+    return VocSource(root, image_set, names, boxes, masks)
+
+
+def one_object(path: Path, **texts: str) -> Path:
+    """An annotation with one object; `texts` replaces the text of its tags."""
+    tags = {"name": "cat", "xmin": "1", "ymin": "1", "xmax": "9", "ymax": "9"} | texts
+    corners = "".join(f"<{t}>{tags[t]}</{t}>" for t in ("xmin", "ymin", "xmax", "ymax"))
+    path.write_text(
+        f"<annotation><object><name>{tags['name']}</name>"
+        f"<bndbox>{corners}</bndbox></object></annotation>"
+    )
+    return path
+
+
+def raises(text: str) -> pytest.RaisesExc[LabelError]:
+    """The whole message, which is one line."""
+    return pytest.raises(LabelError, match=f"^{re.escape(text)}$")
+
+
+def test_committed_fixtures_are_what_the_script_draws(tmp_path: Path) -> None:
+    draw(tmp_path)
+    drawn = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
+    committed = sorted(p.relative_to(VOC_MINI) for p in VOC_MINI.rglob("*") if p.is_file())
+    assert drawn == committed
+    for path in drawn:
+        if path.suffix in (".xml", ".txt"):
+            assert (VOC_MINI / path).read_text() == (tmp_path / path).read_text(), path
+            continue
+        with Image.open(VOC_MINI / path) as old, Image.open(tmp_path / path) as new:
+            assert old.mode == new.mode
+            assert old.getpalette() == new.getpalette()
+            difference = np.abs(np.asarray(old).astype(int) - np.asarray(new))
+            # PNG is exact; another JPEG library may round its coefficients differently.
+            assert difference.max() <= (8 if path.suffix == ".jpg" else 0), path
+
+
+def test_inclusive_corners_from_1_become_continuous_ones_from_0() -> None:
+    boxes, labels, difficult = read_annotation(
+        VOC_MINI / "Annotations" / "000004.xml", VOC_CLASSES
+    )  # bus 9 7 48 38, car 53 33 62 38
+    assert boxes.tolist() == [[8, 6, 48, 38], [52, 32, 62, 38]]
+    assert boxes.dtype == np.float32
+    assert labels.tolist() == [BUS, CAR]
+    assert difficult.tolist() == [False, True]
+
+
+def test_decimals_are_kept() -> None:
+    boxes, labels, _ = read_annotation(VOC_MINI / "Annotations" / "000003.xml", VOC_CLASSES)
+    expected = np.array([[5.6, 13.6, 34.4, 42.4], [39.75, 7.75, 60.25, 28.25]], np.float32)
+    np.testing.assert_array_equal(boxes, expected)
+    assert labels.tolist() == [CAT, TVMONITOR]
+
+
+def test_parts_inside_an_object_are_passed_over() -> None:
+    boxes, labels, _ = read_annotation(VOC_MINI / "Annotations" / "000002.xml", VOC_CLASSES)
+    assert boxes.tolist() == [[4, 22, 36, 42], [40, 6, 58, 44]]
+    assert labels.tolist() == [CAR, PERSON]
+
+
+def test_a_missing_difficult_means_not_difficult() -> None:
+    assert "difficult" not in (VOC_MINI / "Annotations" / "000001.xml").read_text()
+    _, labels, difficult = read_annotation(VOC_MINI / "Annotations" / "000001.xml", VOC_CLASSES)
+    assert labels.tolist() == [AEROPLANE]
+    assert difficult.tolist() == [False]
+
+
+def test_an_annotation_without_objects_gives_empty_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text("<annotation/>")
+    boxes, labels, difficult = read_annotation(path, VOC_CLASSES)
+    assert (boxes.shape, labels.shape, difficult.shape) == ((0, 4), (0,), (0,))
+    assert (boxes.dtype, labels.dtype, difficult.dtype) == (np.float32, np.int64, np.bool_)
+
+
+def test_a_picture_comes_with_its_boxes_and_its_map() -> None:
+    sample = open_source().read(3)
+    assert sample.source == str(VOC_MINI / "JPEGImages" / "000004.jpg")
+    assert sample.size == (64, 48)
+    assert sample.image.dtype == np.uint8
+    # The bus is drawn as (30, 60, 210) under noise of +-12.
+    bus = sample.image[8:36, 10:46].reshape(-1, 3).mean(axis=0)
+    np.testing.assert_allclose(bus, (30, 60, 210), atol=2)
+    assert sample.boxes is not None
+    assert sample.boxes.shape == (2, 4)
+    assert sample.seg_map is not None
+    assert sample.seg_map.dtype == np.uint8
+    # Row 20 from left to right: rim of two pixels, bus, rim.
+    row = [0] * 7 + [255] * 2 + [BUS] * 38 + [255] * 2 + [0] * 15
+    assert sample.seg_map[20].tolist() == row
+
+
+def test_a_picture_without_a_file_in_the_folder_of_maps_has_none() -> None:
+    sample = open_source().read(4)
+    assert sample.size == (48, 64)
+    assert sample.seg_map is None
+    assert sample.boxes is not None
+
+
+def test_maps_are_not_read_where_no_folder_is_named() -> None:
+    assert open_source(masks=None).read(0).seg_map is None
+
+
+def test_boxes_are_none_and_not_empty_where_they_are_not_to_be_read() -> None:
+    sample = open_source(image_set="Segmentation/trainval", boxes=False).read(0)
+    assert sample.boxes is None
+    assert sample.labels.shape == sample.difficult.shape == (0,)
+
+
+def test_the_second_column_of_a_list_of_one_class_is_passed_over() -> None:
+    assert open_source(image_set="Main/cat_trainval").ids == open_source().ids
+    assert len(open_source()) == 6
+
+
+def test_labels_and_map_follow_the_order_of_the_networks_own_classes() -> None:
+    names = ("background", "tvmonitor", "cat")
+    sample = open_source(names=names).read(2)
+    assert sample.labels.tolist() == [2, 1]
+    assert sample.seg_map is not None
+    assert sample.seg_map[28, 20] == 2
+    assert sample.seg_map[18, 50] == 1
+    assert set(np.unique(sample.seg_map)) == {0, 1, 2, IGNORE_INDEX}
+
+
+def test_an_unknown_class_is_named_with_the_nearest_known_one(tmp_path: Path) -> None:
+    path = one_object(tmp_path / "a.xml", name="aeroplan")
+    with raises(f"{path}, object 1: unknown class 'aeroplan'; did you mean 'aeroplane'?"):
+        read_annotation(path, VOC_CLASSES)
+
+
+def test_an_unknown_class_like_no_other_is_named_alone(tmp_path: Path) -> None:
+    path = one_object(tmp_path / "a.xml", name="zzz")
+    with raises(f"{path}, object 1: unknown class 'zzz'"):
+        read_annotation(path, VOC_CLASSES)
+
+
+def test_background_is_no_class_of_an_object(tmp_path: Path) -> None:
+    path = one_object(tmp_path / "a.xml", name="background")
+    with pytest.raises(LabelError, match="unknown class 'background'"):
+        read_annotation(path, VOC_CLASSES)
+
+
+@pytest.mark.parametrize("text", ["", "left", "1,5"])
+def test_a_corner_that_is_no_number_is_refused(tmp_path: Path, text: str) -> None:
+    path = one_object(tmp_path / "a.xml", xmin=text)
+    with raises(f"{path}, object 1: bndbox needs the numbers xmin, ymin, xmax, ymax"):
+        read_annotation(path, VOC_CLASSES)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf"])
+def test_a_corner_that_is_not_finite_is_refused(tmp_path: Path, text: str) -> None:
+    path = one_object(tmp_path / "a.xml", xmax=text)
+    with raises(f"{path}, object 1: box [1.0, 1.0, {float(text)}, 9.0] is not finite"):
+        read_annotation(path, VOC_CLASSES)
+
+
+def test_a_box_of_one_pixel_has_an_area_and_a_reversed_one_has_none(tmp_path: Path) -> None:
+    path = one_object(tmp_path / "a.xml", xmin="9", xmax="9")
+    assert read_annotation(path, VOC_CLASSES)[0].tolist() == [[8, 0, 9, 9]]
+    path = one_object(tmp_path / "a.xml", xmin="10", xmax="9")
+    with raises(f"{path}, object 1: box [10.0, 1.0, 9.0, 9.0] has no area"):
+        read_annotation(path, VOC_CLASSES)
+
+
+def test_a_missing_annotation_is_named(root: Path) -> None:
+    path = root / "Annotations" / "000001.xml"
+    path.unlink()
+    with raises(f"{path} does not exist; every listed picture needs an annotation"):
+        open_source(root).read(0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<annotation><object>",
+        b"\xff\xd8\xff\xe0 a JPEG",
+        b'<?xml version="1.0" encoding="no-such"?><annotation/>',
+        b'<?xml version="1.0" encoding="shift_jis"?><annotation/>',
+    ],
+)
+def test_a_damaged_annotation_is_named(root: Path, content: bytes) -> None:
+    path = root / "Annotations" / "000001.xml"
+    path.write_bytes(content)
+    with pytest.raises(LabelError, match=f"^{re.escape(str(path))} cannot be read as XML: .+$"):
+        open_source(root).read(0)
+
+
+def test_a_missing_list_is_named(root: Path) -> None:
+    path = root / "ImageSets" / "Main" / "nothing.txt"
+    with raises(f"{path} does not exist; check `root` and `image_set`"):
+        open_source(root, image_set="Main/nothing")
+
+
+def test_an_empty_list_is_refused(root: Path) -> None:
+    path = root / "ImageSets" / "Main" / "trainval.txt"
+    path.write_text("\n \n")
+    with raises(f"{path} lists no picture"):
+        open_source(root)
+
+
+def test_a_list_that_is_no_text_is_refused(root: Path) -> None:
+    path = root / "ImageSets" / "Main" / "trainval.txt"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(LabelError, match=f"^{re.escape(str(path))} cannot be read as text: .+$"):
+        open_source(root)
+
+
+def test_a_missing_folder_of_maps_is_refused_at_once() -> None:
+    with raises(f"{VOC_MINI / 'Maps'} does not exist; check `masks`"):
+        open_source(masks="Maps")
+
+
+def test_a_map_of_another_size_than_its_picture_is_refused(root: Path) -> None:
+    path = root / "SegmentationClass" / "000001.png"
+    Image.new("P", (48, 64)).save(path)
+    with raises(f"{path} is 48x64 but its picture is 64x48; a map needs the size of its picture"):
+        open_source(root).read(0)
+
+
+def test_a_map_with_ids_that_no_class_stands_for_is_refused() -> None:
+    path = VOC_MINI / "SegmentationClass" / "000002.png"
+    values = np.full(256, -1)
+    values[[0, IGNORE_INDEX]] = 0, IGNORE_INDEX
+    with raises(
+        f"{path} holds the ids [{CAR}, {PERSON}], which no class of the network stands for"
+    ):
+        read_seg_map(path, values)
+
+
+def test_a_map_with_an_id_beyond_the_last_class_is_refused(root: Path) -> None:
+    path = root / "SegmentationClass" / "000001.png"
+    Image.fromarray(np.full((48, 64), 21, np.uint8)).save(path)
+    with raises(f"{path} holds the ids [21], which no class of the network stands for"):
+        open_source(root).read(0)
+
+
+def test_a_greyscale_png_of_class_ids_is_a_map_too(tmp_path: Path) -> None:
+    ids = np.array([[0, 20], [7, 255]], np.uint8)
+    Image.fromarray(ids).save(tmp_path / "m.png")
+    assert read_seg_map(tmp_path / "m.png", VOC_VALUES).tolist() == ids.tolist()
+
+
+def test_a_coloured_map_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.png"
+    Image.new("RGB", (4, 4)).save(path)
+    with raises(f"{path} has mode RGB; a map is a palette or greyscale PNG of class ids"):
+        read_seg_map(path, VOC_VALUES)
+
+
+@pytest.mark.parametrize("damage", ["text", "half", "header"])
+def test_a_damaged_map_is_named(root: Path, damage: str) -> None:
+    path = root / "SegmentationClass" / "000001.png"
+    content = path.read_bytes()
+    damaged = {
+        "text": b"no picture",
+        "half": content[: len(content) // 2],
+        "header": content[:11] + b"\x01" + content[12:],  # Pillow: ValueError, no OSError
+    }
+    path.write_bytes(damaged[damage])
+    with pytest.raises(
+        LabelError, match=f"^{re.escape(str(path))} cannot be read as a picture: .+$"
+    ):
+        open_source(root).read(0)
