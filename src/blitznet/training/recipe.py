@@ -85,7 +85,7 @@ class Recipe(BaseModel):
 MOBILE = Recipe(
     name="blitznet300-mobile",
     model=BLITZNET300_MOBILE,
-    steps=5_200,
+    steps=5_600,
     global_batch_size=16,
     optimizer="adamw",
     lr=1.2e-3,
@@ -95,7 +95,7 @@ MOBILE = Recipe(
     clip_grad_norm=10.0,
     ema_decay=0.998,
     freeze_stride=4,
-    resolution=((0, 224), (3_200, 300)),
+    resolution=((0, 224), (3_400, 300)),
     augmentation=Augmentation(zoom_out_probability=0.4, zoom_out_max=2.5),
 )
 
