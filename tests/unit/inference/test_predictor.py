@@ -1,0 +1,247 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import blitznet
+from blitznet.errors import CheckpointError, PictureError
+from blitznet.inference.predictor import Predictor
+from blitznet.inference.scene import Scene
+from tiny_network import (
+    NAMES,
+    ColourNetwork,
+    colour_predictor,
+    save_tiny_checkpoint,
+    tiny_model,
+    tiny_predictor,
+)
+
+RED, GREEN, BLUE = (NAMES.index(name) for name in ("red", "green", "blue"))
+
+
+def halves(width: int, height: int) -> Image.Image:
+    """Red on the left, blue on the right."""
+    image = Image.new("RGB", (width, height), "red")
+    image.paste("blue", (width // 2, 0, width, height))
+    return image
+
+
+def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Predictor:
+    return tiny_predictor()
+
+
+@pytest.mark.parametrize("size", [(64, 64), (640, 480), (100, 700), (1, 1), (3, 2)])
+def test_boxes_are_in_pixels_of_the_given_picture(size: tuple[int, int]) -> None:
+    scene = colour_predictor().predict(halves(*size))
+    width, height = size
+    expected = [0.25 * width, 0.125 * height, 0.75 * width, 0.375 * height]
+    assert scene.boxes.tolist() == [pytest.approx(expected)]
+    assert scene.labels.tolist() == [GREEN]
+    assert scene.scores.tolist() == [pytest.approx(0.9)]
+    assert [scene.boxes.dtype, scene.labels.dtype, scene.scores.dtype] == [
+        np.dtype(np.float32),
+        np.dtype(np.int64),
+        np.dtype(np.float32),
+    ]
+    assert scene.size == size
+    assert scene.names == NAMES
+
+
+@pytest.mark.parametrize("size", [(640, 480), (101, 700), (33, 5)])
+def test_the_map_has_the_class_of_every_pixel_of_the_given_picture(size: tuple[int, int]) -> None:
+    seg_map = colour_predictor().predict(halves(*size)).seg_map
+    assert seg_map is not None
+    width, height = size
+    assert (seg_map.shape, seg_map.dtype) == ((height, width), np.dtype(np.uint8))
+    middle = width // 2
+    margin = width // 16 + 1  # one cell of the 16 x 16 logits
+    assert (seg_map[:, : middle - margin] == RED).all()
+    assert (seg_map[:, middle + margin :] == BLUE).all()
+
+
+def test_dark_pixels_are_background() -> None:
+    scene = colour_predictor().predict(np.zeros((20, 30, 3), np.uint8))
+    assert scene.pixel_shares() == {"background": 1.0}
+
+
+def test_a_turned_photograph_is_predicted_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its left side
+    stored = halves(60, 40).transpose(Image.Transpose.ROTATE_90)
+    stored.save(tmp_path / "turned.png", exif=exif)
+    turned = colour_predictor().predict(tmp_path / "turned.png")
+    upright = colour_predictor().predict(halves(60, 40))
+    assert turned.boxes.tolist() == upright.boxes.tolist()
+    assert turned.image.size == (60, 40)
+    np.testing.assert_array_equal(turned.seg_map, upright.seg_map)
+
+
+def test_a_path_an_open_image_and_an_array_give_the_same(tmp_path: Path, tiny: Predictor) -> None:
+    path = tmp_path / "a.png"
+    pixels = noise(50, 40)
+    Image.fromarray(pixels).save(path)
+    with Image.open(path) as image:
+        by_path, by_name, by_image, by_array = (
+            tiny.predict(source, score=0.2) for source in (path, str(path), image, pixels)
+        )
+    assert len(by_path.boxes) > 0
+    for other in (by_name, by_image, by_array):
+        np.testing.assert_array_equal(by_path.boxes, other.boxes)
+        np.testing.assert_array_equal(by_path.seg_map, other.seg_map)
+    assert [by_path.source, by_name.source, by_array.source] == [str(path), str(path), None]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5, 8])
+def test_batches_change_nothing_but_speed(tiny: Predictor, batch: int) -> None:
+    pictures = [noise(30 + 7 * i, 40, seed=i) for i in range(5)]
+    alone = [tiny.predict(picture, score=0.2) for picture in pictures]
+    together = tiny.predict(pictures, score=0.2, batch=batch)
+    assert [scene.size for scene in together] == [(30 + 7 * i, 40) for i in range(5)]
+    for one, other in zip(alone, together, strict=True):
+        # Convolutions of other batch sizes add in another order: 1e-6 of a score.
+        np.testing.assert_allclose(one.scores[:20], other.scores[:20], atol=1e-5)
+        assert one.seg_map is not None
+        assert np.mean(one.seg_map != other.seg_map) < 0.01
+
+
+def test_only_objects_from_the_asked_score_on_are_given() -> None:
+    predictor = colour_predictor()
+    assert len(predictor.predict(halves(9, 9), score=0.89).boxes) == 1
+    assert len(predictor.predict(halves(9, 9), score=0.91).boxes) == 0
+    assert predictor.predict(halves(9, 9), score=0).scores.min() < 1e-3
+
+
+def test_a_threshold_before_suppression_gives_the_same_as_after(tiny: Predictor) -> None:
+    everything = tiny.predict(noise(60, 60), score=0.01)
+    threshold = float(np.median(everything.scores))
+    is_strong = everything.scores >= threshold
+    strong = tiny.predict(noise(60, 60), score=threshold)
+    assert 0 < is_strong.sum() < len(is_strong)
+    np.testing.assert_array_equal(strong.boxes, everything.boxes[is_strong])
+
+
+@pytest.mark.parametrize("task", ["detect", "segment"])
+def test_a_network_of_one_task_gives_that_task_only(task: str) -> None:
+    predictor = colour_predictor(detect=task == "detect", segment=task == "segment")
+    scene = predictor.predict(halves(40, 30))
+    assert scene.boxes.shape == ((1, 4) if task == "detect" else (0, 4))
+    assert (scene.seg_map is not None) == (task == "segment")
+    assert scene.draw().size == (40, 30)
+
+
+def test_a_list_gives_a_list_and_an_empty_one_an_empty_one() -> None:
+    predictor = colour_predictor()
+    assert predictor.predict([]) == []
+    scenes = predictor.predict((halves(5, 5), halves(6, 6)))
+    assert [scene.size for scene in scenes] == [(5, 5), (6, 6)]
+
+
+def test_an_unreadable_picture_in_a_list_is_raised_and_in_a_stream_is_given(tmp_path: Path) -> None:
+    predictor = colour_predictor()
+    halves(8, 8).save(tmp_path / "a.png")
+    sources = [tmp_path / "a.png", tmp_path / "missing.png", tmp_path / "a.png"]
+    with pytest.raises(PictureError, match=r"missing\.png: no such file"):
+        predictor.predict(sources)
+    given = list(predictor.predict_stream(sources, batch=2))
+    assert [source for source, _ in given] == sources
+    assert [type(result) for _, result in given] == [Scene, PictureError, Scene]
+
+
+def test_a_stream_takes_its_sources_as_they_are_needed() -> None:
+    taken = 0
+
+    def endless() -> Iterator[Image.Image]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield halves(8, 8)
+
+    stream = colour_predictor().predict_stream(endless(), batch=2)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert taken <= 2 + 4 + 1  # a batch, the readers' queue, and the one that filled it
+
+
+def test_every_stage_is_timed() -> None:
+    times = colour_predictor().predict(halves(8, 8)).milliseconds
+    assert list(times) == ["read", "network", "post"]
+    assert all(time > 0 for time in times.values())
+
+
+@pytest.mark.parametrize("source", [None, 7, {"a.jpg"}, torch.zeros(3, 8, 8), [None]])
+def test_what_is_no_picture_is_a_type_error(source: object) -> None:
+    with pytest.raises(TypeError, match="a picture is a path, a PIL image"):
+        colour_predictor().predict(source)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("wrong", [{"score": -0.1}, {"score": 1.5}, {"batch": 0}])
+def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is a"):
+        colour_predictor().predict(halves(8, 8), **wrong)  # type: ignore[arg-type]
+
+
+def test_prediction_leaves_no_gradients_and_the_network_in_evaluation_mode(
+    tiny: Predictor,
+) -> None:
+    before = {name: value.clone() for name, value in tiny.model.state_dict().items()}
+    tiny.predict(noise(20, 20))
+    assert not tiny.model.training
+    for name, value in tiny.model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_checkpoint_file_predicts_as_the_network_that_was_saved(
+    tmp_path: Path, tiny: Predictor
+) -> None:
+    path = save_tiny_checkpoint(tmp_path / "tiny.safetensors")
+    loaded = blitznet.load(path, device="cpu")
+    assert loaded.names == NAMES
+    picture = noise(50, 40)
+    np.testing.assert_array_equal(
+        loaded.predict(picture, score=0.2).boxes, tiny.predict(picture, score=0.2).boxes
+    )
+    untrained = tiny_model()
+    untrained.load_state_dict(loaded.model.state_dict())
+
+
+def test_an_unknown_network_is_one_line() -> None:
+    with pytest.raises(CheckpointError, match="no network or file is called 'nonsense'"):
+        blitznet.load("nonsense")
+
+
+@pytest.mark.gpu
+def test_a_gpu_sees_what_the_cpu_sees(tiny: Predictor) -> None:
+    on_gpu = tiny_predictor()
+    on_gpu = Predictor(on_gpu.model, on_gpu.info, torch.device("cuda", 0))
+    picture = noise(90, 70)
+    on_cpu_scene, on_gpu_scene = tiny.predict(picture, 0.2), on_gpu.predict(picture, 0.2)
+    # TF32 convolutions carry ten bits of mantissa.
+    np.testing.assert_allclose(on_cpu_scene.scores[:10], on_gpu_scene.scores[:10], atol=1e-2)
+    assert on_cpu_scene.seg_map is not None
+    assert np.mean(on_cpu_scene.seg_map != on_gpu_scene.seg_map) < 0.05
+
+
+@pytest.mark.slow
+def test_a_picture_of_48_million_pixels_is_predicted_and_drawn_in_bounded_memory() -> None:
+    import resource
+
+    scene = colour_predictor().predict(halves(8000, 6000))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert scene.draw().size == (8000, 6000)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert scene.boxes.tolist() == [[2000, 750, 6000, 2250]]
+    assert scene.seg_map is not None
+    assert scene.seg_map[0, 0] == RED
+    assert after - before < 500_000  # kilobytes: the copy that is drawn on, and strips
+
+
+def test_the_known_object_is_where_the_other_tests_believe_it_is() -> None:
+    assert ColourNetwork().anchors.tolist() == [[16, 8, 48, 24]]

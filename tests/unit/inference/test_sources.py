@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from blitznet.inference.sources import find_pictures
+
+
+@pytest.fixture
+def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with pictures, other files and folders; the files are empty."""
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        "album/b.jpg",
+        "album/A.PNG",
+        "album/notes.txt",
+        "album/._b.jpg",
+        "album/inner/c.webp",
+        "album/folder.jpg/d.tif",
+        "empty/readme.md",
+        "x[1].jpg",
+    ):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    return tmp_path
+
+
+@pytest.mark.usefixtures("album")
+@pytest.mark.parametrize(
+    ("sources", "pictures"),
+    [
+        (["album/b.jpg"], ["album/b.jpg"]),
+        (["album"], ["album/A.PNG", "album/b.jpg"]),
+        (["album/*"], ["album/A.PNG", "album/b.jpg"]),
+        (["album/*.txt"], ["album/notes.txt"]),
+        (["album/notes.txt"], ["album/notes.txt"]),
+        (["album/**/*.t*"], ["album/folder.jpg/d.tif", "album/notes.txt"]),
+        (["album/i*/**"], ["album/inner/c.webp"]),
+        (["x[1].jpg"], ["x[1].jpg"]),
+        (["album/b.jpg", "album"], ["album/b.jpg", "album/A.PNG", "album/b.jpg"]),
+    ],
+)
+def test_files_folders_and_patterns_give_pictures_in_order(
+    sources: list[str], pictures: list[str]
+) -> None:
+    assert find_pictures(sources) == ([Path(name) for name in pictures], [])
+
+
+@pytest.mark.usefixtures("album")
+def test_a_dash_reads_a_list_of_anything_from_its_lines() -> None:
+    lines = ["album/inner\n", "\n", "  x[1].jpg \n", "gone.jpg\n"]
+    pictures, problems = find_pictures(["album/b.jpg", "-"], lines)
+    assert pictures == [Path("album/b.jpg"), Path("album/inner/c.webp"), Path("x[1].jpg")]
+    assert problems == ["gone.jpg: no such file or folder"]
+
+
+@pytest.mark.usefixtures("album")
+def test_every_source_without_pictures_gets_a_line_and_the_others_go_on() -> None:
+    pictures, problems = find_pictures(
+        ["gone.jpg", "empty", "*.gif", "-", "x" * 5000, "album/b.jpg", "http://host/a.jpg"]
+    )
+    assert pictures == [Path("album/b.jpg")]
+    assert [line.split(": ")[1].split(";")[0] for line in problems] == [
+        "no such file or folder",
+        "no pictures in this folder",
+        "no picture matches this pattern",
+        "nothing named",
+        "cannot be read (File name too long)",
+        "no such file or folder",
+    ]
+    assert not any("\n" in line for line in problems)
+
+
+def test_lines_are_not_read_unless_a_dash_asks_for_them(album: Path) -> None:
+    lines = iter(["album/b.jpg"])
+    find_pictures([str(album / "album")], lines)
+    assert next(lines) == "album/b.jpg"
