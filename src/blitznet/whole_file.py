@@ -28,4 +28,5 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():  # not where the folder is a file, which unlink would not forgive
+            temporary.unlink()
