@@ -1,0 +1,234 @@
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from blitznet.errors import InputError
+from blitznet.losses.joint import joint_loss
+from blitznet.model.blitznet import BlitzNet, build, normalize_images
+from blitznet.model.config import MODELS, ModelConfig
+from blitznet.model.fusion import FUSION_BLOCKS
+from blitznet.structures import RawPredictions
+from conftest import MakeBatch
+
+# The structure of every family member, at a size that takes milliseconds.
+SMALL = {"backbone": "test_resnet", "downscale_width": 32, "upscale_width": 32, "seg_width": 8}
+
+
+@pytest.fixture
+def images(rng: torch.Generator) -> Tensor:
+    return torch.randn(2, 3, 64, 64, generator=rng)
+
+
+def assert_every_parameter_gets_a_gradient(config: ModelConfig, make_batch: MakeBatch) -> None:
+    torch.manual_seed(0)
+    network = BlitzNet(config).train()
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight, 0.5, 1)  # timm starts with some branches silent
+    batch = make_batch(config)
+    raw = network(normalize_images(batch.images, config.mean, config.std))
+    joint_loss(raw, batch, network.anchors).total.backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_parameter_of_the_structure_of_a_family_member_gets_a_gradient(
+    name: str, make_batch: MakeBatch
+) -> None:
+    config = MODELS[name].model_copy(update={**SMALL, "image_size": 130, "num_classes": 3})
+    assert_every_parameter_gets_a_gradient(config, make_batch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_every_parameter_of_a_family_member_gets_a_gradient(
+    name: str, make_batch: MakeBatch
+) -> None:
+    assert_every_parameter_gets_a_gradient(MODELS[name], make_batch)
+
+
+@pytest.mark.parametrize("fusion", FUSION_BLOCKS)
+def test_every_parameter_gets_a_gradient_with_any_fusion_block(
+    fusion: str, tiny_config: ModelConfig, make_batch: MakeBatch
+) -> None:
+    config = tiny_config.model_copy(update={"fusion": fusion})
+    assert_every_parameter_gets_a_gradient(config, make_batch)
+
+
+@pytest.mark.parametrize(("detect", "segment"), [(True, False), (False, True)])
+def test_every_parameter_of_a_network_for_one_task_gets_a_gradient(
+    detect: bool, segment: bool, tiny_config: ModelConfig, make_batch: MakeBatch
+) -> None:
+    config = tiny_config.model_copy(update={"detect": detect, "segment": segment})
+    assert_every_parameter_gets_a_gradient(config, make_batch)
+
+
+def test_network_for_one_task_carries_no_head_for_the_other(
+    tiny_config: ModelConfig, images: Tensor
+) -> None:
+    detector = BlitzNet(tiny_config.model_copy(update={"segment": False})).eval()
+    raw = detector(images)
+    assert raw.seg_logits is None
+    assert raw.class_logits.shape == (2, 510, 3)
+    assert raw.box_deltas.shape == (2, 510, 4)
+    assert not any(name.startswith("segmentation_head") for name in detector.state_dict())
+
+    segmenter = BlitzNet(tiny_config.model_copy(update={"detect": False})).eval()
+    raw = segmenter(images)
+    assert raw.class_logits is None
+    assert raw.box_deltas is None
+    assert raw.seg_logits.shape == (2, 3, 8, 8)
+    assert not any(name.startswith("multibox_head") for name in segmenter.state_dict())
+
+
+def test_ssd_baseline_has_its_heads_on_the_skips_and_no_upscale_stream(images: Tensor) -> None:
+    network = build("ssd300", image_size=64, **SMALL).eval()
+    assert network.upscale is None
+    assert network.segmentation_head is None
+    skips = network.downscale(network.backbone(images))
+    class_logits, box_deltas = network.multibox_head(skips)
+    raw = network(images)
+    assert torch.equal(raw.class_logits, class_logits)
+    assert torch.equal(raw.box_deltas, box_deltas)
+
+
+def test_forward_is_figure_2(tiny_network: BlitzNet, images: Tensor) -> None:
+    skips = tiny_network.downscale(tiny_network.backbone(images))
+    features = tiny_network.upscale(skips)
+    raw = tiny_network(images)
+    assert torch.equal(raw.class_logits, tiny_network.multibox_head(features)[0])
+    assert torch.equal(raw.box_deltas, tiny_network.multibox_head(features)[1])
+    assert torch.equal(raw.seg_logits, tiny_network.segmentation_head(features))
+
+
+@pytest.mark.parametrize("size", [64, 75, 100])
+def test_there_is_one_prediction_for_every_anchor(tiny_config: ModelConfig, size: int) -> None:
+    network = BlitzNet(tiny_config.model_copy(update={"image_size": size})).eval()
+    raw = network(torch.zeros(1, 3, size, size))
+    assert raw.class_logits.shape[1] == raw.box_deltas.shape[1] == len(network.anchors)
+    assert raw.seg_logits.shape[-2:] == (network.config.level_sizes[0],) * 2
+
+
+def test_training_and_evaluation_return_the_same_kind_of_thing(
+    tiny_network: BlitzNet, images: Tensor
+) -> None:
+    evaluated, trained = tiny_network.eval()(images), tiny_network.train()(images)
+    assert type(evaluated) is type(trained) is RawPredictions
+    assert [t.shape for t in evaluated] == [t.shape for t in trained]
+
+
+def test_pictures_of_a_batch_do_not_influence_each_other_in_evaluation(
+    tiny_network: BlitzNet, images: Tensor
+) -> None:
+    for together, alone in zip(tiny_network(images), tiny_network(images[1:]), strict=True):
+        # Convolutions of another batch size may sum in another order.
+        torch.testing.assert_close(together[1:], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_single_picture_can_be_trained_on(tiny_network: BlitzNet, images: Tensor) -> None:
+    # Batch norm fails on a single value a channel; none may stand on the 1x1 level.
+    raw = tiny_network.train()(images[:1])
+    assert all(tensor.isfinite().all() for tensor in raw)
+
+
+def test_anchors_follow_the_network_but_are_not_saved(tiny_network: BlitzNet) -> None:
+    assert "anchors" not in tiny_network.state_dict()
+    assert tiny_network.anchors.shape == (510, 4)
+    assert deepcopy(tiny_network).double().anchors.dtype == torch.float64
+
+
+def test_network_runs_in_float64(tiny_network: BlitzNet, images: Tensor) -> None:
+    single, double = tiny_network(images), tiny_network.double()(images.double())
+    assert all(tensor.dtype == torch.float64 for tensor in double)
+    for a, b in zip(single, double, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-3, atol=1e-4)
+
+
+def test_exported_program_equals_the_network(tiny_network: BlitzNet, images: Tensor) -> None:
+    program = torch.export.export(tiny_network, (images,), strict=False).module()
+    for exported, eager in zip(program(images), tiny_network(images), strict=True):
+        torch.testing.assert_close(exported, eager)
+
+
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiled_network_is_one_graph_and_equals_the_network(
+    tiny_network: BlitzNet, images: Tensor, backend: str
+) -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(tiny_network, backend=backend, fullgraph=True)
+    for ours, eager in zip(compiled(images), tiny_network(images), strict=True):
+        # Inductor fuses, and so rounds differently, through some thirty layers.
+        torch.testing.assert_close(ours, eager, rtol=1e-3, atol=1e-4)
+
+
+def test_bf16_autocast_stays_close_to_single_precision(
+    tiny_network: BlitzNet, images: Tensor
+) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = tiny_network(images)
+    for low, full in zip(half, tiny_network(images), strict=True):
+        assert low.dtype == torch.bfloat16
+        # Eight bits of mantissa: 0.4 % a rounding, some thirty roundings that mostly cancel.
+        assert (low.float() - full).std() < 0.03 * full.std()
+
+
+def test_channels_last_equals_channels_first(tiny_network: BlitzNet, images: Tensor) -> None:
+    expected = tiny_network(images)
+    network = tiny_network.to(memory_format=torch.channels_last)
+    result = network(images.to(memory_format=torch.channels_last))
+    assert result.seg_logits.is_contiguous(memory_format=torch.channels_last)
+    for ours, reference in zip(result, expected, strict=True):
+        torch.testing.assert_close(ours, reference, rtol=1e-4, atol=1e-5)
+
+
+def test_build_takes_classes_tasks_and_any_other_field(tiny_config: ModelConfig) -> None:
+    network = build("blitznet300-mobile", classes=7, segment=False, **SMALL, fusion="refine")
+    expected = {**SMALL, "num_classes": 7, "segment": False, "fusion": "refine"}
+    expected = MODELS["blitznet300-mobile"].model_dump() | expected
+    assert network.config.model_dump() == expected
+
+
+def test_build_follows_the_name_where_no_task_is_given() -> None:
+    assert build("ssd300", **SMALL).config.segment is False
+    assert build("ssd300", segment=True, **SMALL).segmentation_head is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("blitznet400", {}, "no network is called 'blitznet400'; there are blitznet300, blitz"),
+        ("blitznet300", {"fusion": "sum"}, "blitznet300: fusion: Input should be 'hourglass'"),
+        ("blitznet300", {"depth": 50}, "blitznet300: depth: Extra inputs are not permitted"),
+        ("blitznet300", {"detect": False, "segment": False}, "blitznet300: .*at least one task"),
+        ("blitznet300", {"classes": 1}, "blitznet300: num_classes: .*, got 1"),
+        ("blitznet300", {"backbone": "vgg99"}, "Unknown model"),
+    ],
+)
+def test_build_refuses_what_does_not_exist_in_one_line(
+    name: str, overrides: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        build(name, **overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_authors_variant_with_2048_wide_downscale_stream_has_more_weights() -> None:
+    with torch.device("meta"):
+        paper = build("blitznet512-s4")
+        authors = build("blitznet512-s4", downscale_width=2048)
+    sizes = [sum(p.numel() for p in network.downscale.parameters()) for network in (paper, authors)]
+    assert authors.downscale.channels[4:] == [2048] * 4
+    assert paper.downscale.channels[4:] == [512] * 4
+    assert sizes[1] > 4 * sizes[0]
+
+
+def test_normalised_picture_is_the_one_worked_out_by_hand() -> None:
+    images = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 3, 1, 1)
+    normalised = normalize_images(images, mean=(0.5, 0.2, 0.2), std=(0.5, 0.1, 0.4))
+    torch.testing.assert_close(normalised.flatten(), torch.tensor([-1.0, 0.0, 2.0]))
+    assert normalised.dtype == torch.float32

@@ -1,0 +1,355 @@
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from blitznet.errors import CheckpointError, InputError
+from blitznet.model import checkpoint
+from blitznet.model.blitznet import BlitzNet
+from blitznet.model.checkpoint import (
+    FORMAT_VERSION,
+    CheckpointInfo,
+    find_checkpoint,
+    load_checkpoint,
+    quantize_per_channel,
+    read_info,
+    save_checkpoint,
+)
+from blitznet.model.config import ModelConfig
+
+NAMES = ("background", "cat", "dog")
+
+
+@pytest.fixture
+def info(tiny_config: ModelConfig) -> CheckpointInfo:
+    return CheckpointInfo(
+        model=tiny_config,
+        names=NAMES,
+        metrics={"voc12 val": {"mean_iou": 0.5, "ap": {"cat": None}}},
+        training={"steps": 7, "licence": "free"},
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path, tiny_network: BlitzNet, info: CheckpointInfo) -> Path:
+    """A sound checkpoint, alone in its folder."""
+    file = tmp_path / "tiny.safetensors"
+    save_checkpoint(file, tiny_network, info)
+    return file
+
+
+def rewrite(
+    path: Path,
+    change_tensors: Callable[[dict[str, Tensor]], object] = lambda _: None,
+    change_content: Callable[[dict[str, object]], object] = lambda _: None,
+) -> None:
+    """Save a checkpoint again after changing its tensors or its description in place."""
+    tensors = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        content = json.loads(file.metadata()["blitznet"])
+    change_tensors(tensors)
+    change_content(content)
+    save_file(tensors, path, {"blitznet": json.dumps(content)})
+
+
+def assert_refused(path: Path, message: str) -> None:
+    """In one line that names the file."""
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_checkpoint(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def weights_of(network: BlitzNet) -> dict[str, Tensor]:
+    state = network.state_dict()
+    return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+
+
+def test_network_in_single_precision_comes_back_exactly(
+    path: Path, tiny_network: BlitzNet, info: CheckpointInfo, rng: torch.Generator
+) -> None:
+    network, read = load_checkpoint(path)
+    assert read == info
+    assert network.config == tiny_network.config
+    assert not network.training
+    assert weights_of(network).keys() == weights_of(tiny_network).keys()
+    for name, tensor in weights_of(tiny_network).items():
+        assert torch.equal(weights_of(network)[name], tensor), name
+    images = torch.randn(1, 3, 64, 64, generator=rng)
+    for ours, saved in zip(network(images), tiny_network(images), strict=True):
+        assert torch.equal(ours, saved)
+
+
+@pytest.mark.parametrize(
+    ("storage", "steps_per_maximum", "greatest_size"),
+    [("float16", 2**10, 0.6), ("int8", 127, 0.4)],
+)
+def test_reduced_storage_comes_back_within_half_a_step_and_is_smaller(
+    path: Path,
+    tiny_network: BlitzNet,
+    info: CheckpointInfo,
+    storage: checkpoint.Storage,
+    steps_per_maximum: int,
+    greatest_size: float,
+) -> None:
+    small = path.with_name("small.safetensors")
+    save_checkpoint(small, tiny_network, info, storage)
+    restored = weights_of(load_checkpoint(small)[0])
+    for name, tensor in weights_of(tiny_network).items():
+        assert restored[name].dtype == torch.float32
+        if tensor.ndim < 4:
+            assert torch.equal(restored[name], tensor), name
+            continue
+        # Of the largest weight of its output channel; float16 is finer for smaller weights.
+        step = tensor.flatten(1).abs().amax(dim=1).view(-1, 1, 1, 1) / steps_per_maximum
+        assert ((restored[name] - tensor).abs() <= step * 0.5001 + 1e-7).all(), name
+    assert small.stat().st_size < greatest_size * path.stat().st_size
+
+
+def test_quantised_weights_are_the_ones_worked_out_by_hand() -> None:
+    weight = torch.tensor([[12.7, -6.35, 0.04, 0.06], [0, 0, 0, 0], [-254, 1.9, 2.1, 254]])
+    quantised, scale = quantize_per_channel(weight.view(3, 1, 2, 2))
+    assert quantised.dtype == torch.int8
+    torch.testing.assert_close(scale, torch.tensor([0.1, 1e-12 / 127, 2.0]))
+    assert quantised.flatten(1).tolist()[1:] == [[0, 0, 0, 0], [-127, 1, 1, 127]]
+    assert quantised.flatten(1).tolist()[0] in ([127, -64, 0, 1], [127, -63, 0, 1])  # 63.5
+
+
+def test_saved_weights_of_a_channels_last_network_come_back_in_order(
+    tmp_path: Path, tiny_network: BlitzNet, info: CheckpointInfo
+) -> None:
+    expected = {name: tensor.clone() for name, tensor in weights_of(tiny_network).items()}
+    tiny_network.to(memory_format=torch.channels_last)
+    save_checkpoint(tmp_path / "last.safetensors", tiny_network, info)
+    restored = weights_of(load_checkpoint(tmp_path / "last.safetensors")[0])
+    assert all(torch.equal(restored[name], tensor) for name, tensor in expected.items())
+
+
+def test_description_is_read_without_reading_the_weights(path: Path, info: CheckpointInfo) -> None:
+    assert read_info(path) == info
+    rewrite(path, change_tensors=lambda tensors: tensors.clear())
+    assert read_info(path) == info
+
+
+def test_folders_of_a_new_checkpoint_are_made(
+    tmp_path: Path, tiny_network: BlitzNet, info: CheckpointInfo
+) -> None:
+    save_checkpoint(tmp_path / "new" / "folder" / "tiny.safetensors", tiny_network, info)
+    assert [file.name for file in tmp_path.rglob("*")] == ["new", "folder", "tiny.safetensors"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no memory"), KeyboardInterrupt()])
+def test_interrupted_write_leaves_the_old_file_and_nothing_else(
+    path: Path,
+    tiny_network: BlitzNet,
+    info: CheckpointInfo,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+) -> None:
+    before = path.read_bytes()
+
+    def write_half(tensors: object, file: Path, metadata: object) -> None:
+        Path(file).write_bytes(before[:1000])
+        raise error
+
+    monkeypatch.setattr(checkpoint, "save_file", write_half)
+    with pytest.raises(type(error)):
+        save_checkpoint(path, tiny_network, info)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left"), checkpoint.SafetensorError("full")]
+)
+def test_failed_write_is_one_line_and_leaves_the_old_file_and_nothing_else(
+    path: Path,
+    tiny_network: BlitzNet,
+    info: CheckpointInfo,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    before = path.read_bytes()
+
+    def write_half(tensors: object, file: Path, metadata: object) -> None:
+        Path(file).write_bytes(before[:1000])
+        raise error
+
+    monkeypatch.setattr(checkpoint, "save_file", write_half)
+    with pytest.raises(InputError, match=r"tiny\.safetensors: cannot be written \((No space|full)"):
+        save_checkpoint(path, tiny_network, info)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_folder_that_is_a_file_is_refused_in_one_line(
+    path: Path, tiny_network: BlitzNet, info: CheckpointInfo
+) -> None:
+    with pytest.raises(InputError, match="cannot be written"):
+        save_checkpoint(path / "inside.safetensors", tiny_network, info)
+
+
+def test_missing_file_and_folder_are_refused(path: Path) -> None:
+    assert_refused(path.with_name("other.safetensors"), "does not exist")
+    assert_refused(path.parent, "does not exist")
+
+
+@pytest.mark.parametrize("part", [0, 4, 8, 100, 0.5, 0.9999])
+def test_file_cut_short_is_refused(path: Path, part: float) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(part if part >= 1 else part * len(content))])
+    assert_refused(path, "no readable safetensors file .*cut short")
+
+
+def test_file_of_random_bytes_is_refused(path: Path, rng: torch.Generator) -> None:
+    noise = torch.randint(0, 256, (5000,), generator=rng, dtype=torch.uint8)
+    path.write_bytes(noise.numpy().tobytes())
+    assert_refused(path, "no readable safetensors file")
+
+
+def test_pickle_is_refused_unopened(path: Path, tiny_network: BlitzNet) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (path.with_name("sprung"),)
+
+    path.write_bytes(pickle.dumps(Trap()))
+    assert_refused(path, "no readable safetensors file")
+    torch.save({"state": tiny_network.state_dict(), "trap": Trap()}, path)
+    assert_refused(path, "no readable safetensors file")
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
+def test_foreign_safetensors_file_is_refused(path: Path, metadata: dict[str, str] | None) -> None:
+    save_file({"weight": torch.ones(3)}, path, metadata)
+    assert_refused(path, "is a safetensors file, but not of BlitzNet")
+
+
+def test_newer_format_is_refused_with_the_remedy(path: Path) -> None:
+    rewrite(
+        path,
+        change_content=lambda content: content.update(
+            format_version=FORMAT_VERSION + 1, model={"brain": "unknown to this version"}
+        ),
+    )
+    assert_refused(path, f"has format {FORMAT_VERSION + 1}, .* pip install -U blitznet")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "damaged description: JSONDecodeError"),
+        ("[]", "damaged description: TypeError"),
+        ("{}", "damaged description: KeyError"),
+        ('{"format_version": "1"}', "damaged description: TypeError"),
+        ('{"format_version": 1}', "damaged description: model: Field required"),
+    ],
+)
+def test_damaged_description_is_refused(path: Path, content: str, message: str) -> None:
+    save_file(load_file(path), path, {"blitznet": content})
+    assert_refused(path, message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fusion": "magic"}, r"damaged description: model\.fusion: Input should be"),
+        ({"wings": 2}, r"damaged description: model\.wings: Extra inputs"),
+        ({"backbone": "resnet51"}, "Unknown model"),
+        ({"num_classes": 4}, "names 3 classes for a network of 4"),
+    ],
+)
+def test_description_of_an_impossible_network_is_refused(
+    path: Path, change: dict[str, object], message: str
+) -> None:
+    rewrite(path, change_content=lambda content: content["model"].update(change))
+    assert_refused(path, message)
+
+
+def test_missing_tensor_is_named(path: Path) -> None:
+    rewrite(path, lambda tensors: tensors.pop("segmentation_head.classify.bias"))
+    assert_refused(
+        path,
+        r"1 tensors do not fit tiny, first segmentation_head\.classify\.bias: "
+        r"wanted \(3,\), got nothing",
+    )
+
+
+@pytest.mark.parametrize("name", ["classifier.weight", "stray.scale"])
+def test_extra_tensor_is_named(path: Path, name: str) -> None:
+    rewrite(path, lambda tensors: tensors.update({name: torch.ones(2, 3)}))
+    assert_refused(path, rf"1 tensors do not fit tiny, first {name}: wanted nothing, got \(2, 3\)")
+
+
+def test_misshaped_tensor_is_named(path: Path) -> None:
+    name = "segmentation_head.classify.weight"
+    rewrite(path, lambda tensors: tensors.update({name: tensors[name][:, 1:].contiguous()}))
+    assert_refused(path, rf"first {name}: wanted \(3, 32, 3, 3\), got \(3, 31, 3, 3\)")
+
+
+@pytest.mark.parametrize("scale", [None, torch.ones(1), torch.ones(3, 1)])
+def test_quantised_tensor_without_a_fitting_scale_is_named(
+    path: Path, tiny_network: BlitzNet, info: CheckpointInfo, scale: Tensor | None
+) -> None:
+    save_checkpoint(path, tiny_network, info, "int8")
+    name = "segmentation_head.classify.weight"
+    change = {} if scale is None else {f"{name}.scale": scale}
+    rewrite(path, lambda tensors: (tensors.pop(f"{name}.scale"), tensors.update(change)))
+    assert_refused(path, f"{name} has no scale for each of its channels")
+
+
+def test_parameter_that_happens_to_be_called_scale_is_kept(tmp_path: Path) -> None:
+    config = ModelConfig(
+        name="tiny",
+        backbone="poolformerv2_s12",  # has parameters "...layer_scale.scale"
+        image_size=64,
+        finest_stride=8,
+        segment=False,
+        num_classes=3,
+        upscale_width=8,
+        finest_scale=0.1,
+        min_scale=0.2,
+    )
+    network = BlitzNet(config)
+    assert any(name.endswith(".scale") for name in network.state_dict())
+    path = tmp_path / "scales.safetensors"
+    save_checkpoint(path, network, CheckpointInfo(model=config, names=NAMES), "int8")
+    restored = weights_of(load_checkpoint(path)[0])
+    for name, tensor in weights_of(network).items():
+        assert tensor.ndim == 4 or torch.equal(restored[name], tensor), name
+
+
+def test_checkpoint_is_found_by_its_path_and_an_unknown_name_is_refused_with_the_known_ones(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "bundled_checkpoints", lambda: {"bundled": path})
+    assert find_checkpoint(str(path)) == path
+    assert find_checkpoint("bundled") == path
+    with pytest.raises(CheckpointError, match="called 'missing'; bundled: bundled"):
+        find_checkpoint("missing")
+
+
+@pytest.mark.parametrize(
+    ("bundled", "expected"),
+    [
+        (["blitznet300", "blitznet300-mobile"], "blitznet300"),
+        (["blitznet300-mobile", "other"], "blitznet300-mobile"),
+    ],
+)
+def test_default_network_is_the_best_bundled_one(
+    monkeypatch: pytest.MonkeyPatch, bundled: list[str], expected: str
+) -> None:
+    monkeypatch.setattr(checkpoint, "bundled_checkpoints", lambda: dict.fromkeys(bundled, Path()))
+    assert checkpoint.default_model() == expected
+
+
+def test_installation_without_networks_has_no_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "bundled_checkpoints", dict)
+    with pytest.raises(CheckpointError, match="bundles no network; give one with --model FILE"):
+        checkpoint.default_model()
