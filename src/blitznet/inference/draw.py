@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import ceil, sqrt
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -117,15 +117,15 @@ class Tags:
         if place and not self._hidden(place):
             self._write(text, place, color)
 
-    def _plate_width(self, text: str) -> float:
-        return self._font.getlength(text) + 2 * self._padding
+    def _plate_width(self, text: str) -> int:
+        return ceil(self._font.getlength(text)) + 2 * self._padding
 
     def _place(self, text: str, left: float, top: float) -> Rectangle | None:
         """A plate moved sideways into the picture; None where it does not fit."""
         width = self._plate_width(text)
         if width > self._width or top < 0 or top + self._tag_height > self._height:
             return None
-        left = min(max(left, 0), self._width - width)
+        left, top = round(min(max(left, 0), self._width - width)), round(top)
         return left, top, left + width, top + self._tag_height
 
     def _hidden(self, place: Rectangle) -> float:
@@ -193,12 +193,11 @@ def _region_middles(
 
 def _outline(pen: ImageDraw.ImageDraw, box: np.ndarray, color: Color, style: Style) -> None:
     """A rounded frame just inside the box, cased so that it shows on any ground."""
-    x1, y1, x2, y2 = box.tolist()
-    line = style.line
+    x1, y1, x2, y2 = (round(edge) for edge in box.tolist())
     frame = (x1, y1, max(x1, x2 - 1), max(y1, y2 - 1))
-    radius = min(3 * line, (x2 - x1) / 4, (y2 - y1) / 4)
-    pen.rounded_rectangle(frame, radius, outline="white", width=line + style.edge)
-    pen.rounded_rectangle(frame, radius, outline=color, width=line)
+    radius = min(3 * style.line, (frame[2] - x1) // 4, (frame[3] - y1) // 4)
+    pen.rounded_rectangle(frame, radius, outline="white", width=style.line + style.edge)
+    pen.rounded_rectangle(frame, radius, outline=color, width=style.line)
 
 
 def _color(palette: np.ndarray, class_id: int) -> Color:

@@ -95,6 +95,13 @@ def test_any_size_can_be_drawn_with_boxes_anywhere(size: tuple[int, int]) -> Non
     assert (picture != GREY).any()
 
 
+@pytest.mark.parametrize("side", [0, 0.3, 1, 2.5, 3, 5.7, 8, 13])
+def test_boxes_of_a_few_pixels_are_drawn_too(side: float) -> None:
+    offsets = np.linspace(0, 1, 21)
+    boxes = [[20 + o, 20 - o, 20 + o + side, 20 - o + 2 * side] for o in offsets]
+    assert (drawn((60, 60), boxes, [CAT] * 21) == PALETTE[CAT]).all(axis=2).any()
+
+
 def test_lines_and_letters_grow_with_the_picture_and_stay_readable() -> None:
     small, usual, huge = (Style.for_size(*s) for s in [(200, 150), (640, 480), (8000, 6000)])
     assert small.font >= 11

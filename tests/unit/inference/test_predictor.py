@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -218,6 +219,7 @@ def test_an_unknown_network_is_one_line() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_sees_what_the_cpu_sees(tiny: Predictor) -> None:
     on_gpu = tiny_predictor()
     on_gpu = Predictor(on_gpu.model, on_gpu.info, torch.device("cuda", 0))
@@ -231,8 +233,8 @@ def test_a_gpu_sees_what_the_cpu_sees(tiny: Predictor) -> None:
 
 @pytest.mark.slow
 def test_a_picture_of_48_million_pixels_is_predicted_and_drawn_in_bounded_memory() -> None:
-    import resource
-
+    resource = pytest.importorskip("resource")  # not on Windows
+    in_kilobytes = 1000 if sys.platform == "darwin" else 1
     scene = colour_predictor().predict(halves(8000, 6000))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert scene.draw().size == (8000, 6000)
@@ -240,7 +242,8 @@ def test_a_picture_of_48_million_pixels_is_predicted_and_drawn_in_bounded_memory
     assert scene.boxes.tolist() == [[2000, 750, 6000, 2250]]
     assert scene.seg_map is not None
     assert scene.seg_map[0, 0] == RED
-    assert after - before < 500_000  # kilobytes: the copy that is drawn on, and strips
+    # The copy that is drawn on, and strips.
+    assert (after - before) / in_kilobytes < 500_000
 
 
 def test_the_known_object_is_where_the_other_tests_believe_it_is() -> None:

@@ -1,0 +1,394 @@
+"""The verbs predict, models and demo as a user meets them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import blitznet
+import blitznet.inference.demo
+import blitznet.model.checkpoint
+from blitznet.classes import voc_palette
+from blitznet.cli import main
+from blitznet.inference.predictor import Predictor
+from tiny_network import NAMES, save_tiny_checkpoint
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny_checkpoint(tmp_path_factory.mktemp("weights") / "tiny.safetensors"))
+
+
+@pytest.fixture
+def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with pictures in `album`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "album").mkdir()
+    for index, name in enumerate(["a.jpg", "b.png", "c.webp"]):
+        save_noise(tmp_path / "album" / name, width=40 + 10 * index)
+    return tmp_path
+
+
+def save_noise(path: Path, width: int = 50) -> None:
+    path.parent.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(width).integers(0, 256, (36, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def predict(checkpoint: str, *arguments: str) -> int:
+    return main(["predict", "--model", checkpoint, "--device", "cpu", *arguments])
+
+
+def records(folder: str) -> list[dict[str, Any]]:
+    lines = (Path(folder) / "predictions.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def files_in(folder: str | Path) -> list[str]:
+    found = (path for path in Path(folder).rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def complaints(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("blitznet: ") for line in lines), lines
+    return [line.removeprefix("blitznet: ") for line in lines]
+
+
+@pytest.mark.usefixtures("album")
+def test_a_folder_gives_drawn_pictures_and_a_line_each(
+    checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(checkpoint, "album", "--score", "0.2") == 0
+    assert files_in("runs/predict") == ["a.jpg", "b.jpg", "c.jpg", "predictions.jsonl"]
+    for name, width in [("a", 40), ("b", 50), ("c", 60)]:
+        with Image.open(f"runs/predict/{name}.jpg") as drawn:
+            assert (drawn.format, drawn.size) == ("JPEG", (width, 36))
+    output = capsys.readouterr()
+    assert output.err == ""
+    assert output.out.splitlines()[-1] == "3 of 3 pictures done, results in runs/predict"
+    assert output.out.startswith(f"{Path('album/a.jpg')}: ")
+
+
+@pytest.mark.usefixtures("album")
+def test_the_records_are_those_of_the_contract(checkpoint: str) -> None:
+    assert predict(checkpoint, "album/c.webp", "album/a.jpg", "--score", "0.2") == 0
+    first, second = records("runs/predict")
+    assert [first["source"], second["source"]] == ["album/c.webp", "album/a.jpg"]
+    assert list(first) == [
+        "source",
+        "width",
+        "height",
+        "detections",
+        "pixels",
+        "seg_map",
+        "ms",
+    ]
+    assert (first["width"], first["height"], first["seg_map"]) == (60, 36, None)
+    assert list(first["ms"]) == ["read", "network", "post", "write"]
+    scene = blitznet.load(checkpoint, device="cpu").predict("album/c.webp", score=0.2)
+    assert len(scene.boxes) > 0
+    assert {key: first[key] for key in ("detections", "pixels")} == {
+        key: scene.to_dict()[key] for key in ("detections", "pixels")
+    }
+
+
+@pytest.mark.usefixtures("album")
+def test_masks_are_class_ids_with_the_voc_palette(checkpoint: str) -> None:
+    assert predict(checkpoint, "album", "--save-masks", "--no-draw", "--out", "out") == 0
+    assert files_in("out") == ["masks/a.png", "masks/b.png", "masks/c.png", "predictions.jsonl"]
+    predictor = blitznet.load(checkpoint, device="cpu")
+    for record in records("out"):
+        with Image.open(Path("out") / record["seg_map"]) as mask:
+            assert mask.mode == "P"
+            assert (
+                mask.getpalette()[: 3 * len(NAMES)] == voc_palette()[: len(NAMES)].ravel().tolist()
+            )
+            np.testing.assert_array_equal(mask, predictor.predict(record["source"]).seg_map)
+
+
+@pytest.mark.usefixtures("album")
+def test_batches_and_patterns_and_lists_on_standard_input(
+    checkpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", ["album/b.png\n", "album/a.jpg\n"])
+    assert predict(checkpoint, "album/*", "-", "--batch", "2", "--no-draw", "-o", "out") == 0
+    assert [record["source"] for record in records("out")] == [
+        "album/a.jpg",
+        "album/b.png",
+        "album/c.webp",
+        "album/b.png",
+        "album/a.jpg",
+    ]
+
+
+def test_pictures_of_one_name_from_several_folders_do_not_replace_each_other(
+    checkpoint: str, album: Path
+) -> None:
+    save_noise(album / "other" / "a.png", 20)
+    save_noise(album / "other" / "A-2.png", 30)
+    assert predict(checkpoint, "album/a.jpg", "other", "album/a.jpg", "--save-masks") == 0
+    names = [record["seg_map"] for record in records("runs/predict")]
+    assert names == ["masks/a.png", "masks/A-2.png", "masks/a-3.png", "masks/a-4.png"]
+    assert files_in("runs/predict/masks") == ["A-2.png", "a-3.png", "a-4.png", "a.png"]
+    for record in records("runs/predict"):
+        with Image.open(Path("runs/predict") / record["seg_map"]) as mask:
+            assert mask.size == (record["width"], record["height"])
+
+
+def test_the_default_folder_is_never_written_twice(checkpoint: str, album: Path) -> None:
+    for _ in range(3):
+        assert predict(checkpoint, "album/a.jpg", "--no-draw") == 0
+    assert sorted(path.name for path in (album / "runs").iterdir()) == [
+        "predict",
+        "predict-2",
+        "predict-3",
+    ]
+
+
+@pytest.mark.usefixtures("album")
+def test_a_named_folder_that_holds_something_needs_overwrite(
+    checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("out").mkdir()
+    assert predict(checkpoint, "album/a.jpg", "--out", "out") == 0  # empty: fine
+    assert predict(checkpoint, "album", "--out", "out") == 1
+    assert complaints(capsys) == ["out: not empty; name another folder, or add --overwrite"]
+    assert len(records("out")) == 1
+    assert predict(checkpoint, "album", "--out", "out", "--overwrite") == 0
+    assert len(records("out")) == 3
+
+
+@pytest.mark.usefixtures("album")
+def test_the_pictures_themselves_are_never_replaced(checkpoint: str) -> None:
+    before = Path("album/a.jpg").read_bytes()
+    assert predict(checkpoint, "album", "--out", "album", "--overwrite") == 0
+    assert Path("album/a.jpg").read_bytes() == before
+    assert "a-2.jpg" in files_in("album")
+
+
+def test_wrong_pictures_get_a_line_each_and_the_others_are_done(
+    checkpoint: str, album: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = (album / "album/a.jpg").read_bytes()
+    (album / "album/cut.jpg").write_bytes(content[: len(content) // 2])
+    (album / "album/text.jpg").write_text("no picture")
+    (album / "empty").mkdir()
+    assert predict(checkpoint, "gone.jpg", "empty", "*.gif", "album", "--batch", "2") == 1
+    lines = complaints(capsys)
+    assert [line.split(":")[0] for line in lines] == [
+        "gone.jpg",
+        "empty",
+        "*.gif",
+        str(Path("album/cut.jpg")),
+        str(Path("album/text.jpg")),
+    ]
+    assert [record["source"] for record in records("runs/predict")] == [
+        "album/a.jpg",
+        "album/b.png",
+        "album/c.webp",
+    ]
+
+
+@pytest.mark.usefixtures("album")
+def test_without_any_picture_no_folder_is_made(
+    checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(checkpoint, "gone.jpg") == 1
+    assert complaints(capsys) == ["gone.jpg: no such file or folder"]
+    assert not Path("runs").exists()
+
+
+@pytest.mark.usefixtures("album")
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--model", "nonsense"], "no network or file is called 'nonsense'"),
+        (["--model", "album/a.jpg"], "album/a.jpg is no readable safetensors file"),
+        (["--out", "album/a.jpg"], "album/a.jpg: cannot be written"),
+        (["--out", "album/a.jpg/inside"], "album/a.jpg/inside: cannot be written"),
+        (["--device", "cuda"], "no device cuda: PyTorch finds no CUDA device"),
+        (["--device", "toaster"], "a device is auto, cpu, cuda"),
+    ],
+)
+def test_wrong_settings_are_one_line_and_leave_nothing_behind(
+    checkpoint: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    line: str,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert predict(checkpoint, "album/b.png", *arguments) == 1
+    (only,) = complaints(capsys)
+    assert only.startswith(line)
+    assert files_in(".") == ["album/a.jpg", "album/b.png", "album/c.webp"]
+
+
+@pytest.mark.usefixtures("album")
+def test_a_checkpoint_cut_in_half_is_one_line(
+    checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = Path(checkpoint).read_bytes()
+    Path("half.safetensors").write_bytes(content[: len(content) // 2])
+    assert predict("half.safetensors", "album/b.png") == 1
+    (line,) = complaints(capsys)
+    assert "half.safetensors" in line
+
+
+@pytest.mark.usefixtures("album")
+@pytest.mark.parametrize(
+    "arguments",
+    [["predict"], ["predict", "a", "--score", "2"], ["predict", "a", "--batch", "0"], ["fly"]],
+)
+def test_wrong_usage_is_exit_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert "Usage: blitznet" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("album")
+def test_a_full_disk_is_one_line_and_leaves_no_half_file(
+    checkpoint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save_half(image: Image.Image, path: Path, **_: object) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", save_half)
+    assert predict(checkpoint, "album") == 1
+    (line,) = complaints(capsys)
+    assert line.endswith("a.jpg: cannot be written (No space left on device)")
+    assert files_in("runs/predict") == []
+
+
+@pytest.mark.usefixtures("album")
+def test_an_interrupt_leaves_whole_pictures_and_no_predictions_file(
+    checkpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = Predictor._forward
+    calls = 0
+
+    def interrupted(self: Predictor, pixels: np.ndarray) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return forward(self, pixels)
+
+    monkeypatch.setattr(Predictor, "_forward", interrupted)
+    assert predict(checkpoint, "album", "--batch", "1") == 130
+    assert calls == 3
+    assert set(files_in("runs/predict")) <= {"a.jpg", "b.jpg"}
+    for name in files_in("runs/predict"):
+        Image.open(Path("runs/predict") / name).load()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_real_signal_leaves_no_half_written_file_under_a_final_name(
+    checkpoint: str, album: Path, signal_number: int, code: int
+) -> None:
+    for index in range(300):
+        save_noise(album / "many" / f"{index:03}.jpg", width=300)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "blitznet",
+            "predict",
+            "many",
+            "--model",
+            checkpoint,
+            "--out",
+            "out",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 60
+    while not list((album / "out").glob("*.jpg")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal_number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert errors == b""
+    drawn = list((album / "out").glob("*.jpg"))
+    assert 0 < len(drawn) < 300
+    for path in drawn:
+        with Image.open(path) as picture:
+            picture.load()
+    assert not (album / "out" / "predictions.jsonl").exists()
+
+
+def test_help_and_version_do_not_import_anything_heavy() -> None:
+    code = (
+        "import sys, blitznet.cli;"
+        "assert blitznet.cli.main(['--version']) == 0;"
+        "assert blitznet.cli.main(['predict', '--help']) == 0;"
+        "heavy = {'torch', 'numpy', 'PIL', 'timm', 'torchvision', 'yaml'};"
+        "sys.exit(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "[]\n")  # sys.exit prints the list
+    assert done.stdout.startswith(f"blitznet {blitznet.__version__}\n")
+
+
+def test_models_shows_how_each_network_was_trained_and_how_good_it_is(
+    checkpoint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundled = {"blitznet300-mobile": Path(checkpoint)}
+    monkeypatch.setattr(blitznet.model.checkpoint, "bundled_checkpoints", lambda: bundled)
+    assert main(["models"]) == 0
+    table = capsys.readouterr().out
+    for text in ("blitznet300-mobile", "default", "mAP (voc07) 50.0", "mIoU 25.0", "free", "steps"):
+        assert text in table
+    assert main(["models", "--json"]) == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    assert record["name"] == "blitznet300-mobile"
+    assert record["bytes"] == Path(checkpoint).stat().st_size
+    assert record["metrics"]["toy val"]["mean_iou"] == 0.25
+    assert record["model"]["image_size"] == 64
+
+
+def test_models_says_so_if_there_are_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blitznet.model.checkpoint, "bundled_checkpoints", dict)
+    assert main(["models"]) == 0
+    assert capsys.readouterr().out == "This installation bundles no network.\n"
+
+
+def test_the_demo_shows_what_it_finds_in_scikit_images_photographs(
+    checkpoint: str, album: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("skimage")
+    arguments = ["demo", "album/a.jpg", "--model", checkpoint, "--device", "cpu"]
+    assert main(arguments) == 0
+    output = capsys.readouterr().out
+    for text in ("chelsea.png", "astronaut.png", "a.jpg", "share of pixels"):
+        assert text in output
+    assert str((album / "runs" / "demo").resolve()) in output.replace("\n", "")
+    assert {"chelsea.jpg", "astronaut.jpg", "a.jpg", "predictions.jsonl"} <= set(
+        files_in("runs/demo")
+    )
+
+
+def test_the_demo_without_scikit_image_says_how_to_get_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blitznet.inference.demo, "find_spec", lambda _: None)
+    assert main(["demo"]) == 1
+    (line,) = complaints(capsys)
+    assert "pip install 'blitznet[demo]'" in line
