@@ -1,0 +1,64 @@
+"""Optimisation and model setup, with the schedule of section 4.3."""
+
+import pytest
+import torch
+
+from blitznet.losses.multibox import NEGATIVE_RATIO
+from blitznet.model.config import BLITZNET300, BLITZNET512, MODELS
+from blitznet.training.loop import build_optimizer
+from blitznet.training.recipe import PAPER_VOC07_300
+from blitznet.training.schedule import learning_rate
+
+
+def test_adam_with_32_pictures_and_a_weight_decay_of_5e_4() -> None:
+    optimizer = build_optimizer(torch.nn.Linear(2, 2), PAPER_VOC07_300)
+    assert type(optimizer) is torch.optim.Adam
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {5e-4}
+    assert PAPER_VOC07_300.global_batch_size == 32
+
+
+def test_voc07_is_65_000_steps_with_drops_by_ten_after_35_000_and_50_000() -> None:
+    assert PAPER_VOC07_300.steps == 65_000
+    rates = {step: learning_rate(PAPER_VOC07_300, step) for step in (0, 34_999, 35_000, 49_999)}
+    assert rates == pytest.approx({0: 1e-4, 34_999: 1e-4, 35_000: 1e-5, 49_999: 1e-5})
+    assert learning_rate(PAPER_VOC07_300, 50_000) == pytest.approx(1e-6)
+    assert learning_rate(PAPER_VOC07_300, 64_999) == pytest.approx(1e-6)
+
+
+def test_nothing_that_the_paper_does_not_mention_is_in_its_recipe() -> None:
+    assert PAPER_VOC07_300.model == BLITZNET300
+    assert PAPER_VOC07_300.precision == "fp32"
+    assert PAPER_VOC07_300.freeze_stride == PAPER_VOC07_300.warmup_steps == 0
+    assert PAPER_VOC07_300.clip_grad_norm is PAPER_VOC07_300.ema_decay is None
+    assert PAPER_VOC07_300.resolution == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["blitznet300", "blitznet300-s8", "blitznet512", "blitznet512-s4", "ssd300", "ssd512"]
+)
+def test_networks_are_resnet_50_with_512_maps_a_stream_and_64_a_segmentation_branch(
+    name: str,
+) -> None:
+    config = MODELS[name]
+    assert config.backbone == "resnet50"
+    assert (config.downscale_width, config.upscale_width, config.seg_width) == (512, 512, 64)
+    assert config.num_classes == 21
+    assert config.image_size == (512 if "512" in name else 300)
+
+
+def test_stride_of_the_finest_level_is_4_at_300_pixels_and_8_at_512() -> None:
+    assert (BLITZNET300.finest_stride, BLITZNET512.finest_stride) == (4, 8)
+    assert (BLITZNET300.fusion, BLITZNET512.fusion) == ("resskip", "resskip")
+    assert MODELS["blitznet300-s8"].finest_stride == 8
+    assert MODELS["blitznet512-s4"].finest_stride == 4
+
+
+def test_baselines_of_table_1_detect_only_and_have_no_upscale_stream() -> None:
+    for name in ("ssd300", "ssd512"):
+        assert MODELS[name].fusion is None
+        assert MODELS[name].detect
+        assert not MODELS[name].segment
+
+
+def test_three_negatives_for_every_positive() -> None:
+    assert NEGATIVE_RATIO == 3
