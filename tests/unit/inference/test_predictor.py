@@ -8,9 +8,13 @@ import torch
 from PIL import Image
 
 import blitznet
+from blitznet.data.geometry import resize_sample
 from blitznet.errors import CheckpointError, PictureError
 from blitznet.inference.predictor import Predictor
 from blitznet.inference.scene import Scene
+from blitznet.model.blitznet import normalize_images
+from blitznet.model.checkpoint import CheckpointInfo
+from blitznet.structures import RawPredictions, Sample
 from tiny_network import (
     NAMES,
     ColourNetwork,
@@ -248,3 +252,22 @@ def test_a_picture_of_48_million_pixels_is_predicted_and_drawn_in_bounded_memory
 
 def test_the_known_object_is_where_the_other_tests_believe_it_is() -> None:
     assert ColourNetwork().anchors.tolist() == [[16, 8, 48, 24]]
+
+
+def test_the_network_gets_the_same_pixels_as_in_evaluation() -> None:
+    seen = []
+
+    class Watching(ColourNetwork):
+        def forward(self, images: torch.Tensor) -> RawPredictions:
+            seen.append(images.clone())
+            return super().forward(images)
+
+    model = Watching()
+    info = CheckpointInfo(model=model.config, names=NAMES)
+    picture = noise(101, 67)
+    Predictor(model, info, torch.device("cpu")).predict(picture)  # type: ignore[arg-type]
+    nothing = np.zeros(0, np.int64)
+    sample = Sample(picture, None, nothing, nothing.astype(bool), None, "noise")
+    pixels = torch.from_numpy(resize_sample(sample, 64).image).permute(2, 0, 1)[None]
+    expected = normalize_images(pixels, model.config.mean, model.config.std)
+    assert torch.equal(seen[0], expected)
