@@ -155,6 +155,7 @@ def test_exported_program_equals_the_network(tiny_network: BlitzNet, images: Ten
         torch.testing.assert_close(exported, eager)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # of inductor
 @pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_compiled_network_is_one_graph_and_equals_the_network(
     tiny_network: BlitzNet, images: Tensor, backend: str
