@@ -1,0 +1,204 @@
+"""Recipes: names, files, overrides, and what is said about wrong ones."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from blitznet.errors import RecipeError
+from blitznet.model.config import BLITZNET512, MODELS
+from blitznet.training.recipe import MOBILE, PAPER_VOC07_300, RECIPES, Recipe, read_recipe
+
+RECIPE_FILES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
+
+
+def written(folder: Path, text: str, name: str = "mine.yaml") -> str:
+    path = folder / name
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_name_gives_the_recipe_of_that_name(name: str) -> None:
+    assert read_recipe(name) == RECIPES[name]
+    assert read_recipe(name).name == name
+
+
+def test_the_papers_recipe_is_that_of_sections_4_2_and_4_3() -> None:
+    recipe = PAPER_VOC07_300
+    assert (recipe.optimizer, recipe.lr, recipe.weight_decay) == ("adam", 1e-4, 5e-4)
+    assert (recipe.global_batch_size, recipe.steps) == (32, 65_000)
+    assert (recipe.schedule, recipe.lr_drops) == ("drops", (35_000, 50_000))
+    assert (recipe.ema_decay, recipe.clip_grad_norm, recipe.freeze_stride) == (None, None, 0)
+    assert recipe.resolution == ()
+
+
+@pytest.mark.parametrize("path", RECIPE_FILES, ids=lambda path: path.stem)
+def test_every_recipe_file_of_the_project_is_valid_and_named_as_its_file(path: Path) -> None:
+    assert read_recipe(str(path)).name == path.stem
+
+
+def test_a_file_takes_from_its_base_what_it_does_not_say(tmp_path: Path) -> None:
+    path = written(tmp_path, "base: blitznet300-mobile\nsteps: 10\nlr: 5.0e-4\n")
+    expected = MOBILE.model_copy(update={"name": "mine", "steps": 10, "lr": 5e-4})
+    assert read_recipe(path) == expected
+
+
+def test_a_file_may_say_its_own_name(tmp_path: Path) -> None:
+    path = written(tmp_path, "base: blitznet300-mobile\nname: other\n")
+    assert read_recipe(path).name == "other"
+
+
+def test_parts_of_a_file_are_merged_into_those_of_its_base(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """
+        base: blitznet300-mobile
+        model: {fusion: refine, mean: [0.5, 0.5, 0.5]}
+        augmentation: {photometric: false}
+        """,
+    )
+    recipe = read_recipe(path)
+    expected_model = {"fusion": "refine", "mean": (0.5, 0.5, 0.5)}
+    assert recipe.model == MOBILE.model.model_copy(update=expected_model)
+    assert recipe.augmentation == MOBILE.augmentation.model_copy(update={"photometric": False})
+
+
+def test_a_file_without_base_starts_from_the_defaults(tmp_path: Path) -> None:
+    path = written(tmp_path, "model: blitznet512\nsteps: 75000\nglobal_batch_size: 16\n")
+    expected = Recipe(name="mine", model=BLITZNET512, steps=75_000, global_batch_size=16)
+    assert read_recipe(path) == expected
+
+
+def test_the_name_of_a_network_replaces_all_of_the_bases(tmp_path: Path) -> None:
+    path = written(tmp_path, "base: blitznet300-mobile\nmodel: ssd300\nresolution: []\n")
+    assert read_recipe(path).model == MODELS["ssd300"]
+
+
+@pytest.mark.parametrize(
+    ("override", "field", "value"),
+    [
+        ("steps=7", "steps", 7),
+        ("lr=0.002", "lr", 0.002),
+        ("lr=2e-3", "lr", 0.002),  # a string in YAML 1.1, which wants 2.0e-3
+        (" lr = 0.002", "lr", 0.002),
+        ("ema_decay=null", "ema_decay", None),
+        ("backbone_weights=a=b.safetensors", "backbone_weights", "a=b.safetensors"),
+        ("lr_drops=[3, 5]", "lr_drops", (3, 5)),
+        ("resolution=[[0, 224], [9, 300]]", "resolution", ((0, 224), (9, 300))),
+    ],
+)
+def test_an_override_sets_one_field(override: str, field: str, value: object) -> None:
+    recipe = read_recipe("blitznet300-mobile", (override,))
+    assert getattr(recipe, field) == value
+    assert recipe.model_copy(update={field: getattr(MOBILE, field)}) == MOBILE
+
+
+def test_overrides_reach_into_parts_and_the_last_one_counts(tmp_path: Path) -> None:
+    path = written(tmp_path, "base: blitznet300-mobile\nsteps: 10\n")
+    recipe = read_recipe(
+        path, ("steps=11", "steps=12", "model.fusion=hourglass", "augmentation.zoom_out_max=1.5")
+    )
+    assert recipe.steps == 12
+    assert recipe.model.fusion == "hourglass"
+    assert recipe.augmentation.zoom_out_max == 1.5
+    assert recipe.augmentation.zoom_out_probability == MOBILE.augmentation.zoom_out_probability
+
+
+def test_overriding_leaves_the_named_recipe_alone() -> None:
+    before = MOBILE.model_dump()
+    read_recipe("blitznet300-mobile", ("model.fusion=refine", "augmentation.photometric=false"))
+    assert MOBILE.model_dump() == before
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("steps", "--set steps: give it as key=value, for example --set lr=0.001"),
+        ("lr=[", "--set lr=[: the value is no valid YAML"),
+        ("lr=2001-99-99", "--set lr=2001-99-99: the value is no valid YAML"),
+        ("lr.x=1", "--set lr.x: the recipe has no part 'lr'"),
+        ("modle.fusion=refine", "--set modle.fusion: the recipe has no part 'modle'"),
+        ("speed=9", "recipe blitznet300: speed: Extra inputs are not permitted, got 9"),
+        (
+            "model.colour=red",
+            "recipe blitznet300: model.colour: Extra inputs are not permitted, got 'red'",
+        ),
+        ("lr=-1", "recipe blitznet300: lr: Input should be greater than 0, got -1"),
+        (
+            "freeze_stride=3",
+            "recipe blitznet300: freeze_stride: Input should be 0, 2, 4 or 8, got 3",
+        ),
+        (
+            "schedule=linear",
+            "recipe blitznet300: schedule: Input should be 'drops' or 'cosine', got 'linear'",
+        ),
+    ],
+)
+def test_a_wrong_override_gets_one_line(override: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=f"^{re.escape(message)}$"):
+        read_recipe("blitznet300", (override,))
+
+
+@pytest.mark.parametrize(
+    ("resolution", "problem"),
+    [
+        ("[[1, 300]]", "resolution begins with step 0 and its steps rise"),
+        ("[[0, 224], [5, 300], [5, 256]]", "resolution begins with step 0 and its steps rise"),
+        ("[[0, 64]]", "at 64 pixels blitznet300 has another number of levels"),
+    ],
+)
+def test_a_resolution_that_the_network_cannot_take_is_refused(
+    resolution: str, problem: str
+) -> None:
+    with pytest.raises(RecipeError, match=f"^recipe blitznet300: {re.escape(problem)}"):
+        read_recipe("blitznet300", (f"resolution={resolution}",))
+
+
+def test_an_unknown_name_is_answered_with_those_that_there_are() -> None:
+    message = f"no recipe or file is called 'blitznet301'; recipes: {', '.join(RECIPES)}"
+    with pytest.raises(RecipeError, match=f"^{re.escape(message)}$"):
+        read_recipe("blitznet301")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("- a", " is no recipe; it needs fields as `base`, `model` and `steps`"),
+        ("", " is no recipe; it needs fields as `base`, `model` and `steps`"),
+        ("base: mine", f": no recipe is called 'mine'; there are {', '.join(RECIPES)}"),
+        ("base: [a]", f": no recipe is called ['a']; there are {', '.join(RECIPES)}"),
+        ("model: resnet", f": no network is called 'resnet'; there are {', '.join(MODELS)}"),
+        ("base: blitznet300\nmodel: 5", ": model: Input should be a valid dictionary"),
+        ("base: blitznet300\naugmentation: 5", ": augmentation: Input should be a valid dict"),
+        ("model: blitznet300", ": steps: Field required"),
+        ("steps: 5", ": model: Field required"),
+    ],
+)
+def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, problem: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(RecipeError) as raised:
+        read_recipe(path)
+    assert str(raised.value).removeprefix("recipe ").startswith(f"{path}{problem}")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00", b"lr: 2001-99-99"])
+def test_a_file_that_is_no_yaml_gets_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError, match=f"^{re.escape(str(path))} cannot be read as YAML: .+$"):
+        read_recipe(str(path))
+
+
+def test_the_side_of_the_input_changes_at_the_given_steps() -> None:
+    recipe = MOBILE.model_copy(update={"resolution": ((0, 224), (10, 256), (20, 300))})
+    sides = [recipe.image_size_at(step) for step in (0, 9, 10, 19, 20, 10**6)]
+    assert sides == [224, 224, 256, 256, 300, 300]
+    assert PAPER_VOC07_300.image_size_at(0) == 300
+
+
+def test_the_network_for_another_side_differs_in_nothing_else() -> None:
+    other = MOBILE.model_at(224)
+    assert other.image_size == 224
+    assert other.model_copy(update={"image_size": 300}) == MOBILE.model
