@@ -1,0 +1,242 @@
+"""Two processes with half of a batch each do what one does with all of it.
+
+Batch norm would see half of the pictures, so it is put on its running statistics here; all else is
+a sum over pictures, divided by a count that the processes share. Then both ways differ in the order
+of their sums alone.
+"""
+
+import multiprocessing
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, distributed
+
+from blitznet.classes import IGNORE_INDEX
+from blitznet.data.collate import collate_samples
+from blitznet.data.geometry import resize_sample
+from blitznet.losses.joint import joint_loss
+from blitznet.model.blitznet import BlitzNet, normalize_images
+from blitznet.structures import PADDING_LABEL, Batch
+from blitznet.training.resume import read_progress
+from fixtures.tiny_run import MIXED, STATE_FILE, TINY, read_log, read_state
+
+NUM_PICTURES = 4
+LABELS = ("boxes", "maps")
+
+# Python 3.12 and later warn when a process with threads, as torch's, forks.
+forks = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads do not survive a fork."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """Four drawn pictures with their maps, the first with one box and the last with four.
+
+    The boxes are anchors of the levels from the finest on, so the second half has one for each.
+    """
+    (source, _) = MIXED.open_split("train")
+    drawn = collate_samples([resize_sample(source.read(i), 64) for i in range(NUM_PICTURES)])
+    first_anchors = np.cumsum([0, *(6 * size**2 for size in TINY.level_sizes[:-1])])
+    boxes = TINY.make_anchors()[first_anchors].expand(NUM_PICTURES, -1, -1)
+    labels = torch.arange(1, 17).view(4, 4).tril()
+    assert PADDING_LABEL == 0
+    return replace(drawn, boxes=boxes, labels=labels)
+
+
+def without(batch: Batch, labels: str, pictures: slice) -> Batch:
+    """The batch as if some pictures came without boxes or without maps."""
+    if labels == "boxes":
+        has_boxes = batch.has_boxes.clone()
+        has_boxes[pictures] = False
+        return replace(batch, has_boxes=has_boxes)
+    seg_maps = batch.seg_maps.clone()
+    seg_maps[pictures] = IGNORE_INDEX
+    return replace(batch, seg_maps=seg_maps)
+
+
+def part_of(batch: Batch, rank: int) -> Batch:
+    half = slice(rank * NUM_PICTURES // 2, (rank + 1) * NUM_PICTURES // 2)
+    return Batch(**{field.name: getattr(batch, field.name)[half] for field in fields(Batch)})
+
+
+def average(tensor: Tensor) -> Tensor:
+    """Mean over all processes."""
+    distributed.all_reduce(tensor)
+    return tensor / distributed.get_world_size()
+
+
+def gradients(batch: Batch, is_shared: bool) -> dict[str, Tensor]:
+    """Of the joint loss, by name of the parameter; `is_shared` = this process has a part only."""
+    torch.manual_seed(0)
+    model = BlitzNet(TINY).eval()
+    model.double()
+    raw = model(normalize_images(batch.images, TINY.mean, TINY.std).double())
+    count = average if is_shared else (lambda tensor: tensor)
+    joint_loss(raw, batch, model.anchors.float(), count).total.backward()
+    found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    assert len(found) == len(list(model.parameters()))
+    return {name: average(grad) if is_shared else grad for name, grad in found.items()}
+
+
+def gradients_of_two_processes(batch: Batch, folder: Path) -> dict[str, Tensor]:
+    """As `gradients`, after averaging over both."""
+
+    def body(rank: int) -> None:
+        distributed.init_process_group(
+            "gloo",
+            init_method=f"file://{folder / 'meeting'}",
+            rank=rank,
+            world_size=2,
+            timeout=timedelta(seconds=60),
+        )
+        torch.save(gradients(part_of(batch, rank), is_shared=True), folder / f"{rank}.pt")
+        distributed.destroy_process_group()
+
+    processes = [
+        multiprocessing.get_context("fork").Process(target=body, args=(rank,)) for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    first, second = (torch.load(folder / f"{rank}.pt") for rank in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    return first  # type: ignore[no-any-return]
+
+
+def assert_close(
+    found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-12
+) -> None:
+    """Up to rounding, as a part of the largest value of each tensor."""
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        limit = tolerance * tensor.abs().max()
+        assert (found[name] - tensor).abs().max() <= limit, name
+
+
+@forks
+def test_gradients_equal_those_of_the_joined_batch(tmp_path: Path, batch: Batch) -> None:
+    assert_close(gradients_of_two_processes(batch, tmp_path), gradients(batch, is_shared=False))
+
+
+@forks
+@pytest.mark.parametrize("labels", LABELS)
+def test_a_process_without_labels_for_a_head_counts_for_nothing_and_hangs_nothing(
+    tmp_path: Path, batch: Batch, labels: str
+) -> None:
+    mixed = without(batch, labels, slice(0, NUM_PICTURES // 2))  # all of the first process
+    expected = gradients(mixed, is_shared=False)
+    assert_close(gradients_of_two_processes(mixed, tmp_path), expected)
+    assert all(tensor.abs().max() > 0 for tensor in expected.values())
+
+
+@forks
+@pytest.mark.parametrize("labels", LABELS)
+def test_a_head_without_labels_in_any_process_gets_zeros_and_no_nan(
+    tmp_path: Path, batch: Batch, labels: str
+) -> None:
+    bare = without(batch, labels, slice(None))
+    found = gradients_of_two_processes(bare, tmp_path)
+    assert_close(found, gradients(bare, is_shared=False))
+    head = {"boxes": "multibox_head.", "maps": "segmentation_head."}[labels]
+    assert {name for name, tensor in found.items() if not tensor.any()} == {
+        name for name in found if name.startswith(head)
+    }
+
+
+# Run as a program, since Fabric starts the second process with the command line of the first.
+TRAINING = """
+import sys
+from pathlib import Path
+import torch
+from torch import nn
+
+sys.path.insert(0, {tests!r})
+from blitznet.training import loop
+from fixtures.tiny_run import MIXED, ON_CPU, tiny_recipe
+from dataclasses import replace
+
+torch.set_num_threads(1)
+build = loop.build_network
+loop.LOG_EVERY = 1
+
+def build_without_batch_statistics(recipe):
+    network = build(recipe)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    return network
+
+loop.build_network = build_without_batch_statistics
+recipe = tiny_recipe(
+    steps=int(sys.argv[3]), global_batch_size=2, clip_grad_norm=None, lr=1e-4, warmup_steps=0
+)
+minutes = float(sys.argv[4])
+options = replace(ON_CPU, devices=int(sys.argv[2]), max_minutes=minutes if minutes >= 0 else None)
+resume = (Path(sys.argv[1]) / loop.STATE_FILE).exists()
+for row in loop.train(recipe, MIXED, Path(sys.argv[1]), options, resume):
+    pass
+"""
+
+
+def run_training(folder: Path, devices: int, steps: int, max_minutes: float = -1) -> Path:
+    program = folder / "program.py"
+    program.write_text(TRAINING.format(tests=str(Path(__file__).parents[1])))
+    run = folder / f"run of {devices}"
+    arguments = [str(run), str(devices), str(steps), str(max_minutes)]
+    done = subprocess.run(
+        [sys.executable, str(program), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return run
+
+
+def moments(run: Path, key: str) -> dict[str, Tensor]:
+    return {name: t for name, t in read_state(run).items() if name.endswith(f".{key}")}
+
+
+@pytest.mark.slow
+def test_the_loop_takes_the_same_first_step_on_two_processes(tmp_path: Path) -> None:
+    # One picture a process, whose seed gives one without boxes in the first step.
+    one, two = (run_training(tmp_path, devices, steps=1) for devices in (1, 2))
+    # Adam divides by the size of the gradient, so its first moment tells more than the weights.
+    assert_close(moments(two, "exp_avg"), moments(one, "exp_avg"), tolerance=1e-5)
+
+
+@pytest.mark.slow
+def test_the_loop_on_two_processes_stops_together_resumes_and_stays_with_one(
+    tmp_path: Path,
+) -> None:
+    steps = 8
+    one = run_training(tmp_path, 1, steps)
+    two = run_training(tmp_path, 2, steps, max_minutes=0)
+    assert read_progress(two / STATE_FILE)["step"] == 1
+    assert run_training(tmp_path, 2, steps) == two
+    assert [int(row["step"]) for row in read_log(two)] == list(range(1, steps + 1))
+    assert (two / "model.safetensors").exists()
+    expected, found = read_state(one), read_state(two)
+    for name in (name for name in expected if name.startswith("model.")):
+        difference = (found[name].float() - expected[name].float()).abs()
+        # Where a gradient is all rounding, Adam makes a full step of it, up to 1e-4 each.
+        assert difference.max() <= 2 * steps * 1e-4, name
+        assert difference.mean() < 2e-5, name
