@@ -100,6 +100,7 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
             raise OSError(str(error)) from error
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())  # training must survive a power cut, too
+        temporary.chmod(0o644)  # safetensors makes it readable to its owner only
 
 
 def read_info(path: Path) -> CheckpointInfo:

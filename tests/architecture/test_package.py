@@ -1,0 +1,67 @@
+"""What the package promises as a whole: its public names, its weight, its documents."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import blitznet
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "src/blitznet").rglob("*.py"))
+
+
+def test_the_public_names_are_these() -> None:
+    assert blitznet.__all__ == ["BlitzNet", "InputError", "Predictor", "Scene", "build", "load"]
+    for name in blitznet.__all__:
+        assert getattr(blitznet, name).__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'lode'"):
+        blitznet.lode  # noqa: B018
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ("torch", "torchvision", "timm", "numpy", "PIL", "pydantic", "matplotlib", "yaml")
+    code = (
+        "import sys; from blitznet.cli import main; main(['--help']);"
+        f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    for verb in ("predict", "train", "eval", "models", "demo"):
+        assert verb in done.stdout
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_every_public_function_and_class_has_a_docstring(path: Path) -> None:
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{node.name} in {path}"
+
+
+def test_every_difference_that_the_code_cites_is_in_the_list() -> None:
+    listed = set(re.findall(r"^\| (D\d+) ", (ROOT / "docs/differences.md").read_text(), re.M))
+    cited = {number for path in SOURCES for number in re.findall(r"\bD\d+\b", path.read_text())}
+    assert cited <= listed
+    assert len(cited) > 5
+
+
+def test_no_pickle_is_ever_loaded() -> None:
+    for path in SOURCES:
+        text = path.read_text()
+        assert "torch.load" not in text, path
+        assert "pickle" not in text.replace("No pickle is ever read", ""), path
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{target} in {document.name}"
+
+
+def test_pinned_versions_are_names_and_versions_alone() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    for line in lines:
+        assert line.startswith("#") or re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][\w.]*", line), line

@@ -1,0 +1,116 @@
+"""The verbs train and eval as a user meets them, on drawn pictures."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from blitznet.cli import main
+from blitznet.model.checkpoint import read_info
+from fixtures.make_fixtures import VOC_MINI
+from fixtures.tiny_run import read_log, tiny_recipe
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning")
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with data.yaml and recipe.yaml."""
+    monkeypatch.chdir(tmp_path)
+    entry = {"format": "voc", "root": str(VOC_MINI), "masks": "SegmentationClass"}
+    data = {
+        "classes": "voc",
+        "train": [entry | {"image_set": "Main/trainval"}],
+        "val": [entry | {"image_set": "Segmentation/trainval"}],
+    }
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump(data))
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(tiny_recipe().model_dump(mode="json")))
+    return tmp_path
+
+
+def train(*arguments: str) -> int:
+    return main(["train", *arguments, "--device", "cpu", "--workers", "0"])
+
+
+def test_training_leaves_a_measured_network_that_predicts_and_evaluates(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("recipe.yaml", "--data", "data.yaml", "--set", "steps=4") == 0
+    run = workplace / "runs/train/tiny"
+    metrics = json.loads((run / "metrics.json").read_text())
+    info = read_info(run / "model.safetensors")
+    assert info.metrics["val"]["mean_iou"] == metrics["mean_iou"]
+    assert info.recipe["steps"] == 4
+    assert info.training["recipe"] == "tiny"
+    assert [row["step"] for row in read_log(run)] == ["4"]
+
+    model = str(run / "model.safetensors")
+    assert main(["eval", model, "--data", "data.yaml", "--workers", "0", "--device", "cpu"]) == 0
+    again = json.loads((workplace / "runs/eval/metrics.json").read_text())
+    for figure in ("pictures", "classes", "mean_ap", "ap", "mean_iou", "iou"):
+        assert again[figure] == metrics[figure]
+    picture = str(VOC_MINI / "JPEGImages/000001.jpg")
+    assert main(["predict", picture, "--model", model, "--device", "cpu"]) == 0
+
+
+def test_a_run_stopped_in_time_says_how_to_go_on_and_goes_on(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("recipe.yaml", "--data", "data.yaml", "--out", "run", "--max-minutes", "0") == 0
+    assert "blitznet train --resume run" in capsys.readouterr().out
+    assert not (workplace / "run/model.safetensors").exists()
+    assert train("--resume", "run") == 0
+    assert [row["step"] for row in read_log(workplace / "run")] == ["1", "6"]
+    assert (workplace / "run/model.safetensors").exists()
+
+    assert train("--resume", "run") == 1
+    assert "run is finished" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["nothing", "--data", "data.yaml"], "no recipe or file is called 'nothing'"),
+        (["recipe.yaml", "--data", "no.yaml"], "no.yaml does not exist; give a data description"),
+        (
+            ["recipe.yaml", "--data", "data.yaml", "--set", "model.num_classes=3"],
+            "use --set model.num_classes=21",
+        ),
+        (["recipe.yaml", "--data", "data.yaml", "--set", "lr=-1"], "lr: "),
+        (["--resume", "nowhere"], "nowhere holds no run"),
+    ],
+)
+def test_wrong_input_of_train_gets_one_line(
+    workplace: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], line: str
+) -> None:
+    assert train(*arguments) == 1
+    error = capsys.readouterr().err.strip()
+    assert line in error
+    assert error.startswith("blitznet: ")
+    assert "\n" not in error
+
+
+def test_train_without_data_is_wrong_usage(workplace: Path) -> None:
+    assert train("recipe.yaml") == 2
+    assert train("recipe.yaml", "--data", "data.yaml", "--resume", "run") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--split", "test"], "no split 'test'; there are train, val"),
+        (["--classes", "cat,unicorn"], "no class is called 'unicorn'"),
+        (["--device", "cuda:99"], "no device cuda:99"),
+    ],
+)
+def test_wrong_input_of_eval_gets_one_line(
+    workplace: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], line: str
+) -> None:
+    assert train("recipe.yaml", "--data", "data.yaml", "--out", "run", "--set", "steps=1") == 0
+    capsys.readouterr()
+    model = "run/model.safetensors"
+    assert main(["eval", model, "--data", "data.yaml", "--workers", "0", *arguments]) == 1
+    error = capsys.readouterr().err.strip()
+    assert line in error
+    assert "\n" not in error
