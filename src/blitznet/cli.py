@@ -14,6 +14,7 @@ import typer
 
 from blitznet import __version__
 from blitznet.errors import InputError, PictureError
+from blitznet.extras import require
 from blitznet.progress import with_progress
 from blitznet.result_folder import make_folder
 
@@ -242,6 +243,8 @@ def train(
     if resume is not None and (recipe or data or settings or out):
         raise typer.BadParameter("--resume RUN takes recipe and data from the run; give it alone")
 
+    require("lightning_fabric", "train", "training")
+    from blitznet.device import choose_device
     from blitznet.training.loop import LoopOptions
     from blitznet.training.run import (
         is_first_process,
@@ -251,7 +254,8 @@ def train(
     )
     from blitznet.training.show import show_training
 
-    options = LoopOptions(devices, device, workers, max_minutes)
+    accelerator = choose_device(device).type
+    options = LoopOptions(devices, accelerator, workers, max_minutes)
     if resume is not None:
         folder, total, rows = resume_training(resume, options)
     else:

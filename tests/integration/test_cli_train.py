@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import blitznet.extras
 from blitznet.cli import main
 from blitznet.model.checkpoint import read_info
 from fixtures.make_fixtures import VOC_MINI
@@ -30,7 +31,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def train(*arguments: str) -> int:
-    return main(["train", *arguments, "--device", "cpu", "--workers", "0"])
+    return main(["train", "--device", "cpu", "--workers", "0", *arguments])
 
 
 def test_training_leaves_a_measured_network_that_predicts_and_evaluates(
@@ -78,6 +79,7 @@ def test_a_run_stopped_in_time_says_how_to_go_on_and_goes_on(
             "use --set model.num_classes=21",
         ),
         (["recipe.yaml", "--data", "data.yaml", "--set", "lr=-1"], "lr: "),
+        (["recipe.yaml", "--data", "data.yaml", "--device", "tpu"], "not 'tpu'"),
         (["--resume", "nowhere"], "nowhere holds no run"),
     ],
 )
@@ -89,6 +91,16 @@ def test_wrong_input_of_train_gets_one_line(
     assert line in error
     assert error.startswith("blitznet: ")
     assert "\n" not in error
+
+
+def test_training_without_its_extra_names_the_command_that_installs_it(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blitznet.extras, "find_spec", lambda _: None)
+    assert train("recipe.yaml", "--data", "data.yaml") == 1
+    error = capsys.readouterr().err
+    assert "training needs lightning_fabric, which is not installed" in error
+    assert "pip install 'blitznet[train]'" in error
 
 
 def test_train_without_data_is_wrong_usage(workplace: Path) -> None:

@@ -2,12 +2,11 @@
 
 import io
 from contextlib import redirect_stdout
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from blitznet.errors import InputError
+from blitznet.extras import require
 
 
 class CocoAveragePrecision:
@@ -20,11 +19,7 @@ class CocoAveragePrecision:
 
     def __init__(self, num_classes: int) -> None:
         """`num_classes` includes background."""
-        if find_spec("pycocotools") is None:
-            raise InputError(
-                "COCO average precision needs pycocotools, which is not installed; "
-                "run: pip install 'blitznet[train]'"
-            )
+        require("pycocotools", "train", "COCO average precision")
         self.num_classes = num_classes
         self._num_pictures = 0
         self._detections: list[dict[str, Any]] = []
