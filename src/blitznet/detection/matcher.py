@@ -46,7 +46,7 @@ def match_anchors(
     earlier = (top_iou[:, None, :] == top_iou[:, :, None]) & torch.ones(
         num_boxes, num_boxes, dtype=torch.bool, device=iou.device
     ).tril(diagonal=-1)
-    loses = (same_anchor & (stronger | earlier) & claims[:, None, :]).any(dim=2)
+    loses = (same_anchor & (stronger | earlier)).any(dim=2)
     target = top_anchor.masked_fill(~claims | loses, num_anchors)  # one column past the end
     match = torch.cat((match, match.new_full((batch_size, 1), NO_MATCH)), dim=1)
     index = torch.arange(num_boxes, device=iou.device).expand(batch_size, -1)

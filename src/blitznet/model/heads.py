@@ -29,7 +29,7 @@ class MultiboxHead(nn.Module):
 
 def _by_anchor(levels: list[Tensor], values: int) -> Tensor:
     """(B, anchors * values, h, w) a level to (B, A, values), in the order of `make_anchors`."""
-    rows = [level.permute(0, 2, 3, 1).reshape(len(level), -1, values) for level in levels]
+    rows = [level.permute(0, 2, 3, 1).reshape(level.shape[0], -1, values) for level in levels]
     return torch.cat(rows, dim=1)
 
 
