@@ -15,9 +15,10 @@ import typer
 
 from blitznet.device import choose_device
 from blitznet.model.checkpoint import Storage, load_checkpoint, save_checkpoint
-from blitznet.training.loop import LOG_FILE, MODEL_FILE, hardware_name
+from blitznet.training.log import LOG_FILE
+from blitznet.training.loop import MODEL_FILE
 from blitznet.training.run import evaluate_checkpoint, summarize
-from blitznet.training.run_record import RUN_FILE, write_json
+from blitznet.training.run_record import RUN_FILE, hardware_name, write_json
 
 WEIGHTS = Path("src/blitznet/weights")
 RESULTS = Path("results")

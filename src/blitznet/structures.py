@@ -5,10 +5,12 @@ to the largest of a batch), K kept detections, C classes including background, H
 of a picture, S side of the network's input, h w height and width of the finest feature map.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 # In `Batch.labels`: a padding row, and a box that neither helps nor hurts (difficult, crowd).
@@ -62,6 +64,25 @@ class Batch:
     has_boxes: Tensor
     seg_maps: Tensor
     sources: tuple[str, ...]
+
+    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        """The same batch with every tensor put through `function`."""
+        return Batch(
+            images=function(self.images),
+            boxes=function(self.boxes),
+            labels=function(self.labels),
+            has_boxes=function(self.has_boxes),
+            seg_maps=function(self.seg_maps),
+            sources=self.sources,
+        )
+
+    def to(self, device: torch.device) -> "Batch":
+        """On another device; from pinned memory without waiting."""
+        return self.map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """In page-locked memory; torch's data loader calls this."""
+        return self.map_tensors(torch.Tensor.pin_memory)
 
 
 class RawPredictions(NamedTuple):

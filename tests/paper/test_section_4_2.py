@@ -5,9 +5,8 @@ import torch
 
 from blitznet.losses.multibox import NEGATIVE_RATIO
 from blitznet.model.config import BLITZNET300, BLITZNET512, MODELS
-from blitznet.training.loop import build_optimizer
+from blitznet.training.optimizer import build_optimizer, learning_rate
 from blitznet.training.recipe import PAPER_VOC07_300
-from blitznet.training.schedule import learning_rate
 
 
 def test_adam_with_32_pictures_and_a_weight_decay_of_5e_4() -> None:

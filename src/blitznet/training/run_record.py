@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 
 from blitznet.errors import RecipeError, first_problem
@@ -51,6 +52,27 @@ def read_run(folder: Path) -> tuple[Recipe, Path]:
         raise RecipeError(f"{path}: {first_problem(error)}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise RecipeError(f"{path} is damaged: {error!r}") from None
+
+
+def describe_training(
+    recipe: Recipe, pictures: int, minutes: float, device: torch.device
+) -> dict[str, Any]:
+    """What the checkpoint says of how it was trained."""
+    return {
+        "recipe": recipe.name,
+        "steps": recipe.steps,
+        "pictures": pictures,
+        "minutes": round(minutes, 1),
+        "hardware": hardware_name(device),
+        "torch": torch.__version__,
+    }
+
+
+def hardware_name(device: torch.device) -> str:
+    """The GPU's name, or the kind of processor and the number of cores in use."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} cores"
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

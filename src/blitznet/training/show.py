@@ -13,7 +13,7 @@ def show_training(rows: Iterator[dict[str, float]], total: int) -> int:
     """Take all rows of a run's log and show them: a bar on a terminal, else a line now and then.
 
     Args:
-        rows: with the fields `blitznet.training.loop.LOG_FIELDS`.
+        rows: with the fields `blitznet.training.log.LOG_FIELDS`.
         total: steps of the whole run.
 
     Returns:

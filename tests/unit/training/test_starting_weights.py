@@ -9,7 +9,9 @@ from torch import nn
 
 from blitznet.errors import RecipeError
 from blitznet.model.blitznet import BlitzNet
-from blitznet.training.loop import build_network, build_optimizer, train
+from blitznet.training.loop import train
+from blitznet.training.network import build_network
+from blitznet.training.optimizer import build_optimizer
 from blitznet.training.recipe import Recipe
 from fixtures.tiny_run import MIXED, ON_CPU, TINY, read_state, tiny_recipe
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from blitznet.training.optimizer import learning_rate
 from blitznet.training.recipe import PAPER_VOC07_300
-from blitznet.training.schedule import learning_rate
 from fixtures.tiny_run import tiny_recipe
 
 

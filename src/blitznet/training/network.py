@@ -1,0 +1,33 @@
+"""The network that a run begins with, and its averaged twin."""
+
+from pathlib import Path
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from blitznet.errors import RecipeError
+from blitznet.model.blitznet import BlitzNet
+from blitznet.training.recipe import Recipe
+
+
+def build_network(recipe: Recipe) -> BlitzNet:
+    """The recipe's network with its starting weights, in training mode, its frozen part fixed."""
+    from_timm = recipe.backbone_weights == "imagenet"
+    network = BlitzNet(recipe.model, pretrained=from_timm)
+    if recipe.backbone_weights is not None and not from_timm:
+        path = Path(recipe.backbone_weights)
+        if not path.is_file():
+            raise RecipeError(f"backbone_weights: {path} does not exist")
+        network.backbone.load_imagenet(path)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.train()
+    network.backbone.freeze(recipe.freeze_stride)
+    return network
+
+
+def average_weights(network: BlitzNet, recipe: Recipe) -> AveragedModel | None:
+    """The exponential moving average of weights and batch statistics, if the recipe wants one."""
+    if recipe.ema_decay is None:
+        return None
+    averager = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(network, multi_avg_fn=averager, use_buffers=True)

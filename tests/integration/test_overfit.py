@@ -1,0 +1,93 @@
+"""A network learns four pictures by heart: every box and nearly every pixel.
+
+What is wrong in labels, augmentation, matching, losses, decoding or metrics shows here.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from blitznet.classes import VOC_CLASSES
+from blitznet.data.description import DataDescription, VocEntry
+from blitznet.data.ssd_policy import Augmentation
+from blitznet.data.voc import VocSource
+from blitznet.model.checkpoint import load_checkpoint
+from blitznet.training.evaluate import evaluate
+from blitznet.training.loop import MODEL_FILE, train
+from fixtures.make_fixtures import VOC_MINI
+from fixtures.tiny_run import ON_CPU, TINY, tiny_recipe
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+
+def learn_by_heart(
+    root: Path, ids: Sequence[str], folder: Path, image_size: int, steps: int
+) -> dict[str, Any]:
+    """Metrics of a fresh network on the pictures that it was trained on."""
+    voc = folder / "VOC"
+    (voc / "ImageSets").mkdir(parents=True)
+    (voc / "ImageSets" / "few.txt").write_text("\n".join(ids))
+    for kind in ("JPEGImages", "Annotations", "SegmentationClass"):
+        (voc / kind).symlink_to((root / kind).resolve())
+    entry = VocEntry(format="voc", root=voc, image_set="few", masks="SegmentationClass")
+    data = DataDescription.model_validate(
+        {"classes": list(VOC_CLASSES[1:]), "splits": {"train": [entry]}}
+    )
+    # Stride 4 for the outlines; narrow streams, as four pictures are soon known.
+    shape = {"image_size": image_size, "finest_stride": 4, "finest_scale": 0.12, "min_scale": 0.25}
+    widths = {"downscale_width": 64, "upscale_width": 64, "seg_width": 32}
+    recipe = tiny_recipe(
+        model=TINY.model_copy(update=shape | widths),
+        steps=steps,
+        resolution=(),
+        lr=3e-3,
+        warmup_steps=10,
+        ema_decay=None,
+        augmentation=Augmentation(zoom_out_probability=0, photometric=False),
+    )
+    for _ in train(recipe, data, folder / "run", ON_CPU):
+        pass
+    network, info = load_checkpoint(folder / "run" / MODEL_FILE)
+    sources = data.open_split("train")
+    return evaluate(network, info.names, sources, torch.device("cpu"), workers=0)
+
+
+def test_four_drawn_pictures_are_learned_by_heart(tmp_path: Path) -> None:
+    ids = ["000001", "000002", "000003", "000004"]
+    metrics = learn_by_heart(VOC_MINI, ids, tmp_path, image_size=96, steps=150)
+    assert metrics["pictures"] == 4
+    assert metrics["mean_ap"]["voc07"] == metrics["mean_ap"]["voc12"] == 1
+    assert metrics["mean_iou"] > 0.9
+
+
+@pytest.mark.data
+def test_four_real_pictures_are_learned_by_heart(tmp_path: Path) -> None:
+    """BLITZNET_DATA names a VOCdevkit."""
+    if "BLITZNET_DATA" not in os.environ:
+        pytest.skip("BLITZNET_DATA is not set")
+    root = Path(os.environ["BLITZNET_DATA"]) / "VOC2012"
+    ids = pictures_of_few_large_objects(root, count=4)
+    metrics = learn_by_heart(root, ids, tmp_path, image_size=256, steps=300)
+    assert metrics["pictures"] == 4
+    assert metrics["mean_ap"]["voc07"] == metrics["mean_ap"]["voc12"] == 1
+    assert metrics["mean_iou"] > 0.9
+
+
+def pictures_of_few_large_objects(root: Path, count: int) -> list[str]:
+    """The first ones with one to three objects, each over a tenth of the picture."""
+    source = VocSource(root, "Segmentation/val", VOC_CLASSES, True, "SegmentationClass")
+    found: list[str] = []
+    for index, name in enumerate(source.ids):
+        sample = source.read(index)
+        assert sample.boxes is not None
+        width, height = sample.size
+        areas = (sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1) / (width * height)
+        if 1 <= len(areas) <= 3 and areas.min() > 0.1 and not sample.difficult.any():
+            found.append(name)
+        if len(found) == count:
+            return found
+    raise AssertionError(f"{root} has only {len(found)} such pictures")
