@@ -107,15 +107,23 @@ class Backbone(nn.Module):
         strides: list[int] = info.reduction()
         if stride not in strides:
             raise InputError(f"nothing to freeze at stride {stride}; this backbone has {strides}")
-        module: str = info.module_name(strides.index(stride))
-        last_stage = (
-            module if hasattr(self.body, module.partition(".")[0]) else module.replace(".", "_")
-        )
-        layers = [(name, m) for name, m in self.body.named_modules() if not any(m.children())]
+        last_stage: str = info.module_name(strides.index(stride))
+        if not hasattr(self.body, last_stage.partition(".")[0]):
+            last_stage = last_stage.replace(".", "_")
+        layers = [
+            (name, module)
+            for name, module in self.body.named_modules()
+            if not any(module.children()) or _has_own_parameters(module)
+        ]
         belongs = [name == last_stage or name.startswith(f"{last_stage}.") for name, _ in layers]
         last_layer = max(index for index, inside in enumerate(belongs) if inside)
         for _, layer in layers[: last_layer + 1]:
             layer.requires_grad_(False).eval()
+
+
+def _has_own_parameters(module: nn.Module) -> bool:
+    """As timm's batch norms, which contain their activation."""
+    return any(True for _ in module.parameters(recurse=False))
 
 
 def _on_grid(stage: Tensor, size: int) -> Tensor:
