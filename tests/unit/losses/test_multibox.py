@@ -142,8 +142,9 @@ def test_mined_negatives_are_the_hardest_candidates_three_a_positive_of_the_same
 
 
 def test_of_equal_losses_the_earlier_anchors_are_mined() -> None:
-    positive = torch.tensor([[0, 0, 1, 0, 0, 0, 0]]).bool()
-    mined = mine_hard_negatives(torch.ones(1, 7), positive, ~positive)
+    positive = torch.zeros(1, 3000, dtype=torch.bool)
+    positive[0, 2] = True
+    mined = mine_hard_negatives(torch.zeros(1, 3000), positive, ~positive)
     assert mined.nonzero()[:, 1].tolist() == [0, 1, 3]
 
 
