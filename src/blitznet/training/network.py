@@ -7,14 +7,21 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from blitznet.errors import RecipeError
 from blitznet.model.blitznet import BlitzNet
+from blitznet.model.checkpoint import find_checkpoint, load_checkpoint
 from blitznet.training.recipe import Recipe
 
 
 def build_network(recipe: Recipe) -> BlitzNet:
-    """The recipe's network with its starting weights, in training mode, its frozen part fixed."""
-    from_timm = recipe.backbone_weights == "imagenet"
+    """The recipe's network with its starting weights, in training mode, its frozen part fixed.
+
+    Raises:
+        InputError: if the starting weights cannot be had or do not fit.
+    """
+    from_timm = recipe.backbone_weights == "imagenet" and recipe.start_from is None
     network = BlitzNet(recipe.model, pretrained=from_timm)
-    if recipe.backbone_weights is not None and not from_timm:
+    if recipe.start_from is not None:
+        _take_over(network, recipe.start_from)
+    elif recipe.backbone_weights is not None and not from_timm:
         path = Path(recipe.backbone_weights)
         if not path.is_file():
             raise RecipeError(f"backbone_weights: {path} does not exist")
@@ -23,6 +30,23 @@ def build_network(recipe: Recipe) -> BlitzNet:
     network.train()
     network.backbone.freeze(recipe.freeze_stride)
     return network
+
+
+def _take_over(network: BlitzNet, name_or_path: str) -> None:
+    """Weights of another network, wherever name and shape agree."""
+    other, _ = load_checkpoint(find_checkpoint(name_or_path))
+    own = network.state_dict()
+    fitting = {
+        name: tensor
+        for name, tensor in other.state_dict().items()
+        if name in own and own[name].shape == tensor.shape
+    }
+    if len(fitting) * 2 < len(own):
+        raise RecipeError(
+            f"start_from: {name_or_path} is a {other.config.name} on {other.config.backbone}, of "
+            f"which {network.config.name} on {network.config.backbone} can take over too little"
+        )
+    network.load_state_dict(fitting, strict=False)
 
 
 def average_weights(network: BlitzNet, recipe: Recipe) -> AveragedModel | None:

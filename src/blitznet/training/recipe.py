@@ -19,6 +19,8 @@ class Recipe(BaseModel):
         model: the network.
         backbone_weights: "imagenet" = timm's, downloaded on first use; a safetensors file with
             timm's names; None = from scratch.
+        start_from: a bundled network or a checkpoint file whose weights are taken over wherever
+            name and shape agree, so not in heads for other classes; None = the backbone's alone.
         steps: optimizer steps.
         global_batch_size: pictures a step, over all processes.
         optimizer: adam with L2 weight decay (section 4.2), or adamw.
@@ -45,6 +47,7 @@ class Recipe(BaseModel):
     name: str
     model: ModelConfig
     backbone_weights: str | None = "imagenet"
+    start_from: str | None = None
     steps: int = Field(ge=1)
     global_batch_size: int = Field(default=32, ge=1)
     optimizer: Literal["adam", "adamw"] = "adam"

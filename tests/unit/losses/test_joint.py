@@ -195,6 +195,14 @@ def test_two_processes_that_share_their_counts_have_the_loss_and_gradient_of_one
     torch.testing.assert_close(gradients(mean_loss, raw), gradients(joined.total, raw))
 
 
+def test_mean_of_the_counts_of_many_processes_may_be_below_one(
+    raw: RawPredictions, batch: Batch, anchors: Tensor
+) -> None:
+    halved = joint_loss(raw, batch, anchors, lambda _: torch.tensor(0.5))
+    whole = joint_loss(raw, batch, anchors, lambda _: torch.tensor(1.0))
+    torch.testing.assert_close(halved.total, 2 * whole.total)
+
+
 def test_half_precision_predictions_are_summed_in_single_precision(
     raw: RawPredictions, batch: Batch, anchors: Tensor
 ) -> None:

@@ -181,6 +181,15 @@ def test_weights_of_another_architecture_are_refused(
         Backbone(tiny_config).load_imagenet(path)
 
 
+def test_weights_of_less_than_half_of_the_backbone_are_refused(
+    tiny_config: ModelConfig, classifier_weights: dict[str, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "layer1.safetensors"
+    save_file({k: v for k, v in classifier_weights.items() if k.startswith("layer1.")}, path)
+    with pytest.raises(CheckpointError, match=r"layer1\.safetensors does not fit this backbone"):
+        Backbone(tiny_config).load_imagenet(path)
+
+
 def test_damaged_weights_are_refused(tiny_config: ModelConfig, tmp_path: Path) -> None:
     path = tmp_path / "broken.safetensors"
     path.write_bytes(b"no tensors here")

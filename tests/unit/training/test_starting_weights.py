@@ -7,8 +7,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from blitznet.classes import VOC_CLASSES
 from blitznet.errors import RecipeError
 from blitznet.model.blitznet import BlitzNet
+from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
 from blitznet.training.loop import train
 from blitznet.training.network import build_network
 from blitznet.training.optimizer import build_optimizer
@@ -100,3 +102,25 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     with pytest.raises(RecipeError, match=f"^backbone_weights: {path} does not exist$"):
         build_network(tiny_recipe(backbone_weights=str(path)))
+
+
+def test_a_run_starts_from_another_networks_weights_wherever_they_fit(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    other = BlitzNet(TINY.model_copy(update={"num_classes": 4}))
+    path = tmp_path / "other.safetensors"
+    names = ("background", "a", "b", "c")
+    save_checkpoint(path, other, CheckpointInfo(model=other.config, names=names))
+    network = build_network(tiny_recipe(start_from=str(path)))
+    theirs = other.state_dict()
+    for name, tensor in network.state_dict().items():
+        fits = tensor.shape == theirs[name].shape
+        assert fits == ("classify" not in name)
+        assert torch.equal(tensor, theirs[name]) == fits
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    other = BlitzNet(TINY.model_copy(update={"backbone": "test_resnet"}))
+    path = tmp_path / "other.safetensors"
+    save_checkpoint(path, other, CheckpointInfo(model=other.config, names=VOC_CLASSES))
+    with pytest.raises(RecipeError, match="can take over too little"):
+        build_network(tiny_recipe(start_from=str(path)))
