@@ -1,16 +1,17 @@
-"""Fixtures for all tests: a network small enough to run in milliseconds, and labels for it."""
-
-from collections.abc import Callable
+"""Fixtures for all tests: a network small enough to run in milliseconds."""
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
-from blitznet.classes import IGNORE_INDEX
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.config import ModelConfig
-from blitznet.structures import Batch
 
-MakeBatch = Callable[[ModelConfig], Batch]
+# The same examples in every run, however busy the machine is.
+settings.register_profile(
+    "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 
 @pytest.fixture
@@ -41,30 +42,3 @@ def tiny_network(tiny_config: ModelConfig) -> BlitzNet:
     """Untrained, in evaluation mode, always with the same weights."""
     torch.manual_seed(0)
     return BlitzNet(tiny_config).eval()
-
-
-@pytest.fixture
-def make_batch(rng: torch.Generator) -> MakeBatch:
-    """Two labelled pictures for a configuration, with an object of every level's size."""
-
-    def make(config: ModelConfig) -> Batch:
-        size = config.image_size
-        anchors = config.make_anchors()
-        cells = [6 * level_size**2 for level_size in config.level_sizes]
-        level_starts = [sum(cells[:level]) for level in range(len(cells))]
-        boxes = anchors[level_starts].expand(2, -1, -1).clone()  # the first anchor of each level
-        labels = torch.randint(1, config.num_classes, boxes.shape[:2], generator=rng)
-        seg_maps = torch.randint(
-            0, config.num_classes, (2, size, size), generator=rng, dtype=torch.uint8
-        )
-        seg_maps[:, ::5] = IGNORE_INDEX
-        return Batch(
-            images=torch.randint(0, 256, (2, 3, size, size), generator=rng, dtype=torch.uint8),
-            boxes=boxes,
-            labels=labels,
-            has_boxes=torch.ones(2, dtype=torch.bool),
-            seg_maps=seg_maps,
-            sources=("first", "second"),
-        )
-
-    return make

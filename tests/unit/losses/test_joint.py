@@ -13,12 +13,12 @@ from blitznet.losses.segmentation import segmentation_loss
 from blitznet.model.blitznet import BlitzNet, normalize_images
 from blitznet.model.config import ModelConfig
 from blitznet.structures import Batch, RawPredictions
-from conftest import MakeBatch
+from labelled_batch import labelled_batch
 
 
 @pytest.fixture
-def batch(tiny_config: ModelConfig, make_batch: MakeBatch) -> Batch:
-    return make_batch(tiny_config)
+def batch(tiny_config: ModelConfig, rng: torch.Generator) -> Batch:
+    return labelled_batch(tiny_config, rng)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from blitznet.model.blitznet import BlitzNet, build, normalize_images
 from blitznet.model.config import MODELS, ModelConfig
 from blitznet.model.fusion import FUSION_BLOCKS
 from blitznet.structures import RawPredictions
-from conftest import MakeBatch
+from labelled_batch import labelled_batch
 
 # The structure of every family member, at a size that takes milliseconds.
 SMALL = {"backbone": "test_resnet", "downscale_width": 32, "upscale_width": 32, "seg_width": 8}
@@ -21,13 +21,13 @@ def images(rng: torch.Generator) -> Tensor:
     return torch.randn(2, 3, 64, 64, generator=rng)
 
 
-def assert_every_parameter_gets_a_gradient(config: ModelConfig, make_batch: MakeBatch) -> None:
+def assert_every_parameter_gets_a_gradient(config: ModelConfig, rng: torch.Generator) -> None:
     torch.manual_seed(0)
     network = BlitzNet(config).train()
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.weight, 0.5, 1)  # timm starts with some branches silent
-    batch = make_batch(config)
+    batch = labelled_batch(config, rng)
     raw = network(normalize_images(batch.images, config.mean, config.std))
     joint_loss(raw, batch, network.anchors).total.backward()
     for name, parameter in network.named_parameters():
@@ -38,34 +38,34 @@ def assert_every_parameter_gets_a_gradient(config: ModelConfig, make_batch: Make
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_parameter_of_the_structure_of_a_family_member_gets_a_gradient(
-    name: str, make_batch: MakeBatch
+    name: str, rng: torch.Generator
 ) -> None:
     config = MODELS[name].model_copy(update={**SMALL, "image_size": 130, "num_classes": 3})
-    assert_every_parameter_gets_a_gradient(config, make_batch)
+    assert_every_parameter_gets_a_gradient(config, rng)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_every_parameter_of_a_family_member_gets_a_gradient(
-    name: str, make_batch: MakeBatch
+    name: str, rng: torch.Generator
 ) -> None:
-    assert_every_parameter_gets_a_gradient(MODELS[name], make_batch)
+    assert_every_parameter_gets_a_gradient(MODELS[name], rng)
 
 
 @pytest.mark.parametrize("fusion", FUSION_BLOCKS)
 def test_every_parameter_gets_a_gradient_with_any_fusion_block(
-    fusion: str, tiny_config: ModelConfig, make_batch: MakeBatch
+    fusion: str, tiny_config: ModelConfig, rng: torch.Generator
 ) -> None:
     config = tiny_config.model_copy(update={"fusion": fusion})
-    assert_every_parameter_gets_a_gradient(config, make_batch)
+    assert_every_parameter_gets_a_gradient(config, rng)
 
 
 @pytest.mark.parametrize(("detect", "segment"), [(True, False), (False, True)])
 def test_every_parameter_of_a_network_for_one_task_gets_a_gradient(
-    detect: bool, segment: bool, tiny_config: ModelConfig, make_batch: MakeBatch
+    detect: bool, segment: bool, tiny_config: ModelConfig, rng: torch.Generator
 ) -> None:
     config = tiny_config.model_copy(update={"detect": detect, "segment": segment})
-    assert_every_parameter_gets_a_gradient(config, make_batch)
+    assert_every_parameter_gets_a_gradient(config, rng)
 
 
 def test_network_for_one_task_carries_no_head_for_the_other(
