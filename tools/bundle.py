@@ -14,7 +14,14 @@ from typing import Annotated, Any, cast
 import typer
 
 from blitznet.device import choose_device
-from blitznet.model.checkpoint import Storage, load_checkpoint, save_checkpoint
+from blitznet.model.checkpoint import (
+    CheckpointInfo,
+    Storage,
+    find_checkpoint,
+    load_checkpoint,
+    read_info,
+    save_checkpoint,
+)
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
 from blitznet.training.run import evaluate_checkpoint, summarize
@@ -45,7 +52,18 @@ def bundle(
     trained, stored = run / MODEL_FILE, WEIGHTS / f"{name}.safetensors"
     stored_as = cast(Storage, storage)
     model, info = load_checkpoint(trained)
-    training = {"data": DATA} | info.training | {"storage": storage, "licence": LICENCE}
+    parts = training_parts(info)
+    training = (
+        {"data": DATA}
+        | info.training
+        | {
+            "recipe": ", then ".join(part.training["recipe"] for part in parts),
+            "steps": sum(part.training["steps"] for part in parts),
+            "minutes": round(sum(part.training["minutes"] for part in parts), 1),
+            "storage": storage,
+            "licence": LICENCE,
+        }
+    )
     info = info.model_copy(update={"training": training, "metrics": {}})
     save_checkpoint(stored, model, info, stored_as)
 
@@ -70,9 +88,19 @@ def bundle(
     environment = json.loads((run / RUN_FILE).read_text())["environment"]
     write_json(
         folder / "run.json",
-        {"recipe": info.recipe, "training": training, "environment": environment},
+        {
+            "training": training,
+            "recipes": [part.recipe for part in parts],
+            "environment": environment,
+        },
     )
     shutil.copy(run / LOG_FILE, folder / LOG_FILE)
+
+
+def training_parts(info: CheckpointInfo) -> list[CheckpointInfo]:
+    """The networks that this one started from, first to last, and itself."""
+    start = info.recipe.get("start_from")
+    return [*(training_parts(read_info(find_checkpoint(start))) if start else []), info]
 
 
 if __name__ == "__main__":
