@@ -60,7 +60,15 @@ def test_a_sample_depends_on_seed_and_position_alone() -> None:
 
 
 def test_another_seed_gives_other_samples() -> None:
-    assert not is_same(make_samples(seed=0)[0], make_samples(seed=1)[0])
+    source = VocSource(VOC_MINI, "Main/trainval", VOC_CLASSES, True, None)
+    source.ids = source.ids[:1]  # of one picture, so that what differs is more than the order
+    one, other = (TrainingSamples([source], lambda _: 32, Augmentation(), s) for s in (0, 1))
+    assert not is_same(one[0], other[0])
+
+
+def test_another_seed_gives_another_order() -> None:
+    one, other = make_samples(seed=0), make_samples(seed=1)
+    assert [one.picture_at(p) for p in range(6)] != [other.picture_at(p) for p in range(6)]
 
 
 def test_a_picture_looks_different_in_the_next_pass() -> None:
