@@ -316,6 +316,8 @@ def test_a_real_signal_leaves_no_half_written_file_under_a_final_name(
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        # A shell's background jobs ignore Ctrl-C, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not list((album / "out").glob("*.jpg")) and time.monotonic() < deadline:
