@@ -160,6 +160,7 @@ def test_exported_program_equals_the_network_for_any_number_of_pictures(
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # of inductor
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0:RuntimeWarning")
 @pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_compiled_network_is_one_graph_and_equals_the_network(
     tiny_network: BlitzNet, images: Tensor, backend: str
