@@ -30,6 +30,8 @@ class Sample:
         difficult: (G,) bool; VOC's difficult or COCO's crowd: neither helps nor hurts.
         seg_map: (H, W) uint8 class ids, 255 = void, or None where pixels are not labelled.
         source: where the picture came from, for messages.
+        known_classes: (C,) bool, the classes that its labels speak of, background included; None =
+            all. Where nothing is labelled, an unknown class may be there (partial labels).
     """
 
     image: np.ndarray
@@ -38,6 +40,7 @@ class Sample:
     difficult: np.ndarray
     seg_map: np.ndarray | None
     source: str
+    known_classes: np.ndarray | None = None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from blitznet.classes import VOC_CLASSES
+from blitznet.data.class_table import ClassTable
 from blitznet.data.description import DataDescription, VocEntry
 from blitznet.data.ssd_policy import Augmentation
 from blitznet.data.voc import VocSource
@@ -79,7 +80,7 @@ def test_four_real_pictures_are_learned_by_heart(tmp_path: Path) -> None:
 
 def pictures_of_few_large_objects(root: Path, count: int) -> list[str]:
     """The first ones with one to three objects, each over a tenth of the picture."""
-    source = VocSource(root, "Segmentation/val", VOC_CLASSES, True, "SegmentationClass")
+    source = VocSource(root, "Segmentation/val", ClassTable(VOC_CLASSES), True, "SegmentationClass")
     found: list[str] = []
     for index, name in enumerate(source.ids):
         sample = source.read(index)

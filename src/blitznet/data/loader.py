@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from blitznet.data.collate import collate_samples
-from blitznet.data.description import Source, locate
+from blitznet.data.source import Source, locate
 from blitznet.data.ssd_policy import Augmentation, augment_sample
 from blitznet.errors import InputError
 from blitznet.structures import Batch, Sample

@@ -1,28 +1,30 @@
 """PASCAL VOC 2007 and 2012 in their official layout."""
 
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-from PIL import Image
+from pydantic import model_validator
 
-from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
+from blitznet.classes import VOC_CLASSES
+from blitznet.data.class_table import ClassTable
+from blitznet.data.entry import SourceEntry
+from blitznet.data.labels import ObjectLabel, PictureLabels
+from blitznet.data.seg_map import IdMapFile
+from blitznet.data.source import LabelSource
 from blitznet.errors import LabelError
-from blitznet.picture import read_picture
-from blitznet.structures import Sample
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
+_MAP_NAMES = tuple(enumerate(VOC_CLASSES))
 
 
-class VocSource:
+class VocSource(LabelSource):
     """The pictures of one image set.
 
     Args:
         root: as VOCdevkit/VOC2012.
         image_set: a list under ImageSets without its ending, as "Main/trainval".
-        names: class names of the network, background first; VOC's names are looked up in it.
+        table: from VOC's names to the network's classes.
         boxes: whether Annotations are read.
         masks: the folder with segmentation maps, as "SegmentationClassAug"; None = not read. A
             picture of the image set without a file there has no map.
@@ -32,151 +34,112 @@ class VocSource:
     """
 
     def __init__(
-        self, root: Path, image_set: str, names: Sequence[str], boxes: bool, masks: str | None
+        self, root: Path, image_set: str, table: ClassTable, boxes: bool, masks: str | None
     ):
-        listing = root / "ImageSets" / f"{image_set}.txt"
-        if not listing.is_file():
-            raise LabelError(f"{listing} does not exist; check `root` and `image_set`")
-        try:
-            lines = listing.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise LabelError(f"{listing} cannot be read as text: {error}") from None
-        # Main's per-class lists carry a second column, -1 / 0 / 1.
-        self.ids = [line.split()[0] for line in lines if line.strip()]
-        if not self.ids:
-            raise LabelError(f"{listing} lists no picture")
+        self.ids = read_image_set(root / "ImageSets" / f"{image_set}.txt")
         if masks is not None and not (root / masks).is_dir():
             raise LabelError(f"{root / masks} does not exist; check `masks`")
         self.root = root
-        self.names = tuple(names)
+        self.table = table
         self.has_boxes = boxes
         self.masks = masks
-        self.map_values = _map_values(self.names)
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def read(self, index: int) -> Sample:
-        """One picture with its labels.
-
-        Raises:
-            PictureError: if the picture cannot be read.
-            LabelError: if an annotation or a map cannot be used.
-        """
+    def labels(self, index: int) -> PictureLabels:
+        """See `LabelSource`."""
         name = self.ids[index]
-        path = self.root / "JPEGImages" / f"{name}.jpg"
-        image = np.asarray(read_picture(path))
-        boxes = None
-        labels, difficult = np.zeros(0, np.int64), np.zeros(0, bool)
-        if self.has_boxes:
-            annotation = self.root / "Annotations" / f"{name}.xml"
-            boxes, labels, difficult = read_annotation(annotation, self.names)
-        return Sample(
-            image=image,
-            boxes=boxes,
-            labels=labels,
-            difficult=difficult,
-            seg_map=self._read_map(name, image.shape[:2]),
-            source=str(path),
-        )
-
-    def _read_map(self, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
-        if self.masks is None:
-            return None
-        path = self.root / self.masks / f"{name}.png"
-        if not path.is_file():
-            return None
-        seg_map = read_seg_map(path, self.map_values)
-        if seg_map.shape != shape:
-            raise LabelError(
-                f"{path} is {seg_map.shape[1]}x{seg_map.shape[0]} but its picture is "
-                f"{shape[1]}x{shape[0]}; a map needs the size of its picture"
-            )
-        return seg_map
+        picture = self.root / "JPEGImages" / f"{name}.jpg"
+        seg_map = None
+        if self.masks is not None:
+            path = self.root / self.masks / f"{name}.png"
+            seg_map = IdMapFile(path, _MAP_NAMES) if path.is_file() else None
+        if not self.has_boxes:
+            return PictureLabels(picture, None, seg_map)
+        objects, size = read_annotation(self.root / "Annotations" / f"{name}.xml")
+        return PictureLabels(picture, objects, seg_map, size)
 
 
-def read_annotation(path: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+class VocEntry(SourceEntry):
+    """`format: voc`; see `VocSource`."""
+
+    format: Literal["voc"]
+    root: Path
+    image_set: str
+    masks: str | None = None
+
+    @model_validator(mode="after")
+    def _has_labels(self) -> "VocEntry":
+        if not self.boxes and self.masks is None:
+            raise ValueError("a source needs boxes: true, masks: FOLDER, or both")
+        return self
+
+    def open_all(self, folder: Path, table: ClassTable) -> VocSource:
+        """See `SourceEntry`."""
+        return VocSource(folder / self.root, self.image_set, table, self.boxes, self.masks)
+
+
+def read_image_set(path: Path) -> list[str]:
+    """The picture ids of a list; Main's per-class lists carry a second column, -1 / 0 / 1.
+
+    Raises:
+        LabelError: if the list is missing, no text, or empty.
+    """
+    if not path.is_file():
+        raise LabelError(f"{path} does not exist; check `root` and `image_set`")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabelError(f"{path} cannot be read as text: {error}") from None
+    ids = [line.split()[0] for line in lines if line.strip()]
+    if not ids:
+        raise LabelError(f"{path} lists no picture")
+    return ids
+
+
+def read_annotation(path: Path) -> tuple[tuple[ObjectLabel, ...], tuple[int, int] | None]:
     """The objects of one VOC XML file; the parts inside an object are passed over.
 
     Args:
         path: of the file. Its coordinates count pixels from 1 and include the last one.
-        names: class names, background first.
 
     Returns:
-        (G, 4) float32 xyxy in continuous pixels from 0, (G,) int64 labels, (G,) bool difficult.
+        The objects, and the picture's width and height if the file states them.
 
     Raises:
-        LabelError: if the file is missing or damaged, a class is unknown, or a box has no area or
-            is not finite.
+        LabelError: if the file is missing or damaged.
     """
     try:
-        objects = ET.parse(path).getroot().findall("object")
+        root = ET.parse(path).getroot()
     except FileNotFoundError:
         raise LabelError(
             f"{path} does not exist; every listed picture needs an annotation"
         ) from None
     except (OSError, ET.ParseError, LookupError, ValueError) as error:  # the last two: its encoding
         raise LabelError(f"{path} cannot be read as XML: {error}") from None
-    boxes, labels, difficult = [], [], []
-    for number, node in enumerate(objects, start=1):
-        where = f"{path}, object {number}"
-        label = (node.findtext("name") or "").strip()
-        if label not in names[1:]:
-            near = get_close_matches(label, names[1:], n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise LabelError(f"{where}: unknown class {label!r}{hint}")
-        try:
-            corners = [float(node.findtext(f"bndbox/{edge}") or "") for edge in _EDGES]
-        except ValueError:
-            raise LabelError(f"{where}: bndbox needs the numbers {', '.join(_EDGES)}") from None
-        if not np.isfinite(corners).all():
-            raise LabelError(f"{where}: box {corners} is not finite")
-        x1, y1, x2, y2 = corners[0] - 1, corners[1] - 1, corners[2], corners[3]
-        if not (x2 > x1 and y2 > y1):
-            raise LabelError(f"{where}: box {corners} has no area")
-        boxes.append((x1, y1, x2, y2))
-        labels.append(names.index(label))
-        difficult.append((node.findtext("difficult") or "0").strip() == "1")
-    return (
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.array(labels, np.int64),
-        np.array(difficult, bool),
+    objects = tuple(
+        _read_object(node, f"{path}, object {number}")
+        for number, node in enumerate(root.findall("object"), start=1)
     )
+    return objects, _read_size(root)
 
 
-def read_seg_map(path: Path, map_values: np.ndarray) -> np.ndarray:
-    """A palette PNG to (H, W) uint8 class ids.
-
-    Args:
-        path: of the file, whose palette indices are VOC's class ids, 255 = void.
-        map_values: (256,) int64 from VOC's ids to the network's, -1 where there is none.
-
-    Raises:
-        LabelError: if the file is no map or holds an id that the network does not know.
-    """
+def _read_object(node: ET.Element, where: str) -> ObjectLabel:
+    name = (node.findtext("name") or "").strip()
+    difficult = (node.findtext("difficult") or "0").strip() == "1"
     try:
-        with Image.open(path) as picture:
-            mode, ids = picture.mode, np.asarray(picture)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise LabelError(f"{path} cannot be read as a picture: {error}") from None
-    if mode not in ("P", "L"):
-        raise LabelError(
-            f"{path} has mode {mode}; a map is a palette or greyscale PNG of class ids"
-        )
-    seg_map: np.ndarray = map_values[ids]
-    if (seg_map < 0).any():
-        unknown = sorted(set(ids[seg_map < 0].tolist()))
-        raise LabelError(
-            f"{path} holds the ids {unknown}, which no class of the network stands for"
-        )
-    return seg_map.astype(np.uint8)
+        corners = [float(node.findtext(f"bndbox/{edge}") or "") for edge in _EDGES]
+    except ValueError:
+        problem = f"bndbox needs the numbers {', '.join(_EDGES)}"
+        return ObjectLabel(name, None, where, written="", problem=problem, ignore=difficult)
+    box = corners[0] - 1, corners[1] - 1, corners[2], corners[3]
+    return ObjectLabel(name, box, where, written=str(corners), ignore=difficult)
 
 
-def _map_values(names: Sequence[str]) -> np.ndarray:
-    """(256,) int64: VOC's map ids to positions in `names`; void stays void, -1 = unknown."""
-    values = np.full(256, -1)
-    values[IGNORE_INDEX] = IGNORE_INDEX
-    for voc_id, name in enumerate(VOC_CLASSES):
-        if name in names:
-            values[voc_id] = names.index(name)
-    return values
+def _read_size(root: ET.Element) -> tuple[int, int] | None:
+    try:
+        width, height = (int(root.findtext(f"size/{side}") or 0) for side in ("width", "height"))
+    except ValueError:
+        return None
+    return (width, height) if width > 0 and height > 0 else None

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from blitznet.data.description import Source, locate
 from blitznet.data.geometry import resize_sample
+from blitznet.data.source import Source, locate
 from blitznet.detection.postprocess import decode_detections
 from blitznet.errors import InputError
 from blitznet.metrics.average_precision import AveragePrecision

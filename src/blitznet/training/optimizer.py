@@ -3,28 +3,37 @@
 import math
 
 import torch
-from torch import nn
 from torch.optim import Optimizer
 
+from blitznet.model.blitznet import BlitzNet
 from blitznet.training.recipe import Recipe
 
 
-def build_optimizer(network: nn.Module, recipe: Recipe) -> Optimizer:
-    """Section 4.2's Adam, or AdamW that spares biases and batch norms."""
-    trained = [p for p in network.parameters() if p.requires_grad]
+def build_optimizer(network: BlitzNet, recipe: Recipe) -> Optimizer:
+    """Section 4.2's Adam, or AdamW that spares biases and batch norms.
+
+    Every group carries the `lr_scale` that `set_learning_rate` multiplies with.
+    """
+    backbone = [p for p in network.backbone.parameters() if p.requires_grad]
+    in_backbone = {id(p) for p in backbone}
+    others = [p for p in network.parameters() if p.requires_grad and id(p) not in in_backbone]
+    parts = [(backbone, recipe.backbone_lr_scale), (others, 1.0)]
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(trained, lr=recipe.lr, weight_decay=recipe.weight_decay)
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+        groups = [{"params": params, "lr_scale": lr_scale} for params, lr_scale in parts]
+        return torch.optim.Adam(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    groups = []
+    for params, lr_scale in parts:
+        weights, rest = [p for p in params if p.ndim > 1], [p for p in params if p.ndim <= 1]
+        decay = recipe.weight_decay
+        groups.append({"params": weights, "lr_scale": lr_scale, "weight_decay": decay})
+        groups.append({"params": rest, "lr_scale": lr_scale, "weight_decay": 0.0})
     return torch.optim.AdamW(groups, lr=recipe.lr)
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
-    """For every parameter group."""
+    """For every parameter group, times its own scale."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["lr_scale"]
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:

@@ -25,6 +25,7 @@ class Recipe(BaseModel):
         global_batch_size: pictures a step, over all processes.
         optimizer: adam with L2 weight decay (section 4.2), or adamw.
         lr: initial learning rate (drops) or its peak (cosine).
+        backbone_lr_scale: what the backbone's learning rate is multiplied by.
         schedule: "drops" divides by 10 at each of `lr_drops`; "cosine" decays to 0.
         lr_drops: steps.
         warmup_steps: linear from 0 to `lr`.
@@ -52,6 +53,7 @@ class Recipe(BaseModel):
     global_batch_size: int = Field(default=32, ge=1)
     optimizer: Literal["adam", "adamw"] = "adam"
     lr: float = Field(default=1e-4, gt=0)
+    backbone_lr_scale: float = Field(default=1.0, ge=0)
     schedule: Literal["drops", "cosine"] = "drops"
     lr_drops: tuple[int, ...] = ()
     warmup_steps: int = Field(default=0, ge=0)

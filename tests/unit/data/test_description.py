@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.description import DataDescription, locate, read_description
+from blitznet.data.class_table import ClassTable
+from blitznet.data.description import DataDescription, read_description
+from blitznet.data.source import locate
 from blitznet.data.voc import VocSource
 from blitznet.errors import LabelError
 from fixtures.make_fixtures import VOC_MINI
@@ -89,7 +91,7 @@ def test_a_split_opens_as_one_source_an_entry() -> None:
     assert isinstance(second, VocSource)
     assert (len(first), len(second)) == (6, 5)
     assert (first.masks, second.masks) == ("SegmentationClass", None)
-    assert first.names == ("background", "cat", "tvmonitor")
+    assert first.table.names == ("background", "cat", "tvmonitor")
 
 
 def test_an_unknown_split_is_answered_with_those_that_there_are(tmp_path: Path) -> None:
@@ -158,8 +160,8 @@ def test_a_folder_is_no_description(tmp_path: Path) -> None:
 
 
 def test_positions_run_through_the_sources_one_after_another() -> None:
-    six = VocSource(VOC_MINI, "Main/trainval", VOC_CLASSES, True, None)
-    five = VocSource(VOC_MINI, "Segmentation/trainval", VOC_CLASSES, True, None)
+    six = VocSource(VOC_MINI, "Main/trainval", ClassTable(VOC_CLASSES), True, None)
+    five = VocSource(VOC_MINI, "Segmentation/trainval", ClassTable(VOC_CLASSES), True, None)
     found = [locate([six, five, six], position) for position in range(17)]
     assert found == [
         *((six, i) for i in range(6)),

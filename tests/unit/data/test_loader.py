@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from blitznet.classes import VOC_CLASSES
+from blitznet.data.class_table import ClassTable
 from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
 from blitznet.data.ssd_policy import Augmentation
 from blitznet.data.voc import VocSource
@@ -24,7 +25,7 @@ forks = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationW
 
 
 def make_samples(root: Path = VOC_MINI, seed: int = 0, size: int = 32) -> TrainingSamples:
-    source = VocSource(root, "Main/trainval", VOC_CLASSES, True, "SegmentationClass")
+    source = VocSource(root, "Main/trainval", ClassTable(VOC_CLASSES), True, "SegmentationClass")
     return TrainingSamples([source], lambda _: size, Augmentation(), seed)
 
 
@@ -60,7 +61,7 @@ def test_a_sample_depends_on_seed_and_position_alone() -> None:
 
 
 def test_another_seed_gives_other_samples() -> None:
-    source = VocSource(VOC_MINI, "Main/trainval", VOC_CLASSES, True, None)
+    source = VocSource(VOC_MINI, "Main/trainval", ClassTable(VOC_CLASSES), True, None)
     source.ids = source.ids[:1]  # of one picture, so that what differs is more than the order
     one, other = (TrainingSamples([source], lambda _: 32, Augmentation(), s) for s in (0, 1))
     assert not is_same(one[0], other[0])
@@ -87,7 +88,7 @@ def test_every_pass_is_a_permutation_of_its_own() -> None:
 
 
 def test_a_pass_runs_through_all_sources() -> None:
-    source = VocSource(VOC_MINI, "Main/trainval", VOC_CLASSES, True, None)
+    source = VocSource(VOC_MINI, "Main/trainval", ClassTable(VOC_CLASSES), True, None)
     samples = TrainingSamples([source, source], lambda _: 32, Augmentation(), seed=0)
     assert samples.num_pictures == 12
     assert sorted(samples.picture_at(position) for position in range(12)) == list(range(12))

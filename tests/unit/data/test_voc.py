@@ -9,7 +9,11 @@ import pytest
 from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
-from blitznet.data.voc import VocSource, read_annotation, read_seg_map
+from blitznet.data import voc
+from blitznet.data.class_table import ClassTable
+from blitznet.data.labels import PictureLabels, read_objects
+from blitznet.data.seg_map import read_id_map
+from blitznet.data.voc import VocSource
 from blitznet.errors import LabelError
 from fixtures.make_fixtures import VOC_MINI, draw
 
@@ -33,7 +37,14 @@ def open_source(
     boxes: bool = True,
     masks: str | None = "SegmentationClass",
 ) -> VocSource:
-    return VocSource(root, image_set, names, boxes, masks)
+    return VocSource(root, image_set, ClassTable(names), boxes, masks)
+
+
+def read_annotation(
+    path: Path, names: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    objects, size = voc.read_annotation(path)
+    return read_objects(PictureLabels(path, objects), size, ClassTable(names))
 
 
 def one_object(path: Path, **texts: str) -> Path:
@@ -259,7 +270,7 @@ def test_a_map_with_ids_that_no_class_stands_for_is_refused() -> None:
     with raises(
         f"{path} holds the ids [{CAR}, {PERSON}], which no class of the network stands for"
     ):
-        read_seg_map(path, values)
+        read_id_map(path, values)
 
 
 def test_a_map_with_an_id_beyond_the_last_class_is_refused(root: Path) -> None:
@@ -272,14 +283,14 @@ def test_a_map_with_an_id_beyond_the_last_class_is_refused(root: Path) -> None:
 def test_a_greyscale_png_of_class_ids_is_a_map_too(tmp_path: Path) -> None:
     ids = np.array([[0, 20], [7, 255]], np.uint8)
     Image.fromarray(ids).save(tmp_path / "m.png")
-    assert read_seg_map(tmp_path / "m.png", VOC_VALUES).tolist() == ids.tolist()
+    assert read_id_map(tmp_path / "m.png", VOC_VALUES).tolist() == ids.tolist()
 
 
 def test_a_coloured_map_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.png"
     Image.new("RGB", (4, 4)).save(path)
     with raises(f"{path} has mode RGB; a map is a palette or greyscale PNG of class ids"):
-        read_seg_map(path, VOC_VALUES)
+        read_id_map(path, VOC_VALUES)
 
 
 @pytest.mark.parametrize("damage", ["text", "half", "header"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from blitznet.classes import VOC_CLASSES
+from blitznet.data.class_table import ClassTable
 from blitznet.data.voc import VocSource
 from blitznet.errors import InputError
 from blitznet.structures import Sample
@@ -14,7 +15,9 @@ from fixtures.make_fixtures import VOC_MINI
 
 
 def samples() -> list[Sample]:
-    source = VocSource(VOC_MINI, "Main/trainval", VOC_CLASSES, True, "SegmentationClass")
+    source = VocSource(
+        VOC_MINI, "Main/trainval", ClassTable(VOC_CLASSES), True, "SegmentationClass"
+    )
     return [source.read(index) for index in range(len(source))]
 
 

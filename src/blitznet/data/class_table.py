@@ -1,0 +1,96 @@
+"""From the class names of a source to the class ids of the network."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+import numpy as np
+
+from blitznet.classes import IGNORE_INDEX
+from blitznet.errors import LabelError
+from blitznet.structures import IGNORE_LABEL
+
+BACKGROUND = 0
+IGNORE = "ignore"  # in a label map: neither helps nor hurts
+
+
+class ClassTable:
+    """What a source's class names stand for, and which classes it labels at all.
+
+    Args:
+        names: class names of the network, background first.
+        label_map: from names of the source to names of the network; None = is background there,
+            "ignore" = box that neither helps nor hurts, void pixels. Other names stand for
+            themselves.
+        labels_only: names of the network that the source labels everywhere; labels of other classes
+            are passed over, and of these classes nothing is known where nothing else is labelled.
+            None = all.
+
+    Attributes:
+        names: as given.
+        known: (C,) bool, the classes that the source labels; background is always known.
+
+    Raises:
+        LabelError: if the label map or `labels_only` names a class that the network does not have.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        label_map: Mapping[str, str | None] | None = None,
+        labels_only: Sequence[str] | None = None,
+    ):
+        self.names = tuple(names)
+        self._label_map = dict(label_map or {})
+        for name in self._label_map.values():
+            if name not in (None, IGNORE, *self.names[1:]):
+                raise LabelError(f"label_map: {self._unknown(str(name))}")
+        for name in labels_only or ():
+            if name not in self.names[1:]:
+                raise LabelError(f"labels_only: {self._unknown(name)}")
+        self.known = np.array(
+            [
+                index == BACKGROUND or labels_only is None or name in labels_only
+                for index, name in enumerate(self.names)
+            ]
+        )
+
+    def id_of(self, name: str) -> int:
+        """The class id of a source's name; BACKGROUND = is passed over, IGNORE_LABEL = ignored.
+
+        Raises:
+            LabelError: for a name that stands for nothing, with the nearest known one.
+        """
+        target = self._label_map.get(name, name)
+        if target is None:
+            return BACKGROUND
+        if target == IGNORE:
+            return IGNORE_LABEL
+        if target not in self.names[1:]:
+            raise LabelError(self._unknown(name))
+        index = self.names.index(target)
+        return index if self.known[index] else BACKGROUND
+
+    def map_values(self, names: Mapping[int, str]) -> np.ndarray:
+        """A table from the pixel values of a map to class ids.
+
+        Args:
+            names: the source's names by pixel value; "background" is background.
+
+        Returns:
+            (256,) int64; IGNORE_INDEX = void, -1 = a value that stands for nothing.
+        """
+        values = np.full(256, -1)
+        for value, name in names.items():
+            if name == self.names[BACKGROUND]:
+                values[value] = BACKGROUND
+                continue
+            try:
+                index = self.id_of(name)
+            except LabelError:
+                continue
+            values[value] = IGNORE_INDEX if index == IGNORE_LABEL else index
+        return values
+
+    def _unknown(self, name: str) -> str:
+        near = get_close_matches(name, [*self.names[1:], *self._label_map], n=1)
+        return f"unknown class {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")

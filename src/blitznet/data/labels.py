@@ -1,0 +1,185 @@
+"""What a reader finds in label files, before anything is checked, and the checks.
+
+A reader says where things are written; what they mean and whether they can be used is decided
+here, for training (the first problem is raised) and for `blitznet check-data` (all are listed).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from blitznet.data.class_table import BACKGROUND, ClassTable
+from blitznet.errors import LabelError
+from blitznet.structures import IGNORE_LABEL
+
+# A box may reach beyond its picture by this much: tools round, and COCO's decimals do.
+OUTSIDE_TOLERANCE_PIXELS = 2.0
+OUTSIDE_TOLERANCE_SHARE = 0.01  # of the side
+
+ProblemKind = Literal[
+    "picture",  # missing, damaged, no picture
+    "label-file",  # missing, damaged, not what the format says
+    "unknown-class",
+    "box-not-finite",
+    "box-without-area",
+    "box-outside",
+    "map",  # missing, damaged, unknown values, another size
+    "rotation",  # labels are of the picture as stored, not as seen
+    "same-picture",
+    "near-duplicate",
+    "empty-picture",
+    "tiny-box",
+    "class-absent",
+    "mostly-void",
+]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One finding.
+
+    Attributes:
+        kind: what for, for counting.
+        where: file, and line or object in it.
+        text: what is wrong and, where that helps, what to do.
+        is_error: training would suffer or fail; otherwise only worth a look.
+    """
+
+    kind: ProblemKind
+    where: str
+    text: str
+    is_error: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}"
+
+
+@dataclass(frozen=True)
+class ObjectLabel:
+    """One object as its file has it.
+
+    Attributes:
+        name: class, in the source's words.
+        box: xyxy in continuous pixels from 0, or in fractions, see `PictureLabels`; None = it could
+            not be read.
+        where: file, and line or object in it.
+        written: the box as it is written, for messages.
+        problem: why `box` is None.
+        ignore: VOC's difficult or COCO's crowd: neither helps nor hurts.
+        outline: for maps made from instances: polygons as flat lists x1, y1, x2, y2, ... in the
+            units of `box`, or a COCO run-length code; None = the object has none.
+    """
+
+    name: str
+    box: tuple[float, float, float, float] | None
+    where: str
+    written: str
+    problem: str = ""
+    ignore: bool = False
+    outline: tuple[tuple[float, ...], ...] | dict[str, object] | None = None
+
+
+class MapLabel(Protocol):
+    """Where the classes of a picture's pixels come from."""
+
+    def read(self, size: tuple[int, int], table: ClassTable) -> np.ndarray:
+        """(H, W) uint8 class ids of the network, 255 = void, for a picture of width and height.
+
+        Raises:
+            LabelError: if the map cannot be read or does not fit.
+        """
+
+
+@dataclass(frozen=True)
+class PictureLabels:
+    """What one source says of one picture.
+
+    Attributes:
+        picture: the file.
+        objects: None = boxes are not labelled; empty = there is no object.
+        seg_map: None = pixels are not labelled.
+        size: width and height that the label file states; None = it does not.
+        in_fractions: boxes and outlines are fractions of the picture's width and height.
+    """
+
+    picture: Path
+    objects: tuple[ObjectLabel, ...] | None
+    seg_map: MapLabel | None = None
+    size: tuple[int, int] | None = None
+    in_fractions: bool = False
+
+
+def find_object_problems(
+    labels: PictureLabels, size: tuple[int, int] | None, table: ClassTable
+) -> Iterator[Problem]:
+    """Everything that is wrong with the objects of one picture.
+
+    Args:
+        labels: of the picture.
+        size: its width and height as a person sees it; None = unknown, then boxes may lie anywhere.
+        table: of the source.
+    """
+    for item in labels.objects or ():
+        try:
+            index = table.id_of(item.name)
+        except LabelError as error:
+            yield Problem("unknown-class", item.where, str(error))
+            continue
+        if index == BACKGROUND:
+            continue
+        if item.box is None:
+            yield Problem("label-file", item.where, item.problem)
+        elif not np.isfinite(item.box).all():
+            yield Problem("box-not-finite", item.where, f"box {item.written} is not finite")
+        elif not (item.box[2] > item.box[0] and item.box[3] > item.box[1]):
+            yield Problem("box-without-area", item.where, f"box {item.written} has no area")
+        elif size is not None and _is_outside(_in_pixels(item.box, labels, size), size):
+            text = f"box {item.written} reaches beyond the picture of {size[0]}x{size[1]} pixels"
+            yield Problem("box-outside", item.where, text)
+
+
+def read_objects(
+    labels: PictureLabels, size: tuple[int, int] | None, table: ClassTable
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The objects of one picture; arguments as of `find_object_problems`.
+
+    Returns:
+        (G, 4) float32 xyxy in pixels, within the picture; (G,) int64 class ids from 1 on; (G,) bool
+        difficult. An ignored object's class does not matter; it is 1 where the source has none.
+
+    Raises:
+        LabelError: for the first problem.
+    """
+    for problem in find_object_problems(labels, size, table):
+        raise LabelError(str(problem))
+    boxes, ids, difficult = [], [], []
+    for item in labels.objects or ():
+        index = table.id_of(item.name)
+        if index == BACKGROUND or item.box is None:
+            continue
+        boxes.append(_in_pixels(item.box, labels, size))
+        ids.append(1 if index == IGNORE_LABEL else index)
+        difficult.append(item.ignore or index == IGNORE_LABEL)
+    array = np.array(boxes, np.float32).reshape(-1, 4)
+    if size is not None:
+        array = array.clip(0, np.array([*size, *size], np.float32))
+    return array, np.array(ids, np.int64), np.array(difficult, bool)
+
+
+def _in_pixels(
+    box: tuple[float, float, float, float], labels: PictureLabels, size: tuple[int, int] | None
+) -> tuple[float, float, float, float]:
+    if not labels.in_fractions or size is None:
+        return box
+    width, height = size
+    return box[0] * width, box[1] * height, box[2] * width, box[3] * height
+
+
+def _is_outside(box: tuple[float, float, float, float], size: tuple[int, int]) -> bool:
+    """Whether a box reaches further out than rounding explains."""
+    beyond = np.maximum(np.negative(box[:2]), np.subtract(box[2:], size))
+    allowed = np.maximum(OUTSIDE_TOLERANCE_PIXELS, np.multiply(OUTSIDE_TOLERANCE_SHARE, size))
+    return bool((beyond > allowed).any())

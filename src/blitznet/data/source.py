@@ -1,0 +1,100 @@
+"""What all readers are: pictures with labels, readable by position."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from blitznet.data.class_table import ClassTable
+from blitznet.data.labels import PictureLabels, read_objects
+from blitznet.picture import read_picture
+from blitznet.structures import Sample
+
+
+class Source(Protocol):
+    """Samples by position: all that training and evaluation need."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> Sample:
+        """One picture with its labels."""
+
+
+class LabelSource(ABC):
+    """Pictures of one entry of a data description; a format adds `labels`.
+
+    Attributes:
+        table: from the source's class names to the network's ids.
+    """
+
+    table: ClassTable
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def labels(self, index: int) -> PictureLabels:
+        """What the label files say of one picture, unchecked; the picture is not opened.
+
+        Raises:
+            LabelError: if a label file is missing or damaged.
+        """
+
+    def read(self, index: int) -> Sample:
+        """One picture with its labels, checked.
+
+        Raises:
+            PictureError: if the picture cannot be read.
+            LabelError: for the first thing that is wrong with its labels.
+        """
+        return read_sample(self.labels(index), self.table)
+
+
+def read_sample(labels: PictureLabels, table: ClassTable) -> Sample:
+    """Decode one picture and make its labels arrays; raises as `LabelSource.read`."""
+    image = np.asarray(read_picture(labels.picture))
+    size = image.shape[1], image.shape[0]
+    boxes = None
+    ids, difficult = np.zeros(0, np.int64), np.zeros(0, bool)
+    if labels.objects is not None:
+        boxes, ids, difficult = read_objects(labels, size, table)
+    return Sample(
+        image=image,
+        boxes=boxes,
+        labels=ids,
+        difficult=difficult,
+        seg_map=labels.seg_map.read(size, table) if labels.seg_map is not None else None,
+        source=str(labels.picture),
+        known_classes=table.known,
+    )
+
+
+def locate(sources: Sequence[Source], position: int) -> tuple[Source, int]:
+    """The source and the index in it of a position in the concatenation of all sources."""
+    for source in sources:
+        if position < len(source):
+            return source, position
+        position -= len(source)
+    raise IndexError("position beyond the last source")
+
+
+class Subset(LabelSource):
+    """Some pictures of a source: what a cap or the check of the data leaves.
+
+    Args:
+        source: whole.
+        indices: positions in it, in the order wanted.
+    """
+
+    def __init__(self, source: LabelSource, indices: Sequence[int]):
+        self.source = source
+        self.indices = np.asarray(indices, np.int64)
+        self.table = source.table
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def labels(self, index: int) -> PictureLabels:
+        """See `LabelSource`."""
+        return self.source.labels(int(self.indices[index]))
