@@ -1,18 +1,22 @@
 """PASCAL VOC 2007 and 2012 in their official layout."""
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import model_validator
 
 from blitznet.classes import VOC_CLASSES
+from blitznet.data.box_map import BoxMap
 from blitznet.data.class_table import ClassTable
 from blitznet.data.entry import SourceEntry
-from blitznet.data.labels import ObjectLabel, PictureLabels
+from blitznet.data.labels import MapLabel, ObjectLabel, PictureLabels
 from blitznet.data.seg_map import IdMapFile
 from blitznet.data.source import LabelSource
 from blitznet.errors import LabelError
+
+FROM_BOXES = "from_boxes"  # instead of a folder of maps
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _MAP_NAMES = tuple(enumerate(VOC_CLASSES))
@@ -27,7 +31,7 @@ class VocSource(LabelSource):
         table: from VOC's names to the network's classes.
         boxes: whether Annotations are read.
         masks: the folder with segmentation maps, as "SegmentationClassAug"; None = not read. A
-            picture of the image set without a file there has no map.
+            picture of the image set without a file there has no map. "from_boxes" = see `BoxMap`.
 
     Raises:
         LabelError: where the image set cannot be read.
@@ -37,7 +41,7 @@ class VocSource(LabelSource):
         self, root: Path, image_set: str, table: ClassTable, boxes: bool, masks: str | None
     ):
         self.ids = read_image_set(root / "ImageSets" / f"{image_set}.txt")
-        if masks is not None and not (root / masks).is_dir():
+        if masks not in (None, FROM_BOXES) and not (root / masks).is_dir():
             raise LabelError(f"{root / masks} does not exist; check `masks`")
         self.root = root
         self.table = table
@@ -51,14 +55,15 @@ class VocSource(LabelSource):
         """See `LabelSource`."""
         name = self.ids[index]
         picture = self.root / "JPEGImages" / f"{name}.jpg"
-        seg_map = None
-        if self.masks is not None:
+        seg_map: MapLabel | None = None
+        if self.masks not in (None, FROM_BOXES):
             path = self.root / self.masks / f"{name}.png"
             seg_map = IdMapFile(path, _MAP_NAMES) if path.is_file() else None
         if not self.has_boxes:
             return PictureLabels(picture, None, seg_map)
         objects, size = read_annotation(self.root / "Annotations" / f"{name}.xml")
-        return PictureLabels(picture, objects, seg_map, size)
+        labels = PictureLabels(picture, objects, seg_map, size)
+        return replace(labels, seg_map=BoxMap(labels)) if self.masks == FROM_BOXES else labels
 
 
 class VocEntry(SourceEntry):
@@ -73,6 +78,8 @@ class VocEntry(SourceEntry):
     def _has_labels(self) -> "VocEntry":
         if not self.boxes and self.masks is None:
             raise ValueError("a source needs boxes: true, masks: FOLDER, or both")
+        if not self.boxes and self.masks == FROM_BOXES:
+            raise ValueError("masks: from_boxes needs boxes: true")
         return self
 
     def open_all(self, folder: Path, table: ClassTable) -> VocSource:
