@@ -136,7 +136,7 @@ def find_object_problems(
             yield Problem("box-not-finite", item.where, f"box {item.written} is not finite")
         elif not (item.box[2] > item.box[0] and item.box[3] > item.box[1]):
             yield Problem("box-without-area", item.where, f"box {item.written} has no area")
-        elif size is not None and _is_outside(_in_pixels(item.box, labels, size), size):
+        elif size is not None and is_outside(_in_pixels(item.box, labels, size), size):
             text = f"box {item.written} reaches beyond the picture of {size[0]}x{size[1]} pixels"
             yield Problem("box-outside", item.where, text)
 
@@ -178,7 +178,7 @@ def _in_pixels(
     return box[0] * width, box[1] * height, box[2] * width, box[3] * height
 
 
-def _is_outside(box: tuple[float, float, float, float], size: tuple[int, int]) -> bool:
+def is_outside(box: tuple[float, float, float, float], size: tuple[int, int]) -> bool:
     """Whether a box reaches further out than rounding explains."""
     beyond = np.maximum(np.negative(box[:2]), np.subtract(box[2:], size))
     allowed = np.maximum(OUTSIDE_TOLERANCE_PIXELS, np.multiply(OUTSIDE_TOLERANCE_SHARE, size))

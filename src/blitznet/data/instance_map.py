@@ -1,0 +1,184 @@
+"""Segmentation maps made from the outlines of objects (paper, section 4.1)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from blitznet.classes import IGNORE_INDEX
+from blitznet.data.class_table import BACKGROUND, ClassTable
+from blitznet.data.labels import ObjectLabel, is_outside
+from blitznet.errors import LabelError
+from blitznet.extras import require
+from blitznet.structures import IGNORE_LABEL
+
+MIN_COORDINATES = 6  # of a polygon: three points; fewer enclose nothing
+
+
+@dataclass(frozen=True)
+class InstanceMap:
+    """The instances of one picture, combined by class.
+
+    A pixel belongs to the smallest instance that covers it, of equal ones to the last (D16). Void
+    are ignored objects (COCO's crowds) and the box of an object whose outline covers no pixel, as
+    nobody knows which pixels are its own. Objects of classes that the source does not label are not
+    painted.
+
+    Attributes:
+        objects: of the picture.
+        in_fractions: their boxes and outlines are fractions of the picture's width and height.
+    """
+
+    objects: tuple[ObjectLabel, ...]
+    in_fractions: bool = False
+
+    def read(self, size: tuple[int, int], table: ClassTable) -> np.ndarray:
+        """See `MapLabel`.
+
+        Raises:
+            LabelError: for the first object whose class, outline or box cannot be used.
+            InputError: if pycocotools is not installed.
+        """
+        require("pycocotools", "train", "a map made from instances")
+        from pycocotools import mask
+
+        regions = list(self._regions(size, table))
+        regions.sort(key=lambda region: int(mask.area(region[1])), reverse=True)
+        seg_map = np.zeros(size, np.uint8).T  # a column is contiguous, as in the masks
+        for value, code in regions:
+            np.copyto(seg_map, value, where=mask.decode(code).view(bool))
+        return np.ascontiguousarray(seg_map)
+
+    def _regions(
+        self, size: tuple[int, int], table: ClassTable
+    ) -> Iterator[tuple[int, dict[str, object]]]:
+        """Map value and run-length code of every object that is painted."""
+        from pycocotools import mask
+
+        scale = np.array(size if self.in_fractions else (1, 1), float)
+        for item in self.objects:
+            try:
+                index = table.id_of(item.name)
+                if index == BACKGROUND:
+                    continue
+                value = IGNORE_INDEX if item.ignore or index == IGNORE_LABEL else index
+                code = encode_outline(item.outline, size, scale)
+                if not mask.area(code):
+                    value, code = IGNORE_INDEX, _encode_box(item, size, scale)
+            except LabelError as error:
+                raise LabelError(f"{item.where}: {error}") from None
+            yield value, code
+
+
+def encode_outline(
+    outline: Sequence[Sequence[float]] | Mapping[str, object] | None,
+    size: tuple[int, int],
+    scale: np.ndarray,
+) -> dict[str, object]:
+    """The pixels of one object, rasterised as pycocotools does.
+
+    Args:
+        outline: see `ObjectLabel`. Polygons are united; those of less than three points enclose
+            nothing.
+        size: width and height of the picture.
+        scale: (2,) pixels per unit of x and y in polygons.
+
+    Returns:
+        COCO's compressed run-length code as pycocotools has it; without a pixel if there is no
+        outline.
+
+    Raises:
+        LabelError: if it is damaged or does not fit the picture.
+    """
+    from pycocotools import mask
+
+    width, height = size
+    polygons, counts = [], [width * height]  # a single run of pixels outside
+    if isinstance(outline, Mapping):
+        counts = _read_run_lengths(outline, size)
+    else:
+        polygons = [
+            _read_polygon(polygon, size, scale).tolist()
+            for polygon in outline or ()
+            if len(polygon) >= MIN_COORDINATES
+        ]
+    code: dict[str, object] = (
+        mask.merge(mask.frPyObjects(polygons, height, width))
+        if polygons
+        else mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    )
+    return code
+
+
+def _read_polygon(polygon: Sequence[float], size: tuple[int, int], scale: np.ndarray) -> np.ndarray:
+    """(2P,) x1, y1, x2, y2, ... in pixels."""
+    if len(polygon) % 2:
+        raise LabelError(f"a polygon has {len(polygon)} numbers; it needs pairs of x and y")
+    points: np.ndarray = np.reshape(polygon, (-1, 2)) * scale
+    if not np.isfinite(points).all():
+        raise LabelError("a polygon has coordinates that are not finite")
+    # pycocotools walks along the whole line, however far away it goes.
+    (x1, y1), (x2, y2) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    if is_outside((x1, y1, x2, y2), size):
+        raise LabelError(
+            f"a polygon spans [{x1:g}, {y1:g}, {x2:g}, {y2:g}], "
+            f"beyond the picture of {size[0]}x{size[1]} pixels"
+        )
+    return points.ravel()
+
+
+def _read_run_lengths(code: Mapping[str, object], size: tuple[int, int]) -> list[int]:
+    """The counts of a run-length code, checked: pycocotools reads memory of others if one lies."""
+    width, height = size
+    if code.get("size") not in ([height, width], (height, width)):
+        raise LabelError(
+            f"its run-length code is for height and width {code.get('size')}, "
+            f"its picture has {[height, width]}"
+        )
+    counts = code.get("counts")
+    if isinstance(counts, str | bytes):
+        counts = uncompress(counts)
+    if not isinstance(counts, list) or not all(type(n) is int and n >= 0 for n in counts):
+        raise LabelError("its run-length code is damaged: counts are whole numbers from 0")
+    if sum(counts) != width * height:
+        raise LabelError(
+            f"its run-length code is damaged: it counts {sum(counts)} pixels "
+            f"of {width * height} in the picture"
+        )
+    return counts
+
+
+def uncompress(counts: str | bytes) -> list[int]:
+    """Run lengths from COCO's text form: LEB128 in steps of five bits, from the third on as deltas.
+
+    Whatever text comes, numbers come back; those of a damaged one do not add up to the picture.
+    """
+    lengths: list[int] = []
+    value = shift = 0
+    for character in counts.encode() if isinstance(counts, str) else counts:
+        digit = character - 48
+        value |= (digit & 31) << shift
+        shift += 5
+        if digit & 32:
+            continue
+        if digit & 16:
+            value -= 1 << shift
+        lengths.append(value + lengths[-2] if len(lengths) > 2 else value)
+        value = shift = 0
+    return lengths
+
+
+def _encode_box(item: ObjectLabel, size: tuple[int, int], scale: np.ndarray) -> dict[str, object]:
+    """All pixels that the box of an object touches."""
+    from pycocotools import mask
+
+    if item.box is None:
+        raise LabelError(item.problem)
+    if not np.isfinite(item.box).all():
+        raise LabelError(f"box {item.written} is not finite")
+    box = np.array(item.box) * np.tile(scale, 2)
+    x1, y1 = np.floor(box[:2]).clip(0, size)
+    x2, y2 = np.ceil(box[2:]).clip(0, size)
+    corners = [x1, y1, x1, y2, x2, y2, x2, y1]
+    code: dict[str, object] = mask.frPyObjects([corners], size[1], size[0])[0]
+    return code
