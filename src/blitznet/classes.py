@@ -3,7 +3,10 @@
 Class 0 is background everywhere: in both heads, in labels and in maps. `IGNORE_INDEX` marks void.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+from PIL import Image
 
 IGNORE_INDEX = 255
 
@@ -31,6 +34,109 @@ VOC_CLASSES: tuple[str, ...] = (
     "tvmonitor",
 )
 
+COCO_CLASSES: tuple[str, ...] = (
+    "background",
+    "person",
+    "bicycle",
+    "car",
+    "motorcycle",
+    "airplane",
+    "bus",
+    "train",
+    "truck",
+    "boat",
+    "traffic light",
+    "fire hydrant",
+    "stop sign",
+    "parking meter",
+    "bench",
+    "bird",
+    "cat",
+    "dog",
+    "horse",
+    "sheep",
+    "cow",
+    "elephant",
+    "bear",
+    "zebra",
+    "giraffe",
+    "backpack",
+    "umbrella",
+    "handbag",
+    "tie",
+    "suitcase",
+    "frisbee",
+    "skis",
+    "snowboard",
+    "sports ball",
+    "kite",
+    "baseball bat",
+    "baseball glove",
+    "skateboard",
+    "surfboard",
+    "tennis racket",
+    "bottle",
+    "wine glass",
+    "cup",
+    "fork",
+    "knife",
+    "spoon",
+    "bowl",
+    "banana",
+    "apple",
+    "sandwich",
+    "orange",
+    "broccoli",
+    "carrot",
+    "hot dog",
+    "pizza",
+    "donut",
+    "cake",
+    "chair",
+    "couch",
+    "potted plant",
+    "bed",
+    "dining table",
+    "toilet",
+    "tv",
+    "laptop",
+    "mouse",
+    "remote",
+    "keyboard",
+    "cell phone",
+    "microwave",
+    "oven",
+    "toaster",
+    "sink",
+    "refrigerator",
+    "book",
+    "clock",
+    "vase",
+    "scissors",
+    "teddy bear",
+    "hair drier",
+    "toothbrush",
+)
+
+# The ids of COCO's categories go to 90; these stand for classes that were labelled nowhere.
+_UNUSED_COCO_IDS = frozenset((12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
+
+
+def coco_category_ids(names: Sequence[str]) -> dict[str, int]:
+    """The category ids of classes in files of COCO's format.
+
+    Args:
+        names: class names, background first.
+
+    Returns:
+        By name, without background: the official ids, 1 to 90 with gaps, if the classes are COCO's
+        80, in whatever order; otherwise the class ids.
+    """
+    if set(names[1:]) != set(COCO_CLASSES[1:]):
+        return {name: index for index, name in enumerate(names) if index > 0}
+    official = (number for number in range(1, 91) if number not in _UNUSED_COCO_IDS)
+    return dict(zip(COCO_CLASSES[1:], official, strict=True))
+
 
 def voc_palette() -> np.ndarray:
     """The colour of every map value, as the VOC development kit defines it.
@@ -46,3 +152,14 @@ def voc_palette() -> np.ndarray:
                 np.uint8
             )
     return palette
+
+
+def palette_image(seg_map: np.ndarray) -> Image.Image:
+    """A map as the palette picture that VOC stores: its values are class ids, its colours VOC's.
+
+    Args:
+        seg_map: (H, W) uint8.
+    """
+    image = Image.fromarray(seg_map)
+    image.putpalette(voc_palette().tobytes())
+    return image
