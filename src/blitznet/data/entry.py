@@ -47,6 +47,7 @@ class SourceEntry(BaseModel, ABC):
             LabelError: if it cannot be opened.
         """
         source = self.open_all(folder, ClassTable(names, self.label_map, self.labels_only))
+        source.weight = self.weight
         if self.max_pictures is None or self.max_pictures >= len(source):
             return source
         chosen = np.random.default_rng(0).permutation(len(source))[: self.max_pictures]

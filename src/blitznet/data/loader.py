@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from blitznet.data.collate import collate_samples
+from blitznet.data.sampling import DrawOrder
 from blitznet.data.source import Source, locate
 from blitznet.data.ssd_policy import Augmentation, augment_sample
 from blitznet.errors import InputError
@@ -25,7 +26,11 @@ class TrainingSamples(Dataset[Sample | InputError]):
         sources: concatenated.
         size_at: S of the sample at a position.
         augmentation: strengths.
+        order: which picture is drawn at which position.
         seed: of the run.
+
+    Args:
+        frequencies: (N,) float, see `DrawOrder`; None = all pictures equally often.
     """
 
     def __init__(
@@ -34,31 +39,25 @@ class TrainingSamples(Dataset[Sample | InputError]):
         size_at: Callable[[int], int],
         augmentation: Augmentation,
         seed: int,
+        frequencies: np.ndarray | None = None,
     ):
         self.sources = list(sources)
         self.size_at = size_at
         self.augmentation = augmentation
         self.seed = seed
-        self.num_pictures = sum(map(len, sources))
-        self._pass, self._order = -1, np.empty(0, np.int64)
+        if frequencies is None:
+            frequencies = np.ones(sum(map(len, sources)))
+        self.order = DrawOrder(frequencies, seed)
 
     def __getitem__(self, position: int) -> Sample | InputError:
         """An error is returned, not raised: a worker process would wrap it in a traceback."""
         rng = np.random.default_rng((self.seed, position))
         try:
-            source, index = locate(self.sources, self.picture_at(position))
+            source, index = locate(self.sources, self.order.picture_at(position))
             sample = source.read(index)
             return augment_sample(sample, self.size_at(position), self.augmentation, rng)
         except InputError as error:
             return error
-
-    def picture_at(self, position: int) -> int:
-        """Every pass over the data is a fresh permutation."""
-        passes, offset = divmod(position, self.num_pictures)
-        if passes != self._pass:
-            rng = np.random.default_rng((self.seed, passes, 0))
-            self._pass, self._order = passes, rng.permutation(self.num_pictures)
-        return int(self._order[offset])
 
 
 def batch_positions(

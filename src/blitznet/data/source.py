@@ -26,9 +26,11 @@ class LabelSource(ABC):
 
     Attributes:
         table: from the source's class names to the network's ids.
+        weight: how often its pictures are drawn in training, relative to those of other sources.
     """
 
     table: ClassTable
+    weight: float = 1.0
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -91,6 +93,7 @@ class Subset(LabelSource):
         self.source = source
         self.indices = np.asarray(indices, np.int64)
         self.table = source.table
+        self.weight = source.weight
 
     def __len__(self) -> int:
         return len(self.indices)

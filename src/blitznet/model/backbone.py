@@ -43,9 +43,6 @@ class Backbone(nn.Module):
                 f"but {config.name} needs {config.backbone_strides}; choose another timm model"
             )
         channels: list[int] = info.channels()
-        if config.backbone_head:
-            channels[-1] = _append_head(self.body, config.backbone, options, pretrained)
-        self.has_head = config.backbone_head
         self.stage_indices = [strides.index(stride) for stride in config.backbone_strides]
         self.channels = [channels[index] for index in self.stage_indices]
         self.strides = config.backbone_strides
@@ -61,8 +58,6 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, S, S) normalised to one (B, channels, size, size) a stage, finest first."""
         stages = self.body(images)
-        if self.has_head:
-            stages[-1] = self.body.bn2(self.body.conv_head(stages[-1]))  # type: ignore[operator]
         stages = [stages[index] for index in self.stage_indices]
         if self.is_channels_last:  # Swin
             stages = [stage.permute(0, 3, 1, 2) for stage in stages]
@@ -124,19 +119,6 @@ class Backbone(nn.Module):
         last_layer = max(index for index, inside in enumerate(belongs) if inside)
         for _, layer in layers[: last_layer + 1]:
             layer.requires_grad_(False).eval()
-
-
-def _append_head(body: nn.Module, name: str, options: dict[str, Any], pretrained: bool) -> int:
-    """Give timm's stages the layer between them and the classifier; returns its channels.
-
-    timm's `features_only` drops it: its features of a MobileNetV2 end in 320 linear channels.
-    """
-    whole = timm.create_model(name, pretrained=pretrained, **options)
-    for layer in ("conv_head", "bn2"):
-        if not hasattr(whole, layer):
-            raise InputError(f"backbone_head is for MobileNets and EfficientNets, {name} has none")
-        body.add_module(layer, getattr(whole, layer))
-    return int(whole.num_features)  # type: ignore[arg-type]
 
 
 def _has_own_parameters(module: nn.Module) -> bool:

@@ -24,8 +24,6 @@ class ModelConfig(BaseModel):
         stride_in_1x1: ResNet only: stride 2 on the first 1x1 convolution of a stage, as in the
             original (MSRA) weights, instead of on the 3x3.
         pad_same: TensorFlow's asymmetric padding in the backbone, for weights trained with it.
-        backbone_head: the backbone's own last layer before its classifier (MobileNetV2's 1x1
-            convolution to 1280 channels) ends its stride-32 stage.
         image_size: S, side of the square input in pixels.
         finest_stride: stride of the finest level, 4 (s4) or 8 (s8).
         num_classes: C, background included.
@@ -49,7 +47,6 @@ class ModelConfig(BaseModel):
     backbone: str = "resnet50"
     stride_in_1x1: bool = False
     pad_same: bool = False
-    backbone_head: bool = False
     image_size: int = Field(ge=33)
     finest_stride: Literal[4, 8]
     num_classes: int = Field(default=21, ge=2, le=255)

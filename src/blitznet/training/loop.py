@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from blitznet.data.description import DataDescription
 from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
+from blitznet.data.sampling import draw_frequencies
 from blitznet.errors import InputError, RecipeError
 from blitznet.losses.joint import LossTerms, joint_loss
 from blitznet.model.blitznet import BlitzNet, normalize_images
@@ -84,11 +85,13 @@ def train(
     )
     fabric.launch()
     fabric.seed_everything(recipe.seed, verbose=False)
+    sources = data.open_split("train")
     samples = TrainingSamples(
-        data.open_split("train"),
+        sources,
         partial(_image_size_at_position, recipe),
         recipe.augmentation,
         recipe.seed,
+        draw_frequencies(sources, recipe.class_balance),
     )
 
     network = build_network(recipe)
@@ -153,7 +156,7 @@ def train(
         info = CheckpointInfo(
             model=recipe.model,
             names=data.classes,
-            training=describe_training(recipe, samples.num_pictures, minutes, fabric.device),
+            training=describe_training(recipe, len(samples.order), minutes, fabric.device),
             recipe=recipe.model_dump(mode="json"),
         )
         save_checkpoint(run / MODEL_FILE, final, info)

@@ -38,6 +38,8 @@ class Recipe(BaseModel):
         resolution: pairs of a step and the input side in pixels from it on; empty = the network's
             own side all along. A smaller side at first saves most of the time; anchors scale with
             it.
+        class_balance: share of pictures below which a class is rare: pictures that show one are
+            drawn more often, see `blitznet.data.sampling`; 0 = off.
         augmentation: see there.
         precision: bf16 = autocast, weights in fp32.
         seed: of weights and samples.
@@ -62,6 +64,7 @@ class Recipe(BaseModel):
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     freeze_stride: Literal[0, 2, 4, 8] = 0
     resolution: tuple[tuple[int, int], ...] = ()
+    class_balance: float = Field(default=0.0, ge=0, le=1)
     augmentation: Augmentation = Augmentation()
     precision: Literal["fp32", "bf16"] = "bf16"
     seed: int = 0

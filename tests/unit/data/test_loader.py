@@ -69,19 +69,23 @@ def test_another_seed_gives_other_samples() -> None:
 
 def test_another_seed_gives_another_order() -> None:
     one, other = make_samples(seed=0), make_samples(seed=1)
-    assert [one.picture_at(p) for p in range(6)] != [other.picture_at(p) for p in range(6)]
+    assert [one.order.picture_at(p) for p in range(6)] != [
+        other.order.picture_at(p) for p in range(6)
+    ]
 
 
 def test_a_picture_looks_different_in_the_next_pass() -> None:
     samples = make_samples()
-    first = {samples.picture_at(p): samples[p] for p in range(NUM_PICTURES)}
-    second = {samples.picture_at(p): samples[p] for p in range(NUM_PICTURES, 2 * NUM_PICTURES)}
+    first = {samples.order.picture_at(p): samples[p] for p in range(NUM_PICTURES)}
+    second = {
+        samples.order.picture_at(p): samples[p] for p in range(NUM_PICTURES, 2 * NUM_PICTURES)
+    }
     assert not any(is_same(first[picture], second[picture]) for picture in first)
 
 
 def test_every_pass_is_a_permutation_of_its_own() -> None:
     samples = make_samples()
-    pictures = [samples.picture_at(position) for position in range(5 * NUM_PICTURES)]
+    pictures = [samples.order.picture_at(position) for position in range(5 * NUM_PICTURES)]
     passes = [tuple(pictures[i : i + NUM_PICTURES]) for i in range(0, len(pictures), NUM_PICTURES)]
     assert all(sorted(one) == list(range(NUM_PICTURES)) for one in passes)
     assert len(set(passes)) == len(passes)
@@ -90,8 +94,8 @@ def test_every_pass_is_a_permutation_of_its_own() -> None:
 def test_a_pass_runs_through_all_sources() -> None:
     source = VocSource(VOC_MINI, "Main/trainval", ClassTable(VOC_CLASSES), True, None)
     samples = TrainingSamples([source, source], lambda _: 32, Augmentation(), seed=0)
-    assert samples.num_pictures == 12
-    assert sorted(samples.picture_at(position) for position in range(12)) == list(range(12))
+    assert len(samples.order) == 12
+    assert sorted(samples.order.picture_at(position) for position in range(12)) == list(range(12))
 
 
 def test_batches_of_one_process_follow_each_other() -> None:
@@ -119,7 +123,7 @@ def test_a_bad_picture_arrives_as_an_error_that_names_it(tmp_path: Path, num_wor
     broken = root / "Annotations" / "000004.xml"
     broken.write_text("<annotation>")
     samples = make_samples(root)
-    step = [samples.picture_at(position) for position in range(NUM_PICTURES)].index(3) // 2
+    step = [samples.order.picture_at(position) for position in range(NUM_PICTURES)].index(3) // 2
     positions = batch_positions(0, 3, 2, rank=0, world_size=1)
     batches = training_batches(samples, positions, num_workers)
     assert len(list(islice(batches, step))) == step
