@@ -97,6 +97,7 @@ MOBILE = Recipe(
     global_batch_size=16,
     optimizer="adamw",
     lr=1.2e-3,
+    backbone_lr_scale=0.1,
     schedule="cosine",
     warmup_steps=200,
     weight_decay=2e-2,
