@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from blitznet.inference.draw import draw_scene
+from blitznet.draw import draw_scene
 
 NO_OBJECT = -1
 

@@ -44,19 +44,19 @@ def draw_scene(
     image: Image.Image,
     boxes: np.ndarray,
     labels: np.ndarray,
-    scores: np.ndarray,
+    scores: np.ndarray | None,
     seg_map: np.ndarray | None,
     names: Sequence[str],
 ) -> Image.Image:
-    """Draw what the network saw: map below, boxes above it, tags on top.
+    """Draw what the network saw, or what labels say: map below, boxes above it, tags on top.
 
     Args:
         image: RGB.
         boxes: (K, 4) float32 xyxy in pixels of `image`, best score first; K may be 0.
         labels: (K,) int64 class ids.
-        scores: (K,) float32.
+        scores: (K,) float32, or None: the tags are names alone.
         seg_map: (H, W) uint8 class ids of the size of `image`, or None.
-        names: name of every class id.
+        names: name of every class id that occurs; 255 where the map has void.
 
     Returns:
         A new RGB image of the same size. Background pixels outside boxes and tags are untouched.
@@ -72,8 +72,9 @@ def draw_scene(
     for index in by_area:  # small boxes stay visible on large ones
         _outline(pen, boxes[index], colors[index], style)
     tags = Tags(pen, image.size, style.font)
-    for box, label, score, color in zip(boxes, labels, scores, colors, strict=False):
-        tags.attach((f"{names[label]} {score:.2f}", names[label]), box, color)
+    for index, (box, label, color) in enumerate(zip(boxes, labels, colors, strict=False)):
+        scored = () if scores is None else (f"{names[label]} {scores[index]:.2f}",)
+        tags.attach((*scored, names[label]), box, color)
     if seg_map is not None:
         for class_id, (x, y) in _region_middles(seg_map, without=set(labels[: len(boxes)])):
             tags.centre(names[class_id], x, y, _color(palette, class_id))

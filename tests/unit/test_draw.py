@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from blitznet.classes import VOC_CLASSES, voc_palette
-from blitznet.inference.draw import EDGE_OPACITY, REGION_OPACITY, Style, Tags, draw_scene
+from blitznet.draw import EDGE_OPACITY, REGION_OPACITY, Style, Tags, draw_scene
 
 PALETTE = voc_palette()
 CAT, DOG, PERSON = (VOC_CLASSES.index(name) for name in ("cat", "dog", "person"))
@@ -160,3 +160,15 @@ def test_a_region_whose_class_has_a_box_gets_no_second_name() -> None:
     seg_map[150:290, 20:180] = CAT
     picture = drawn((400, 300), [[220, 150, 380, 290]], [CAT], seg_map)
     assert not (picture[150:290, 20:180] == PALETTE[CAT]).all(axis=2).any()
+
+
+@pytest.mark.parametrize(("width", "same"), [(40, True), (200, False)])
+def test_without_scores_the_tags_are_the_names_that_narrow_pictures_get_anyway(
+    width: int, same: bool
+) -> None:
+    image = Image.new("RGB", (width, 60), GREY)
+    boxes, labels = np.array([[2, 20, 38, 58]], np.float32), np.array([CAT])
+    scored = draw_scene(image, boxes, labels, np.array([0.9], np.float32), None, VOC_CLASSES)
+    named = draw_scene(image, boxes, labels, None, None, VOC_CLASSES)
+    assert np.any(np.asarray(named) != np.asarray(image))
+    assert np.array_equal(named, scored) is same
