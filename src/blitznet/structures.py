@@ -59,6 +59,7 @@ class Batch:
         has_boxes: (B,) bool; False where boxes are not labelled.
         seg_maps: (B, S, S) uint8; all 255 where pixels are not labelled.
         sources: B names, for messages.
+        known_classes: (B, C) bool, the classes that a picture's labels speak of; None = all of all.
     """
 
     images: Tensor
@@ -67,6 +68,7 @@ class Batch:
     has_boxes: Tensor
     seg_maps: Tensor
     sources: tuple[str, ...]
+    known_classes: Tensor | None = None
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         """The same batch with every tensor put through `function`."""
@@ -77,6 +79,7 @@ class Batch:
             has_boxes=function(self.has_boxes),
             seg_maps=function(self.seg_maps),
             sources=self.sources,
+            known_classes=None if self.known_classes is None else function(self.known_classes),
         )
 
     def to(self, device: torch.device) -> "Batch":

@@ -31,4 +31,15 @@ def collate_samples(samples: Sequence[Sample]) -> Batch:
         has_boxes=torch.tensor([sample.boxes is not None for sample in samples]),
         seg_maps=torch.from_numpy(seg_maps),
         sources=tuple(sample.source for sample in samples),
+        known_classes=_stack_known_classes(samples),
     )
+
+
+def _stack_known_classes(samples: Sequence[Sample]) -> torch.Tensor | None:
+    """None unless some class of some picture is unknown."""
+    known = [s.known_classes for s in samples if s.known_classes is not None]
+    if all(row.all() for row in known):
+        return None
+    everything = np.ones_like(known[0])
+    rows = [everything if s.known_classes is None else s.known_classes for s in samples]
+    return torch.from_numpy(np.stack(rows))

@@ -33,7 +33,8 @@ def joint_loss(
     """Classification and box loss per positive anchor, segmentation loss per labelled pixel.
 
     A head whose labels a picture lacks gets no gradient from it; a batch without such labels costs
-    exactly 0 and still reaches every parameter with a zero gradient: processes stay in step.
+    exactly 0 and still reaches every parameter with a zero gradient: processes stay in step. Of a
+    class that a picture's source does not label, see `partial_labels`.
 
     Args:
         raw: of the network, any float type; the loss is taken in float32 at least.
@@ -47,13 +48,18 @@ def joint_loss(
     if raw.class_logits is not None and raw.box_deltas is not None:
         targets = multibox_targets(anchors, batch.boxes, batch.labels, batch.has_boxes)
         class_sum, box_sum, num_positive = multibox_loss(
-            _at_least_float32(raw.class_logits), _at_least_float32(raw.box_deltas), targets
+            _at_least_float32(raw.class_logits),
+            _at_least_float32(raw.box_deltas),
+            targets,
+            batch.known_classes,
         )
         normalizer = average_count(num_positive.float())
         normalizer = torch.where(normalizer > 0, normalizer, 1)
         classification, box = class_sum / normalizer, box_sum / normalizer
     if raw.seg_logits is not None:
-        pixel_sum, num_pixels = segmentation_loss(_at_least_float32(raw.seg_logits), batch.seg_maps)
+        pixel_sum, num_pixels = segmentation_loss(
+            _at_least_float32(raw.seg_logits), batch.seg_maps, batch.known_classes
+        )
         normalizer = average_count(num_pixels.float())
         segmentation = pixel_sum / torch.where(normalizer > 0, normalizer, 1)
     return LossTerms(classification, box, segmentation)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from blitznet.detection import box_coder
 from blitznet.detection.matcher import NO_MATCH, match_anchors
+from blitznet.losses.partial_labels import hide_unknown_classes
 from blitznet.structures import IGNORE_LABEL
 
 NEGATIVE_RATIO = 3  # SSD, section 2.2: hard negative mining
@@ -83,7 +84,10 @@ def mine_hard_negatives(
 
 
 def multibox_loss(
-    class_logits: Tensor, box_deltas: Tensor, targets: MultiboxTargets
+    class_logits: Tensor,
+    box_deltas: Tensor,
+    targets: MultiboxTargets,
+    known_classes: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sums of the classification and the box loss, and the count that normalises both.
 
@@ -91,11 +95,16 @@ def multibox_loss(
         class_logits: (B, A, C).
         box_deltas: (B, A, 4).
         targets: of the same batch.
+        known_classes: (B, C) bool, see `partial_labels`; None = all.
 
     Returns:
         Scalars: cross-entropy over positives and hard negatives; smooth L1 over positives; number
         of positives. All are sums, so that several processes can share one normaliser.
     """
+    if known_classes is not None:
+        class_logits = hide_unknown_classes(
+            class_logits, (targets.labels == 0)[..., None], known_classes[:, None]
+        )
     class_loss = F.cross_entropy(
         class_logits.flatten(0, 1), targets.labels.flatten(), reduction="none"
     ).view_as(targets.labels)

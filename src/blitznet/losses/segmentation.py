@@ -5,14 +5,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from blitznet.classes import IGNORE_INDEX
+from blitznet.losses.partial_labels import hide_unknown_classes
 
 
-def segmentation_loss(seg_logits: Tensor, seg_maps: Tensor) -> tuple[Tensor, Tensor]:
+def segmentation_loss(
+    seg_logits: Tensor, seg_maps: Tensor, known_classes: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Cross-entropy over the pixels that are labelled, at the resolution of the logits.
 
     Args:
         seg_logits: (B, C, h, w).
         seg_maps: (B, H, W) uint8 class ids, 255 = void; resized by nearest neighbour (D8).
+        known_classes: (B, C) bool, see `partial_labels`; None = all.
 
     Returns:
         Scalars: the sum over labelled pixels, exactly 0 without any; their number.
@@ -22,5 +26,9 @@ def segmentation_loss(seg_logits: Tensor, seg_maps: Tensor) -> tuple[Tensor, Ten
         seg_maps = F.interpolate(seg_maps[:, None], size=size, mode="nearest-exact")[:, 0]
     is_labelled = seg_maps != IGNORE_INDEX
     target = torch.where(is_labelled, seg_maps, 0).long()
+    if known_classes is not None:
+        seg_logits = hide_unknown_classes(
+            seg_logits, (target == 0)[:, None], known_classes[..., None, None]
+        )
     pixel_loss = F.cross_entropy(seg_logits, target, reduction="none")
     return torch.where(is_labelled, pixel_loss, 0).sum(), is_labelled.sum()

@@ -1,0 +1,117 @@
+"""Weights, rare classes and caps: how often pictures are drawn, counted."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blitznet.classes import VOC_CLASSES
+from blitznet.data.class_table import ClassTable
+from blitznet.data.labels import ObjectLabel, PictureLabels
+from blitznet.data.sampling import DrawOrder, draw_frequencies
+from blitznet.data.source import LabelSource, Subset
+from blitznet.data.voc import VocEntry, VocSource
+from fixtures.make_fixtures import VOC_MINI
+
+TABLE = ClassTable(("background", "cat", "dog", "bus"))
+
+
+class NamedObjects(LabelSource):
+    """Pictures of which only the classes are known."""
+
+    def __init__(self, *classes: list[str], weight: float = 1.0):
+        self.table, self.classes, self.weight = TABLE, classes, weight
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def labels(self, index: int) -> PictureLabels:
+        objects = (ObjectLabel(n, (0, 0, 9, 9), "a.xml", "") for n in self.classes[index])
+        return PictureLabels(Path("a.jpg"), tuple(objects))
+
+
+def drawn(order: DrawOrder, passes: int) -> Counter[int]:
+    return Counter(order.picture_at(position) for position in range(passes * len(order)))
+
+
+@pytest.mark.parametrize("count", [1, 7, 1000, 4139])
+def test_with_equal_frequencies_every_pass_is_a_permutation(count: int) -> None:
+    order = DrawOrder(np.full(count, 0.3), seed=3)
+    for start in (0, count, 5 * count):
+        positions = range(start, start + count)
+        assert sorted(order.picture_at(p) for p in positions) == list(range(count))
+
+
+def test_whole_numbers_of_draws_come_exactly_so_often_in_every_pass() -> None:
+    order = DrawOrder(np.array([3.0, 1.0, 1.0, 1.0, 1.5, 0.5, 0, 0]), seed=0)
+    for start in range(0, 80, 8):
+        counts = Counter(order.picture_at(p) for p in range(start, start + 8))
+        assert [counts[i] for i in range(4)] == [3, 1, 1, 1]
+        assert counts[4] in (1, 2)
+        assert counts[6] == counts[7] == 0
+
+
+def test_over_many_passes_the_shares_are_those_of_the_frequencies() -> None:
+    frequencies = np.random.default_rng(0).uniform(0.1, 4, 50)
+    counts = drawn(DrawOrder(frequencies, seed=0), passes=400)
+    expected = frequencies / frequencies.sum() * 400 * 50
+    # A count differs from its share by less than one draw a pass: its variance is at most a quarter
+    # of the passes, so five deviations are 50.
+    np.testing.assert_allclose([counts[i] for i in range(50)], expected, rtol=0, atol=50)
+
+
+def test_seed_and_position_alone_decide() -> None:
+    frequencies = np.array([1.0, 2.5, 0.7, 1.1])
+    order, fresh = DrawOrder(frequencies, 5), DrawOrder(frequencies, 5)
+    forwards = [order.picture_at(p) for p in range(40)]
+    assert [fresh.picture_at(p) for p in reversed(range(40))] == forwards[::-1]
+    assert [DrawOrder(frequencies, 6).picture_at(p) for p in range(40)] != forwards
+
+
+def test_sources_are_drawn_by_weight() -> None:
+    sources = [NamedObjects(*[[]] * 2), NamedObjects(*[[]] * 3, weight=2.5)]
+    assert draw_frequencies(sources).tolist() == [1, 1, 2.5, 2.5, 2.5]
+
+
+def test_rare_classes_are_drawn_by_the_square_root_of_what_is_missing() -> None:
+    # Of ten pictures eight show a cat, two a dog, one of them a bus, too.
+    source = NamedObjects(*[["cat"]] * 8, ["dog", "dog"], ["dog", "bus"])
+    expected = [1.0] * 8 + [np.sqrt(0.4 / 0.2), np.sqrt(0.4 / 0.1)]
+    np.testing.assert_allclose(draw_frequencies([source], 0.4), expected, rtol=1e-12)
+    assert draw_frequencies([source], 0.1).tolist() == [1] * 10
+
+
+def test_weights_and_balance_multiply() -> None:
+    sources = [NamedObjects(["cat"], ["cat"], ["cat"]), NamedObjects(["dog"], weight=3)]
+    assert draw_frequencies(sources, 1.0).tolist() == pytest.approx([(4 / 3) ** 0.5] * 3 + [6])
+
+
+def test_a_picture_without_boxes_shows_the_classes_of_its_map() -> None:
+    table = ClassTable(VOC_CLASSES)
+    by_boxes = VocSource(VOC_MINI, "Segmentation/trainval", table, True, None)
+    by_maps = VocSource(VOC_MINI, "Segmentation/trainval", table, False, "SegmentationClass")
+    assert draw_frequencies([by_maps], 0.9).tolist() == draw_frequencies([by_boxes], 0.9).tolist()
+
+
+def test_unknown_names_are_left_to_the_reader() -> None:
+    assert draw_frequencies([NamedObjects(["cat"], ["unicorn"])], 1.0).tolist() == pytest.approx(
+        [2**0.5, 1]
+    )
+
+
+def test_a_cap_takes_the_same_pictures_every_time_and_keeps_weight_and_classes() -> None:
+    def entry(cap: int | None) -> VocEntry:
+        return VocEntry(
+            format="voc", root=VOC_MINI, image_set="Main/trainval", weight=2, max_pictures=cap
+        )
+
+    capped, again = (entry(3).open(Path(), VOC_CLASSES) for _ in range(2))
+    assert isinstance(capped, Subset)
+    assert len(capped) == 3
+    pictures = [capped.labels(i).picture for i in range(3)]
+    assert pictures == [again.labels(i).picture for i in range(3)]
+    assert len(set(pictures)) == 3
+    assert capped.weight == 2
+    assert capped.read(1).source == str(pictures[1])
+    assert len(entry(99).open(Path(), VOC_CLASSES)) == len(entry(None).open(Path(), VOC_CLASSES))
