@@ -1,7 +1,7 @@
 """A progress bar for people who wait, and silence for everybody else."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from time import monotonic
 from typing import TypeVar
@@ -11,11 +11,11 @@ Item = TypeVar("Item")
 PATIENCE_SECONDS = 2
 
 
-def with_progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+def with_progress(items: Iterable[Item], total: int, what: str) -> Generator[Item, None, None]:
     """Pass items through and show how far they are.
 
     The bar is on standard error, only where that is a terminal and only after two seconds; it goes
-    away at the end.
+    away at the end, or when this is closed.
 
     Args:
         items: what is waited for.

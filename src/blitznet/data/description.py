@@ -6,13 +6,14 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from blitznet.classes import VOC_CLASSES
+from blitznet.classes import COCO_CLASSES, VOC_CLASSES
+from blitznet.data.coco import CocoEntry
 from blitznet.data.source import LabelSource
 from blitznet.data.voc import VocEntry
 from blitznet.errors import LabelError, first_problem
 
 # A new format: one file with its entry and its reader, and one name here.
-Entry = VocEntry
+Entry = Annotated[CocoEntry | VocEntry, Field(discriminator="format")]
 
 
 class DataDescription(BaseModel):
@@ -33,10 +34,10 @@ class DataDescription(BaseModel):
     @field_validator("classes", mode="before")
     @classmethod
     def _by_name(cls, value: object) -> object:
-        if value == "voc":
-            return VOC_CLASSES
+        if value in ("voc", "coco"):
+            return VOC_CLASSES if value == "voc" else COCO_CLASSES
         if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
-            raise ValueError("classes is voc or a list of names without background")
+            raise ValueError("classes is voc, coco or a list of names without background")
         if len(set(value)) < len(value) or "background" in value:
             raise ValueError("class names must differ, and background is implied")
         return ("background", *value)
