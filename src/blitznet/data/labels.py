@@ -27,6 +27,7 @@ ProblemKind = Literal[
     "box-without-area",
     "box-outside",
     "map",  # missing, damaged, unknown values, another size
+    "other-size",  # labels state another size than the picture has
     "rotation",  # labels are of the picture as stored, not as seen
     "same-picture",
     "near-duplicate",
