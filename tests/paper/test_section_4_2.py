@@ -4,13 +4,15 @@ import pytest
 import torch
 
 from blitznet.losses.multibox import NEGATIVE_RATIO
+from blitznet.model.blitznet import BlitzNet
 from blitznet.model.config import BLITZNET300, BLITZNET512, MODELS
 from blitznet.training.optimizer import build_optimizer, learning_rate
 from blitznet.training.recipe import PAPER_VOC07_300
+from fixtures.tiny_run import TINY
 
 
 def test_adam_with_32_pictures_and_a_weight_decay_of_5e_4() -> None:
-    optimizer = build_optimizer(torch.nn.Linear(2, 2), PAPER_VOC07_300)
+    optimizer = build_optimizer(BlitzNet(TINY), PAPER_VOC07_300)
     assert type(optimizer) is torch.optim.Adam
     assert {group["weight_decay"] for group in optimizer.param_groups} == {5e-4}
     assert PAPER_VOC07_300.global_batch_size == 32

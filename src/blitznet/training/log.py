@@ -6,31 +6,50 @@ from pathlib import Path
 
 import torch
 
+from blitznet.classes import IGNORE_INDEX
 from blitznet.losses.joint import LossTerms
+from blitznet.structures import Batch
 
 LOG_FILE = "log.csv"
-LOG_FIELDS = ("step", "classification", "box", "segmentation", "lr", "pictures_per_second")
+LOG_FIELDS = (
+    "step",
+    "classification",
+    "box",
+    "segmentation",
+    "with_boxes",
+    "with_maps",
+    "lr",
+    "pictures_per_second",
+)
 
 
 class LossMeter:
-    """Loss terms and speed since the last reading; only `read` waits for the device."""
+    """Loss terms, make-up of the batches and speed since the last reading, of this process.
+
+    Only `read` waits for the device.
+    """
 
     def __init__(self, device: torch.device):
-        self._sum = torch.zeros(3, device=device)
+        self._sum = torch.zeros(5, device=device)
         self._steps = 0
         self._started = time.monotonic()
 
-    def add(self, terms: LossTerms) -> None:
+    def add(self, terms: LossTerms, batch: Batch) -> None:
         """One step."""
-        self._sum += torch.stack(terms).detach()
+        has_map = (batch.seg_maps != IGNORE_INDEX).flatten(1).any(dim=1)
+        shares = torch.stack((batch.has_boxes, has_map)).float().mean(dim=1)
+        self._sum += torch.cat((torch.stack(terms).detach(), shares))
         self._steps += 1
 
     def read(self, step: int, lr: float, global_batch_size: int) -> dict[str, float]:
-        """A row of `LOG_FIELDS`: means since the last reading."""
+        """A row of `LOG_FIELDS`: means since the last reading.
+
+        `with_boxes` and `with_maps` are shares of the pictures, 0..1.
+        """
         now = time.monotonic()
-        classification, box, segmentation = (self._sum / self._steps).tolist()
+        means = (self._sum / self._steps).tolist()
         pictures = self._steps * global_batch_size
-        row = (step, classification, box, segmentation, lr, pictures / (now - self._started))
+        row = (step, *means, lr, pictures / (now - self._started))
         self._sum.zero_()
         self._steps, self._started = 0, now
         return dict(zip(LOG_FIELDS, row, strict=True))

@@ -127,7 +127,7 @@ def train(
             lr = learning_rate(recipe, step)
             set_learning_rate(optimizer, lr)
             size = recipe.image_size_at(step)
-            meter.add(train_step(fabric, model, optimizer, batch, anchors[size], recipe))
+            meter.add(train_step(fabric, model, optimizer, batch, anchors[size], recipe), batch)
             if averaged is not None:
                 averaged.update_parameters(network)
             step += 1

@@ -13,7 +13,7 @@ from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
 from blitznet.training.loop import train
 from blitznet.training.network import build_network
-from blitznet.training.optimizer import build_optimizer
+from blitznet.training.optimizer import build_optimizer, set_learning_rate
 from blitznet.training.recipe import Recipe
 from fixtures.tiny_run import MIXED, ON_CPU, TINY, read_state, tiny_recipe
 
@@ -72,19 +72,32 @@ def test_the_network_starts_in_training_mode() -> None:
 
 def test_adam_decays_all_weights_and_adamw_spares_biases_and_batch_norms() -> None:
     network = build_network(tiny_recipe())
-    everything = list(network.parameters())
+    everything = set(network.parameters())
     adam = build_optimizer(network, tiny_recipe(optimizer="adam", weight_decay=0.01))
     assert type(adam) is torch.optim.Adam
-    (group,) = adam.param_groups
-    assert (group["params"], group["weight_decay"]) == (everything, 0.01)
+    assert {group["weight_decay"] for group in adam.param_groups} == {0.01}
+    assert {p for group in adam.param_groups for p in group["params"]} == everything
 
     adamw = build_optimizer(network, tiny_recipe(optimizer="adamw", weight_decay=0.01))
     assert type(adamw) is torch.optim.AdamW
-    decayed, spared = adamw.param_groups
-    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.01, 0.0)
-    convolutions = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)]
-    assert set(decayed["params"]) == set(convolutions)
-    assert set(decayed["params"]) | set(spared["params"]) == set(everything)
+    decayed = {p for g in adamw.param_groups if g["weight_decay"] == 0.01 for p in g["params"]}
+    spared = {p for g in adamw.param_groups if g["weight_decay"] == 0 for p in g["params"]}
+    assert decayed == {m.weight for m in network.modules() if isinstance(m, nn.Conv2d)}
+    assert decayed | spared == everything
+    assert not decayed & spared
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+def test_the_backbone_has_its_own_learning_rate_and_every_weight_has_one(kind: str) -> None:
+    recipe = tiny_recipe(optimizer=kind, backbone_lr_scale=0.25)
+    network = build_network(recipe)
+    optimizer = build_optimizer(network, recipe)
+    set_learning_rate(optimizer, 0.8)
+    rates = [(p, group["lr"]) for group in optimizer.param_groups for p in group["params"]]
+    backbone = set(network.backbone.parameters())
+    assert len(rates) == len(list(network.parameters()))
+    assert {rate for p, rate in rates if p in backbone} == {0.2}
+    assert {rate for p, rate in rates if p not in backbone} == {0.8}
 
 
 def test_weights_of_a_file_are_put_into_the_backbone(tmp_path: Path) -> None:

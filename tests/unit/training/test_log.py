@@ -1,0 +1,47 @@
+"""The rows of a run's log."""
+
+import pytest
+import torch
+
+from blitznet.classes import IGNORE_INDEX
+from blitznet.losses.joint import LossTerms
+from blitznet.structures import Batch
+from blitznet.training.log import LossMeter
+
+
+def make_batch(has_boxes: list[bool], has_map: list[bool]) -> Batch:
+    count = len(has_boxes)
+    seg_maps = torch.full((count, 4, 4), IGNORE_INDEX, dtype=torch.uint8)
+    seg_maps[torch.tensor(has_map), 1, 2] = 0  # one labelled pixel is enough
+    return Batch(
+        images=torch.zeros(count, 3, 4, 4, dtype=torch.uint8),
+        boxes=torch.zeros(count, 0, 4),
+        labels=torch.zeros(count, 0, dtype=torch.int64),
+        has_boxes=torch.tensor(has_boxes),
+        seg_maps=seg_maps,
+        sources=("a",) * count,
+    )
+
+
+def terms(classification: float, box: float, segmentation: float) -> LossTerms:
+    return LossTerms(*map(torch.tensor, (classification, box, segmentation)))
+
+
+def test_a_row_holds_the_means_of_losses_and_of_what_the_batches_are_made_of() -> None:
+    meter = LossMeter(torch.device("cpu"))
+    meter.add(terms(1, 2, 3), make_batch([True, True, True, False], [True, False, False, False]))
+    meter.add(terms(3, 4, 8), make_batch([True, False, False, False], [True, True, True, True]))
+    row = meter.read(step=2, lr=0.1, global_batch_size=4)
+    assert (row["classification"], row["box"], row["segmentation"]) == (2, 3, 5.5)
+    assert (row["with_boxes"], row["with_maps"]) == (0.5, 0.625)
+    assert (row["step"], row["lr"]) == (2, 0.1)
+
+
+def test_reading_begins_anew() -> None:
+    meter = LossMeter(torch.device("cpu"))
+    meter.add(terms(5, 5, 5), make_batch([True], [True]))
+    meter.read(step=1, lr=0.1, global_batch_size=1)
+    meter.add(terms(1, 2, 3), make_batch([False], [False]))
+    row = meter.read(step=2, lr=0.1, global_batch_size=1)
+    assert row["classification"] == pytest.approx(1)
+    assert row["with_boxes"] == row["with_maps"] == 0
