@@ -71,7 +71,8 @@ def without(batch: Batch, labels: str, pictures: slice) -> Batch:
 
 def part_of(batch: Batch, rank: int) -> Batch:
     half = slice(rank * NUM_PICTURES // 2, (rank + 1) * NUM_PICTURES // 2)
-    return Batch(**{field.name: getattr(batch, field.name)[half] for field in fields(Batch)})
+    whole = {field.name: getattr(batch, field.name) for field in fields(Batch)}
+    return Batch(**{name: value if value is None else value[half] for name, value in whole.items()})
 
 
 def average(tensor: Tensor) -> Tensor:
@@ -144,6 +145,19 @@ def test_a_process_without_labels_for_a_head_counts_for_nothing_and_hangs_nothin
     expected = gradients(mixed, is_shared=False)
     assert_close(gradients_of_two_processes(mixed, tmp_path), expected)
     assert all(tensor.abs().max() > 0 for tensor in expected.values())
+
+
+@forks
+def test_a_process_whose_pictures_label_some_classes_only_hangs_nothing(
+    tmp_path: Path, batch: Batch
+) -> None:
+    known = torch.ones(NUM_PICTURES, TINY.num_classes, dtype=torch.bool)
+    known[: NUM_PICTURES // 2, 5:] = False
+    partial = replace(batch, known_classes=known)
+    expected = gradients(partial, is_shared=False)
+    assert_close(gradients_of_two_processes(partial, tmp_path), expected)
+    everything = gradients(batch, is_shared=False)
+    assert any(not torch.equal(expected[name], everything[name]) for name in expected)
 
 
 @forks

@@ -1,4 +1,4 @@
-"""Coarse segmentation maps from boxes alone, for pictures that nobody has segmented (D16)."""
+"""Coarse segmentation maps from boxes alone, for pictures that nobody has segmented (D17)."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Sources that label only some classes: where nothing is labelled, the others are unknown (D17)."""
+"""Sources that label only some classes: where nothing is labelled, the others are unknown (D18)."""
 
 import torch
 from torch import Tensor
