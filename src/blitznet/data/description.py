@@ -8,12 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from blitznet.classes import COCO_CLASSES, VOC_CLASSES
 from blitznet.data.coco import CocoEntry
+from blitznet.data.mask_folder import MaskFolderEntry
+from blitznet.data.sbd import SbdEntry
 from blitznet.data.source import LabelSource
 from blitznet.data.voc import VocEntry
+from blitznet.data.yolo import YoloEntry
 from blitznet.errors import LabelError, first_problem
 
 # A new format: one file with its entry and its reader, and one name here.
-Entry = Annotated[CocoEntry | VocEntry, Field(discriminator="format")]
+Entry = Annotated[CocoEntry | MaskFolderEntry | SbdEntry | VocEntry | YoloEntry, Field(discriminator="format")]
 
 
 class DataDescription(BaseModel):
@@ -42,17 +45,25 @@ class DataDescription(BaseModel):
             raise ValueError("class names must differ, and background is implied")
         return ("background", *value)
 
+    def entries(self, split: str) -> list[Entry]:
+        """What one split consists of.
+
+        Raises:
+            LabelError: if there is no such split.
+        """
+        if split not in self.splits:
+            raise LabelError(
+                f"the data description has no split {split!r}; there are {', '.join(self.splits)}"
+            )
+        return self.splits[split]
+
     def open_split(self, split: str) -> list[LabelSource]:
         """Readers of one split's sources.
 
         Raises:
             LabelError: if there is no such split or a source cannot be opened.
         """
-        if split not in self.splits:
-            raise LabelError(
-                f"the data description has no split {split!r}; there are {', '.join(self.splits)}"
-            )
-        return [entry.open(self.folder, self.classes) for entry in self.splits[split]]
+        return [entry.open(self.folder, self.classes) for entry in self.entries(split)]
 
 
 def read_description(path: Path) -> DataDescription:
