@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from blitznet.classes import IGNORE_INDEX
+from blitznet.data.class_table import BACKGROUND
 from blitznet.data.geometry import resize_sample
 from blitznet.data.source import Source, locate
 from blitznet.detection.postprocess import decode_detections
@@ -18,8 +20,6 @@ from blitznet.metrics.mean_iou import MeanIoU
 from blitznet.model.blitznet import BlitzNet, normalize_images
 from blitznet.pixel_classes import classify_pixels
 from blitznet.structures import Sample
-
-BACKGROUND = 0
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,26 @@ class Evaluation:
         detections: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
         seg_map: np.ndarray | None,
     ) -> None:
-        """Add one picture: detections as boxes in its pixels, labels, scores; a map of its size."""
+        """Add one picture: detections as boxes in its pixels, labels, scores; a map of its size.
+
+        Of a class that the picture's source does not label, what is found neither helps nor hurts.
+        """
         self.num_pictures += 1
         if detections is not None and sample.boxes is not None:
+            if sample.known_classes is not None:
+                known = sample.known_classes[detections[1]]
+                boxes, labels, scores = detections
+                detections = boxes[known], labels[known], scores[known]
             truth = sample.boxes, sample.labels, sample.difficult
             self.voc_ap.update(*detections, *truth)
             self.coco_ap.update(*detections, *truth)
             self.has_boxes = True
         if seg_map is not None and sample.seg_map is not None:
-            self.mean_iou.update(seg_map, sample.seg_map)
+            true_map = sample.seg_map
+            if sample.known_classes is not None and not sample.known_classes.all():
+                is_open = (true_map == BACKGROUND) & ~sample.known_classes[seg_map]
+                true_map = np.where(is_open, np.uint8(IGNORE_INDEX), true_map)
+            self.mean_iou.update(seg_map, true_map)
             self.has_maps = True
 
     def compute(self, classes: Sequence[str] | None = None) -> dict[str, Any]:

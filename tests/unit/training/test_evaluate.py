@@ -74,3 +74,27 @@ def test_a_class_without_ground_truth_is_null_and_left_out_of_the_mean() -> None
 def test_an_unknown_class_is_named_with_those_there_are() -> None:
     with pytest.raises(InputError, match="no class is called 'unicorn'; there are aeroplane, "):
         Evaluation(VOC_CLASSES).compute(["cat", "unicorn"])
+
+
+def test_what_is_found_of_a_class_that_a_source_does_not_label_neither_helps_nor_hurts() -> None:
+    names = ("background", "cat", "dog")
+    image = np.zeros((2, 4, 3), np.uint8)
+    cat = np.array([[0, 0, 2, 2]], np.float32)
+    true_map = np.array([[1, 0, 0, 0], [1, 0, 0, 255]], np.uint8)
+    predicted = np.array([[1, 1, 2, 2], [2, 0, 2, 2]], np.uint8)
+    found = np.repeat(cat, 2, axis=0), np.array([2, 1]), np.array([0.9, 0.8], np.float32)
+
+    def measure(known: np.ndarray | None) -> dict[str, float]:
+        sample = Sample(image, cat, np.array([1]), np.array([False]), true_map, "drawn", known)
+        with_dog = Sample(image, cat, np.array([2]), np.array([False]), None, "drawn")
+        evaluation = Evaluation(names)
+        evaluation.update(sample, found, predicted)
+        evaluation.update(with_dog, (cat, np.array([2]), np.array([0.5], np.float32)), None)
+        metrics = evaluation.compute()
+        return {"dogs": metrics["ap"]["voc12"]["dog"], **metrics["iou"]}
+
+    # Three background pixels and a box are called dog: wrong if dogs are labelled, else open.
+    everything = {"dogs": 1 / 2, "background": 1 / 5, "cat": 1 / 3, "dog": None}
+    assert measure(None) == measure(np.array([True, True, True])) == everything
+    partial = {"dogs": 1, "background": 1 / 2, "cat": 1 / 3, "dog": None}
+    assert measure(np.array([True, True, False])) == partial
