@@ -8,14 +8,19 @@ from typing import Any
 
 import torch
 
+from blitznet.classes import VOC_CLASSES
 from blitznet.data.description import read_description
+from blitznet.data_check.before_training import find_errors
+from blitznet.data_check.check import default_workers
+from blitznet.data_check.report import count_of
+from blitznet.data_check.skipped import require_skippable, without_skipped, write_skipped
 from blitznet.device import choose_device
-from blitznet.errors import InputError, RecipeError
+from blitznet.errors import InputError, LabelError, RecipeError
 from blitznet.model.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from blitznet.result_folder import make_folder
 from blitznet.training.evaluate import evaluate
-from blitznet.training.loop import MODEL_FILE, STATE_FILE, LoopOptions, train
-from blitznet.training.recipe import read_recipe
+from blitznet.training.loop import MODEL_FILE, STATE_FILE, LoopOptions, require_fit, train
+from blitznet.training.recipe import Recipe, read_recipe
 from blitznet.training.run_record import (
     METRICS_FILE,
     read_run,
@@ -50,8 +55,8 @@ def start_training(
     Raises:
         InputError: if recipe or data cannot be used, or `out` is not empty.
     """
-    recipe = read_recipe(recipe_name, overrides)
     description = read_description(data)
+    recipe = fit_to_classes(read_recipe(recipe_name, overrides), len(description.classes))
     if is_first_process():
         folder = make_folder(out, Path("runs/train") / recipe.name)
         write_run(folder, recipe, data)
@@ -61,6 +66,19 @@ def start_training(
     else:
         raise RecipeError("several processes need one folder to share; give it with --out DIR")
     return folder, recipe.steps, train(recipe, description, folder, options)
+
+
+def fit_to_classes(recipe: Recipe, num_classes: int) -> Recipe:
+    """The recipe for as many classes as the data has, unless it asks for a number itself.
+
+    Args:
+        recipe: as it was written; VOC's 21 classes are the default and count as not asked for.
+        num_classes: C of the data, background included.
+    """
+    if recipe.model.num_classes != len(VOC_CLASSES):
+        return recipe
+    model = recipe.model.model_copy(update={"num_classes": num_classes})
+    return recipe.model_copy(update={"model": model})
 
 
 def resume_training(folder: Path, options: LoopOptions) -> Run:
@@ -87,7 +105,9 @@ def validate_run(folder: Path, device: str = "auto") -> dict[str, Any] | None:
     if VALIDATION_SPLIT not in description.splits:
         return None
     path = folder / MODEL_FILE
-    metrics = evaluate_checkpoint(str(path), data, VALIDATION_SPLIT, choose_device(device))
+    metrics = evaluate_checkpoint(
+        str(path), data, VALIDATION_SPLIT, choose_device(device), run=folder
+    )
     model, info = load_checkpoint(path)
     figures = {VALIDATION_SPLIT: summarize(metrics)}
     save_checkpoint(path, model, info.model_copy(update={"metrics": figures}))
@@ -103,8 +123,19 @@ def evaluate_checkpoint(
     classes: Sequence[str] | None = None,
     batch_size: int = 16,
     workers: int = 1,
+    run: Path | None = None,
 ) -> dict[str, Any]:
     """The figures of `metrics.json` for a network on one split of a data description.
+
+    Args:
+        name_or_path: of the network.
+        data: the data description.
+        split: which pictures.
+        device: where it runs.
+        classes: the means are over these; None = all with ground truth.
+        batch_size: pictures a forward pass.
+        workers: processes that read pictures.
+        run: what this run left out for its errors is left out here, too.
 
     Raises:
         InputError: if network, data, split or classes do not exist or do not fit together.
@@ -121,6 +152,8 @@ def evaluate_checkpoint(
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     started = time.monotonic()
     sources = description.open_split(split)
+    if run is not None:
+        sources = without_skipped(sources, split, run)
     metrics = evaluate(model, info.names, sources, device, classes, batch_size, workers)
     return {
         "model": name_or_path,
