@@ -3,12 +3,14 @@
 import os
 import struct
 import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 
 from blitznet.errors import PictureError
 
@@ -19,6 +21,12 @@ MAX_PIXELS = 200_000_000
 
 # Not every format that Pillow opens: EPS runs another program, TGA has no signature.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
+
+# What a folder is searched for. A file that is named directly may be called anything.
+PICTURE_SUFFIXES = frozenset(
+    """.avif .bmp .gif .heic .heif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff
+    .webp""".split()  # noqa: SIM905
+)
 
 # What Pillow's decoders raise on damaged files, besides the warnings where those are errors.
 _DECODING_ERRORS = (
@@ -36,6 +44,9 @@ _DECODING_ERRORS = (
     Warning,
 )
 
+# What libjpeg can shrink by while it decodes.
+_JPEG_REDUCTIONS = (1, 2, 4, 8)
+
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -46,6 +57,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_TRANSPOSING = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 
 
 def read_picture(source: PictureSource) -> Image.Image:
@@ -77,15 +89,65 @@ def read_picture(source: PictureSource) -> Image.Image:
     name = os.fspath(source)
     try:
         stream = Path(name).open("rb")  # noqa: SIM115 - closed below
-    except FileNotFoundError:
-        raise PictureError(f"{name}: no such file") from None
-    except IsADirectoryError:
-        raise PictureError(f"{name}: a folder, where one picture was wanted") from None
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        reason = getattr(error, "strerror", None) or error
-        raise PictureError(f"{name}: cannot be read ({reason})") from error
+    except (OSError, ValueError) as error:
+        raise _cannot_be_read(name, error) from error
     with stream:
         return _decode(_open(stream, name), name)
+
+
+class OpenPicture:
+    """A picture file whose size is known and whose pixels are still to be decoded.
+
+    Args:
+        path: of the file, which is read here.
+
+    Attributes:
+        size: width and height as a person sees it.
+        reductions: what `decode` can shrink by, ascending, 1 first.
+
+    Raises:
+        PictureError: as `read_picture`; for damage behind the header, `decode` does.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self._name = os.fspath(path)
+        try:
+            content = Path(path).read_bytes()
+        except (OSError, ValueError) as error:
+            raise _cannot_be_read(self._name, error) from None
+        image = _open(BytesIO(content), self._name)
+        self._image: Image.Image = image
+        self.reductions: tuple[int, ...] = (1,)
+        if isinstance(image, JpegImageFile):
+            _require_sensible_size(image, self._name)
+            turn = _turn(image)
+            width, height = image.size
+            self.size = (height, width) if turn in _TRANSPOSING else (width, height)
+            # The last column and row of a shrunk picture may lie partly beyond it. Turning would
+            # move them to the front, where they shift the rest.
+            self.reductions = tuple(
+                reduction
+                for reduction in _JPEG_REDUCTIONS
+                if min(width, height) >= reduction
+                and (turn is None or (width % reduction == 0 and height % reduction == 0))
+            )
+        else:  # some formats state the orientation behind the pixels
+            self._image = _decode(image, self._name)
+            self.size = self._image.size
+
+    def decode(self, reduction: int = 1) -> Image.Image:
+        """Pixels as of `read_picture`, shrunk; to be called once.
+
+        Args:
+            reduction: one of `reductions`. Pixel i covers the pixels i * reduction up to
+                (i + 1) * reduction of the whole picture; the last one may reach beyond it.
+        """
+        if not isinstance(self._image, JpegImageFile):
+            return self._image
+        if reduction > 1:
+            width, height = self._image.size
+            self._image.draft(None, (width // reduction, height // reduction))
+        return _decode(self._image, self._name)
 
 
 def source_name(source: PictureSource) -> str | None:
@@ -93,6 +155,15 @@ def source_name(source: PictureSource) -> str | None:
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     return str(getattr(source, "filename", "")) or None
+
+
+def _cannot_be_read(name: str, error: OSError | ValueError) -> PictureError:
+    """ValueError: a null byte in the name."""
+    if isinstance(error, FileNotFoundError):
+        return PictureError(f"{name}: no such file")
+    if isinstance(error, IsADirectoryError):
+        return PictureError(f"{name}: a folder, where one picture was wanted")
+    return PictureError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})")
 
 
 def _open(stream: BinaryIO, name: str) -> ImageFile:
@@ -123,6 +194,17 @@ def _open(stream: BinaryIO, name: str) -> ImageFile:
 
 def _decode(image: Image.Image, name: str) -> Image.Image:
     """Upright RGB pixels of an opened picture; the same object if nothing had to change."""
+    _require_sensible_size(image, name)
+    try:
+        image.load()
+        turn = _turn(image)
+        image = _to_rgb(image)
+        return image.transpose(turn) if turn is not None else image
+    except _DECODING_ERRORS as error:
+        raise PictureError(f"{name}: damaged or cut off ({error})") from error
+
+
+def _require_sensible_size(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise PictureError(
@@ -131,13 +213,6 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
         )
     if width * height == 0:
         raise PictureError(f"{name}: a picture without pixels ({width}x{height})")
-    try:
-        image.load()
-        turn = _turn(image)
-        image = _to_rgb(image)
-        return image.transpose(turn) if turn is not None else image
-    except _DECODING_ERRORS as error:
-        raise PictureError(f"{name}: damaged or cut off ({error})") from error
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

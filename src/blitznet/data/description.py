@@ -16,7 +16,9 @@ from blitznet.data.yolo import YoloEntry
 from blitznet.errors import LabelError, first_problem
 
 # A new format: one file with its entry and its reader, and one name here.
-Entry = Annotated[CocoEntry | MaskFolderEntry | SbdEntry | VocEntry | YoloEntry, Field(discriminator="format")]
+Entry = Annotated[
+    CocoEntry | MaskFolderEntry | SbdEntry | VocEntry | YoloEntry, Field(discriminator="format")
+]
 
 
 class DataDescription(BaseModel):

@@ -5,12 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from blitznet.errors import InputError
+from blitznet.picture import PICTURE_SUFFIXES
 
-# What a folder is searched for. A file that is named directly may be called anything.
-PICTURE_SUFFIXES = frozenset(
-    """.avif .bmp .gif .heic .heif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff
-    .webp""".split()  # noqa: SIM905
-)
 STANDARD_INPUT = "-"
 
 

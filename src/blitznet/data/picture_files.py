@@ -1,0 +1,84 @@
+"""Pictures in folders, and which file belongs to which picture by its name."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from blitznet.errors import LabelError
+from blitznet.picture import PICTURE_SUFFIXES
+
+_SUFFIXES = tuple(PICTURE_SUFFIXES)
+
+
+def find_pictures(folder: Path, option: str) -> list[Path]:
+    """All pictures in a folder and in those inside it, by name; hidden ones are left out.
+
+    Args:
+        folder: to search; links are followed.
+        option: of a data description, that names the folder, for messages.
+
+    Raises:
+        LabelError: if it is no folder or holds no picture.
+    """
+    if not folder.is_dir():
+        reason = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise LabelError(f"{folder} {reason}; check `{option}`")
+    found = []
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(parent, name)
+            for name in files
+            if not name.startswith(".") and name.lower().endswith(_SUFFIXES)
+        ]
+    if not found:
+        raise LabelError(f"{folder} holds no picture; check `{option}`")
+    return sorted(found)
+
+
+def file_key(path: Path, folder: Path, suffix: str = "") -> str:
+    """What a picture and its map share: the path in its folder, without ending and `suffix`."""
+    return path.relative_to(folder).with_suffix("").as_posix().removesuffix(suffix)
+
+
+def files_by_key(files: Iterable[Path], folder: Path, suffix: str = "") -> dict[str, Path]:
+    """Files by `file_key`; those whose names do not end with `suffix` are left out.
+
+    Raises:
+        LabelError: if two differ in nothing but their ending.
+    """
+    found: dict[str, Path] = {}
+    for path in files:
+        if not path.stem.endswith(suffix):
+            continue
+        first = found.setdefault(file_key(path, folder, suffix), path)
+        if first is not path:
+            raise LabelError(
+                f"{first} and {path.name} differ in their ending only; rename or remove one"
+            )
+    return found
+
+
+def find_maps(masks: Path, keys: Iterable[str], suffix: str = "") -> dict[str, Path]:
+    """The maps of pictures: files of the same key in the folder of maps.
+
+    Args:
+        masks: the folder.
+        keys: of the pictures, see `file_key`.
+        suffix: that the maps' names have behind those of the pictures, as "_mask".
+
+    Returns:
+        By key; a picture without a file has no map.
+
+    Raises:
+        LabelError: if the folder is missing, two maps have the same key, or no picture has a map.
+    """
+    maps = files_by_key(find_pictures(masks, "masks"), masks, suffix)
+    keys = list(keys)
+    found = {key: maps[key] for key in keys if key in maps}
+    if not found:
+        raise LabelError(
+            f"no map in {masks} is called as a picture: {keys[0]}{suffix}.png would be one; "
+            "check `masks`" + (" and `suffix`" if suffix else "")
+        )
+    return found

@@ -1,0 +1,395 @@
+"""YOLO: a text file a picture, a row an object, in fractions of the picture's sides.
+
+Layouts: Ultralytics' twin folders `images` and `labels`, its data.yaml, lists of pictures, and
+labels beside the pictures (Darknet, labelImg).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import yaml
+from pydantic import model_validator
+
+from blitznet.data.box_map import BoxMap
+from blitznet.data.class_table import ClassTable
+from blitznet.data.entry import SourceEntry
+from blitznet.data.instance_map import InstanceMap
+from blitznet.data.labels import MapLabel, ObjectLabel, PictureLabels
+from blitznet.data.map_codes import (
+    MAX_VALUE,
+    ColourNames,
+    MapCodes,
+    ValueNames,
+    read_colour_codes,
+    read_lines,
+    read_value_codes,
+    value_codes,
+)
+from blitznet.data.picture_files import file_key, find_maps, find_pictures
+from blitznet.data.source import LabelSource
+from blitznet.errors import LabelError
+
+MapOrigin = Literal["from_instances", "from_boxes"]  # instead of a folder of maps
+
+IMAGES, LABELS = "images", "labels"  # twin folders
+
+# Fractions may leave 0..1 by a little; what is beyond this was never a fraction.
+MAX_FRACTION = 1.5
+
+_BOX_COLUMNS = 5
+_MIN_POLYGON_COLUMNS = 7  # three points
+_ROW = "a row is CLASS CX CY W H, or CLASS and the X Y of three or more points"
+
+
+class YoloPicture(NamedTuple):
+    """A picture and what belongs to it.
+
+    Attributes:
+        path: of the picture.
+        labels: its text file; it need not exist, then there is no object.
+        key: the name of its map without ending, see `file_key`.
+    """
+
+    path: Path
+    labels: Path
+    key: str
+
+
+class YoloSource(LabelSource):
+    """Pictures with a text file each.
+
+    Args:
+        pictures: with their files.
+        names: class names by class number, from 0.
+        table: from `names` to the network's classes.
+        boxes: whether rows are read as boxes. A row of a polygon is the box around it.
+        masks: folder of maps; "from_instances" = maps painted from the polygons, see `InstanceMap`;
+            "from_boxes" = see `BoxMap`; None = not read. A picture without a file in the folder has
+            no map.
+        codes: what the values of the maps in a folder stand for.
+
+    Raises:
+        LabelError: if no picture has a text file or none has a map, or if two share one.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[YoloPicture],
+        names: Sequence[str],
+        table: ClassTable,
+        boxes: bool = True,
+        masks: Path | MapOrigin | None = None,
+        codes: MapCodes | None = None,
+    ):
+        self.pictures = pictures
+        self.names = names
+        self.table = table
+        self.has_boxes = boxes
+        self.map_origin = masks if not isinstance(masks, Path) else None
+        self.codes = codes or name_codes(names)
+        self.maps: dict[str, Path] = {}
+        _require_own_files(pictures)
+        if (boxes or self.map_origin) and not any(item.labels.is_file() for item in pictures):
+            raise LabelError(
+                f"no picture has a file of labels: {pictures[0].labels} would be that of "
+                f"{pictures[0].path}; check `labels`, or make an empty file for a picture without "
+                "objects"
+            )
+        if isinstance(masks, Path):
+            self.maps = find_maps(masks, [item.key for item in pictures])
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def labels(self, index: int) -> PictureLabels:
+        """See `LabelSource`."""
+        picture = self.pictures[index]
+        objects: tuple[ObjectLabel, ...] = ()
+        seg_map: MapLabel | None = None
+        if self.has_boxes or self.map_origin:
+            objects = read_rows(picture.labels, self.names)
+        if self.map_origin == "from_instances":
+            seg_map = InstanceMap(objects, in_fractions=True)
+        elif self.map_origin == "from_boxes":
+            seg_map = BoxMap(PictureLabels(picture.path, objects, in_fractions=True))
+        elif picture.key in self.maps:
+            seg_map = self.codes.open(self.maps[picture.key])
+        return PictureLabels(
+            picture.path, objects if self.has_boxes else None, seg_map, in_fractions=True
+        )
+
+
+class YoloEntry(SourceEntry):
+    """`format: yolo`; its pictures come from `root`, `data` or `images`.
+
+    Attributes:
+        root: folder with `images` and `labels` in it, or with pictures and labels side by side.
+        data: a data.yaml; its `split` says where pictures are, its `names` what classes are called.
+        split: of the data.yaml.
+        images: a folder of pictures, or a text file that lists them. Labels are in the twin folder:
+            the last `images` in the path of a picture becomes `labels`; where there is none they
+            lie beside the pictures.
+        labels: folder of labels, laid out as `images`; of listed pictures by name alone.
+        names: class names in the order of their numbers: a list, or a text file, one a line.
+        masks: see `YoloSource`.
+        mask_values: class names by value of the maps; None = 0 is background, i + 1 is `names[i]`,
+            255 is void.
+        mask_colours: class names by colour, instead.
+    """
+
+    format: Literal["yolo"]
+    root: Path | None = None
+    data: Path | None = None
+    split: str | None = None
+    images: Path | None = None
+    labels: Path | None = None
+    names: tuple[str, ...] | Path | None = None
+    masks: MapOrigin | Path | None = None
+    mask_values: ValueNames | None = None
+    mask_colours: ColourNames | None = None
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> "YoloEntry":
+        if [self.root, self.data, self.images].count(None) != 2:
+            raise ValueError("YOLO needs one of root: FOLDER, data: data.yaml, images: FOLDER")
+        if (self.data is None) != (self.split is None):
+            raise ValueError("data: data.yaml and its split: NAME go together")
+        if (self.data is None) == (self.names is None):
+            raise ValueError("YOLO needs names: FILE or a list; with data: they are in that file")
+        if self.labels is not None and self.images is None:
+            raise ValueError("labels: goes with images:")
+        if not self.boxes and self.masks is None:
+            raise ValueError("a source needs boxes: true, masks: FOLDER, or both")
+        if self.mask_values is not None and self.mask_colours is not None:
+            raise ValueError("maps have mask_values: or mask_colours:, not both")
+        has_codes = self.mask_values is not None or self.mask_colours is not None
+        if has_codes and not isinstance(self.masks, Path):
+            raise ValueError("mask_values: and mask_colours: go with masks: FOLDER")
+        return self
+
+    def open_all(self, folder: Path, table: ClassTable) -> YoloSource:
+        """See `SourceEntry`."""
+        names = self.names
+        if self.data is not None and self.split is not None:
+            names, places = read_data_yaml(folder / self.data, self.split)
+            pictures = [item for place in places for item in find_labelled(place)]
+        elif self.root is not None:
+            pictures = list(_find_in_root(folder / self.root))
+        elif self.images is not None:
+            labels = folder / self.labels if self.labels is not None else None
+            pictures = list(find_labelled(folder / self.images, labels))
+        if isinstance(names, Path):
+            names = read_names(folder / names)
+        assert names is not None  # `_is_complete`
+        codes = None
+        if self.mask_values is not None:
+            codes = read_value_codes(self.mask_values, folder)
+        elif self.mask_colours is not None:
+            codes = read_colour_codes(self.mask_colours, folder)
+        masks = folder / self.masks if isinstance(self.masks, Path) else self.masks
+        return YoloSource(pictures, names, table, self.boxes, masks, codes)
+
+
+def name_codes(names: Sequence[str]) -> MapCodes:
+    """Codes of maps where 0 is background, i + 1 is `names[i]` and 255 is void."""
+    named = dict(enumerate(("background", *names[: MAX_VALUE - 1])))
+    return value_codes(named)
+
+
+def find_labelled(
+    place: Path, labels: Path | None = None, option: str = IMAGES
+) -> Iterator[YoloPicture]:
+    """The pictures of a folder or of a list, and where their labels are.
+
+    Args:
+        place: see `YoloEntry.images`.
+        labels: see `YoloEntry.labels`.
+        option: that names `place`, for messages.
+
+    Raises:
+        LabelError: if there is no picture, or the folder of labels is missing.
+    """
+    if labels is not None and not labels.is_dir():
+        raise LabelError(f"{labels} does not exist; check `labels`")
+    is_list = place.is_file()
+    for path in read_picture_list(place) if is_list else find_pictures(place, option):
+        key = path.stem if is_list else file_key(path, place)
+        beside = twin_folder(path.parent) / f"{path.stem}.txt"
+        yield YoloPicture(path, beside if labels is None else labels / f"{key}.txt", key)
+
+
+def _find_in_root(root: Path) -> Iterator[YoloPicture]:
+    if (root / IMAGES).is_dir():
+        return find_labelled(root / IMAGES)
+    return find_labelled(root, labels=root if root.is_dir() else None, option="root")
+
+
+def twin_folder(folder: Path) -> Path:
+    """Where labels are: the last `images` of a path becomes `labels`; without one, the same."""
+    parts = list(folder.parts)
+    if IMAGES not in parts:
+        return folder
+    parts[len(parts) - 1 - parts[::-1].index(IMAGES)] = LABELS
+    return Path(*parts)
+
+
+def read_picture_list(path: Path) -> list[Path]:
+    """The pictures that a text file lists, one a line, relative to its folder.
+
+    Darknet's lists, as CVAT writes them, begin with `data/`, which is the folder of the list then.
+
+    Raises:
+        LabelError: if it is no text, empty, or one of them does not exist.
+    """
+    pictures = []
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line:
+            continue
+        found = path.parent / line
+        if not found.is_file() and line.startswith("data/"):
+            found = path.parent / line.removeprefix("data/")
+        if not found.is_file():
+            raise LabelError(f"{path}, line {number}: {path.parent / line} does not exist")
+        pictures.append(found)
+    if not pictures:
+        raise LabelError(f"{path} lists no picture")
+    return pictures
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Class names, one a line, in the order of their numbers.
+
+    Raises:
+        LabelError: if there is none, a line is blank, or a name comes twice.
+    """
+    return _checked_names(path, read_lines(path))
+
+
+def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path]]:
+    """Names, and the folders or lists of one split, of Ultralytics' data.yaml.
+
+    Paths are relative to its `path`, and that to the file. As Ultralytics does, the `../` with
+    which Roboflow begins them is left out where it leads nowhere.
+
+    Raises:
+        LabelError: if it is no such file, or has no such split.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LabelError(f"{path} does not exist; check `data`") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise LabelError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("names"), dict | list):
+        raise LabelError(f"{path} is no data.yaml of YOLO: it has no `names`")
+    names = content["names"]
+    if isinstance(names, dict):
+        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            raise LabelError(f"{path}: the numbers of `names` are not 0 to {len(names) - 1}")
+        names = [names[number] for number in range(len(names))]
+    places = content.get(split)
+    places = [places] if isinstance(places, str) else places
+    if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
+        there = [key for key in ("train", "val", "test") if content.get(key)]
+        raise LabelError(f"{path} has no split {split!r}; there are {', '.join(there) or 'none'}")
+    base = path.parent / str(content.get("path") or "")
+    return _checked_names(path, [str(name) for name in names]), [
+        _resolve(base, place, path) for place in places
+    ]
+
+
+def _resolve(base: Path, place: str, data_yaml: Path) -> Path:
+    tried = base / place
+    if not tried.exists() and place.startswith("../"):
+        tried = base / place.removeprefix("../")
+    if not tried.exists():
+        raise LabelError(f"{base / place} does not exist; correct the paths in {data_yaml}")
+    return tried
+
+
+def _checked_names(path: Path, names: Sequence[str]) -> tuple[str, ...]:
+    if not names or "" in names:
+        raise LabelError(f"{path} has a blank line or no name; it needs one name a class")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise LabelError(f"{path} has two classes {twice!r}")
+    return tuple(names)
+
+
+def _require_own_files(pictures: Iterable[YoloPicture]) -> None:
+    first: dict[Path, Path] = {}
+    for item in pictures:
+        other = first.setdefault(item.labels, item.path)
+        if other != item.path:
+            raise LabelError(
+                f"{other} and {item.path} share the labels {item.labels}; rename or remove one"
+            )
+
+
+def read_rows(path: Path, names: Sequence[str]) -> tuple[ObjectLabel, ...]:
+    """The objects of one file; one that does not exist has none.
+
+    Raises:
+        LabelError: if it is no text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabelError(f"{path} cannot be read as text: {error}") from None
+    return tuple(
+        _read_row(line.split(), names, f"{path}, line {number}")
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    )
+
+
+def _read_row(columns: Sequence[str], names: Sequence[str], where: str) -> ObjectLabel:
+    written = " ".join(columns[1:])
+    name, problem = _class_name(columns[0], names)
+    values: list[float] = []
+    if not problem:
+        values, problem = _read_values(columns)
+    if problem:
+        return ObjectLabel(name, None, where, written, problem)
+    if len(columns) == _BOX_COLUMNS:
+        cx, cy, width, height = values
+        box = cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2
+        return ObjectLabel(name, box, where, written)
+    box = min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
+    written = f"around a polygon, {[round(value, 6) for value in box]},"
+    return ObjectLabel(name, box, where, written, outline=(tuple(values),))
+
+
+def _class_name(text: str, names: Sequence[str]) -> tuple[str, str]:
+    """The name of a class number, and what is wrong with the number."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not number.is_integer():
+        return text, f"a row begins with the number of its class, not with {text!r}"
+    if not 0 <= number < len(names):
+        return f"number {int(number)} (names end at {len(names) - 1})", "no such class number"
+    return names[int(number)], ""
+
+
+def _read_values(columns: Sequence[str]) -> tuple[list[float], str]:
+    """The numbers behind the class, and what is wrong with them."""
+    count = len(columns)
+    if count != _BOX_COLUMNS and (count < _MIN_POLYGON_COLUMNS or count % 2 == 0):
+        hint = " (a score or a track at the end has to go)" if count == _BOX_COLUMNS + 1 else ""
+        return [], f"{count} columns; {_ROW}{hint}"
+    try:
+        values = [float(column) for column in columns[1:]]
+    except ValueError:
+        return [], f"{' '.join(columns[1:])!r} are not all numbers; {_ROW}"
+    if max(map(abs, values)) > MAX_FRACTION:
+        largest = max(values, key=abs)
+        return [], (
+            f"{largest:g} is not a fraction; divide x by the width of the picture and y by its "
+            "height"
+        )
+    return values, ""
