@@ -236,14 +236,18 @@ def train(
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Processes that read pictures, a device.")
     ] = 2,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out pictures with errors, and list them.")
+    ] = False,
 ) -> None:
     """Train a network on pictures with boxes, maps, or both; --resume RUN goes on with one."""
     if resume is None and (recipe is None or data is None):
         raise typer.BadParameter("give a RECIPE and --data DATA.yaml, or --resume RUN")
-    if resume is not None and (recipe or data or settings or out):
+    if resume is not None and (recipe or data or settings or out or skip_bad):
         raise typer.BadParameter("--resume RUN takes recipe and data from the run; give it alone")
 
     require("lightning_fabric", "train", "training")
+    from blitznet.data_check.skipped import skipped_lines
     from blitznet.device import choose_device
     from blitznet.training.loop import LoopOptions
     from blitznet.training.run import (
@@ -261,7 +265,11 @@ def train(
     else:
         assert recipe is not None
         assert data is not None
-        folder, total, rows = start_training(recipe, tuple(settings or ()), data, out, options)
+        folder, total, rows = start_training(
+            recipe, tuple(settings or ()), data, out, options, skip_bad
+        )
+        for line in skipped_lines(folder) if is_first_process() else ():
+            typer.echo(f"left out: {line}")
     if not is_first_process():
         collections.deque(rows, maxlen=0)
         return
@@ -308,6 +316,70 @@ def evaluate(
     write_json(folder / METRICS_FILE, metrics)
     _print_table(metrics_table(metrics))
     typer.echo(f"{metrics['pictures']} pictures; figures in {folder / METRICS_FILE}")
+
+
+@app.command()
+def check_data(
+    data: Annotated[Path, typer.Argument(metavar="DATA.yaml", help="Data description.")],
+    splits: Annotated[
+        list[str] | None,
+        typer.Option("--split", metavar="NAME", help="Check this one.", show_default="all"),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", metavar="NAME", help="Whose anchors boxes must match."),
+    ] = "blitznet300",
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=0, help="Processes.", show_default="number of cores"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every warning.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Write a sheet of samples and statistics as pictures; must be empty or new.",
+            show_default="none",
+        ),
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Find everything in pictures and labels that would hurt a training run.
+
+    Exits with 1 if there is an error; warnings do not count.
+    """
+    from blitznet.data.description import read_description
+    from blitznet.data_check.check import check_data, default_workers
+    from blitznet.data_check.report import finding_lines, findings_table, splits_table, verdict
+    from blitznet.model.config import find_model
+
+    description, config = read_description(data), find_model(model)
+    if out is not None:
+        from blitznet.data_check.folder import write_folder
+        from blitznet.data_check.plots import require_plots
+
+        require_plots()
+        make_folder(out, out, overwrite)
+    workers = default_workers() if workers is None else workers
+    report = check_data(description, data, splits, config, workers)
+    if out is not None:
+        write_folder(out, report, description, config)
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), indent=2))
+    else:
+        _print_table(splits_table(report))
+        if report.findings:
+            _print_table(findings_table(report))
+        for line in finding_lines(report, verbose):
+            typer.echo(line)
+        typer.echo(verdict(report))
+        if out is not None:
+            typer.echo(f"The sheet and the statistics are in {out}")
+    if report.errors:
+        raise typer.Exit(1)
 
 
 @app.command()

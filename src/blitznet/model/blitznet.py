@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from blitznet.errors import InputError, first_problem
 from blitznet.model.backbone import Backbone
-from blitznet.model.config import MODELS, ModelConfig
+from blitznet.model.config import ModelConfig, find_model
 from blitznet.model.downscale import DownscaleStream
 from blitznet.model.heads import MultiboxHead, SegmentationHead
 from blitznet.model.upscale import UpscaleStream
@@ -88,9 +88,7 @@ def build(
     Raises:
         InputError: for a name, a field or a value that does not exist.
     """
-    if name not in MODELS:
-        raise InputError(f"no network is called {name!r}; there are {', '.join(MODELS)}")
-    values = MODELS[name].model_dump() | {"num_classes": classes} | overrides
+    values = find_model(name).model_dump() | {"num_classes": classes} | overrides
     if detect is not None:
         values["detect"] = detect
     if segment is not None:

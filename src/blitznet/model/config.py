@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from blitznet.detection.anchors import make_anchors
+from blitznet.errors import InputError
 
 FusionName = Literal["hourglass", "refine", "resskip_without_residual", "resskip"]
 
@@ -133,3 +134,14 @@ MODELS: dict[str, ModelConfig] = {
         SSD512,
     )
 }
+
+
+def find_model(name: str) -> ModelConfig:
+    """A member of the family by name.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if name not in MODELS:
+        raise InputError(f"no network is called {name!r}; there are {', '.join(MODELS)}")
+    return MODELS[name]

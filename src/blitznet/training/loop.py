@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from blitznet.data.description import DataDescription
 from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
 from blitznet.data.sampling import draw_frequencies
+from blitznet.data_check.skipped import without_skipped
 from blitznet.errors import InputError, RecipeError
 from blitznet.losses.joint import LossTerms, joint_loss
 from blitznet.model.blitznet import BlitzNet, normalize_images
@@ -77,7 +78,7 @@ def train(
         InputError: if recipe, data and state do not fit together, or a picture cannot be used.
         DivergenceError: if the loss becomes infinite or NaN.
     """
-    _require_fit(recipe, data, options.devices)
+    require_fit(recipe, data, options.devices)
     fabric = Fabric(
         accelerator=options.accelerator,
         devices=options.devices,
@@ -85,7 +86,8 @@ def train(
     )
     fabric.launch()
     fabric.seed_everything(recipe.seed, verbose=False)
-    sources = data.open_split("train")
+    # Behind the launch, which waits for the first process: it has written what is left out.
+    sources = without_skipped(data.open_split("train"), "train", run)
     samples = TrainingSamples(
         sources,
         partial(_image_size_at_position, recipe),
@@ -162,7 +164,8 @@ def train(
         save_checkpoint(run / MODEL_FILE, final, info)
 
 
-def _require_fit(recipe: Recipe, data: DataDescription, devices: int) -> None:
+def require_fit(recipe: Recipe, data: DataDescription, devices: int) -> None:
+    """Raise RecipeError if the recipe does not fit the data or the number of devices."""
     if recipe.model.num_classes != len(data.classes):
         raise RecipeError(
             f"recipe {recipe.name} has {recipe.model.num_classes} classes, the data has "

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.description import read_description
+from blitznet.data.description import DataDescription, read_description
 from blitznet.data_check.before_training import find_errors
 from blitznet.data_check.check import default_workers
-from blitznet.data_check.report import count_of
+from blitznet.data_check.report import Finding, count_of
 from blitznet.data_check.skipped import require_skippable, without_skipped, write_skipped
 from blitznet.device import choose_device
 from blitznet.errors import InputError, LabelError, RecipeError
@@ -49,23 +49,52 @@ def start_training(
     data: Path,
     out: Path | None,
     options: LoopOptions,
+    skip_bad: bool = False,
 ) -> Run:
     """A new run, which trains as its rows are taken.
+
+    Args:
+        recipe_name: or a file.
+        overrides: of the recipe.
+        data: the data description.
+        out: folder of the run; None = a new one.
+        options: how to do it.
+        skip_bad: leave out pictures with errors, and record that in the folder.
 
     Raises:
         InputError: if recipe or data cannot be used, or `out` is not empty.
     """
     description = read_description(data)
     recipe = fit_to_classes(read_recipe(recipe_name, overrides), len(description.classes))
+    require_fit(recipe, description, options.devices)
     if is_first_process():
+        errors = _errors_before_training(description, data, options, skip_bad)
         folder = make_folder(out, Path("runs/train") / recipe.name)
         write_run(folder, recipe, data)
+        if errors:
+            write_skipped(folder, errors, description)
         os.environ[_FOLDER_VARIABLE] = str(folder)
     elif out is not None or _FOLDER_VARIABLE in os.environ:
         folder = out or Path(os.environ[_FOLDER_VARIABLE])
     else:
         raise RecipeError("several processes need one folder to share; give it with --out DIR")
     return folder, recipe.steps, train(recipe, description, folder, options)
+
+
+def _errors_before_training(
+    description: DataDescription, data: Path, options: LoopOptions, skip_bad: bool
+) -> list[Finding]:
+    """What is wrong with single pictures, to leave them out; nothing may be, if not `skip_bad`."""
+    splits = ["train", *({VALIDATION_SPLIT} & description.splits.keys())]
+    workers = default_workers() if options.workers else 0
+    errors = find_errors(description, data, splits, workers)
+    require_skippable(errors)
+    if errors and not skip_bad:
+        raise LabelError(
+            f"{data} has {count_of(len(errors), 'error')}, the first: {errors[0].problem}; see all "
+            f"with blitznet check-data {data}, or leave those pictures out with --skip-bad"
+        )
+    return errors
 
 
 def fit_to_classes(recipe: Recipe, num_classes: int) -> Recipe:

@@ -1,0 +1,82 @@
+"""The check that training begins with, and what it remembers so that the next one starts at once.
+
+What is remembered is that nothing was wrong: a file in the user's cache folder, named for what the
+labels say and for the size and time of every picture and map. Any change gives another name.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from blitznet import __version__
+from blitznet.data.description import DataDescription
+from blitznet.data_check.check import check_data
+from blitznet.data_check.picture_check import map_file
+from blitznet.data_check.report import Finding
+from blitznet.errors import InputError, LabelError
+from blitznet.whole_file import whole_file
+
+
+def find_errors(
+    description: DataDescription, data: Path, splits: Sequence[str], workers: int
+) -> list[Finding]:
+    """Everything that training would fail on or suffer from; arguments as of `check_data`."""
+    key = fingerprint(description, splits)
+    remembered = cache_folder() / "checked" / key if key is not None else None
+    if remembered is not None and remembered.exists():
+        return []
+    errors = check_data(description, data, splits, workers=workers).errors
+    if not errors and remembered is not None:
+        _remember(remembered, data)
+    return errors
+
+
+def fingerprint(description: DataDescription, splits: Sequence[str]) -> str | None:
+    """What the check's result depends on, as 32 hexadecimal digits; None where labels are damaged.
+
+    Label files are parsed and not only looked at: readers do not say which files they read.
+    """
+    digest = hashlib.blake2b(__version__.encode(), digest_size=16)
+    digest.update(repr((description.classes, splits)).encode())
+    try:
+        for split in splits:
+            for entry, source in zip(
+                description.entries(split), description.open_split(split), strict=True
+            ):
+                digest.update(entry.model_dump_json().encode())
+                for index in range(len(source)):
+                    labels = source.labels(index)
+                    digest.update(repr(labels).encode("utf-8", "surrogateescape"))
+                    digest.update(_stamps(filter(None, (labels.picture, map_file(labels)))))
+    except LabelError:
+        return None
+    return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where this user's programs keep what they can make again (XDG base directories)."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "blitznet"
+
+
+def _stamps(paths: Iterable[Path]) -> bytes:
+    """Name, size and time of change of files."""
+    stamps = []
+    for path in paths:
+        try:
+            status = path.stat()
+            stamps.append((str(path.absolute()), status.st_size, status.st_mtime_ns))
+        except (OSError, ValueError):  # missing; a null byte in the name
+            stamps.append((str(path), -1, -1))
+    return repr(stamps).encode("utf-8", "surrogateescape")
+
+
+def _remember(path: Path, data: Path) -> None:
+    """Write the file; where the cache cannot be written, the next training checks again."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as temporary:
+            temporary.write_text(f"{data.absolute()}\n", encoding="utf-8", errors="replace")
+    except (OSError, InputError):
+        return
