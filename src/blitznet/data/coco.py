@@ -3,7 +3,7 @@
 import json
 import marshal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import repeat
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,11 +19,12 @@ from blitznet.data.source import LabelSource
 from blitznet.errors import LabelError
 from blitznet.progress import with_progress
 
-PictureId = int | str
+Id = int | str  # of a picture or a category
 MapOrigin = Literal["from_instances", "from_boxes"]
 
 # What is kept of an annotation, in this order.
 _FIELDS = ("id", "category_id", "bbox", "area", "iscrowd", "segmentation")
+_TICK = 1000  # of the progress bar, in annotations
 
 
 class CocoSource(LabelSource):
@@ -66,15 +67,18 @@ class CocoSource(LabelSource):
         self.has_boxes = boxes
         self.masks = masks
         wants_labels = boxes or masks is not None
-        content = _read_file(annotations, with_outlines=masks == "from_instances")
+        content, buffer = _read_file(annotations, with_outlines=masks == "from_instances")
         pictures = _list_pictures(content, annotations)
         self._names = _list_categories(content, annotations) if wants_labels else {}
-        packed = _group_annotations(content, annotations, pictures) if wants_labels else {}
+        spans = _group_annotations(content, buffer, annotations, pictures) if wants_labels else {}
         self.ids = list(pictures) if ids is None else read_ids(ids)
         _require_listed(self.ids, ids, pictures, annotations)
-        records = [marshal.dumps((*pictures[key], packed.get(key, []))) for key in self.ids]
-        self._ends = np.cumsum([len(record) for record in records])
-        self._records = b"".join(records)
+        self._records, ends = bytearray(), []
+        for key in self.ids:
+            packed = [bytes(buffer[start:end]) for start, end in spans.get(key, ())]
+            self._records += marshal.dumps((*pictures[key], packed))
+            ends.append(len(self._records))
+        self._ends = np.array(ends, np.int64)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -84,18 +88,20 @@ class CocoSource(LabelSource):
         start = int(self._ends[index - 1]) if index else 0
         record = self._records[start : int(self._ends[index])]
         file_name, size, packed = marshal.loads(record)
-        objects = tuple(self._read_objects(packed))
+        objects = tuple(self._read_objects(packed, file_name))
         labels = PictureLabels(self.images / file_name, objects, size=size)
         seg_map: MapLabel | None = None
         if self.masks is not None:
             seg_map = BoxMap(labels) if self.masks == "from_boxes" else InstanceMap(objects)
         return PictureLabels(labels.picture, objects if self.has_boxes else None, seg_map, size)
 
-    def _read_objects(self, packed: Sequence[bytes]) -> Iterator[ObjectLabel]:
+    def _read_objects(self, packed: Sequence[bytes], file_name: str) -> Iterator[ObjectLabel]:
         for annotation in packed:
             key, category, bbox, area, is_crowd, segmentation = marshal.loads(annotation)
             where = f"{self.annotations}, annotation {key}"
-            if category not in self._names:
+            if key is None:
+                where = f"{self.annotations}, an annotation of {file_name}"
+            if not isinstance(category, Id) or category not in self._names:
                 raise LabelError(f"{where}: category_id {category} is not among its `categories`")
             numbers = _read_numbers(bbox)
             if numbers is None or len(numbers) != 4:
@@ -104,7 +110,7 @@ class CocoSource(LabelSource):
                 x, y, width, height = numbers
                 box, problem = (x, y, x + width, y + height), ""
                 if area == 0 and 0 in (width, height):
-                    continue  # names no object (D17)
+                    continue  # names no object (D19)
             yield ObjectLabel(
                 self._names[category],
                 box,
@@ -143,7 +149,7 @@ class CocoEntry(SourceEntry):
         )
 
 
-def read_ids(path: Path) -> list[PictureId]:
+def read_ids(path: Path) -> list[Id]:
     """Picture ids: one a line, a JSON list of them, or the pictures of another COCO file.
 
     Raises:
@@ -163,14 +169,14 @@ def read_ids(path: Path) -> list[PictureId]:
             raise LabelError(f"{path} cannot be read as JSON: {error}") from None
         if isinstance(ids, dict):
             ids = list(_list_pictures(ids, path))
-        if not all(isinstance(key, PictureId) for key in ids):
+        if not all(isinstance(key, Id) for key in ids):
             raise LabelError(f"{path} is a list of something else than picture ids")
     else:
         lines = (line.strip() for line in text.splitlines())
         ids = [int(line) if line.isdecimal() else line for line in lines if line]
     if not ids:
         raise LabelError(f"{path} lists no picture")
-    seen: set[PictureId] = set()
+    seen: set[Id] = set()
     for key in ids:
         if key in seen:
             raise LabelError(f"{path} lists picture {key} twice")
@@ -178,18 +184,20 @@ def read_ids(path: Path) -> list[PictureId]:
     return list(ids)
 
 
-def _read_file(path: Path, with_outlines: bool) -> dict[str, Any]:
-    """The JSON, in which annotations are pairs of a picture id and packed fields."""
+def _read_file(path: Path, with_outlines: bool) -> tuple[dict[str, Any], bytearray]:
+    """The JSON and a buffer; each annotation is a picture id and where in the buffer it is."""
     try:
-        text = path.read_bytes()
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise LabelError(f"{path} does not exist; check `annotations`") from None
-    except OSError as error:
-        raise LabelError(f"{path} cannot be read: {error}") from None
-    ticks = with_progress(repeat(None), text.count(b'"category_id"'), f"reading {path.name}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabelError(f"{path} cannot be read as text: {error}") from None
+    buffer = bytearray()
+    total = text.count('"category_id"') // _TICK
+    ticks = with_progress(repeat(None), total, f"reading {path.name}, thousands of objects")
     fields = _FIELDS if with_outlines else _FIELDS[:-1]
     try:
-        content = json.loads(text, object_hook=_packer(fields, ticks))
+        content = json.loads(text, object_hook=_packer(fields, buffer, ticks))
     except (ValueError, RecursionError) as error:
         raise LabelError(f"{path} cannot be read as JSON: {error}") from None
     finally:
@@ -201,33 +209,39 @@ def _read_file(path: Path, with_outlines: bool) -> dict[str, Any]:
         )
     if not isinstance(content, dict):
         raise LabelError(f"{path} is no COCO file; give one as instances_train2014.json")
-    return content
+    return content, buffer
 
 
-def _packer(fields: Sequence[str], ticks: Iterator[None]) -> Callable[[dict[str, Any]], Any]:
+def _packer(
+    fields: Sequence[str], buffer: bytearray, ticks: Iterator[None]
+) -> Callable[[dict[str, Any]], Any]:
     """A hook of the JSON parser: an annotation becomes bytes before the next one is read."""
+    padding = [None] * (len(_FIELDS) - len(fields))
+    numbers = count(1)
 
     def pack(node: dict[str, Any]) -> Any:
         if "category_id" not in node or "image_id" not in node:
             return node
-        next(ticks)
-        packed = [node.get(field) for field in fields]
-        return node["image_id"], marshal.dumps(packed + [None] * (len(_FIELDS) - len(fields)))
+        if next(numbers) % _TICK == 0:
+            next(ticks)
+        start = len(buffer)
+        buffer.extend(marshal.dumps([node.get(field) for field in fields] + padding))
+        return node["image_id"], start, len(buffer)
 
     return pack
 
 
 def _list_pictures(
     content: Mapping[str, Any], path: Path
-) -> dict[PictureId, tuple[str, tuple[int, int] | None]]:
+) -> dict[Id, tuple[str, tuple[int, int] | None]]:
     """File name and size of every picture by its id."""
     images = content.get("images")
     if not isinstance(images, list) or not images:
         raise LabelError(f"{path} has no `images`; give a COCO file as instances_train2014.json")
-    pictures: dict[PictureId, tuple[str, tuple[int, int] | None]] = {}
+    pictures: dict[Id, tuple[str, tuple[int, int] | None]] = {}
     for number, image in enumerate(images, start=1):
         key = image.get("id") if isinstance(image, dict) else None
-        if not isinstance(key, PictureId) or not isinstance(image.get("file_name"), str):
+        if not isinstance(key, Id) or not isinstance(image.get("file_name"), str):
             raise LabelError(f"{path}, image number {number} needs an `id` and a `file_name`")
         if key in pictures:
             raise LabelError(f"{path} has two images with the id {key}")
@@ -237,7 +251,7 @@ def _list_pictures(
     return pictures
 
 
-def _list_categories(content: Mapping[str, Any], path: Path) -> dict[PictureId, str]:
+def _list_categories(content: Mapping[str, Any], path: Path) -> dict[Id, str]:
     """Names by category id."""
     if "annotations" not in content:
         raise LabelError(
@@ -250,39 +264,42 @@ def _list_categories(content: Mapping[str, Any], path: Path) -> dict[PictureId, 
     names = {}
     for number, category in enumerate(categories, start=1):
         key = category.get("id") if isinstance(category, dict) else None
-        if not isinstance(key, PictureId) or not isinstance(category.get("name"), str):
+        if not isinstance(key, Id) or not isinstance(category.get("name"), str):
             raise LabelError(f"{path}, category number {number} needs an `id` and a `name`")
         names[key] = category["name"]
     return names
 
 
 def _group_annotations(
-    content: Mapping[str, Any], path: Path, pictures: Mapping[PictureId, object]
-) -> dict[PictureId, list[bytes]]:
-    """Packed annotations by picture id."""
+    content: Mapping[str, Any],
+    buffer: bytearray,
+    path: Path,
+    pictures: Mapping[Id, object],
+) -> dict[Id, list[tuple[int, int]]]:
+    """Where annotations are in the buffer, by picture id."""
     if not isinstance(content["annotations"], list):
         raise LabelError(f"{path}: `annotations` is no list")
-    groups: dict[PictureId, list[bytes]] = {}
+    groups: dict[Id, list[tuple[int, int]]] = {key: [] for key in pictures}
     for number, item in enumerate(content["annotations"], start=1):
         if not isinstance(item, tuple):
-            key = item.get("id") if isinstance(item, dict) else f"number {number}"
-            missing = "category_id" if isinstance(item, dict) and "image_id" in item else "image_id"
+            item = item if isinstance(item, dict) else {}
+            missing = "category_id" if "image_id" in item else "image_id"
             raise LabelError(
-                f"{path}, annotation {key} has no `{missing}`; "
+                f"{path}, annotation {item.get('id', f'number {number}')} has no `{missing}`; "
                 "give a file of instances, as instances_train2014.json"
             )
-        key, packed = item
-        if not isinstance(key, PictureId) or key not in pictures:
-            where = f"{path}, annotation {marshal.loads(packed)[0]}"
+        key, start, end = item
+        if not isinstance(key, Id) or key not in groups:
+            where = f"{path}, annotation {marshal.loads(buffer[start:end])[0]}"
             raise LabelError(f"{where}: image_id {key} is not among its `images`")
-        groups.setdefault(key, []).append(packed)
+        groups[key].append((start, end))
     return groups
 
 
 def _require_listed(
-    wanted: Sequence[PictureId],
+    wanted: Sequence[Id],
     ids: Path | None,
-    pictures: Mapping[PictureId, object],
+    pictures: Mapping[Id, object],
     annotations: Path,
 ) -> None:
     unknown = [key for key in wanted if key not in pictures]
