@@ -133,6 +133,15 @@ def predict(
     no_draw: Annotated[
         bool, typer.Option("--no-draw", help="Do not write pictures with boxes and map.")
     ] = False,
+    label_formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="coco|voc|yolo",
+            help="Also write labels/FORMAT for labelling tools; several with commas.",
+            show_default="none",
+        ),
+    ] = None,
 ) -> None:
     """Find the objects in pictures and the class of every pixel.
 
@@ -147,11 +156,15 @@ def predict(
         raise typer.Exit(1)
 
     from blitznet.inference.predictor import load
-    from blitznet.inference.run import describe, predict_to_folder
+    from blitznet.inference.run import choose_label_formats, describe, predict_to_folder
 
     predictor = load(model, device)
+    network = predictor.info.model
+    formats = choose_label_formats(label_formats or (), network.detect, network.segment)
     folder = make_folder(out, Path("runs/predict"), overwrite)
-    results = predict_to_folder(predictor, pictures, folder, score, batch, not no_draw, save_masks)
+    results = predict_to_folder(
+        predictor, pictures, folder, score, batch, not no_draw, save_masks, formats
+    )
     num_read = 0
     for path, result in _readable(results, len(pictures)):
         typer.echo(f"{path}: {describe(result.scene)}")

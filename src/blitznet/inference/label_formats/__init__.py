@@ -1,0 +1,1 @@
+"""Predictions as labels in the formats that labelling tools import."""
