@@ -43,6 +43,10 @@ class LabelSource(ABC):
             LabelError: if a label file is missing or damaged.
         """
 
+    def picture_id(self, index: int) -> str:
+        """What the source calls one picture, for results: the file's name without its ending."""
+        return self.labels(index).picture.stem
+
     def read(self, index: int) -> Sample:
         """One picture with its labels, checked.
 
@@ -101,3 +105,7 @@ class Subset(LabelSource):
     def labels(self, index: int) -> PictureLabels:
         """See `LabelSource`."""
         return self.source.labels(int(self.indices[index]))
+
+    def picture_id(self, index: int) -> str:
+        """See `LabelSource`."""
+        return self.source.picture_id(int(self.indices[index]))
