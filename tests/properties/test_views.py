@@ -128,7 +128,7 @@ def test_labels_and_difficult_stay_aligned_with_their_boxes(
         assert len(result.labels) == len(result.difficult) == 0
         return
     # Labels of `samples` count the boxes, so that they tell where a box came from.
-    view = draw_view(sample, Augmentation(), np.random.default_rng(seed))
+    view = draw_view(sample.size, sample.boxes, Augmentation(), np.random.default_rng(seed))
     origin = result.labels - 1
     np.testing.assert_array_equal(result.boxes, view_boxes(sample.boxes[origin], view, size))
     np.testing.assert_array_equal(result.difficult, sample.difficult[origin])

@@ -5,16 +5,22 @@ mirrored. Picture, boxes and map go through the same view, so they cannot come a
 """
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX
+from blitznet.data.source import UnreadSample
 from blitznet.structures import Sample
 
 # Beyond the picture: a mid grey close to the mean of natural pictures, as SSD fills its canvas.
 FILL_COLOUR = (123, 117, 104)
+
+# Pixels that a shrunk picture keeps, per pixel of the result and axis: anti-aliasing needs some to
+# average, so that shrinking while decoding changes grey levels by rounding and does not blur.
+PIXELS_TO_AVERAGE = 2
 
 
 @dataclass(frozen=True)
@@ -70,24 +76,63 @@ def view_sample(sample: Sample, view: View, size: int, min_box_side: float = 0.0
         A sample whose boxes are those with their centre inside the view, clipped to it. Pixels
         beyond the picture are grey in the image and void in the map.
     """
-    image = _resample(sample.image, view, size, Image.Resampling.BILINEAR, FILL_COLOUR)
+    return view_labels(sample, view, size, min_box_side, view_picture(sample, view, size))
+
+
+def view_picture(sample: Sample | UnreadSample, view: View, size: int) -> Image.Image:
+    """What `view` shows of a sample's picture, RGB, (size, size); see `view_sample`.
+
+    Raises:
+        PictureError: if the picture cannot be decoded.
+    """
+    if isinstance(sample, Sample):
+        picture, reduction = Image.fromarray(sample.image), 1
+    else:
+        reduction = choose_reduction(view, size, sample.picture.reductions)
+        picture = sample.picture.decode(reduction)
+    bilinear = Image.Resampling.BILINEAR
+    return _resample(picture, sample.size, view, size, bilinear, FILL_COLOUR, reduction)
+
+
+def choose_reduction(view: View, size: int, reductions: Sequence[int]) -> int:
+    """The most that a picture may be shrunk by before `view` of it is resampled to (size, size).
+
+    Args:
+        view: in pixels of the whole picture.
+        size: S.
+        reductions: to choose from; holds 1.
+    """
+    most = min(view.width, view.height) / (size * PIXELS_TO_AVERAGE)
+    return max((reduction for reduction in reductions if reduction <= most), default=1)
+
+
+def view_labels(
+    sample: Sample | UnreadSample,
+    view: View,
+    size: int,
+    min_box_side: float,
+    picture: Image.Image,
+) -> Sample:
+    """A sample of which `view_picture` has given the picture; other arguments as `view_sample`."""
     seg_map = None
     if sample.seg_map is not None:
-        seg_map = _resample(sample.seg_map, view, size, Image.Resampling.NEAREST, IGNORE_INDEX)
-    if sample.boxes is None:
-        return replace(sample, image=image, seg_map=seg_map)
-    boxes = view_boxes(sample.boxes, view, size)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    keep = has_centre_inside(sample.boxes, view) & (
-        sides.min(axis=1, initial=np.inf) > min_box_side
-    )
-    return replace(
-        sample,
-        image=image,
-        boxes=boxes[keep],
-        labels=sample.labels[keep],
-        difficult=sample.difficult[keep],
+        whole = Image.fromarray(sample.seg_map)
+        nearest = Image.Resampling.NEAREST
+        seg_map = np.asarray(_resample(whole, whole.size, view, size, nearest, IGNORE_INDEX))
+    boxes, labels, difficult = sample.boxes, sample.labels, sample.difficult
+    if boxes is not None:
+        moved = view_boxes(boxes, view, size)
+        sides = moved[:, 2:] - moved[:, :2]
+        keep = has_centre_inside(boxes, view) & (sides.min(axis=1, initial=np.inf) > min_box_side)
+        boxes, labels, difficult = moved[keep], labels[keep], difficult[keep]
+    return Sample(
+        image=np.asarray(picture),
+        boxes=boxes,
+        labels=labels,
+        difficult=difficult,
         seg_map=seg_map,
+        source=sample.source,
+        known_classes=sample.known_classes,
     )
 
 
@@ -109,26 +154,44 @@ def has_centre_inside(boxes: np.ndarray, view: View) -> np.ndarray:
 
 
 def _resample(
-    pixels: np.ndarray,
+    picture: Image.Image,
+    whole_size: tuple[int, int],
     view: View,
     size: int,
     resampling: Image.Resampling,
     fill: int | tuple[int, ...],
-) -> np.ndarray:
-    """(H, W[, 3]) uint8 to (size, size[, 3]) uint8 in one pass, anti-aliased when bilinear."""
-    height, width = pixels.shape[:2]
-    left, right, source_x1, source_x2 = _visible_span(view.x1, view.x2, width, size)
-    top, bottom, source_y1, source_y2 = _visible_span(view.y1, view.y2, height, size)
-    out = np.empty((size, size, *pixels.shape[2:]), dtype=np.uint8)
-    out[:] = fill
-    if right > left and bottom > top:
-        visible = Image.fromarray(pixels).resize(
-            (right - left, bottom - top),
-            resampling,
-            box=(source_x1, source_y1, source_x2, source_y2),
-        )
-        out[top:bottom, left:right] = np.asarray(visible)
-    return out[:, ::-1].copy() if view.flip else out
+    reduction: int = 1,
+) -> Image.Image:
+    """A picture of any mode to (size, size) in one pass, anti-aliased when bilinear.
+
+    Args:
+        picture: whole, or shrunk by `reduction`.
+        whole_size: width and height before that.
+        view: in pixels of the whole picture.
+        size: S.
+        resampling: method.
+        fill: beyond the picture.
+        reduction: see `OpenPicture.decode`.
+    """
+    left, right, source_x1, source_x2 = _visible_span(view.x1, view.x2, whole_size[0], size)
+    top, bottom, source_y1, source_y2 = _visible_span(view.y1, view.y2, whole_size[1], size)
+    if right <= left or bottom <= top:
+        return Image.new(picture.mode, (size, size), fill)
+    box = (
+        source_x1 / reduction,
+        source_y1 / reduction,
+        source_x2 / reduction,
+        source_y2 / reduction,
+    )
+    visible = picture.resize((right - left, bottom - top), resampling, box)
+    if view.flip:
+        left, right = size - right, size - left
+        visible = visible.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if visible.size == (size, size):
+        return visible
+    canvas = Image.new(picture.mode, (size, size), fill)
+    canvas.paste(visible, (left, top))
+    return canvas
 
 
 def _visible_span(

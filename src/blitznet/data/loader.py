@@ -54,7 +54,7 @@ class TrainingSamples(Dataset[Sample | InputError]):
         rng = np.random.default_rng((self.seed, position))
         try:
             source, index = locate(self.sources, self.order.picture_at(position))
-            sample = source.read(index)
+            sample = source.open(index)
             return augment_sample(sample, self.size_at(position), self.augmentation, rng)
         except InputError as error:
             return error

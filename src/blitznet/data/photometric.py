@@ -77,8 +77,15 @@ def compose(steps: Sequence[Callable[[np.ndarray], ColourMap]], mean: np.ndarray
     return matrix, offset
 
 
-def apply_colour_map(image: np.ndarray, colour_map: ColourMap) -> np.ndarray:
-    """(H, W, 3) uint8 RGB to the same, rounded and clipped to 0..255."""
+def mean_colour(picture: Image.Image) -> np.ndarray:
+    """(3,) float64 mean of the pixels of an RGB picture, 0..255."""
+    counts = np.array(picture.histogram(), np.int64).reshape(3, 256)
+    mean: np.ndarray = counts @ np.arange(256) / (picture.width * picture.height)
+    return mean
+
+
+def apply_colour_map(picture: Image.Image, colour_map: ColourMap) -> Image.Image:
+    """RGB to RGB, rounded and clipped to 0..255."""
     matrix, offset = colour_map
     coefficients = np.concatenate((matrix, offset[:, None]), axis=1).ravel().tolist()
-    return np.asarray(Image.fromarray(image).convert("RGB", tuple(coefficients)))
+    return picture.convert("RGB", tuple(coefficients))

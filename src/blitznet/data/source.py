@@ -2,20 +2,64 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from blitznet.data.class_table import ClassTable
 from blitznet.data.labels import PictureLabels, read_objects
-from blitznet.picture import read_picture
+from blitznet.picture import OpenPicture
 from blitznet.structures import Sample
+
+
+@dataclass(frozen=True)
+class UnreadSample:
+    """A sample whose picture is not decoded yet, so that a view of it can be drawn before.
+
+    Attributes:
+        picture: its header is read.
+        boxes: as all that follow, see `Sample`.
+        labels: of the boxes.
+        difficult: of the boxes.
+        seg_map: at the size of the whole picture.
+        source: name of the picture.
+        known_classes: of its labels.
+    """
+
+    picture: OpenPicture
+    boxes: np.ndarray | None
+    labels: np.ndarray
+    difficult: np.ndarray
+    seg_map: np.ndarray | None
+    source: str
+    known_classes: np.ndarray | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.picture.size
+
+    def with_image(self, image: np.ndarray) -> Sample:
+        """The sample, once its picture is decoded."""
+        return Sample(
+            image,
+            self.boxes,
+            self.labels,
+            self.difficult,
+            self.seg_map,
+            self.source,
+            self.known_classes,
+        )
 
 
 class Source(Protocol):
     """Samples by position: all that training and evaluation need."""
 
     def __len__(self) -> int: ...
+
+    def open(self, index: int) -> UnreadSample:
+        """One picture with its labels, before it is decoded."""
 
     def read(self, index: int) -> Sample:
         """One picture with its labels."""
@@ -47,30 +91,39 @@ class LabelSource(ABC):
         """What the source calls one picture, for results: the file's name without its ending."""
         return self.labels(index).picture.stem
 
-    def read(self, index: int) -> Sample:
+    def open(self, index: int) -> UnreadSample:
         """One picture with its labels, checked.
+
+        Raises:
+            PictureError: if the picture cannot be read, as far as its header shows.
+            LabelError: for the first thing that is wrong with its labels.
+        """
+        return open_sample(self.labels(index), self.table)
+
+    def read(self, index: int) -> Sample:
+        """As `open`, decoded.
 
         Raises:
             PictureError: if the picture cannot be read.
             LabelError: for the first thing that is wrong with its labels.
         """
-        return read_sample(self.labels(index), self.table)
+        sample = self.open(index)
+        return sample.with_image(np.asarray(sample.picture.decode()))
 
 
-def read_sample(labels: PictureLabels, table: ClassTable) -> Sample:
-    """Decode one picture and make its labels arrays; raises as `LabelSource.read`."""
-    image = np.asarray(read_picture(labels.picture))
-    size = image.shape[1], image.shape[0]
+def open_sample(labels: PictureLabels, table: ClassTable) -> UnreadSample:
+    """Read a picture's header and make its labels arrays; raises as `LabelSource.open`."""
+    picture = OpenPicture(labels.picture)
     boxes = None
     ids, difficult = np.zeros(0, np.int64), np.zeros(0, bool)
     if labels.objects is not None:
-        boxes, ids, difficult = read_objects(labels, size, table)
-    return Sample(
-        image=image,
+        boxes, ids, difficult = read_objects(labels, picture.size, table)
+    return UnreadSample(
+        picture=picture,
         boxes=boxes,
         labels=ids,
         difficult=difficult,
-        seg_map=labels.seg_map.read(size, table) if labels.seg_map is not None else None,
+        seg_map=labels.seg_map.read(picture.size, table) if labels.seg_map is not None else None,
         source=str(labels.picture),
         known_classes=table.known,
     )

@@ -1,19 +1,22 @@
 """SSD's augmentation policy (SSD, section 2.2; paper, section 3.6): randomness, without pixels."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from blitznet.data.geometry import View, has_centre_inside, view_sample, whole_view
-from blitznet.data.photometric import apply_colour_map, draw_colour_map
+from blitznet.data.geometry import View, view_labels, view_picture, whole_view
+from blitznet.data.photometric import apply_colour_map, draw_colour_map, mean_colour
+from blitznet.data.source import UnreadSample
 from blitznet.structures import Sample
 
 MIN_OVERLAPS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)  # None: no crop
 CROP_TRIALS = 50
 CROP_AREA = (0.3, 1.0)
 CROP_ASPECT = (0.5, 2.0)
+_LOG_CROP_ASPECT = (math.log(CROP_ASPECT[0]), math.log(CROP_ASPECT[1]))
 MIN_BOX_SIDE = 2.0  # pixels of the input
 
 
@@ -34,12 +37,13 @@ class Augmentation(BaseModel):
 
 
 def augment_sample(
-    sample: Sample, size: int, augmentation: Augmentation, rng: np.random.Generator
+    sample: Sample | UnreadSample, size: int, augmentation: Augmentation, rng: np.random.Generator
 ) -> Sample:
     """Draw a view and a distortion, then resample once.
 
     Args:
-        sample: any size.
+        sample: any size; one not decoded yet is shrunk meanwhile where its view leaves pixels to
+            spare.
         size: S, side of the result in pixels.
         augmentation: strengths.
         rng: the only source of randomness.
@@ -47,21 +51,31 @@ def augment_sample(
     Returns:
         A sample at (S, S); boxes under 2 pixels are dropped.
     """
-    view = draw_view(sample, augmentation, rng)
-    result = view_sample(sample, view, size, MIN_BOX_SIDE)
+    view = draw_view(sample.size, sample.boxes, augmentation, rng)
+    picture = view_picture(sample, view, size)
     if augmentation.photometric:
-        mean = result.image.mean(axis=(0, 1))
-        image = apply_colour_map(result.image, draw_colour_map(mean, rng))
-        result = replace(result, image=image)
-    return result
+        picture = apply_colour_map(picture, draw_colour_map(mean_colour(picture), rng))
+    return view_labels(sample, view, size, MIN_BOX_SIDE, picture)
 
 
-def draw_view(sample: Sample, augmentation: Augmentation, rng: np.random.Generator) -> View:
-    """Zoom out, then crop, then flip: all of it one box in source pixels."""
-    view = whole_view(*sample.size)
+def draw_view(
+    size: tuple[int, int],
+    boxes: np.ndarray | None,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+) -> View:
+    """Zoom out, then crop, then flip: all of it one box in source pixels.
+
+    Args:
+        size: width and height of the picture.
+        boxes: (G, 4) xyxy in its pixels, or None.
+        augmentation: strengths.
+        rng: drawn from.
+    """
+    view = whole_view(*size)
     if rng.random() < augmentation.zoom_out_probability:
         view = draw_zoom_out(view, augmentation.zoom_out_max, rng)
-    view = draw_iou_crop(view, sample.boxes, rng)
+    view = draw_iou_crop(view, boxes, rng)
     return replace(view, flip=bool(rng.random() < 0.5))
 
 
@@ -82,31 +96,39 @@ def draw_iou_crop(view: View, boxes: np.ndarray | None, rng: np.random.Generator
         boxes: (G, 4) xyxy in source pixels; without any, every crop is good.
         rng: drawn from.
     """
+    # Plain numbers: a picture has few boxes and may take hundreds of trials.
+    candidates = () if boxes is None else boxes.tolist()
+    random = rng.random
     while True:
         min_overlap = MIN_OVERLAPS[rng.integers(len(MIN_OVERLAPS))]
         if min_overlap is None:
             return view
         for _ in range(CROP_TRIALS):
-            area = rng.uniform(*CROP_AREA) * view.width * view.height
-            aspect = math.exp(rng.uniform(math.log(CROP_ASPECT[0]), math.log(CROP_ASPECT[1])))
+            area = _between(*CROP_AREA, random()) * view.width * view.height
+            aspect = math.exp(_between(*_LOG_CROP_ASPECT, random()))
             width, height = math.sqrt(area * aspect), math.sqrt(area / aspect)
             if width > view.width or height > view.height:
                 continue
-            x1 = view.x1 + rng.uniform(0, view.width - width)
-            y1 = view.y1 + rng.uniform(0, view.height - height)
-            crop = View(x1, y1, x1 + width, y1 + height)
-            if boxes is None or len(boxes) == 0 or _shows_an_object(crop, boxes, min_overlap):
-                return crop
+            x1 = view.x1 + (view.width - width) * random()
+            y1 = view.y1 + (view.height - height) * random()
+            x2, y2 = x1 + width, y1 + height
+            if not candidates or _shows_an_object(x1, y1, x2, y2, candidates, min_overlap):
+                return View(x1, y1, x2, y2)
 
 
-def _shows_an_object(crop: View, boxes: np.ndarray, min_overlap: float) -> bool:
+def _between(low: float, high: float, fraction: float) -> float:
+    return low + (high - low) * fraction
+
+
+def _shows_an_object(
+    x1: float, y1: float, x2: float, y2: float, boxes: Sequence[Sequence[float]], min_overlap: float
+) -> bool:
     """Whether a box with its centre in the crop reaches the IoU with it."""
-    boxes = boxes[has_centre_inside(boxes, crop)]
-    if len(boxes) == 0:
-        return False
-    width = np.minimum(boxes[:, 2], crop.x2) - np.maximum(boxes[:, 0], crop.x1)
-    height = np.minimum(boxes[:, 3], crop.y2) - np.maximum(boxes[:, 1], crop.y1)
-    intersection = width * height
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    iou = intersection / (areas + crop.width * crop.height - intersection)
-    return bool(iou.max() >= min_overlap)
+    crop_area = (x2 - x1) * (y2 - y1)
+    for left, top, right, bottom in boxes:
+        if x1 < (left + right) / 2 < x2 and y1 < (top + bottom) / 2 < y2:
+            intersection = (min(right, x2) - max(left, x1)) * (min(bottom, y2) - max(top, y1))
+            union = (right - left) * (bottom - top) + crop_area - intersection
+            if intersection >= min_overlap * union:
+                return True
+    return False

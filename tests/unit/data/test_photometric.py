@@ -5,19 +5,21 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
 from blitznet.data.photometric import (
     BRIGHTNESS,
     ColourMap,
-    apply_colour_map,
     brightness,
     compose,
     contrast,
     draw_colour_map,
     hue,
+    mean_colour,
     saturation,
 )
+from blitznet.data.photometric import apply_colour_map as apply_to_picture
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -26,6 +28,11 @@ LUMA = np.array([0.299, 0.587, 0.114])
 def image() -> np.ndarray:
     """(16, 20, 3) uint8 with every third value dark, middle or bright."""
     return np.random.default_rng(3).integers(0, 256, (16, 20, 3), np.uint8)
+
+
+def apply_colour_map(image: np.ndarray, colour_map: ColourMap) -> np.ndarray:
+    """(H, W, 3) uint8 to the same."""
+    return np.asarray(apply_to_picture(Image.fromarray(image), colour_map))
 
 
 def apply_exactly(colours: np.ndarray, colour_map: ColourMap) -> np.ndarray:
@@ -128,6 +135,10 @@ def test_composed_steps_equal_steps_one_after_another() -> None:
         expected = apply_exactly(expected, step(expected.mean(axis=0)))
     composed = compose(steps, colours.mean(axis=0))
     np.testing.assert_allclose(apply_exactly(colours, composed), expected, atol=1e-9)
+
+
+def test_the_mean_colour_is_numpys_to_the_last_bit(image: np.ndarray) -> None:
+    np.testing.assert_array_equal(mean_colour(Image.fromarray(image)), image.mean(axis=(0, 1)))
 
 
 def test_no_steps_change_nothing(image: np.ndarray) -> None:
