@@ -27,6 +27,7 @@ class ClassTable:
 
     Attributes:
         names: as given.
+        label_map: as given, a copy.
         known: (C,) bool, the classes that the source labels; background is always known.
 
     Raises:
@@ -40,8 +41,8 @@ class ClassTable:
         labels_only: Sequence[str] | None = None,
     ):
         self.names = tuple(names)
-        self._label_map = dict(label_map or {})
-        for name in self._label_map.values():
+        self.label_map = dict(label_map or {})
+        for name in self.label_map.values():
             if name not in (None, IGNORE, *self.names[1:]):
                 raise LabelError(f"label_map: {self._unknown(str(name))}")
         for name in labels_only or ():
@@ -60,7 +61,7 @@ class ClassTable:
         Raises:
             LabelError: for a name that stands for nothing, with the nearest known one.
         """
-        target = self._label_map.get(name, name)
+        target = self.label_map.get(name, name)
         if target is None:
             return BACKGROUND
         if target == IGNORE:
@@ -92,5 +93,5 @@ class ClassTable:
         return values
 
     def _unknown(self, name: str) -> str:
-        near = get_close_matches(name, [*self.names[1:], *self._label_map], n=1)
+        near = get_close_matches(name, [*self.names[1:], *self.label_map], n=1)
         return f"unknown class {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")

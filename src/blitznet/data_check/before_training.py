@@ -11,7 +11,7 @@ from pathlib import Path
 
 from blitznet import __version__
 from blitznet.data.description import DataDescription
-from blitznet.data_check.check import check_data
+from blitznet.data_check.check import OpenData, check_data, open_data
 from blitznet.data_check.picture_check import map_file
 from blitznet.data_check.report import Finding
 from blitznet.errors import InputError, LabelError
@@ -21,34 +21,45 @@ from blitznet.whole_file import whole_file
 def find_errors(
     description: DataDescription, data: Path, splits: Sequence[str], workers: int
 ) -> list[Finding]:
-    """Everything that training would fail on or suffer from; arguments as of `check_data`."""
-    key = fingerprint(description, splits)
+    """Everything that training would fail on or suffer from.
+
+    Args:
+        description: of the data.
+        data: its file, for messages.
+        splits: that training uses.
+        workers: processes that read; 0 = this one.
+
+    Raises:
+        InputError: if there is no such split, or a package is missing that the data needs.
+    """
+    opened = open_data(description, data, splits)
+    key = fingerprint(opened)
     remembered = cache_folder() / "checked" / key if key is not None else None
     if remembered is not None and remembered.exists():
         return []
-    errors = check_data(description, data, splits, workers=workers).errors
+    errors = check_data(opened, workers=workers).errors
     if not errors and remembered is not None:
         _remember(remembered, data)
     return errors
 
 
-def fingerprint(description: DataDescription, splits: Sequence[str]) -> str | None:
+def fingerprint(opened: OpenData) -> str | None:
     """What the check's result depends on, as 32 hexadecimal digits; None where labels are damaged.
 
     Label files are parsed and not only looked at: readers do not say which files they read.
     """
-    digest = hashlib.blake2b(__version__.encode(), digest_size=16)
-    digest.update(repr((description.classes, splits)).encode())
+    if opened.problems:
+        return None
+    digest = hashlib.blake2b(f"{__version__} {opened.names}".encode(), digest_size=16)
     try:
-        for split in splits:
-            for entry, source in zip(
-                description.entries(split), description.open_split(split), strict=True
-            ):
-                digest.update(entry.model_dump_json().encode())
-                for index in range(len(source)):
-                    labels = source.labels(index)
-                    digest.update(repr(labels).encode("utf-8", "surrogateescape"))
-                    digest.update(_stamps(filter(None, (labels.picture, map_file(labels)))))
+        for split, number, source in opened.sources:
+            table = source.table
+            meaning = split, number, table.names, table.label_map, table.known.tolist()
+            digest.update(repr(meaning).encode())
+            for index in range(len(source)):
+                labels = source.labels(index)
+                digest.update(repr(labels).encode("utf-8", "surrogateescape"))
+                digest.update(_stamps(filter(None, (labels.picture, map_file(labels)))))
     except LabelError:
         return None
     return digest.hexdigest()

@@ -2,10 +2,11 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,7 +34,27 @@ class OpenSource(NamedTuple):
     source: LabelSource
 
 
-class Picture(NamedTuple):
+@dataclass(frozen=True)
+class OpenData:
+    """Some splits of a data description.
+
+    Attributes:
+        data: its file.
+        names: class names, background first.
+        splits: names.
+        sources: of all splits, those that could be opened.
+        problems: why the others could not.
+    """
+
+    data: Path
+    names: tuple[str, ...]
+    splits: Sequence[str]
+    sources: Sequence[OpenSource]
+    problems: Sequence[Finding]
+
+
+@dataclass(frozen=True)
+class Picture:
     """What is kept of a picture to find it again."""
 
     split: str
@@ -43,36 +64,27 @@ class Picture(NamedTuple):
     pixel_hash: bytes | None
 
 
-def check_data(
-    description: DataDescription,
-    data: Path,
-    splits: Sequence[str] | None = None,
-    model: ModelConfig | None = None,
-    workers: int = 0,
-) -> Report:
-    """Check the pictures and labels of some splits, alone and against each other.
+def check_data(opened: OpenData, model: ModelConfig | None = None, workers: int = 0) -> Report:
+    """Check pictures and labels, alone and against each other.
 
     Args:
-        description: what to check.
-        data: its file, for messages.
-        splits: names; None = all.
+        opened: what to check.
         model: the network whose anchors boxes are compared with; None = only errors are looked for.
         workers: processes that read; 0 = this one.
 
     Raises:
-        InputError: if there is no such split, or a package is missing that the data needs.
+        InputError: if a package is missing that the data needs.
     """
-    names = list(description.splits if splits is None else splits)
-    sources, findings = open_sources(description, data, names)
+    findings = list(opened.problems)
     anchors = AnchorSet.of(model) if model is not None else None
-    statistics = {split: SplitStatistics(description.classes) for split in names}
+    statistics = {split: SplitStatistics(opened.names) for split in opened.splits}
     pictures: list[Picture] = []
     looks: list[np.ndarray | None] = []
-    with closing(read_records(sources, anchors, workers)) as records:
-        total = sum(len(opened.source) for opened in sources)
-        for (opened, index), record in with_progress(records, total, "pictures"):
-            place = opened.split, opened.number, index
-            statistics[opened.split].add(record)
+    with closing(read_records(opened.sources, anchors, workers)) as records:
+        total = sum(len(one.source) for one in opened.sources)
+        for (one, index), record in with_progress(records, total, "pictures"):
+            place = one.split, one.number, index
+            statistics[one.split].add(record)
             findings += [Finding(problem, *place) for problem in record.problems]
             pictures.append(Picture(*place, record.picture, record.pixel_hash))
             looks.append(record.look)
@@ -81,30 +93,36 @@ def check_data(
         findings = [finding for finding in findings if finding.problem.is_error]
     else:
         findings += find_near_duplicates(pictures, looks)
-        findings += find_absent_classes(statistics, data)
-    return Report(str(data), model.name if model else None, findings, statistics)
+        findings += find_absent_classes(statistics, opened.data)
+    return Report(str(opened.data), model.name if model else None, findings, statistics)
 
 
-def open_sources(
-    description: DataDescription, data: Path, splits: Sequence[str]
-) -> tuple[list[OpenSource], list[Finding]]:
-    """The sources of some splits, and why the others cannot be opened; arguments as `check_data`.
+def open_data(
+    description: DataDescription, data: Path, splits: Sequence[str] | None = None
+) -> OpenData:
+    """Open what can be opened of some splits.
+
+    Args:
+        description: of the data.
+        data: its file, for messages.
+        splits: names; None = all.
 
     Raises:
         LabelError: if there is no such split.
     """
+    names = list(description.splits if splits is None else dict.fromkeys(splits))
     sources: list[OpenSource] = []
-    findings: list[Finding] = []
-    for split in splits:
+    problems: list[Finding] = []
+    for split in names:
         for number, entry in enumerate(description.entries(split), start=1):
             try:
                 source = entry.open(description.folder, description.classes)
             except LabelError as error:
                 where = f"{data}, {split}, source {number}"
-                findings.append(Finding(Problem("label-file", where, str(error)), split, number))
+                problems.append(Finding(Problem("label-file", where, str(error)), split, number))
             else:
                 sources.append(OpenSource(split, number, source))
-    return sources, findings
+    return OpenData(data, description.classes, names, sources, problems)
 
 
 def default_workers() -> int:
@@ -138,7 +156,7 @@ class _Records(Dataset[PictureRecord | InputError]):
 
 def read_records(
     sources: Sequence[OpenSource], anchors: AnchorSet | None, workers: int
-) -> Iterator[tuple[tuple[OpenSource, int], PictureRecord]]:
+) -> Generator[tuple[tuple[OpenSource, int], PictureRecord]]:
     """The record of every picture, in order, with its source and its index there.
 
     Args:
@@ -166,7 +184,7 @@ def read_records(
         yield place, record
 
 
-def _unchanged(record: PictureRecord | InputError) -> PictureRecord | InputError:
+def _unchanged(record: Any) -> Any:
     return record
 
 

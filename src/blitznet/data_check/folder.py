@@ -3,8 +3,7 @@
 import json
 from pathlib import Path
 
-from blitznet.data.description import DataDescription
-from blitznet.data_check.check import open_sources
+from blitznet.data_check.check import OpenData
 from blitznet.data_check.picture_check import AnchorSet
 from blitznet.data_check.plots import plot_statistics
 from blitznet.data_check.report import Report
@@ -16,23 +15,20 @@ SHEET_FILE = "samples.png"
 REPORT_FILE = "report.json"
 
 
-def write_folder(
-    folder: Path, report: Report, description: DataDescription, model: ModelConfig
-) -> None:
+def write_folder(folder: Path, report: Report, opened: OpenData, model: ModelConfig) -> None:
     """Write all of it.
 
     Args:
         folder: exists.
         report: of the check.
-        description: what was checked.
+        opened: what was checked.
         model: the network that it was checked for.
 
     Raises:
         InputError: if matplotlib is not installed, or a file cannot be written.
     """
-    sources, _ = open_sources(description, Path(report.data), list(report.statistics))
     with whole_file(folder / SHEET_FILE) as temporary:
-        draw_sheet(sources, description.classes).save(temporary, format="png")
+        draw_sheet(opened.sources, opened.names).save(temporary, format="png")
     plot_statistics(report, AnchorSet.of(model), folder)
     with whole_file(folder / REPORT_FILE) as temporary:
         temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n")

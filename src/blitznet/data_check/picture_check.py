@@ -49,8 +49,11 @@ class AnchorSet:
     def best_iou(self, boxes: np.ndarray) -> np.ndarray:
         """(G, 4) xyxy in fractions of the picture to (G,) float32: each one's IoU with its best."""
         scaled = torch.from_numpy(np.asarray(boxes, np.float32)) * self.image_size
-        parts = [pairwise_iou(part, self.anchors).amax(1) for part in scaled.split(_BOXES_AT_ONCE)]
-        return torch.cat(parts).numpy() if len(boxes) else np.zeros(0, np.float32)
+        best = [torch.zeros(0)]
+        for start in range(0, len(scaled), _BOXES_AT_ONCE):
+            part = scaled[start : start + _BOXES_AT_ONCE]
+            best.append(pairwise_iou(part, self.anchors).amax(dim=1))
+        return torch.cat(best).numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +168,7 @@ def hash_pixels(image: Image.Image) -> bytes:
         image: upright RGB.
     """
     digest = hashlib.blake2b(str(image.size).encode(), digest_size=16)
-    digest.update(np.asarray(image))
+    digest.update(np.asarray(image).data)
     return digest.digest()
 
 
@@ -238,7 +241,8 @@ def _emptiness(labels: PictureLabels, num_objects: int, pixels: np.ndarray | Non
         text = f"the map is {100 * share:.0f} % void"
         problems.append(Problem("mostly-void", path, text, is_error=False))
     has_foreground = pixels is not None and pixels[1:IGNORE_INDEX].any()
-    if not num_objects and not has_foreground:
+    is_labelled = labels.objects is not None or pixels is not None
+    if is_labelled and not num_objects and not has_foreground:
         text = "shows no labelled object"
         problems.append(Problem("empty-picture", str(labels.picture), text, is_error=False))
     return problems

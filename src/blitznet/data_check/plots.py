@@ -105,9 +105,10 @@ def _plot_sizes(path: Path, report: Report, anchors: AnchorSet) -> None:
         xscale="log",
         yscale="log",
     )
-    axes.scatter(*sides[is_matched].T, s=4, alpha=0.4, label="boxes", linewidths=0)
-    axes.scatter(*sides[~is_matched].T, s=6, color="tab:red", label="learnt from one anchor only")
-    axes.scatter(*anchor_sides.T, s=40, marker="+", color="black", label="anchors")
+    matched, lonely = sides[is_matched].T, sides[~is_matched].T
+    axes.scatter(matched[0], matched[1], s=4, alpha=0.4, label="boxes", linewidths=0)
+    axes.scatter(lonely[0], lonely[1], s=6, color="tab:red", label="learnt from one anchor only")
+    axes.scatter(*anchor_sides.T.tolist(), 40, "black", "+", label="anchors")
     axes.set_aspect("equal")
     axes.legend(frameon=False, loc="upper left")
     _save(figure, path)
