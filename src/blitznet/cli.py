@@ -365,7 +365,7 @@ def check_data(
     Exits with 1 if there is an error; warnings do not count.
     """
     from blitznet.data.description import read_description
-    from blitznet.data_check.check import check_data, default_workers
+    from blitznet.data_check.check import check_data, default_workers, open_data
     from blitznet.data_check.report import finding_lines, findings_table, splits_table, verdict
     from blitznet.model.config import find_model
 
@@ -377,9 +377,10 @@ def check_data(
         require_plots()
         make_folder(out, out, overwrite)
     workers = default_workers() if workers is None else workers
-    report = check_data(description, data, splits, config, workers)
+    opened = open_data(description, data, splits)
+    report = check_data(opened, config, workers)
     if out is not None:
-        write_folder(out, report, description, config)
+        write_folder(out, report, opened, config)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))
     else:
