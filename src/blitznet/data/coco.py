@@ -95,6 +95,10 @@ class CocoSource(LabelSource):
             seg_map = BoxMap(labels) if self.masks == "from_boxes" else InstanceMap(objects)
         return PictureLabels(labels.picture, objects if self.has_boxes else None, seg_map, size)
 
+    def picture_id(self, index: int) -> str:
+        """See `LabelSource`."""
+        return str(self.ids[index])
+
     def _read_objects(self, packed: Sequence[bytes], file_name: str) -> Iterator[ObjectLabel]:
         for annotation in packed:
             key, category, bbox, area, is_crowd, segmentation = marshal.loads(annotation)
@@ -136,6 +140,11 @@ class CocoEntry(SourceEntry):
         if not self.boxes and self.masks == "from_boxes":
             raise ValueError("masks: from_boxes needs boxes: true")
         return self
+
+    @property
+    def is_labelled(self) -> bool:
+        """See `SourceEntry`."""
+        return self.boxes or self.masks is not None
 
     def open_all(self, folder: Path, table: ClassTable) -> CocoSource:
         """See `SourceEntry`."""

@@ -84,6 +84,14 @@ def read_description(path: Path) -> DataDescription:
         raise LabelError(f"{path} is no data description; it needs `classes` and splits as `train`")
     splits = {name: entries for name, entries in content.items() if name != "classes"}
     try:
-        return DataDescription(classes=content["classes"], splits=splits, folder=path.parent)
+        description = DataDescription(classes=content["classes"], splits=splits, folder=path.parent)
     except ValidationError as error:
         raise LabelError(f"{path}: {first_problem(error)}") from None
+    for split in ("train", "val"):
+        for number, entry in enumerate(description.splits.get(split, ())):
+            if not entry.is_labelled:
+                raise LabelError(
+                    f"{path}: splits.{split}.{number}: a source to train with needs boxes: true, "
+                    "masks: FOLDER, or both"
+                )
+    return description

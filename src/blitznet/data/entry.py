@@ -32,6 +32,11 @@ class SourceEntry(BaseModel, ABC):
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     max_pictures: int | None = Field(default=None, ge=1)
 
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it has labels to read; without any, its pictures can be predicted on."""
+        return True
+
     @abstractmethod
     def open_all(self, folder: Path, table: ClassTable) -> LabelSource:
         """The reader of all its pictures; paths are relative to `folder`."""

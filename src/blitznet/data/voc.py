@@ -111,6 +111,10 @@ class VocSource(LabelSource):
         labels = PictureLabels(picture, objects, seg_map, size)
         return replace(labels, seg_map=BoxMap(labels)) if self.masks == FROM_BOXES else labels
 
+    def picture_id(self, index: int) -> str:
+        """See `LabelSource`."""
+        return self.ids[index]
+
     def _find_map(self, name: str) -> MapLabel | None:
         if self.masks not in (None, FROM_BOXES):
             path = self.root / self.masks / f"{name}.png"
@@ -144,9 +148,7 @@ class VocEntry(SourceEntry):
     corners: Corners = "from_1"
 
     @model_validator(mode="after")
-    def _has_labels(self) -> "VocEntry":
-        if not self.boxes and self.masks is None and self.sbd is None:
-            raise ValueError("a source needs boxes: true, masks: FOLDER, or both")
+    def _fits_together(self) -> "VocEntry":
         if not self.boxes and self.masks == FROM_BOXES:
             raise ValueError("masks: from_boxes needs boxes: true")
         if self.sbd is None and self.image_set == TRAIN_SEG_AUG:
@@ -155,6 +157,11 @@ class VocEntry(SourceEntry):
         if None not in codes or (self.masks in (None, FROM_BOXES) and codes != [None, None]):
             raise ValueError("mask_values: or mask_colours: goes with masks: FOLDER")
         return self
+
+    @property
+    def is_labelled(self) -> bool:
+        """See `SourceEntry`."""
+        return self.boxes or self.masks is not None or self.sbd is not None
 
     def open_all(self, folder: Path, table: ClassTable) -> VocSource:
         """See `SourceEntry`."""
@@ -228,6 +235,7 @@ def read_image_set(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise LabelError(f"{path} cannot be read as text: {error}") from None
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line[1:-1] if line[0] == line[-1] == '"' else line for line in lines]  # as CVAT's
     if not lines:
         raise LabelError(f"{path} lists no picture")
     columns = [line.rsplit(maxsplit=1) for line in lines]  # ids of one's own may have blanks

@@ -125,7 +125,11 @@ def test_an_unknown_split_is_answered_with_those_that_there_are(tmp_path: Path) 
         ),
         (
             "classes: voc\ntrain: [{format: voc, root: a, image_set: b, boxes: false}]",
-            ": splits.train.0.voc: a source needs boxes: true, masks: FOLDER, or both",
+            ": splits.train.0: a source to train with needs boxes: true, masks: FOLDER, or both",
+        ),
+        (
+            "classes: voc\nval: [{format: coco, images: a, annotations: b, boxes: false}]",
+            ": splits.val.0: a source to train with needs boxes: true, masks: FOLDER, or both",
         ),
     ],
 )
@@ -170,3 +174,9 @@ def test_positions_run_through_the_sources_one_after_another() -> None:
     ]
     with pytest.raises(IndexError):
         locate([six, five, six], 17)
+
+
+def test_a_split_to_predict_on_needs_no_labels(tmp_path: Path) -> None:
+    text = "classes: voc\ntest: [{format: voc, root: a, image_set: b, boxes: false}]"
+    (entry,) = read_description(written(tmp_path, text)).entries("test")
+    assert not entry.is_labelled

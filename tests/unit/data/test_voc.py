@@ -13,6 +13,7 @@ from blitznet.data import voc
 from blitznet.data.class_table import ClassTable
 from blitznet.data.labels import PictureLabels, read_objects
 from blitznet.data.seg_map import read_id_map
+from blitznet.data.source import Subset
 from blitznet.data.voc import VocSource
 from blitznet.errors import LabelError
 from fixtures.make_fixtures import VOC_MINI, draw
@@ -307,3 +308,15 @@ def test_a_damaged_map_is_named(root: Path, damage: str) -> None:
         LabelError, match=f"^{re.escape(str(path))} cannot be read as a picture: .+$"
     ):
         open_source(root).read(0)
+
+
+def test_ids_with_blanks_may_be_quoted_as_cvat_writes_them(root: Path) -> None:
+    path = root / "ImageSets" / "Main" / "default.txt"
+    path.write_text('a\n"two words"\nthree more words\n')
+    assert voc.read_image_set(path) == ["a", "two words", "three more words"]
+
+
+def test_pictures_are_named_by_their_ids() -> None:
+    source = open_source()
+    assert source.picture_id(2) == "000003"
+    assert Subset(source, [4, 1]).picture_id(0) == "000005"
