@@ -44,10 +44,10 @@ class ClassTable:
         self.label_map = dict(label_map or {})
         for name in self.label_map.values():
             if name not in (None, IGNORE, *self.names[1:]):
-                raise LabelError(f"label_map: {self._unknown(str(name))}")
+                raise LabelError(f"label_map: {_unknown(str(name), self.names[1:])}")
         for name in labels_only or ():
             if name not in self.names[1:]:
-                raise LabelError(f"labels_only: {self._unknown(name)}")
+                raise LabelError(f"labels_only: {_unknown(name, self.names[1:])}")
         self.known = np.array(
             [
                 index == BACKGROUND or labels_only is None or name in labels_only
@@ -67,7 +67,7 @@ class ClassTable:
         if target == IGNORE:
             return IGNORE_LABEL
         if target not in self.names[1:]:
-            raise LabelError(self._unknown(name))
+            raise LabelError(_unknown(name, [*self.names[1:], *self.label_map]))
         index = self.names.index(target)
         return index if self.known[index] else BACKGROUND
 
@@ -92,6 +92,7 @@ class ClassTable:
             values[value] = IGNORE_INDEX if index == IGNORE_LABEL else index
         return values
 
-    def _unknown(self, name: str) -> str:
-        near = get_close_matches(name, [*self.names[1:], *self.label_map], n=1)
-        return f"unknown class {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"unknown class {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")

@@ -111,13 +111,12 @@ def check_picture(
     except PictureError as error:
         problems.append(Problem("picture", path, str(error).removeprefix(f"{path}: ")))
     size = image.size if image is not None else labels.size
-    boxes_size = size
     if image is not None and labels.size not in (None, image.size):
         size_problem = _size_problem(labels, image.size)
         problems.append(size_problem)
         if size_problem.kind == "rotation":
-            boxes_size = labels.size  # the boxes are right there; one line says what is wrong
-    object_problems = list(find_object_problems(labels, boxes_size, table))
+            size = labels.size  # boxes and map fit there; one line says what is wrong
+    object_problems = list(find_object_problems(labels, size, table))
     problems += object_problems
     pixels = None
     # A map that is made from objects would only repeat what is wrong with them.
@@ -136,8 +135,9 @@ def check_picture(
     ids, shapes, best_iou = np.zeros(0, np.int64), np.zeros((0, 2), np.float32), np.zeros(0)
     num_ignored = 0
     if not object_problems:
-        boxes, ids, ignored = objects_as_arrays(labels, image.size, table)
-        fractions = boxes / np.array([*image.size, *image.size], np.float32)
+        assert size is not None
+        boxes, ids, ignored = objects_as_arrays(labels, size, table)
+        fractions = boxes / np.array([*size, *size], np.float32)
         items = [
             item for item, skip in zip(_labelled(labels, table), ignored, strict=True) if not skip
         ]
