@@ -31,6 +31,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+bench_app = typer.Typer(help="Measure side by side with peers, in one run.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
+
 ModelOption = Annotated[
     str | None,
     typer.Option(
@@ -63,6 +66,20 @@ OutOption = Annotated[
 ]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Write into DIR even if it holds something.")
+]
+
+
+BenchDataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DATA.yaml",
+        help="Data description.",
+        show_default="pictures drawn by chance",
+    ),
+]
+BenchJsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Also write the line of JSON there.")
 ]
 
 
@@ -412,6 +429,49 @@ def models(
         _print_table(model_table(files, infos, default_model()))
     else:
         typer.echo("This installation bundles no network.")
+
+
+@bench_app.command("data")
+def bench_data(
+    data: BenchDataOption = None,
+    split: Annotated[str, typer.Option("--split", help="Which of its splits.")] = "train",
+    pictures: Annotated[int, typer.Option("--pictures", min=1, help="How many of them.")] = 64,
+    size: Annotated[int, typer.Option("--size", min=32, help="Side of the input, pixels.")] = 300,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often to measure.")] = 5,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Of the data loader.")] = 2,
+    json_file: BenchJsonOption = None,
+) -> None:
+    """Time the training input beside torchvision's transforms, per core."""
+    from blitznet.bench.data import bench_data, data_table
+
+    result = bench_data(data, split, pictures, size, rounds, workers)
+    _report_bench(result, data_table(result), json_file)
+
+
+@bench_app.command("views")
+def bench_views(
+    data: BenchDataOption = None,
+    split: Annotated[str, typer.Option("--split", help="Which of its splits.")] = "train",
+    draws: Annotated[int, typer.Option("--draws", min=2, help="Views of each.")] = 20_000,
+    json_file: BenchJsonOption = None,
+) -> None:
+    """Compare which views of pictures are drawn in training with torchvision's transforms."""
+    from blitznet.bench.views import bench_views, views_table
+
+    result = bench_views(data, split, draws)
+    _report_bench(result, views_table(result), json_file)
+
+
+def _report_bench(result: dict[str, object], table: "Table", json_file: Path | None) -> None:
+    """A table for people and one line of JSON for programs."""
+    _print_table(table)
+    line = json.dumps(result)
+    typer.echo(line)
+    if json_file is not None:
+        from blitznet.whole_file import whole_file
+
+        with whole_file(json_file) as temporary:
+            temporary.write_text(line + "\n")
 
 
 def _readable(
