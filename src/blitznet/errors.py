@@ -26,6 +26,10 @@ class RecipeError(InputError):
     """A training recipe or one of its overrides that cannot be used."""
 
 
+class WorkerError(InputError):
+    """A process that prepares pictures died, as one does that runs out of memory."""
+
+
 def first_problem(error: "ValidationError") -> str:
     """The first finding of pydantic as one short line: where, what was wanted, what came."""
     problem = error.errors()[0]

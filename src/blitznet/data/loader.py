@@ -5,16 +5,18 @@ number of workers and of processes does not change what is trained on, and a run
 step alone.
 """
 
+import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
-import torch
 from torch.utils.data import DataLoader, Dataset
 
 from blitznet.data.collate import collate_samples
 from blitznet.data.sampling import DrawOrder
 from blitznet.data.source import Source, locate
 from blitznet.data.ssd_policy import Augmentation, augment_sample
+from blitznet.data.worker_watch import WatchedSamples, child_signals_as_before, describe_death
 from blitznet.errors import InputError
 from blitznet.structures import Batch, Sample
 
@@ -49,6 +51,13 @@ class TrainingSamples(Dataset[Sample | InputError]):
             frequencies = np.ones(sum(map(len, sources)))
         self.order = DrawOrder(frequencies, seed)
 
+    def name_at(self, position: int) -> str:
+        """The picture that is drawn at a position, for messages."""
+        source, index = locate(self.sources, self.order.picture_at(position))
+        with suppress(InputError):
+            return str(source.labels(index).picture)
+        return f"picture {index}"
+
     def __getitem__(self, position: int) -> Sample | InputError:
         """An error is returned, not raised: a worker process would wrap it in a traceback."""
         rng = np.random.default_rng((self.seed, position))
@@ -78,22 +87,44 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Batches in order, prepared ahead by worker processes.
 
+    Closing the iterator ends the workers.
+
     Raises:
         InputError: if a picture of the batch cannot be used.
+        WorkerError: if a worker process dies.
     """
+    watched = WatchedSamples(samples, samples.name_at, num_workers)
     loader = DataLoader(
-        samples,
+        watched,
         batch_sampler=positions,
         num_workers=num_workers,
         collate_fn=_collate_or_error,
-        worker_init_fn=_use_one_thread if num_workers else None,
+        worker_init_fn=watched.start_worker if num_workers else None,
         prefetch_factor=4 if num_workers else None,
         pin_memory=pin_memory,
     )
-    for batch in loader:
-        if isinstance(batch, InputError):
-            raise batch
-        yield batch
+    others = set(multiprocessing.active_children())
+    with child_signals_as_before():
+        batches = iter(loader)
+    workers = set(multiprocessing.active_children()) - others
+    try:
+        while True:
+            death = None
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError:
+                death = describe_death(watched, workers)
+                if death is None:
+                    raise
+            if death is not None:  # not in the handler, whose traceback would keep workers alive
+                raise death
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch
+    finally:
+        del batches  # ends the workers
 
 
 def _collate_or_error(samples: list[Sample | InputError]) -> Batch | InputError:
@@ -103,7 +134,3 @@ def _collate_or_error(samples: list[Sample | InputError]) -> Batch | InputError:
             return sample
         good.append(sample)
     return collate_samples(good)
-
-
-def _use_one_thread(_: int) -> None:
-    torch.set_num_threads(1)

@@ -1,6 +1,10 @@
 """Training samples: the same whoever draws them, each picture once a pass, errors in one piece."""
 
+import gc
+import multiprocessing
+import os
 import shutil
+import signal
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,9 +16,10 @@ import torch
 from blitznet.classes import VOC_CLASSES
 from blitznet.data.class_table import ClassTable
 from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
+from blitznet.data.source import UnreadSample
 from blitznet.data.ssd_policy import Augmentation
 from blitznet.data.voc import VocSource
-from blitznet.errors import InputError
+from blitznet.errors import InputError, WorkerError
 from blitznet.structures import Batch, Sample
 from fixtures.make_fixtures import VOC_MINI
 
@@ -137,3 +142,44 @@ def test_steps_are_taken_as_they_are_needed() -> None:
     endless = batch_positions(0, 10**9, 2, rank=0, world_size=1)
     (batch,) = islice(training_batches(make_samples(), endless, 0), 1)
     assert len(batch.sources) == 2
+
+
+class DeadlySource(VocSource):
+    """One picture ends the process that reads it, as running out of memory does."""
+
+    deadly = "000004"
+
+    def open(self, index: int) -> UnreadSample:
+        if self.ids[index] == self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().open(index)
+
+
+@forks
+@pytest.mark.slow  # torch looks after its workers every five seconds
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_a_worker_that_dies_is_an_error_that_names_its_picture(num_workers: int) -> None:
+    source = DeadlySource(VOC_MINI, "Main/trainval", ClassTable(VOC_CLASSES), True, None)
+    samples = TrainingSamples([source], lambda _: 32, Augmentation(), seed=0)
+    batches = training_batches(samples, batch_positions(0, 3, 2, 0, 1), num_workers)
+    handler = signal.getsignal(signal.SIGCHLD)
+    with pytest.raises(WorkerError) as raised:
+        list(batches)
+    assert signal.getsignal(signal.SIGCHLD) is handler
+    assert str(raised.value) == (
+        "a worker process was ended by SIGKILL while it read "
+        f"{VOC_MINI / 'JPEGImages/000004.jpg'}; if memory ran out, give fewer --workers, "
+        "else look at that picture with blitznet check-data"
+    )
+    assert multiprocessing.active_children() == []
+
+
+@forks
+def test_closing_early_ends_the_workers() -> None:
+    endless = batch_positions(0, 10**9, 2, rank=0, world_size=1)
+    batches = training_batches(make_samples(), endless, 2)
+    next(batches)
+    assert len(multiprocessing.active_children()) == 2
+    batches.close()  # type: ignore[attr-defined]
+    gc.collect()
+    assert multiprocessing.active_children() == []
