@@ -40,21 +40,18 @@ class InstanceMap:
             InputError: if pycocotools is not installed.
         """
         require("pycocotools", "train", "a map made from instances")
-        from pycocotools import mask
-
+        width, height = size
         regions = list(self._regions(size, table))
-        regions.sort(key=lambda region: int(mask.area(region[1])), reverse=True)
-        seg_map = np.zeros(size, np.uint8).T  # a column is contiguous, as in the masks
-        for value, code in regions:
-            np.copyto(seg_map, value, where=mask.decode(code).view(bool))
-        return np.ascontiguousarray(seg_map)
+        regions.sort(key=lambda region: _area(region[1]), reverse=True)
+        pixels = np.zeros(width * height, np.uint8)  # column by column, as run lengths count
+        for value, lengths in regions:
+            ends = np.cumsum(lengths).tolist()
+            for start, end in zip(ends[0::2], ends[1::2], strict=False):
+                pixels[start:end] = value
+        return np.ascontiguousarray(pixels.reshape(width, height).T)
 
-    def _regions(
-        self, size: tuple[int, int], table: ClassTable
-    ) -> Iterator[tuple[int, dict[str, object]]]:
-        """Map value and run-length code of every object that is painted."""
-        from pycocotools import mask
-
+    def _regions(self, size: tuple[int, int], table: ClassTable) -> Iterator[tuple[int, list[int]]]:
+        """Map value and run lengths of every object that is painted."""
         scale = np.array(size if self.in_fractions else (1, 1), float)
         for item in self.objects:
             try:
@@ -62,19 +59,19 @@ class InstanceMap:
                 if index == BACKGROUND:
                     continue
                 value = IGNORE_INDEX if item.ignore or index == IGNORE_LABEL else index
-                code = encode_outline(item.outline, size, scale)
-                if not mask.area(code):
-                    value, code = IGNORE_INDEX, _encode_box(item, size, scale)
+                lengths = read_outline(item.outline, size, scale)
+                if not _area(lengths):
+                    value, lengths = IGNORE_INDEX, _read_box(item, size, scale)
             except LabelError as error:
                 raise LabelError(f"{item.where}: {error}") from None
-            yield value, code
+            yield value, lengths
 
 
-def encode_outline(
+def read_outline(
     outline: Sequence[Sequence[float]] | Mapping[str, object] | None,
     size: tuple[int, int],
     scale: np.ndarray,
-) -> dict[str, object]:
+) -> list[int]:
     """The pixels of one object, rasterised as pycocotools does.
 
     Args:
@@ -84,34 +81,38 @@ def encode_outline(
         scale: (2,) pixels per unit of x and y in polygons.
 
     Returns:
-        COCO's compressed run-length code as pycocotools has it; without a pixel if there is no
-        outline.
+        Run lengths, column by column: pixels outside, inside, outside, ... One run outside if there
+        is no outline.
 
     Raises:
         LabelError: if it is damaged or does not fit the picture.
     """
+    if isinstance(outline, Mapping):
+        return _read_run_lengths(outline, size)
+    polygons = [
+        _read_polygon(polygon, size, scale)
+        for polygon in outline or ()
+        if len(polygon) >= MIN_COORDINATES
+    ]
+    return _fill(polygons, size) if polygons else [size[0] * size[1]]
+
+
+def _fill(polygons: list[list[float]], size: tuple[int, int]) -> list[int]:
+    """Run lengths of the union of polygons in pixels, at least one."""
     from pycocotools import mask
 
-    width, height = size
-    polygons, counts = [], [width * height]  # a single run of pixels outside
-    if isinstance(outline, Mapping):
-        counts = _read_run_lengths(outline, size)
-    else:
-        polygons = [
-            _read_polygon(polygon, size, scale).tolist()
-            for polygon in outline or ()
-            if len(polygon) >= MIN_COORDINATES
-        ]
-    code: dict[str, object] = (
-        mask.merge(mask.frPyObjects(polygons, height, width))
-        if polygons
-        else mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    )
-    return code
+    return uncompress(mask.merge(mask.frPyObjects(polygons, size[1], size[0]))["counts"])
 
 
-def _read_polygon(polygon: Sequence[float], size: tuple[int, int], scale: np.ndarray) -> np.ndarray:
-    """(2P,) x1, y1, x2, y2, ... in pixels."""
+def _area(lengths: Sequence[int]) -> int:
+    """Pixels inside."""
+    return sum(lengths[1::2])
+
+
+def _read_polygon(
+    polygon: Sequence[float], size: tuple[int, int], scale: np.ndarray
+) -> list[float]:
+    """x1, y1, x2, y2, ... in pixels."""
     if len(polygon) % 2:
         raise LabelError(f"a polygon has {len(polygon)} numbers; it needs pairs of x and y")
     points: np.ndarray = np.reshape(polygon, (-1, 2)) * scale
@@ -124,11 +125,12 @@ def _read_polygon(polygon: Sequence[float], size: tuple[int, int], scale: np.nda
             f"a polygon spans [{x1:g}, {y1:g}, {x2:g}, {y2:g}], "
             f"beyond the picture of {size[0]}x{size[1]} pixels"
         )
-    return points.ravel()
+    numbers: list[float] = points.ravel().tolist()
+    return numbers
 
 
 def _read_run_lengths(code: Mapping[str, object], size: tuple[int, int]) -> list[int]:
-    """The counts of a run-length code, checked: pycocotools reads memory of others if one lies."""
+    """The counts of a run-length code, checked."""
     width, height = size
     if code.get("size") not in ([height, width], (height, width)):
         raise LabelError(
@@ -168,17 +170,13 @@ def uncompress(counts: str | bytes) -> list[int]:
     return lengths
 
 
-def _encode_box(item: ObjectLabel, size: tuple[int, int], scale: np.ndarray) -> dict[str, object]:
-    """All pixels that the box of an object touches."""
-    from pycocotools import mask
-
+def _read_box(item: ObjectLabel, size: tuple[int, int], scale: np.ndarray) -> list[int]:
+    """Run lengths of all pixels that the box of an object touches."""
     if item.box is None:
         raise LabelError(item.problem)
     if not np.isfinite(item.box).all():
         raise LabelError(f"box {item.written} is not finite")
     box = np.array(item.box) * np.tile(scale, 2)
-    x1, y1 = np.floor(box[:2]).clip(0, size)
-    x2, y2 = np.ceil(box[2:]).clip(0, size)
-    corners = [x1, y1, x1, y2, x2, y2, x2, y1]
-    code: dict[str, object] = mask.frPyObjects([corners], size[1], size[0])[0]
-    return code
+    x1, y1 = np.floor(box[:2]).clip(0, size).tolist()
+    x2, y2 = np.ceil(box[2:]).clip(0, size).tolist()
+    return _fill([[x1, y1, x1, y2, x2, y2, x2, y1]], size)
