@@ -46,12 +46,13 @@ def read_mat(path: Path) -> np.ndarray:
         LabelError: if the file is missing, damaged, or holds something else.
         InputError: if scipy is not installed.
     """
-    require("scipy", "sbd", "SBD's .mat files")
+    require("scipy", "sbd", "a map of SBD")
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
     try:
-        ids = loadmat(path, variable_names=["GTcls"])["GTcls"]["Segmentation"].item()
+        with path.open("rb") as stream:
+            ids = loadmat(stream, variable_names=["GTcls"])["GTcls"]["Segmentation"].item()
     except FileNotFoundError:
         raise LabelError(f"{path} does not exist") from None
     except KeyError:

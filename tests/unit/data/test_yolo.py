@@ -1,0 +1,419 @@
+"""The YOLO reader: every layout, every kind of row, and what is said of wrong ones."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blitznet.data.class_table import ClassTable
+from blitznet.data.description import DataDescription, read_description
+from blitznet.data.labels import ObjectLabel
+from blitznet.data.source import LabelSource
+from blitznet.data.yolo import YoloSource, read_rows, twin_folder
+from blitznet.errors import LabelError
+
+NAMES = ("cat", "dog")
+CLASSES = ("background", *NAMES)
+SIZE = (40, 20)
+
+# pycocotools 2.0.11 with numpy 2.
+old_copy_protocol = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
+
+
+def draw(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", SIZE, (90, 120, 30)).save(path)
+    return path
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def open_entry(folder: Path, names: str = "[cat, dog]", **fields: str) -> LabelSource:
+    fields = {"names": names} | fields if "data" not in fields else fields
+    entry = ", ".join(f"{key}: {value}" for key, value in fields.items())
+    path = write(folder / "all.yaml", f"classes: [cat, dog]\ntrain: [{{format: yolo, {entry}}}]")
+    return read_description(path).open_split("train")[0]
+
+
+def boxes_of(source: LabelSource, index: int = 0) -> list[list[float]]:
+    boxes = source.read(index).boxes
+    assert boxes is not None
+    return boxes.tolist()
+
+
+def row(tmp_path: Path, text: str) -> ObjectLabel:
+    (only,) = read_rows(write(tmp_path / "a.txt", text), NAMES)
+    return only
+
+
+def raises(text: str) -> pytest.RaisesExc[LabelError]:
+    """The whole message, which is one line."""
+    return pytest.raises(LabelError, match=f"^{re.escape(text)}$")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Twin folders with a picture of two objects, one with an empty file and one without a file."""
+    for name in ("a", "b", "c"):
+        draw(tmp_path / "mine" / "images" / f"{name}.jpg")
+    write(
+        tmp_path / "mine" / "labels" / "a.txt",
+        "1 0.5 0.5 0.25 0.5\n\n0 0.1 0.2 0.6 0.2 0.6 0.9 \n",
+    )
+    write(tmp_path / "mine" / "labels" / "b.txt", "")
+    write(tmp_path / "mine" / "names.txt", "cat\ndog\n\n")
+    return tmp_path / "mine"
+
+
+def test_boxes_are_centres_and_sides_in_fractions_and_polygons_give_their_extent(
+    root: Path,
+) -> None:
+    sample = open_entry(root.parent, "mine/names.txt", root="mine").read(0)
+    assert sample.source == str(root / "images" / "a.jpg")
+    assert sample.boxes is not None
+    # 0.5 * 40 -+ 0.125 * 40, 0.5 * 20 -+ 0.25 * 20; the polygon spans 0.1..0.6 and 0.2..0.9.
+    np.testing.assert_allclose(sample.boxes, [[15, 5, 25, 15], [4, 4, 24, 18]], rtol=1e-6)
+    assert sample.labels.tolist() == [2, 1]
+    assert not sample.difficult.any()
+    assert sample.seg_map is None
+
+
+def test_a_picture_without_a_file_and_one_with_an_empty_file_have_no_object(root: Path) -> None:
+    source = open_entry(root.parent, root="mine")
+    assert len(source) == 3
+    assert boxes_of(source, 1) == boxes_of(source, 2) == []
+
+
+def test_labels_are_in_the_twin_of_the_last_images_folder() -> None:
+    assert twin_folder(Path("/images/a/images/train")) == Path("/images/a/labels/train")
+    assert twin_folder(Path("/data/my_images")) == Path("/data/my_images")
+
+
+@pytest.mark.parametrize(
+    ("picture", "label", "fields"),
+    [
+        ("images/train/x/a.png", "labels/train/x/a.txt", {"images": "images/train"}),
+        ("train/images/a.jpg", "train/labels/a.txt", {"images": "train/images"}),
+        ("train/images/a.jpg", "train/labels/a.txt", {"root": "train"}),
+        ("pictures/x/a.jpg", "texts/x/a.txt", {"images": "pictures", "labels": "texts"}),
+        ("images/a.b.jpg", "images/a.b.txt", {"root": "images"}),
+        ("flat/a.JPG", "flat/a.txt", {"root": "flat"}),
+    ],
+)
+def test_the_label_file_is_found_in_every_layout(
+    tmp_path: Path, picture: str, label: str, fields: dict[str, str]
+) -> None:
+    draw(tmp_path / picture)
+    write(tmp_path / label, "0 0.5 0.5 1 1")
+    assert boxes_of(open_entry(tmp_path, **fields)) == [[0, 0, 40, 20]]
+
+
+def test_hidden_files_are_no_pictures(root: Path) -> None:
+    write(root / "images" / "._a.jpg", "what macOS leaves")
+    write(root / "images" / ".thumbnails" / "t.jpg", "a preview")
+    assert len(open_entry(root.parent, root="mine")) == 3
+
+
+def test_a_list_of_pictures_is_relative_to_its_folder(root: Path) -> None:
+    write(root / "train.txt", f"./images/a.jpg\nimages/c.jpg\n{root / 'images' / 'b.jpg'}\n")
+    source = open_entry(root.parent, images="mine/train.txt")
+    assert [source.labels(i).picture.name for i in range(3)] == ["a.jpg", "c.jpg", "b.jpg"]
+    assert len(boxes_of(source)) == 2
+
+
+@pytest.mark.parametrize("names", ["[cat, dog]", "{0: cat, 1: dog}", "{1: dog, 0: cat}"])
+def test_a_data_yaml_says_names_and_places(root: Path, names: str) -> None:
+    write(root / "data.yaml", f"path: .\ntrain: images\nval: [images]\nnc: 2\nnames: {names}\n")
+    for split in ("train", "val"):
+        source = open_entry(root.parent, data="mine/data.yaml", split=split)
+        assert [item.name for item in source.labels(0).objects or ()] == ["dog", "cat"]
+
+
+def test_a_data_yaml_begins_at_its_path(root: Path) -> None:
+    write(root.parent / "elsewhere" / "d.yaml", "path: ../mine\ntrain: images\nnames: [cat, dog]")
+    assert len(open_entry(root.parent, data="elsewhere/d.yaml", split="train")) == 3
+
+
+def test_two_points_that_lead_nowhere_are_left_out_as_ultralytics_does(root: Path) -> None:
+    write(root / "data.yaml", "train: ../images\nnames: [cat, dog]")
+    assert len(open_entry(root.parent, data="mine/data.yaml", split="train")) == 3
+
+
+def test_maps_have_the_names_of_pictures_and_the_order_of_the_names_from_1(root: Path) -> None:
+    ids = np.zeros(SIZE[::-1], np.uint8)
+    ids[3, 4:7] = 1, 2, 255
+    (root / "masks").mkdir()
+    Image.fromarray(ids).save(root / "masks" / "a.png")
+    source = open_entry(root.parent, root="mine", masks="mine/masks")
+    seg_map = source.read(0).seg_map
+    assert seg_map is not None
+    assert seg_map.tolist() == ids.tolist()
+    assert source.read(1).seg_map is None
+    assert len(boxes_of(source)) == 2
+
+
+def test_the_values_or_colours_of_maps_can_be_said(root: Path) -> None:
+    (root / "masks").mkdir()
+    Image.new("RGB", SIZE, (0, 0, 128)).save(root / "masks" / "a.png")
+    Image.new("L", SIZE, 7).save(root / "masks" / "b.png")
+    fields = {"root": "mine", "masks": "mine/masks", "boxes": "false"}
+    values = open_entry(root.parent, mask_values="{0: background, 7: dog}", **fields)
+    colours = open_entry(root.parent, mask_colours="{'#000080': cat}", **fields)
+    assert values.read(1).boxes is None
+    assert np.unique(values.read(1).seg_map).tolist() == [2]
+    assert np.unique(colours.read(0).seg_map).tolist() == [1]
+
+
+@old_copy_protocol
+def test_maps_from_polygons_leave_the_boxes_of_plain_rows_void(root: Path) -> None:
+    write(root / "labels" / "a.txt", "0 0.25 0.5 0.75 0.5 0.75 1 0.25 1\n1 0.1 0.1 0.2 0.2\n")
+    sample = open_entry(root.parent, root="mine", masks="from_instances").read(0)
+    expected = np.zeros(SIZE[::-1], np.uint8)
+    expected[10:20, 10:30] = 1
+    expected[0:4, 0:8] = 255
+    assert sample.seg_map is not None
+    np.testing.assert_array_equal(sample.seg_map, expected)
+
+
+@old_copy_protocol
+def test_maps_of_pictures_without_objects_are_background(root: Path) -> None:
+    sample = open_entry(root.parent, root="mine", masks="from_instances", boxes="false").read(2)
+    assert sample.boxes is None
+    assert sample.seg_map is not None
+    assert not sample.seg_map.any()
+
+
+def test_maps_from_boxes_keep_their_middle(root: Path) -> None:
+    write(root / "labels" / "a.txt", "1 0.5 0.5 0.5 0.5")
+    seg_map = open_entry(root.parent, root="mine", masks="from_boxes").read(0).seg_map
+    assert seg_map is not None
+    assert seg_map[10, 20] == 2
+    assert seg_map[5, 10] == 255
+    assert seg_map[0, 0] == 0
+
+
+def test_a_mark_that_windows_editors_write_in_front_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbf0 0.5 0.5 1 1\r\n1 0.5 0.5 1 1\r\n")
+    assert [item.name for item in read_rows(path, NAMES)] == ["cat", "dog"]
+
+
+def test_a_class_number_may_be_written_as_a_fraction(tmp_path: Path) -> None:
+    assert row(tmp_path, "1.0 0.5 0.5 1 1").name == "dog"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("0", "1 columns; a row is CLASS CX CY W H, or CLASS and the X Y of three or more points"),
+        (
+            "0 .5 .5 .2 .2 .9",
+            "6 columns; a row is CLASS CX CY W H, or CLASS and the X Y of three or more points "
+            "(a score or a track at the end has to go)",
+        ),
+        (
+            "0 .1 .1 .2 .2 .3 .3 .4",
+            "8 columns; a row is CLASS CX CY W H, or CLASS and the X Y of three or more points",
+        ),
+        (
+            "0 .5 half .2 .2",
+            "'.5 half .2 .2' are not all numbers; a row is CLASS CX CY W H, or CLASS and the X Y "
+            "of three or more points",
+        ),
+        (
+            "0 20 10 8 -16",
+            "20 is not a fraction; divide x by the width of the picture and y by its height",
+        ),
+        ("cat 0.5 0.5 0.2 0.2", "a row begins with the number of its class, not with 'cat'"),
+    ],
+)
+def test_a_wrong_row_is_said_to_be_wrong_with_its_line(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    picture = draw(tmp_path / "images" / "a.jpg")
+    path = write(tmp_path / "labels" / "a.txt", f"1 0.5 0.5 0.2 0.2\n\n{text}\n")
+    source = open_entry(tmp_path, images="images")
+    assert source.labels(0).picture == picture
+    with raises(f"{path}, line 3: {problem}"):
+        source.read(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("2 0.5 0.5 0.2 0.2", "unknown class 'number 2 (names end at 1)'"),
+        ("-1 0.5 0.5 0.2 0.2", "unknown class 'number -1 (names end at 1)'"),
+        ("0.5 0.5 0.5 0.2 0.2", "unknown class '0.5'"),
+        ("0 0.5 0.5 0 0.2", "box 0.5 0.5 0 0.2 has no area"),
+        ("0 0.5 0.5 -0.2 0.2", "box 0.5 0.5 -0.2 0.2 has no area"),
+        ("0 nan 0.5 0.2 0.2", "box nan 0.5 0.2 0.2 is not finite"),
+        (
+            "0 0.5 0.5 1.3 0.2",
+            "box 0.5 0.5 1.3 0.2 reaches beyond the picture of 40x20 pixels",
+        ),
+        (
+            "0 0.1 0.1 0.1 0.5 1.2 0.5",
+            "box around a polygon, [0.1, 0.1, 1.2, 0.5], reaches beyond the picture of 40x20 "
+            "pixels",
+        ),
+    ],
+)
+def test_a_row_that_can_be_parsed_is_checked_against_classes_and_picture(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    draw(tmp_path / "images" / "a.jpg")
+    path = write(tmp_path / "labels" / "a.txt", text)
+    with raises(f"{path}, line 1: {problem}"):
+        open_entry(tmp_path, images="images").read(0)
+
+
+def test_what_rounding_leaves_outside_is_cut_off(tmp_path: Path) -> None:
+    draw(tmp_path / "images" / "a.jpg")
+    write(tmp_path / "labels" / "a.txt", "0 0.5 0.5 1.000001 1.02")
+    assert boxes_of(open_entry(tmp_path, images="images")) == [[0, 0, 40, 20]]
+
+
+def test_a_label_file_that_is_no_text_is_named(root: Path) -> None:
+    path = root / "labels" / "a.txt"
+    path.write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(LabelError, match=f"^{re.escape(str(path))} cannot be read as text: .+$"):
+        open_entry(root.parent, root="mine").read(0)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with raises(f"{tmp_path / 'nowhere'} does not exist; check `root`"):
+        open_entry(tmp_path, root="nowhere")
+    with raises(f"{tmp_path / 'nowhere'} does not exist; check `images`"):
+        open_entry(tmp_path, images="nowhere")
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "notes.txt", "nothing here")
+    with raises(f"{tmp_path / 'images'} holds no picture; check `images`"):
+        open_entry(tmp_path, images="images")
+
+
+def test_a_missing_folder_of_labels_is_named(root: Path) -> None:
+    with raises(f"{root.parent / 'texts'} does not exist; check `labels`"):
+        open_entry(root.parent, images="mine/images", labels="texts")
+
+
+def test_pictures_none_of_which_has_labels_are_refused(tmp_path: Path) -> None:
+    picture = draw(tmp_path / "images" / "a.jpg")
+    with raises(
+        f"no picture has a file of labels: {tmp_path / 'labels' / 'a.txt'} would be that of "
+        f"{picture}; check `labels`, or make an empty file for a picture without objects"
+    ):
+        open_entry(tmp_path, images="images")
+
+
+def test_two_pictures_that_share_their_labels_are_refused(root: Path) -> None:
+    other = draw(root / "images" / "a.png")
+    with raises(
+        f"{root / 'images' / 'a.jpg'} and {other} share the labels "
+        f"{root / 'labels' / 'a.txt'}; rename or remove one"
+    ):
+        open_entry(root.parent, root="mine")
+
+
+def test_maps_none_of_which_is_called_as_a_picture_are_refused(root: Path) -> None:
+    draw(root / "masks" / "a_mask.png")
+    with raises(
+        f"no map in {root / 'masks'} is called as a picture: a.png would be one; check `masks`"
+    ):
+        open_entry(root.parent, root="mine", masks="mine/masks")
+
+
+def test_a_listed_picture_that_is_missing_is_named_with_its_line(root: Path) -> None:
+    path = write(root / "train.txt", "images/a.jpg\nimages/z.jpg\n")
+    with raises(f"{path}, line 2: {root / 'images' / 'z.jpg'} does not exist"):
+        open_entry(root.parent, images="mine/train.txt")
+
+
+def test_an_empty_list_is_refused(root: Path) -> None:
+    path = write(root / "train.txt", "\n")
+    with raises(f"{path} lists no picture"):
+        open_entry(root.parent, images="mine/train.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "has a blank line or no name; it needs one name a class"),
+        ("cat\n\ndog", "has a blank line or no name; it needs one name a class"),
+        ("cat\ndog\ncat", "has two classes 'cat'"),
+    ],
+)
+def test_a_file_of_names_with_gaps_or_doubles_is_refused(
+    root: Path, text: str, problem: str
+) -> None:
+    path = write(root / "names.txt", text)
+    with raises(f"{path} {problem}"):
+        open_entry(root.parent, "mine/names.txt", root="mine")
+
+
+def test_a_missing_file_of_names_is_named(root: Path) -> None:
+    with raises(f"{root / 'classes.txt'} does not exist"):
+        open_entry(root.parent, "mine/classes.txt", root="mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("train: images", "{path} is no data.yaml of YOLO: it has no `names`"),
+        ("[1, 2]", "{path} is no data.yaml of YOLO: it has no `names`"),
+        (
+            "train: images\nnames: {1: cat, 2: dog}",
+            "{path}: the numbers of `names` are not 0 to 1",
+        ),
+        (
+            "train: images\nval: images\nnames: [cat]",
+            "{path} has no split 'test'; there are train, val",
+        ),
+        (
+            "path: /content\ntest: images\nnames: [cat]",
+            "/content/images does not exist; correct the paths in {path}",
+        ),
+    ],
+)
+def test_a_data_yaml_that_cannot_be_used_is_refused(root: Path, text: str, problem: str) -> None:
+    path = write(root / "data.yaml", text)
+    with raises(problem.format(path=path)):
+        open_entry(root.parent, data="mine/data.yaml", split="test")
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ({}, "YOLO needs one of root: FOLDER, data: data.yaml, images: FOLDER"),
+        ({"root": "a", "images": "b"}, "YOLO needs one of root: FOLDER, data: data.yaml"),
+        ({"data": "d.yaml"}, "data: data.yaml and its split: NAME go together"),
+        ({"data": "d.yaml", "split": "train", "names": ["cat"]}, "YOLO needs names: FILE"),
+        ({"root": "a"}, "YOLO needs names: FILE or a list; with data: they are in that file"),
+        ({"root": "a", "names": ["cat"], "labels": "l"}, "labels: goes with images:"),
+        ({"root": "a", "names": ["cat"], "boxes": False}, "a source needs boxes: true, masks:"),
+        (
+            {"root": "a", "names": ["cat"], "masks": "from_instances", "mask_values": ["cat"]},
+            "mask_values: and mask_colours: go with masks: FOLDER",
+        ),
+        ({"root": "a", "names": ["cat"], "root_folder": "b"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_an_entry_that_says_too_little_or_too_much_is_refused(
+    entry: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        DataDescription(classes=["cat"], splits={"train": [{"format": "yolo"} | entry]})
+
+
+def test_the_reader_works_without_a_description(root: Path) -> None:
+    source = open_entry(root.parent, root="mine")
+    assert isinstance(source, YoloSource)
+    again = YoloSource(source.pictures, NAMES, ClassTable(CLASSES))
+    assert boxes_of(again) == boxes_of(source)
