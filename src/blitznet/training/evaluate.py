@@ -1,6 +1,6 @@
 """The evaluation loop. There is one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,10 @@ class TestItems(Dataset[TestItem | InputError]):
         return TestItem(sample, resize_sample(sample, self.size).image)
 
 
+Detections = tuple[np.ndarray, np.ndarray, np.ndarray]  # boxes in pixels, labels, scores
+Prediction = tuple[TestItem, Detections | None, np.ndarray | None]
+
+
 class Evaluation:
     """Metrics of both tasks, accumulated picture by picture; a task without labels stays null."""
 
@@ -73,7 +77,7 @@ class Evaluation:
     def update(
         self,
         sample: Sample,
-        detections: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
+        detections: Detections | None,
         seg_map: np.ndarray | None,
     ) -> None:
         """Add one picture: detections as boxes in its pixels, labels, scores; a map of its size.
@@ -146,6 +150,7 @@ def evaluate(
     classes: Sequence[str] | None = None,
     batch_size: int = 16,
     workers: int = 1,
+    found: Callable[[Detections | None, np.ndarray | None], None] | None = None,
 ) -> dict[str, Any]:
     """Measure a network on labelled pictures.
 
@@ -157,6 +162,7 @@ def evaluate(
         classes: see `Evaluation.compute`.
         batch_size: pictures a forward pass.
         workers: processes that read pictures.
+        found: told the detections and the map of every picture, in order.
 
     Returns:
         See `Evaluation.compute`.
@@ -167,10 +173,9 @@ def evaluate(
     evaluation = Evaluation(names)
     for item, detections, seg_map in predict_items(model, sources, device, batch_size, workers):
         evaluation.update(item.sample, detections, seg_map)
+        if found is not None:
+            found(detections, seg_map)
     return evaluation.compute(classes)
-
-
-Prediction = tuple[TestItem, tuple[np.ndarray, np.ndarray, np.ndarray] | None, np.ndarray | None]
 
 
 def predict_items(

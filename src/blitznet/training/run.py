@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from blitznet.training.run_record import (
     write_json,
     write_run,
 )
+from blitznet.training.submission import Submission, add_in_order, open_submission
 
 VALIDATION_SPLIT = "val"
 
@@ -153,6 +155,7 @@ def evaluate_checkpoint(
     batch_size: int = 16,
     workers: int = 1,
     run: Path | None = None,
+    submission: Submission | None = None,
 ) -> dict[str, Any]:
     """The figures of `metrics.json` for a network on one split of a data description.
 
@@ -165,6 +168,7 @@ def evaluate_checkpoint(
         batch_size: pictures a forward pass.
         workers: processes that read pictures.
         run: what this run left out for its errors is left out here, too.
+        submission: what to write for an evaluation server; None = nothing, then labels are needed.
 
     Raises:
         InputError: if network, data, split or classes do not exist or do not fit together.
@@ -183,7 +187,18 @@ def evaluate_checkpoint(
     sources = description.open_split(split)
     if run is not None:
         sources = without_skipped(sources, split, run)
-    metrics = evaluate(model, info.names, sources, device, classes, batch_size, workers)
+    if submission is None and not any(entry.is_labelled for entry in description.entries(split)):
+        raise InputError(
+            f"the split {split!r} has no labels to measure with; "
+            "--submission voc|coco writes what the evaluation servers take"
+        )
+    with ExitStack() as files:
+        found = None
+        if submission is not None:
+            algorithm = Path(name_or_path).stem
+            opened = open_submission(submission, info.names, split, algorithm)
+            found = add_in_order(files.enter_context(opened), sources)
+        metrics = evaluate(model, info.names, sources, device, classes, batch_size, workers, found)
     return {
         "model": name_or_path,
         "data": str(data),
