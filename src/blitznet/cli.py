@@ -331,6 +331,15 @@ def evaluate(
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Processes that read pictures.")
     ] = 1,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--submission",
+            metavar="voc|coco",
+            help="Also write what its evaluation server takes; the split needs no labels then.",
+            show_default="none",
+        ),
+    ] = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -339,10 +348,27 @@ def evaluate(
     from blitznet.training.metrics_table import metrics_table
     from blitznet.training.run import evaluate_checkpoint
     from blitznet.training.run_record import METRICS_FILE, write_json
+    from blitznet.training.submission import Submission
 
     chosen = [name.strip() for name in classes.split(",")] if classes else None
-    metrics = evaluate_checkpoint(model, data, split, choose_device(device), chosen, batch, workers)
-    folder = make_folder(out, Path("runs/eval"), overwrite)
+    default, submission = Path("runs/eval"), None
+    if server is not None:
+        submission = Submission(server, make_folder(out, default, overwrite))
+    metrics = evaluate_checkpoint(
+        model,
+        data,
+        split,
+        choose_device(device),
+        chosen,
+        batch,
+        workers,
+        submission=submission,
+    )
+    folder = submission.folder if submission else make_folder(out, default, overwrite)
+    if submission is not None:
+        typer.echo(f"{metrics['pictures']} pictures; what the {server} server takes is in {folder}")
+    if metrics["ap"] is None and metrics["iou"] is None:
+        return
     write_json(folder / METRICS_FILE, metrics)
     _print_table(metrics_table(metrics))
     typer.echo(f"{metrics['pictures']} pictures; figures in {folder / METRICS_FILE}")
