@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from blitznet.bench.views import random_pictures
 from blitznet.data import ssd_policy
 from blitznet.data.geometry import View, view_sample, whole_view
 from blitznet.data.ssd_policy import (
@@ -17,6 +18,7 @@ from blitznet.data.ssd_policy import (
 )
 from blitznet.structures import Sample
 from reference.iou_loops import box_iou
+from reference.ssd_policy_loops import draw_view_slowly
 
 WHOLE = View(0, 0, 60, 40)
 LARGE_BOX = np.array([[10, 5, 55, 35]], np.float32)
@@ -99,6 +101,17 @@ def test_a_crop_reaches_the_drawn_overlap_with_an_object_whose_centre_it_holds(
             and crop.y1 < (box[1] + box[3]) / 2 < crop.y2
         ]
         assert max(held) >= min_overlap - 1e-6
+
+
+def test_views_equal_those_of_a_loop_over_trials() -> None:
+    pictures = random_pictures(30)
+    for seed, (size, boxes) in enumerate(pictures):
+        for number in range(4):
+            one, other = (np.random.default_rng((seed, number)) for _ in range(2))
+            view = draw_view(size, boxes, Augmentation(), one)
+            _, expected = draw_view_slowly(size, boxes, other)
+            assert corners(view) == corners(expected)
+            assert view.flip == (other.random() < 0.5)  # as many draws were taken
 
 
 def test_an_object_that_no_crop_can_overlap_enough_does_not_go_on_for_ever() -> None:
