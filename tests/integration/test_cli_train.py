@@ -9,7 +9,7 @@ import yaml
 import blitznet.extras
 from blitznet.cli import main
 from blitznet.model.checkpoint import read_info
-from fixtures.make_fixtures import VOC_MINI
+from fixtures.make_fixtures import VOC_MINI, draw
 from fixtures.tiny_run import read_log, tiny_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning")
@@ -19,12 +19,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers:Use
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, with data.yaml and recipe.yaml."""
     monkeypatch.chdir(tmp_path)
-    entry = {"format": "voc", "root": str(VOC_MINI), "masks": "SegmentationClass"}
+    entry = {"format": "voc", "masks": "SegmentationClass"}
     data = {
         "classes": "voc",
-        "train": [entry | {"image_set": "Main/trainval"}],
-        "val": [entry | {"image_set": "Segmentation/trainval"}],
+        "train": [entry | {"root": str(VOC_MINI), "image_set": "Main/trainval"}],
+        "val": [entry | {"root": "others", "image_set": "Segmentation/trainval"}],
     }
+    draw(tmp_path / "others", noise=100)
     (tmp_path / "data.yaml").write_text(yaml.safe_dump(data))
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(tiny_recipe().model_dump(mode="json")))
     return tmp_path

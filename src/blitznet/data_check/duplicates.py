@@ -9,6 +9,8 @@ from PIL import Image
 NEAR_BITS = 4
 NEAR_GREY = 8.0
 
+FALL = 2  # grey levels; less is noise, which would make random bits of flat areas
+
 # Two hashes that differ in 4 bits are equal in one of 5 bands: that is where pairs are looked for.
 _BANDS = ((0, 13), (13, 13), (26, 13), (39, 13), (52, 12))  # first bit, number of bits
 _ROWS_AT_ONCE = 1024
@@ -23,13 +25,15 @@ def grey_cells(image: Image.Image) -> np.ndarray:
 def difference_hashes(cells: np.ndarray) -> np.ndarray:
     """Where brightness falls from left to right ("dHash"): hardly changed by scale and compression.
 
+    It falls where it does by more than `FALL`.
+
     Args:
         cells: (N, 8, 9) uint8, see `grey_cells`.
 
     Returns:
         (N,) uint64.
     """
-    falls = cells[:, :, :-1] > cells[:, :, 1:]
+    falls = cells[:, :, :-1].astype(np.int16) - cells[:, :, 1:] > FALL
     hashes: np.ndarray = np.packbits(falls.reshape(-1, 64), axis=1).view(np.uint64)[:, 0]
     return hashes
 

@@ -95,7 +95,7 @@ def _plot_sizes(path: Path, report: Report, anchors: AnchorSet) -> None:
     chosen = np.random.default_rng(0).permutation(len(shapes))[:_DOTS]
     sides, is_matched = shapes[chosen] * anchors.image_size, best_iou[chosen] >= MATCHING_IOU
     corners = anchors.anchors.numpy()
-    anchor_sides = np.unique((corners[:, 2:] - corners[:, :2]).round(1), axis=0)
+    anchor_sides = np.unique((corners[:, 2:] - corners[:, :2]).round(1), axis=0).T
     share = 100 * (best_iou >= MATCHING_IOU).mean() if len(best_iou) else 100.0
     figure = Figure(figsize=(7, 7))
     axes = figure.add_subplot(
@@ -108,7 +108,14 @@ def _plot_sizes(path: Path, report: Report, anchors: AnchorSet) -> None:
     matched, lonely = sides[is_matched].T, sides[~is_matched].T
     axes.scatter(matched[0], matched[1], s=4, alpha=0.4, label="boxes", linewidths=0)
     axes.scatter(lonely[0], lonely[1], s=6, color="tab:red", label="learnt from one anchor only")
-    axes.scatter(*anchor_sides.T.tolist(), 40, "black", "+", label="anchors")
+    axes.scatter(
+        anchor_sides[0],
+        anchor_sides[1],
+        s=40,
+        color="black",
+        marker="+",
+        label="anchors",
+    )
     axes.set_aspect("equal")
     axes.legend(frameon=False, loc="upper left")
     _save(figure, path)

@@ -1,0 +1,614 @@
+"""A zoo of broken inputs: for each the line that the user gets to see."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from blitznet.cli import main
+from fixtures.make_fixtures import VOC_MINI
+from fixtures.tiny_run import tiny_recipe
+
+JPEG = Path("VOC/JPEGImages/000001.jpg")
+XML = Path("VOC/Annotations/000001.xml")
+MAP = Path("VOC/SegmentationClass/000001.png")
+LIST = Path("VOC/ImageSets/Main/train.txt")
+DATA = Path("data.yaml")
+COCO = Path("coco.json")
+ROWS = Path("yolo/labels/000001.txt")
+FORMATS = "JPEG, PNG, WEBP, TIFF, BMP, GIF, PPM, JPEG2000, AVIF, HEIF"
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: the same three pictures in VOC's, COCO's and YOLO's format, all sound."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(VOC_MINI, "VOC")
+    LIST.write_text("000001\n000002\n000003\n")
+    Path("VOC/ImageSets/Main/val.txt").write_text("000004\n000006\n")
+    describe()
+    coco = {
+        "images": [
+            {"id": 1, "file_name": "000001.jpg", "width": 64, "height": 48},
+            {"id": 2, "file_name": "000002.jpg", "width": 64, "height": 48},
+        ],
+        "categories": [{"id": 3, "name": "car"}, {"id": 5, "name": "aeroplane"}],
+        "annotations": [
+            {"id": 7, "image_id": 1, "category_id": 5, "bbox": [14, 12, 36, 16], "area": 576,
+             "iscrowd": 0, "segmentation": [[14, 12, 50, 12, 50, 28, 14, 28]]},
+            {"id": 8, "image_id": 2, "category_id": 3, "bbox": [4, 22, 32, 20], "area": 640,
+             "iscrowd": 0, "segmentation": [[4, 22, 36, 22, 36, 42, 4, 42]]},
+        ],
+    }  # fmt: skip
+    COCO.write_text(json.dumps(coco))
+    for name, row in (("000001", "0 0.5 0.4 0.5 0.3\n"), ("000002", "1 0.3 0.6 0.5 0.4\n")):
+        for folder in ("images", "labels"):
+            Path("yolo", folder).mkdir(parents=True, exist_ok=True)
+        shutil.copy(f"VOC/JPEGImages/{name}.jpg", "yolo/images")
+        Path(f"yolo/labels/{name}.txt").write_text(row)
+    Path("yolo/names.txt").write_text("aeroplane\ncar\n")
+    return tmp_path
+
+
+def describe(classes: Any = "voc", **entry: Any) -> None:
+    """Write data.yaml with one VOC entry a split; `entry` changes that of train."""
+    voc = {"format": "voc", "root": "VOC", "masks": "SegmentationClass"}
+    train = voc | {"image_set": "Main/train"} | entry
+    content = {"classes": classes, "train": [train], "val": [voc | {"image_set": "Main/val"}]}
+    DATA.write_text(yaml.safe_dump(content))
+
+
+def describe_coco() -> None:
+    entry = {"format": "coco", "images": "VOC/JPEGImages", "annotations": "coco.json"}
+    content = {"classes": "voc", "train": [entry | {"masks": "from_instances"}]}
+    DATA.write_text(yaml.safe_dump(content))
+
+
+def describe_yolo(**entry: Any) -> None:
+    yolo = {"format": "yolo", "root": "yolo", "names": "yolo/names.txt"} | entry
+    DATA.write_text(yaml.safe_dump({"classes": "voc", "train": [yolo]}))
+
+
+def edit_coco(change: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads(COCO.read_text())
+    change(content)
+    COCO.write_text(json.dumps(content))
+
+
+def box(**corners: str) -> None:
+    """Change corners of the box 15 13 50 28."""
+    text = XML.read_text()
+    for edge, old in (("xmin", 15), ("ymin", 13), ("xmax", 50), ("ymax", 28)):
+        new = corners.get(edge, str(old))
+        assert f"<{edge}>{old}</{edge}>" in text
+        text = text.replace(f"<{edge}>{old}</{edge}>", f"<{edge}>{new}</{edge}>")
+    XML.write_text(text)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def cut(path: Path, length: int) -> None:
+    path.write_bytes(path.read_bytes()[:length])
+
+
+def draw_map(pixels: np.ndarray, mode: str | None = None) -> None:
+    image = Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(MAP)
+
+
+def turn_by_exif() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(JPEG).save(JPEG, exif=exif)
+
+
+def same_in_val_as_png() -> None:
+    """A PNG under a JPEG's name: other bytes, the same pixels."""
+    Image.open(JPEG).save("VOC/JPEGImages/000004.jpg", format="PNG")
+    shutil.copy(XML, "VOC/Annotations/000004.xml")
+    shutil.copy(MAP, "VOC/SegmentationClass/000004.png")
+
+
+def smooth_map() -> None:
+    small = Image.open(MAP).convert("L")
+    ids = np.asarray(small.resize((32, 24), Image.Resampling.BILINEAR).resize(small.size, 2))
+    draw_map(ids)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One broken input.
+
+    Attributes:
+        what: a sentence.
+        damage: to the working folder.
+        line: what is said of it.
+    """
+
+    what: str
+    damage: Callable[[], object]
+    line: str
+
+
+def save_map_as_jpeg() -> None:
+    Image.open(MAP).convert("L").save(MAP, format="JPEG")
+
+
+PICTURES = [
+    Case("an empty picture", lambda: cut(JPEG, 0), f"{JPEG}: the file is empty"),
+    Case(
+        "a text file called .jpg",
+        lambda: JPEG.write_text("no picture at all"),
+        f"{JPEG}: not a picture; BlitzNet reads {FORMATS}",
+    ),
+    Case(
+        "a picture cut off in the middle",
+        lambda: cut(JPEG, 1500),
+        f"{JPEG}: damaged or cut off (image file is truncated (8 bytes not processed))",
+    ),
+    Case(
+        "a picture cut off in its header",
+        lambda: cut(JPEG, 100),
+        f"{JPEG}: damaged JPEG picture (Truncated File Read)",
+    ),
+    Case("a missing picture", JPEG.unlink, f"{JPEG}: no such file"),
+    Case(
+        "a folder in place of a picture",
+        lambda: (JPEG.unlink(), JPEG.mkdir()),
+        f"{JPEG}: a folder, where one picture was wanted",
+    ),
+    Case(
+        "a picture whose header promises too much",
+        lambda: JPEG.write_bytes(b"P6\n40000 40000\n255\n" + bytes(100)),
+        f"{JPEG}: 40000x40000 pixels, more than 200 million; make it smaller first",
+    ),
+    Case(
+        "a camera's orientation that the labels ignore",
+        turn_by_exif,
+        f"{JPEG}: the camera's orientation (EXIF) turns it to 48x64, its labels are for 64x48 as "
+        "stored; turn the pixels and remove the tag, or label it upright",
+    ),
+    Case(
+        "a picture of val in train, saved in another format",
+        same_in_val_as_png,
+        f"{JPEG}: is the same picture as VOC/JPEGImages/000004.jpg in val; keep one",
+    ),
+]
+LABELS = [
+    Case(
+        "an empty annotation",
+        lambda: cut(XML, 0),
+        f"train, source 1, picture 1: {XML} cannot be read as XML: "
+        "no element found: line 1, column 0",
+    ),
+    Case(
+        "an annotation that is cut off",
+        lambda: XML.write_text("<annotation><object>"),
+        f"train, source 1, picture 1: {XML} cannot be read as XML: "
+        "no element found: line 1, column 20",
+    ),
+    Case(
+        "tags that do not match",
+        lambda: edit(XML, "</size>", "</sise>"),
+        f"train, source 1, picture 1: {XML} cannot be read as XML: "
+        "mismatched tag: line 7, column 3",
+    ),
+    Case(
+        "a picture in place of an annotation",
+        lambda: shutil.copy(JPEG, XML),
+        f"train, source 1, picture 1: {XML} cannot be read as XML: "
+        "not well-formed (invalid token): line 1, column 0",
+    ),
+    Case(
+        "an annotation in an unknown encoding",
+        lambda: XML.write_text('<?xml version="1.0" encoding="klingon"?><annotation/>'),
+        f"train, source 1, picture 1: {XML} cannot be read as XML: unknown encoding: klingon",
+    ),
+    Case(
+        "a missing annotation",
+        XML.unlink,
+        f"train, source 1, picture 1: {XML} does not exist; "
+        "every listed picture needs an annotation",
+    ),
+    Case(
+        "an object without a name",
+        lambda: edit(XML, "<name>aeroplane</name>", ""),
+        f"{XML}, object 1: unknown class ''",
+    ),
+    Case(
+        "a misspelt class",
+        lambda: edit(XML, "aeroplane", "airoplane"),
+        f"{XML}, object 1: unknown class 'airoplane'; did you mean 'aeroplane'?",
+    ),
+    Case(
+        "a class like no other",
+        lambda: edit(XML, "aeroplane", "quux"),
+        f"{XML}, object 1: unknown class 'quux'",
+    ),
+    Case(
+        "an object called background",
+        lambda: edit(XML, "aeroplane", "background"),
+        f"{XML}, object 1: unknown class 'background'",
+    ),
+    Case(
+        "an object without a box",
+        lambda: edit(XML, "bndbox", "box"),
+        f"{XML}, object 1: bndbox needs the numbers xmin, ymin, xmax, ymax",
+    ),
+    Case(
+        "a corner that is a word",
+        lambda: box(xmin="left"),
+        f"{XML}, object 1: bndbox needs the numbers xmin, ymin, xmax, ymax",
+    ),
+    Case(
+        "a corner that is not a number",
+        lambda: box(xmin="nan"),
+        f"{XML}, object 1: box [nan, 13.0, 50.0, 28.0] is not finite",
+    ),
+    Case(
+        "a corner at infinity",
+        lambda: box(ymax="inf"),
+        f"{XML}, object 1: box [15.0, 13.0, 50.0, inf] is not finite",
+    ),
+    Case(
+        "a box with its corners exchanged",
+        lambda: box(xmin="50", xmax="15"),
+        f"{XML}, object 1: box [50.0, 13.0, 15.0, 28.0] has no area",
+    ),
+    Case(
+        "a box without height",
+        lambda: box(ymax="12"),
+        f"{XML}, object 1: box [15.0, 13.0, 50.0, 12.0] has no area",
+    ),
+    Case(
+        "a box beyond the right edge",
+        lambda: box(xmax="90"),
+        f"{XML}, object 1: box [15.0, 13.0, 90.0, 28.0] reaches beyond the picture of 64x48 pixels",
+    ),
+    Case(
+        "a box that begins left of the picture",
+        lambda: box(xmin="-20"),
+        f"{XML}, object 1: box [-20.0, 13.0, 50.0, 28.0] reaches beyond the picture of 64x48 "
+        "pixels",
+    ),
+    Case(
+        "a box in the pixels of a larger picture",
+        lambda: box(xmin="150", ymin="130", xmax="500", ymax="280"),
+        f"{XML}, object 1: box [150.0, 130.0, 500.0, 280.0] reaches beyond the picture of 64x48 "
+        "pixels",
+    ),
+]
+MAPS = [
+    Case(
+        "a map of another size",
+        lambda: draw_map(np.zeros((24, 32), np.uint8)),
+        f"{MAP}: is 32x24 but its picture is 64x48; a map needs the size of its picture",
+    ),
+    Case(
+        "a map with an id beyond the classes",
+        lambda: draw_map(np.full((48, 64), 21, np.uint8)),
+        f"{MAP}: holds the ids [21], which no class of the network stands for",
+    ),
+    Case(
+        "a map of colours where ids are wanted",
+        lambda: draw_map(np.zeros((48, 64, 3), np.uint8)),
+        f"{MAP}: has mode RGB; a map is a palette or greyscale PNG of class ids",
+    ),
+    Case(
+        "a map saved as JPEG",
+        save_map_as_jpeg,
+        f"{MAP}: is a JPEG, which changes values; save maps as PNG",
+    ),
+    Case(
+        "a map that was resized smoothly",
+        smooth_map,
+        f"{MAP}: holds 79 values that no class of the network stands for, as 21: it looks "
+        "anti-aliased or saved as JPEG; save maps as PNG and resize them by nearest",
+    ),
+    Case(
+        "a map that is cut off",
+        lambda: cut(MAP, 900),
+        f"{MAP}: cannot be read as a picture: image file is truncated",
+    ),
+    Case(
+        "a text file called .png",
+        lambda: MAP.write_text("no map"),
+        f"{MAP}: cannot be read as a picture: cannot identify image file '{MAP}'",
+    ),
+]
+SOURCES = [
+    Case(
+        "an image set that does not exist",
+        LIST.unlink,
+        f"data.yaml, train, source 1: {LIST} does not exist; check `root` and `image_set`",
+    ),
+    Case(
+        "an empty image set",
+        lambda: LIST.write_text("\n"),
+        f"data.yaml, train, source 1: {LIST} lists no picture",
+    ),
+    Case(
+        "a root that does not exist",
+        lambda: describe(root="VOC2012"),
+        "data.yaml, train, source 1: VOC2012/ImageSets/Main/train.txt does not exist; "
+        "check `root` and `image_set`",
+    ),
+    Case(
+        "a folder of maps that does not exist",
+        lambda: describe(masks="Segmentation"),
+        "data.yaml, train, source 1: VOC/Segmentation does not exist; check `masks`",
+    ),
+    Case(
+        "labels_only with a class that the network lacks",
+        lambda: describe(labels_only=["cat", "dgo"]),
+        "data.yaml, train, source 1: labels_only: unknown class 'dgo'; did you mean 'dog'?",
+    ),
+    Case(
+        "a label map onto a class that the network lacks",
+        lambda: describe(label_map={"kitty": "catt"}),
+        "data.yaml, train, source 1: label_map: unknown class 'catt'; did you mean 'cat'?",
+    ),
+    Case(
+        "a COCO file that is cut off",
+        lambda: (describe_coco(), COCO.write_text('{"images": [')),
+        "data.yaml, train, source 1: coco.json cannot be read as JSON: "
+        "Expecting value: line 1 column 13 (char 12)",
+    ),
+    Case(
+        "a COCO file without categories",
+        lambda: (describe_coco(), edit_coco(lambda c: c.pop("categories"))),
+        "data.yaml, train, source 1: coco.json has no `categories`; "
+        "give a file as instances_train2014.json",
+    ),
+    Case(
+        "results of a detector in place of a COCO file",
+        lambda: (describe_coco(), COCO.write_text("[]")),
+        "data.yaml, train, source 1: coco.json is a list, as results of a detector are; give a "
+        "file with `images` and `annotations`, as instances_train2014.json",
+    ),
+    Case(
+        "a COCO annotation of a picture that is not listed",
+        lambda: (describe_coco(), edit_coco(lambda c: c["annotations"][0].update(image_id=99))),
+        "data.yaml, train, source 1: coco.json, annotation 7: image_id 99 is not among its "
+        "`images`",
+    ),
+    Case(
+        "two COCO pictures with one id",
+        lambda: (describe_coco(), edit_coco(lambda c: c["images"][1].update(id=1))),
+        "data.yaml, train, source 1: coco.json has two images with the id 1",
+    ),
+    Case(
+        "a YOLO list of names with a name twice",
+        lambda: (describe_yolo(), Path("yolo/names.txt").write_text("car\ncar\n")),
+        "data.yaml, train, source 1: yolo/names.txt has two classes 'car'",
+    ),
+    Case(
+        "YOLO pictures without any labels",
+        lambda: (describe_yolo(), shutil.rmtree("yolo/labels")),
+        "data.yaml, train, source 1: no picture has a file of labels: yolo/labels/000001.txt "
+        "would be that of yolo/images/000001.jpg; check `labels`, or make an empty file for a "
+        "picture without objects",
+    ),
+]
+OBJECTS = [
+    Case(
+        "a COCO category that is not listed",
+        lambda: (describe_coco(), edit_coco(lambda c: c["annotations"][0].update(category_id=4))),
+        "train, source 1, picture 1: coco.json, annotation 7: category_id 4 is not among its "
+        "`categories`",
+    ),
+    Case(
+        "a COCO category that the network lacks",
+        lambda: (describe_coco(), edit_coco(lambda c: c["categories"][1].update(name="airplane"))),
+        "coco.json, annotation 7: unknown class 'airplane'; did you mean 'aeroplane'?",
+    ),
+    Case(
+        "a COCO box of three numbers",
+        lambda: (describe_coco(), edit_coco(lambda c: c["annotations"][0].update(bbox=[1, 2, 3]))),
+        "coco.json, annotation 7: bbox is [1, 2, 3]; it needs four numbers x, y, width, height",
+    ),
+    Case(
+        "a COCO box of negative width",
+        lambda: (
+            describe_coco(),
+            edit_coco(lambda c: c["annotations"][0].update(bbox=[20, 10, -5, 9])),
+        ),
+        "coco.json, annotation 7: box [20, 10, -5, 9] has no area",
+    ),
+    Case(
+        "a COCO polygon of an odd number of coordinates",
+        lambda: (
+            describe_coco(),
+            edit_coco(lambda c: c["annotations"][0]["segmentation"][0].append(3)),
+        ),
+        f"{JPEG}: coco.json, annotation 7: a polygon has 9 numbers; it needs pairs of x and y",
+    ),
+    Case(
+        "a COCO run-length code for another size",
+        lambda: (
+            describe_coco(),
+            edit_coco(
+                lambda c: c["annotations"][0].update(
+                    segmentation={"size": [10, 10], "counts": [100]}
+                )
+            ),
+        ),
+        f"{JPEG}: coco.json, annotation 7: its run-length code is for height and width [10, 10], "
+        "its picture has [48, 64]",
+    ),
+    Case(
+        "a YOLO row of four numbers",
+        lambda: (describe_yolo(), ROWS.write_text("0 0.5 0.4 0.5\n")),
+        f"{ROWS}, line 1: 4 columns; a row is CLASS CX CY W H, or CLASS and the X Y of three or "
+        "more points",
+    ),
+    Case(
+        "a YOLO class number without a name",
+        lambda: (describe_yolo(), ROWS.write_text("2 0.5 0.4 0.5 0.3\n")),
+        f"{ROWS}, line 1: unknown class 'number 2 (names end at 1)'",
+    ),
+    Case(
+        "a YOLO box in pixels",
+        lambda: (describe_yolo(), ROWS.write_text("0 32 20 36 16\n")),
+        f"{ROWS}, line 1: 36 is not a fraction; divide x by the width of the picture and y by its "
+        "height",
+    ),
+    Case(
+        "a YOLO row with a word",
+        lambda: (describe_yolo(), ROWS.write_text("aeroplane 0.5 0.4 0.5 0.3\n")),
+        f"{ROWS}, line 1: a row begins with the number of its class, not with 'aeroplane'",
+    ),
+]
+DESCRIPTIONS = [
+    Case(
+        "a missing description",
+        DATA.unlink,
+        "data.yaml does not exist; give a data description (a YAML file)",
+    ),
+    Case(
+        "a description that is no YAML",
+        lambda: DATA.write_text("classes: [cat"),
+        'data.yaml cannot be read as YAML: while parsing a flow sequence in "<unicode string>", '
+        "line 1, column 10: classes: [cat ^ expected ',' or ']', but got '<stream end>' in "
+        '"<unicode string>", line 1, column 14: classes: [cat ^',
+    ),
+    Case(
+        "a description without classes",
+        lambda: edit(DATA, "classes: voc", ""),
+        "data.yaml is no data description; it needs `classes` and splits as `train`",
+    ),
+    Case(
+        "an unknown list of classes",
+        lambda: describe("pascal"),
+        "data.yaml: classes: classes is voc, coco or a list of names without background, "
+        "got 'pascal'",
+    ),
+    Case(
+        "a class twice",
+        lambda: describe(["cat", "dog", "cat"]),
+        "data.yaml: classes: class names must differ, and background is implied, "
+        "got ['cat', 'dog', 'cat']",
+    ),
+    Case(
+        "background among the classes",
+        lambda: describe(["background", "cat"]),
+        "data.yaml: classes: class names must differ, and background is implied, "
+        "got ['background', 'cat']",
+    ),
+    Case(
+        "an unknown format",
+        lambda: describe(format="pascal"),
+        "data.yaml: splits.train.0: Input tag 'pascal' found using 'format' does not match any of "
+        "the expected tags: 'coco', 'masks', 'sbd', 'voc', 'yolo', got {'format': 'pascal', "
+        "'image_set': 'Main/train', 'masks': 'SegmentationClass', 'root': 'VOC'}",
+    ),
+    Case(
+        "an unknown key",
+        lambda: describe(mask="SegmentationClass"),
+        "data.yaml: splits.train.0.voc.mask: Extra inputs are not permitted, "
+        "got 'SegmentationClass'",
+    ),
+    Case(
+        "a missing key",
+        lambda: edit(DATA, "  root: VOC\n", ""),
+        "data.yaml: splits.train.0.voc.root: Field required, got {'format': 'voc', "
+        "'image_set': 'Main/train', 'masks': 'SegmentationClass'}",
+    ),
+    Case(
+        "an entry without anything to learn",
+        lambda: describe(boxes=False, masks=None),
+        "data.yaml: splits.train.0: a source to train with needs boxes: true, masks: FOLDER, "
+        "or both",
+    ),
+    Case(
+        "a weight of nothing",
+        lambda: describe(weight=0),
+        "data.yaml: splits.train.0.voc.weight: Input should be greater than 0, got 0",
+    ),
+    Case(
+        "a cap of no pictures",
+        lambda: describe(max_pictures=0),
+        "data.yaml: splits.train.0.voc.max_pictures: "
+        "Input should be greater than or equal to 1, got 0",
+    ),
+    Case(
+        "a split without entries",
+        lambda: DATA.write_text("classes: voc\ntrain: []\n"),
+        "data.yaml: splits.train: List should have at least 1 item after validation, not 0, got []",
+    ),
+]
+
+
+def by_name(cases: list[Case]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", cases, ids=[case.what for case in cases])
+
+
+def check(*arguments: str) -> int:
+    return main(
+        ["check-data", "data.yaml", "-m", "blitznet300-mobile", "--workers", "0", *arguments]
+    )
+
+
+def test_the_sound_data_has_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    for write in (describe, describe_coco, describe_yolo):
+        write()
+        assert check() == 0, capsys.readouterr().out
+        assert "error: " not in capsys.readouterr().out
+
+
+@by_name(PICTURES + LABELS + MAPS + SOURCES + OBJECTS)
+def test_check_data_has_one_line_for(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    case.damage()
+    assert check() == 1
+    output = capsys.readouterr()
+    assert output.err == ""
+    errors = [line for line in output.out.splitlines() if line.startswith("error: ")]
+    assert errors == [f"error: {case.line}"]
+
+
+@by_name(DESCRIPTIONS)
+def test_no_description_is_read_from(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    case.damage()
+    assert check() == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == f"blitznet: {case.line}\n"
+
+
+@by_name(PICTURES[:4])
+def test_predict_says_the_same_of(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    case.damage()
+    assert main(["predict", str(JPEG), "VOC/JPEGImages/000002.jpg", "--device", "cpu"]) == 1
+    assert f"blitznet: {case.line}\n" == capsys.readouterr().err
+
+
+@by_name([LABELS[0], LABELS[7], MAPS[0]])
+def test_train_does_not_start_with(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("recipe.yaml").write_text(yaml.safe_dump(tiny_recipe().model_dump(mode="json")))
+    case.damage()
+    command = ["train", "recipe.yaml", "--data", "data.yaml", "--device", "cpu", "--workers", "0"]
+    assert main(command) == 1
+    assert capsys.readouterr().err == (
+        f"blitznet: data.yaml has 1 error, the first: {case.line}; see all with blitznet "
+        "check-data data.yaml, or leave those pictures out with --skip-bad\n"
+    )
+    assert not Path("runs").exists()
+
+
+def test_a_wrong_ending_and_a_missing_map_are_no_errors(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Image.open(JPEG).save(JPEG, format="PNG")
+    MAP.unlink()
+    assert check() == 0, capsys.readouterr().out
