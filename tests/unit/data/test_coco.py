@@ -1,0 +1,598 @@
+"""The COCO reader on drawn files, on damaged ones, and on real ones beside pycocotools."""
+
+import json
+import os
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blitznet.classes import COCO_CLASSES, IGNORE_INDEX
+from blitznet.data.class_table import ClassTable
+from blitznet.data.coco import CocoSource, MapOrigin, read_ids
+from blitznet.data.description import DataDescription, read_description
+from blitznet.data.labels import read_objects
+from blitznet.errors import LabelError
+from fixtures.make_coco_mini import CATEGORIES, COCO_MINI, draw
+from reference.instance_map_loops import combine_instances
+
+coco = pytest.importorskip("pycocotools.coco")
+# pycocotools 2.0.11 decodes in a way that numpy 2 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+INSTANCES = COCO_MINI / "annotations" / "instances_mini.json"
+PICTURES_ONLY = COCO_MINI / "annotations" / "image_info_mini.json"
+PERSON, CAT, DOG, SHEEP, BOOK, TOOTHBRUSH = (
+    COCO_CLASSES.index(name) for name in CATEGORIES.values()
+)
+
+
+def open_source(
+    annotations: Path = INSTANCES,
+    table: ClassTable | None = None,
+    boxes: bool = True,
+    masks: MapOrigin | None = "from_instances",
+    ids: Path | None = None,
+    images: Path = COCO_MINI / "images",
+) -> CocoSource:
+    return CocoSource(images, annotations, table or ClassTable(COCO_CLASSES), boxes, masks, ids)
+
+
+def changed(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A copy of the annotations after `change`."""
+    content = json.loads(INSTANCES.read_text())
+    change(content)
+    return written(folder, json.dumps(content))
+
+
+def with_one(folder: Path, **fields: object) -> Path:
+    """The annotations with fields of one of the first picture replaced."""
+
+    def change(content: dict[str, Any]) -> None:
+        content["annotations"] = [content["annotations"][0] | {"id": 7} | fields]
+
+    return changed(folder, change)
+
+
+def written(folder: Path, content: str | bytes, name: str = "a.json") -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def raises(text: str) -> pytest.RaisesExc[LabelError]:
+    """The whole message, which is one line."""
+    return pytest.raises(LabelError, match=f"^{re.escape(text)}$")
+
+
+def combine_by_pycocotools(
+    annotations: Any, key: int, size: tuple[int, int], table: ClassTable
+) -> np.ndarray:
+    """The map of one picture by loops over the masks that pycocotools decodes."""
+    names = {number: item["name"] for number, item in annotations.cats.items()}
+    instances = []
+    for item in annotations.imgToAnns[key]:
+        value = IGNORE_INDEX if item["iscrowd"] else table.id_of(names[item["category_id"]])
+        if item["segmentation"]:
+            instances.append((value, annotations.annToMask(item)))
+            continue
+        mask = np.zeros(size[::-1], np.uint8)
+        x, y, width, height = (int(number) for number in item["bbox"])
+        mask[y : y + height, x : x + width] = 1
+        instances.append((IGNORE_INDEX, mask))
+    return combine_instances(instances, size)
+
+
+def test_committed_fixtures_are_what_the_script_draws(tmp_path: Path) -> None:
+    draw(tmp_path)
+    drawn = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
+    committed = sorted(p.relative_to(COCO_MINI) for p in COCO_MINI.rglob("*") if p.is_file())
+    assert drawn == committed
+    for path in drawn:
+        if path.suffix == ".json":
+            assert (COCO_MINI / path).read_text() == (tmp_path / path).read_text(), path
+            continue
+        with Image.open(COCO_MINI / path) as old, Image.open(tmp_path / path) as new:
+            difference = np.abs(np.asarray(old).astype(int) - np.asarray(new))
+        # Another JPEG library may round its coefficients differently.
+        assert difference.max() <= 8, path
+
+
+def test_corner_and_sides_become_two_corners_and_category_ids_become_class_ids() -> None:
+    sample = open_source().read(0)
+    assert sample.source == str(COCO_MINI / "images" / "000000000139.jpg")
+    assert sample.size == (64, 48)
+    assert sample.boxes is not None
+    assert sample.boxes.dtype == np.float32
+    # In the order of the file, which is not that of the scene.
+    assert sample.boxes.tolist() == [[6.5, 6, 44.75, 42], [20, 24, 40, 44], [48, 8, 60, 44]]
+    assert sample.labels.tolist() == [CAT, DOG, PERSON]
+    assert (CAT, DOG, PERSON, TOOTHBRUSH) == (16, 17, 1, 80)
+    assert sample.difficult.tolist() == [False, False, False]
+
+
+def test_a_crowd_is_ignored() -> None:
+    sample = open_source().read(1)
+    assert sample.boxes is not None
+    expected = np.array([[2, 4, 40, 26], [30, 10, 46.4, 22.6]], np.float32)
+    np.testing.assert_array_equal(sample.boxes, expected)
+    assert sample.labels.tolist() == [SHEEP, SHEEP]
+    assert sample.difficult.tolist() == [True, False]
+
+
+def test_a_picture_without_annotations_is_labelled_and_holds_no_object() -> None:
+    sample = open_source().read(3)
+    assert sample.boxes is not None
+    assert sample.boxes.shape == (0, 4)
+    assert sample.seg_map is not None
+    assert not sample.seg_map.any()
+
+
+def test_the_map_has_small_objects_in_front_and_both_parts_of_one() -> None:
+    seg_map = open_source().read(0).seg_map
+    assert seg_map is not None
+    # Row 30: cat, the dog in front of it, and the person on both sides of the pole.
+    runs = [(0, 8), (CAT, 15), (DOG, 14), (CAT, 6), (0, 5), (PERSON, 4), (0, 3), (PERSON, 5)]
+    row = [value for value, length in runs for _ in range(length)]
+    assert seg_map[30].tolist()[:60] == row
+
+
+def test_the_map_is_void_on_crowds_and_on_the_box_of_an_object_without_outline() -> None:
+    crowd = open_source().read(1).seg_map
+    assert crowd is not None
+    # The sheep in front of the crowd is smaller.
+    row = [0] * 2 + [IGNORE_INDEX] * 28 + [SHEEP] * 16 + [0] * 18
+    assert crowd[15].tolist() == row
+    book = open_source().read(2).seg_map
+    assert book is not None
+    assert (book[30:50, 4:22] == IGNORE_INDEX).all()
+    assert book[20, 23] == TOOTHBRUSH
+    assert set(np.unique(book)) == {0, TOOTHBRUSH, IGNORE_INDEX}
+
+
+def test_maps_equal_a_pixel_loop_over_pycocotools_masks() -> None:
+    source, annotations = open_source(), coco.COCO(INSTANCES)
+    for index, key in enumerate(source.ids):
+        sample = source.read(index)
+        expected = combine_by_pycocotools(annotations, int(key), sample.size, source.table)
+        np.testing.assert_array_equal(sample.seg_map, expected)
+
+
+def test_classes_follow_the_networks_own_order_label_map_and_known_classes() -> None:
+    table = ClassTable(
+        ("background", "pet", "wool"),
+        {"cat": "pet", "dog": "pet", "sheep": "wool", "person": "ignore"},
+        labels_only=["pet"],
+    )
+    sample = open_source(table=table).read(0)
+    assert sample.labels.tolist() == [1, 1, 1]
+    assert sample.difficult.tolist() == [False, False, True]
+    assert sample.seg_map is not None
+    assert set(np.unique(sample.seg_map)) == {0, 1, IGNORE_INDEX}
+    sheep = open_source(table=table).read(1)
+    assert sheep.boxes is not None
+    assert len(sheep.boxes) == 0
+    assert sheep.seg_map is not None
+    assert not sheep.seg_map.any()
+
+
+def test_labels_say_the_size_that_the_file_states_if_it_does(tmp_path: Path) -> None:
+    assert open_source().labels(2).size == (48, 64)
+    path = changed(tmp_path, lambda content: content["images"][2].pop("width"))
+    assert open_source(path).labels(2).size is None
+
+
+def test_boxes_are_none_and_not_empty_where_they_are_not_to_be_read() -> None:
+    sample = open_source(boxes=False).read(0)
+    assert sample.boxes is None
+    assert sample.seg_map is not None
+    assert sample.seg_map.any()
+
+
+def test_without_masks_outlines_are_not_kept() -> None:
+    source = open_source(masks=None)
+    labels = source.labels(0)
+    assert labels.seg_map is None
+    assert labels.objects is not None
+    assert [item.outline for item in labels.objects] == [None, None, None]
+    assert [item.box for item in labels.objects] == [
+        item.box for item in open_source().labels(0).objects or ()
+    ]
+
+
+def test_maps_can_be_made_from_boxes() -> None:
+    sample = open_source(masks="from_boxes").read(2)
+    assert sample.seg_map is not None
+    # The middle of the book, and its corner.
+    assert sample.seg_map[40, 16] == BOOK
+    assert sample.seg_map[31, 5] == IGNORE_INDEX
+
+
+@pytest.mark.parametrize("path", [PICTURES_ONLY, INSTANCES])
+def test_pictures_without_labels_are_there_to_predict_on(path: Path) -> None:
+    source = open_source(path, boxes=False, masks=None)
+    sample = source.read(2)
+    assert (len(source), sample.size) == (4, (48, 64))
+    assert sample.boxes is None
+    assert sample.seg_map is None
+
+
+@pytest.mark.parametrize(("boxes", "masks"), [(True, None), (False, "from_instances")])
+def test_labels_that_are_wanted_and_not_there_are_missed(
+    boxes: bool, masks: MapOrigin | None
+) -> None:
+    with raises(
+        f"{PICTURES_ONLY} has no `annotations`: it lists pictures only, as COCO's image_info "
+        "files; give an instances file, or say boxes: false and no masks to predict on them"
+    ):
+        open_source(PICTURES_ONLY, boxes=boxes, masks=masks)
+
+
+@pytest.mark.parametrize(
+    "text", ["632\n139\n", " 632 \r\n\n139", "[632, 139]", '{"images": [%s, %s]}', "\ufeff632\n139"]
+)
+def test_a_list_of_ids_chooses_pictures_and_their_order(tmp_path: Path, text: str) -> None:
+    if "%" in text:
+        text %= tuple(json.dumps({"id": key, "file_name": "a.jpg"}) for key in (632, 139))
+    path = written(tmp_path, text, "minival.txt")
+    source = open_source(ids=path)
+    assert source.ids == [632, 139]
+    assert len(source) == 2
+    np.testing.assert_array_equal(source.read(0).seg_map, open_source().read(2).seg_map)
+    np.testing.assert_array_equal(source.read(1).boxes, open_source().read(0).boxes)
+
+
+def test_pictures_and_ids_that_are_no_numbers_are_found_too(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        for item in content["images"]:
+            item["id"] = f"picture {item['id']}"
+        for item in content["annotations"]:
+            item["image_id"] = f"picture {item['image_id']}"
+
+    path = changed(tmp_path, change)
+    source = open_source(path, ids=written(tmp_path, "picture 285\n", "ids.txt"))
+    assert source.read(0).labels.tolist() == [SHEEP, SHEEP]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", " lists no picture"),
+        ("[]", " lists no picture"),
+        ("5\n5", " lists picture 5 twice"),
+        ("[[1]]", " is a list of something else than picture ids"),
+        ("[1.5]", " is a list of something else than picture ids"),
+        ("[1", " cannot be read as JSON: "),
+        ('{"a": 1}', " has no `images`; give a COCO file as instances_train2014.json"),
+        (b"\xff\xfe\x00", " cannot be read as text: "),
+    ],
+)
+def test_a_list_of_something_else_than_ids_is_refused(
+    tmp_path: Path, text: str | bytes, problem: str
+) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(LabelError, match=f"^{re.escape(str(path) + problem)}.*$"):
+        read_ids(path)
+
+
+def test_a_missing_list_of_ids_is_named(tmp_path: Path) -> None:
+    with raises(f"{tmp_path / 'ids.txt'} does not exist; check `ids`"):
+        open_source(ids=tmp_path / "ids.txt")
+
+
+def test_ids_of_other_pictures_are_counted(tmp_path: Path) -> None:
+    path = written(tmp_path, "139\n5\n632\n6\n")
+    with raises(f"{path} lists 2 pictures that {INSTANCES} does not have, the first is 5"):
+        open_source(ids=path)
+
+
+def test_a_missing_folder_and_a_missing_file_are_named(tmp_path: Path) -> None:
+    with raises(f"{tmp_path / 'a'} is no folder; check `images`"):
+        open_source(images=tmp_path / "a")
+    with raises(f"{tmp_path / 'a.json'} does not exist; check `annotations`"):
+        open_source(tmp_path / "a.json")
+    with pytest.raises(LabelError, match=f"^{re.escape(str(tmp_path))} cannot be read as text: "):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", " cannot be read as JSON: Expecting value: line 1 column 1 (char 0)"),
+        (b'{"images": [', " cannot be read as JSON: Expecting value: line 1 column 13 (char 12)"),
+        (b"[" * 100_000, " cannot be read as JSON: "),
+        (b"\xff\xd8\xff", " cannot be read as text: "),
+        (b"5", " is no COCO file; give one as instances_train2014.json"),
+        (
+            b'[{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.5}]',
+            " is a list, as results of a detector are; give a file with `images` and "
+            "`annotations`, as instances_train2014.json",
+        ),
+        (b"{}", " has no `images`; give a COCO file as instances_train2014.json"),
+        (b'{"images": []}', " has no `images`; give a COCO file as instances_train2014.json"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = written(tmp_path, content)
+    with pytest.raises(LabelError, match=f"^{re.escape(str(path) + problem)}"):
+        open_source(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            lambda content: content["images"][1].pop("id"),
+            ", image number 2 needs an `id` and a `file_name`",
+        ),
+        (
+            lambda content: content["images"][1].update(file_name=5),
+            ", image number 2 needs an `id` and a `file_name`",
+        ),
+        (
+            lambda content: content["images"].append("a.jpg"),
+            ", image number 5 needs an `id` and a `file_name`",
+        ),
+        (
+            lambda content: content["images"][1].update(id=139),
+            " has two images with the id 139",
+        ),
+        (
+            lambda content: content.pop("categories"),
+            " has no `categories`; give a file as instances_train2014.json",
+        ),
+        (
+            lambda content: content["categories"][2].pop("name"),
+            ", category number 3 needs an `id` and a `name`",
+        ),
+        (lambda content: content.update(annotations={}), ": `annotations` is no list"),
+        (
+            lambda content: content.update(annotations=[{"id": 5, "image_id": 139, "caption": ""}]),
+            ", annotation 5 has no `category_id`; "
+            "give a file of instances, as instances_train2014.json",
+        ),
+        (
+            lambda content: content.update(annotations=[{"category_id": 1}]),
+            ", annotation number 1 has no `image_id`; "
+            "give a file of instances, as instances_train2014.json",
+        ),
+        (
+            lambda content: content.update(annotations=[5]),
+            ", annotation number 1 has no `image_id`; "
+            "give a file of instances, as instances_train2014.json",
+        ),
+        (
+            lambda content: content["annotations"][0].update(id=5, image_id=9),
+            ", annotation 5: image_id 9 is not among its `images`",
+        ),
+        (
+            lambda content: content["annotations"][0].update(id=5, image_id=[9]),
+            ", annotation 5: image_id [9] is not among its `images`",
+        ),
+    ],
+)
+def test_what_is_missing_in_a_file_is_said_when_it_is_opened(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], problem: str
+) -> None:
+    path = changed(tmp_path, change)
+    with raises(f"{path}{problem}"):
+        open_source(path)
+
+
+@pytest.mark.parametrize("category", [91, "cat", [1], None])
+def test_an_annotation_of_an_unknown_category_is_named(tmp_path: Path, category: object) -> None:
+    path = with_one(tmp_path, category_id=category)
+    with raises(f"{path}, annotation 7: category_id {category} is not among its `categories`"):
+        open_source(path).labels(0)
+
+
+def test_a_category_that_the_network_does_not_know_is_named(tmp_path: Path) -> None:
+    path = changed(tmp_path, lambda content: content["categories"][1].update(name="kat"))
+    with raises(f"{path}, annotation 1000: unknown class 'kat'; did you mean 'cat'?"):
+        open_source(path).read(0)
+
+
+@pytest.mark.parametrize(
+    "bbox", [None, 5, [1, 2, 3], [1, 2, 3, 4, 5], [1, 2, "3", 4], [True, 0, 1, 1], {}]
+)
+def test_a_box_that_is_not_four_numbers_is_a_problem_of_its_object(
+    tmp_path: Path, bbox: object
+) -> None:
+    path = with_one(tmp_path, bbox=bbox)
+    source = open_source(path)
+    (item,) = source.labels(0).objects or ()
+    assert (item.name, item.box) == ("cat", None)
+    with raises(f"{path}, annotation 7: bbox is {bbox}; it needs four numbers x, y, width, height"):
+        source.read(0)
+    # The outline is enough for a map.
+    assert CAT in np.unique(open_source(path, boxes=False).read(0).seg_map)  # type: ignore[arg-type]
+
+
+def test_a_number_beyond_all_floats_is_none(tmp_path: Path) -> None:
+    path = with_one(tmp_path, bbox=[1, 2, 3, 10**400])
+    (item,) = open_source(path).labels(0).objects or ()
+    assert item.box is None
+
+
+@pytest.mark.parametrize(
+    ("bbox", "problem"),
+    [
+        ([1, 2, -3, 4], "box [1, 2, -3, 4] has no area"),
+        ([1, 2, 0, 4], "box [1, 2, 0, 4] has no area"),
+        ([1, 2, float("inf"), 4], "box [1, 2, inf, 4] is not finite"),
+        ([1, 2, 70, 4], "box [1, 2, 70, 4] reaches beyond the picture of 64x48 pixels"),
+    ],
+)
+def test_a_box_is_written_as_in_the_file_where_it_is_wrong(
+    tmp_path: Path, bbox: list[float], problem: str
+) -> None:
+    path = with_one(tmp_path, bbox=bbox)
+    with raises(f"{path}, annotation 7: {problem}"):
+        open_source(path).read(0)
+
+
+@pytest.mark.parametrize("bbox", [[296.65, 8.33, 1.03, 0.0], [5, 5, 0, 3], [5, 5, 0, 0]])
+def test_an_annotation_that_says_itself_that_it_has_no_area_is_passed_over(
+    tmp_path: Path, bbox: list[float]
+) -> None:
+    outline = [[6.5, 8.33, 6.5, 8.33, 7.68, 8.33]]
+    sample = open_source(with_one(tmp_path, bbox=bbox, area=0.0, segmentation=outline)).read(0)
+    assert sample.boxes is not None
+    assert sample.seg_map is not None
+    assert (len(sample.boxes), sample.seg_map.any()) == (0, False)
+
+
+@pytest.mark.parametrize("segmentation", [5, "text", [1, 2, 3, 4, 5, 6], [["1"]], [None]])
+def test_a_segmentation_that_is_none_is_named(tmp_path: Path, segmentation: object) -> None:
+    path = with_one(tmp_path, segmentation=segmentation)
+    with raises(
+        f"{path}, annotation 7: segmentation is neither a list of polygons nor a run-length code"
+    ):
+        open_source(path).labels(0)
+    assert open_source(path, masks=None).read(0).labels.tolist() == [CAT]
+
+
+def test_a_damaged_outline_is_named_by_its_annotation(tmp_path: Path) -> None:
+    path = with_one(tmp_path, segmentation={"size": [48, 64], "counts": [5]})
+    with pytest.raises(LabelError, match=f"^{re.escape(str(path))}, annotation 7: its run-length"):
+        open_source(path).read(0)
+
+
+def test_an_annotation_without_id_is_named_by_its_picture(tmp_path: Path) -> None:
+    path = with_one(tmp_path, id=None, bbox=None)
+    with pytest.raises(
+        LabelError, match=f"^{re.escape(str(path))}, an annotation of 000000000139.jpg: bbox is"
+    ):
+        open_source(path).read(0)
+
+
+@pytest.mark.parametrize("missing", ["area", "iscrowd", "segmentation"])
+def test_fields_that_other_tools_leave_out_are_not_needed(tmp_path: Path, missing: str) -> None:
+    path = changed(tmp_path, lambda content: content["annotations"][0].pop(missing))
+    sample = open_source(path).read(0)
+    assert sample.labels.tolist() == [CAT, DOG, PERSON]
+    assert not sample.difficult.any()
+
+
+def test_names_beyond_ascii_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["categories"][1]["name"] = "Kätzchen 猫"
+
+    path = changed(tmp_path, change)
+    path.write_text("\ufeff" + json.dumps(json.loads(path.read_text()), ensure_ascii=False))
+    table = ClassTable(COCO_CLASSES, {"Kätzchen 猫": "cat"})
+    assert open_source(path, table).read(0).labels.tolist() == [CAT, DOG, PERSON]
+
+
+def test_thousands_of_annotations_keep_their_pictures_and_their_order(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    owners = rng.choice([139, 285, 632, 724], 2500).tolist()
+
+    def change(content: dict[str, Any]) -> None:
+        content["annotations"] = [
+            {"id": number, "image_id": key, "category_id": 17, "bbox": [0, 0, 1, 1]}
+            for number, key in enumerate(owners)
+        ]
+
+    path = changed(tmp_path, change)
+    source = open_source(path)
+    for index, key in enumerate(source.ids):
+        found = [item.where for item in source.labels(index).objects or ()]
+        wanted = [number for number, owner in enumerate(owners) if owner == key]
+        assert found == [f"{path}, annotation {number}" for number in wanted]
+
+
+def test_a_source_reads_the_same_in_another_process() -> None:
+    source = open_source()
+    twin = pickle.loads(pickle.dumps(source))
+    for index in range(len(source)):
+        assert twin.labels(index) == source.labels(index)
+
+
+def test_an_entry_opens_by_paths_relative_to_the_description(tmp_path: Path) -> None:
+    (tmp_path / "coco").symlink_to(COCO_MINI)
+    written(tmp_path, "632\n", "minival.txt")
+    path = written(
+        tmp_path,
+        """
+        classes: coco
+        train:
+          - {format: coco, images: coco/images, annotations: coco/annotations/instances_mini.json,
+             masks: from_instances}
+        val:
+          - {format: coco, images: coco/images, annotations: coco/annotations/instances_mini.json,
+             ids: minival.txt}
+        test:
+          - {format: coco, images: coco/images, annotations: coco/annotations/image_info_mini.json,
+             boxes: false}
+        """,
+        "data.yaml",
+    )
+    description = read_description(path)
+    assert description.classes == COCO_CLASSES
+    (train,), (val,), (test,) = (description.open_split(name) for name in ("train", "val", "test"))
+    assert (len(train), len(val), len(test)) == (4, 1, 4)
+    assert train.read(0).seg_map is not None
+    assert val.read(0).labels.tolist() == [TOOTHBRUSH, BOOK]  # as in the file
+    assert test.read(0).boxes is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"masks": "Maps"}, "Input should be 'from_instances' or 'from_boxes'"),
+        ({"masks": "from_boxes", "boxes": False}, "masks: from_boxes needs boxes: true"),
+    ],
+)
+def test_an_entry_with_masks_that_cannot_be_is_refused(
+    fields: dict[str, object], problem: str
+) -> None:
+    entry = {"format": "coco", "images": "a", "annotations": "b", **fields}
+    with pytest.raises(ValueError, match=problem):
+        DataDescription.model_validate({"classes": "coco", "splits": {"train": [entry]}})
+
+
+@pytest.fixture(params=["train2017", "val2017"])
+def real(request: pytest.FixtureRequest) -> tuple[CocoSource, Any]:
+    """Real pictures, which lie beside the VOCdevkit that BLITZNET_DATA names."""
+    if "BLITZNET_DATA" not in os.environ:
+        pytest.skip("BLITZNET_DATA is not set")
+    root = Path(os.environ["BLITZNET_DATA"]).parent / "coco-mini"
+    if not root.is_dir():
+        pytest.skip(f"{root} does not exist")
+    path = root / "annotations" / f"instances_{request.param}.json"
+    source = open_source(path, images=root / "images" / request.param)
+    return source, coco.COCO(path)
+
+
+@pytest.mark.data
+def test_real_pictures_have_the_boxes_that_pycocotools_finds(real: tuple[CocoSource, Any]) -> None:
+    source, annotations = real
+    assert len(source) == len(annotations.imgs)
+    assert set(source.ids) == set(annotations.imgs)
+    assert tuple(item["name"] for item in annotations.cats.values()) == COCO_CLASSES[1:]
+    for index, key in enumerate(source.ids):
+        labels = source.labels(index)
+        assert labels.size == (annotations.imgs[key]["width"], annotations.imgs[key]["height"])
+        boxes, ids, difficult = read_objects(labels, labels.size, source.table)
+        items = annotations.imgToAnns[key]
+        expected = np.array([item["bbox"] for item in items]).reshape(-1, 4)
+        expected[:, 2:] += expected[:, :2]
+        np.testing.assert_allclose(boxes, expected, atol=1e-3)  # clipped, float32
+        names = [annotations.cats[item["category_id"]]["name"] for item in items]
+        assert [COCO_CLASSES[index] for index in ids] == names
+        assert difficult.tolist() == [bool(item["iscrowd"]) for item in items]
+
+
+@pytest.mark.data
+def test_real_maps_equal_a_pixel_loop_over_pycocotools_masks(real: tuple[CocoSource, Any]) -> None:
+    source, annotations = real
+    for index, key in enumerate(source.ids):
+        sample = source.read(index)
+        expected = combine_by_pycocotools(annotations, int(key), sample.size, source.table)
+        np.testing.assert_array_equal(sample.seg_map, expected)
