@@ -65,7 +65,7 @@ class SbdSource(LabelSource):
 
 
 class SbdEntry(SourceEntry):
-    """`format: sbd`; see `SbdSource`.
+    """`format: sbd`; see `SbdSource`. Without `annotations` its boxes are not labelled.
 
     Attributes:
         exclude: lists of VOC or SBD; their pictures are left out.
@@ -79,10 +79,8 @@ class SbdEntry(SourceEntry):
 
     @model_validator(mode="after")
     def _has_boxes(self) -> "SbdEntry":
-        if self.boxes and self.annotations is None:
-            raise ValueError(
-                "SBD has no boxes; say annotations: VOC2012/Annotations, or boxes: false"
-            )
+        if self.boxes and self.annotations is None and "boxes" in self.model_fields_set:
+            raise ValueError("SBD has no boxes; say annotations: VOC2012/Annotations")
         return self
 
     def open_all(self, folder: Path, table: ClassTable) -> SbdSource:

@@ -49,7 +49,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def read(folder: Path, index: int = 0, names: tuple[str, ...] = VOC_CLASSES, **more: str) -> Sample:
-    entry = {"format": "sbd", "root": "SBD/dataset", "image_set": "train", "boxes": False} | more
+    entry = {"format": "sbd", "root": "SBD/dataset", "image_set": "train"} | more
     return SbdEntry.model_validate(entry).open(folder, names).read(index)
 
 
@@ -146,8 +146,8 @@ def test_what_is_missing_is_named_at_once(root: Path) -> None:
         read(root.parents[1])
 
 
-def test_boxes_without_a_folder_of_them_are_refused() -> None:
-    entry = {"format": "sbd", "root": "SBD/dataset", "image_set": "train"}
+def test_boxes_that_are_asked_for_need_a_folder_of_them() -> None:
+    entry = {"format": "sbd", "root": "SBD/dataset", "image_set": "train", "boxes": True}
     with pytest.raises(ValueError, match="SBD has no boxes; say annotations: VOC2012/Annotations"):
         DataDescription(classes="voc", splits={"train": [entry]})
 
