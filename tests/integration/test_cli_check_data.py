@@ -102,11 +102,13 @@ def test_an_unknown_network_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     assert "no network is called 'blitznet9000'; there are " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_folder_gets_a_sheet_plots_and_the_report(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     assert check("--out", "checked") == 0
     pictures = ["box_sizes.png", "boxes_by_class.png", "pixels_by_class.png", "samples.png"]
-    assert sorted(path.name for path in Path("checked").iterdir()) == [*pictures, "report.json"]
+    found = sorted(path.name for path in Path("checked").iterdir())
+    assert found == sorted([*pictures, "report.json"])
     for name in pictures:
         with Image.open(Path("checked", name)) as picture:
             assert min(picture.size) > 300
