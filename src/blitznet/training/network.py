@@ -7,8 +7,26 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from blitznet.errors import RecipeError
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import find_checkpoint, load_checkpoint
+from blitznet.model.checkpoint import find_checkpoint, load_checkpoint, read_info
 from blitznet.training.recipe import Recipe
+
+# Fields of `ModelConfig` that belong to the weights and not to the shape of the network.
+_OF_THE_WEIGHTS = ("stride_in_1x1", "pad_same", "mean", "std")
+
+
+def fit_to_start(recipe: Recipe) -> Recipe:
+    """The recipe with the padding, strides and normalisation of the weights that it starts from.
+
+    Raises:
+        InputError: if `start_from` names nothing that can be read.
+    """
+    if recipe.start_from is None:
+        return recipe
+    start = read_info(find_checkpoint(recipe.start_from)).model
+    if start.backbone != recipe.model.backbone:
+        return recipe
+    of_the_weights = {name: getattr(start, name) for name in _OF_THE_WEIGHTS}
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update=of_the_weights)})
 
 
 def build_network(recipe: Recipe) -> BlitzNet:

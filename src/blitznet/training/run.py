@@ -21,6 +21,7 @@ from blitznet.model.checkpoint import find_checkpoint, load_checkpoint, save_che
 from blitznet.result_folder import make_folder
 from blitznet.training.evaluate import evaluate
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, LoopOptions, require_fit, train
+from blitznet.training.network import fit_to_start
 from blitznet.training.recipe import Recipe, read_recipe
 from blitznet.training.run_record import (
     METRICS_FILE,
@@ -67,7 +68,8 @@ def start_training(
         InputError: if recipe or data cannot be used, or `out` is not empty.
     """
     description = read_description(data)
-    recipe = fit_to_classes(read_recipe(recipe_name, overrides), len(description.classes))
+    recipe = fit_to_start(read_recipe(recipe_name, overrides))
+    recipe = fit_to_classes(recipe, len(description.classes))
     require_fit(recipe, description, options.devices)
     if is_first_process():
         errors = _errors_before_training(description, data, options, skip_bad)

@@ -1,7 +1,13 @@
 """What happens before a run's first step."""
 
+from pathlib import Path
+
 import pytest
 
+from blitznet.classes import VOC_CLASSES
+from blitznet.model.blitznet import BlitzNet
+from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
+from blitznet.training.network import fit_to_start
 from blitznet.training.recipe import RECIPES
 from blitznet.training.run import fit_to_classes
 from fixtures.tiny_run import TINY, tiny_recipe
@@ -19,3 +25,16 @@ def test_a_named_recipe_takes_the_number_of_classes_from_the_data(name: str) -> 
 def test_a_number_of_classes_that_a_recipe_asks_for_is_kept() -> None:
     recipe = tiny_recipe(model=TINY.model_copy(update={"num_classes": 5}))
     assert fit_to_classes(recipe, 3) == recipe
+
+
+def test_what_belongs_to_the_weights_comes_with_them(tmp_path: Path) -> None:
+    config = TINY.model_copy(update={"pad_same": True, "mean": (0.5, 0.4, 0.3), "std": (1, 2, 3)})
+    path = tmp_path / "start.safetensors"
+    save_checkpoint(path, BlitzNet(config), CheckpointInfo(model=config, names=VOC_CLASSES))
+    recipe = tiny_recipe(start_from=str(path), model=TINY.model_copy(update={"num_classes": 3}))
+    fitted = fit_to_start(recipe).model
+    assert (fitted.pad_same, fitted.mean, fitted.std) == (True, (0.5, 0.4, 0.3), (1, 2, 3))
+    assert fitted.num_classes == 3
+    other = recipe.model.model_copy(update={"backbone": "resnet18"})
+    assert fit_to_start(recipe.model_copy(update={"model": other})).model == other
+    assert fit_to_start(tiny_recipe()) == tiny_recipe()
