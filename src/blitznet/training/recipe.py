@@ -115,6 +115,7 @@ RESNET50 = Recipe(
     global_batch_size=32,
     optimizer="adamw",
     lr=4e-4,
+    backbone_lr_scale=0.1,
     schedule="cosine",
     warmup_steps=500,
     weight_decay=5e-2,
