@@ -1,0 +1,47 @@
+"""Training input over many batches: memory stays flat in this process and in the workers."""
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from blitznet.bench.drawn_pictures import DrawnSource
+from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
+from blitznet.data.ssd_policy import Augmentation
+
+PICTURES, BATCH, PASSES = 200, 10, 6
+
+# Noise of the allocator. Pictures that were kept would be 0.2 MiB each: 220 MiB in five passes.
+ALLOWED_MIB = 24
+
+pytestmark = [
+    pytest.mark.slow,
+    # Python 3.12 and later warn when a process with threads, as torch's, forks.
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning"),
+]
+
+
+def resident_mib(process_id: int) -> float:
+    """Memory of a process that is not shared with others."""
+    lines = Path(f"/proc/{process_id}/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_memory_is_flat_over_passes_and_no_worker_is_left(tmp_path: Path) -> None:
+    source = DrawnSource(tmp_path, PICTURES, (320, 240))
+    samples = TrainingSamples([source], lambda _: 200, Augmentation(), seed=0)
+    steps = PASSES * PICTURES // BATCH
+    batches = training_batches(samples, batch_positions(0, steps, BATCH, 0, 1), num_workers=2)
+    used: list[dict[str, float]] = []
+    for step, _ in enumerate(batches):
+        workers = sorted(one.pid or 0 for one in multiprocessing.active_children())
+        if (step + 1) % (PICTURES // BATCH) == 0 and len(workers) == 2:
+            processes = {"main": os.getpid(), "0": workers[0], "1": workers[1]}
+            used.append({name: resident_mib(one) for name, one in processes.items()})
+    assert len(used) >= PASSES - 1  # at the last batch the workers may have gone
+    for name in ("main", "0", "1"):
+        row = [one[name] for one in used]
+        assert max(row) - row[0] < ALLOWED_MIB, (name, row)
+    assert multiprocessing.active_children() == []
