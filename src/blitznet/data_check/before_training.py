@@ -7,9 +7,9 @@ labels say and for the size and time of every picture and map. Any change gives 
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
-from blitznet import __version__
 from blitznet.data.description import DataDescription
 from blitznet.data_check.check import OpenData, check_data, open_data
 from blitznet.data_check.picture_check import map_file
@@ -50,7 +50,7 @@ def fingerprint(opened: OpenData) -> str | None:
     """
     if opened.problems:
         return None
-    digest = hashlib.blake2b(f"{__version__} {opened.names}".encode(), digest_size=16)
+    digest = hashlib.blake2b(f"{version('blitznet')} {opened.names}".encode(), digest_size=16)
     try:
         for split, number, source in opened.sources:
             table = source.table
