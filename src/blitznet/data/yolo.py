@@ -159,14 +159,17 @@ class YoloEntry(SourceEntry):
             raise ValueError("YOLO needs names: FILE or a list; with data: they are in that file")
         if self.labels is not None and self.images is None:
             raise ValueError("labels: goes with images:")
-        if not self.boxes and self.masks is None:
-            raise ValueError("a source needs boxes: true, masks: FOLDER, or both")
         if self.mask_values is not None and self.mask_colours is not None:
             raise ValueError("maps have mask_values: or mask_colours:, not both")
         has_codes = self.mask_values is not None or self.mask_colours is not None
         if has_codes and not isinstance(self.masks, Path):
             raise ValueError("mask_values: and mask_colours: go with masks: FOLDER")
         return self
+
+    @property
+    def is_labelled(self) -> bool:
+        """See `SourceEntry`."""
+        return self.boxes or self.masks is not None
 
     def open_all(self, folder: Path, table: ClassTable) -> YoloSource:
         """See `SourceEntry`."""

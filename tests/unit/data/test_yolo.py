@@ -397,7 +397,6 @@ def test_a_data_yaml_that_cannot_be_used_is_refused(root: Path, text: str, probl
         ({"data": "d.yaml", "split": "train", "names": ["cat"]}, "YOLO needs names: FILE"),
         ({"root": "a"}, "YOLO needs names: FILE or a list; with data: they are in that file"),
         ({"root": "a", "names": ["cat"], "labels": "l"}, "labels: goes with images:"),
-        ({"root": "a", "names": ["cat"], "boxes": False}, "a source needs boxes: true, masks:"),
         (
             {"root": "a", "names": ["cat"], "masks": "from_instances", "mask_values": ["cat"]},
             "mask_values: and mask_colours: go with masks: FOLDER",
@@ -410,6 +409,17 @@ def test_an_entry_that_says_too_little_or_too_much_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(problem)):
         DataDescription(classes=["cat"], splits={"train": [{"format": "yolo"} | entry]})
+
+
+def test_pictures_can_be_opened_without_labels_to_predict_on(tmp_path: Path) -> None:
+    draw(tmp_path / "images" / "a.jpg")
+    entry = {"format": "yolo", "images": "images", "names": ["cat"], "boxes": False}
+    description = DataDescription(classes=["cat"], splits={"new": [entry]}, folder=tmp_path)
+    sample = description.open_split("new")[0].read(0)
+    assert sample.boxes is None
+    assert sample.seg_map is None
+    with pytest.raises(LabelError, match=r"a source to train with needs boxes: true"):
+        open_entry(tmp_path, images="images", boxes="false")
 
 
 def test_the_reader_works_without_a_description(root: Path) -> None:
