@@ -53,7 +53,7 @@ def plot_statistics(report: Report, anchors: AnchorSet, folder: Path) -> None:
         for split, counts_ in report.statistics.items()
         if (s := counts_.pixel_shares()) is not None
     }
-    _plot_bars(folder / PIXELS_FILE, shares, "% of the labelled pixels", "{:.2f}")
+    _plot_bars(folder / PIXELS_FILE, shares, "% of the labelled pixels", "{:.2g}")
     _plot_sizes(folder / SIZES_FILE, report, anchors)
 
 
@@ -81,7 +81,7 @@ def _plot_bars(path: Path, values: dict[str, dict[str, float]], title: str, numb
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
     if values:
-        axes.legend(frameon=False, loc="upper left")
+        axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(values))
     _save(figure, path)
 
 
