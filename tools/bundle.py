@@ -38,9 +38,7 @@ SPLITS = {
     ),
     "test07": ("VOC07 test, five classes", ["person", "car", "bus", "train", "cat"]),
 }
-DATA = (
-    "nine-class VOC subset: VOC12 train (boxes and maps), VOC07 trainval (boxes, and maps from them)"
-)
+DATA = "nine-class VOC subset: VOC12 train (boxes, maps), VOC07 trainval (boxes, maps from them)"
 LICENCE = "weights Apache-2.0; VOC pictures have their owners' terms; started from ImageNet weights"
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from blitznet.data.collate import collate_samples
 from blitznet.data.sampling import DrawOrder
-from blitznet.data.source import Source, locate
+from blitznet.data.source import LabelSource, locate
 from blitznet.data.ssd_policy import Augmentation, augment_sample
 from blitznet.data.worker_watch import WatchedSamples, child_signals_as_before, describe_death
 from blitznet.errors import InputError
@@ -37,7 +37,7 @@ class TrainingSamples(Dataset[Sample | InputError]):
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[LabelSource],
         size_at: Callable[[int], int],
         augmentation: Augmentation,
         seed: int,

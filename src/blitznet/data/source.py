@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -51,18 +50,6 @@ class UnreadSample:
             self.source,
             self.known_classes,
         )
-
-
-class Source(Protocol):
-    """Samples by position: all that training and evaluation need."""
-
-    def __len__(self) -> int: ...
-
-    def open(self, index: int) -> UnreadSample:
-        """One picture with its labels, before it is decoded."""
-
-    def read(self, index: int) -> Sample:
-        """One picture with its labels."""
 
 
 class LabelSource(ABC):
@@ -129,7 +116,7 @@ def open_sample(labels: PictureLabels, table: ClassTable) -> UnreadSample:
     )
 
 
-def locate(sources: Sequence[Source], position: int) -> tuple[Source, int]:
+def locate(sources: Sequence[LabelSource], position: int) -> tuple[LabelSource, int]:
     """The source and the index in it of a position in the concatenation of all sources."""
     for source in sources:
         if position < len(source):

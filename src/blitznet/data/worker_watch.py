@@ -33,7 +33,7 @@ class WatchedSamples(Dataset[Item], Generic[Item]):
         self.name_at = name_at
         self.at_work = torch.full((num_workers, 2), -1)
         if num_workers:
-            self.at_work.share_memory_()
+            self.at_work.share_memory_()  # type: ignore[no-untyped-call]
 
     def start_worker(self, worker: int) -> None:
         """To be called first in a worker process."""

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from blitznet.classes import IGNORE_INDEX
 from blitznet.data.class_table import BACKGROUND
 from blitznet.data.geometry import resize_sample
-from blitznet.data.source import Source, locate
+from blitznet.data.source import LabelSource, locate
 from blitznet.detection.postprocess import decode_detections
 from blitznet.errors import InputError
 from blitznet.metrics.average_precision import AveragePrecision
@@ -42,7 +42,7 @@ class TestItems(Dataset[TestItem | InputError]):
 
     __test__ = False
 
-    def __init__(self, sources: Sequence[Source], size: int):
+    def __init__(self, sources: Sequence[LabelSource], size: int):
         self.sources = list(sources)
         self.size = size
 
@@ -145,7 +145,7 @@ class Evaluation:
 def evaluate(
     model: BlitzNet,
     names: Sequence[str],
-    sources: Sequence[Source],
+    sources: Sequence[LabelSource],
     device: torch.device,
     classes: Sequence[str] | None = None,
     batch_size: int = 16,
@@ -180,7 +180,7 @@ def evaluate(
 
 def predict_items(
     model: BlitzNet,
-    sources: Sequence[Source],
+    sources: Sequence[LabelSource],
     device: torch.device,
     batch_size: int = 16,
     workers: int = 1,
