@@ -268,6 +268,6 @@ def test_the_network_gets_the_same_pixels_as_in_evaluation() -> None:
     Predictor(model, info, torch.device("cpu")).predict(picture)  # type: ignore[arg-type]
     nothing = np.zeros(0, np.int64)
     sample = Sample(picture, None, nothing, nothing.astype(bool), None, "noise")
-    pixels = torch.from_numpy(resize_sample(sample, 64).image).permute(2, 0, 1)[None]
+    pixels = torch.tensor(resize_sample(sample, 64).image).permute(2, 0, 1)[None]
     expected = normalize_images(pixels, model.config.mean, model.config.std)
     assert torch.equal(seen[0], expected)
