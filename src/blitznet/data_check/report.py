@@ -168,7 +168,7 @@ def splits_table(report: Report) -> Table:
         table.add_row(Text(name), *(_class_cell(counts, index) for counts in statistics))
     if report.model:
         table.caption = (
-            f"(boxes that no anchor of {report.model} matches), share of labelled pixels"
+            f"boxes (of them matched by no anchor of {report.model}), share of labelled pixels"
         )
     return table
 
