@@ -26,7 +26,6 @@ class Augmentation(BaseModel):
     Attributes:
         zoom_out_probability: how often the picture is put on a larger canvas.
         zoom_out_max: largest side of that canvas, in sides of the picture.
-        crop_probability: how often SSD's crop is made, which takes the whole in one of seven cases.
         photometric: whether colours are distorted.
     """
 
@@ -34,7 +33,6 @@ class Augmentation(BaseModel):
 
     zoom_out_probability: float = Field(default=0.5, ge=0, le=1)
     zoom_out_max: float = Field(default=4.0, ge=1)
-    crop_probability: float = Field(default=1.0, ge=0, le=1)
     photometric: bool = True
 
 
@@ -77,8 +75,7 @@ def draw_view(
     view = whole_view(*size)
     if rng.random() < augmentation.zoom_out_probability:
         view = draw_zoom_out(view, augmentation.zoom_out_max, rng)
-    if augmentation.crop_probability == 1 or rng.random() < augmentation.crop_probability:
-        view = draw_iou_crop(view, boxes, rng)
+    view = draw_iou_crop(view, boxes, rng)
     return replace(view, flip=bool(rng.random() < 0.5))
 
 

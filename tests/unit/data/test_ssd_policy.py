@@ -140,19 +140,6 @@ def test_the_probability_of_zooming_out_is_kept() -> None:
     assert sum(is_beyond(1, rng) for rng in generators(100)) > 70  # a crop may lie all inside
 
 
-def test_the_probability_of_cropping_is_kept() -> None:
-    def is_crop(probability: float, rng: np.random.Generator) -> bool:
-        augmentation = Augmentation(zoom_out_probability=0, crop_probability=probability)
-        view = draw_view((60, 40), LARGE_BOX, augmentation, rng)
-        return (view.width, view.height) != (60, 40)
-
-    assert not any(is_crop(0, rng) for rng in generators(100))
-    always, half = (sum(is_crop(p, rng) for rng in generators(400)) for p in (1, 0.5))
-    # Six of seven crops are not the whole; four standard deviations are 28 and 40.
-    assert abs(always - 400 * 6 / 7) <= 28
-    assert abs(half - 200 * 6 / 7) <= 40
-
-
 def test_half_of_the_views_are_mirrored() -> None:
     views = [draw_view((60, 40), LARGE_BOX, Augmentation(), rng) for rng in generators(400)]
     assert 160 <= sum(view.flip for view in views) <= 240  # 4 standard deviations
