@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from blitznet.detection import box_coder
 from blitznet.detection.matcher import NO_MATCH, match_anchors
-from blitznet.losses.partial_labels import hide_unknown_classes
+from blitznet.losses.partial_labels import merge_unknown_classes
 from blitznet.structures import IGNORE_LABEL
 
 NEGATIVE_RATIO = 3  # SSD, section 2.2: hard negative mining
@@ -102,9 +102,8 @@ def multibox_loss(
         of positives. All are sums, so that several processes can share one normaliser.
     """
     if known_classes is not None:
-        class_logits = hide_unknown_classes(
-            class_logits, (targets.labels == 0)[..., None], known_classes[:, None]
-        )
+        merged = merge_unknown_classes(class_logits.mT, targets.labels == 0, known_classes)
+        class_logits = merged.mT
     class_loss = F.cross_entropy(
         class_logits.flatten(0, 1), targets.labels.flatten(), reduction="none"
     ).view_as(targets.labels)

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.losses.partial_labels import hide_unknown_classes
+from blitznet.losses.partial_labels import merge_unknown_classes
 
 
 def segmentation_loss(
@@ -27,8 +27,6 @@ def segmentation_loss(
     is_labelled = seg_maps != IGNORE_INDEX
     target = torch.where(is_labelled, seg_maps, 0).long()
     if known_classes is not None:
-        seg_logits = hide_unknown_classes(
-            seg_logits, (target == 0)[:, None], known_classes[..., None, None]
-        )
+        seg_logits = merge_unknown_classes(seg_logits, target == 0, known_classes)
     pixel_loss = F.cross_entropy(seg_logits, target, reduction="none")
     return torch.where(is_labelled, pixel_loss, 0).sum(), is_labelled.sum()
