@@ -55,4 +55,5 @@ def test_torchvision_zooms_as_we_do_and_crops_smaller(ours: dict[str, np.ndarray
     theirs = view_figures(TorchvisionViews(), random_pictures(64), draws)
     assert ks_distance(ours["zoom ratio"], theirs["zoom ratio"]) < 0.06
     # It draws both sides from 0.3..1 where we draw the area from there.
-    assert np.median(theirs["area"]) < np.median(ours["area"])
+    assert ours["area"].min() >= 0.3 - 1e-9
+    assert (theirs["area"] < 0.3).mean() > 0.02
