@@ -72,7 +72,7 @@ def test_four_real_pictures_are_learned_by_heart(tmp_path: Path) -> None:
         pytest.skip("BLITZNET_DATA is not set")
     root = Path(os.environ["BLITZNET_DATA"]) / "VOC2012"
     ids = pictures_of_few_large_objects(root, count=4)
-    metrics = learn_by_heart(root, ids, tmp_path, image_size=256, steps=500)
+    metrics = learn_by_heart(root, ids, tmp_path, image_size=256, steps=700)
     assert metrics["pictures"] == 4
     assert metrics["mean_ap"]["voc07"] == metrics["mean_ap"]["voc12"] == 1
     assert metrics["mean_iou"] > 0.9
