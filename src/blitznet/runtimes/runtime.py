@@ -1,0 +1,49 @@
+"""What every way to run a trained network has in common."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from blitznet.model.checkpoint import CheckpointInfo
+from blitznet.structures import Detections
+
+
+class NetworkOutput(NamedTuple):
+    """What a network says of B pictures.
+
+    Attributes:
+        detections: B `Detections` in input pixels (0..S), CPU tensors, best score first; None for a
+            network that does not detect.
+        seg_logits: (B, C, h, w) float32 on the CPU, at the finest level's size; None for a network
+            that does not segment.
+        network_ms: time from pixels to raw tensors, without decoding and suppression; None where
+            these cannot be told apart.
+    """
+
+    detections: list[Detections] | None
+    seg_logits: np.ndarray | None
+    network_ms: float | None = None
+
+
+class Runtime(Protocol):
+    """One way to run one trained network.
+
+    Attributes:
+        name: of `RUNTIMES`, or of the library that runs an exported file.
+        info: class names, architecture, normalisation; of exported files, too.
+    """
+
+    name: str
+    info: CheckpointInfo
+
+    def run(self, pixels: np.ndarray, score: float) -> NetworkOutput:
+        """Look at pictures. May be called by several threads at once.
+
+        Args:
+            pixels: (B, S, S, 3) uint8 RGB, contiguous, any B from 1 on.
+            score: least score of a detection, inclusive.
+
+        Returns:
+            Memory of its own, which a later call does not overwrite.
+        """
+        ...
