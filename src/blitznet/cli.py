@@ -280,6 +280,7 @@ def train(
     from blitznet.data_check.skipped import skipped_lines
     from blitznet.device import choose_device
     from blitznet.training.loop import LoopOptions
+    from blitznet.training.recipe import read_recipe
     from blitznet.training.run import (
         is_first_process,
         resume_training,
@@ -295,9 +296,8 @@ def train(
     else:
         assert recipe is not None
         assert data is not None
-        folder, total, rows = start_training(
-            recipe, tuple(settings or ()), data, out, options, skip_bad
-        )
+        chosen = read_recipe(recipe, tuple(settings or ()))
+        folder, total, rows = start_training(chosen, data, out, options, skip_bad)
         for line in skipped_lines(folder) if is_first_process() else ():
             typer.echo(f"left out: {line}")
     if not is_first_process():

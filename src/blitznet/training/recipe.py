@@ -146,7 +146,19 @@ def read_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
     Raises:
         RecipeError: for a name, key or value that does not exist.
     """
-    values = _base_values(name_or_path)
+    return _change(_base_values(name_or_path), overrides, name_or_path)
+
+
+def change_recipe(recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
+    """The recipe with `key=value` overrides, see `read_recipe`.
+
+    Raises:
+        RecipeError: for a key or value that does not exist.
+    """
+    return _change(recipe.model_dump(), overrides, recipe.name)
+
+
+def _change(values: dict[str, Any], overrides: tuple[str, ...], source: str) -> Recipe:
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
@@ -156,7 +168,7 @@ def read_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
         except (ValueError, yaml.YAMLError):
             raise RecipeError(f"--set {override}: the value is no valid YAML") from None
         _set_value(values, key.strip(), value)
-    return _validate(values, name_or_path)
+    return _validate(values, source)
 
 
 def _base_values(name_or_path: str) -> dict[str, Any]:

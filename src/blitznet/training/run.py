@@ -22,7 +22,7 @@ from blitznet.result_folder import make_folder
 from blitznet.training.evaluate import evaluate
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, LoopOptions, require_fit, train
 from blitznet.training.network import fit_to_start
-from blitznet.training.recipe import Recipe, read_recipe
+from blitznet.training.recipe import Recipe
 from blitznet.training.run_record import (
     METRICS_FILE,
     read_run,
@@ -47,8 +47,7 @@ def is_first_process() -> bool:
 
 
 def start_training(
-    recipe_name: str,
-    overrides: tuple[str, ...],
+    recipe: Recipe,
     data: Path,
     out: Path | None,
     options: LoopOptions,
@@ -57,8 +56,7 @@ def start_training(
     """A new run, which trains as its rows are taken.
 
     Args:
-        recipe_name: or a file.
-        overrides: of the recipe.
+        recipe: what to do.
         data: the data description.
         out: folder of the run; None = a new one.
         options: how to do it.
@@ -68,8 +66,7 @@ def start_training(
         InputError: if recipe or data cannot be used, or `out` is not empty.
     """
     description = read_description(data)
-    recipe = fit_to_start(read_recipe(recipe_name, overrides))
-    recipe = fit_to_classes(recipe, len(description.classes))
+    recipe = fit_to_classes(fit_to_start(recipe), len(description.classes))
     require_fit(recipe, description, options.devices)
     if is_first_process():
         errors = _errors_before_training(description, data, options, skip_bad)
