@@ -13,6 +13,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from blitznet.data.collate import collate_samples
+from blitznet.data.mosaic import mosaic
 from blitznet.data.sampling import DrawOrder
 from blitznet.data.source import LabelSource, locate
 from blitznet.data.ssd_policy import Augmentation, augment_sample
@@ -63,10 +64,21 @@ class TrainingSamples(Dataset[Sample | InputError]):
         rng = np.random.default_rng((self.seed, position))
         try:
             source, index = locate(self.sources, self.order.picture_at(position))
-            sample = source.open(index)
-            return augment_sample(sample, self.size_at(position), self.augmentation, rng)
+            return self._augment(source, index, self.size_at(position), rng)
         except InputError as error:
             return error
+
+    def _augment(
+        self, source: LabelSource, index: int, size: int, rng: np.random.Generator
+    ) -> Sample:
+        augmentation, tiles = self.augmentation, [source.open(index)]
+        is_possible = augmentation.mosaic_probability > 0 and size % 2 == 0
+        if is_possible and rng.random() < augmentation.mosaic_probability:
+            tiles += [source.open(i) for i in rng.integers(len(source), size=3).tolist()]
+        if len(tiles) == 1 or len({tile.boxes is None for tile in tiles}) > 1:
+            return augment_sample(tiles[0], size, augmentation, rng)
+        as_tile = augmentation.model_copy(update={"zoom_out_probability": 0.0})
+        return mosaic([augment_sample(tile, size // 2, as_tile, rng) for tile in tiles])
 
 
 def batch_positions(

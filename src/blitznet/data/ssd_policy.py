@@ -27,6 +27,8 @@ class Augmentation(BaseModel):
         zoom_out_probability: how often the picture is put on a larger canvas.
         zoom_out_max: largest side of that canvas, in sides of the picture.
         photometric: whether colours are distorted.
+        mosaic_probability: how often a sample is four pictures of one source, two by two, see
+            `blitznet.data.mosaic`; such pictures are not zoomed out.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +36,7 @@ class Augmentation(BaseModel):
     zoom_out_probability: float = Field(default=0.5, ge=0, le=1)
     zoom_out_max: float = Field(default=4.0, ge=1)
     photometric: bool = True
+    mosaic_probability: float = Field(default=0.0, ge=0, le=1)
 
 
 def augment_sample(

@@ -29,6 +29,8 @@ def joint_loss(
     batch: Batch,
     anchors: Tensor,
     average_count: Callable[[Tensor], Tensor] = lambda count: count,
+    anchors_per_box: int = 1,
+    seg_loss_scale: int = 1,
 ) -> LossTerms:
     """Classification and box loss per positive anchor, segmentation loss per labelled pixel.
 
@@ -42,11 +44,15 @@ def joint_loss(
         anchors: (A, 4) xyxy, input pixels.
         average_count: mean of a scalar over all processes, so that averaged gradients of n
             processes equal those of one with the joined batch.
+        anchors_per_box: see `detection.matcher.match_anchors`.
+        seg_loss_scale: see `segmentation_loss`.
     """
     device = anchors.device
     classification = box = segmentation = torch.zeros((), device=device)
     if raw.class_logits is not None and raw.box_deltas is not None:
-        targets = multibox_targets(anchors, batch.boxes, batch.labels, batch.has_boxes)
+        targets = multibox_targets(
+            anchors, batch.boxes, batch.labels, batch.has_boxes, anchors_per_box
+        )
         class_sum, box_sum, num_positive = multibox_loss(
             _at_least_float32(raw.class_logits),
             _at_least_float32(raw.box_deltas),
@@ -58,7 +64,7 @@ def joint_loss(
         classification, box = class_sum / normalizer, box_sum / normalizer
     if raw.seg_logits is not None:
         pixel_sum, num_pixels = segmentation_loss(
-            _at_least_float32(raw.seg_logits), batch.seg_maps, batch.known_classes
+            _at_least_float32(raw.seg_logits), batch.seg_maps, batch.known_classes, seg_loss_scale
         )
         normalizer = average_count(num_pixels.float())
         segmentation = pixel_sum / torch.where(normalizer > 0, normalizer, 1)

@@ -189,7 +189,14 @@ def train_step(
     """Forward, joint loss, backward, update."""
     images = normalize_images(batch.images, recipe.model.mean, recipe.model.std)
     raw = model(images.contiguous(memory_format=torch.channels_last))
-    terms = joint_loss(raw, batch, anchors, partial(_average, fabric))
+    terms = joint_loss(
+        raw,
+        batch,
+        anchors,
+        partial(_average, fabric),
+        recipe.anchors_per_box,
+        recipe.seg_loss_scale,
+    )
     fabric.backward(terms.total)
     if recipe.clip_grad_norm is not None:
         # To ask for an error would wait for the device; the weights are checked when logging.

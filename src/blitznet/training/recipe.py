@@ -40,6 +40,8 @@ class Recipe(BaseModel):
             it.
         class_balance: share of pictures below which a class is rare: pictures that show one are
             drawn more often, see `blitznet.data.sampling`; 0 = off.
+        anchors_per_box: anchors that a box takes in matching whatever else it overlaps (D21).
+        seg_loss_scale: how much finer than its logits the segmentation loss is taken (D22).
         augmentation: see there.
         precision: bf16 = autocast, weights in fp32.
         seed: of weights and samples.
@@ -65,6 +67,8 @@ class Recipe(BaseModel):
     freeze_stride: Literal[0, 2, 4, 8] = 0
     resolution: tuple[tuple[int, int], ...] = ()
     class_balance: float = Field(default=0.0, ge=0, le=1)
+    anchors_per_box: int = Field(default=1, ge=1)
+    seg_loss_scale: int = Field(default=1, ge=1)
     augmentation: Augmentation = Augmentation()
     precision: Literal["fp32", "bf16"] = "bf16"
     seed: int = 0

@@ -1,0 +1,48 @@
+"""Four pictures as one, two by two: more and smaller objects, beside what they never stand beside.
+
+"Mosaic" of Bochkovskiy, Wang and Liao, YOLOv4, 2020, section 3.3, with its seams in the middle.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from blitznet.classes import IGNORE_INDEX
+from blitznet.structures import Sample
+
+
+def mosaic(tiles: Sequence[Sample]) -> Sample:
+    """Put four samples of one source together.
+
+    Args:
+        tiles: at (S / 2, S / 2), in reading order; all with boxes or none. Where one lacks a map,
+            its pixels are void, if another has one.
+
+    Returns:
+        A sample at (S, S), named after the first tile.
+    """
+    side = len(tiles[0].image)
+    boxes = None
+    if tiles[0].boxes is not None:
+        corners = np.float32([(0, 0), (side, 0), (0, side), (side, side)])
+        shifts = np.tile(corners, 2)
+        boxes = np.concatenate([t.boxes + shift for t, shift in zip(tiles, shifts, strict=True)])
+    void = np.full((side, side), IGNORE_INDEX, np.uint8)
+    seg_map = None
+    if any(tile.seg_map is not None for tile in tiles):
+        seg_map = _two_by_two([void if t.seg_map is None else t.seg_map for t in tiles])
+    return Sample(
+        image=_two_by_two([tile.image for tile in tiles]),
+        boxes=boxes,
+        labels=np.concatenate([tile.labels for tile in tiles]),
+        difficult=np.concatenate([tile.difficult for tile in tiles]),
+        seg_map=seg_map,
+        source=tiles[0].source,
+        known_classes=tiles[0].known_classes,
+    )
+
+
+def _two_by_two(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Four arrays of one shape (side, side, ...), in reading order, to (2 side, 2 side, ...)."""
+    top, bottom = np.concatenate(arrays[:2], axis=1), np.concatenate(arrays[2:], axis=1)
+    return np.concatenate((top, bottom))

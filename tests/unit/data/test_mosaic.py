@@ -1,0 +1,90 @@
+"""Four samples as one: pixels, boxes and maps stay together."""
+
+import numpy as np
+import pytest
+
+from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
+from blitznet.data.class_table import ClassTable
+from blitznet.data.loader import TrainingSamples
+from blitznet.data.mosaic import mosaic
+from blitznet.data.ssd_policy import Augmentation
+from blitznet.data.voc import VocSource
+from blitznet.structures import Sample
+from fixtures.make_fixtures import VOC_MINI
+
+
+def tile(value: int, boxes: list[list[float]] | None = None, has_map: bool = True) -> Sample:
+    """10 x 10 pixels, all of one value in picture and map."""
+    return Sample(
+        image=np.full((10, 10, 3), value, np.uint8),
+        boxes=None if boxes is None else np.float32(boxes).reshape(-1, 4),
+        labels=np.full(len(boxes or ()), value, np.int64),
+        difficult=np.full(len(boxes or ()), value == 3, bool),
+        seg_map=np.full((10, 10), value, np.uint8) if has_map else None,
+        source=f"picture {value}",
+    )
+
+
+def test_tiles_lie_in_reading_order_and_their_boxes_with_them() -> None:
+    box = [1.0, 2.0, 3.0, 4.0]
+    whole = mosaic([tile(1, [box]), tile(2, []), tile(3, [box]), tile(4, [box, box])])
+    expected = np.repeat(np.repeat([[1, 2], [3, 4]], 10, axis=0), 10, axis=1)
+    assert np.array_equal(whole.image, np.stack([expected] * 3, axis=2))
+    assert whole.seg_map is not None
+    assert np.array_equal(whole.seg_map, expected)
+    assert whole.boxes is not None
+    assert whole.boxes.tolist() == [
+        [1, 2, 3, 4],
+        [1, 12, 3, 14],
+        [11, 12, 13, 14],
+        [11, 12, 13, 14],
+    ]
+    assert whole.boxes.dtype == np.float32
+    assert whole.labels.tolist() == [1, 3, 4, 4]
+    assert whole.difficult.tolist() == [False, True, False, False]
+    assert whole.source == "picture 1"
+
+
+def test_a_tile_without_a_map_is_void_where_another_has_one() -> None:
+    whole = mosaic([tile(1), tile(2, has_map=False), tile(3), tile(4)])
+    assert whole.boxes is None
+    assert whole.seg_map is not None
+    assert (whole.seg_map[:10, 10:] == IGNORE_INDEX).all()
+    assert (whole.seg_map == IGNORE_INDEX).sum() == 100
+    assert mosaic([tile(n, has_map=False) for n in range(4)]).seg_map is None
+
+
+def samples(probability: float, size: int = 32) -> TrainingSamples:
+    source = VocSource(VOC_MINI, "Main/trainval", ClassTable(VOC_CLASSES), True, None)
+    augmentation = Augmentation(zoom_out_probability=0, mosaic_probability=probability)
+    return TrainingSamples([source], lambda _: size, augmentation, seed=0)
+
+
+def test_mosaics_are_as_often_as_asked_for_and_repeat() -> None:
+    never, sometimes, always, odd = samples(0), samples(0.3), samples(1), samples(1, size=33)
+    num_boxes = {
+        name: [len(drawn[position].boxes) for position in range(300)]  # type: ignore[union-attr,arg-type]
+        for name, drawn in (("never", never), ("sometimes", sometimes), ("always", always))
+    }
+    assert max(num_boxes["never"]) < max(num_boxes["always"])
+    means = {name: np.mean(numbers) for name, numbers in num_boxes.items()}
+    share = (means["sometimes"] - means["never"]) / (means["always"] - means["never"])
+    # Three standard deviations of a share of 300 draws, and as much for the boxes' numbers.
+    assert share == pytest.approx(0.3, abs=0.16)
+    one, again = always[7], samples(1)[7]
+    assert isinstance(one, Sample)
+    assert isinstance(again, Sample)
+    assert np.array_equal(one.image, again.image)
+    assert isinstance(odd[0], Sample)  # no two halves: one picture
+    assert odd[0].image.shape == (33, 33, 3)
+
+
+def test_boxes_of_a_mosaic_do_not_cross_its_seams() -> None:
+    drawn = samples(1)
+    for position in range(20):
+        sample = drawn[position]
+        assert isinstance(sample, Sample)
+        assert sample.boxes is not None
+        assert len(sample.boxes) > 0
+        start, end = sample.boxes[:, :2] // 16, np.ceil(sample.boxes[:, 2:] / 16) - 1
+        assert np.array_equal(start, end)
