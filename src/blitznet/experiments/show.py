@@ -1,0 +1,31 @@
+"""A grid for people: on a terminal, or as Markdown."""
+
+from rich.table import Table
+
+from blitznet.experiments.report import Grid, Report, one_below_the_other, side_by_side
+
+
+def grid_of(report: Report, per_class: bool) -> Grid:
+    """The layout that fits: many columns need the paper's figures above ours."""
+    is_wide = per_class and any(figure.of_one_class for figure in report.figures)
+    return one_below_the_other(report) if is_wide else side_by_side(report)
+
+
+def terminal_table(grid: Grid) -> Table:
+    """For a terminal, without its title."""
+    table = Table()
+    for index, title in enumerate(grid.header):
+        table.add_column(title, justify="left" if index < grid.num_labels else "right")
+    for row in grid.rows:
+        table.add_row(*row)
+    return table
+
+
+def markdown_table(grid: Grid) -> str:
+    """For a document, without its title."""
+    rule = ["---" if index < grid.num_labels else "---:" for index in range(len(grid.header))]
+    return "\n".join(_markdown_row(cells) for cells in (grid.header, rule, *grid.rows))
+
+
+def _markdown_row(cells: tuple[str, ...] | list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
