@@ -235,10 +235,19 @@ def demo(
 def train(
     recipe: Annotated[
         str | None,
-        typer.Argument(metavar="RECIPE", help="Named recipe or YAML file; see docs/training.md."),
+        typer.Argument(
+            metavar="RECIPE",
+            help="Named recipe, YAML file, or experiment; see docs/training.md, experiments.md.",
+        ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="DATA.yaml", help="Data description.")
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DATA.yaml",
+            help="Data description.",
+            show_default="an experiment's own",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -271,7 +280,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a network on pictures with boxes, maps, or both; --resume RUN goes on with one."""
-    if resume is None and (recipe is None or data is None):
+    if resume is None and recipe is None:
         raise typer.BadParameter("give a RECIPE and --data DATA.yaml, or --resume RUN")
     if resume is not None and (recipe or data or settings or out or skip_bad):
         raise typer.BadParameter("--resume RUN takes recipe and data from the run; give it alone")
@@ -279,8 +288,8 @@ def train(
     require("lightning_fabric", "train", "training")
     from blitznet.data_check.skipped import skipped_lines
     from blitznet.device import choose_device
+    from blitznet.experiments.catalogue import EXPERIMENTS, find_training
     from blitznet.training.loop import LoopOptions
-    from blitznet.training.recipe import read_recipe
     from blitznet.training.run import (
         is_first_process,
         resume_training,
@@ -295,9 +304,12 @@ def train(
         folder, total, rows = resume_training(resume, options)
     else:
         assert recipe is not None
-        assert data is not None
-        chosen = read_recipe(recipe, tuple(settings or ()))
-        folder, total, rows = start_training(chosen, data, out, options, skip_bad)
+        if data is None and recipe not in EXPERIMENTS:
+            raise typer.BadParameter(
+                "give --data DATA.yaml; only the experiments of `blitznet table` have their own"
+            )
+        chosen, described = find_training(recipe, data, tuple(settings or ()))
+        folder, total, rows = start_training(chosen, described, out, options, skip_bad)
         for line in skipped_lines(folder) if is_first_process() else ():
             typer.echo(f"left out: {line}")
     if not is_first_process():
@@ -455,6 +467,100 @@ def models(
         _print_table(model_table(files, infos, default_model()))
     else:
         typer.echo("This installation bundles no network.")
+
+
+@app.command()
+def table(
+    number: Annotated[int, typer.Argument(metavar="N", help="Of the paper's table, 1 to 8.")],
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="Also the figures of single classes.")
+    ] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="For a document.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+    figure: Annotated[
+        Path | None,
+        typer.Option(
+            "--figure",
+            metavar="FILE.png",
+            help="Table 7: draw figure 4, accuracy against speed.",
+            show_default="none",
+        ),
+    ] = None,
+    results: Annotated[
+        Path, typer.Option("--results", metavar="DIR", help="Where our figures are.")
+    ] = Path("results"),
+    run: Annotated[
+        bool, typer.Option("--run", help="First train and measure what is missing of the twins.")
+    ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="With --run: of the paper's rows, on the full data sets.")
+    ] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only", metavar="A,B,C", help="With --run: these experiments.", show_default="all"
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            "--seeds", metavar="0,1", help="With --run.", show_default="the experiment's own"
+        ),
+    ] = None,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option("--max-minutes", min=0, help="With --run: stop in time.", show_default="none"),
+    ] = None,
+    device: DeviceOption = "auto",
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes that read pictures.")
+    ] = 2,
+) -> None:
+    """Show a table of the paper, its figures beside ours.
+
+    With --run it goes on with what an earlier one began; Ctrl-C and kills cost no finished step.
+    """
+    from blitznet.experiments.catalogue import find_table
+    from blitznet.experiments.figure_4 import draw_figure_4
+    from blitznet.experiments.report import fill_in, notes_of, to_dict
+    from blitznet.experiments.results import Results
+    from blitznet.experiments.show import grid_of, markdown_table, terminal_table
+
+    chosen = find_table(number)
+    if run:
+        require("lightning_fabric", "train", "training")
+        from blitznet.experiments.training_queue import (
+            choose_experiments,
+            missing_jobs,
+            read_seeds,
+            run_jobs,
+        )
+
+        names = [name.strip() for name in only.split(",")] if only else None
+        wanted = choose_experiments(chosen, names, full)
+        jobs = missing_jobs(wanted, Results(results), read_seeds(seeds))
+        for (experiment, seed), finished in run_jobs(jobs, results, device, workers, max_minutes):
+            state = "done" if finished else "not finished; the same command goes on with it"
+            typer.echo(f"{experiment.name}, seed {seed}: {state}", err=True)
+    found = Results(results)
+    reports = fill_in(chosen, found, per_class or as_json)
+    notes = notes_of(chosen, found)
+    if figure is not None:
+        draw_figure_4(chosen, found, figure)
+    if as_json:
+        typer.echo(json.dumps(to_dict(chosen, reports, notes), indent=2))
+        return
+    typer.echo(f"Table {number}: {chosen.caption}. Figures in per cent unless said.")
+    for report in reports:
+        grid = grid_of(report, per_class)
+        typer.echo(f"\n{grid.title}\n")
+        if markdown:
+            typer.echo(markdown_table(grid))
+        else:
+            _print_table(terminal_table(grid))
+    typer.echo()
+    for note in notes:
+        typer.echo(f"- {note}")
 
 
 @bench_app.command("data")
