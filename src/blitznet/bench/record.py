@@ -14,11 +14,13 @@ Tasks = Literal["boxes and map", "boxes", "map"]
 Kind = Literal["ours", "two networks", "peer"]
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """A value that does not change and has no other fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Machine(_Frozen):
+class Machine(Frozen):
     """Where a benchmark ran.
 
     Attributes:
@@ -45,7 +47,7 @@ class Machine(_Frozen):
     versions: dict[str, str] = Field(default_factory=dict)
 
 
-class Spread(_Frozen):
+class Spread(Frozen):
     """Milliseconds a picture, over the groups of pictures that were timed.
 
     Attributes:
@@ -61,7 +63,7 @@ class Spread(_Frozen):
     three_quarters: float
 
 
-class SpeedRow(_Frozen):
+class SpeedRow(Frozen):
     """One network on one runtime with one batch size.
 
     Attributes:
@@ -74,9 +76,9 @@ class SpeedRow(_Frozen):
             picture's aspect.
         anchors: boxes that are scored (table 7: proposals), or None where there are none.
         parameters: of the network, or of both.
-        trained: whether its weights are; else they are random, which changes no work but that
-            behind the network, see `candidates`.
-        candidates: boxes a picture over the least score, before NMS, or None where there are none.
+        trained: whether its weights are; else they are random, made to leave as much work behind
+            the network as trained ones.
+        boxes_found: boxes a picture in the end, mean; None where there are none.
         preprocess: from the decoded picture to the network's input.
         network_ms: of the network itself.
         postprocess: from its raw output to boxes in pixels of the picture and the map at its size.
@@ -86,10 +88,10 @@ class SpeedRow(_Frozen):
             does it, or None where that was not measured.
         peak_memory_mib: of a process that does only this, libraries included; on a GPU, of its
             memory.
-        gflops: 10^9 operations a picture, two for every multiplication with its sum; None without a
-            GPU.
+        gflops: 10^9 operations a picture in convolutions and matrix products, two for every
+            multiplication with its sum; None where the network is not a PyTorch module.
         share_of_peak: of `Machine.peak_tflops` that `network_ms` reaches, 0..1; None without a GPU.
-        times_as_fast: fps in those of the row that `SpeedRecord.reference` names.
+        times_as_fast: fps in those of `SpeedRecord.reference` at batch 1, by its runtime.
         pictures: that were timed.
     """
 
@@ -102,7 +104,7 @@ class SpeedRow(_Frozen):
     anchors: int | None
     parameters: int
     trained: bool
-    candidates: float | None
+    boxes_found: float | None
     preprocess: Spread
     network_ms: Spread
     postprocess: Spread
@@ -112,11 +114,11 @@ class SpeedRow(_Frozen):
     peak_memory_mib: float | None
     gflops: float | None = None
     share_of_peak: float | None = None
-    times_as_fast: float | None = None
+    times_as_fast: dict[str, float] = Field(default_factory=dict)
     pictures: int
 
 
-class SpeedRecord(_Frozen):
+class SpeedRecord(Frozen):
     """Everything that one run of `blitznet bench` measured.
 
     Attributes:
@@ -124,13 +126,14 @@ class SpeedRecord(_Frozen):
         format_version: of this file.
         machine: where.
         data: which pictures.
+        pictures: how many, shown over and over again.
         picture_size: mean width and height of them, pixels.
-        score: least score of a box.
+        score: least score of a box; peers keep their own defaults.
         rounds: in which all took turns.
+        seconds: that each took for each of its clocks over all rounds, at least.
         clocks: what is inside each of them.
         decode: from the JPEG file to its pixels, the same for all.
-        reference: network and runtime that `times_as_fast` is relative to, at batch 1; None where
-            it did not take part.
+        reference: the network that `times_as_fast` is relative to.
         left_out: what could have taken part and did not, with the reason.
         rows: the figures.
     """
@@ -139,12 +142,14 @@ class SpeedRecord(_Frozen):
     format_version: int = FORMAT_VERSION
     machine: Machine
     data: str
+    pictures: int
     picture_size: tuple[float, float]
     score: float
     rounds: int
+    seconds: float
     clocks: dict[str, str]
     decode: Spread
-    reference: tuple[str, str] | None
+    reference: str
     left_out: dict[str, str] = Field(default_factory=dict)
     rows: tuple[SpeedRow, ...]
 
@@ -158,7 +163,7 @@ class SpeedRecord(_Frozen):
         return max(rows, key=lambda row: row.fps, default=None)
 
 
-def write_record(path: Path, record: SpeedRecord) -> None:
+def write_record(path: Path, record: Frozen) -> None:
     """As one line of JSON; a whole file or none.
 
     Raises:
