@@ -19,11 +19,11 @@ from blitznet.data.loader import TrainingSamples, batch_positions, training_batc
 from blitznet.data.sampling import draw_frequencies
 from blitznet.data_check.skipped import without_skipped
 from blitznet.errors import InputError, RecipeError
+from blitznet.interruption import deferred_interruption
 from blitznet.losses.joint import LossTerms, joint_loss
 from blitznet.model.blitznet import BlitzNet, normalize_images
 from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
 from blitznet.structures import Batch
-from blitznet.training.interruption import deferred_interruption
 from blitznet.training.log import LOG_FILE, LogFile, LossMeter
 from blitznet.training.network import average_weights, build_network
 from blitznet.training.optimizer import build_optimizer, learning_rate, set_learning_rate

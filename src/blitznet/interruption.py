@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a step."""
+"""Ctrl-C that waits until the work at hand is done."""
 
 import signal
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def deferred_interruption() -> Iterator[list[int]]:
-    """A list that Ctrl-C or SIGTERM fills, so that the step at hand is finished first."""
+    """A list that Ctrl-C or SIGTERM fills, so that the work at hand is finished first."""
     received: list[int] = []
     names = (signal.SIGINT, signal.SIGTERM)
     previous = {n: signal.signal(n, lambda number, _: received.append(number)) for n in names}
