@@ -21,6 +21,8 @@ from blitznet.result_folder import make_folder
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from blitznet.inference.parts import Part
+    from blitznet.inference.result_files import ResultFiles
     from blitznet.inference.run import Result
 
 app = typer.Typer(
@@ -135,7 +137,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Pictures, folders, patterns such as 'trip/**/*.jpg', or - for a list on stdin.",
+            help="Pictures, videos, folders, patterns such as 'trip/**/*.jpg', a camera's number, "
+            "a stream's URL, or - for a list on stdin.",
         ),
     ],
     model: ModelOption = None,
@@ -148,7 +151,7 @@ def predict(
         bool, typer.Option("--save-masks", help="Also write masks/NAME.png: a class id a pixel.")
     ] = False,
     no_draw: Annotated[
-        bool, typer.Option("--no-draw", help="Do not write pictures with boxes and map.")
+        bool, typer.Option("--no-draw", help="Do not write pictures and videos with boxes and map.")
     ] = False,
     label_formats: Annotated[
         list[str] | None,
@@ -159,35 +162,72 @@ def predict(
             show_default="none",
         ),
     ] = None,
+    track: Annotated[
+        bool, typer.Option("--track", help="Follow objects through a video: an id for each.")
+    ] = False,
+    every: Annotated[
+        int, typer.Option("--every", min=1, metavar="N", help="Every N-th frame of a video.")
+    ] = 1,
+    max_frames: Annotated[
+        int | None,
+        typer.Option(
+            "--max-frames", min=1, help="Stop after so many of a video.", show_default="all"
+        ),
+    ] = None,
+    reconnect: Annotated[
+        int,
+        typer.Option("--reconnect", min=0, help="Asks for a lost camera or stream so many times."),
+    ] = 5,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Also wait for pictures that come into the folder.")
+    ] = False,
+    idle_seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--idle-seconds", min=0, help="End --watch if none came.", show_default="never"
+        ),
+    ] = None,
 ) -> None:
-    """Find the objects in pictures and the class of every pixel.
+    """Find the objects in pictures and videos, and the class of every pixel.
 
-    Writes NAME.jpg with boxes and map for every picture, and predictions.jsonl.
+    Writes NAME.jpg or NAME.mp4 with boxes and map for each, and predictions.jsonl.
     """
-    from blitznet.inference.sources import find_pictures
+    from blitznet.inference.sources import find_sources, find_watched_folder, paths_of
 
-    pictures, problems = find_pictures(sources, sys.stdin)
+    watched = find_watched_folder(sources) if watch else None
+    found, problems = find_sources([] if watched else sources, sys.stdin)
     for problem in problems:
         _complain(problem)
-    if not pictures:
+    if not found and not watched:
         raise typer.Exit(1)
 
+    from blitznet.inference.parts import check_sources, prediction_parts, watched_parts
     from blitznet.inference.predictor import load
-    from blitznet.inference.run import choose_label_formats, describe, predict_to_folder
+    from blitznet.inference.result_files import choose_label_formats, open_results
+    from blitznet.inference.streams.run_video import VideoOptions
 
+    options = VideoOptions(every, max_frames, track, reconnect)
+    check_sources(found, watched, bool(label_formats), options)
     predictor = load(model, device)
     network = predictor.info.model
     formats = choose_label_formats(label_formats or (), network.detect, network.segment)
     folder = make_folder(out, Path("runs/predict"), overwrite)
-    results = predict_to_folder(
-        predictor, pictures, folder, score, batch, not no_draw, save_masks, formats
-    )
-    num_read = 0
-    for path, result in _readable(results, len(pictures)):
-        typer.echo(f"{path}: {describe(result.scene)}")
-        num_read += 1
-    typer.echo(f"{num_read} of {len(pictures)} pictures done, results in {folder}")
-    if problems or num_read < len(pictures):
+    inputs = paths_of(found)
+    done: collections.Counter[str] = collections.Counter()
+    wanted: collections.Counter[str] = collections.Counter()
+    with open_results(folder, inputs, predictor.names, not no_draw, save_masks, formats) as files:
+        parts = (
+            watched_parts(predictor, watched, files, score, idle_seconds)
+            if watched
+            else prediction_parts(predictor, found, files, score, batch, options)
+        )
+        for part in parts:
+            num_done, num_wanted = _show_part(part, files)
+            done[part.kind] += num_done
+            wanted[part.kind] += num_wanted
+    counts = [f"{done[kind]} of {wanted[kind]} {kind}" for kind in wanted]
+    typer.echo(f"{' and '.join(counts)} done, results in {folder}")
+    if problems or done != wanted:
         raise typer.Exit(1)
 
 
@@ -604,6 +644,28 @@ def _report_bench(result: dict[str, object], table: "Table", json_file: Path | N
 
         with whole_file(json_file) as temporary:
             temporary.write_text(line + "\n")
+
+
+def _show_part(part: "Part", files: "ResultFiles") -> tuple[int, int]:
+    """Go through one part of a run; returns how many pictures or videos could be read, of all."""
+    from blitznet.inference.run import describe
+    from blitznet.inference.streams.run_video import describe_video
+
+    num_read = num_wrong = 0
+    with closing(part.results) as results:
+        for source, result in with_progress(results, part.total, part.what, part.is_video):
+            if isinstance(result, PictureError):
+                _complain(result)
+                num_wrong += 1
+                continue
+            num_read += 1
+            if not part.is_video:
+                typer.echo(f"{source}: {describe(result.scene)}")
+    if not part.is_video:
+        return num_read, num_read + num_wrong
+    if not num_wrong:
+        typer.echo(f"{part.what}: {describe_video(files.videos[-1])}")
+    return int(not num_wrong), 1
 
 
 def _readable(

@@ -47,6 +47,7 @@ def draw_scene(
     scores: np.ndarray | None,
     seg_map: np.ndarray | None,
     names: Sequence[str],
+    ids: np.ndarray | None = None,
 ) -> Image.Image:
     """Draw what the network saw, or what labels say: map below, boxes above it, tags on top.
 
@@ -57,6 +58,7 @@ def draw_scene(
         scores: (K,) float32, or None: the tags are names alone.
         seg_map: (H, W) uint8 class ids of the size of `image`, or None.
         names: name of every class id that occurs; 255 where the map has void.
+        ids: (K,) int64 identities, 0 = none; None = none at all.
 
     Returns:
         A new RGB image of the same size. Background pixels outside boxes and tags are untouched.
@@ -73,8 +75,9 @@ def draw_scene(
         _outline(pen, boxes[index], colors[index], style)
     tags = Tags(pen, image.size, style.font)
     for index, (box, label, color) in enumerate(zip(boxes, labels, colors, strict=False)):
-        scored = () if scores is None else (f"{names[label]} {scores[index]:.2f}",)
-        tags.attach((*scored, names[label]), box, color)
+        name = names[label] if ids is None or not ids[index] else f"#{ids[index]} {names[label]}"
+        scored = () if scores is None else (f"{name} {scores[index]:.2f}",)
+        tags.attach((*scored, name), box, color)
     if seg_map is not None:
         for class_id, (x, y) in _region_middles(seg_map, without=set(labels[: len(boxes)])):
             tags.centre(names[class_id], x, y, _color(palette, class_id))

@@ -11,7 +11,9 @@ Item = TypeVar("Item")
 PATIENCE_SECONDS = 2
 
 
-def with_progress(items: Iterable[Item], total: int, what: str) -> Generator[Item, None, None]:
+def with_progress(
+    items: Iterable[Item], total: int | None, what: str, has_speed: bool = False
+) -> Generator[Item, None, None]:
     """Pass items through and show how far they are.
 
     The bar is on standard error, only where that is a terminal and only after two seconds; it goes
@@ -19,19 +21,32 @@ def with_progress(items: Iterable[Item], total: int, what: str) -> Generator[Ite
 
     Args:
         items: what is waited for.
-        total: how many there will be.
+        total: how many there will be; None = nobody knows.
         what: short text before the bar.
+        has_speed: whether to show how many come in a second.
     """
     if not sys.stderr.isatty():
         yield from items
         return
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import (
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f}/s" if task.speed else "")
 
     bar = Progress(
         *Progress.get_default_columns()[:2],
         MofNCompleteColumn(),
         TimeRemainingColumn(),
+        *([Speed()] if has_speed else []),
         console=Console(stderr=True),
         transient=True,
         redirect_stdout=sys.stdout.isatty(),

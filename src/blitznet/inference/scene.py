@@ -9,6 +9,7 @@ from PIL import Image
 from blitznet.draw import draw_scene
 
 NO_OBJECT = -1
+NO_ID = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,8 @@ class Scene:
         image: the picture, upright RGB, which is what boxes and map refer to.
         source: the file it came from, or None.
         milliseconds: how long each stage took: read, network, post.
+        ids: (K,) int64 identities across the frames of a video, from 1 on, NO_ID for an object
+            that has none yet; None where objects are not followed.
     """
 
     boxes: np.ndarray
@@ -34,6 +37,7 @@ class Scene:
     image: Image.Image
     source: str | None = None
     milliseconds: dict[str, float] = field(default_factory=dict)
+    ids: np.ndarray | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -101,6 +105,7 @@ class Scene:
             scores=self.scores,
             seg_map=self.seg_map if seg_map else None,
             names=self.names,
+            ids=self.ids,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,21 +113,26 @@ class Scene:
 
         Returns:
             Plain Python values: `box` in pixels, `pixels` the share of every class that occurs,
-            largest first, or None if the network does not segment.
+            largest first, or None if the network does not segment; `id` only where objects are
+            followed.
         """
         width, height = self.size
+        detections: list[dict[str, Any]] = [
+            {
+                "label": self.names[label],
+                "score": round(float(score), 4),
+                "box": [round(float(edge), 2) for edge in box],
+            }
+            for box, label, score in zip(self.boxes, self.labels, self.scores, strict=True)
+        ]
+        if self.ids is not None:
+            for detection, identity in zip(detections, self.ids.tolist(), strict=True):
+                detection["id"] = None if identity == NO_ID else identity
         return {
             "source": self.source,
             "width": width,
             "height": height,
-            "detections": [
-                {
-                    "label": self.names[label],
-                    "score": round(float(score), 4),
-                    "box": [round(float(edge), 2) for edge in box],
-                }
-                for box, label, score in zip(self.boxes, self.labels, self.scores, strict=True)
-            ],
+            "detections": detections,
             "pixels": self.pixel_shares(),
             "seg_map": None,
         }

@@ -21,7 +21,7 @@ from blitznet.inference.label_formats.label_writer import AddScene
 from blitznet.inference.label_formats.outlines import mask_polygons, signed_area
 from blitznet.inference.label_formats.voc import voc_labels
 from blitznet.inference.label_formats.yolo import yolo_labels
-from blitznet.inference.run import choose_label_formats
+from blitznet.inference.result_files import choose_label_formats
 from blitznet.inference.scene import Scene
 
 NAMES = ("background", "cat", "traffic light")

@@ -1,0 +1,1 @@
+"""Videos, cameras and folders that fill: frames in, scenes with time stamps out."""
