@@ -1,11 +1,12 @@
 """A trained network that takes pictures of any kind and size."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -26,6 +27,9 @@ from blitznet.model.checkpoint import (
 from blitznet.picture import PictureSource, read_picture, source_name
 from blitznet.pixel_classes import classify_pixels
 from blitznet.structures import Detections, RawPredictions
+
+if TYPE_CHECKING:
+    from blitznet.inference.streams.frame import Frame
 
 DEFAULT_SCORE = 0.5
 
@@ -152,6 +156,36 @@ class Predictor:
             scenes = iter(self._look(inputs, score) if inputs else ())
             for source, read in group:
                 yield source, read if isinstance(read, PictureError) else next(scenes)
+
+    def predict_video(
+        self,
+        source: str | os.PathLike[str] | int,
+        score: float = DEFAULT_SCORE,
+        batch: int | None = None,
+        track: bool = False,
+    ) -> Generator[tuple["Frame", Scene]]:
+        """What the network sees in a video, one frame at a time.
+
+        Args:
+            source: a video file, a camera's number, or a URL (rtsp, http, ...).
+            score: least score of an object, 0..1.
+            batch: frames a forward pass of a recording; None = 1 on a CPU, 8 on a GPU.
+            track: whether objects get an identity that lasts from frame to frame, `scene.ids`.
+
+        Yields:
+            Frames, which know their `time` in seconds and their `index`, with their scenes. All
+            of a recording; of a live source the latest one, whenever the network is free.
+
+        Raises:
+            InputError: if the source cannot be opened, or a package is missing.
+        """
+        from blitznet.inference.streams.look import look_at_video
+        from blitznet.inference.streams.open_video import open_video
+        from blitznet.inference.streams.tracking import Tracker
+
+        with closing(open_video(str(source))) as video:
+            tracker = Tracker(score, video.rate) if track else None
+            yield from look_at_video(self, video, score, batch, tracker)
 
     def _read(self, source: Source) -> tuple[Source, _Input | PictureError]:
         start = perf_counter()
