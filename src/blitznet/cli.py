@@ -1,6 +1,7 @@
 """The command line: one short handler a verb, heavy imports inside, so that `--help` is instant."""
 
 import collections
+import dataclasses
 import io
 import json
 import sys
@@ -33,7 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-bench_app = typer.Typer(help="Measure side by side with peers, in one run.", no_args_is_help=True)
+bench_app = typer.Typer()
 app.add_typer(bench_app, name="bench")
 
 ModelOption = Annotated[
@@ -427,6 +428,81 @@ def evaluate(
 
 
 @app.command()
+def export(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Bundled network or checkpoint file.")
+    ],
+    format_name: Annotated[
+        str, typer.Option("--format", metavar="onnx|openvino|torchscript", help="Of the file.")
+    ] = "onnx",
+    precision: Annotated[
+        str, typer.Option("--precision", metavar="fp32|fp16|int8", help="Of the weights.")
+    ] = "fp32",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibrate",
+            metavar="DATA.yaml",
+            help="Pictures for int8: of its split train, or its first one.",
+            show_default="none",
+        ),
+    ] = None,
+    score: Annotated[
+        float, typer.Option("--score", min=1e-6, max=1, help="Least score of an object.")
+    ] = 0.01,
+    iou: Annotated[
+        float, typer.Option("--iou", min=0, max=1, help="Drop weaker boxes that overlap more.")
+    ] = 0.45,
+    top: Annotated[int, typer.Option("--top", min=1, help="Most objects a picture.")] = 200,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DATA.yaml",
+            help="Compare mAP and mIoU on this, too.",
+            show_default="none",
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="Which split of --data.")] = "val",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="The file.", show_default="MODEL.onnx and the like"
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace FILE if it is there.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Keep the file even if it differs too much.")
+    ] = False,
+) -> None:
+    """Write a network as one file with everything inside, and compare it with the checkpoint.
+
+    Exits with 1, without the file, if the two differ more than the precision explains.
+    """
+    from blitznet.export.limits import Limits
+    from blitznet.export.parity import parity_table
+    from blitznet.export.run import export_network
+
+    limits = Limits(score, iou, top)
+    exported = export_network(
+        model, format_name, precision, out, limits, calibrate, data, split, overwrite, force
+    )
+    _print_table(parity_table(exported.parity))
+    for problem in exported.problems:
+        _complain(problem)
+    if exported.is_kept:
+        typer.echo(f"The file is {exported.path}, the comparison {exported.report}")
+    if exported.problems:
+        if not exported.is_kept:
+            _complain(
+                f"{exported.path} was not written; --force keeps it, {exported.report} says more"
+            )
+        raise typer.Exit(1)
+
+
+@app.command()
 def check_data(
     data: Annotated[Path, typer.Argument(metavar="DATA.yaml", help="Data description.")],
     splits: Annotated[
@@ -601,6 +677,153 @@ def table(
     typer.echo()
     for note in notes:
         typer.echo(f"- {note}")
+
+
+@bench_app.callback(invoke_without_command=True)
+def bench(
+    context: typer.Context,
+    networks: Annotated[
+        str | None,
+        typer.Option(
+            "--networks",
+            metavar="A,B",
+            help="Of the family, bundled, checkpoints or exported files.",
+            show_default="blitznet300,blitznet300-s8,blitznet300-mobile",
+        ),
+    ] = None,
+    runtimes: Annotated[
+        str | None,
+        typer.Option("--runtimes", metavar="A,B", show_default="all that are installed"),
+    ] = None,
+    batches: Annotated[
+        str | None,
+        typer.Option("--batches", metavar="N,M", help="Pictures a call.", show_default="1,8"),
+    ] = None,
+    peers: Annotated[
+        str | None,
+        typer.Option(
+            "--peers",
+            metavar="A,B|none",
+            help="Torchvision's networks, by a part of their names.",
+            show_default="all",
+        ),
+    ] = None,
+    data: BenchDataOption = None,
+    split: Annotated[str, typer.Option("--split", help="Which of its splits.")] = "val",
+    pictures: Annotated[int, typer.Option("--pictures", min=1, help="How many of them.")] = 16,
+    score: Annotated[
+        float, typer.Option("--score", min=0, max=1, help="Least score of an object.")
+    ] = 0.01,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds", min=0, help="For each clock of each, at least.", show_default="2"
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option("--rounds", min=1, help="In which all take turns.", show_default="5"),
+    ] = None,
+    device: DeviceOption = "auto",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="About a minute: one small network, two peers.")
+    ] = False,
+    memory: Annotated[
+        bool | None,
+        typer.Option(
+            "--memory/--no-memory", help="Measure that, too.", show_default="unless --quick"
+        ),
+    ] = None,
+    json_file: BenchJsonOption = None,
+) -> None:
+    """Time networks, runtimes and peers on the same pictures, in turns.
+
+    From decoded pictures to boxes and maps, stage by stage; without a command behind it.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from blitznet.bench.peers import find_peers
+    from blitznet.bench.record import write_record
+    from blitznet.bench.speed import QUICK, SpeedOptions, bench_speed
+    from blitznet.bench.speed_table import best_lines, speed_table
+
+    changes = {
+        "networks": _names(networks),
+        "runtimes": _names(runtimes),
+        "batches": _numbers(batches, "--batches"),
+        "peers": None if peers is None else find_peers(_names(peers) or ()),
+        "seconds": seconds,
+        "rounds": rounds,
+        "memory": memory,
+    }
+    options = dataclasses.replace(
+        QUICK if quick else SpeedOptions(),
+        data=data,
+        split=split,
+        pictures=pictures,
+        score=score,
+        device=device,
+        **{name: value for name, value in changes.items() if value is not None},
+    )
+    record = bench_speed(options)
+    if json_file is not None:
+        write_record(json_file, record)
+    _print_table(speed_table(record))
+    for line in best_lines(record):
+        typer.echo(line)
+    typer.echo(record.model_dump_json())
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """Of a list with commas; None for None."""
+    if text is None:
+        return None
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _numbers(text: str | None, option: str) -> tuple[int, ...] | None:
+    names = _names(text)
+    if names is None:
+        return None
+    if not names or not all(name.isdecimal() and int(name) > 0 for name in names):
+        raise typer.BadParameter(f"{option} takes numbers from 1 on with commas, not {text!r}")
+    return tuple(int(name) for name in names)
+
+
+@bench_app.command("train")
+def bench_train(
+    networks: Annotated[
+        str, typer.Option("--networks", metavar="A,B", help="Of the family.")
+    ] = "blitznet300-mobile,blitznet300",
+    data: BenchDataOption = None,
+    split: Annotated[str, typer.Option("--split", help="Which of its splits.")] = "train",
+    steps: Annotated[int, typer.Option("--steps", min=1, help="That count.")] = 20,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            "--batch",
+            min=2,
+            help="Pictures a step.",
+            show_default="8 on a CPU, on a GPU the recipe's",
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes that read pictures.")
+    ] = 2,
+    device: DeviceOption = "auto",
+    json_file: BenchJsonOption = None,
+) -> None:
+    """Time training steps, with a fixed batch and with real input."""
+    require("lightning_fabric", "train", "training")
+    from blitznet.bench.record import write_record
+    from blitznet.bench.train import bench_train
+    from blitznet.bench.train_table import train_table
+
+    record = bench_train(_names(networks) or (), data, split, steps, batch, workers, device)
+    if json_file is not None:
+        write_record(json_file, record)
+    _print_table(train_table(record))
+    typer.echo(record.model_dump_json())
 
 
 @bench_app.command("data")

@@ -1,0 +1,260 @@
+"""One run of `blitznet export`: a checkpoint in, a file and its parity report out."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import torch
+
+from blitznet.detection.limits import SCORE_THRESHOLD
+from blitznet.detection.postprocess import decode_detections
+from blitznet.errors import InputError
+from blitznet.export.formats import FORMATS, RawOutputs, choose_format, write_file
+from blitznet.export.limits import Limits
+from blitznet.export.measure import measure_side_by_side
+from blitznet.export.parity import (
+    SHOWN_SCORE,
+    TOLERANCES,
+    WEAK_SCORE,
+    Parity,
+    compare_raw,
+    match_objects,
+    problems,
+    same_pixel_share,
+)
+from blitznet.export.pictures import described_pictures, pictures_at_hand
+from blitznet.export.self_contained import output_names, raw_output_names
+from blitznet.model.blitznet import BlitzNet, normalize_images
+from blitznet.model.checkpoint import CheckpointInfo, find_checkpoint, load_checkpoint
+from blitznet.runtimes.export_info import ExportInfo, Precision
+from blitznet.runtimes.exported import open_exported
+from blitznet.structures import Detections, RawPredictions
+from blitznet.whole_file import whole_file
+
+COMPARED_PICTURES = 64
+# NNCF's own default: more change the ranges of values no more.
+CALIBRATION_PICTURES = 300
+_BATCH = 4
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What came of an export.
+
+    Attributes:
+        path: of the file that is opened.
+        report: of parity, JSON.
+        parity: what it says.
+        problems: why the file does not stand for its network.
+        is_kept: whether it is there all the same.
+    """
+
+    path: Path
+    report: Path
+    parity: Parity
+    problems: list[str]
+    is_kept: bool
+
+
+def export_path(model: str, format_name: str, precision: str) -> Path:
+    """What a file is called where no name is given, in the folder at hand."""
+    marked = "" if precision == "fp32" else f"-{precision}"
+    return Path(f"{Path(model).stem}{marked}{FORMATS[format_name].suffixes[0]}")
+
+
+def export_network(
+    model: str,
+    format_name: str,
+    precision: str = "fp32",
+    out: Path | None = None,
+    limits: Limits | None = None,
+    calibrate: Path | None = None,
+    data: Path | None = None,
+    split: str = "val",
+    overwrite: bool = False,
+    force: bool = False,
+) -> Exported:
+    """Write a network as one self-contained file, and compare that with the checkpoint.
+
+    Args:
+        model: bundled name or checkpoint.
+        format_name: of `FORMATS`.
+        precision: of the weights.
+        out: of the file; None = `export_path`.
+        limits: of suppression; None = the paper's.
+        calibrate: data description whose pictures int8 is calibrated with.
+        data: data description to measure mAP and mIoU on; None = compare on a few pictures alone.
+        split: of `data`.
+        overwrite: replace a file that is there.
+        force: keep a file that fails, too.
+
+    Raises:
+        InputError: if something does not exist, does not fit, or is missing.
+    """
+    chosen, known_precision = choose_format(format_name, precision)
+    if (calibrate is None) == (known_precision == "int8"):
+        raise InputError(
+            "int8 is calibrated with pictures like those that it will see; "
+            "add --calibrate DATA.yaml"
+            if calibrate is None
+            else f"--calibrate is for int8, not for {precision}; leave it out"
+        )
+    path = out or export_path(model, format_name, precision)
+    if path.suffix != chosen.suffixes[0]:
+        raise InputError(
+            f"{path}: {format_name} files end in {chosen.suffixes[0]}; "
+            f"call it {path.with_suffix(chosen.suffixes[0])}"
+        )
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} is there already; give another --out FILE, or --overwrite")
+    limits = limits or Limits()
+    if data and limits.score > SCORE_THRESHOLD:
+        raise InputError(
+            f"mAP counts objects of score {SCORE_THRESHOLD:g} or more, and the file would give "
+            f"none below {limits.score:g}; leave out --score or --data"
+        )
+    network, checkpoint = load_checkpoint(find_checkpoint(model))
+    info = _export_info(checkpoint, limits, known_precision)
+    size = network.config.image_size
+    calibration = list(_calibration_pictures(calibrate, size)) if calibrate else []
+    pixels = (
+        list(described_pictures(data, split, COMPARED_PICTURES, size))
+        if data
+        else pictures_at_hand(size)
+    )
+
+    report = path.with_name(f"{path.stem}.parity.json")
+    with _folder_beside(path) as folder:
+        fresh = folder / path.name
+        raw_outputs = write_file(format_name, fresh, network, limits, info, calibration)
+        metrics = measure_side_by_side(model, fresh, data, split) if data else {}
+        parity = _compare(fresh, network, info, raw_outputs, pixels, metrics)
+        failed = problems(parity, TOLERANCES[known_precision])
+        with whole_file(report) as temporary:
+            temporary.write_text(
+                json.dumps(
+                    _report(path, model, format_name, info, parity, failed, data, split), indent=2
+                )
+                + "\n"
+            )
+        is_kept = not failed or force
+        if is_kept:
+            for suffix in reversed(chosen.suffixes):  # the one that is opened comes last
+                fresh.with_suffix(suffix).replace(path.with_suffix(suffix))
+    return Exported(path, report, parity, failed, is_kept)
+
+
+def _export_info(checkpoint: CheckpointInfo, limits: Limits, precision: Precision) -> ExportInfo:
+    fields = checkpoint.model_dump(exclude={"format_version"})
+    return ExportInfo(
+        **fields,
+        score=limits.score,
+        iou=limits.iou,
+        top=limits.top,
+        precision=precision,
+        outputs=output_names(checkpoint.model),
+    )
+
+
+def _calibration_pictures(data: Path, size: int) -> Iterator[np.ndarray]:
+    from blitznet.data.description import read_description
+
+    splits = read_description(data).splits
+    split = "train" if "train" in splits else next(iter(splits))
+    yield from described_pictures(data, split, CALIBRATION_PICTURES, size)
+
+
+@contextmanager
+def _folder_beside(path: Path) -> Iterator[Path]:
+    """A temporary folder on the same disk, so that files are moved in one step."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(mkdtemp(prefix=".blitznet-", dir=path.parent))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    try:
+        yield folder
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        rmtree(folder)
+
+
+def _compare(
+    path: Path,
+    network: BlitzNet,
+    info: ExportInfo,
+    raw_outputs: RawOutputs,
+    pictures: Sequence[np.ndarray],
+    metrics: dict[str, tuple[float, float]],
+) -> Parity:
+    runtime = open_exported(path, device="cpu")
+    raw_pairs: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = []
+    wanted: list[Detections] = []
+    given: list[Detections] = []
+    for start in range(0, len(pictures), _BATCH):
+        pixels = np.stack(pictures[start : start + _BATCH])
+        raw = _look(network, pixels)
+        arrays = [values.numpy() for values in raw if values is not None]
+        names = raw_output_names(network.config)
+        raw_pairs.append((dict(zip(names, arrays, strict=True)), raw_outputs(path, pixels)))
+        if network.config.detect:
+            size = network.config.image_size
+            wanted += decode_detections(raw, network.anchors, size, info.score)
+            given += runtime.run(pixels, info.score).detections or []
+    maps = [
+        (reference["seg_logits"], exported["seg_logits"])
+        for reference, exported in raw_pairs
+        if "seg_logits" in reference
+    ]
+    # An object at the file's own threshold may miss it by a rounding error.
+    scores = [max(score, info.score + 0.01) for score in (SHOWN_SCORE, WEAK_SCORE)]
+    return Parity(
+        pictures=len(pictures),
+        raw=compare_raw(raw_pairs),
+        matched=tuple(match_objects(wanted, given, score) for score in scores)
+        if network.config.detect
+        else (),
+        same_pixels=same_pixel_share(maps),
+        metrics=metrics,
+    )
+
+
+@torch.inference_mode()
+def _look(network: BlitzNet, pixels: np.ndarray) -> RawPredictions:
+    config = network.config
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    raw: RawPredictions = network(normalize_images(images, config.mean, config.std))
+    return raw
+
+
+def _report(
+    path: Path,
+    model: str,
+    format_name: str,
+    info: ExportInfo,
+    parity: Parity,
+    failed: list[str],
+    data: Path | None,
+    split: str,
+) -> dict[str, Any]:
+    return {
+        "model": model,
+        "file": path.name,
+        "format": format_name,
+        "precision": info.precision,
+        "score": info.score,
+        "iou": info.iou,
+        "top": info.top,
+        "data": data and str(data),
+        "split": split if data else None,
+        "passed": not failed,
+        "problems": failed,
+        **parity.to_dict(),
+    }
