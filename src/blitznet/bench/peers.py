@@ -29,6 +29,7 @@ from blitznet.bench.untrained import (
     shift_every_class,
     spread_logits,
 )
+from blitznet.errors import InputError
 from blitznet.model.config import IMAGENET_MEAN, IMAGENET_STD
 
 NUM_CLASSES = 21
@@ -70,7 +71,7 @@ PEERS: dict[str, Peer] = {
     REFERENCE: Peer(
         _detector(detection.ssd300_vgg16), "boxes", 300, (TORCH_DEFAULT, TORCH, TORCH_BF16)
     ),
-    "torchvision retinanet_resnet50_fpn, 300x300": Peer(
+    "torchvision retinanet_resnet50_fpn 300x300": Peer(
         _detector(detection.retinanet_resnet50_fpn, fixed_size=(SIDE, SIDE)), "boxes", SIDE
     ),
     "torchvision retinanet_resnet50_fpn": Peer(
@@ -84,6 +85,20 @@ PEERS: dict[str, Peer] = {
         _detector(segmentation.lraspp_mobilenet_v3_large), "map", SIDE
     ),
 }
+
+
+def find_peers(parts: Sequence[str]) -> tuple[str, ...]:
+    """All peers whose name contains one of the parts; `none` = none.
+
+    Raises:
+        InputError: for a part that is in no name.
+    """
+    if tuple(parts) == ("none",):
+        return ()
+    for part in parts:
+        if not any(part in name for name in PEERS):
+            raise InputError(f"no peer's name contains {part!r}; there are {'; '.join(PEERS)}")
+    return tuple(name for name in PEERS if any(part in name for part in parts))
 
 
 def build_peer(name: str, images: Sequence[Image.Image]) -> Model:

@@ -5,8 +5,9 @@ long a person waits.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from statistics import median, quantiles
 from time import perf_counter
+
+import numpy as np
 
 from blitznet.bench.record import Spread
 
@@ -89,15 +90,6 @@ def take_turns(
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median, least and quartiles; of a single value all the same."""
-    if len(values) == 1:
-        return Spread(
-            median=values[0], least=values[0], quarter=values[0], three_quarters=values[0]
-        )
-    quarter, _, three_quarters = quantiles(values, n=4, method="inclusive")
-    return Spread(
-        median=median(values),
-        least=min(values),
-        quarter=quarter,
-        three_quarters=three_quarters,
-    )
+    """Median, least and quartiles."""
+    median, least, quarter, three_quarters = np.quantile(values, (0.5, 0, 0.25, 0.75)).tolist()
+    return Spread(median=median, least=least, quarter=quarter, three_quarters=three_quarters)

@@ -41,7 +41,6 @@ from blitznet.runtimes.choice import CACHE_VARIABLE, RUNTIMES, runtimes_here
 
 NETWORKS = ("blitznet300", "blitznet300-s8", "blitznet300-mobile")
 
-# Read where converted networks are kept; those with random weights are not worth keeping.
 _MOST_PICTURES_COUNTED = 4
 
 
@@ -177,7 +176,7 @@ def _choose_runtimes(
             )
         return list(asked), {}
     here = runtimes_here(device)
-    left_out = {name: "not installed, or not for this device" for name in RUNTIMES}
+    left_out = dict.fromkeys(RUNTIMES, "not installed, or not for this device")
     for name in here:
         del left_out[name]
     if device.type == "cpu" and "torch-compile" in here:

@@ -1,0 +1,159 @@
+"""The peers give what torchvision's networks give, and stop the clock between their parts."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.models import detection
+from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
+from torchvision.ops import MultiScaleRoIAlign
+from torchvision.transforms.functional import pil_to_tensor
+
+from blitznet.bench import peers, untrained
+from blitznet.bench.peers import (
+    PEERS,
+    REFERENCE,
+    TORCH,
+    TORCH_BF16,
+    TORCH_DEFAULT,
+    Peer,
+    build_peer,
+    find_peers,
+    open_peer,
+)
+from blitznet.bench.race import Laps
+from blitznet.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+class TinyBackbone(nn.Module):
+    """One level of 16 cells of 4 pixels."""
+
+    out_channels = 16
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 16, 4, stride=4, bias=False), nn.BatchNorm2d(16), nn.ReLU()
+        )
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        return OrderedDict({"0": self.layers(images)})
+
+
+def tiny_ssd() -> nn.Module:
+    generator = DefaultBoxGenerator([[2]], scales=[0.2, 0.4])
+    head = detection.ssd.SSDHead([16], generator.num_anchors_per_location(), peers.NUM_CLASSES)
+    return detection.SSD(TinyBackbone(), generator, (64, 64), peers.NUM_CLASSES, head=head)
+
+
+def tiny_retinanet() -> nn.Module:
+    generator = AnchorGenerator(((8,),), ((1.0,),))
+    return detection.RetinaNet(
+        TinyBackbone(), peers.NUM_CLASSES, fixed_size=(64, 64), anchor_generator=generator
+    )
+
+
+def tiny_faster_rcnn() -> nn.Module:
+    return detection.FasterRCNN(
+        TinyBackbone(),
+        peers.NUM_CLASSES,
+        min_size=64,
+        rpn_anchor_generator=AnchorGenerator(((8, 16),), ((1.0,),)),
+        box_roi_pool=MultiScaleRoIAlign(["0"], 2, 1),
+        box_head=detection.faster_rcnn.TwoMLPHead(16 * 4, 32),
+        box_predictor=detection.faster_rcnn.FastRCNNPredictor(32, peers.NUM_CLASSES),
+    )
+
+
+DETECTORS = [tiny_ssd, tiny_retinanet, tiny_faster_rcnn]
+
+
+@pytest.fixture
+def images() -> list[Image.Image]:
+    rng = np.random.default_rng(0)
+    sizes = [(60, 90), (90, 60)]  # height, width
+    return [Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)) for size in sizes]
+
+
+@pytest.fixture
+def few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(untrained, "CANDIDATES", {0.01: 60.0, 0.05: 40.0})
+
+
+@pytest.mark.usefixtures("few_candidates")
+@pytest.mark.parametrize("build", DETECTORS)
+def test_a_detector_finds_what_it_finds_without_us(
+    build: Callable[[], nn.Module], images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PEERS, "tiny", Peer(build, "boxes", 64))
+    model = build_peer("tiny", images)
+    with torch.inference_mode():
+        wanted = model([pil_to_tensor(image) / 255 for image in images])
+    assert all(len(one["boxes"]) for one in wanted)
+    for runtime in (TORCH_DEFAULT, TORCH, TORCH_BF16):
+        contestant = open_peer("tiny", model, runtime, CPU, images)
+        laps = Laps()
+        found = contestant.look(images, laps)
+        assert list(laps.seconds) == ["preprocess", "network", "postprocess"]
+        for one, theirs, image in zip(found, wanted, images, strict=True):
+            assert one.boxes is not None
+            assert one.scores is not None
+            assert one.boxes.dtype == one.scores.dtype == np.float32
+            assert (one.boxes <= (*image.size, *image.size)).all()
+            if runtime == TORCH_BF16:
+                # Rounded scores change the order of weak boxes, but not how many there are.
+                assert len(one.boxes) == pytest.approx(len(theirs["boxes"]), rel=0.5)
+                continue
+            # Channels last sums in another order.
+            np.testing.assert_allclose(one.boxes, theirs["boxes"].numpy(), atol=0.01)
+            np.testing.assert_allclose(one.scores, theirs["scores"].numpy(), atol=1e-4)
+            np.testing.assert_array_equal(one.labels, theirs["labels"].numpy())
+        assert contestant.parameters == sum(p.numel() for p in model.parameters())
+        assert contestant.gflops is not None
+        assert contestant.gflops > 0
+
+
+@pytest.mark.usefixtures("few_candidates")
+def test_anchors_are_counted(images: list[Image.Image], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PEERS, "tiny", Peer(tiny_ssd, "boxes", 64))
+    contestant = open_peer("tiny", build_peer("tiny", images), TORCH_BF16, CPU, images)
+    assert contestant.anchors == 16 * 16 * 4  # cells, and four boxes each
+
+
+def test_a_map_has_the_size_of_its_picture_and_is_torchvisions(
+    images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "torchvision lraspp_mobilenet_v3_large"
+    monkeypatch.setattr(peers, "SIDE", 64)
+    model = build_peer(name, images)
+    contestant = open_peer(name, model, TORCH, CPU, images)
+    laps = Laps()
+    found = contestant.look(images, laps)
+    assert list(laps.seconds) == ["preprocess", "network", "postprocess"]
+    assert contestant.anchors is None
+    for one, image in zip(found, images, strict=True):
+        assert one.boxes is None
+        assert one.seg_map is not None
+        assert one.seg_map.dtype == np.uint8
+        assert one.seg_map.shape == (image.height, image.width)
+        resized = torch.from_numpy(np.asarray(image.resize((64, 64), Image.Resampling.BILINEAR)))
+        mean, std = torch.tensor(peers.IMAGENET_MEAN), torch.tensor(peers.IMAGENET_STD)
+        picture = ((resized / 255 - mean) / std).permute(2, 0, 1)[None]
+        with torch.inference_mode():
+            logits = model(picture)["out"]
+        wanted = nn.functional.interpolate(logits, one.seg_map.shape, mode="bilinear").argmax(1)
+        assert (wanted[0].numpy() == one.seg_map).mean() > 0.99  # but for rounding
+
+
+def test_peers_are_found_by_parts_of_their_names() -> None:
+    assert find_peers(["ssd300"]) == (REFERENCE,)
+    assert find_peers(["deeplab", "ssd300"]) == (REFERENCE, "torchvision deeplabv3_resnet50")
+    assert find_peers(["none"]) == ()
+    with pytest.raises(InputError, match=r"no peer's name contains 'yolo'; there are torchvision"):
+        find_peers(["ssd300", "yolo"])
