@@ -2,7 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def export_onnx_program(
         output_names: of what `forward` returns.
     """
     batch = torch.export.Dim("batch", min=1)
-    with warnings.catch_warnings(), _quiet("onnxscript", "torch.onnx"):
+    with warnings.catch_warnings(), _errors_only("onnxscript", "torch.onnx"):
         warnings.simplefilter("ignore")  # the exporter's, about its own parts
         program = torch.onnx.export(
             module,
@@ -105,17 +106,15 @@ def raw_onnx_outputs(path: Path, pixels: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip(names, session.run(names, {INPUT_NAME: pixels}), strict=True))
 
 
-class _quiet:  # noqa: N801 - reads as a statement
+@contextmanager
+def _errors_only(*names: str) -> Iterator[None]:
     """Loggers that say nothing below an error for a while."""
-
-    def __init__(self, *names: str) -> None:
-        self.loggers = [logging.getLogger(name) for name in names]
-        self.levels = [logger.level for logger in self.loggers]
-
-    def __enter__(self) -> None:
-        for logger in self.loggers:
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
             logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        for logger, level in zip(self.loggers, self.levels, strict=True):
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

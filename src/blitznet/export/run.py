@@ -1,7 +1,7 @@
 """One run of `blitznet export`: a checkpoint in, a file and its parity report out."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,37 +10,23 @@ from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
-import torch
 
 from blitznet.detection.limits import SCORE_THRESHOLD
-from blitznet.detection.postprocess import decode_detections
 from blitznet.errors import InputError
-from blitznet.export.formats import FORMATS, RawOutputs, choose_format, write_file
+from blitznet.export.compare import compare_file
+from blitznet.export.formats import FORMATS, choose_format, write_file
 from blitznet.export.limits import Limits
 from blitznet.export.measure import measure_side_by_side
-from blitznet.export.parity import (
-    SHOWN_SCORE,
-    TOLERANCES,
-    WEAK_SCORE,
-    Parity,
-    compare_raw,
-    match_objects,
-    problems,
-    same_pixel_share,
-)
+from blitznet.export.parity import TOLERANCES, Parity, problems
 from blitznet.export.pictures import described_pictures, pictures_at_hand
-from blitznet.export.self_contained import output_names, raw_output_names
-from blitznet.model.blitznet import BlitzNet, normalize_images
+from blitznet.export.self_contained import output_names
 from blitznet.model.checkpoint import CheckpointInfo, find_checkpoint, load_checkpoint
 from blitznet.runtimes.export_info import ExportInfo, Precision
-from blitznet.runtimes.exported import open_exported
-from blitznet.structures import Detections, RawPredictions
 from blitznet.whole_file import whole_file
 
 COMPARED_PICTURES = 64
 # NNCF's own default: more change the ranges of values no more.
 CALIBRATION_PICTURES = 300
-_BATCH = 4
 
 
 @dataclass(frozen=True)
@@ -134,7 +120,7 @@ def export_network(
         fresh = folder / path.name
         raw_outputs = write_file(format_name, fresh, network, limits, info, calibration)
         metrics = measure_side_by_side(model, fresh, data, split) if data else {}
-        parity = _compare(fresh, network, info, raw_outputs, pixels, metrics)
+        parity = compare_file(fresh, network, info, raw_outputs, pixels, metrics)
         failed = problems(parity, TOLERANCES[known_precision])
         with whole_file(report) as temporary:
             temporary.write_text(
@@ -184,54 +170,6 @@ def _folder_beside(path: Path) -> Iterator[Path]:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         rmtree(folder)
-
-
-def _compare(
-    path: Path,
-    network: BlitzNet,
-    info: ExportInfo,
-    raw_outputs: RawOutputs,
-    pictures: Sequence[np.ndarray],
-    metrics: dict[str, tuple[float, float]],
-) -> Parity:
-    runtime = open_exported(path, device="cpu")
-    raw_pairs: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = []
-    wanted: list[Detections] = []
-    given: list[Detections] = []
-    for start in range(0, len(pictures), _BATCH):
-        pixels = np.stack(pictures[start : start + _BATCH])
-        raw = _look(network, pixels)
-        arrays = [values.numpy() for values in raw if values is not None]
-        names = raw_output_names(network.config)
-        raw_pairs.append((dict(zip(names, arrays, strict=True)), raw_outputs(path, pixels)))
-        if network.config.detect:
-            size = network.config.image_size
-            wanted += decode_detections(raw, network.anchors, size, info.score)
-            given += runtime.run(pixels, info.score).detections or []
-    maps = [
-        (reference["seg_logits"], exported["seg_logits"])
-        for reference, exported in raw_pairs
-        if "seg_logits" in reference
-    ]
-    # An object at the file's own threshold may miss it by a rounding error.
-    scores = [max(score, info.score + 0.01) for score in (SHOWN_SCORE, WEAK_SCORE)]
-    return Parity(
-        pictures=len(pictures),
-        raw=compare_raw(raw_pairs),
-        matched=tuple(match_objects(wanted, given, score) for score in scores)
-        if network.config.detect
-        else (),
-        same_pixels=same_pixel_share(maps),
-        metrics=metrics,
-    )
-
-
-@torch.inference_mode()
-def _look(network: BlitzNet, pixels: np.ndarray) -> RawPredictions:
-    config = network.config
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    raw: RawPredictions = network(normalize_images(images, config.mean, config.std))
-    return raw
 
 
 def _report(
