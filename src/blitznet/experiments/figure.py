@@ -35,7 +35,7 @@ class Figure:
         """Its value in the content of a `metrics.json`, as the paper prints it; None = none."""
         value: Any = metrics
         for key in self.keys:
-            value = value and value[key]
+            value = value.get(key) if isinstance(value, Mapping) else None
         return self.scale * value if self.keys and value is not None else None
 
 

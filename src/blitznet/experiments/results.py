@@ -110,7 +110,9 @@ class Results:
         parent = seed_folder(self.root, experiment, 0).parent
         found = []
         for folder in sorted(parent.glob("seed-*"), key=lambda path: (len(path.name), path.name)):
-            if not (folder / RUN_FILE).is_file():  # its training goes on, or was broken off
+            number = folder.name.removeprefix("seed-")
+            # Without the file, its measuring was broken off.
+            if not number.isdecimal() or not (folder / RUN_FILE).is_file():
                 continue
             difference = recipe_difference(read_json(folder / RUN_FILE), experiment)
             if difference is not None:
@@ -121,7 +123,7 @@ class Results:
                 if split_file(folder, split).is_file():
                     splits[split] = read_json(split_file(folder, split))
                     _require_classes(splits[split], classes, split_file(folder, split))
-            found.append((int(folder.name.removeprefix("seed-")), splits))
+            found.append((int(number), splits))
         return found
 
 

@@ -1,0 +1,71 @@
+"""The verb table as a user meets it, in a folder without data and results."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from blitznet.cli import main
+from blitznet.experiments.catalogue import EXPERIMENTS
+from fixtures.table_results import record
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_every_table_shows_the_paper_and_what_is_not_run(
+    number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["table", str(number)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"Table {number}: ")
+    assert " - " in out
+    figures = {
+        1: "79.1",
+        2: "83.8",
+        3: "72.8",
+        4: "75.7",
+        5: "53.5",
+        6: "55.1",
+        7: "19.5",
+        8: "76.1",
+    }
+    assert figures[number] in out
+
+
+def test_markdown_and_json_hold_our_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(tmp_path / "own", EXPERIMENTS["voc12-blitznet300-both"], 0, 0.5, 0.6)
+    assert main(["table", "3", "--results", "own", "--markdown"]) == 0
+    assert "| BlitzNet300 | x | x | 72.8 | 60.0 | 80.0 | 50.0 | 1 |" in capsys.readouterr().out
+    assert main(["table", "3", "--results", "own", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["blocks"][0]["rows"][1]["ours"]["mIoU"]["mean"] == pytest.approx(60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["9"], "the paper has no table 9; give a number from 1 to 8"),
+        (["5", "--run"], "table 5 has no twin on the subset; add --full for the paper's rows"),
+        (["3", "--run"], "data/voc-subset-aug.yaml, which is not here; run it in a clone"),
+        (["3", "--run", "--only", "x"], "table 3 has no experiment 'x' to run"),
+        (["3", "--figure", "a.png"], "run: blitznet table 7 --figure a.png"),
+    ],
+)
+def test_wrong_input_gets_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], line: str
+) -> None:
+    assert main(["table", *arguments]) == 1
+    error = capsys.readouterr().err.strip()
+    assert line in error
+    assert "\n" not in error
+
+
+def test_a_table_is_a_number() -> None:
+    assert main(["table", "three"]) == 2
