@@ -1,12 +1,16 @@
 """Optional dependencies."""
 
+import sys
 from importlib.util import find_spec
 
 from blitznet.errors import InputError
 
+# OpenVINO and NNCF report their users to Google Analytics through this package, if there is one.
+_REPORTER = "openvino_telemetry"
+
 
 def require(module: str, extra: str, what: str) -> None:
-    """Make sure that an optional package is there before it is imported.
+    """Make sure that an optional package is there before it is imported, and tells nobody.
 
     Args:
         module: its name in an import.
@@ -20,3 +24,5 @@ def require(module: str, extra: str, what: str) -> None:
         raise InputError(
             f"{what} needs {module}, which is not installed; run: pip install 'blitznet[{extra}]'"
         )
+    if module in ("openvino", "nncf") and _REPORTER not in sys.modules:
+        sys.modules[_REPORTER] = None  # type: ignore[assignment]  # Python's way to say: not there

@@ -5,11 +5,11 @@ labels say and for the size and time of every picture and map. Any change gives 
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from blitznet.cache import cache_folder
 from blitznet.data.description import DataDescription
 from blitznet.data_check.check import OpenData, check_data, open_data
 from blitznet.data_check.picture_check import map_file
@@ -63,12 +63,6 @@ def fingerprint(opened: OpenData) -> str | None:
     except LabelError:
         return None
     return digest.hexdigest()
-
-
-def cache_folder() -> Path:
-    """Where this user's programs keep what they can make again (XDG base directories)."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "blitznet"
 
 
 def _stamps(paths: Iterable[Path]) -> bytes:

@@ -172,7 +172,8 @@ def _open_openvino(path: Path, device: str) -> tuple[ExportInfo, Callable[..., O
     except RuntimeError as error:
         raise _damaged(path, "OpenVINO", error) from None
     info = parse_export_info(path, openvino_metadata(model))
-    keep_order_of_equals(model)
+    if path.suffix == ".onnx":
+        follow_onnx(model, info.iou)
     for result in model.get_results():
         if "seg_map" in result.output(0).get_names():
             model.remove_result(result)
@@ -202,11 +203,25 @@ def openvino_metadata(model: "openvino.Model") -> str | None:
     return None
 
 
-def keep_order_of_equals(model: "openvino.Model") -> None:
-    """Let OpenVINO rank the first of equals first, as ONNX demands and its reader forgets."""
+def follow_onnx(model: "openvino.Model", iou: float) -> None:
+    """Let a model that was read from ONNX do what ONNX says where OpenVINO's reader does not.
+
+    ONNX's TopK gives the first of equals first, and its suppression drops boxes whose IoU exceeds
+    the threshold. OpenVINO's TopK is free in the order of equals unless it is told to be stable,
+    and its suppression drops boxes that reach the threshold, so that is moved to the next number.
+
+    Args:
+        model: is changed.
+        iou: the threshold.
+    """
+    from openvino import opset13 as operators
+
     for operation in model.get_ops():
         if operation.get_type_name() == "TopK":
             operation.set_attribute("stable", True)
+        elif operation.get_type_name() == "NonMaxSuppression":
+            beyond = operators.constant(np.nextafter(np.float32(iou), np.float32(np.inf)))
+            operation.input(3).replace_source_output(beyond.output(0))
 
 
 def _open_torchscript(path: Path, device: str) -> tuple[ExportInfo, Callable[..., Outputs]]:

@@ -1,0 +1,245 @@
+"""Which ways there are to run a trained network, and which of them is the fastest here."""
+
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from blitznet.cache import CACHE_VARIABLE as CACHE_VARIABLE
+from blitznet.device import choose_device
+from blitznet.errors import InputError
+from blitznet.extras import require
+from blitznet.model.blitznet import BlitzNet
+from blitznet.model.checkpoint import (
+    CheckpointInfo,
+    default_model,
+    find_checkpoint,
+    load_checkpoint,
+)
+from blitznet.runtimes.exported import is_exported, open_exported
+from blitznet.runtimes.onnx_runtime import OnnxRuntime
+from blitznet.runtimes.openvino_runtime import Hint, OpenVinoRuntime, convert, has_bfloat16
+from blitznet.runtimes.quantization import quantize
+from blitznet.runtimes.runtime import Runtime
+from blitznet.runtimes.torch_runtime import TorchRuntime
+
+AUTO = "auto"
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network shall be run.
+
+    Attributes:
+        device: where.
+        hint: what OpenVINO makes fast: one picture (`latency`) or many (`throughput`).
+        calibrate: data description with pictures for int8.
+    """
+
+    device: torch.device
+    hint: Hint = "latency"
+    calibrate: Path | None = None
+
+
+Open = Callable[[BlitzNet, CheckpointInfo, Settings], Runtime]
+
+
+def _torch(name: str, is_bfloat16: bool = False, is_compiled: bool = False) -> Open:
+    return lambda model, info, settings: TorchRuntime(
+        model, info, settings.device, name, is_bfloat16, is_compiled
+    )
+
+
+def _onnxruntime(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Runtime:
+    return OnnxRuntime(model, info, settings.device)
+
+
+def _tensorrt(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Runtime:
+    return OnnxRuntime(model, info, settings.device, "tensorrt", use_tensorrt=True)
+
+
+def _openvino(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Runtime:
+    return OpenVinoRuntime(convert(model), info, "openvino", "f32", settings.hint)
+
+
+def _openvino_bf16(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Runtime:
+    return OpenVinoRuntime(convert(model), info, "openvino-bf16", "bf16", settings.hint)
+
+
+def _openvino_int8(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Runtime:
+    converted = quantize(model, settings.calibrate)
+    precision = "bf16" if has_bfloat16() else "f32"
+    return OpenVinoRuntime(converted, info, "openvino-int8", precision, settings.hint)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to run a checkpoint.
+
+    Attributes:
+        open: makes it ready.
+        devices: kinds that it runs on.
+        extra: of this package, that it needs; None = the base installation will do.
+        packages: that the extra installs.
+    """
+
+    open: Open
+    devices: tuple[str, ...]
+    extra: str | None = None
+    packages: tuple[str, ...] = ()
+
+
+_ONNX = ("onnx", "onnxscript", "onnxruntime")
+
+RUNTIMES: dict[str, Way] = {
+    "torch": Way(_torch("torch"), ("cpu", "cuda", "mps")),
+    "torch-bf16": Way(_torch("torch-bf16", is_bfloat16=True), ("cpu", "cuda")),
+    "torch-compile": Way(_torch("torch-compile", is_compiled=True), ("cpu", "cuda")),
+    "torch-compile-bf16": Way(_torch("torch-compile-bf16", True, True), ("cpu", "cuda")),
+    "onnxruntime": Way(_onnxruntime, ("cpu", "cuda"), "onnx", _ONNX),
+    "openvino": Way(_openvino, ("cpu",), "openvino", ("openvino",)),
+    "openvino-bf16": Way(_openvino_bf16, ("cpu",), "openvino", ("openvino",)),
+    "openvino-int8": Way(_openvino_int8, ("cpu",), "openvino,quantize", ("openvino", "nncf")),
+    "tensorrt": Way(_tensorrt, ("cuda",), "onnx", _ONNX),
+}
+
+# What `auto` tries, fastest first, of those whose results are those of float32 within half a point
+# of mAP and mIoU; docs/runtimes.md. What compiles for minutes or wants pictures is left to be asked
+# for.
+FASTEST: dict[str, tuple[str, ...]] = {
+    "cpu": ("openvino-bf16", "openvino", "torch-bf16", "torch"),
+    "cuda": ("torch-bf16", "torch"),
+    "mps": ("torch",),
+}
+
+
+def runtimes_here(device: torch.device) -> list[str]:
+    """Names of RUNTIMES that are installed and that the device has instructions for."""
+    return [name for name in RUNTIMES if _fits(name, device)]
+
+
+def open_runtime(
+    name_or_path: str | os.PathLike[str] | None,
+    runtime: str = AUTO,
+    device: str | torch.device = AUTO,
+    *,
+    hint: Hint = "latency",
+    calibrate: Path | None = None,
+    tell: Tell | None = None,
+) -> Runtime:
+    """A trained network, ready to run.
+
+    Args:
+        name_or_path: a bundled network, a checkpoint, or a file made by `blitznet export`; None =
+            the best bundled network.
+        runtime: of RUNTIMES, or `auto`; for an exported file, of `exported.LIBRARIES`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        hint: what OpenVINO makes fast: one picture (`latency`) or many (`throughput`).
+        calibrate: data description with pictures for int8.
+        tell: is told in one line what is going on; None = problems are warnings.
+
+    Raises:
+        CheckpointError: if there is no such network, or the file is unusable.
+        InputError: if the runtime or the device does not exist, or a package is missing.
+    """
+    name = default_model() if name_or_path is None else os.fspath(name_or_path)
+    if is_exported(Path(name)):
+        return open_exported(Path(name), runtime, device)
+    settings = Settings(choose_device(device), hint, calibrate)
+    require_runtime(runtime, settings.device)
+    model, info = load_checkpoint(find_checkpoint(name))
+    return open_network(model, info, runtime, settings, tell)
+
+
+def open_network(
+    model: BlitzNet,
+    info: CheckpointInfo,
+    runtime: str,
+    settings: Settings,
+    tell: Tell | None = None,
+) -> Runtime:
+    """As `open_runtime`, of a network in memory. The one in PyTorch runs on `model` itself.
+
+    Args:
+        model: with its weights.
+        info: what its checkpoint says of it.
+        runtime: of RUNTIMES, or `auto`.
+        settings: where and how.
+        tell: see `open_runtime`.
+
+    Raises:
+        InputError: if the runtime does not exist or cannot be had.
+    """
+    require_runtime(runtime, settings.device)
+    if runtime != AUTO:
+        return RUNTIMES[runtime].open(model, info, settings)
+    *others, last = [name for name in FASTEST[settings.device.type] if _fits(name, settings.device)]
+    for name in others:
+        try:
+            return RUNTIMES[name].open(model, info, settings)
+        except (InputError, ImportError, OSError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            problem = f"{name} cannot be used ({reason}); the next best runtime is taken"
+            if tell is None:
+                warnings.warn(problem, stacklevel=2)
+            else:
+                tell(problem)
+    return RUNTIMES[last].open(model, info, settings)
+
+
+def require_runtime(runtime: str, device: torch.device) -> None:
+    """Make sure that a runtime can be had before anything large is read.
+
+    Raises:
+        InputError: if there is none of that name, or it lacks a package or the device.
+    """
+    if runtime == AUTO:
+        return
+    if runtime not in RUNTIMES:
+        names = ", ".join((AUTO, *RUNTIMES))
+        raise InputError(f"no runtime is called {runtime!r}; there are {names}")
+    way = RUNTIMES[runtime]
+    for package in way.packages:
+        if package == "nncf":
+            continue  # what was calibrated earlier runs without it
+        assert way.extra is not None
+        require(package, way.extra, f"the runtime {runtime}")
+    if device.type not in way.devices:
+        fitting = [name for name, other in RUNTIMES.items() if device.type in other.devices]
+        raise InputError(
+            f"the runtime {runtime} runs on {' and '.join(way.devices)}, not on {device.type}; "
+            f"there, take {', '.join(fitting)}"
+        )
+
+
+def _fits(name: str, device: torch.device) -> bool:
+    """Whether a runtime is installed and at home on a device."""
+    way = RUNTIMES[name]
+    if device.type not in way.devices or not all(map(is_installed, way.packages)):
+        return False
+    if name == "tensorrt":
+        import onnxruntime
+
+        return "TensorrtExecutionProvider" in onnxruntime.get_available_providers()
+    if name == "openvino-bf16":
+        return has_bfloat16()
+    if name in ("torch-bf16", "torch-compile-bf16"):
+        return torch_has_bfloat16(device)
+    return True
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package could be imported."""
+    return find_spec(package) is not None
+
+
+def torch_has_bfloat16(device: torch.device) -> bool:
+    """Whether PyTorch has fast instructions for bfloat16 there."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
