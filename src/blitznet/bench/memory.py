@@ -23,7 +23,11 @@ Result = TypeVar("Result")
 
 
 def peak_memory_mib(
-    entry: Entry, files: Sequence[Path], score: float, device: torch.device
+    entry: Entry,
+    files: Sequence[Path],
+    score: float,
+    device: torch.device,
+    calibrate: Path | None = None,
 ) -> float | None:
     """The most memory that a process takes to open an entry and to look at pictures twice.
 
@@ -32,12 +36,13 @@ def peak_memory_mib(
         files: pictures; as many as the entry's batch are looked at, over again if they are fewer.
         score: least score of a box.
         device: where it runs; on a GPU it is the GPU's memory that counts.
+        calibrate: data description with pictures for int8.
 
     Returns:
         2^20 bytes, libraries included; None where that cannot be told, or the process died.
     """
     try:
-        return in_own_process(_measure_here, entry, list(files), score, str(device))
+        return in_own_process(_measure_here, entry, list(files), score, str(device), calibrate)
     except (BrokenProcessPool, InputError):
         return None
 
@@ -56,11 +61,13 @@ def in_own_process(function: Callable[..., Result], *arguments: object) -> Resul
         return pool.submit(function, *arguments).result()
 
 
-def _measure_here(entry: Entry, files: list[Path], score: float, device_name: str) -> float | None:
+def _measure_here(
+    entry: Entry, files: list[Path], score: float, device_name: str, calibrate: Path | None
+) -> float | None:
     device = torch.device(device_name)
     chosen = [files[index % len(files)] for index in range(entry.batch)]
     images = [read_picture(file) for file in chosen]
-    contestant = Openings(images, score, device).open(entry)
+    contestant = Openings(images, score, device, calibrate).open(entry)
     for _ in range(_LOOKS):
         contestant.look(images, Laps())
     if device.type == "cuda":

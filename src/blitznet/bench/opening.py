@@ -121,10 +121,18 @@ class Openings:
         images: some pictures to settle peers with.
         score: least score of a box.
         device: where all run.
+        calibrate: data description with pictures for int8.
     """
 
-    def __init__(self, images: Sequence[Image.Image], score: float, device: torch.device):
+    def __init__(
+        self,
+        images: Sequence[Image.Image],
+        score: float,
+        device: torch.device,
+        calibrate: Path | None = None,
+    ):
         self._images, self._score, self._device = images, score, device
+        self._calibrate = calibrate
         self._runtimes: dict[tuple[Path, str], Runtime] = {}
         self._peers: dict[str, torch.nn.Module] = {}
         self._opened_peers: dict[tuple[str, str], Contestant] = {}
@@ -159,5 +167,7 @@ class Openings:
 
     def _runtime(self, file: Path, name: str) -> Runtime:
         if (file, name) not in self._runtimes:
-            self._runtimes[file, name] = open_runtime(file, name, self._device)
+            self._runtimes[file, name] = open_runtime(
+                file, name, self._device, calibrate=self._calibrate
+            )
         return self._runtimes[file, name]

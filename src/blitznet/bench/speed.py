@@ -32,12 +32,13 @@ from blitznet.bench.opening import Openings, find_networks, list_entries
 from blitznet.bench.peers import PEERS, REFERENCE
 from blitznet.bench.race import Laps, Milliseconds, Turn, repeat_for, spread, take_turns
 from blitznet.bench.record import Machine, SpeedRecord, SpeedRow
+from blitznet.cache import CACHE_VARIABLE
 from blitznet.data.description import read_description
 from blitznet.device import choose_device
 from blitznet.errors import InputError
 from blitznet.picture import read_picture
 from blitznet.progress import with_progress
-from blitznet.runtimes.choice import CACHE_VARIABLE, RUNTIMES, runtimes_here
+from blitznet.runtimes.choice import FASTEST, RUNTIMES, runtimes_here
 
 NETWORKS = ("blitznet300", "blitznet300-s8", "blitznet300-mobile")
 
@@ -113,9 +114,9 @@ def bench_speed(options: SpeedOptions) -> SpeedRecord:
             # Large batches of slow networks take minutes on a CPU and gain nothing there.
             options.batches if device.type == "cuda" else options.batches[:1],
             folder,
-            runtimes[-1],
+            _fastest(runtimes, device),
         )
-        openings = Openings(images, options.score, device)
+        openings = Openings(images, options.score, device, options.data)
         opened: list[tuple[Entry, Contestant]] = []
         for entry in with_progress(entries, len(entries), "opening"):
             try:
@@ -128,7 +129,9 @@ def bench_speed(options: SpeedOptions) -> SpeedRecord:
         memory: list[float | None] = [None] * len(opened)
         if options.memory:
             # After the race, which they would disturb.
-            measured = (peak_memory_mib(e, files, options.score, device) for e, _ in opened)
+            measured = (
+                peak_memory_mib(e, files, options.score, device, options.data) for e, _ in opened
+            )
             memory = list(with_progress(measured, len(opened), "memory"))
         rows = [
             _row(entry, openings.runtime_name(entry), contestant, images, times, mib, machine)
@@ -176,16 +179,28 @@ def _choose_runtimes(
             )
         return list(asked), {}
     here = runtimes_here(device)
-    left_out = dict.fromkeys(RUNTIMES, "not installed, or not for this device")
-    for name in here:
-        del left_out[name]
-    if device.type == "cpu" and "torch-compile" in here:
-        here = [name for name in here if name != "torch-compile"]
-        left_out["torch-compile"] = "compiles for minutes on a CPU; ask for it with --runtimes"
-    if "openvino-int8" in here:
-        here = [name for name in here if name != "openvino-int8"]
-        left_out["openvino-int8"] = "needs pictures to calibrate with; ask for it with --runtimes"
+    others = [name for name in RUNTIMES if name not in here]
+    left_out = dict.fromkeys(others, "not installed, or not for this device")
+    for name in list(here):
+        reason = _why_not_unasked(name, device)
+        if reason is not None:
+            here.remove(name)
+            left_out[name] = f"{reason}; ask for it with --runtimes"
     return here, left_out
+
+
+def _why_not_unasked(runtime: str, device: torch.device) -> str | None:
+    """Why a runtime takes part only when it is named."""
+    if runtime.startswith("torch-compile") and device.type == "cpu":
+        return "compiles for minutes on a CPU"
+    if runtime.endswith("int8"):
+        return "calibrates for minutes, with the pictures of --data"
+    return None
+
+
+def _fastest(runtimes: Sequence[str], device: torch.device) -> str:
+    """What `auto` would take of these, or the first."""
+    return next((name for name in FASTEST[device.type] if name in runtimes), runtimes[0])
 
 
 @contextmanager

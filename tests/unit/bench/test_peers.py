@@ -49,7 +49,7 @@ class TinyBackbone(nn.Module):
 def tiny_ssd() -> nn.Module:
     generator = DefaultBoxGenerator([[2]], scales=[0.2, 0.4])
     head = detection.ssd.SSDHead([16], generator.num_anchors_per_location(), peers.NUM_CLASSES)
-    return detection.SSD(TinyBackbone(), generator, (64, 64), peers.NUM_CLASSES, head=head)
+    return detection.ssd.SSD(TinyBackbone(), generator, (64, 64), peers.NUM_CLASSES, head=head)
 
 
 def tiny_retinanet() -> nn.Module:
@@ -62,7 +62,6 @@ def tiny_retinanet() -> nn.Module:
 def tiny_faster_rcnn() -> nn.Module:
     return detection.FasterRCNN(
         TinyBackbone(),
-        peers.NUM_CLASSES,
         min_size=64,
         rpn_anchor_generator=AnchorGenerator(((8, 16),), ((1.0,),)),
         box_roi_pool=MultiScaleRoIAlign(["0"], 2, 1),
@@ -142,9 +141,9 @@ def test_a_map_has_the_size_of_its_picture_and_is_torchvisions(
         assert one.seg_map is not None
         assert one.seg_map.dtype == np.uint8
         assert one.seg_map.shape == (image.height, image.width)
-        resized = torch.from_numpy(np.asarray(image.resize((64, 64), Image.Resampling.BILINEAR)))
+        resized = pil_to_tensor(image.resize((64, 64), Image.Resampling.BILINEAR))
         mean, std = torch.tensor(peers.IMAGENET_MEAN), torch.tensor(peers.IMAGENET_STD)
-        picture = ((resized / 255 - mean) / std).permute(2, 0, 1)[None]
+        picture = ((resized / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1))[None]
         with torch.inference_mode():
             logits = model(picture)["out"]
         wanted = nn.functional.interpolate(logits, one.seg_map.shape, mode="bilinear").argmax(1)
