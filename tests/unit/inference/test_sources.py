@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from blitznet.inference.sources import find_pictures
+from blitznet.errors import InputError
+from blitznet.inference.sources import Video, find_pictures, find_sources, find_watched_folder
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_every_source_without_pictures_gets_a_line_and_the_others_go_on() -> Non
         "no picture matches this pattern",
         "nothing named",
         "cannot be read (File name too long)",
-        "no such file or folder",
+        "a picture somewhere else",
     ]
     assert not any("\n" in line for line in problems)
 
@@ -74,3 +75,33 @@ def test_lines_are_not_read_unless_a_dash_asks_for_them(album: Path) -> None:
     lines = iter(["album/b.jpg"])
     find_pictures([str(album / "album")], lines)
     assert next(lines) == "album/b.jpg"
+
+
+@pytest.mark.usefixtures("album")
+def test_videos_cameras_and_urls_stand_among_the_pictures() -> None:
+    for name in ("album/clip.MP4", "album/._clip.mp4", "7"):
+        Path(name).touch()
+    found, problems = find_sources(["album", "0", "7", "rtsp://host/yard", "album/*.MP4"])
+    assert problems == []
+    assert found == [
+        Path("album/A.PNG"),
+        Path("album/b.jpg"),
+        Video(str(Path("album/clip.MP4"))),
+        Video("0"),
+        Path("7"),  # a file of that name
+        Video("rtsp://host/yard"),
+        Video(str(Path("album/clip.MP4"))),
+    ]
+    pictures, problems = find_pictures(["album"])
+    assert pictures == [Path("album/A.PNG"), Path("album/b.jpg")]
+    assert problems == [
+        f"{Path('album/clip.MP4')}: a video, where a picture was wanted; use blitznet predict"
+    ]
+
+
+@pytest.mark.usefixtures("album")
+def test_one_folder_can_be_watched() -> None:
+    assert find_watched_folder(["empty"]) == Path("empty")
+    for sources in (["album", "empty"], ["album/b.jpg"], ["gone"]):
+        with pytest.raises(InputError, match="--watch takes one folder"):
+            find_watched_folder(sources)

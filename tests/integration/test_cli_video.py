@@ -1,0 +1,323 @@
+"""The verb predict on videos, live sources and folders that fill, as a user meets it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+import blitznet.extras
+import blitznet.inference.streams.growing_folder
+from blitznet.cli import main
+from synthetic_video import break_packet, read_times, write_video
+from tiny_network import save_tiny_checkpoint
+
+VARIABLE = [0, 40, 95, 120, 200, 300, 310, 400, 480, 777]
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny_checkpoint(tmp_path_factory.mktemp("weights") / "tiny.safetensors"))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with a video and a picture."""
+    monkeypatch.chdir(tmp_path)
+    write_video(Path("clip.mp4"), VARIABLE)
+    Image.new("RGB", (40, 30), "red").save("a.png")
+    return tmp_path
+
+
+def predict(checkpoint: str, *arguments: str) -> int:
+    return main(["predict", "--model", checkpoint, "--device", "cpu", "--out", "out", *arguments])
+
+
+def records() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path("out/predictions.jsonl").read_text().splitlines()]
+
+
+def videos() -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = json.loads(Path("out/videos.json").read_text())
+    return listed
+
+
+def files_in(folder: str) -> list[str]:
+    found = (path for path in Path(folder).rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_video_gives_a_video_of_the_same_times_and_a_line_for_every_frame(
+    checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(checkpoint, "clip.mp4", "--score", "0.2") == 0
+    assert files_in("out") == ["clip.mp4", "predictions.jsonl", "videos.json"]
+    times = [time / 1000 for time in VARIABLE]
+    assert read_times(Path("out/clip.mp4")) == times
+    with av.open("out/clip.mp4") as drawn:
+        stream = drawn.streams.video[0]
+        assert (stream.width, stream.height, len(drawn.streams)) == (64, 48, 1)
+    lines = records()
+    assert [line["time"] for line in lines] == times
+    assert [line["frame"] for line in lines] == list(range(10))
+    assert list(lines[0]) == [
+        "source",
+        "frame",
+        "time",
+        "width",
+        "height",
+        "detections",
+        "pixels",
+        "seg_map",
+        "ms",
+    ]
+    assert all(line["source"] == "clip.mp4" and line["width"] == 64 for line in lines)
+    (video,) = videos()
+    assert video | {"frames_per_second": 0} == {
+        "source": "clip.mp4",
+        "drawn": "clip.mp4",
+        "live": False,
+        "frames": 10,
+        "skipped": 0,
+        "dropped": 0,
+        "reconnects": 0,
+        "last_time": 0.777,
+        "frames_per_second": 0,
+        "ended": "end",
+    }
+    output = capsys.readouterr()
+    assert output.err == ""
+    assert output.out.startswith("clip.mp4: 10 frames; ")
+    assert output.out.endswith("1 of 1 videos done, results in out\n")
+
+
+@pytest.mark.usefixtures("here")
+def test_pictures_and_videos_stand_in_one_list(
+    checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = ("a.png", "clip.mp4", "a.png", "clip.mp4")
+    assert predict(checkpoint, *sources, "--save-masks", "--max-frames", "3", "--every", "2") == 0
+    assert [line["source"] for line in records()] == [
+        "a.png",
+        *["clip.mp4"] * 3,
+        "a.png",
+        *["clip.mp4"] * 3,
+    ]
+    frames = [0, 2, 4]
+    assert files_in("out") == sorted(
+        [
+            "a.jpg",
+            "a-2.jpg",
+            "clip.mp4",
+            "clip-2.mp4",
+            "masks/a.png",
+            "masks/a-2.png",
+            *[f"masks/{name}/{frame:06}.png" for name in ("clip", "clip-2") for frame in frames],
+            "predictions.jsonl",
+            "videos.json",
+        ]
+    )
+    assert read_times(Path("out/clip-2.mp4")) == [VARIABLE[frame] / 1000 for frame in frames]
+    for line in records():
+        with Image.open(Path("out") / line["seg_map"]) as mask:
+            assert mask.size == (line["width"], line["height"])
+    assert capsys.readouterr().out.endswith(
+        "2 of 2 pictures and 2 of 2 videos done, results in out\n"
+    )
+
+
+@pytest.mark.usefixtures("here")
+def test_without_drawing_there_are_lines_alone_and_with_tracking_identities(
+    checkpoint: str,
+) -> None:
+    assert predict(checkpoint, "clip.mp4", "--no-draw", "--track", "--score", "0.2") == 0
+    assert files_in("out") == ["predictions.jsonl", "videos.json"]
+    assert videos()[0]["drawn"] is None
+    lines = records()
+    assert all("id" in found for line in lines for found in line["detections"])
+    assert any(found["id"] for line in lines for found in line["detections"])
+
+
+@pytest.mark.usefixtures("here")
+def test_broken_frames_and_broken_videos_are_told_and_the_rest_is_done(
+    checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_video(Path("broken.mp4"), range(0, 1600, 40), size=(160, 120))
+    break_packet(Path("broken.mp4"), 15)
+    Path("text.mp4").write_text("no video")
+    assert predict(checkpoint, "broken.mp4", "text.mp4", "clip.mp4", "--no-draw") == 1
+    output = capsys.readouterr()
+    assert output.err == (
+        "blitznet: text.mp4: not a video that can be read, or cut off before its index\n"
+    )
+    assert output.out.startswith("broken.mp4: 39 frames, 1 broken ones skipped; ")
+    assert "2 of 3 videos done" in output.out
+    assert [(video["frames"], video["skipped"]) for video in videos()] == [(39, 1), (10, 0)]
+
+
+@pytest.mark.usefixtures("here")
+def test_what_cannot_work_is_one_line_before_anything_is_written(
+    checkpoint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blitznet.extras, "find_spec", lambda _: None)
+    for arguments, part in [
+        (["clip.mp4"], "pip install 'blitznet[video]'"),
+        (["a.png", "--track"], "pip install 'blitznet[track]'"),
+        (["clip.mp4", "--format", "yolo"], "--format writes labels of pictures"),
+        (["a.png", "--watch"], "--watch takes one folder, got a.png"),
+    ]:
+        assert predict(checkpoint, *arguments) == 1
+        assert part in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_a_watched_folder_is_done_when_nothing_comes_any_more(
+    here: Path,
+    checkpoint: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(blitznet.inference.streams.growing_folder, "PERIOD", 0.02)
+    monkeypatch.setattr(blitznet.inference.streams.growing_folder, "PATIENCE", 0.1)
+    assert predict(checkpoint, ".", "--watch", "--idle-seconds", "0.1") == 0
+    assert [line["source"] for line in records()] == ["a.png"]
+    assert "1 of 1 pictures done" in capsys.readouterr().out
+    (here / "out" / "bad.jpg").write_text("no picture")
+    command = ["predict", "out", "--watch", "--idle-seconds", "0.1", "--model", checkpoint]
+    assert main([*command, "--out", "out", "--overwrite"]) == 1
+    assert "a watched folder cannot take the results" in capsys.readouterr().err
+    assert main([*command, "--out", "more"]) == 1
+    output = capsys.readouterr()
+    assert "bad.jpg: not a picture" in output.err
+    assert "1 of 2 pictures done" in output.out
+
+
+def start(checkpoint: str, *arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "blitznet", "predict", "--model", checkpoint, "--out", "out"]
+    return subprocess.Popen(
+        [*command, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore Ctrl-C, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def wait_for_lines(minimum: int) -> None:
+    """Until the hidden, growing file of predictions has so many bytes."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with suppress(FileNotFoundError):
+            if any(path.stat().st_size > minimum for path in Path("out").glob(".blitznet-*")):
+                return
+        time.sleep(0.05)
+    raise AssertionError("no results came")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15), (signal.SIGKILL, -9)]
+)
+def test_a_recording_that_is_broken_off_leaves_nothing_under_a_final_name(
+    checkpoint: str, number: int, code: int
+) -> None:
+    write_video(Path("long.mp4"), range(0, 800_000, 40), gop=250)
+    process = start(checkpoint, "long.mp4")
+    wait_for_lines(10_000)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (code, "")
+    assert all(name.startswith(".blitznet-") for name in files_in("out"))
+    if number == signal.SIGINT:
+        assert files_in("out") == []
+    again = start(checkpoint, "long.mp4", "--max-frames", "5")  # never into a folder with results
+    assert again.wait(timeout=120) == (0 if number == signal.SIGINT else 1)
+
+
+@pytest.fixture
+def endless() -> Iterator[str]:
+    """The URL of a stream that has no end."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError), av.open(self.wfile, "w", format="mpegts") as file:
+                stream = file.add_stream("libx264", rate=25, options={"tune": "zerolatency"})
+                stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+                for index in range(10**6):
+                    pixels = np.full((48, 64, 3), index % 256, dtype=np.uint8)
+                    frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                    frame.pts = index
+                    file.mux(stream.encode(frame))
+                    time.sleep(0.005)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        http.daemon_threads = True
+        Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}/yard"
+        http.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_is_the_way_to_end_a_live_source(checkpoint: str, endless: str, number: int) -> None:
+    process = start(checkpoint, endless)
+    wait_for_lines(10_000)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    assert files_in("out") == ["predictions.jsonl", "videos.json", "yard.mp4"]
+    (video,) = videos()
+    assert (video["live"], video["ended"]) == (True, "asked to stop")
+    assert video["dropped"] > 0
+    assert f"{video['dropped']} dropped" in output
+    times = [line["time"] for line in records()]
+    assert len(times) == video["frames"] > 10
+    assert read_times(Path("out/yard.mp4")) == pytest.approx(times, abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("here")
+def test_memory_stays_the_same_over_twenty_thousand_frames(checkpoint: str) -> None:
+    write_video(Path("long.mp4"), range(0, 800_000, 40), gop=250)
+    process = start(checkpoint, "long.mp4")
+    status = Path(f"/proc/{process.pid}/status")
+    if not status.exists():
+        pytest.skip("needs /proc")
+    resident = []  # MB, beside the number of lines
+    while process.poll() is None:
+        with suppress(FileNotFoundError, ProcessLookupError, StopIteration):
+            text = next(line for line in status.read_text().splitlines() if "VmRSS" in line)
+            size = sum(path.stat().st_size for path in Path("out").glob(".blitznet-*"))
+            resident.append((size, int(text.split()[1]) / 1024))
+        time.sleep(0.2)
+    output, errors = process.communicate()
+    assert (process.returncode, errors) == (0, ""), output
+    assert len(records()) == 20_000
+    assert read_times(Path("out/long.mp4")) == [index * 0.04 for index in range(20_000)]
+    whole = max(size for size, _ in resident)
+    early = [memory for size, memory in resident if 0.1 * whole < size < 0.2 * whole]
+    late = [memory for size, memory in resident if size > 0.9 * whole]
+    assert np.median(late) < 1.05 * np.median(early)
