@@ -60,7 +60,7 @@ def find_address(name: str) -> Address:
 def _url_address(url: str) -> Address:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(parts.path).stem or host)
+    stem = _file_name(PurePosixPath(parts.path).stem) or _file_name(host)
     is_rtsp = parts.scheme.lower().startswith("rtsp")
     return Address(
         name=urlunsplit(parts._replace(netloc=host)),
@@ -70,6 +70,10 @@ def _url_address(url: str) -> Address:
         # Over UDP, RTSP loses packets wherever a camera is behind a router.
         options={"rtsp_transport": "tcp"} if is_rtsp else {},
     )
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text).strip(".-")
 
 
 def _camera_address(name: str) -> Address:

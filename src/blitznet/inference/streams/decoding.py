@@ -50,7 +50,7 @@ def open_container(address: Address) -> "InputContainer":
             mode="r",
             format=address.format,
             options=dict(address.options),
-            timeout=None if address.is_live is False else _TIMEOUT,
+            timeout=_TIMEOUT,
             metadata_errors="replace",
         )
     except av.error.FFmpegError as error:
@@ -67,7 +67,7 @@ def _reason(error: "Exception") -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file, camera or address"
     if isinstance(error, av.error.InvalidDataError):
-        return "not a picture or video that can be read, or cut off before its index"
+        return "not a video that can be read, or cut off before its index"
     return f"cannot be opened ({getattr(error, 'strerror', None) or error})"
 
 

@@ -57,7 +57,7 @@ def video_writer(
                 str(temporary),
                 "w",
                 format="mp4",
-                options={"movflags": _MUXER_FLAGS[is_endless]},
+                options={"movflags": _MUXER_FLAGS[is_endless], "flush_packets": "1"},
             ) as container:
                 keyframes = {"g": str(min(max(round(rate * _SECONDS_PER_KEYFRAME), 12), 250))}
                 stream = container.add_stream(
