@@ -16,10 +16,10 @@ from blitznet.export.parity import (
     match_objects,
     same_pixel_share,
 )
-from blitznet.export.self_contained import raw_output_names
 from blitznet.model.blitznet import BlitzNet, normalize_images
 from blitznet.runtimes.export_info import ExportInfo
 from blitznet.runtimes.exported import open_exported
+from blitznet.runtimes.pixel_network import output_names
 from blitznet.structures import Detections, RawPredictions
 
 _BATCH = 4
@@ -51,7 +51,7 @@ def compare_file(
         pixels = np.stack(pictures[start : start + _BATCH])
         raw = _look(network, pixels)
         arrays = [values.numpy() for values in raw if values is not None]
-        names = raw_output_names(network.config)
+        names = output_names(network.config)
         raw_pairs.append((dict(zip(names, arrays, strict=True)), raw_outputs(path, pixels)))
         if network.config.detect:
             size = network.config.image_size

@@ -1,6 +1,6 @@
 """The formats of exported files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def write_file(
     network: BlitzNet,
     limits: Limits,
     info: ExportInfo,
-    calibration: Sequence[np.ndarray] = (),
+    calibration: Iterable[np.ndarray] = (),
 ) -> RawOutputs:
     """Write a network.
 
@@ -81,7 +81,7 @@ def write_file(
         network: in evaluation mode, on the CPU.
         limits: of suppression.
         info: for the metadata.
-        calibration: for int8, (S, S, 3) uint8 each.
+        calibration: for int8, (1, S, S, 3) uint8 each.
 
     Returns:
         What computes the raw outputs of such a file.

@@ -12,13 +12,10 @@ from torch import Tensor, nn
 
 from blitznet.export.limits import Limits
 from blitznet.export.onnx_select import TRANSLATION, select_as_one_operator
-from blitznet.export.self_contained import (
-    RAW_DETECTION_OUTPUTS,
-    SelfContainedNetwork,
-    raw_output_names,
-)
+from blitznet.export.self_contained import RAW_DETECTION_OUTPUTS, SelfContainedNetwork
 from blitznet.model.blitznet import BlitzNet
 from blitznet.runtimes.export_info import METADATA_KEY, ExportInfo, parse_export_info
+from blitznet.runtimes.pixel_network import example_pixels, output_names
 
 # Read by ONNX Runtime from 1.14, OpenVINO from 2023.0 and TensorRT from 8.6 on.
 OPSET = 18
@@ -38,9 +35,7 @@ def write_onnx(path: Path, network: BlitzNet, limits: Limits, info: ExportInfo) 
         info: goes into the metadata.
     """
     module = SelfContainedNetwork(network, limits, select_as_one_operator, with_raw=True).eval()
-    size = network.config.image_size
-    # Two pictures, because torch.export takes a dimension of one for a constant.
-    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    example = example_pixels(network.config)
     program = export_onnx_program(module, (example,), (INPUT_NAME,), module.output_names)
     graph = program.model.graph
     for value in [value for value in graph.outputs if value.name in RAW_DETECTION_OUTPUTS]:
@@ -53,16 +48,16 @@ def write_onnx(path: Path, network: BlitzNet, limits: Limits, info: ExportInfo) 
 def export_onnx_program(
     module: nn.Module,
     example: tuple[Tensor, ...],
-    input_names: Sequence[str],
-    output_names: Sequence[str],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
 ) -> torch.onnx.ONNXProgram:
     """A module as ONNX, the first dimension of every input free.
 
     Args:
         module: in evaluation mode.
         example: inputs, two or more in the first dimension.
-        input_names: of them.
-        output_names: of what `forward` returns.
+        inputs: names of them.
+        outputs: names of what `forward` returns.
     """
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings(), _errors_only("onnxscript", "torch.onnx"):
@@ -70,8 +65,8 @@ def export_onnx_program(
         program = torch.onnx.export(
             module,
             example,
-            input_names=input_names,
-            output_names=output_names,
+            input_names=list(inputs),
+            output_names=list(outputs),
             dynamic_shapes=tuple({0: batch} for _ in example),
             opset_version=OPSET,
             custom_translation_table=TRANSLATION,
@@ -97,7 +92,7 @@ def raw_onnx_outputs(path: Path, pixels: np.ndarray) -> dict[str, np.ndarray]:
 
     model = onnx.load(path)
     text = {entry.key: entry.value for entry in model.metadata_props}.get(METADATA_KEY)
-    names = raw_output_names(parse_export_info(path, text).model)
+    names = output_names(parse_export_info(path, text).model)
     for name in set(names) & set(RAW_DETECTION_OUTPUTS):
         model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     session = onnxruntime.InferenceSession(

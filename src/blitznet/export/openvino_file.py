@@ -1,23 +1,24 @@
 """A network as an OpenVINO file: NAME.xml, and NAME.bin with the weights."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from blitznet.export.onnx_file import INPUT_NAME
-from blitznet.export.self_contained import RAW_DETECTION_OUTPUTS, raw_output_names
-from blitznet.extras import require
+from blitznet.export.self_contained import RAW_DETECTION_OUTPUTS
 from blitznet.runtimes.export_info import METADATA_KEY, ExportInfo, parse_export_info
-from blitznet.runtimes.exported import keep_order_of_equals, openvino_hints, openvino_metadata
+from blitznet.runtimes.exported import follow_onnx, openvino_hints, openvino_metadata
+from blitznet.runtimes.pixel_network import output_names
+from blitznet.runtimes.quantization import quantize_converted
 
 if TYPE_CHECKING:
     import openvino
 
 
 def write_openvino(
-    path: Path, onnx_file: Path, info: ExportInfo, calibration: Sequence[np.ndarray] = ()
+    path: Path, onnx_file: Path, info: ExportInfo, calibration: Iterable[np.ndarray] = ()
 ) -> None:
     """Write what an ONNX file holds.
 
@@ -31,11 +32,13 @@ def write_openvino(
     import openvino
 
     model = openvino.Core().read_model(onnx_file)
+    follow_onnx(model, info.iou)
     if info.precision == "fp16":
         _halve_weights(model)
     elif info.precision == "int8":
-        model = _quantize(model, calibration)
-    keep_order_of_equals(model)
+        # Behind the network's outputs, eight bits cannot say where in 300 pixels a box ends.
+        after = _names_after(model, (*RAW_DETECTION_OUTPUTS, "seg_logits"))
+        model = quantize_converted(model, calibration, spare=after)
     model.set_rt_info(info.model_dump_json(), [METADATA_KEY])
     openvino.save_model(model, path, compress_to_fp16=False)
 
@@ -47,7 +50,7 @@ def raw_openvino_outputs(path: Path, pixels: np.ndarray) -> dict[str, np.ndarray
     core = openvino.Core()
     model = core.read_model(path)
     info = parse_export_info(path, openvino_metadata(model))
-    names = raw_output_names(info.model)
+    names = output_names(info.model)
     model.add_outputs([name for name in names if name in RAW_DETECTION_OUTPUTS])
     results = core.compile_model(model, "CPU", openvino_hints(info))({INPUT_NAME: pixels})
     return {name: results[name] for name in names}
@@ -70,21 +73,6 @@ def _halve_weights(model: "openvino.Model") -> None:
         decompressed = operators.convert(halved, "f32")
         for target in weights.get_target_inputs():
             target.replace_source_output(decompressed.output(0))
-
-
-def _quantize(model: "openvino.Model", calibration: Sequence[np.ndarray]) -> "openvino.Model":
-    """Weights and inputs of convolutions in eight bits, except behind the network's outputs."""
-    require("nncf", "quantize", "int8")
-    import nncf
-
-    after = _names_after(model, (*RAW_DETECTION_OUTPUTS, "seg_logits"))
-    dataset = nncf.Dataset([{INPUT_NAME: pixels} for pixels in calibration])
-    return nncf.quantize(
-        model,
-        dataset,
-        subset_size=len(calibration),
-        ignored_scope=nncf.IgnoredScope(names=after, validate=False),
-    )
 
 
 def _names_after(model: "openvino.Model", tensors: Sequence[str]) -> list[str]:

@@ -206,10 +206,10 @@ def parity_table(parity: Parity) -> Table:
         )
     table.add_section()
     for matched in parity.matched:
-        of = f"objects, score {matched.score:g} or more"
+        of = f"objects from {matched.score:g}"
         lost_same, lost = matched.objects - matched.same, matched.objects - matched.found
         count = str(matched.objects)
-        table.add_row(f"{of}: same box and score", count, str(matched.same), f"{-lost_same or 0}")
+        table.add_row(f"{of}: the same", count, str(matched.same), f"{-lost_same or 0}")
         table.add_row(f"{of}: found", count, str(matched.found), f"{-lost or 0}")
     if parity.same_pixels is not None:
         table.add_row("pixels of the same class", "", f"{parity.same_pixels:.3%}", "")

@@ -9,8 +9,6 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any
 
-import numpy as np
-
 from blitznet.detection.limits import SCORE_THRESHOLD
 from blitznet.errors import InputError
 from blitznet.export.compare import compare_file
@@ -19,14 +17,13 @@ from blitznet.export.limits import Limits
 from blitznet.export.measure import measure_side_by_side
 from blitznet.export.parity import TOLERANCES, Parity, problems
 from blitznet.export.pictures import described_pictures, pictures_at_hand
-from blitznet.export.self_contained import output_names
+from blitznet.export.self_contained import file_output_names
 from blitznet.model.checkpoint import CheckpointInfo, find_checkpoint, load_checkpoint
 from blitznet.runtimes.export_info import ExportInfo, Precision
+from blitznet.runtimes.quantization import calibration_pixels, open_calibration
 from blitznet.whole_file import whole_file
 
 COMPARED_PICTURES = 64
-# NNCF's own default: more change the ranges of values no more.
-CALIBRATION_PICTURES = 300
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ def export_network(
     network, checkpoint = load_checkpoint(find_checkpoint(model))
     info = _export_info(checkpoint, limits, known_precision)
     size = network.config.image_size
-    calibration = list(_calibration_pictures(calibrate, size)) if calibrate else []
+    calibration = list(calibration_pixels(open_calibration(calibrate), size)) if calibrate else []
     pixels = (
         list(described_pictures(data, split, COMPARED_PICTURES, size))
         if data
@@ -144,16 +141,8 @@ def _export_info(checkpoint: CheckpointInfo, limits: Limits, precision: Precisio
         iou=limits.iou,
         top=limits.top,
         precision=precision,
-        outputs=output_names(checkpoint.model),
+        outputs=file_output_names(checkpoint.model),
     )
-
-
-def _calibration_pictures(data: Path, size: int) -> Iterator[np.ndarray]:
-    from blitznet.data.description import read_description
-
-    splits = read_description(data).splits
-    split = "train" if "train" in splits else next(iter(splits))
-    yield from described_pictures(data, split, CALIBRATION_PICTURES, size)
 
 
 @contextmanager

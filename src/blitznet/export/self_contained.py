@@ -7,9 +7,9 @@ from torch.nn.functional import interpolate
 
 from blitznet.detection import box_coder
 from blitznet.export.limits import Limits
-from blitznet.model.blitznet import BlitzNet, normalize_images
+from blitznet.model.blitznet import BlitzNet
 from blitznet.model.config import ModelConfig
-from blitznet.structures import RawPredictions
+from blitznet.runtimes.pixel_network import PixelNetwork, as_raw, output_names
 
 Select = Callable[[Tensor, Tensor, Limits], tuple[Tensor, Tensor, Tensor, Tensor]]
 
@@ -18,19 +18,11 @@ MAP_OUTPUTS = ("seg_map", "seg_logits")
 RAW_DETECTION_OUTPUTS = ("class_logits", "box_deltas")
 
 
-def output_names(config: ModelConfig) -> tuple[str, ...]:
+def file_output_names(config: ModelConfig) -> tuple[str, ...]:
     """Of a file; a task that the network lacks has none."""
     return (
         *(DETECTION_OUTPUTS if config.detect else ()),
         *(MAP_OUTPUTS if config.segment else ()),
-    )
-
-
-def raw_output_names(config: ModelConfig) -> tuple[str, ...]:
-    """Of the network itself, as far as it has the heads."""
-    return (
-        *(RAW_DETECTION_OUTPUTS if config.detect else ()),
-        *(MAP_OUTPUTS[1:] if config.segment else ()),
     )
 
 
@@ -47,16 +39,20 @@ class SelfContainedNetwork(nn.Module):
         output_names: of what `forward` returns.
     """
 
+    anchors: Tensor
+
     def __init__(
         self, network: BlitzNet, limits: Limits, select: Select, with_raw: bool = False
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network = PixelNetwork(network)
         self.limits = limits
         self.select = select
+        self.config = network.config
+        self.register_buffer("anchors", network.anchors, persistent=False)
         has_raw = with_raw and network.config.detect
         self.output_names = (
-            *output_names(network.config),
+            *file_output_names(network.config),
             *(RAW_DETECTION_OUTPUTS if has_raw else ()),
         )
 
@@ -71,28 +67,24 @@ class SelfContainedNetwork(nn.Module):
             labels (B, T) int64; count (B,) int64; seg_map (B, S, S) uint8; seg_logits
             (B, C, h, w) float32; class_logits (B, A, C); box_deltas (B, A, 4).
         """
-        raw = self._look(images)
+        names = output_names(self.config)
+        raw = as_raw(dict(zip(names, self.raw(images), strict=True)))
         outputs: dict[str, Tensor | None] = raw._asdict()
         if raw.class_logits is not None and raw.box_deltas is not None:
             decoded = self._decode(raw.class_logits, raw.box_deltas)
             outputs.update(zip(DETECTION_OUTPUTS, decoded, strict=True))
         if raw.seg_logits is not None:
-            outputs["seg_map"] = _classify(raw.seg_logits, self.network.config.image_size)
+            outputs["seg_map"] = _classify(raw.seg_logits, self.config.image_size)
         return tuple(out for name in self.output_names if (out := outputs[name]) is not None)
 
     def raw(self, images: Tensor) -> tuple[Tensor, ...]:
-        """As `forward`, but what `raw_output_names` says."""
-        return tuple(out for out in self._look(images) if out is not None)
-
-    def _look(self, images: Tensor) -> RawPredictions:
-        config = self.network.config
-        pixels = images.permute(0, 3, 1, 2)
-        raw: RawPredictions = self.network(normalize_images(pixels, config.mean, config.std))
-        return raw
+        """As `forward`, but the network's own outputs, by `pixel_network.output_names`."""
+        outputs: tuple[Tensor, ...] = self.network(images)
+        return outputs
 
     def _decode(self, class_logits: Tensor, box_deltas: Tensor) -> tuple[Tensor, ...]:
-        size = self.network.config.image_size
-        boxes = box_coder.decode(box_deltas, self.network.anchors).clamp(0, size)
+        size = self.config.image_size
+        boxes = box_coder.decode(box_deltas, self.anchors).clamp(0, size)
         scores = class_logits.softmax(dim=-1)[..., 1:]  # without background
         boxes, scores, labels, count = self.select(boxes, scores, self.limits)
         return boxes / size, scores, labels, count

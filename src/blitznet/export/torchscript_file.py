@@ -8,9 +8,10 @@ import torch
 
 from blitznet.export.limits import Limits
 from blitznet.export.select_objects import select_objects
-from blitznet.export.self_contained import SelfContainedNetwork, raw_output_names
+from blitznet.export.self_contained import SelfContainedNetwork
 from blitznet.model.blitznet import BlitzNet
 from blitznet.runtimes.export_info import ExportInfo, parse_export_info
+from blitznet.runtimes.pixel_network import example_pixels, output_names
 from blitznet.runtimes.torchscript import load_torchscript, save_torchscript, without_deprecation
 
 
@@ -20,8 +21,7 @@ def write_torchscript(path: Path, network: BlitzNet, limits: Limits, info: Expor
     Its method `raw` gives class_logits, box_deltas and seg_logits.
     """
     module = SelfContainedNetwork(network, limits, select_objects).eval()
-    size = network.config.image_size
-    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    example = example_pixels(network.config)
     with without_deprecation(), warnings.catch_warnings(), torch.inference_mode(False):
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # sizes that are constants
         traced = torch.jit.trace_module(
@@ -33,7 +33,7 @@ def write_torchscript(path: Path, network: BlitzNet, limits: Limits, info: Expor
 def raw_torchscript_outputs(path: Path, pixels: np.ndarray) -> dict[str, np.ndarray]:
     """See `raw_onnx_outputs`."""
     module, text = load_torchscript(path)
-    names = raw_output_names(parse_export_info(path, text).model)
+    names = output_names(parse_export_info(path, text).model)
     with torch.inference_mode():
         outputs = module.raw(torch.from_numpy(pixels))
     return {name: out.numpy() for name, out in zip(names, outputs, strict=True)}

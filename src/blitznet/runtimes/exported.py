@@ -81,6 +81,7 @@ class ExportedRuntime:
     ) -> None:
         self.name = name
         self.info = info
+        self.model = None
         self._run_file = run_file
 
     def run(self, pixels: np.ndarray, score: float) -> NetworkOutput:

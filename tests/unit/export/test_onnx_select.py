@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from blitznet.export.limits import Limits
 from blitznet.export.onnx_file import export_onnx_program
 from blitznet.export.onnx_select import select_as_one_operator
-from blitznet.runtimes.exported import keep_order_of_equals
+from blitznet.runtimes.exported import follow_onnx
 from object_cases import CASES, draw_case, greedy_objects
 
 pytestmark = pytest.mark.slow
@@ -42,7 +42,7 @@ def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(onnx_file: Path, request: pytest.FixtureRequest) -> Run:
     if request.param == "openvino":
         model = openvino.Core().read_model(onnx_file)
-        keep_order_of_equals(model)
+        follow_onnx(model, LIMITS.iou)
         compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         return lambda boxes, scores: {
             name: compiled([boxes.numpy(), scores.numpy()])[name] for name in OUTPUTS
