@@ -9,10 +9,14 @@ from PIL import Image
 
 from blitznet.bench.ours import count_work, look_of, write_single_tasks, write_untrained
 from blitznet.bench.race import Laps
-from blitznet.model.checkpoint import CheckpointInfo, load_checkpoint
+from blitznet.model.blitznet import BlitzNet
+from blitznet.model.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
+from blitznet.model.config import ModelConfig
 from blitznet.runtimes.runtime import NetworkOutput
 from blitznet.structures import Detections
-from tiny_network import NAMES, SIZE, save_tiny_checkpoint, tiny_model
+
+NAMES = ("background", "red", "green")
+SIZE = 64
 
 
 class KnownRuntime:
@@ -20,9 +24,8 @@ class KnownRuntime:
 
     name = "known"
 
-    def __init__(self, detect: bool = True, segment: bool = True):
-        config = tiny_model(detect=detect, segment=segment).config
-        self.info = CheckpointInfo(model=config, names=NAMES)
+    def __init__(self, config: ModelConfig, **changes: bool):
+        self.info = CheckpointInfo(model=config.model_copy(update=changes), names=NAMES)
         self.seen: list[tuple[int, ...]] = []
 
     def run(self, pixels: np.ndarray, score: float) -> NetworkOutput:  # noqa: ARG002
@@ -44,8 +47,8 @@ def pictures() -> list[Image.Image]:
     return [Image.new("RGB", (40, 20)), Image.new("RGB", (30, 60))]
 
 
-def test_boxes_and_map_are_in_pixels_of_each_picture() -> None:
-    runtime, laps = KnownRuntime(), Laps()
+def test_boxes_and_map_are_in_pixels_of_each_picture(tiny_config: ModelConfig) -> None:
+    runtime, laps = KnownRuntime(tiny_config), Laps()
     first, second = look_of([runtime], 0.01)(pictures(), laps)
     assert runtime.seen == [(2, SIZE, SIZE, 3)]
     np.testing.assert_allclose(first.boxes, [[0, 0, 20, 10]])
@@ -59,9 +62,10 @@ def test_boxes_and_map_are_in_pixels_of_each_picture() -> None:
     assert laps.seconds["postprocess"] == pytest.approx(-1000, abs=100)
 
 
-def test_two_networks_find_what_one_finds_from_one_input() -> None:
-    both = look_of([KnownRuntime()], 0.01)(pictures(), Laps())
-    boxes_only, map_only = KnownRuntime(segment=False), KnownRuntime(detect=False)
+def test_two_networks_find_what_one_finds_from_one_input(tiny_config: ModelConfig) -> None:
+    both = look_of([KnownRuntime(tiny_config)], 0.01)(pictures(), Laps())
+    boxes_only = KnownRuntime(tiny_config, segment=False)
+    map_only = KnownRuntime(tiny_config, detect=False)
     laps = Laps()
     two = look_of([boxes_only, map_only], 0.01)(pictures(), laps)
     for one, other in zip(both, two, strict=True):
@@ -71,11 +75,14 @@ def test_two_networks_find_what_one_finds_from_one_input() -> None:
     assert laps.seconds["network"] == 2000
 
 
-def test_networks_for_one_task_give_what_the_whole_one_gives(tmp_path: Path) -> None:
-    whole, _ = load_checkpoint(save_tiny_checkpoint(tmp_path / "tiny.safetensors"))
+def test_networks_for_one_task_give_what_the_whole_one_gives(
+    tiny_network: BlitzNet, tmp_path: Path
+) -> None:
+    info = CheckpointInfo(model=tiny_network.config, names=NAMES)
+    save_checkpoint(tmp_path / "tiny.safetensors", tiny_network, info)
     images = torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        wanted = whole(images)
+        wanted = tiny_network(images)
         boxes_only, map_only = (
             load_checkpoint(path)[0](images)
             for path in write_single_tasks(tmp_path / "tiny.safetensors", tmp_path)
@@ -86,13 +93,12 @@ def test_networks_for_one_task_give_what_the_whole_one_gives(tmp_path: Path) -> 
     torch.testing.assert_close(map_only.seg_logits, wanted.seg_logits)
 
 
-def test_work_is_counted_as_by_hand() -> None:
-    config = tiny_model(segment=False).config
-    with_map = config.model_copy(update={"segment": True})
-    parameters, gflops = count_work(config)
-    parameters_with_map, gflops_with_map = count_work(with_map)
+def test_work_is_counted_as_by_hand(tiny_config: ModelConfig) -> None:
+    config = tiny_config
+    parameters, gflops = count_work(config.model_copy(update={"segment": False}))
+    parameters_with_map, gflops_with_map = count_work(config)
     width, classes, sizes = config.seg_width, len(NAMES), config.level_sizes
-    channels = [config.upscale_width] * (len(sizes) - 1) + [320]  # the last: MobileNetV2, pooled
+    channels = BlitzNet(config).upscale.channels  # type: ignore[union-attr]
     assert parameters_with_map - parameters == (
         sum(channels) * width + len(sizes) * width + len(sizes) * width * 9 * classes + classes
     )
@@ -104,9 +110,9 @@ def test_work_is_counted_as_by_hand() -> None:
 
 
 def test_a_network_without_weights_gets_settled_ones_that_are_always_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blitznet.bench.ours.build", lambda *_, **__: tiny_model())
+    monkeypatch.setattr("blitznet.bench.ours.build", lambda *_, **__: BlitzNet(tiny_config))
     rng = np.random.default_rng(0)
     images = [Image.fromarray(rng.integers(0, 256, (50, 70, 3), np.uint8)) for _ in range(2)]
     written = []
