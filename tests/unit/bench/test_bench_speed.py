@@ -6,16 +6,17 @@ import pytest
 import torch
 from PIL import Image
 
-from blitznet.bench import peers, speed
+from blitznet.bench import speed
 from blitznet.bench.contestant import Entry
 from blitznet.bench.opening import NetworkFile, find_networks, list_entries
-from blitznet.bench.peers import PEERS, REFERENCE
+from blitznet.bench.peers import PEERS, REFERENCE, Peer
 from blitznet.bench.record import read_record
 from blitznet.bench.speed import SpeedOptions
 from blitznet.cli import main
 from blitznet.errors import InputError
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
+from tiny_peers import tiny_ssd
 
 NAMES = ("background", "red", "green")
 FAST = ["--pictures", "2", "--seconds", "0.001", "--rounds", "2", "--device", "cpu"]
@@ -35,26 +36,25 @@ def test_the_record_holds_every_network_runtime_batch_and_peer(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(peers, "SIDE", 64)
+    monkeypatch.setitem(PEERS, "tiny peer", Peer(tiny_ssd, "boxes", 64))
     file = tmp_path / "bench.json"
     options = ["--networks", str(checkpoint), "--runtimes", "torch", "--batches", "1,2"]
-    options += ["--peers", "lraspp", "--no-memory", "--json", str(file)]
+    options += ["--peers", "tiny peer", "--no-memory", "--json", str(file)]
     assert main(["bench", *FAST, *options]) == 0
     output = capsys.readouterr().out
     assert output.splitlines()[-1] == file.read_text().strip()
     record = read_record(file)
-    lraspp = "torchvision lraspp_mobilenet_v3_large"
     assert [(row.network, row.kind, row.runtime, row.batch) for row in record.rows] == [
         ("tiny.safetensors", "ours", "torch", 1),
         ("tiny.safetensors", "ours", "torch", 2),
         ("tiny.safetensors", "two networks", "torch", 1),
-        (lraspp, "peer", "torch", 1),
-        (lraspp, "peer", "torch-bf16", 1),
+        ("tiny peer", "peer", "torch", 1),
+        ("tiny peer", "peer", "torch-bf16", 1),
     ]
-    assert [row.tasks for row in record.rows] == ["boxes and map"] * 3 + ["map"] * 2
+    assert [row.tasks for row in record.rows] == ["boxes and map"] * 3 + ["boxes"] * 2
     ours, in_twos, two, theirs, _ = record.rows
     assert ours.anchors == two.anchors == 510
-    assert theirs.anchors is None
+    assert theirs.anchors == 1024
     assert ours.trained
     assert ours.files_fps is not None
     assert theirs.files_fps is None

@@ -1,16 +1,12 @@
 """The peers give what torchvision's networks give, and stop the clock between their parts."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
-from torchvision.models import detection
-from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
-from torchvision.ops import MultiScaleRoIAlign
+from torch import nn
 from torchvision.transforms.functional import pil_to_tensor
 
 from blitznet.bench import peers, untrained
@@ -27,47 +23,9 @@ from blitznet.bench.peers import (
 )
 from blitznet.bench.race import Laps
 from blitznet.errors import InputError
+from tiny_peers import tiny_faster_rcnn, tiny_retinanet, tiny_ssd
 
 CPU = torch.device("cpu")
-
-
-class TinyBackbone(nn.Module):
-    """One level of 16 cells of 4 pixels."""
-
-    out_channels = 16
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, 16, 4, stride=4, bias=False), nn.BatchNorm2d(16), nn.ReLU()
-        )
-
-    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
-        return OrderedDict({"0": self.layers(images)})
-
-
-def tiny_ssd() -> nn.Module:
-    generator = DefaultBoxGenerator([[2]], scales=[0.2, 0.4])
-    head = detection.ssd.SSDHead([16], generator.num_anchors_per_location(), peers.NUM_CLASSES)
-    return detection.ssd.SSD(TinyBackbone(), generator, (64, 64), peers.NUM_CLASSES, head=head)
-
-
-def tiny_retinanet() -> nn.Module:
-    generator = AnchorGenerator(((8,),), ((1.0,),))
-    return detection.RetinaNet(
-        TinyBackbone(), peers.NUM_CLASSES, fixed_size=(64, 64), anchor_generator=generator
-    )
-
-
-def tiny_faster_rcnn() -> nn.Module:
-    return detection.FasterRCNN(
-        TinyBackbone(),
-        min_size=64,
-        rpn_anchor_generator=AnchorGenerator(((8, 16),), ((1.0,),)),
-        box_roi_pool=MultiScaleRoIAlign(["0"], 2, 1),
-        box_head=detection.faster_rcnn.TwoMLPHead(16 * 4, 32),
-        box_predictor=detection.faster_rcnn.FastRCNNPredictor(32, peers.NUM_CLASSES),
-    )
 
 
 DETECTORS = [tiny_ssd, tiny_retinanet, tiny_faster_rcnn]
