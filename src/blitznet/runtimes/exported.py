@@ -76,6 +76,8 @@ class ExportedRuntime:
             out: whoever asks has a picture of another size, and resizes the logits to that.
     """
 
+    model = None
+
     def __init__(
         self, name: str, info: ExportInfo, run_file: Callable[[np.ndarray], Outputs]
     ) -> None:
