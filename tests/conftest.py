@@ -20,6 +20,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+@pytest.fixture(autouse=True)
+def _plain_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands of tests run PyTorch: converting takes seconds, bfloat16 rounds."""
+    monkeypatch.setenv("BLITZNET_RUNTIME", "torch")
+
+
 @pytest.fixture
 def rng() -> torch.Generator:
     """Explicit randomness, the same in every run."""

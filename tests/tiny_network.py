@@ -11,6 +11,7 @@ from blitznet.inference.predictor import Predictor
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
 from blitznet.model.config import ModelConfig
+from blitznet.runtimes.torch_runtime import TorchRuntime
 from blitznet.structures import RawPredictions
 
 NAMES = ("background", "red", "green", "blue")
@@ -33,7 +34,13 @@ def tiny_model(**overrides: object) -> BlitzNet:
 
 def tiny_predictor(**overrides: object) -> Predictor:
     model = tiny_model(**overrides)
-    return Predictor(model, CheckpointInfo(model=model.config, names=NAMES), torch.device("cpu"))
+    return predictor_of(model)
+
+
+def predictor_of(model: nn.Module) -> Predictor:
+    """In PyTorch, on the CPU."""
+    info = CheckpointInfo(model=model.config, names=NAMES)
+    return Predictor(TorchRuntime(model, info, torch.device("cpu")))  # type: ignore[arg-type]
 
 
 def save_tiny_checkpoint(path: Path) -> Path:
@@ -86,6 +93,4 @@ class ColourNetwork(nn.Module):
 
 
 def colour_predictor(detect: bool = True, segment: bool = True) -> Predictor:
-    model = ColourNetwork(detect, segment)
-    info = CheckpointInfo(model=model.config, names=NAMES)
-    return Predictor(model, info, torch.device("cpu"))  # type: ignore[arg-type]
+    return predictor_of(ColourNetwork(detect, segment))

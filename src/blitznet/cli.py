@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from blitznet.inference.parts import Part
+    from blitznet.inference.predictor import Predictor
     from blitznet.inference.result_files import ResultFiles
     from blitznet.inference.run import Result
 
@@ -43,7 +44,7 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="NAME|FILE",
-        help="Bundled network or checkpoint file.",
+        help="Bundled network, checkpoint, or exported file.",
         show_default="best bundled one",
     ),
 ]
@@ -51,6 +52,24 @@ ScoreOption = Annotated[
     float, typer.Option("--score", min=0, max=1, help="Least score of an object.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+RuntimeOption = Annotated[
+    str,
+    typer.Option(
+        "--runtime",
+        metavar="NAME",
+        envvar="BLITZNET_RUNTIME",
+        help="What runs the network: auto = the fastest here, torch, openvino, ...",
+    ),
+]
+CalibrateOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibrate",
+        metavar="DATA.yaml",
+        help="Pictures for --runtime openvino-int8, once for a network.",
+        show_default="those of last time",
+    ),
+]
 BatchOption = Annotated[
     int | None,
     typer.Option(
@@ -145,6 +164,8 @@ def predict(
     model: ModelOption = None,
     score: ScoreOption = 0.5,
     device: DeviceOption = "auto",
+    runtime: RuntimeOption = "auto",
+    calibrate: CalibrateOption = None,
     batch: BatchOption = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
@@ -203,13 +224,14 @@ def predict(
         raise typer.Exit(1)
 
     from blitznet.inference.parts import check_sources, prediction_parts, watched_parts
-    from blitznet.inference.predictor import load
     from blitznet.inference.result_files import choose_label_formats, open_results
+    from blitznet.inference.streams.address import is_stream_name
     from blitznet.inference.streams.run_video import VideoOptions
 
     options = VideoOptions(every, max_frames, track, reconnect)
     check_sources(found, watched, bool(label_formats), options)
-    predictor = load(model, device)
+    is_live = watched is not None or any(is_stream_name(str(source)) for source in sources)
+    predictor = _load(model, device, runtime, calibrate, "latency" if is_live else "throughput")
     network = predictor.info.model
     formats = choose_label_formats(label_formats or (), network.detect, network.segment)
     folder = make_folder(out, Path("runs/predict"), overwrite)
@@ -241,6 +263,8 @@ def demo(
     model: ModelOption = None,
     score: ScoreOption = 0.5,
     device: DeviceOption = "auto",
+    runtime: RuntimeOption = "auto",
+    calibrate: CalibrateOption = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -253,10 +277,9 @@ def demo(
         _complain(problem)
     pictures = demo_pictures() + own_pictures
 
-    from blitznet.inference.predictor import load
     from blitznet.inference.run import predict_to_folder
 
-    predictor = load(model, device)
+    predictor = _load(model, device, runtime, calibrate, "throughput")
     folder = make_folder(out, Path("runs/demo"), overwrite)
     table = scene_table()
     num_read = 0
@@ -371,7 +394,8 @@ def train(
 @app.command(name="eval")
 def evaluate(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Bundled network or checkpoint file.")
+        str,
+        typer.Argument(metavar="MODEL", help="Bundled network, checkpoint, or exported file."),
     ],
     data: Annotated[Path, typer.Option("--data", metavar="DATA.yaml", help="Data description.")],
     split: Annotated[str, typer.Option("--split", help="Which of its splits.")] = "val",
@@ -380,6 +404,16 @@ def evaluate(
         typer.Option("--classes", metavar="A,B,C", help="Average these.", show_default="all"),
     ] = None,
     device: DeviceOption = "auto",
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            "--runtime",
+            metavar="NAME",
+            help="What runs the network: torch, openvino, ..., or auto.",
+            show_default="torch, which the others are measured by",
+        ),
+    ] = None,
+    calibrate: CalibrateOption = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures a forward pass.")] = 16,
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Processes that read pictures.")
@@ -397,7 +431,6 @@ def evaluate(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Measure a network on labelled pictures: mAP (VOC07, VOC12, COCO) and mIoU."""
-    from blitznet.device import choose_device
     from blitznet.training.metrics_table import metrics_table
     from blitznet.training.run import evaluate_checkpoint
     from blitznet.training.run_record import METRICS_FILE, write_json
@@ -411,11 +444,13 @@ def evaluate(
         model,
         data,
         split,
-        choose_device(device),
+        device,
         chosen,
         batch,
         workers,
         submission=submission,
+        runtime=runtime,
+        calibrate=calibrate,
     )
     folder = submission.folder if submission else make_folder(out, default, overwrite)
     if submission is not None:
@@ -430,7 +465,8 @@ def evaluate(
 @app.command()
 def export(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Bundled network or checkpoint file.")
+        str,
+        typer.Argument(metavar="MODEL", help="Bundled network or checkpoint file."),
     ],
     format_name: Annotated[
         str, typer.Option("--format", metavar="onnx|openvino|torchscript", help="Of the file.")
@@ -901,6 +937,22 @@ def _readable(
                 _complain(result)
             else:
                 yield path, result
+
+
+def _load(
+    model: str | None,
+    device: str,
+    runtime: str,
+    calibrate: Path | None,
+    hint: Literal["latency", "throughput"],
+) -> "Predictor":
+    """A network on its runtime; says which one, if that was ours to choose."""
+    from blitznet.inference.predictor import load
+
+    predictor = load(model, device, runtime, hint=hint, calibrate=calibrate, tell=_complain)
+    if runtime == "auto":
+        typer.echo(f"blitznet: runs on {predictor.runtime.name} ({predictor.device})", err=True)
+    return predictor
 
 
 def _print_table(table: "Table") -> None:

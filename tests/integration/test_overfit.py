@@ -17,6 +17,7 @@ from blitznet.data.description import DataDescription, VocEntry
 from blitznet.data.ssd_policy import Augmentation
 from blitznet.data.voc import VocSource
 from blitznet.model.checkpoint import load_checkpoint
+from blitznet.runtimes.torch_runtime import TorchRuntime
 from blitznet.training.evaluate import evaluate
 from blitznet.training.loop import MODEL_FILE, train
 from fixtures.make_fixtures import VOC_MINI
@@ -48,13 +49,14 @@ def learn_by_heart(
         lr=3e-3,
         warmup_steps=10,
         ema_decay=None,
+        seg_loss_scale=4,  # outlines finer than a cell of the finest level
         augmentation=Augmentation(zoom_out_probability=0, photometric=False),
     )
     for _ in train(recipe, data, folder / "run", ON_CPU):
         pass
     network, info = load_checkpoint(folder / "run" / MODEL_FILE)
     sources = data.open_split("train")
-    return evaluate(network, info.names, sources, torch.device("cpu"), workers=0)
+    return evaluate(TorchRuntime(network, info, torch.device("cpu")), sources, workers=0)
 
 
 def test_four_drawn_pictures_are_learned_by_heart(tmp_path: Path) -> None:

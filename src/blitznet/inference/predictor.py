@@ -4,7 +4,9 @@ import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -12,21 +14,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from blitznet.detection.postprocess import decode_detections
 from blitznet.device import choose_device
 from blitznet.errors import PictureError
 from blitznet.inference.ahead import map_ahead
 from blitznet.inference.scene import Scene
-from blitznet.model.blitznet import BlitzNet, normalize_images
-from blitznet.model.checkpoint import (
-    CheckpointInfo,
-    default_model,
-    find_checkpoint,
-    load_checkpoint,
-)
+from blitznet.model.blitznet import BlitzNet
 from blitznet.picture import PictureSource, read_picture, source_name
 from blitznet.pixel_classes import classify_pixels
-from blitznet.structures import Detections, RawPredictions
+from blitznet.runtimes.choice import open_runtime
+from blitznet.runtimes.conversion_cache import Tell
+from blitznet.runtimes.openvino_runtime import Hint
+from blitznet.runtimes.runtime import Runtime
+from blitznet.structures import Detections
 
 if TYPE_CHECKING:
     from blitznet.inference.streams.frame import Frame
@@ -42,22 +41,33 @@ Source = TypeVar("Source", bound=PictureSource)
 
 
 def load(
-    name_or_path: str | os.PathLike[str] | None = None, device: str | torch.device = "auto"
+    name_or_path: str | os.PathLike[str] | None = None,
+    device: str | torch.device = "auto",
+    runtime: str = "torch",
+    *,
+    hint: Hint = "latency",
+    calibrate: Path | None = None,
+    tell: Tell | None = None,
 ) -> "Predictor":
     """A trained network, ready to predict.
 
     Args:
-        name_or_path: a bundled network's name, or a checkpoint file; None = the best bundled one.
+        name_or_path: a bundled network's name, a checkpoint, or a file made by `blitznet export`;
+            None = the best bundled network.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        runtime: what runs it: `torch`, `auto` for the fastest one here, or another name of
+            `blitznet.runtimes.choice.RUNTIMES`. An exported file is run by its own library.
+        hint: what OpenVINO makes fast: one picture (`latency`) or many (`throughput`).
+        calibrate: data description with pictures for `openvino-int8`, once for a network.
+        tell: is told in one line what is going on; None = problems are warnings.
 
     Raises:
-        CheckpointError: if there is no such network, or the file is no usable checkpoint.
-        InputError: if the device does not exist.
+        CheckpointError: if there is no such network, or the file is unusable.
+        InputError: if the device or the runtime does not exist, or a package is missing.
     """
-    chosen_device = choose_device(device)
-    name = default_model() if name_or_path is None else os.fspath(name_or_path)
-    model, info = load_checkpoint(find_checkpoint(name))
-    return Predictor(model, info, chosen_device)
+    opened = open_runtime(name_or_path, runtime, device, hint=hint, calibrate=calibrate, tell=tell)
+    at_once = max(2, min(8, os.cpu_count() or 1)) if hint == "throughput" else 2
+    return Predictor(opened, choose_device(device), at_once)
 
 
 @dataclass(frozen=True)
@@ -71,21 +81,33 @@ class _Input:
 
 
 class Predictor:
-    """A network, its class names and a device.
+    """A network on the runtime that runs it.
 
     Attributes:
-        model: the `nn.Module`, in evaluation mode and channels-last.
+        runtime: what runs it; `runtime.name` says which one that is.
+        model: the `nn.Module` behind it, in evaluation mode; None for an exported file.
         info: what its checkpoint says of itself.
         names: class names, background first.
         device: where it runs.
     """
 
-    def __init__(self, model: BlitzNet, info: CheckpointInfo, device: torch.device):
-        self.model = model.eval().to(device)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.info = info
-        self.names = info.names
-        self.device = device
+    def __init__(
+        self, runtime: Runtime, device: torch.device | None = None, at_once: int = 2
+    ) -> None:
+        """A runtime as it is.
+
+        Args:
+            runtime: opened.
+            device: where it runs; None = on the CPU.
+            at_once: batches under way in a stream: while one is in the network, another one's
+                boxes are decoded and its pixels classified.
+        """
+        self.runtime = runtime
+        self.model: BlitzNet | None = runtime.model
+        self.info = runtime.info
+        self.names = runtime.info.names
+        self.device = torch.device("cpu") if device is None else device
+        self._at_once = at_once
 
     @overload
     def predict(
@@ -117,7 +139,11 @@ class Predictor:
             TypeError: for what is no picture at all.
         """
         if not isinstance(source, list | tuple):
-            return self.predict([source], score, batch)[0]
+            self._require_settings(score, batch)
+            _, read = self._read(source)
+            if isinstance(read, PictureError):
+                raise read
+            return self._look([read], score)[0]
         scenes = []
         for _, result in self.predict_stream(source, score, batch):
             if isinstance(result, PictureError):
@@ -131,7 +157,10 @@ class Predictor:
         score: float = DEFAULT_SCORE,
         batch: int | None = None,
     ) -> Iterator[tuple[Source, Scene | PictureError]]:
-        """As `predict`, one result at a time; pictures are decoded ahead in threads.
+        """As `predict`, one result at a time, in bounded memory.
+
+        Pictures are decoded ahead in threads; what follows the network is done while it looks at
+        the next ones.
 
         Args:
             sources: pictures, taken as they are needed.
@@ -144,18 +173,11 @@ class Predictor:
         Raises:
             TypeError: for a source that is no picture at all.
         """
-        if not 0 <= score <= 1:
-            raise ValueError(f"score is a least score in 0..1, got {score}")
-        if batch is None:
-            batch = _BATCH_ON_CPU if self.device.type == "cpu" else _BATCH_ON_GPU
-        if batch < 1:
-            raise ValueError(f"batch is a number of pictures from 1 on, got {batch}")
+        batch = self._require_settings(score, batch)
         readers = min(_MOST_READERS, os.cpu_count() or 1)
-        for group in _groups(map_ahead(self._read, sources, readers), batch):
-            inputs = [read for _, read in group if isinstance(read, _Input)]
-            scenes = iter(self._look(inputs, score) if inputs else ())
-            for source, read in group:
-                yield source, read if isinstance(read, PictureError) else next(scenes)
+        groups = _groups(map_ahead(self._read, sources, readers), batch)
+        for results in map_ahead(partial(self._look_at_group, score=score), groups, self._at_once):
+            yield from results
 
     def predict_video(
         self,
@@ -187,53 +209,59 @@ class Predictor:
             tracker = Tracker(score, video.rate) if track else None
             yield from look_at_video(self, video, score, batch, tracker)
 
+    def _require_settings(self, score: float, batch: int | None) -> int:
+        """Pictures a forward pass, if both settings are possible."""
+        if not 0 <= score <= 1:
+            raise ValueError(f"score is a least score in 0..1, got {score}")
+        if batch is None:
+            batch = _BATCH_ON_CPU if self.device.type == "cpu" else _BATCH_ON_GPU
+        if batch < 1:
+            raise ValueError(f"batch is a number of pictures from 1 on, got {batch}")
+        return batch
+
     def _read(self, source: Source) -> tuple[Source, _Input | PictureError]:
         start = perf_counter()
         try:
             image = read_picture(source)
         except PictureError as error:
             return source, error
-        size = self.model.config.image_size
+        size = self.info.model.image_size
         # Stretched and anti-aliased, as in training and evaluation (data.geometry.resize_sample).
         pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
         return source, _Input(image, pixels, source_name(source), _ms_since(start))
 
+    def _look_at_group(
+        self, group: list[tuple[Source, _Input | PictureError]], score: float
+    ) -> list[tuple[Source, Scene | PictureError]]:
+        inputs = [read for _, read in group if isinstance(read, _Input)]
+        scenes = iter(self._look(inputs, score) if inputs else ())
+        return [
+            (source, read if isinstance(read, PictureError) else next(scenes))
+            for source, read in group
+        ]
+
     def _look(self, inputs: list[_Input], score: float) -> list[Scene]:
         start = perf_counter()
-        raw = self._forward(np.stack([one.pixels for one in inputs]))
-        network_ms = _ms_since(start) / len(inputs)
-        start = perf_counter()
-        size = self.model.config.image_size
-        detections: list[Detections | None] = [None] * len(inputs)
-        if raw.class_logits is not None:
-            # Weaker boxes never suppress stronger ones, so the threshold may come before NMS.
-            detections[:] = decode_detections(raw, self.model.anchors, size, score)
-        seg_logits = None if raw.seg_logits is None else raw.seg_logits.float().cpu().numpy()
-        decode_ms = _ms_since(start) / len(inputs)
+        output = self.runtime.run(np.stack([one.pixels for one in inputs]), score)
+        run_ms = _ms_since(start) / len(inputs)
+        # Where decoding is part of the network, so is its time.
+        network_ms = run_ms if output.network_ms is None else output.network_ms / len(inputs)
+        size = self.info.model.image_size
         scenes = []
         for index, one in enumerate(inputs):
             start = perf_counter()
             width, height = one.image.size
-            boxes, labels, scores = _in_picture(detections[index], width / size, height / size)
+            detections = None if output.detections is None else output.detections[index]
+            boxes, labels, scores = _in_picture(detections, width / size, height / size)
             seg_map = None
-            if seg_logits is not None:
-                seg_map = classify_pixels(seg_logits[index], width, height)
-            post_ms = decode_ms + _ms_since(start)
+            if output.seg_logits is not None:
+                seg_map = classify_pixels(output.seg_logits[index], width, height)
+            post_ms = max(0, run_ms - network_ms) + _ms_since(start)
             times = {"read": one.read_ms, "network": network_ms, "post": post_ms}
             scenes.append(
                 Scene(boxes, labels, scores, seg_map, self.names, one.image, one.source, times)
             )
         return scenes
-
-    @torch.inference_mode()
-    def _forward(self, pixels: np.ndarray) -> RawPredictions:
-        """pixels: (B, S, S, 3) uint8 RGB, which as (B, 3, S, S) is channels-last already."""
-        images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
-        config = self.model.config
-        raw: RawPredictions = self.model(normalize_images(images, config.mean, config.std))
-        if self.device.type != "cpu":
-            torch.accelerator.synchronize(self.device)  # else the clock stops too early
-        return raw
 
 
 def _in_picture(
@@ -243,7 +271,7 @@ def _in_picture(
     if detections is None:
         return np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32)
     scale = np.array((scale_x, scale_y, scale_x, scale_y), dtype=np.float32)
-    boxes, labels, scores = (tensor.cpu().numpy() for tensor in detections)
+    boxes, labels, scores = (tensor.numpy() for tensor in detections)
     return boxes * scale, labels, scores
 
 

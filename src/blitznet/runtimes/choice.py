@@ -20,6 +20,7 @@ from blitznet.model.checkpoint import (
     find_checkpoint,
     load_checkpoint,
 )
+from blitznet.runtimes.conversion_cache import Tell
 from blitznet.runtimes.exported import is_exported, open_exported
 from blitznet.runtimes.onnx_runtime import OnnxRuntime
 from blitznet.runtimes.openvino_runtime import Hint, OpenVinoRuntime, convert, has_bfloat16
@@ -28,7 +29,6 @@ from blitznet.runtimes.runtime import Runtime
 from blitznet.runtimes.torch_runtime import TorchRuntime
 
 AUTO = "auto"
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,13 @@ class Settings:
         device: where.
         hint: what OpenVINO makes fast: one picture (`latency`) or many (`throughput`).
         calibrate: data description with pictures for int8.
+        tell: is told in one line what is going on; None = problems are warnings.
     """
 
     device: torch.device
     hint: Hint = "latency"
     calibrate: Path | None = None
+    tell: Tell | None = None
 
 
 Open = Callable[[BlitzNet, CheckpointInfo, Settings], Runtime]
@@ -56,25 +58,29 @@ def _torch(name: str, is_bfloat16: bool = False, is_compiled: bool = False) -> O
 
 
 def _onnxruntime(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Runtime:
-    return OnnxRuntime(model, info, settings.device)
+    return OnnxRuntime(model, info, settings.device, tell=settings.tell)
 
 
 def _tensorrt(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Runtime:
-    return OnnxRuntime(model, info, settings.device, "tensorrt", use_tensorrt=True)
+    return OnnxRuntime(model, info, settings.device, "tensorrt", True, settings.tell)
 
 
 def _openvino(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Runtime:
-    return OpenVinoRuntime(convert(model), info, "openvino", "f32", settings.hint)
+    return OpenVinoRuntime(
+        convert(model, settings.tell), model, info, "openvino", "f32", settings.hint
+    )
 
 
 def _openvino_bf16(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Runtime:
-    return OpenVinoRuntime(convert(model), info, "openvino-bf16", "bf16", settings.hint)
+    return OpenVinoRuntime(
+        convert(model, settings.tell), model, info, "openvino-bf16", "bf16", settings.hint
+    )
 
 
 def _openvino_int8(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Runtime:
-    converted = quantize(model, settings.calibrate)
+    converted = quantize(model, settings.calibrate, settings.tell)
     precision = "bf16" if has_bfloat16() else "f32"
-    return OpenVinoRuntime(converted, info, "openvino-int8", precision, settings.hint)
+    return OpenVinoRuntime(converted, model, info, "openvino-int8", precision, settings.hint)
 
 
 @dataclass(frozen=True)
@@ -150,10 +156,10 @@ def open_runtime(
     name = default_model() if name_or_path is None else os.fspath(name_or_path)
     if is_exported(Path(name)):
         return open_exported(Path(name), runtime, device)
-    settings = Settings(choose_device(device), hint, calibrate)
+    settings = Settings(choose_device(device), hint, calibrate, tell)
     require_runtime(runtime, settings.device)
     model, info = load_checkpoint(find_checkpoint(name))
-    return open_network(model, info, runtime, settings, tell)
+    return open_network(model, info, runtime, settings)
 
 
 def open_network(
@@ -161,7 +167,6 @@ def open_network(
     info: CheckpointInfo,
     runtime: str,
     settings: Settings,
-    tell: Tell | None = None,
 ) -> Runtime:
     """As `open_runtime`, of a network in memory. The one in PyTorch runs on `model` itself.
 
@@ -170,7 +175,6 @@ def open_network(
         info: what its checkpoint says of it.
         runtime: of RUNTIMES, or `auto`.
         settings: where and how.
-        tell: see `open_runtime`.
 
     Raises:
         InputError: if the runtime does not exist or cannot be had.
@@ -185,10 +189,10 @@ def open_network(
         except (InputError, ImportError, OSError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             problem = f"{name} cannot be used ({reason}); the next best runtime is taken"
-            if tell is None:
+            if settings.tell is None:
                 warnings.warn(problem, stacklevel=2)
             else:
-                tell(problem)
+                settings.tell(problem)
     return RUNTIMES[last].open(model, info, settings)
 
 

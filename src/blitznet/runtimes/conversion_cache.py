@@ -12,6 +12,8 @@ from uuid import uuid4
 from blitznet.cache import cache_folder
 from blitznet.model.blitznet import BlitzNet
 
+Tell = Callable[[str], None]
+
 
 def fingerprint(network: BlitzNet, purpose: str, packages: tuple[str, ...]) -> str:
     """What a conversion depends on, as a name of a folder.
@@ -37,13 +39,19 @@ def find_converted(key: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def keep_converted(key: str, convert: Callable[[Path], None], replace: bool = False) -> Path:
+def keep_converted(
+    key: str,
+    convert: Callable[[Path], None],
+    replace: bool = False,
+    tell: Tell | None = None,
+) -> Path:
     """The folder of a conversion, which is complete or not there.
 
     Args:
         key: see `fingerprint`.
         convert: writes files into the folder that it is given.
         replace: convert again even if there is one.
+        tell: is told that there is something to wait for.
 
     Returns:
         A folder in the user's cache; where that cannot be written, one for this process alone.
@@ -51,6 +59,8 @@ def keep_converted(key: str, convert: Callable[[Path], None], replace: bool = Fa
     folder = _folder(key)
     if folder.is_dir() and not replace:
         return folder
+    if tell is not None:
+        tell(f"converting the network to {key.rpartition('-')[0]}, which is kept for next time")
     temporary = folder.with_name(f".blitznet-{uuid4().hex}.part")
     try:
         temporary.mkdir(parents=True)

@@ -1,6 +1,5 @@
 """From a network to an ONNX file that takes pixels and gives raw predictions."""
 
-import warnings
 from pathlib import Path
 
 import torch
@@ -8,7 +7,12 @@ import torch
 from blitznet.errors import InputError
 from blitznet.extras import require
 from blitznet.model.blitznet import BlitzNet
-from blitznet.runtimes.pixel_network import INPUT_NAME, export_program, output_names
+from blitznet.runtimes.pixel_network import (
+    INPUT_NAME,
+    export_program,
+    output_names,
+    without_warnings,
+)
 
 
 def network_to_onnx(network: BlitzNet, path: Path) -> None:
@@ -24,10 +28,7 @@ def network_to_onnx(network: BlitzNet, path: Path) -> None:
     require("onnx", "onnx", "ONNX Runtime")
     require("onnxscript", "onnx", "converting to ONNX")
     program = export_program(network)
-    with warnings.catch_warnings():
-        # Of the exporter's own parts, which use what PyTorch has deprecated.
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with without_warnings():
         try:
             onnx_program = torch.onnx.export(
                 program,

@@ -10,7 +10,7 @@ from blitznet.errors import InputError
 from blitznet.extras import require
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo
-from blitznet.runtimes.conversion_cache import fingerprint, keep_converted
+from blitznet.runtimes.conversion_cache import Tell, fingerprint, keep_converted
 from blitznet.runtimes.decoding import decode_output
 from blitznet.runtimes.onnx_graph import network_to_onnx
 from blitznet.runtimes.pixel_network import INPUT_NAME, as_raw, output_names
@@ -28,6 +28,7 @@ class OnnxRuntime:
         device: a CPU or a CUDA device.
         name: of the runtime.
         use_tensorrt: let TensorRT run what it can, in half precision.
+        tell: is told that there is something to wait for.
 
     Raises:
         InputError: if a package is missing, or cannot run there.
@@ -40,16 +41,20 @@ class OnnxRuntime:
         device: torch.device,
         name: str = "onnxruntime",
         use_tensorrt: bool = False,
+        tell: Tell | None = None,
     ) -> None:
         require("onnxruntime", "onnx", "ONNX Runtime")
         import onnxruntime
 
         self.name = name
         self.info = info
+        self.model: BlitzNet | None = model
         key = fingerprint(model, "onnx", ("onnx", "onnxscript"))
         choose = _tensorrt_providers if use_tensorrt else _providers
         wanted = choose(device, onnxruntime.get_available_providers(), key)
-        folder = keep_converted(key, lambda folder: network_to_onnx(model, folder / _FILE))
+        folder = keep_converted(
+            key, lambda folder: network_to_onnx(model, folder / _FILE), tell=tell
+        )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors alone
         self._session = onnxruntime.InferenceSession(folder / _FILE, options, wanted)

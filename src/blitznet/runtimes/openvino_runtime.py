@@ -14,9 +14,19 @@ from blitznet.errors import InputError
 from blitznet.extras import require
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo
-from blitznet.runtimes.conversion_cache import fingerprint, forget_converted, keep_converted
+from blitznet.runtimes.conversion_cache import (
+    Tell,
+    fingerprint,
+    forget_converted,
+    keep_converted,
+)
 from blitznet.runtimes.decoding import decode_output, join_outputs
-from blitznet.runtimes.pixel_network import as_raw, export_program, output_names
+from blitznet.runtimes.pixel_network import (
+    as_raw,
+    export_program,
+    output_names,
+    without_warnings,
+)
 from blitznet.runtimes.runtime import NetworkOutput
 
 if TYPE_CHECKING:
@@ -36,7 +46,8 @@ class OpenVinoRuntime:
     faster than free ones, and a CPU is busy with one picture already.
 
     Args:
-        converted: the graph, see `convert` and `quantization.quantize_converted`.
+        converted: the graph, see `convert` and `quantization.quantize`.
+        model: that it was made of.
         info: what its checkpoint says of it.
         name: of the runtime.
         precision: `f32` or `bf16`, of what is not int8.
@@ -46,6 +57,7 @@ class OpenVinoRuntime:
     def __init__(
         self,
         converted: "openvino.Model",
+        model: BlitzNet,
         info: CheckpointInfo,
         name: str,
         precision: Literal["f32", "bf16"],
@@ -55,6 +67,7 @@ class OpenVinoRuntime:
 
         self.name = name
         self.info = info
+        self.model: BlitzNet | None = model
         side = info.model.image_size
         converted.reshape([1, side, side, 3])
         settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": hint.upper()}
@@ -91,27 +104,37 @@ class OpenVinoRuntime:
             self._requests.put(request)
 
 
-def convert(network: BlitzNet) -> "openvino.Model":
+def convert(network: BlitzNet, tell: Tell | None = None) -> "openvino.Model":
     """The graph of a network, from the cache or made now.
+
+    Args:
+        network: with its weights.
+        tell: is told that there is something to wait for.
 
     Raises:
         InputError: if OpenVINO is missing or cannot convert the network.
     """
     require("openvino", "openvino", "OpenVINO")
     key = fingerprint(network, "openvino", ("openvino",))
-    return read_cached(key, lambda folder: _convert_into(network, folder))
+    return read_cached(key, lambda folder: _convert_into(network, folder), tell)
 
 
-def read_cached(key: str, make: Callable[[Path], None]) -> "openvino.Model":
+def read_cached(
+    key: str, make: Callable[[Path], None], tell: Tell | None = None
+) -> "openvino.Model":
     """A graph from the cache; made, and made again if it has become unreadable there."""
-    import openvino
-
-    core = openvino.Core()
     try:
-        return core.read_model(keep_converted(key, make) / MODEL_FILE)
+        return read_model(keep_converted(key, make, tell=tell))
     except RuntimeError:
         forget_converted(key)
-        return core.read_model(keep_converted(key, make) / MODEL_FILE)
+        return read_model(keep_converted(key, make, tell=tell))
+
+
+def read_model(folder: Path) -> "openvino.Model":
+    """MODEL_FILE of a folder."""
+    import openvino
+
+    return openvino.Core().read_model(folder / MODEL_FILE)
 
 
 def save_model(model: "openvino.Model", folder: Path) -> None:
@@ -133,7 +156,8 @@ def _convert_into(network: BlitzNet, folder: Path) -> None:
     import openvino
 
     try:
-        model = openvino.convert_model(export_program(network))
+        with without_warnings():
+            model = openvino.convert_model(export_program(network))
     except openvino.frontend.OpConversionFailure as error:
         raise InputError(f"OpenVINO cannot convert {network.config.name}: {error}") from error
     for output, name in zip(model.outputs, output_names(network.config), strict=True):

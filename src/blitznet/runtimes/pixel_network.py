@@ -2,7 +2,8 @@
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -53,12 +54,19 @@ def as_raw(outputs: Mapping[str, Tensor]) -> RawPredictions:
     return RawPredictions(*(outputs.get(name) for name in RawPredictions._fields))
 
 
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """While a network is converted: PyTorch's exporters use what PyTorch has deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
 def export_program(network: BlitzNet) -> torch.export.ExportedProgram:
     """The graph of `PixelNetwork`, on the CPU, for a batch of any size."""
     pixel_network = PixelNetwork(copy.deepcopy(network).cpu().eval())
-    with warnings.catch_warnings():
-        # Of torch itself, which copies what it has deprecated.
-        warnings.filterwarnings("ignore", r"`isinstance\(treespec", FutureWarning)
+    with without_warnings():
         return torch.export.export(
             pixel_network,
             (example_pixels(network.config),),

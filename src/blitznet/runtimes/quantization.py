@@ -17,11 +17,12 @@ from blitznet.errors import InputError
 from blitznet.extras import require
 from blitznet.model.blitznet import BlitzNet
 from blitznet.runtimes.conversion_cache import (
+    Tell,
     find_converted,
     fingerprint,
     keep_converted,
 )
-from blitznet.runtimes.openvino_runtime import convert, read_cached, save_model
+from blitznet.runtimes.openvino_runtime import convert, read_cached, read_model, save_model
 
 if TYPE_CHECKING:
     import openvino
@@ -31,13 +32,16 @@ CALIBRATION_PICTURES = 300
 _ORIGIN_FILE = "calibration.json"
 
 
-def quantize(network: BlitzNet, calibrate: Path | None) -> "openvino.Model":
+def quantize(
+    network: BlitzNet, calibrate: Path | None, tell: Tell | None = None
+) -> "openvino.Model":
     """The graph of a network with int8 convolutions.
 
     Args:
         network: with its weights.
         calibrate: a data description, whose training pictures tell how large activations get; None
             = what was made at an earlier time.
+        tell: is told that there is something to wait for.
 
     Raises:
         InputError: if nothing was made earlier and no pictures are given, or NNCF is missing.
@@ -61,7 +65,7 @@ def quantize(network: BlitzNet, calibrate: Path | None) -> "openvino.Model":
             save_model(quantize_converted(convert(network), pixels), folder)
             (folder / _ORIGIN_FILE).write_text(json.dumps(origin))
 
-        keep_converted(key, make, replace=True)
+        return read_model(keep_converted(key, make, True, tell))
     return read_cached(key, _fail)
 
 

@@ -4,6 +4,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo
 from blitznet.structures import Detections
 
@@ -26,15 +27,22 @@ class NetworkOutput(NamedTuple):
 
 
 class Runtime(Protocol):
-    """One way to run one trained network.
+    """One way to run one trained network."""
 
-    Attributes:
-        name: of `RUNTIMES`, or of the library that runs an exported file.
-        info: class names, architecture, normalisation; of exported files, too.
-    """
+    @property
+    def name(self) -> str:
+        """Of `choice.RUNTIMES`, or of the library that runs an exported file."""
+        ...
 
-    name: str
-    info: CheckpointInfo
+    @property
+    def info(self) -> CheckpointInfo:
+        """Class names, architecture, normalisation; of exported files, too."""
+        ...
+
+    @property
+    def model(self) -> BlitzNet | None:
+        """The network behind it, in evaluation mode; None for an exported file."""
+        ...
 
     def run(self, pixels: np.ndarray, score: float) -> NetworkOutput:
         """Look at pictures. May be called by several threads at once.

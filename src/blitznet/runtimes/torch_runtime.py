@@ -42,23 +42,24 @@ class TorchRuntime:
     ) -> None:
         self.name = name
         self.info = info
-        self.model = model.eval().to(device)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model: BlitzNet | None = model.eval().to(device)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = device
         self._names = output_names(model.config)
         self._is_bfloat16 = is_bfloat16
         self._is_compiled = is_compiled
-        self._network = PixelNetwork(self.model)
+        self._network = PixelNetwork(model)
         if is_compiled:
             mode = "reduce-overhead" if device.type == "cuda" else "default"
             self._network.compile(mode=mode, dynamic=False)
+        self._anchors = model.anchors
         self._thread = ThreadPoolExecutor(1, "blitznet-network")
 
     def run(self, pixels: np.ndarray, score: float) -> NetworkOutput:
         """See `Runtime.run`."""
         raw, network_ms = self._thread.submit(self._forward, pixels).result()
         size = self.info.model.image_size
-        return decode_output(raw, self.model.anchors, size, score, network_ms)
+        return decode_output(raw, self._anchors, size, score, network_ms)
 
     @torch.inference_mode()
     def _forward(self, pixels: np.ndarray) -> tuple[RawPredictions, float]:

@@ -5,21 +5,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch.utils.data import DataLoader, Dataset
 
 from blitznet.classes import IGNORE_INDEX
 from blitznet.data.class_table import BACKGROUND
 from blitznet.data.geometry import resize_sample
 from blitznet.data.source import LabelSource, locate
-from blitznet.detection.postprocess import decode_detections
 from blitznet.errors import InputError
 from blitznet.metrics.average_precision import AveragePrecision
 from blitznet.metrics.coco_ap import CocoAveragePrecision
 from blitznet.metrics.mean_iou import MeanIoU
-from blitznet.model.blitznet import BlitzNet, normalize_images
 from blitznet.pixel_classes import classify_pixels
+from blitznet.runtimes.runtime import Runtime
 from blitznet.structures import Sample
+
+_LEAST_SCORE = 0.01  # section 3.5
 
 
 @dataclass(frozen=True)
@@ -143,10 +143,8 @@ class Evaluation:
 
 
 def evaluate(
-    model: BlitzNet,
-    names: Sequence[str],
+    runtime: Runtime,
     sources: Sequence[LabelSource],
-    device: torch.device,
     classes: Sequence[str] | None = None,
     batch_size: int = 16,
     workers: int = 1,
@@ -155,10 +153,8 @@ def evaluate(
     """Measure a network on labelled pictures.
 
     Args:
-        model: in evaluation mode, on `device`.
-        names: class names, background first.
+        runtime: what runs it.
         sources: of one split.
-        device: where it runs.
         classes: see `Evaluation.compute`.
         batch_size: pictures a forward pass.
         workers: processes that read pictures.
@@ -170,8 +166,8 @@ def evaluate(
     Raises:
         InputError: for the first picture or label that cannot be used.
     """
-    evaluation = Evaluation(names)
-    for item, detections, seg_map in predict_items(model, sources, device, batch_size, workers):
+    evaluation = Evaluation(runtime.info.names)
+    for item, detections, seg_map in predict_items(runtime, sources, batch_size, workers):
         evaluation.update(item.sample, detections, seg_map)
         if found is not None:
             found(detections, seg_map)
@@ -179,15 +175,14 @@ def evaluate(
 
 
 def predict_items(
-    model: BlitzNet,
+    runtime: Runtime,
     sources: Sequence[LabelSource],
-    device: torch.device,
     batch_size: int = 16,
     workers: int = 1,
 ) -> Iterator[Prediction]:
     """Every picture with boxes, labels and scores in its pixels, and its map; see `evaluate`."""
     loader: Iterable[list[TestItem | InputError]] = DataLoader(
-        TestItems(sources, model.config.image_size),
+        TestItems(sources, runtime.info.model.image_size),
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=list,
@@ -198,28 +193,20 @@ def predict_items(
             if isinstance(item, InputError):
                 raise item
             items.append(item)
-        yield from _predict_batch(model, items, device)
+        yield from _predict_batch(runtime, items)
 
 
-@torch.inference_mode()
-def _predict_batch(
-    model: BlitzNet, items: list[TestItem], device: torch.device
-) -> list[Prediction]:
-    config = model.config
-    pixels = torch.from_numpy(np.stack([item.pixels for item in items]))
-    images = normalize_images(pixels.to(device).permute(0, 3, 1, 2), config.mean, config.std)
-    raw = model(images)
-    detections = decode_detections(raw, model.anchors, config.image_size) if config.detect else None
-    seg_logits = raw.seg_logits.float().cpu().numpy() if config.segment else None
+def _predict_batch(runtime: Runtime, items: list[TestItem]) -> list[Prediction]:
+    output = runtime.run(np.stack([item.pixels for item in items]), _LEAST_SCORE)
     predictions: list[Prediction] = []
     for index, item in enumerate(items):
         width, height = item.sample.size
         objects = seg_map = None
-        if detections is not None:
-            boxes, labels, scores = (tensor.cpu().numpy() for tensor in detections[index])
-            scale = np.array([width, height] * 2, np.float32) / config.image_size
+        if output.detections is not None:
+            boxes, labels, scores = (tensor.numpy() for tensor in output.detections[index])
+            scale = np.array([width, height] * 2, np.float32) / runtime.info.model.image_size
             objects = boxes * scale, labels, scores
-        if seg_logits is not None:
-            seg_map = classify_pixels(seg_logits[index], width, height)
+        if output.seg_logits is not None:
+            seg_map = classify_pixels(output.seg_logits[index], width, height)
         predictions.append((item, objects, seg_map))
     return predictions

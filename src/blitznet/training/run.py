@@ -17,8 +17,10 @@ from blitznet.data_check.report import Finding, count_of
 from blitznet.data_check.skipped import require_skippable, without_skipped, write_skipped
 from blitznet.device import choose_device
 from blitznet.errors import InputError, LabelError, RecipeError
-from blitznet.model.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
 from blitznet.result_folder import make_folder
+from blitznet.runtimes.choice import open_runtime
+from blitznet.runtimes.exported import is_exported
 from blitznet.training.evaluate import evaluate
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, LoopOptions, require_fit, train
 from blitznet.training.network import fit_to_start
@@ -149,17 +151,19 @@ def evaluate_checkpoint(
     name_or_path: str,
     data: Path,
     split: str,
-    device: torch.device,
+    device: str | torch.device = "auto",
     classes: Sequence[str] | None = None,
     batch_size: int = 16,
     workers: int = 1,
     run: Path | None = None,
     submission: Submission | None = None,
+    runtime: str | None = None,
+    calibrate: Path | None = None,
 ) -> dict[str, Any]:
     """The figures of `metrics.json` for a network on one split of a data description.
 
     Args:
-        name_or_path: of the network.
+        name_or_path: of the network: bundled, a checkpoint, or an exported file.
         data: the data description.
         split: which pictures.
         device: where it runs.
@@ -168,20 +172,23 @@ def evaluate_checkpoint(
         workers: processes that read pictures.
         run: what this run left out for its errors is left out here, too.
         submission: what to write for an evaluation server; None = nothing, then labels are needed.
+        runtime: of `runtimes.choice.RUNTIMES`, or `auto`; None = PyTorch in float32, which the
+            others are measured by, and an exported file's own library.
+        calibrate: data description with pictures for int8.
 
     Raises:
         InputError: if network, data, split or classes do not exist or do not fit together.
     """
-    path = find_checkpoint(name_or_path)
-    model, info = load_checkpoint(path)
+    if runtime is None:
+        runtime = "auto" if is_exported(Path(name_or_path)) else "torch"
+    opened_runtime = open_runtime(name_or_path, runtime, device, calibrate=calibrate)
+    info = opened_runtime.info
     description = read_description(data)
     if description.classes != info.names:
         raise InputError(
             f"{name_or_path} knows the classes {', '.join(info.names[1:])}; "
             f"{data} describes {', '.join(description.classes[1:])}"
         )
-    model.to(device)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     started = time.monotonic()
     sources = description.open_split(split)
     if run is not None:
@@ -197,9 +204,10 @@ def evaluate_checkpoint(
             algorithm = Path(name_or_path).stem
             opened = open_submission(submission, info.names, split, algorithm)
             found = add_in_order(files.enter_context(opened), sources)
-        metrics = evaluate(model, info.names, sources, device, classes, batch_size, workers, found)
+        metrics = evaluate(opened_runtime, sources, classes, batch_size, workers, found)
     return {
         "model": name_or_path,
+        "runtime": opened_runtime.name,
         "data": str(data),
         "split": split,
         **metrics,
