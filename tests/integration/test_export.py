@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from blitznet.cli import main
 from blitznet.detection.postprocess import decode_detections
 from blitznet.export.limits import Limits
+from blitznet.export.parity import TOLERANCES
 from blitznet.export.run import export_network
 from blitznet.model.blitznet import normalize_images
 from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
@@ -152,6 +154,22 @@ def test_the_comparison_lies_beside_the_file(folder: Path) -> None:
     assert report["passed"] is True
     assert set(report["raw"]) == {"class_logits", "box_deltas", "seg_logits"}
     assert max(raw["largest"] for raw in report["raw"].values()) < 1e-3
+
+
+def test_a_file_that_differs_too_much_is_not_kept_unless_it_is_forced(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(TOLERANCES, "fp32", replace(TOLERANCES["fp32"], pixels=1.1))
+    arguments = ["export", str(folder / "tiny.safetensors"), "--format", "torchscript"]
+    assert main(arguments) == 1
+    assert "of the pixels are the same, wanted 110.00%" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.parity.json"]
+    assert main([*arguments, "--force"]) == 1
+    assert (tmp_path / "tiny.torchscript").exists()
 
 
 def test_eight_bits_are_calibrated_measured_and_kept_only_if_good(

@@ -55,7 +55,7 @@ def choose_format(name: str, precision: str) -> tuple[Format, Precision]:
             break
     else:
         fitting = [other for other, form in FORMATS.items() if precision in form.precisions]
-        there_are = f"it has {', '.join(chosen.precisions)}"
+        there_are = f"they have {', '.join(chosen.precisions)}"
         advice = f"; use --format {fitting[0]}" if fitting else ""
         raise InputError(f"{name} files have no precision {precision!r}; {there_are}{advice}")
     for module, extra in chosen.packages:
