@@ -19,6 +19,7 @@ import blitznet.inference.demo
 import blitznet.model.checkpoint
 from blitznet.classes import voc_palette
 from blitznet.cli import main
+from blitznet.runtimes.choice import FASTEST
 from blitznet.runtimes.torch_runtime import TorchRuntime
 from tiny_network import NAMES, save_tiny_checkpoint
 
@@ -270,6 +271,20 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(
     (line,) = complaints(capsys)
     assert line.endswith("a.jpg: cannot be written (No space left on device)")
     assert files_in("runs/predict") == []
+
+
+@pytest.mark.usefixtures("album")
+def test_what_auto_chose_is_said_and_what_was_asked_for_is_not(
+    checkpoint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FASTEST, "cpu", ("torch",))
+    assert predict(checkpoint, "album/a.jpg", "--runtime", "auto") == 0
+    assert complaints(capsys) == ["runs on torch (cpu)"]
+    assert predict(checkpoint, "album/a.jpg", "--runtime", "torch") == 0
+    assert complaints(capsys) == []
+    assert predict(checkpoint, "album/a.jpg", "--runtime", "torhc") == 1
+    (line,) = complaints(capsys)
+    assert line.startswith("no runtime is called 'torhc'; there are auto, torch, ")
 
 
 @pytest.mark.usefixtures("album")

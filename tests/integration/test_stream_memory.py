@@ -1,0 +1,62 @@
+"""Memory over the length of a video."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blitznet.inference.result_files import open_results
+from blitznet.inference.scene import Scene
+from blitznet.inference.streams.open_video import open_video
+from blitznet.inference.streams.run_video import VideoOptions, predict_video
+from synthetic_video import read_times, write_video
+
+NUM_FRAMES = 20_000
+NAMES = ("background", "thing")
+STATUS = Path("/proc/self/status")
+
+
+class MovingThing:
+    """Instead of a network: a box and a region that move, so that objects are followed."""
+
+    names = NAMES
+
+    def predict_stream(
+        self, images: Iterable[Image.Image], score: float, batch: int | None  # noqa: ARG002
+    ) -> Iterator[tuple[Image.Image, Scene]]:
+        for index, image in enumerate(images):
+            left = index % 20
+            seg_map = np.zeros((48, 64), dtype=np.uint8)
+            seg_map[10:30, left : left + 30] = 1
+            boxes = np.array([[left, 10, left + 30, 30]], dtype=np.float32)
+            scores, labels = np.array([0.9], dtype=np.float32), np.ones(1, dtype=np.int64)
+            yield image, Scene(boxes, labels, scores, seg_map, NAMES, image)
+
+
+def resident_megabytes() -> float:
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(not STATUS.exists(), reason="needs /proc")
+def test_memory_stays_the_same_over_the_length_of_a_video(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "long.mp4", range(0, 40 * NUM_FRAMES, 40), gop=250)
+    (tmp_path / "out").mkdir()
+    resident = []
+    with (
+        closing(open_video(str(path))) as video,
+        open_results(tmp_path / "out", [path], NAMES) as files,
+    ):
+        options = VideoOptions(track=True)
+        for _ in predict_video(MovingThing(), video, files, 0.5, None, options):  # type: ignore[arg-type]
+            resident.append(resident_megabytes())
+    assert len(resident) == NUM_FRAMES
+    assert read_times(tmp_path / "out" / "long.mp4") == [i * 0.04 for i in range(NUM_FRAMES)]
+    early = float(np.median(resident[NUM_FRAMES // 10 : NUM_FRAMES // 5]))
+    late = float(np.median(resident[-NUM_FRAMES // 10 :]))
+    assert late < 1.05 * early
