@@ -74,8 +74,8 @@ def prediction_parts(
     for is_video, group in groupby(sources, lambda source: isinstance(source, Video)):
         if not is_video:
             pictures = [source for source in group if isinstance(source, Path)]
-            results = predict_pictures(predictor, pictures, files, score, batch)
-            yield Part("pictures", "pictures", len(pictures), results)
+            read = predict_pictures(predictor, pictures, files, score, batch)
+            yield Part("pictures", "pictures", len(pictures), read)
             continue
         for source in group:
             assert isinstance(source, Video)

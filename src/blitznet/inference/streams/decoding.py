@@ -107,7 +107,8 @@ class FrameDecoder:
             except av.error.FFmpegError:
                 if self._is_live:
                     raise
-                packet = av.Packet()  # an empty one asks the decoder for what it still holds
+                # An empty one asks the decoder for what it still holds.
+                packet = av.Packet()  # type: ignore[assignment]
                 packet.stream = self.stream
                 packets = iter(())
             sent += packet.size > 0
@@ -131,7 +132,7 @@ class FrameDecoder:
 def upright_image(frame: "VideoFrame") -> Image.Image:
     """RGB pixels, turned as the phone that took them says."""
     matrix = "ITU709" if _is_unmarked_hd(frame) else None
-    image: Image.Image = frame.to_image(src_colorspace=matrix)
+    image: Image.Image = frame.to_image(src_colorspace=matrix)  # type: ignore[no-untyped-call]
     turn = _TURN.get(frame.rotation)
     return image if turn is None else image.transpose(turn)
 

@@ -60,7 +60,7 @@ class Tracker:
         )
         tracked = self._tracker.update(found, timestamp=time)
         ids = np.zeros(len(scene.boxes), dtype=np.int64)
-        if len(tracked):
+        if tracked.tracker_id is not None and len(tracked):
             ids[tracked.data["row"]] = tracked.tracker_id + 1  # it counts from 0, and -1 is none
         strong = scene.scores >= self._score
         return replace(

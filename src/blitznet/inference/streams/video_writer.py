@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Final
 
 from PIL import Image
 
@@ -11,7 +12,7 @@ from blitznet.errors import InputError
 from blitznet.inference.streams.frame import Frame
 from blitznet.whole_file import whole_file
 
-_ENCODER = "libx264"
+_ENCODER: Final = "libx264"
 # Visually near the source; "veryfast" leaves the cores to the network.
 _ENCODER_OPTIONS = {"preset": "veryfast", "crf": "21", "bf": "0"}
 # delay_moov: the first frame may come later than 0. Either is playable to its last fragment when
@@ -74,9 +75,8 @@ def video_writer(
                 def write(image: Image.Image, pts: int) -> None:
                     if image.size != (width, height):
                         image = image.resize((width, height))
-                    frame = av.VideoFrame.from_image(image).reformat(
-                        format=pixel_format, dst_colorspace="ITU709"
-                    )
+                    rgb: av.VideoFrame = av.VideoFrame.from_image(image)  # type: ignore[no-untyped-call]
+                    frame = rgb.reformat(format=pixel_format, dst_colorspace="ITU709")
                     frame.pts, frame.time_base = pts, first.time_base
                     container.mux(stream.encode(frame))
 
