@@ -150,7 +150,7 @@ def test_the_script_of_the_docs_runs_without_torch_and_without_us(
 
 
 def test_the_comparison_lies_beside_the_file(folder: Path) -> None:
-    report = json.loads((folder / "tiny.parity.json").read_text())
+    report = json.loads((folder / "tiny.onnx.parity.json").read_text())
     assert report["passed"] is True
     assert set(report["raw"]) == {"class_logits", "box_deltas", "seg_logits"}
     assert max(raw["largest"] for raw in report["raw"].values()) < 1e-3
@@ -167,7 +167,7 @@ def test_a_file_that_differs_too_much_is_not_kept_unless_it_is_forced(
     arguments = ["export", str(folder / "tiny.safetensors"), "--format", "torchscript"]
     assert main(arguments) == 1
     assert "of the pixels are the same, wanted 110.00%" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["tiny.parity.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.torchscript.parity.json"]
     assert main([*arguments, "--force"]) == 1
     assert (tmp_path / "tiny.torchscript").exists()
 
@@ -184,7 +184,7 @@ def test_eight_bits_are_calibrated_measured_and_kept_only_if_good(
     arguments = ["export", "tiny.safetensors", "--format", "openvino", "--precision", "int8"]
     arguments += ["--calibrate", "data.yaml"]
     code = main(arguments)
-    report = json.loads((tmp_path / "tiny-int8.parity.json").read_text())
+    report = json.loads((tmp_path / "tiny-int8.xml.parity.json").read_text())
     assert code == (0 if report["passed"] else 1)
     assert (tmp_path / "tiny-int8.xml").exists() == report["passed"]
     assert report["raw"]["class_logits"]["largest"] > 0

@@ -112,7 +112,7 @@ def export_network(
         else pictures_at_hand(size)
     )
 
-    report = path.with_name(f"{path.stem}.parity.json")
+    report = path.with_name(f"{path.name}.parity.json")
     with _folder_beside(path) as folder:
         fresh = folder / path.name
         raw_outputs = write_file(format_name, fresh, network, limits, info, calibration)
