@@ -74,23 +74,25 @@ def draw_figure_4(table: PaperTable, results: Results, path: Path) -> None:
 
     points = speed_points(table, results)
     record = results.speed_record()
-    styles = {
-        (False, False): ("the paper's, Titan X (Maxwell)", {"marker": "o", "color": "tab:grey"}),
-        (True, False): (
-            f"our speed, {record.machine.device if record else ''}; accuracy of the paper",
-            {"marker": "s", "color": "tab:blue", "facecolors": "none"},
-        ),
-        (True, True): (
-            f"ours, {record.machine.device if record else ''}",
-            {"marker": "s", "color": "tab:blue"},
-        ),
+    device = record.machine.device if record is not None else ""
+    styles = {  # by whose the speed and whose the accuracy is: label, marker, colour, filling
+        (False, False): ("the paper's, Titan X (Maxwell)", "o", "tab:grey", "tab:grey"),
+        (True, False): (f"our speed, {device}; accuracy of the paper", "s", "tab:blue", "none"),
+        (True, True): (f"ours, {device}", "s", "tab:blue", "tab:blue"),
     }
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    for kind, (label, style) in styles.items():
+    for kind, (label, marker, colour, filling) in styles.items():
         chosen = [point for point in points if (point.is_ours, point.is_ours_throughout) == kind]
         if chosen:
-            axes.scatter([p.fps for p in chosen], [p.mean_ap for p in chosen], label=label, **style)
+            axes.scatter(
+                [point.fps for point in chosen],
+                [point.mean_ap for point in chosen],
+                label=label,
+                marker=marker,
+                edgecolors=colour,
+                facecolors=filling,
+            )
     speeds = [point.fps for point in points]
     if max(speeds) > 10 * min(speeds):
         axes.set_xscale("log")

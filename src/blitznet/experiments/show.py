@@ -1,5 +1,7 @@
 """A grid for people: on a terminal, or as Markdown."""
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
 from blitznet.experiments.report import Grid, Report, one_below_the_other, side_by_side
@@ -27,5 +29,5 @@ def markdown_table(grid: Grid) -> str:
     return "\n".join(_markdown_row(cells) for cells in (grid.header, rule, *grid.rows))
 
 
-def _markdown_row(cells: tuple[str, ...] | list[str]) -> str:
+def _markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
