@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -783,7 +783,7 @@ def bench(
     from blitznet.bench.speed import QUICK, SpeedOptions, bench_speed
     from blitznet.bench.speed_table import best_lines, speed_table
 
-    changes = {
+    changes: dict[str, Any] = {
         "networks": _names(networks),
         "runtimes": _names(runtimes),
         "batches": _numbers(batches, "--batches"),

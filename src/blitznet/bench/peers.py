@@ -131,7 +131,7 @@ def open_peer(
     peer = PEERS[name]
     ready = copy.deepcopy(model).to(device)
     if runtime != TORCH_DEFAULT:
-        ready.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        ready.to(memory_format=torch.channels_last)
     is_bf16 = runtime == TORCH_BF16
     if is_bf16:
         # Ahead of time: autocast alone would convert all weights in every call.
