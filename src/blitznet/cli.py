@@ -758,7 +758,7 @@ def bench(
     ] = None,
     rounds: Annotated[
         int | None,
-        typer.Option("--rounds", min=1, help="In which all take turns.", show_default="5"),
+        typer.Option("--rounds", min=1, help="In which all take turns.", show_default="4"),
     ] = None,
     device: DeviceOption = "auto",
     quick: Annotated[
