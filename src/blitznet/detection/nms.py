@@ -1,18 +1,62 @@
-"""Non-maximum suppression with the paper's limits (section 3.5)."""
+"""Greedy non-maximum suppression of many classes and pictures at once (section 3.5)."""
 
+import numpy as np
 import torch
+import torchvision  # noqa: F401 - defines the kernel
 from torch import Tensor
-from torchvision.ops import nms
+
+from blitznet.detection.limits import (
+    IOU_THRESHOLD,
+    KEEP_PER_CLASS,
+    KEEP_PER_IMAGE,
+    PRE_NMS_PER_CLASS,
+)
+
+# Whether a box survives depends on better ones alone. So this many of a class are looked at first,
+# and more only if fewer than 50 survived: a look costs survivors times boxes.
+_LOOKS = (64, 160)
+
+# The kernel without the checks and the bookkeeping of torchvision's Python function, which for few
+# boxes cost more than it does.
+_nms = torch.ops.torchvision.nms
+
+
+def suppress(
+    boxes: Tensor,
+    scores: Tensor,
+    sizes: np.ndarray,
+    iou_threshold: float = IOU_THRESHOLD,
+    keep: int = KEEP_PER_CLASS,
+) -> np.ndarray:
+    """Suppress weaker boxes within each of many groups.
+
+    Args:
+        boxes: (N, 4) float32 xyxy on the CPU, group after group, best score first.
+        scores: (N,) float32, falling within a group.
+        sizes: (G,) int64 boxes of every group; their sum is N.
+        iou_threshold: a box is dropped if its IoU with a better, kept one of its group exceeds it.
+        keep: survivors of a group, the best ones.
+
+    Returns:
+        (K,) int64 positions of the survivors, ascending.
+    """
+    survivors = [np.zeros(0, dtype=np.int64)]
+    start = 0
+    parts = sizes.tolist()
+    for group, group_scores in zip(boxes.split(parts), scores.split(parts), strict=True):
+        survivors.append(_survivors(group, group_scores, iou_threshold, keep) + start)
+        start += len(group)
+    return np.concatenate(survivors)
 
 
 def per_class_nms(
     boxes: Tensor,
     scores: Tensor,
     labels: Tensor,
-    iou_threshold: float = 0.45,
-    pre_nms_per_class: int = 400,
-    keep_per_class: int = 50,
-    keep_per_image: int = 200,
+    iou_threshold: float = IOU_THRESHOLD,
+    pre_nms_per_class: int = PRE_NMS_PER_CLASS,
+    keep_per_class: int = KEEP_PER_CLASS,
+    keep_per_image: int = KEEP_PER_IMAGE,
 ) -> Tensor:
     """Best 400 a class, greedy suppression keeping 50 a class, best 200 a picture.
 
@@ -28,14 +72,26 @@ def per_class_nms(
     Returns:
         (K,) int64 indices into `boxes`, best score first; of equal scores, the earlier candidate.
     """
-    kept = [torch.empty(0, dtype=torch.int64, device=boxes.device)]
-    for label in torch.unique(labels):
-        candidates = (labels == label).nonzero()[:, 0]
-        order = scores[candidates].argsort(descending=True, stable=True)[:pre_nms_per_class]
-        candidates = candidates[order]
-        kept.append(
-            candidates[nms(boxes[candidates], scores[candidates], iou_threshold)[:keep_per_class]]
-        )
-    survivors = torch.cat(kept).sort().values
-    order = scores[survivors].argsort(descending=True, stable=True)[:keep_per_image]
-    return survivors[order]
+    order = scores.argsort(descending=True, stable=True)
+    order = order[labels[order].argsort(stable=True)]
+    _, sizes = labels[order].unique_consecutive(return_counts=True)
+    groups = order.split(sizes.tolist())
+    order = torch.cat([order[:0], *(group[:pre_nms_per_class] for group in groups)])
+    sizes = sizes.clamp(max=pre_nms_per_class)
+    kept = suppress(boxes[order], scores[order], sizes.numpy(), iou_threshold, keep_per_class)
+    survivors = order[torch.from_numpy(kept)].sort().values
+    best = scores[survivors].argsort(descending=True, stable=True)[:keep_per_image]
+    return survivors[best]
+
+
+def _survivors(boxes: Tensor, scores: Tensor, iou_threshold: float, keep: int) -> np.ndarray:
+    """Of one group, best first: (K,) int64 positions, ascending."""
+    count = len(boxes)
+    if count == 1:
+        return np.zeros(1, dtype=np.int64)
+    for look in _LOOKS:
+        if keep < look < count:
+            kept = _nms(boxes[:look], scores[:look], iou_threshold)
+            if len(kept) >= keep:
+                return kept[:keep].numpy()
+    return _nms(boxes, scores, iou_threshold)[:keep].numpy()

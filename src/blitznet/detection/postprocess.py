@@ -1,25 +1,34 @@
 """From raw predictions to boxes (section 3.5)."""
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from blitznet.detection import box_coder
-from blitznet.detection.nms import per_class_nms
+from blitznet.detection.candidates import BoxDecoder, Candidates, select_candidates
+from blitznet.detection.limits import KEEP_PER_IMAGE, SCORE_THRESHOLD
+from blitznet.detection.nms import suppress
+from blitznet.detection.padded import decode_padded
+from blitznet.detection.score_order import SCORE_BITS, to_rank
 from blitznet.structures import Detections, RawPredictions
+
+# Pictures that are looked at together; more gain nothing and need more memory.
+_GROUP = 32
 
 
 def decode_detections(
-    raw: RawPredictions, anchors: Tensor, image_size: int, score_threshold: float = 0.01
+    raw: RawPredictions, anchors: Tensor, image_size: int, score_threshold: float = SCORE_THRESHOLD
 ) -> list[Detections]:
     """The objects of every picture of a batch.
 
     Args:
-        raw: with class_logits (B, A, C) and box_deltas (B, A, 4).
+        raw: with class_logits (B, A, C) and box_deltas (B, A, 4); float32, bfloat16 or float16.
         anchors: (A, 4) xyxy, input pixels.
         image_size: S; boxes are clipped to 0..S, and those that have no area left are dropped.
         score_threshold: least score, inclusive.
 
     Returns:
-        B `Detections` in input pixels, best first, at most 200 each.
+        B `Detections` in input pixels, best first, at most 200 each. Of equal scores the earlier
+        anchor comes first, of one anchor the lower class.
 
     Raises:
         ValueError: if the anchors are not those of the predictions.
@@ -31,16 +40,39 @@ def decode_detections(
             f"{raw.class_logits.shape[1]} predictions a picture but {len(anchors)} anchors; "
             "make the anchors for the side of the pictures that the network was given"
         )
-    scores = raw.class_logits.float().softmax(dim=-1)[..., 1:]  # without background
-    is_candidate = scores >= score_threshold
+    if raw.class_logits.is_cuda:
+        return decode_padded(raw, anchors, image_size, score_threshold).to_list()
     detections = []
-    for image in range(len(scores)):
-        anchor, column = is_candidate[image].nonzero(as_tuple=True)
-        boxes = box_coder.decode(raw.box_deltas[image, anchor].float(), anchors[anchor])
-        boxes = boxes.clamp(0, image_size)
-        has_area = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-        anchor, column, boxes = anchor[has_area], column[has_area], boxes[has_area]
-        candidate_scores = scores[image, anchor, column]
-        keep = per_class_nms(boxes, candidate_scores, column)
-        detections.append(Detections(boxes[keep], column[keep] + 1, candidate_scores[keep]))
+    for class_logits, box_deltas in zip(
+        raw.class_logits.detach().cpu().split(_GROUP),
+        raw.box_deltas.detach().cpu().split(_GROUP),
+        strict=True,
+    ):
+        decoder = BoxDecoder(box_deltas, anchors.cpu(), image_size)
+        candidates = select_candidates(class_logits, decoder, score_threshold)
+        detections += _keep_best(candidates, class_logits.shape)
     return detections
+
+
+def _keep_best(candidates: Candidates, shape: torch.Size) -> list[Detections]:
+    """Suppress within class and picture, then the best 200 of every picture; shape: (B, A, C)."""
+    num_images, num_anchors, num_classes = shape
+    num_columns = num_classes - 1
+    groups = candidates.images * num_columns + candidates.columns
+    sizes = np.bincount(groups, minlength=num_images * num_columns)
+    kept = suppress(candidates.boxes, torch.from_numpy(candidates.scores), sizes[sizes > 0])
+    images, columns, scores = (
+        values[kept] for values in (candidates.images, candidates.columns, candidates.scores)
+    )
+    pairs = candidates.anchors[kept] * num_columns + columns
+    pair_bits = (num_anchors * num_columns).bit_length()
+    keys = (images << SCORE_BITS | to_rank(scores)) << pair_bits | pairs
+    order = keys.argsort()
+    counts = np.bincount(images, minlength=num_images)
+    starts = counts.cumsum() - counts
+    counts = counts.clip(max=KEEP_PER_IMAGE)
+    order = np.concatenate([order[s : s + n] for s, n in zip(starts, counts, strict=True)])
+    boxes = candidates.boxes[torch.from_numpy(kept[order])].split(counts.tolist())
+    labels = torch.from_numpy(columns[order] + 1).split(counts.tolist())
+    best = torch.from_numpy(scores[order]).split(counts.tolist())
+    return [Detections(*found) for found in zip(boxes, labels, best, strict=True)]

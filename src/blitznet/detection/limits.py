@@ -1,0 +1,7 @@
+"""What post-processing keeps (section 3.5)."""
+
+SCORE_THRESHOLD = 0.01
+IOU_THRESHOLD = 0.45
+PRE_NMS_PER_CLASS = 400
+KEEP_PER_CLASS = 50
+KEEP_PER_IMAGE = 200
