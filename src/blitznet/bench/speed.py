@@ -242,7 +242,7 @@ def _race(
         # On a CPU a folder is looked at picture by picture, unless asked otherwise.
         is_usual = device.type == "cuda" or entry.batch == options.batches[0]
         if contestant.stream is not None and is_usual:
-            ahead = max(2 * entry.batch, 8)
+            ahead = max(3 * entry.batch, 8)
             turns.append(files_turn(contestant.stream, files, ahead))
             whose.append(number)
     samples: list[list[Milliseconds]] = [[] for _ in range(len(opened) + 1)]
