@@ -96,6 +96,7 @@ def draw_figure_4(table: PaperTable, results: Results, path: Path) -> None:
     speeds = [point.fps for point in points]
     if max(speeds) > 10 * min(speeds):
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
     axes.margins(0.2, 0.12)
     for point in points:
         # Names of the fastest would not fit on the right.
