@@ -804,7 +804,7 @@ def bench(
     record = bench_speed(options)
     if json_file is not None:
         write_record(json_file, record)
-    _print_table(speed_table(record))
+    _print_table(speed_table(record), least_width=170)
     for line in best_lines(record):
         typer.echo(line)
     typer.echo(record.model_dump_json())
@@ -877,6 +877,22 @@ def bench_data(
 
     result = bench_data(data, split, pictures, size, rounds, workers)
     _report_bench(result, data_table(result), json_file)
+
+
+@bench_app.command("postprocess")
+def bench_postprocess(
+    data: BenchDataOption = None,
+    split: Annotated[str, typer.Option("--split", help="Which of its splits.")] = "val",
+    model: ModelOption = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at once.")] = 16,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often to measure.")] = 5,
+    json_file: BenchJsonOption = None,
+) -> None:
+    """Time post-processing beside torchvision's batched_nms, on pictures and at its worst."""
+    from blitznet.bench.postprocess import bench_postprocess, postprocess_table
+
+    result = bench_postprocess(data, split, model, batch, rounds)
+    _report_bench(result, postprocess_table(result), json_file)
 
 
 @bench_app.command("views")
@@ -955,7 +971,10 @@ def _load(
     return predictor
 
 
-def _print_table(table: "Table") -> None:
+def _print_table(table: "Table", least_width: int = 0) -> None:
+    """As wide as the terminal; a table that would be cut to pieces may be wider."""
     from rich.console import Console
 
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, least_width)
+    console.print(table)

@@ -23,8 +23,10 @@ def speed_table(record: SpeedRecord) -> Table:
         caption=_caption(record, references),
         caption_justify="left",
     )
-    for name in (*_COLUMNS, *(f"x SSD300 {runtime}" for runtime in references)):
-        table.add_column(name, justify="right")
+    for column in table.columns:
+        column.no_wrap = True
+    for name in (*_COLUMNS, *(f"x SSD300\n{runtime}" for runtime in references)):
+        table.add_column(name, justify="right", no_wrap=True)
     has_peak = record.machine.peak_tflops is not None
     if has_peak:
         table.add_column("% of peak", justify="right")
