@@ -14,14 +14,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from blitznet.device import choose_device
 from blitznet.errors import PictureError
 from blitznet.inference.ahead import map_ahead
 from blitznet.inference.scene import Scene
 from blitznet.model.blitznet import BlitzNet
 from blitznet.picture import PictureSource, read_picture, source_name
 from blitznet.pixel_classes import classify_pixels
-from blitznet.runtimes.choice import open_runtime
+from blitznet.runtimes.choice import device_for, open_runtime
 from blitznet.runtimes.conversion_cache import Tell
 from blitznet.runtimes.openvino_runtime import Hint
 from blitznet.runtimes.runtime import Runtime
@@ -67,7 +66,7 @@ def load(
     """
     opened = open_runtime(name_or_path, runtime, device, hint=hint, calibrate=calibrate, tell=tell)
     at_once = max(2, min(8, os.cpu_count() or 1)) if hint == "throughput" else 2
-    return Predictor(opened, choose_device(device), at_once)
+    return Predictor(opened, device_for(runtime, device), at_once)
 
 
 @dataclass(frozen=True)

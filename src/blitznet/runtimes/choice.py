@@ -23,7 +23,13 @@ from blitznet.model.checkpoint import (
 from blitznet.runtimes.conversion_cache import Tell
 from blitznet.runtimes.exported import is_exported, open_exported
 from blitznet.runtimes.onnx_runtime import OnnxRuntime
-from blitznet.runtimes.openvino_runtime import Hint, OpenVinoRuntime, convert, has_bfloat16
+from blitznet.runtimes.openvino_runtime import (
+    Hint,
+    OpenVinoRuntime,
+    Precision,
+    convert,
+    has_bfloat16,
+)
 from blitznet.runtimes.quantization import quantize
 from blitznet.runtimes.runtime import Runtime
 from blitznet.runtimes.torch_runtime import TorchRuntime
@@ -79,7 +85,7 @@ def _openvino_bf16(model: BlitzNet, info: CheckpointInfo, settings: Settings) ->
 
 def _openvino_int8(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Runtime:
     converted = quantize(model, settings.calibrate, settings.tell)
-    precision = "bf16" if has_bfloat16() else "f32"
+    precision: Precision = "bf16" if has_bfloat16() else "f32"
     return OpenVinoRuntime(converted, model, info, "openvino-int8", precision, settings.hint)
 
 
@@ -156,7 +162,7 @@ def open_runtime(
     name = default_model() if name_or_path is None else os.fspath(name_or_path)
     if is_exported(Path(name)):
         return open_exported(Path(name), runtime, device)
-    settings = Settings(choose_device(device), hint, calibrate, tell)
+    settings = Settings(device_for(runtime, device), hint, calibrate, tell)
     require_runtime(runtime, settings.device)
     model, info = load_checkpoint(find_checkpoint(name))
     return open_network(model, info, runtime, settings)
@@ -194,6 +200,19 @@ def open_network(
             else:
                 settings.tell(problem)
     return RUNTIMES[last].open(model, info, settings)
+
+
+def device_for(runtime: str, device: str | torch.device = AUTO) -> torch.device:
+    """The device that a user names; of `auto`, one that the runtime runs on.
+
+    Raises:
+        InputError: if there is no such device.
+    """
+    chosen = choose_device(device)
+    way = RUNTIMES.get(runtime)
+    if str(device) == AUTO and way is not None and chosen.type not in way.devices:
+        return torch.device(way.devices[0])
+    return chosen
 
 
 def require_runtime(runtime: str, device: torch.device) -> None:
@@ -246,4 +265,4 @@ def torch_has_bfloat16(device: torch.device) -> bool:
     """Whether PyTorch has fast instructions for bfloat16 there."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

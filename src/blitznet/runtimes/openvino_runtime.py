@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 # once, each on fewer cores.
 Hint = Literal["latency", "throughput"]
 
+# Of what is not int8.
+Precision = Literal["f32", "bf16"]
+
 MODEL_FILE = "network.xml"
 
 
@@ -50,7 +53,7 @@ class OpenVinoRuntime:
         model: that it was made of.
         info: what its checkpoint says of it.
         name: of the runtime.
-        precision: `f32` or `bf16`, of what is not int8.
+        precision: of the convolutions that are not int8.
         hint: what should be fast.
     """
 
@@ -60,7 +63,7 @@ class OpenVinoRuntime:
         model: BlitzNet,
         info: CheckpointInfo,
         name: str,
-        precision: Literal["f32", "bf16"],
+        precision: Precision,
         hint: Hint = "latency",
     ) -> None:
         import openvino

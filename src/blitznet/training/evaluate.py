@@ -11,6 +11,7 @@ from blitznet.classes import IGNORE_INDEX
 from blitznet.data.class_table import BACKGROUND
 from blitznet.data.geometry import resize_sample
 from blitznet.data.source import LabelSource, locate
+from blitznet.detection.limits import SCORE_THRESHOLD
 from blitznet.errors import InputError
 from blitznet.metrics.average_precision import AveragePrecision
 from blitznet.metrics.coco_ap import CocoAveragePrecision
@@ -18,8 +19,6 @@ from blitznet.metrics.mean_iou import MeanIoU
 from blitznet.pixel_classes import classify_pixels
 from blitznet.runtimes.runtime import Runtime
 from blitznet.structures import Sample
-
-_LEAST_SCORE = 0.01  # section 3.5
 
 
 @dataclass(frozen=True)
@@ -197,7 +196,7 @@ def predict_items(
 
 
 def _predict_batch(runtime: Runtime, items: list[TestItem]) -> list[Prediction]:
-    output = runtime.run(np.stack([item.pixels for item in items]), _LEAST_SCORE)
+    output = runtime.run(np.stack([item.pixels for item in items]), SCORE_THRESHOLD)
     predictions: list[Prediction] = []
     for index, item in enumerate(items):
         width, height = item.sample.size

@@ -1,6 +1,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from blitznet.inference.predictor import Predictor
 from blitznet.inference.scene import Scene
 from blitznet.model.blitznet import normalize_images
 from blitznet.model.checkpoint import CheckpointInfo
+from blitznet.runtimes.runtime import NetworkOutput
 from blitznet.runtimes.torch_runtime import TorchRuntime
 from blitznet.structures import RawPredictions, Sample
 from tiny_network import (
@@ -176,6 +178,23 @@ def test_a_stream_takes_its_sources_as_they_are_needed() -> None:
     stream.close()  # type: ignore[attr-defined]
     # Two batches under way and the next one, the readers' queue, and the one that filled it.
     assert taken <= 2 * 3 + 4 + 1
+
+
+def test_while_one_batch_is_worked_out_the_next_one_is_in_the_network() -> None:
+    both_under_way = Barrier(2, timeout=60)
+
+    class Waiting(TorchRuntime):
+        def run(self, pixels: np.ndarray, score: float) -> NetworkOutput:
+            output = super().run(pixels, score)
+            both_under_way.wait()
+            return output
+
+    model = ColourNetwork()
+    info = CheckpointInfo(model=model.config, names=NAMES)
+    predictor = Predictor(Waiting(model, info, torch.device("cpu")))  # type: ignore[arg-type]
+    pictures = [halves(10 + index, 10) for index in range(4)]
+    scenes = [scene for _, scene in predictor.predict_stream(pictures, batch=1)]
+    assert [scene.size[0] for scene in scenes if isinstance(scene, Scene)] == [10, 11, 12, 13]
 
 
 def test_every_stage_is_timed() -> None:

@@ -136,6 +136,18 @@ def test_a_runtime_of_another_device_is_one_line_with_those_that_fit() -> None:
         open_runtime(None, "tensorrt", "cpu")
 
 
+def test_without_a_device_named_a_runtime_gets_one_that_it_runs_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        choice, "choose_device", lambda name: torch.device("cuda" if name == "auto" else name)
+    )
+    assert choice.device_for("openvino") == CPU
+    assert choice.device_for("torch") == torch.device("cuda")
+    assert choice.device_for("auto") == torch.device("cuda")
+    assert choice.device_for("openvino", "cuda") == torch.device("cuda")  # and is refused
+
+
 def test_int8_without_pictures_says_how_to_give_some(tmp_path: Path) -> None:
     checkpoint = save_tiny_checkpoint(tmp_path / "tiny.safetensors")
     with pytest.raises(InputError, match=r"give some with --calibrate DATA\.yaml"):
