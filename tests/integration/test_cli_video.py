@@ -259,7 +259,10 @@ def endless() -> Iterator[str]:
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            with suppress(OSError), av.open(self.wfile, "w", format="mpegts") as file:
+            with (
+                suppress(OSError, av.error.FFmpegError),
+                av.open(self.wfile, "w", format="mpegts") as file,
+            ):
                 stream = file.add_stream("libx264", rate=25, options={"tune": "zerolatency"})
                 stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
                 for index in range(10**6):
