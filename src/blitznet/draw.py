@@ -48,6 +48,7 @@ def draw_scene(
     seg_map: np.ndarray | None,
     names: Sequence[str],
     ids: np.ndarray | None = None,
+    in_place: bool = False,
 ) -> Image.Image:
     """Draw what the network saw, or what labels say: map below, boxes above it, tags on top.
 
@@ -59,13 +60,15 @@ def draw_scene(
         seg_map: (H, W) uint8 class ids of the size of `image`, or None.
         names: name of every class id that occurs; 255 where the map has void.
         ids: (K,) int64 identities, 0 = none; None = none at all.
+        in_place: draw on `image` itself: the copy of a huge picture is huge, too.
 
     Returns:
-        A new RGB image of the same size. Background pixels outside boxes and tags are untouched.
+        An RGB image of the same size, a new one unless drawn in place. Background pixels outside
+        boxes and tags are untouched.
     """
     style = Style.for_size(*image.size)
     palette = voc_palette()
-    canvas = image.copy()
+    canvas = image if in_place else image.copy()
     if seg_map is not None:
         _paint_map(canvas, seg_map, palette, style.edge)
     pen = ImageDraw.Draw(canvas)

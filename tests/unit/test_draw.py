@@ -172,3 +172,14 @@ def test_without_scores_the_tags_are_the_names_that_narrow_pictures_get_anyway(
     named = draw_scene(image, boxes, labels, None, None, VOC_CLASSES)
     assert np.any(np.asarray(named) != np.asarray(image))
     assert np.array_equal(named, scored) is same
+
+
+def test_drawing_in_place_gives_the_same_on_the_picture_itself() -> None:
+    seg_map = np.zeros((40, 60), np.uint8)
+    seg_map[10:30, 20:50] = CAT
+    image = Image.new("RGB", (60, 40), GREY)
+    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32)
+    copy = draw_scene(image, *nothing, seg_map, VOC_CLASSES)
+    drawn_on = draw_scene(image, *nothing, seg_map, VOC_CLASSES, in_place=True)
+    assert drawn_on is image
+    assert image.tobytes() == copy.tobytes()

@@ -28,7 +28,7 @@ class Result:
     """What was found in one picture and where it was written.
 
     Attributes:
-        scene: the prediction.
+        scene: the prediction; its picture is the drawn one if one was asked for.
         record: its line of `predictions.jsonl`.
         drawn: the drawn picture, or None if none was asked for.
         name: of its files, without folder and ending; no other picture of the run has it.
@@ -115,7 +115,8 @@ def _save(
         drawn = files.folder / (f"{name}.png" if is_too_long else f"{name}.jpg")
         with whole_file(drawn) as temporary:
             image_format = "PNG" if is_too_long else "JPEG"
-            scene.draw().save(temporary, format=image_format, quality=92, subsampling=0)
+            picture = scene.draw(in_place=True)  # the copy of a huge picture is huge, too
+            picture.save(temporary, format=image_format, quality=92, subsampling=0)
     if files.save_masks:
         record["seg_map"] = save_mask(scene, files.folder, name)
     record["ms"] = rounded_times(scene, start)

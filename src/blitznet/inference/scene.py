@@ -88,15 +88,16 @@ class Scene:
             nearest[rows, columns][is_ours] = distance[is_ours]
         return owners
 
-    def draw(self, boxes: bool = True, seg_map: bool = True) -> Image.Image:
+    def draw(self, boxes: bool = True, seg_map: bool = True, in_place: bool = False) -> Image.Image:
         """The picture with boxes, labels, scores and the translucent map.
 
         Args:
             boxes: whether to draw the objects.
             seg_map: whether to draw the pixel classes.
+            in_place: draw on `image` itself, which spares the memory of a copy.
 
         Returns:
-            A new RGB image of the same size.
+            An RGB image of the same size, a new one unless drawn in place.
         """
         return draw_scene(
             self.image,
@@ -106,6 +107,7 @@ class Scene:
             seg_map=self.seg_map if seg_map else None,
             names=self.names,
             ids=self.ids,
+            in_place=in_place,
         )
 
     def to_dict(self) -> dict[str, Any]:
