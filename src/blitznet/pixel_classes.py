@@ -2,6 +2,10 @@
 
 import numpy as np
 
+# Rows of logits are taken together up to so many pixels: single ones of a small picture are more
+# calls than work.
+_PIXELS_AT_ONCE = 1 << 15
+
 
 def classify_pixels(seg_logits: np.ndarray, width: int, height: int) -> np.ndarray:
     """Resize logits bilinearly to a picture and take the best class of every pixel (section 3.6).
@@ -26,36 +30,65 @@ def classify_pixels(seg_logits: np.ndarray, width: int, height: int) -> np.ndarr
     next_row = np.minimum(np.arange(num_rows) + 1, num_rows - 1)
     next_column = np.minimum(np.arange(num_columns) + 1, num_columns - 1)
 
-    below = seg_logits[:, next_row]
-    neighbours = np.stack(
-        (seg_logits, below, seg_logits[:, :, next_column], below[:, :, next_column])
+    best_class = seg_logits.argmax(axis=0).astype(np.uint8)
+    seg_map = best_class[:, column][row]
+    agree = _over_neighbours(np.minimum, best_class, next_row, next_column) == _over_neighbours(
+        np.maximum, best_class, next_row, next_column
     )
-    winners = neighbours.argmax(axis=1).astype(np.uint8)
-    agree = (winners == winners[0]).all(axis=0)
-    can_win = neighbours.max(axis=0) >= neighbours.min(axis=0).max(axis=0)
+    least = _over_neighbours(np.minimum, seg_logits, next_row, next_column)
+    most = _over_neighbours(np.maximum, seg_logits, next_row, next_column)
+    can_win = most >= least.max(axis=0)
 
-    seg_map = np.empty((height, width), dtype=np.uint8)
-    first_line = np.searchsorted(row, np.arange(num_rows + 1))
-    for cell in range(num_rows):
-        lines = slice(first_line[cell], first_line[cell + 1])
-        seg_map[lines] = winners[0, cell, column]
-        open_columns = np.flatnonzero(~agree[cell, column])
+    lines_a_row = -(-height // num_rows)
+    rows_at_once = max(1, _PIXELS_AT_ONCE // (lines_a_row * width))
+    for first in range(0, num_rows, rows_at_once):
+        rows = slice(first, min(first + rows_at_once, num_rows))
+        lines = slice(*np.searchsorted(row, (rows.start, rows.stop)))
+        is_open = ~agree[rows]
+        open_columns = np.flatnonzero(is_open.any(axis=0)[column])
         if lines.start == lines.stop or not len(open_columns):
             continue
-        classes = np.flatnonzero(can_win[:, cell, ~agree[cell]].any(axis=1))
-        left, across = column[open_columns], right[open_columns]
-        best = np.full((lines.stop - lines.start, len(open_columns)), -np.inf, dtype=np.float32)
-        winner = np.empty(best.shape, dtype=np.uint8)
-        for class_id in classes:
-            upper, lower = (
-                line[left] + (line[next_column[left]] - line[left]) * across
-                for line in seg_logits[class_id, [cell, next_row[cell]]]
-            )
-            logits = upper + (lower - upper) * down[lines, None]
-            winner[logits > best] = class_id
-            np.maximum(best, logits, out=best)
-        seg_map[lines, open_columns] = winner
+        # Many columns of few pixels are reached fastest as one slice with what is between them.
+        across: slice | np.ndarray = open_columns
+        if rows_at_once > 1:
+            across = slice(open_columns[0], open_columns[-1] + 1)
+        classes = np.flatnonzero(can_win[:, rows][:, is_open].any(axis=1))
+        left, way = column[across], right[across]
+        source_row = np.append(np.arange(rows.start, rows.stop), next_row[rows.stop - 1])
+        above = row[lines] - rows.start
+        for number, class_id in enumerate(classes):
+            line = seg_logits[class_id, source_row]
+            upper = line[:, left]
+            upper += (line[:, next_column[left]] - upper) * way
+            logits = (upper[1:] - upper[:-1])[above]
+            logits *= down[lines, None]
+            logits += upper[above]
+            if number == 0:
+                best, winner = logits, np.full(logits.shape, class_id, dtype=np.uint8)
+            else:
+                np.copyto(winner, np.uint8(class_id), where=logits > best)
+                np.maximum(best, logits, out=best)
+        if rows_at_once > 1:
+            np.copyto(seg_map[lines, across], winner, where=is_open[above][:, left])
+        else:
+            seg_map[lines, across] = winner
     return seg_map
+
+
+def _over_neighbours(
+    function: np.ufunc, values: np.ndarray, next_row: np.ndarray, next_column: np.ndarray
+) -> np.ndarray:
+    """`function` of a cell, the one below, the one to the right, and the one below that one.
+
+    Args:
+        function: of two arrays.
+        values: (..., h, w).
+        next_row: (h,) below each row; the last one has none and is its own.
+        next_column: (w,) likewise.
+    """
+    columns = function(values, values[..., next_column])
+    over: np.ndarray = function(columns, columns[..., next_row, :])
+    return over
 
 
 def _source_positions(source_size: int, target_size: int) -> tuple[np.ndarray, np.ndarray]:
