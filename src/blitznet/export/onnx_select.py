@@ -1,5 +1,6 @@
 """`select_objects` in ONNX operators."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -55,7 +56,9 @@ def _write_select_objects(
 
     ONNX's TopK gives the lower index first among equal values, as a stable sort does.
     """
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
+
+    op: Any = opset18  # its annotations are those of scripts, not of tracing
 
     num_anchors, num_classes = scores.shape[1:]
     pre_nms = min(pre_nms_per_class, num_anchors)
@@ -134,4 +137,6 @@ def _constant(op: Any, values: Tensor) -> Any:
     return op.Constant(value=onnx_ir.tensor(values.numpy()))
 
 
-TRANSLATION = {torch.ops.blitznet.select_objects.default: _write_select_objects}
+TRANSLATION: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.blitznet.select_objects.default: _write_select_objects
+}

@@ -23,8 +23,9 @@ def write_torchscript(path: Path, network: BlitzNet, limits: Limits, info: Expor
     module = SelfContainedNetwork(network, limits, select_objects).eval()
     example = example_pixels(network.config)
     with without_deprecation(), warnings.catch_warnings(), torch.inference_mode(False):
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # sizes that are constants
-        traced = torch.jit.trace_module(
+        # Sizes of the network are constants, as they should be.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        traced = torch.jit.trace_module(  # type: ignore[no-untyped-call]
             module, {"forward": example, "raw": example}, check_trace=False
         )
     save_torchscript(traced, path, info.model_dump_json())

@@ -26,7 +26,7 @@ def load_torchscript(path: Path) -> tuple[torch.jit.ScriptModule, str]:
     """
     extra: dict[str, str | bytes] = {METADATA_KEY: ""}
     with without_deprecation():
-        module = torch.jit.load(path, map_location="cpu", _extra_files=extra)
+        module = torch.jit.load(path, "cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
     text = extra[METADATA_KEY]
     return module, text.decode() if isinstance(text, bytes) else text
 
