@@ -31,7 +31,7 @@ def classify_pixels(seg_logits: np.ndarray, width: int, height: int) -> np.ndarr
     next_column = np.minimum(np.arange(num_columns) + 1, num_columns - 1)
 
     best_class = seg_logits.argmax(axis=0).astype(np.uint8)
-    seg_map = best_class[:, column][row]
+    seg_map: np.ndarray = best_class[:, column][row]
     agree = _over_neighbours(np.minimum, best_class, next_row, next_column) == _over_neighbours(
         np.maximum, best_class, next_row, next_column
     )
@@ -55,14 +55,13 @@ def classify_pixels(seg_logits: np.ndarray, width: int, height: int) -> np.ndarr
         classes = np.flatnonzero(can_win[:, rows][:, is_open].any(axis=1))
         left, way = column[across], right[across]
         source_row = np.append(np.arange(rows.start, rows.stop), next_row[rows.stop - 1])
-        above = row[lines] - rows.start
+        above: slice | np.ndarray = row[lines] - rows.start if rows_at_once > 1 else slice(0, 1)
         for number, class_id in enumerate(classes):
             line = seg_logits[class_id, source_row]
             upper = line[:, left]
             upper += (line[:, next_column[left]] - upper) * way
-            logits = (upper[1:] - upper[:-1])[above]
-            logits *= down[lines, None]
-            logits += upper[above]
+            logits = (upper[1:] - upper[:-1])[above] * down[lines, None]
+            logits += upper[:-1][above]
             if number == 0:
                 best, winner = logits, np.full(logits.shape, class_id, dtype=np.uint8)
             else:

@@ -2,7 +2,6 @@
 
 import os
 import platform
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -210,18 +209,19 @@ def _kernel_alone(raw: RawPredictions, anchors: Tensor, image_size: int) -> Riva
     decoder = BoxDecoder(raw.box_deltas, anchors, image_size)
     found = select_candidates(raw.class_logits, decoder, SCORE_THRESHOLD)
     ends = np.bincount(found.images, minlength=len(raw.class_logits)).tolist()
-    calls: list[Callable[[], Tensor]] = [
-        lambda boxes=boxes, scores=scores, columns=columns: batched_nms(
-            boxes, scores, columns, IOU_THRESHOLD
-        )[:KEEP_PER_IMAGE]
-        for boxes, scores, columns in zip(
-            found.boxes.split(ends),
-            torch.from_numpy(found.scores).split(ends),
-            torch.from_numpy(found.columns).split(ends),
+    pictures = list(
+        zip(
+            found.boxes.split_with_sizes(ends),
+            torch.from_numpy(found.scores).split_with_sizes(ends),
+            torch.from_numpy(found.columns).split_with_sizes(ends),
             strict=True,
         )
-    ]
-    return Rival("torchvision", _NMS_ALONE, lambda _item, _round: [call() for call in calls])
+    )
+
+    def suppress_all(_item: int, _round: int) -> list[Tensor]:
+        return [batched_nms(*picture, IOU_THRESHOLD)[:KEEP_PER_IMAGE] for picture in pictures]
+
+    return Rival("torchvision", _NMS_ALONE, suppress_all)
 
 
 def _count_candidates(raw: RawPredictions) -> float:

@@ -75,7 +75,8 @@ def _best_of_class(scores: np.ndarray, below: np.float32, per_class: int) -> np.
     floor = np.partition(scores, -per_class)[-per_class]
     above = np.flatnonzero(scores > floor)
     equal = _first_equal(scores, floor, per_class - len(above))
-    return candidates[np.concatenate((above, equal))]
+    best: np.ndarray = candidates[np.concatenate((above, equal))]
+    return best
 
 
 def _first_equal(scores: np.ndarray, value: np.float32, count: int) -> np.ndarray:

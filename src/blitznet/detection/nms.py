@@ -43,7 +43,9 @@ def suppress(
     survivors = [np.zeros(0, dtype=np.int64)]
     start = 0
     parts = sizes.tolist()
-    for group, group_scores in zip(boxes.split(parts), scores.split(parts), strict=True):
+    for group, group_scores in zip(
+        boxes.split_with_sizes(parts), scores.split_with_sizes(parts), strict=True
+    ):
         survivors.append(_survivors(group, group_scores, iou_threshold, keep) + start)
         start += len(group)
     return np.concatenate(survivors)
@@ -61,7 +63,7 @@ def per_class_nms(
     """Best 400 a class, greedy suppression keeping 50 a class, best 200 a picture.
 
     Args:
-        boxes: (N, 4) xyxy candidates of one picture; N may be 0.
+        boxes: (N, 4) xyxy candidates of one picture, on the CPU; N may be 0.
         scores: (N,) float.
         labels: (N,) int64; boxes of different classes never suppress each other.
         iou_threshold: a box is dropped if its IoU with a better, kept box of its class exceeds it.
@@ -74,11 +76,11 @@ def per_class_nms(
     """
     order = scores.argsort(descending=True, stable=True)
     order = order[labels[order].argsort(stable=True)]
-    _, sizes = labels[order].unique_consecutive(return_counts=True)
-    groups = order.split(sizes.tolist())
+    _, sizes = np.unique(labels.numpy(), return_counts=True)
+    groups = order.split_with_sizes(sizes.tolist())
     order = torch.cat([order[:0], *(group[:pre_nms_per_class] for group in groups)])
-    sizes = sizes.clamp(max=pre_nms_per_class)
-    kept = suppress(boxes[order], scores[order], sizes.numpy(), iou_threshold, keep_per_class)
+    sizes = sizes.clip(max=pre_nms_per_class)
+    kept = suppress(boxes[order], scores[order], sizes, iou_threshold, keep_per_class)
     survivors = order[torch.from_numpy(kept)].sort().values
     best = scores[survivors].argsort(descending=True, stable=True)[:keep_per_image]
     return survivors[best]
@@ -91,7 +93,8 @@ def _survivors(boxes: Tensor, scores: Tensor, iou_threshold: float, keep: int) -
         return np.zeros(1, dtype=np.int64)
     for look in _LOOKS:
         if keep < look < count:
-            kept = _nms(boxes[:look], scores[:look], iou_threshold)
+            kept: np.ndarray = _nms(boxes[:look], scores[:look], iou_threshold).numpy()
             if len(kept) >= keep:
-                return kept[:keep].numpy()
-    return _nms(boxes, scores, iou_threshold)[:keep].numpy()
+                return kept[:keep]
+    kept = _nms(boxes, scores, iou_threshold).numpy()
+    return kept[:keep]

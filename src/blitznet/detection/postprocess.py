@@ -42,12 +42,10 @@ def decode_detections(
         )
     if raw.class_logits.is_cuda:
         return decode_padded(raw, anchors, image_size, score_threshold).to_list()
+    logits, deltas = raw.class_logits.detach().cpu(), raw.box_deltas.detach().cpu()
     detections = []
-    for class_logits, box_deltas in zip(
-        raw.class_logits.detach().cpu().split(_GROUP),
-        raw.box_deltas.detach().cpu().split(_GROUP),
-        strict=True,
-    ):
+    for start in range(0, len(logits), _GROUP):
+        class_logits, box_deltas = logits[start : start + _GROUP], deltas[start : start + _GROUP]
         decoder = BoxDecoder(box_deltas, anchors.cpu(), image_size)
         candidates = select_candidates(class_logits, decoder, score_threshold)
         detections += _keep_best(candidates, class_logits.shape)
@@ -72,7 +70,7 @@ def _keep_best(candidates: Candidates, shape: torch.Size) -> list[Detections]:
     starts = counts.cumsum() - counts
     counts = counts.clip(max=KEEP_PER_IMAGE)
     order = np.concatenate([order[s : s + n] for s, n in zip(starts, counts, strict=True)])
-    boxes = candidates.boxes[torch.from_numpy(kept[order])].split(counts.tolist())
-    labels = torch.from_numpy(columns[order] + 1).split(counts.tolist())
-    best = torch.from_numpy(scores[order]).split(counts.tolist())
+    boxes = candidates.boxes[torch.from_numpy(kept[order])].split_with_sizes(counts.tolist())
+    labels = torch.from_numpy(columns[order] + 1).split_with_sizes(counts.tolist())
+    best = torch.from_numpy(scores[order]).split_with_sizes(counts.tolist())
     return [Detections(*found) for found in zip(boxes, labels, best, strict=True)]
