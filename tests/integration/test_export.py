@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
+import blitznet
+from blitznet.classes import VOC_CLASSES
 from blitznet.cli import main
 from blitznet.detection.postprocess import decode_detections
 from blitznet.export.limits import Limits
@@ -42,10 +45,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def save(path: Path, **overrides: object) -> Path:
-    model = tiny_model(**overrides)
+def save(path: Path, names: tuple[str, ...] = NAMES, **overrides: object) -> Path:
+    model = tiny_model(num_classes=len(names), **overrides)
     training = {"data": "none", "licence": "free"}
-    save_checkpoint(path, model, CheckpointInfo(model=model.config, names=NAMES, training=training))
+    save_checkpoint(path, model, CheckpointInfo(model=model.config, names=names, training=training))
     return path
 
 
@@ -118,8 +121,17 @@ def test_the_verbs_take_a_file_as_they_take_a_checkpoint(
     monkeypatch.chdir(tmp_path)
     picture = str(VOC_MINI / "JPEGImages/000001.jpg")
     lines = []
-    for name in ("tiny.safetensors", "tiny.onnx"):
-        arguments = ["--model", str(folder / name), "--score", "0.3", "--no-draw", "--save-masks"]
+    for name, library in (("tiny.safetensors", "torch"), ("tiny.onnx", "auto")):
+        arguments = [
+            "--runtime",
+            library,
+            "--model",
+            str(folder / name),
+            "--score",
+            "0.3",
+            "--no-draw",
+            "--save-masks",
+        ]
         assert main(["predict", picture, *arguments, "--out", name, "--device", "cpu"]) == 0
         lines.append(json.loads(Path(name, "predictions.jsonl").read_text()))
     checkpoint, exported = lines
@@ -129,6 +141,9 @@ def test_the_verbs_take_a_file_as_they_take_a_checkpoint(
         Path(name, "masks/000001.png").read_bytes() for name in ("tiny.safetensors", "tiny.onnx")
     ]
     assert masks[0] == masks[1]
+
+    scene = blitznet.load(folder / "tiny.onnx", "cpu").predict(picture, score=0.3)
+    assert len(scene.labels) == len(exported["detections"])
 
 
 def test_the_script_of_the_docs_runs_without_torch_and_without_us(
@@ -172,23 +187,29 @@ def test_a_file_that_differs_too_much_is_not_kept_unless_it_is_forced(
     assert (tmp_path / "tiny.torchscript").exists()
 
 
-def test_eight_bits_are_calibrated_measured_and_kept_only_if_good(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_eight_bits_are_calibrated_and_measured_as_a_checkpoint_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    save(tmp_path / "tiny.safetensors")
-    entry = f"{{format: voc, root: {VOC_MINI}, image_set: Main/trainval, masks: SegmentationClass}}"
-    (tmp_path / "data.yaml").write_text(
-        f"classes: [{', '.join(NAMES[1:])}]\ntrain:\n  - {entry}\nval:\n  - {entry}\n"
-    )
+    save(tmp_path / "tiny.safetensors", VOC_CLASSES)
+    entry = {"format": "voc", "root": str(VOC_MINI), "masks": "SegmentationClass"}
+    splits = {
+        "train": [entry | {"image_set": "Main/trainval"}],
+        "val": [entry | {"image_set": "Segmentation/trainval"}],
+    }
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump({"classes": "voc", **splits}))
     arguments = ["export", "tiny.safetensors", "--format", "openvino", "--precision", "int8"]
-    arguments += ["--calibrate", "data.yaml"]
+    arguments += ["--calibrate", "data.yaml", "--data", "data.yaml", "--force"]
     code = main(arguments)
     report = json.loads((tmp_path / "tiny-int8.xml.parity.json").read_text())
     assert code == (0 if report["passed"] else 1)
-    assert (tmp_path / "tiny-int8.xml").exists() == report["passed"]
     assert report["raw"]["class_logits"]["largest"] > 0
-    assert main([*arguments, "--force", "--overwrite"]) == code
-    info = open_exported(tmp_path / "tiny-int8.xml").info
-    assert info.precision == "int8"
+    reference, exported = report["metrics"]["mIoU"]
+    assert 0 < exported == pytest.approx(reference, abs=0.1)
+    assert open_exported(tmp_path / "tiny-int8.xml").info.precision == "int8"
     assert not list(tmp_path.glob(".blitznet-*"))
+
+    measure = ["eval", "tiny-int8.xml", "--data", "data.yaml", "--workers", "0", "--device", "cpu"]
+    assert main(measure) == 0
+    metrics = json.loads((tmp_path / "runs/eval/metrics.json").read_text())
+    assert metrics["mean_iou"] == exported

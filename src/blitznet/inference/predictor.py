@@ -20,7 +20,7 @@ from blitznet.inference.scene import Scene
 from blitznet.model.blitznet import BlitzNet
 from blitznet.picture import PictureSource, read_picture, source_name
 from blitznet.pixel_classes import classify_pixels
-from blitznet.runtimes.choice import device_for, open_runtime
+from blitznet.runtimes.choice import PLAIN, device_for, open_runtime
 from blitznet.runtimes.conversion_cache import Tell
 from blitznet.runtimes.openvino_runtime import Hint
 from blitznet.runtimes.runtime import Runtime
@@ -42,7 +42,7 @@ Source = TypeVar("Source", bound=PictureSource)
 def load(
     name_or_path: str | os.PathLike[str] | None = None,
     device: str | torch.device = "auto",
-    runtime: str = "torch",
+    runtime: str | None = None,
     *,
     hint: Hint = "latency",
     calibrate: Path | None = None,
@@ -55,7 +55,7 @@ def load(
             None = the best bundled network.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         runtime: what runs it: `torch`, `auto` for the fastest one here, or another name of
-            `blitznet.runtimes.choice.RUNTIMES`. An exported file is run by its own library.
+            `blitznet.runtimes.choice.RUNTIMES`; None = `torch`, and an exported file's own library.
         hint: what OpenVINO makes fast: one picture (`latency`) or many (`throughput`).
         calibrate: data description with pictures for `openvino-int8`, once for a network.
         tell: is told in one line what is going on; None = problems are warnings.
@@ -66,7 +66,7 @@ def load(
     """
     opened = open_runtime(name_or_path, runtime, device, hint=hint, calibrate=calibrate, tell=tell)
     at_once = max(2, min(8, os.cpu_count() or 1)) if hint == "throughput" else 2
-    return Predictor(opened, device_for(runtime, device), at_once)
+    return Predictor(opened, device_for(runtime or PLAIN, device), at_once)
 
 
 @dataclass(frozen=True)

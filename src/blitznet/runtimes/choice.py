@@ -35,6 +35,7 @@ from blitznet.runtimes.runtime import Runtime
 from blitznet.runtimes.torch_runtime import TorchRuntime
 
 AUTO = "auto"
+PLAIN = "torch"  # in float32, which the others are measured by
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def runtimes_here(device: torch.device) -> list[str]:
 
 def open_runtime(
     name_or_path: str | os.PathLike[str] | None,
-    runtime: str = AUTO,
+    runtime: str | None = AUTO,
     device: str | torch.device = AUTO,
     *,
     hint: Hint = "latency",
@@ -149,7 +150,8 @@ def open_runtime(
     Args:
         name_or_path: a bundled network, a checkpoint, or a file made by `blitznet export`; None =
             the best bundled network.
-        runtime: of RUNTIMES, or `auto`; for an exported file, of `exported.LIBRARIES`.
+        runtime: of RUNTIMES, or `auto`; for an exported file, of `exported.LIBRARIES`; None =
+            PLAIN, and an exported file's own library.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         hint: what OpenVINO makes fast: one picture (`latency`) or many (`throughput`).
         calibrate: data description with pictures for int8.
@@ -161,7 +163,8 @@ def open_runtime(
     """
     name = default_model() if name_or_path is None else os.fspath(name_or_path)
     if is_exported(Path(name)):
-        return open_exported(Path(name), runtime, device)
+        return open_exported(Path(name), runtime or AUTO, device)
+    runtime = runtime or PLAIN
     settings = Settings(device_for(runtime, device), hint, calibrate, tell)
     require_runtime(runtime, settings.device)
     model, info = load_checkpoint(find_checkpoint(name))

@@ -20,7 +20,6 @@ from blitznet.errors import InputError, LabelError, RecipeError
 from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
 from blitznet.result_folder import make_folder
 from blitznet.runtimes.choice import open_runtime
-from blitznet.runtimes.exported import is_exported
 from blitznet.training.evaluate import evaluate
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, LoopOptions, require_fit, train
 from blitznet.training.network import fit_to_start
@@ -179,8 +178,6 @@ def evaluate_checkpoint(
     Raises:
         InputError: if network, data, split or classes do not exist or do not fit together.
     """
-    if runtime is None:
-        runtime = "auto" if is_exported(Path(name_or_path)) else "torch"
     opened_runtime = open_runtime(name_or_path, runtime, device, calibrate=calibrate)
     info = opened_runtime.info
     description = read_description(data)
