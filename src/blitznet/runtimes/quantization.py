@@ -79,6 +79,8 @@ def quantize_converted(
         pixels: (1, S, S, 3) uint8 each.
         spare: names of operations to leave in float32.
     """
+    # NNCF imports it to compile what is not used here, and it misses CUDA.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import nncf
 
     nncf.set_log_level(logging.ERROR)
