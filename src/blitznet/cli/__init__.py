@@ -1,0 +1,12 @@
+"""The command line: a file a verb, one short handler each, heavy imports inside the handlers."""
+
+# Each adds its verb to the program; the order is that of `blitznet --help`.
+from blitznet.cli import predict as predict  # isort: skip
+from blitznet.cli import train as train  # isort: skip
+from blitznet.cli import evaluate as evaluate  # isort: skip
+from blitznet.cli import export as export  # isort: skip
+from blitznet.cli import check_data as check_data  # isort: skip
+from blitznet.cli import models as models  # isort: skip
+from blitznet.cli import table as table  # isort: skip
+from blitznet.cli import bench as bench  # isort: skip
+from blitznet.cli.app import main as main  # isort: skip

@@ -1,0 +1,80 @@
+"""The program, what it does with errors, and how it prints."""
+
+import io
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from blitznet import __version__
+from blitznet.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+app = typer.Typer(
+    help="Boxes of every object and the class of every pixel, from one network.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: without the program's name; None = those of the process.
+
+    Returns:
+        The exit code: 0 done, 1 wrong input, 2 wrong usage, 130 interrupted.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # damaged pictures get a line of ours
+    for stream in (sys.stdin, sys.stdout, sys.stderr):  # file names need not be valid text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
+    try:
+        app(arguments, prog_name="blitznet")
+    except InputError as error:
+        complain(error)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    return 0
+
+
+def complain(problem: object) -> None:
+    """One line on standard error."""
+    line = str(problem).replace("\n", " ")
+    typer.echo(f"blitznet: {line}", err=True)
+
+
+def print_table(table: "Table", least_width: int = 0) -> None:
+    """As wide as the terminal; a table that would be cut to pieces may be wider."""
+    from rich.console import Console
+
+    console = Console()
+    console.width = max(console.width, least_width)
+    console.print(table)
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"blitznet {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Options that come before the verb."""

@@ -1,0 +1,79 @@
+"""blitznet check-data."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from blitznet.cli.app import app, print_table
+from blitznet.cli.options import OverwriteOption
+from blitznet.result_folder import make_folder
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+def check_data(
+    data: Annotated[Path, typer.Argument(metavar="DATA.yaml", help="Data description.")],
+    splits: Annotated[
+        list[str] | None,
+        typer.Option("--split", metavar="NAME", help="Check this one.", show_default="all"),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", metavar="NAME", help="Whose anchors boxes must match."),
+    ] = "blitznet300",
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=0, help="Processes.", show_default="number of cores"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every warning.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Write a sheet of samples and statistics as pictures; must be empty or new.",
+            show_default="none",
+        ),
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Find everything in pictures and labels that would hurt a training run.
+
+    Exits with 1 if there is an error; warnings do not count.
+    """
+    from blitznet.data.description import read_description
+    from blitznet.data_check.check import check_data, default_workers, open_data
+    from blitznet.data_check.report import finding_lines, findings_table, splits_table, verdict
+    from blitznet.model.config import find_model
+
+    description, config = read_description(data), find_model(model)
+    if out is not None:
+        from blitznet.data_check.folder import write_folder
+        from blitznet.data_check.plots import require_plots
+
+        require_plots()
+        make_folder(out, out, overwrite)
+    workers = default_workers() if workers is None else workers
+    opened = open_data(description, data, splits)
+    report = check_data(opened, config, workers)
+    if out is not None:
+        write_folder(out, report, opened, config)
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), indent=2))
+    else:
+        print_table(splits_table(report))
+        if report.findings:
+            print_table(findings_table(report))
+        for line in finding_lines(report, verbose):
+            typer.echo(line)
+        typer.echo(verdict(report))
+        if out is not None:
+            typer.echo(f"The sheet and the statistics are in {out}")
+    if report.errors:
+        raise typer.Exit(1)

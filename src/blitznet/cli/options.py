@@ -1,0 +1,68 @@
+"""Options that several verbs share."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    pass
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME|FILE",
+        help="Bundled network, checkpoint, or exported file.",
+        show_default="best bundled one",
+    ),
+]
+ScoreOption = Annotated[
+    float, typer.Option("--score", min=0, max=1, help="Least score of an object.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+RuntimeOption = Annotated[
+    str,
+    typer.Option(
+        "--runtime",
+        metavar="NAME",
+        envvar="BLITZNET_RUNTIME",
+        help="What runs the network: auto = the fastest here, torch, openvino, ...",
+    ),
+]
+CalibrateOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibrate",
+        metavar="DATA.yaml",
+        help="Pictures for --runtime openvino-int8, once for a network.",
+        show_default="those of last time",
+    ),
+]
+BatchOption = Annotated[
+    int | None,
+    typer.Option(
+        "--batch", min=1, help="Pictures a forward pass.", show_default="1 on a CPU, 8 on a GPU"
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="DIR",
+        help="Folder for the results; must be empty or new.",
+        show_default="runs/VERB, or the next free runs/VERB-N",
+    ),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Write into DIR even if it holds something.")
+]
+
+
+def split_names(text: str | None) -> tuple[str, ...] | None:
+    """Of a list with commas; None for None."""
+    if text is None:
+        return None
+    return tuple(name.strip() for name in text.split(",") if name.strip())

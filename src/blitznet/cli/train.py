@@ -1,0 +1,109 @@
+"""blitznet train."""
+
+import collections
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from blitznet.cli.app import app, print_table
+from blitznet.extras import require
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="Named recipe, YAML file, or experiment; see docs/training.md, experiments.md.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DATA.yaml",
+            help="Data description.",
+            show_default="an experiment's own",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, as --set steps=1000."),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with the run in a folder.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Folder of the run; must be empty or new.",
+            show_default="runs/train/RECIPE, or the next free one",
+        ),
+    ] = None,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option("--max-minutes", min=0, help="Stop in time, resumable.", show_default="none"),
+    ] = None,
+    devices: Annotated[int, typer.Option("--devices", min=1, help="GPUs or processes.")] = 1,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes that read pictures, a device.")
+    ] = 2,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out pictures with errors, and list them.")
+    ] = False,
+) -> None:
+    """Train a network on pictures with boxes, maps, or both; --resume RUN goes on with one."""
+    if resume is None and recipe is None:
+        raise typer.BadParameter("give a RECIPE and --data DATA.yaml, or --resume RUN")
+    if resume is not None and (recipe or data or settings or out or skip_bad):
+        raise typer.BadParameter("--resume RUN takes recipe and data from the run; give it alone")
+
+    require("lightning_fabric", "train", "training")
+    from blitznet.data_check.skipped import skipped_lines
+    from blitznet.device import choose_device
+    from blitznet.experiments.catalogue import EXPERIMENTS, find_training
+    from blitznet.training.loop import LoopOptions
+    from blitznet.training.run import (
+        is_first_process,
+        resume_training,
+        start_training,
+        validate_run,
+    )
+    from blitznet.training.show import show_training
+
+    accelerator = choose_device(device).type
+    options = LoopOptions(devices, accelerator, workers, max_minutes)
+    if resume is not None:
+        folder, total, rows = resume_training(resume, options)
+    else:
+        assert recipe is not None
+        if data is None and recipe not in EXPERIMENTS:
+            raise typer.BadParameter(
+                "give --data DATA.yaml; only the experiments of `blitznet table` have their own"
+            )
+        chosen, described = find_training(recipe, data, tuple(settings or ()))
+        folder, total, rows = start_training(chosen, described, out, options, skip_bad)
+        for line in skipped_lines(folder) if is_first_process() else ():
+            typer.echo(f"left out: {line}")
+    if not is_first_process():
+        collections.deque(rows, maxlen=0)
+        return
+    last_step = show_training(rows, total)
+    if last_step < total:
+        typer.echo(f"Stopped at step {last_step} of {total}; blitznet train --resume {folder}")
+        return
+    metrics = validate_run(folder, device)
+    if metrics is not None:
+        from blitznet.training.metrics_table import metrics_table
+
+        print_table(metrics_table(metrics))
+    typer.echo(f"The trained network is in {folder}")
