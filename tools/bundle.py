@@ -94,7 +94,9 @@ def bundle(
             "environment": environment,
         },
     )
-    shutil.copy(run / LOG_FILE, folder / LOG_FILE)
+    # Each part was bundled in its turn, and its log is there.
+    log_name = LOG_FILE if len(parts) == 1 else f"log-{len(parts)}.csv"
+    shutil.copy(run / LOG_FILE, folder / log_name)
 
 
 def training_parts(info: CheckpointInfo) -> list[CheckpointInfo]:
