@@ -68,7 +68,8 @@ class TorchRuntime:
         num_pictures = len(pixels)
         if self._is_compiled:
             pixels = fill_up(pixels)
-        images = torch.from_numpy(pixels).to(self.device)
+        # PyTorch has no read-only tensors, and arrays that look into a PIL image are read-only.
+        images = torch.from_numpy(np.require(pixels, requirements="W")).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._is_bfloat16):
             outputs: tuple[Tensor, ...] = self._network(images)
         if self._is_compiled:

@@ -75,7 +75,6 @@ def test_the_second_start_converts_nothing(checkpoint: Path) -> None:
 def test_int8_is_calibrated_once_and_found_again(
     checkpoint: Path, plain: Runtime, tmp_path: Path
 ) -> None:
-    pytest.importorskip("nncf")
     (tmp_path / "pictures").mkdir()
     (tmp_path / "maps").mkdir()
     for index, pixels in enumerate(noise(4)):
@@ -92,7 +91,9 @@ def test_int8_is_calibrated_once_and_found_again(
     assert sum("openvino-int8" in line for line in lines) == 1
     expected, found = (each.run(noise(1), SCORE).seg_logits for each in (plain, opened))
     assert expected is not None
-    np.testing.assert_allclose(found, expected, atol=0.3 * np.abs(expected).max())
+    assert found is not None
+    # Untrained, and calibrated on noise: docs/runtimes.md has what trained ones lose.
+    assert np.corrcoef(expected.ravel(), found.ravel())[0, 1] > 0.8
     assert not np.array_equal(found, expected)
 
 
@@ -113,7 +114,7 @@ def test_photographs_give_the_same_objects(runtime: str) -> None:
         assert one.seg_logits is not None
         assert other.seg_logits is not None
         is_same = one.seg_logits.argmax(axis=1) == other.seg_logits.argmax(axis=1)
-        assert is_same.mean() > 0.98
+        assert is_same.mean() > 0.95  # in bfloat16, two nearly equal logits may be equal
     assert num_objects > 2
 
 
