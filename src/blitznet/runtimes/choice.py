@@ -267,5 +267,5 @@ def is_installed(package: str) -> bool:
 def torch_has_bfloat16(device: torch.device) -> bool:
     """Whether PyTorch has fast instructions for bfloat16 there."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
