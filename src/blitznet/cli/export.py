@@ -1,14 +1,11 @@
 """blitznet export."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from blitznet.cli.app import app, complain, print_table
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()
@@ -49,6 +46,10 @@ def export(
         ),
     ] = None,
     split: Annotated[str, typer.Option("--split", help="Which split of --data.")] = "val",
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", metavar="A,B,C", help="Average these.", show_default="all"),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -71,8 +72,19 @@ def export(
     from blitznet.export.run import export_network
 
     limits = Limits(score, iou, top)
+    averaged = [name.strip() for name in classes.split(",")] if classes else None
     exported = export_network(
-        model, format_name, precision, out, limits, calibrate, data, split, overwrite, force
+        model,
+        format_name,
+        precision,
+        out,
+        limits,
+        calibrate,
+        data,
+        split,
+        averaged,
+        overwrite,
+        force,
     )
     print_table(parity_table(exported.parity))
     for problem in exported.problems:

@@ -1,5 +1,6 @@
 """mAP and mIoU of a checkpoint and of a file made from it, on the same pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ _AP_NAMES = {"voc07": "mAP (VOC07)", "voc12": "mAP (VOC12)", "coco": "mAP (COCO)
 
 
 def measure_side_by_side(
-    model: str, path: Path, data: Path, split: str
+    model: str, path: Path, data: Path, split: str, classes: Sequence[str] | None = None
 ) -> dict[str, tuple[float, float]]:
     """Both with the one loop that there is for it.
 
@@ -18,6 +19,7 @@ def measure_side_by_side(
         path: of the file.
         data: data description.
         split: of it.
+        classes: the means are over these; None = all with ground truth.
 
     Returns:
         By name of the metric, fractions of checkpoint and file.
@@ -25,8 +27,8 @@ def measure_side_by_side(
     Raises:
         InputError: if data and network do not fit.
     """
-    reference = evaluate_checkpoint(model, data, split, device="cpu", runtime="torch")
-    exported = evaluate_checkpoint(str(path), data, split, device="cpu")
+    reference = evaluate_checkpoint(model, data, split, "cpu", classes, runtime="torch")
+    exported = evaluate_checkpoint(str(path), data, split, "cpu", classes)
     figures = _figures(reference), _figures(exported)
     return {name: (figures[0][name], figures[1][name]) for name in figures[0]}
 

@@ -1,7 +1,7 @@
 """One run of `blitznet export`: a checkpoint in, a file and its parity report out."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,7 @@ def export_network(
     calibrate: Path | None = None,
     data: Path | None = None,
     split: str = "val",
+    classes: Sequence[str] | None = None,
     overwrite: bool = False,
     force: bool = False,
 ) -> Exported:
@@ -74,6 +75,7 @@ def export_network(
         calibrate: data description whose pictures int8 is calibrated with.
         data: data description to measure mAP and mIoU on; None = compare on a few pictures alone.
         split: of `data`.
+        classes: of `data`, that the means are over; None = all with ground truth.
         overwrite: replace a file that is there.
         force: keep a file that fails, too.
 
@@ -116,7 +118,7 @@ def export_network(
     with _folder_beside(path) as folder:
         fresh = folder / path.name
         raw_outputs = write_file(format_name, fresh, network, limits, info, calibration)
-        metrics = measure_side_by_side(model, fresh, data, split) if data else {}
+        metrics = measure_side_by_side(model, fresh, data, split, classes) if data else {}
         parity = compare_file(fresh, network, info, raw_outputs, pixels, metrics)
         failed = problems(parity, TOLERANCES[known_precision])
         with whole_file(report) as temporary:
