@@ -10,7 +10,7 @@ from torch import Tensor
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo
 from blitznet.runtimes.decoding import decode_output
-from blitznet.runtimes.pixel_network import PixelNetwork, as_raw, output_names
+from blitznet.runtimes.pixel_network import PixelNetwork, as_raw, output_names, without_warnings
 from blitznet.runtimes.runtime import NetworkOutput
 from blitznet.structures import RawPredictions
 
@@ -51,7 +51,8 @@ class TorchRuntime:
         self._network = PixelNetwork(model)
         if is_compiled:
             mode = "reduce-overhead" if device.type == "cuda" else "default"
-            self._network.compile(mode=mode, dynamic=False)
+            with without_warnings():
+                self._network.compile(mode=mode, dynamic=False)
         self._anchors = model.anchors
         self._thread = ThreadPoolExecutor(1, "blitznet-network")
 
