@@ -135,7 +135,15 @@ def _open_onnxruntime(path: Path, device: str) -> tuple[ExportInfo, Callable[...
     options.log_severity_level = 3  # errors alone; warnings are of optimizations that do not apply
     try:
         session = onnxruntime.InferenceSession(path, options, _onnxruntime_providers(device))
-    except (state.InvalidProtobuf, state.InvalidGraph, state.Fail, state.NotImplemented) as error:
+    except (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NoModel,
+        state.NotImplemented,
+        state.RuntimeException,
+    ) as error:
         raise _damaged(path, "onnxruntime", error) from None
     info = parse_export_info(path, session.get_modelmeta().custom_metadata_map.get(METADATA_KEY))
     names = _wanted(info)

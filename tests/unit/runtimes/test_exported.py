@@ -93,6 +93,15 @@ def test_a_damaged_file_gives_one_clear_line(suffix: str, tmp_path: Path) -> Non
         open_exported(path)
 
 
+def test_a_file_cut_short_anywhere_gives_one_clear_line(tmp_path: Path) -> None:
+    whole = write_constant_onnx(tmp_path / "a.onnx", export_info().model_dump_json()).read_bytes()
+    path = tmp_path / "cut.onnx"
+    for length in range(0, len(whole), 40):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match=r"cut\.onnx"):
+            open_exported(path)
+
+
 def test_a_missing_file_and_a_foreign_suffix_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         open_exported(tmp_path / "none.onnx")
