@@ -22,18 +22,19 @@ def mosaic(tiles: Sequence[Sample]) -> Sample:
         A sample at (S, S), named after the first tile.
     """
     side = len(tiles[0].image)
-    boxes = None
-    if tiles[0].boxes is not None:
-        corners = np.float32([(0, 0), (side, 0), (0, side), (side, side)])
-        shifts = np.tile(corners, 2)
-        boxes = np.concatenate([t.boxes + shift for t, shift in zip(tiles, shifts, strict=True)])
+    corners = np.array([(0, 0), (side, 0), (0, side), (side, side)], np.float32)
+    moved = [
+        tile.boxes + np.tile(corner, 2)
+        for tile, corner in zip(tiles, corners, strict=True)
+        if tile.boxes is not None
+    ]
     void = np.full((side, side), IGNORE_INDEX, np.uint8)
     seg_map = None
     if any(tile.seg_map is not None for tile in tiles):
         seg_map = _two_by_two([void if t.seg_map is None else t.seg_map for t in tiles])
     return Sample(
         image=_two_by_two([tile.image for tile in tiles]),
-        boxes=boxes,
+        boxes=np.concatenate(moved) if moved else None,
         labels=np.concatenate([tile.labels for tile in tiles]),
         difficult=np.concatenate([tile.difficult for tile in tiles]),
         seg_map=seg_map,
