@@ -9,8 +9,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 demo: $(VENV)/demo.installed  ## find objects and label pixels on real photographs; pictures in runs/demo
 	$(BIN)/blitznet demo
 
-test: $(VENV)/dev.installed  ## the fast suite
-	$(BIN)/python -m pytest
+test: $(VENV)/dev.installed  ## the fast suite, a process a core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto
 
 slow-test: $(VENV)/dev.installed  ## the slow suite; set BLITZNET_DATA=path/to/VOCdevkit for the part on real data
 	$(BIN)/python -m pytest -m "slow or data"

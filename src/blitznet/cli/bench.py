@@ -221,7 +221,7 @@ def bench_views(
 
 def _report_bench(result: dict[str, object], table: "Table", json_file: Path | None) -> None:
     """A table for people and one line of JSON for programs."""
-    print_table(table)
+    print_table(table, least_width=120)
     line = json.dumps(result)
     typer.echo(line)
     if json_file is not None:
