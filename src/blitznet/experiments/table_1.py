@@ -6,7 +6,15 @@ from blitznet.experiments.experiment import Experiment, derive
 from blitznet.experiments.figure import VOC07_AP, VOC07_CLASS_APS, voc07
 from blitznet.experiments.paper_recipe import DETECT_ONLY, VOC07_300, VOC07_512
 from blitznet.experiments.paper_table import Block, PaperTable, Row
-from blitznet.experiments.twin import TEST07_AP, TEST07_CLASS_APS, TITLE, VAL_AP, twin
+from blitznet.experiments.twin import (
+    IMAGE_SIZE,
+    LARGE_IMAGE_SIZE,
+    TEST07_AP,
+    TEST07_CLASS_APS,
+    TITLE,
+    VAL_AP,
+    twin,
+)
 from blitznet.model.config import BLITZNET300, BLITZNET300_S8, BLITZNET512, SSD300
 
 # What the networks of 300 pixels with stride 4 and of 512 pixels have of their own (section 4.2).
@@ -82,9 +90,11 @@ TWIN_SSD300 = twin(
     "subset-table1-ssd300", "row 2", {"fusion": None, "segment": False}, _TWIN_FIGURES
 )
 TWIN_300_S8 = twin("subset-table1-300-s8", "row 3", DETECT_ONLY, _TWIN_FIGURES)
-TWIN_300_S4 = twin("subset-table1-300-s4", "row 4", STRIDE_4 | DETECT_ONLY, _TWIN_FIGURES)
-TWIN_300_S4_SEG = twin("subset-table1-300-s4-seg", "row 5", STRIDE_4, _TWIN_FIGURES)
-TWIN_512_S8 = twin("subset-table1-512-s8", "row 7", PIXELS_512 | DETECT_ONLY, _TWIN_FIGURES)
+_TWIN_S4 = STRIDE_4 | {"image_size": IMAGE_SIZE}
+_TWIN_LARGE = PIXELS_512 | {"image_size": LARGE_IMAGE_SIZE}
+TWIN_300_S4 = twin("subset-table1-300-s4", "row 4", _TWIN_S4 | DETECT_ONLY, _TWIN_FIGURES)
+TWIN_300_S4_SEG = twin("subset-table1-300-s4-seg", "row 5", _TWIN_S4, _TWIN_FIGURES)
+TWIN_512_S8 = twin("subset-table1-512-s8", "row 7", _TWIN_LARGE | DETECT_ONLY, _TWIN_FIGURES)
 
 TWINS = Block(
     title=f"{TITLE}; mAP on VOC07 test (five classes) and VOC12 val (nine)",
@@ -95,7 +105,7 @@ TWINS = Block(
         Row(("BlitzNet300 (s8)", "MobileNetV2"), experiment=TWIN_300_S8),
         Row(("BlitzNet300 (s4)", "MobileNetV2"), experiment=TWIN_300_S4),
         Row(("BlitzNet300 + seg (s4)", "MobileNetV2"), experiment=TWIN_300_S4_SEG),
-        Row(("BlitzNet512 (s8)", "MobileNetV2"), experiment=TWIN_512_S8),
+        Row((f"BlitzNet512 (s8), {LARGE_IMAGE_SIZE} pixels", "MobileNetV2"), experiment=TWIN_512_S8),
     ),
 )
 
