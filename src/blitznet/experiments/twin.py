@@ -10,7 +10,7 @@ from blitznet.model.config import BLITZNET300_MOBILE
 from blitznet.training.recipe import Recipe
 
 # The budget of every twin: one constant each to change.
-STEPS = 600
+STEPS = 400
 SEEDS = (0, 1)
 IMAGE_SIZE = 192  # for 300
 LARGE_IMAGE_SIZE = 320  # for 512, about the same ratio
@@ -43,7 +43,7 @@ RECIPE = Recipe(
     lr=1.2e-3,
     backbone_lr_scale=0.1,
     schedule="cosine",
-    warmup_steps=100,
+    warmup_steps=50,
     weight_decay=2e-2,
     clip_grad_norm=10.0,
     ema_decay=0.99,
