@@ -104,7 +104,17 @@ def test_training_without_its_extra_names_the_command_that_installs_it(
     assert "pip install 'blitznet[train]'" in error
 
 
+def test_without_a_recipe_the_bundled_network_goes_on_learning(workplace: Path) -> None:
+    little = ("steps=1", "global_batch_size=2", "model.image_size=64")
+    settings = [part for setting in little for part in ("--set", setting)]
+    assert train("--data", "data.yaml", *settings) == 0
+    info = read_info(workplace / "runs" / "train" / "modern" / "model.safetensors")
+    assert info.recipe["start_from"] == "blitznet300-mobile"
+    assert info.model.pad_same  # as the bundled one
+
+
 def test_train_without_data_is_wrong_usage(workplace: Path) -> None:
+    assert train() == 2
     assert train("recipe.yaml") == 2
     assert train("recipe.yaml", "--data", "data.yaml", "--resume", "run") == 2
 

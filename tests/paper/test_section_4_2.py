@@ -7,31 +7,31 @@ from blitznet.losses.multibox import NEGATIVE_RATIO
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.config import BLITZNET300, BLITZNET512, MODELS
 from blitznet.training.optimizer import build_optimizer, learning_rate
-from blitznet.training.recipe import PAPER_VOC07_300
+from blitznet.training.recipe import PAPER
 from fixtures.tiny_run import TINY
 
 
 def test_adam_with_32_pictures_and_a_weight_decay_of_5e_4() -> None:
-    optimizer = build_optimizer(BlitzNet(TINY), PAPER_VOC07_300)
+    optimizer = build_optimizer(BlitzNet(TINY), PAPER)
     assert type(optimizer) is torch.optim.Adam
     assert {group["weight_decay"] for group in optimizer.param_groups} == {5e-4}
-    assert PAPER_VOC07_300.global_batch_size == 32
+    assert PAPER.global_batch_size == 32
 
 
 def test_voc07_is_65_000_steps_with_drops_by_ten_after_35_000_and_50_000() -> None:
-    assert PAPER_VOC07_300.steps == 65_000
-    rates = {step: learning_rate(PAPER_VOC07_300, step) for step in (0, 34_999, 35_000, 49_999)}
+    assert PAPER.steps == 65_000
+    rates = {step: learning_rate(PAPER, step) for step in (0, 34_999, 35_000, 49_999)}
     assert rates == pytest.approx({0: 1e-4, 34_999: 1e-4, 35_000: 1e-5, 49_999: 1e-5})
-    assert learning_rate(PAPER_VOC07_300, 50_000) == pytest.approx(1e-6)
-    assert learning_rate(PAPER_VOC07_300, 64_999) == pytest.approx(1e-6)
+    assert learning_rate(PAPER, 50_000) == pytest.approx(1e-6)
+    assert learning_rate(PAPER, 64_999) == pytest.approx(1e-6)
 
 
 def test_nothing_that_the_paper_does_not_mention_is_in_its_recipe() -> None:
-    assert PAPER_VOC07_300.model == BLITZNET300
-    assert PAPER_VOC07_300.precision == "fp32"
-    assert PAPER_VOC07_300.freeze_stride == PAPER_VOC07_300.warmup_steps == 0
-    assert PAPER_VOC07_300.clip_grad_norm is PAPER_VOC07_300.ema_decay is None
-    assert PAPER_VOC07_300.resolution == ()
+    assert PAPER.model == BLITZNET300
+    assert PAPER.precision == "fp32"
+    assert PAPER.freeze_stride == PAPER.warmup_steps == 0
+    assert PAPER.clip_grad_norm is PAPER.ema_decay is None
+    assert PAPER.resolution == ()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ def train(
         typer.Argument(
             metavar="RECIPE",
             help="Named recipe, YAML file, or experiment; see docs/training.md, experiments.md.",
+            show_default="modern",
         ),
     ] = None,
     data: Annotated[
@@ -62,8 +63,8 @@ def train(
     ] = False,
 ) -> None:
     """Train a network on pictures with boxes, maps, or both; --resume RUN goes on with one."""
-    if resume is None and recipe is None:
-        raise typer.BadParameter("give a RECIPE and --data DATA.yaml, or --resume RUN")
+    if resume is None and recipe is None and data is None:
+        raise typer.BadParameter("give --data DATA.yaml, or --resume RUN")
     if resume is not None and (recipe or data or settings or out or skip_bad):
         raise typer.BadParameter("--resume RUN takes recipe and data from the run; give it alone")
 
@@ -72,6 +73,7 @@ def train(
     from blitznet.device import choose_device
     from blitznet.experiments.catalogue import EXPERIMENTS, find_training
     from blitznet.training.loop import LoopOptions
+    from blitznet.training.recipe import DEFAULT_RECIPE
     from blitznet.training.run import (
         is_first_process,
         resume_training,
@@ -85,7 +87,7 @@ def train(
     if resume is not None:
         folder, total, rows = resume_training(resume, options)
     else:
-        assert recipe is not None
+        recipe = recipe or DEFAULT_RECIPE
         if data is None and recipe not in EXPERIMENTS:
             raise typer.BadParameter(
                 "give --data DATA.yaml; only the experiments of `blitznet table` have their own"

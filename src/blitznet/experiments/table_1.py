@@ -105,7 +105,7 @@ TWINS = Block(
         Row(("BlitzNet300 (s8)", "MobileNetV2"), experiment=TWIN_300_S8),
         Row(("BlitzNet300 (s4)", "MobileNetV2"), experiment=TWIN_300_S4),
         Row(("BlitzNet300 + seg (s4)", "MobileNetV2"), experiment=TWIN_300_S4_SEG),
-        Row((f"BlitzNet512 (s8), {LARGE_IMAGE_SIZE} pixels", "MobileNetV2"), experiment=TWIN_512_S8),
+        Row((f"BlitzNet512 (s8), {LARGE_IMAGE_SIZE} px", "MobileNetV2"), experiment=TWIN_512_S8),
     ),
 )
 

@@ -16,7 +16,7 @@ from blitznet.experiments.catalogue import EXPERIMENTS, TABLES, find_table, find
 from blitznet.experiments.experiment import Experiment, derive
 from blitznet.experiments.twin import FIVE, NINE, RECIPE, SEEDS, STEPS
 from blitznet.model.blitznet import BlitzNet
-from blitznet.training.recipe import PAPER_VOC07_300, RECIPES, Recipe
+from blitznet.training.recipe import PAPER, RECIPES, Recipe
 
 ROOT = Path(__file__).parents[3]
 ALL = list(EXPERIMENTS.values())
@@ -108,13 +108,13 @@ def test_twins_share_budget_seeds_and_classes() -> None:
 
 
 def test_deriving_changes_parts_and_checks_them() -> None:
-    recipe = derive(PAPER_VOC07_300, name="x", model={"fusion": "refine"}, steps=3)
-    assert recipe.model == PAPER_VOC07_300.model.model_copy(update={"fusion": "refine"})
-    assert (recipe.name, recipe.steps, recipe.lr) == ("x", 3, PAPER_VOC07_300.lr)
+    recipe = derive(PAPER, name="x", model={"fusion": "refine"}, steps=3)
+    assert recipe.model == PAPER.model.model_copy(update={"fusion": "refine"})
+    assert (recipe.name, recipe.steps, recipe.lr) == ("x", 3, PAPER.lr)
     with pytest.raises(ValueError, match="fusion"):
-        derive(PAPER_VOC07_300, model={"fusion": "glue"})
+        derive(PAPER, model={"fusion": "glue"})
     with pytest.raises(ValueError, match="steps"):
-        derive(PAPER_VOC07_300, steps=0)
+        derive(PAPER, steps=0)
 
 
 def test_unknown_tables_get_one_line() -> None:

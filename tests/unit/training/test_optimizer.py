@@ -5,14 +5,14 @@ import math
 import pytest
 
 from blitznet.training.optimizer import learning_rate
-from blitznet.training.recipe import PAPER_VOC07_300
+from blitznet.training.recipe import PAPER
 from fixtures.tiny_run import tiny_recipe
 
 
 def test_the_papers_rate_is_divided_by_ten_at_each_drop() -> None:
     rates = {0: 1e-4, 34_999: 1e-4, 35_000: 1e-5, 49_999: 1e-5, 50_000: 1e-6, 64_999: 1e-6}
     for step, rate in rates.items():
-        assert learning_rate(PAPER_VOC07_300, step) == pytest.approx(rate, rel=1e-12)
+        assert learning_rate(PAPER, step) == pytest.approx(rate, rel=1e-12)
 
 
 def test_warming_up_rises_in_equal_parts_to_the_rate_of_its_last_step() -> None:

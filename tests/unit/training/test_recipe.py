@@ -7,7 +7,7 @@ import pytest
 
 from blitznet.errors import RecipeError
 from blitznet.model.config import BLITZNET512, MODELS
-from blitznet.training.recipe import MOBILE, PAPER_VOC07_300, RECIPES, Recipe, read_recipe
+from blitznet.training.recipe import MOBILE, PAPER, RECIPES, Recipe, read_recipe
 
 RECIPE_FILES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
 
@@ -25,7 +25,7 @@ def test_a_name_gives_the_recipe_of_that_name(name: str) -> None:
 
 
 def test_the_papers_recipe_is_that_of_sections_4_2_and_4_3() -> None:
-    recipe = PAPER_VOC07_300
+    recipe = PAPER
     assert (recipe.optimizer, recipe.lr, recipe.weight_decay) == ("adam", 1e-4, 5e-4)
     assert (recipe.global_batch_size, recipe.steps) == (32, 65_000)
     assert (recipe.schedule, recipe.lr_drops) == ("drops", (35_000, 50_000))
@@ -195,7 +195,7 @@ def test_the_side_of_the_input_changes_at_the_given_steps() -> None:
     recipe = MOBILE.model_copy(update={"resolution": ((0, 224), (10, 256), (20, 300))})
     sides = [recipe.image_size_at(step) for step in (0, 9, 10, 19, 20, 10**6)]
     assert sides == [224, 224, 256, 256, 300, 300]
-    assert PAPER_VOC07_300.image_size_at(0) == 300
+    assert PAPER.image_size_at(0) == 300
 
 
 def test_the_network_for_another_side_differs_in_nothing_else() -> None:
