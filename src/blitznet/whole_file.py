@@ -7,6 +7,8 @@ from uuid import uuid4
 
 from blitznet.errors import InputError
 
+_TEMPORARY = ".blitznet-{}.part"
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -21,7 +23,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         InputError: if the block raises an OSError, or the file cannot be renamed.
     """
-    temporary = path.with_name(f".blitznet-{uuid4().hex}.part")
+    temporary = path.with_name(_TEMPORARY.format(uuid4().hex))
     try:
         yield temporary
         temporary.replace(path)
@@ -30,3 +32,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         if temporary.exists():  # not where the folder is a file, which unlink would not forgive
             temporary.unlink()
+
+
+def unfinished_files(folder: Path) -> list[Path]:
+    """What processes that were killed while writing left in a folder, or what one writes now."""
+    return list(folder.glob(_TEMPORARY.format("*")))

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from blitznet.errors import InputError
-from blitznet.whole_file import whole_file
+from blitznet.whole_file import unfinished_files, whole_file
 
 
 def test_the_name_appears_only_when_the_content_is_complete(tmp_path: Path) -> None:
@@ -43,3 +43,11 @@ def test_a_full_disk_is_one_line_with_the_final_name(tmp_path: Path) -> None:
 def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.txt: cannot be written \(No such file"):
         write_half(tmp_path / "missing" / "a.txt", AssertionError("the block was left before"))
+
+
+def test_unfinished_files_are_those_being_written_and_no_others(tmp_path: Path) -> None:
+    (tmp_path / ".hidden.part").touch()
+    with whole_file(tmp_path / "a.txt") as temporary:
+        temporary.touch()
+        assert unfinished_files(tmp_path) == [temporary]
+    assert unfinished_files(tmp_path) == []

@@ -31,6 +31,7 @@ from blitznet.training.run_record import (
     write_run,
 )
 from blitznet.training.submission import Submission, add_in_order, open_submission
+from blitznet.whole_file import unfinished_files
 
 VALIDATION_SPLIT = "val"
 
@@ -121,6 +122,9 @@ def resume_training(folder: Path, options: LoopOptions) -> Run:
     recipe, data = read_run(folder)
     if (folder / MODEL_FILE).exists():
         raise RecipeError(f"{folder} is finished: {folder / MODEL_FILE} is the trained network")
+    if is_first_process():
+        for unfinished in unfinished_files(folder):
+            unfinished.unlink()
     resume = (folder / STATE_FILE).exists()
     return folder, recipe.steps, train(recipe, read_description(data), folder, options, resume)
 
