@@ -6,9 +6,9 @@ from blitznet.experiments.paper_recipe import COCO_300, COCO_512
 from blitznet.experiments.paper_table import Block, PaperTable, Row
 
 AP = Figure("minival AP", COCO_AP.split, COCO_AP.keys)
-# `metrics.json` has no AP at a single IoU by COCO's rules, and test-dev no public labels.
-AP_50 = Figure("minival AP50", COCO_AP.split)
-AP_75 = Figure("minival AP75", COCO_AP.split)
+AP_50 = Figure("minival AP50", COCO_AP.split, ("mean_ap", "coco_50"))
+AP_75 = Figure("minival AP75", COCO_AP.split, ("mean_ap", "coco_75"))
+# test-dev has no public labels.
 DEV_AP = Figure("test-dev AP", "coco2015_test_dev")
 DEV_AP_50 = Figure("test-dev AP50", "coco2015_test_dev")
 DEV_AP_75 = Figure("test-dev AP75", "coco2015_test_dev")

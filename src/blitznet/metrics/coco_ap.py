@@ -40,12 +40,13 @@ class CocoAveragePrecision:
         self._detections += _annotations(picture, boxes, labels, score=scores)
         self._ground_truth += _annotations(picture, true_boxes, true_labels, iscrowd=difficult)
 
-    def compute(self) -> list[float | None]:
-        """Mean AP of every class over IoU 0.5, 0.55, ... 0.95; at most 100 detections a picture.
+    def compute(self) -> dict[str, list[float | None]]:
+        """AP of every class; at most 100 detections a picture count.
 
         Returns:
-            C fractions indexed by class id. None for a class without ground truth that counts;
-            background is one.
+            "coco", the mean over IoU 0.5, 0.55, ... 0.95, "coco_50" and "coco_75", at that IoU
+            alone: C fractions indexed by class id. None for a class without ground truth that
+            counts; background is one.
         """
         from pycocotools.cocoeval import COCOeval
 
@@ -58,8 +59,17 @@ class CocoAveragePrecision:
             evaluation.evaluate()
             evaluation.accumulate()
         # (IoU thresholds, recalls, classes, areas, maxDets); -1 for a class without ground truth.
-        mean_precision = evaluation.eval["precision"][..., 0, 0].mean(axis=(0, 1))
-        return [None, *(float(ap) if ap >= 0 else None for ap in mean_precision)]
+        precision = evaluation.eval["precision"][..., 0, 0].mean(axis=1)
+        percent = (100 * evaluation.params.iouThrs).round()
+        by_kind = {
+            "coco": precision.mean(axis=0),
+            "coco_50": precision[percent == 50][0],
+            "coco_75": precision[percent == 75][0],
+        }
+        return {
+            kind: [None, *(float(ap) if ap >= 0 else None for ap in values)]
+            for kind, values in by_kind.items()
+        }
 
     def _dataset(self, annotations: list[dict[str, Any]]) -> Any:
         """A `COCO` over all pictures. Not by `loadRes`, which fails without any detection."""

@@ -119,7 +119,7 @@ class Evaluation:
             )
         average_precision: dict[str, list[float | None]] | None = None
         if self.has_boxes:
-            average_precision = self.voc_ap.compute() | {"coco": self.coco_ap.compute()}
+            average_precision = self.voc_ap.compute() | self.coco_ap.compute()
         iou = self.mean_iou.compute() if self.has_maps else None
         return {
             "pictures": self.num_pictures,

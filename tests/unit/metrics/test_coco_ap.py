@@ -10,12 +10,12 @@ from reference.voc_ap_devkit import Picture
 A, B = (0, 0, 10, 10), (20, 20, 40, 30)
 
 
-def evaluate(*pictures: Picture, num_classes: int = 4) -> list[float | None]:
+def evaluate(*pictures: Picture, num_classes: int = 4, kind: str = "coco") -> list[float | None]:
     pytest.importorskip("pycocotools")
     metric = CocoAveragePrecision(num_classes)
     for each in pictures:
         metric.update(*each)
-    return metric.compute()
+    return metric.compute()[kind]
 
 
 def picture_of_class_1(
@@ -37,6 +37,18 @@ def picture_of_class_1(
 def test_box_of_iou_077_is_correct_at_six_of_ten_thresholds() -> None:
     result = evaluate(picture_of_class_1([(0, 0, 10, 7.7)], [A]))
     assert result == [None, pytest.approx(0.6), None, None]
+
+
+def test_box_of_iou_077_is_correct_at_075_and_half_a_box_at_05_alone() -> None:
+    near = picture_of_class_1([(0, 0, 10, 7.7)], [A])
+    half = picture_of_class_1([(0, 0, 10, 5.1)], [A])
+    assert [evaluate(near, kind=kind)[1] for kind in ("coco_50", "coco_75")] == [
+        pytest.approx(1)
+    ] * 2
+    assert [evaluate(half, kind=kind)[1] for kind in ("coco_50", "coco_75")] == [
+        pytest.approx(1),
+        0,
+    ]
 
 
 def test_finding_one_of_two_boxes_fills_the_51_recall_points_up_to_one_half() -> None:
@@ -87,7 +99,7 @@ def test_permuting_pictures_changes_nothing(pictures: list[Picture]) -> None:
     assert evaluate(*reversed(pictures)) == evaluate(*pictures)
 
 
-def test_mean_is_the_first_number_that_pycocotools_summarizes(pictures: list[Picture]) -> None:
+def test_means_are_the_first_numbers_that_pycocotools_summarizes(pictures: list[Picture]) -> None:
     coco = pytest.importorskip("pycocotools.coco")
     cocoeval = pytest.importorskip("pycocotools.cocoeval")
     truth = coco.COCO()
@@ -119,8 +131,9 @@ def test_mean_is_the_first_number_that_pycocotools_summarizes(pictures: list[Pic
     evaluation.accumulate()
     evaluation.summarize()
 
-    per_class = evaluate(*pictures)[1:]
-    assert np.mean(np.array(per_class, dtype=np.float64)) == pytest.approx(evaluation.stats[0])
+    for kind, expected in zip(("coco", "coco_50", "coco_75"), evaluation.stats, strict=False):
+        per_class = np.array(evaluate(*pictures, kind=kind)[1:], dtype=np.float64)
+        assert np.mean(per_class) == pytest.approx(expected)
 
 
 def test_pycocotools_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
