@@ -31,6 +31,7 @@ from blitznet.bench.untrained import (
 )
 from blitznet.errors import InputError
 from blitznet.model.config import IMAGENET_MEAN, IMAGENET_STD
+from blitznet.runtimes.torch_runtime import cast_convolutions
 
 NUM_CLASSES = 21
 SIDE = 300  # of all that can take any size, as ours
@@ -134,10 +135,7 @@ def open_peer(
         ready.to(memory_format=torch.channels_last)
     is_bf16 = runtime == TORCH_BF16
     if is_bf16:
-        # Ahead of time: autocast alone would convert all weights in every call.
-        for module in ready.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                module.to(torch.bfloat16)
+        cast_convolutions(ready)
     precision = partial(torch.autocast, device.type, torch.bfloat16, enabled=is_bf16)
     if peer.tasks == "boxes":
         look = _look_of_detector(ready, device, precision)

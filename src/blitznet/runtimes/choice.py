@@ -177,7 +177,7 @@ def open_network(
     runtime: str,
     settings: Settings,
 ) -> Runtime:
-    """As `open_runtime`, of a network in memory. The one in PyTorch runs on `model` itself.
+    """As `open_runtime`, of a network in memory. PyTorch in float32 runs on `model` itself.
 
     Args:
         model: with its weights.

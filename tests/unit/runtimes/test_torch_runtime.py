@@ -80,6 +80,25 @@ def test_bfloat16_gives_float32_within_its_eight_bits() -> None:
     assert not np.array_equal(rounded.seg_logits, plain.seg_logits)
 
 
+def test_weights_rounded_once_give_exactly_what_autocast_gives_and_leave_the_network_alone() -> None:
+    model, pixels = tiny_model(), noise(2)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    output = runtime_of(model, is_bfloat16=True).run(pixels, SCORE)
+    images = normalize_images(
+        torch.from_numpy(pixels).permute(0, 3, 1, 2), model.config.mean, model.config.std
+    )
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        raw = model(images)
+    np.testing.assert_array_equal(output.seg_logits, raw.seg_logits.float().numpy())
+    assert output.detections is not None
+    expected = decode_detections(raw, model.anchors, SIZE, SCORE)
+    for one, other in zip(output.detections, expected, strict=True):
+        assert len(one.scores) > 0
+        assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
 def test_batches_are_filled_up_to_a_power_of_two() -> None:
     assert [len(fill_up(noise(size))) for size in (1, 2, 3, 4, 5, 8, 9)] == [1, 2, 4, 4, 8, 8, 16]
     np.testing.assert_array_equal(fill_up(noise(3))[:3], noise(3))
