@@ -82,6 +82,16 @@ class Batch:
             known_classes=None if self.known_classes is None else function(self.known_classes),
         )
 
+    def split(self, parts: int) -> "list[Batch]":
+        """In as many batches of equal size, in order; B must be a multiple."""
+        size = len(self.sources) // parts
+        return [self._between(start, start + size) for start in range(0, parts * size, size)]
+
+    def _between(self, start: int, stop: int) -> "Batch":
+        part = self.map_tensors(lambda tensor: tensor[start:stop])
+        part.sources = self.sources[start:stop]
+        return part
+
     def to(self, device: torch.device) -> "Batch":
         """On another device; from pinned memory without waiting."""
         return self.map_tensors(lambda tensor: tensor.to(device, non_blocking=True))

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from blitznet.classes import IGNORE_INDEX
 from blitznet.losses.multibox import multibox_loss, multibox_targets
-from blitznet.losses.segmentation import segmentation_loss
+from blitznet.losses.segmentation import resize_maps, segmentation_loss
 from blitznet.structures import Batch, RawPredictions
 
 
@@ -24,6 +25,37 @@ class LossTerms(NamedTuple):
         return self.classification + self.box + self.segmentation
 
 
+class LabelCounts(NamedTuple):
+    """Scalars that the losses of a batch are divided by.
+
+    Attributes:
+        positives: anchors matched to an object.
+        pixels: labelled ones, at the resolution of the loss.
+    """
+
+    positives: Tensor
+    pixels: Tensor
+
+
+def count_labels(
+    batch: Batch, anchors: Tensor, seg_loss_size: int, anchors_per_box: int = 1
+) -> LabelCounts:
+    """What `joint_loss` would count in a batch, known before the network has seen it.
+
+    Args:
+        batch: on the device of the anchors.
+        anchors: (A, 4) xyxy, input pixels.
+        seg_loss_size: side that the segmentation loss is taken at.
+        anchors_per_box: see `detection.matcher.match_anchors`.
+
+    Returns:
+        float32, as the losses count.
+    """
+    targets = multibox_targets(anchors, batch.boxes, batch.labels, batch.has_boxes, anchors_per_box)
+    seg_maps = resize_maps(batch.seg_maps, (seg_loss_size, seg_loss_size))
+    return LabelCounts(targets.positive.sum().float(), (seg_maps != IGNORE_INDEX).sum().float())
+
+
 def joint_loss(
     raw: RawPredictions,
     batch: Batch,
@@ -31,6 +63,7 @@ def joint_loss(
     average_count: Callable[[Tensor], Tensor] = lambda count: count,
     anchors_per_box: int = 1,
     seg_loss_scale: int = 1,
+    counts: LabelCounts | None = None,
 ) -> LossTerms:
     """Classification and box loss per positive anchor, segmentation loss per labelled pixel.
 
@@ -46,6 +79,7 @@ def joint_loss(
             processes equal those of one with the joined batch.
         anchors_per_box: see `detection.matcher.match_anchors`.
         seg_loss_scale: see `segmentation_loss`.
+        counts: divide by these instead: those of the batch that this one is a part of.
     """
     device = anchors.device
     classification = box = segmentation = torch.zeros((), device=device)
@@ -59,14 +93,14 @@ def joint_loss(
             targets,
             batch.known_classes,
         )
-        normalizer = average_count(num_positive.float())
+        normalizer = average_count(num_positive.float()) if counts is None else counts.positives
         normalizer = torch.where(normalizer > 0, normalizer, 1)
         classification, box = class_sum / normalizer, box_sum / normalizer
     if raw.seg_logits is not None:
         pixel_sum, num_pixels = segmentation_loss(
             _at_least_float32(raw.seg_logits), batch.seg_maps, batch.known_classes, seg_loss_scale
         )
-        normalizer = average_count(num_pixels.float())
+        normalizer = average_count(num_pixels.float()) if counts is None else counts.pixels
         segmentation = pixel_sum / torch.where(normalizer > 0, normalizer, 1)
     return LossTerms(classification, box, segmentation)
 

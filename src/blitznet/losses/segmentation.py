@@ -1,5 +1,7 @@
 """The segmentation loss: pixel-wise cross-entropy (section 3.6)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,12 +27,17 @@ def segmentation_loss(
     """
     if scale > 1:
         seg_logits = F.interpolate(seg_logits, scale_factor=scale, mode="bilinear")
-    if seg_maps.shape[-2:] != seg_logits.shape[-2:]:
-        size = seg_logits.shape[-2:]
-        seg_maps = F.interpolate(seg_maps[:, None], size=size, mode="nearest-exact")[:, 0]
+    seg_maps = resize_maps(seg_maps, seg_logits.shape[-2:])
     is_labelled = seg_maps != IGNORE_INDEX
     target = torch.where(is_labelled, seg_maps, 0).long()
     if known_classes is not None:
         seg_logits = merge_unknown_classes(seg_logits, target == 0, known_classes)
     pixel_loss = F.cross_entropy(seg_logits, target, reduction="none")
     return torch.where(is_labelled, pixel_loss, 0).sum(), is_labelled.sum()
+
+
+def resize_maps(seg_maps: Tensor, size: Sequence[int]) -> Tensor:
+    """(B, H, W) uint8 class ids to (B, *size), each the nearest one."""
+    if seg_maps.shape[-2:] == torch.Size(size):
+        return seg_maps
+    return F.interpolate(seg_maps[:, None], size=tuple(size), mode="nearest-exact")[:, 0]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.losses.joint import joint_loss
+from blitznet.losses.joint import count_labels, joint_loss
 from blitznet.losses.multibox import multibox_loss, multibox_targets
 from blitznet.losses.segmentation import segmentation_loss
 from blitznet.model.blitznet import BlitzNet, normalize_images
@@ -213,3 +213,30 @@ def test_half_precision_predictions_are_summed_in_single_precision(
     ):
         assert ours.dtype == torch.float32
         assert torch.equal(ours, reference)
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+@pytest.mark.parametrize("anchors_per_box", [1, 4])
+@pytest.mark.parametrize("fusion", ["resskip", None])
+def test_labels_are_counted_beforehand_as_the_losses_count_them(
+    tiny_config: ModelConfig,
+    rng: torch.Generator,
+    scale: int,
+    anchors_per_box: int,
+    fusion: str | None,
+) -> None:
+    config = ModelConfig.model_validate(tiny_config.model_dump() | {"fusion": fusion})
+    batch, network = labelled_batch(config, rng), BlitzNet(config)
+    counted: list[Tensor] = []
+
+    def note(count: Tensor) -> Tensor:
+        counted.append(count)
+        return count
+
+    raw = network(normalize_images(batch.images, config.mean, config.std))
+    joint_loss(raw, batch, network.anchors, note, anchors_per_box, scale)
+    counts = count_labels(batch, network.anchors, scale * config.level_sizes[0], anchors_per_box)
+    assert list(counts) == counted
+    assert min(counts) > 0
+    divided = joint_loss(raw, batch, network.anchors, note, anchors_per_box, scale, counts)
+    assert divided == joint_loss(raw, batch, network.anchors, note, anchors_per_box, scale)
