@@ -80,7 +80,7 @@ def test_bfloat16_gives_float32_within_its_eight_bits() -> None:
     assert not np.array_equal(rounded.seg_logits, plain.seg_logits)
 
 
-def test_weights_rounded_once_give_exactly_what_autocast_gives_and_leave_the_network_alone() -> None:
+def test_weights_rounded_once_give_what_autocast_gives_and_leave_the_network_alone() -> None:
     model, pixels = tiny_model(), noise(2)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     output = runtime_of(model, is_bfloat16=True).run(pixels, SCORE)
