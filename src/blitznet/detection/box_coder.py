@@ -9,6 +9,8 @@ from blitznet.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 
 # As torchvision and detectron2; the inverse of SSD's "variances" 0.1, 0.1, 0.2, 0.2.
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+# Not used as a tensor, which would have to be copied to a GPU: the copy waits for it.
+_CENTRE_WEIGHT, _, _SIZE_WEIGHT, _ = WEIGHTS
 
 # A raw network may ask for any size; a box of a thousand anchors' size is still finite.
 MAX_LOG_SIZE = math.log(1000.0)
@@ -26,14 +28,14 @@ def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
     """
     centre, size = xyxy_to_cxcywh(boxes).chunk(2, dim=-1)
     anchor_centre, anchor_size = xyxy_to_cxcywh(anchors).chunk(2, dim=-1)
-    deltas = torch.cat(((centre - anchor_centre) / anchor_size, (size / anchor_size).log()), dim=-1)
-    return deltas * deltas.new_tensor(WEIGHTS)
+    shift, log_size = (centre - anchor_centre) / anchor_size, (size / anchor_size).log()
+    return torch.cat((shift * _CENTRE_WEIGHT, log_size * _SIZE_WEIGHT), dim=-1)
 
 
 def decode(box_deltas: Tensor, anchors: Tensor) -> Tensor:
     """The inverse of `encode`: (..., A, 4) deltas to (..., A, 4) xyxy in the anchors' frame."""
-    shift, log_size = (box_deltas / box_deltas.new_tensor(WEIGHTS)).chunk(2, dim=-1)
+    shift, log_size = box_deltas.chunk(2, dim=-1)
     anchor_centre, anchor_size = xyxy_to_cxcywh(anchors).chunk(2, dim=-1)
-    centre = anchor_centre + shift * anchor_size
-    size = anchor_size * log_size.clamp(max=MAX_LOG_SIZE).exp()
+    centre = anchor_centre + shift / _CENTRE_WEIGHT * anchor_size
+    size = anchor_size * (log_size / _SIZE_WEIGHT).clamp(max=MAX_LOG_SIZE).exp()
     return cxcywh_to_xyxy(torch.cat((centre, size), dim=-1))
