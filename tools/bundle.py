@@ -24,8 +24,9 @@ from blitznet.model.checkpoint import (
 )
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
-from blitznet.training.run import evaluate_checkpoint, summarize
+from blitznet.training.run import evaluate_checkpoint
 from blitznet.training.run_record import RUN_FILE, hardware_name, write_json
+from blitznet.training.validation import summarize
 
 WEIGHTS = Path("src/blitznet/weights")
 RESULTS = Path("results")

@@ -23,11 +23,11 @@ from blitznet.device import choose_device
 from blitznet.model.config import find_model
 from blitznet.progress import with_progress
 from blitznet.structures import Batch
-from blitznet.training.loop import train_step
 from blitznet.training.network import average_weights, build_network
 from blitznet.training.optimizer import build_optimizer
 from blitznet.training.recipe import RECIPES, Recipe
 from blitznet.training.run import fit_to_classes
+from blitznet.training.step import TrainingStep
 
 _WARM_UP = 2  # steps, with either input
 _DRAWN_PICTURES = 32
@@ -141,11 +141,11 @@ def _training_step(recipe: Recipe, device: torch.device) -> tuple[Callable[[Batc
     averaged = average_weights(network, recipe)
     model, optimizer = fabric.setup(network, build_optimizer(network, recipe))
     if averaged is not None:
-        averaged.to(device)
-    anchors = recipe.model.make_anchors().to(device)
+        averaged.module.to(device)
+    take_step = TrainingStep(fabric, model, optimizer, recipe)
 
     def step(batch: Batch) -> None:
-        train_step(fabric, model, optimizer, batch.to(device), anchors, recipe)
+        take_step(batch.to(device))
         if averaged is not None:
             averaged.update_parameters(network)
 

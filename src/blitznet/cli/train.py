@@ -53,6 +53,26 @@ def train(
         float | None,
         typer.Option("--max-minutes", min=0, help="Stop in time, resumable.", show_default="none"),
     ] = None,
+    validate_every: Annotated[
+        int | None,
+        typer.Option(
+            "--validate-every",
+            metavar="STEPS",
+            min=0,
+            help="Measure on the val split while training; 0 = only at the end.",
+            show_default="ten times a run",
+        ),
+    ] = None,
+    early_stopping: Annotated[
+        int | None,
+        typer.Option(
+            "--early-stopping",
+            metavar="N",
+            min=1,
+            help="Stop after N validations without a gain, and take the best.",
+            show_default="off",
+        ),
+    ] = None,
     devices: Annotated[int, typer.Option("--devices", min=1, help="GPUs or processes.")] = 1,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[
@@ -72,9 +92,10 @@ def train(
     from blitznet.data_check.skipped import skipped_lines
     from blitznet.device import choose_device
     from blitznet.experiments.catalogue import EXPERIMENTS, find_training
-    from blitznet.training.loop import LoopOptions
+    from blitznet.training.options import LoopOptions
     from blitznet.training.recipe import DEFAULT_RECIPE
     from blitznet.training.run import (
+        early_stop,
         is_first_process,
         resume_training,
         start_training,
@@ -83,7 +104,9 @@ def train(
     from blitznet.training.show import show_training
 
     accelerator = choose_device(device).type
-    options = LoopOptions(devices, accelerator, workers, max_minutes)
+    options = LoopOptions(
+        devices, accelerator, workers, max_minutes, validate_every, early_stopping
+    )
     if resume is not None:
         folder, total, rows = resume_training(resume, options)
     else:
@@ -100,7 +123,9 @@ def train(
         collections.deque(rows, maxlen=0)
         return
     last_step = show_training(rows, total)
-    if last_step < total:
+    if (stop := early_stop(folder)) is not None:
+        typer.echo(stop)
+    elif last_step < total:
         typer.echo(f"Stopped at step {last_step} of {total}; blitznet train --resume {folder}")
         return
     metrics = validate_run(folder, device)

@@ -20,7 +20,8 @@ from blitznet.experiments.results import (
 )
 from blitznet.model.checkpoint import read_info
 from blitznet.training.log import LOG_FILE
-from blitznet.training.loop import MODEL_FILE, LoopOptions
+from blitznet.training.loop import MODEL_FILE
+from blitznet.training.options import LoopOptions
 from blitznet.training.run import evaluate_checkpoint, resume_training, start_training
 from blitznet.training.run_record import RUN_FILE, write_json
 from blitznet.training.show import show_training

@@ -54,16 +54,18 @@ class BlitzNet(nn.Module):
         return RawPredictions(class_logits, box_deltas, seg_logits)
 
 
-def normalize_images(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def normalize_images(
+    images: Tensor, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor
+) -> Tensor:
     """(B, 3, S, S) uint8 RGB to float32, with the mean and deviation that belong to the weights.
 
     Args:
         images: on any device.
-        mean: per channel, of pictures in 0..1.
-        std: per channel.
+        mean: per channel, of pictures in 0..1. A GPU is waited for unless it is a tensor there.
+        std: per channel; as `mean`.
     """
-    offset = torch.tensor(mean, device=images.device).view(3, 1, 1) * 255
-    scale = torch.tensor(std, device=images.device).view(3, 1, 1) * 255
+    offset = torch.as_tensor(mean, device=images.device).view(3, 1, 1) * 255
+    scale = torch.as_tensor(std, device=images.device).view(3, 1, 1) * 255
     return (images.float() - offset) / scale
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from blitznet.classes import IGNORE_INDEX
 from blitznet.losses.joint import LossTerms
 from blitznet.structures import Batch
+from blitznet.whole_file import whole_file
 
 LOG_FILE = "log.csv"
 LOG_FIELDS = (
@@ -32,6 +34,10 @@ class LossMeter:
     def __init__(self, device: torch.device):
         self._sum = torch.zeros(5, device=device)
         self._steps = 0
+        self._started = time.monotonic()
+
+    def resume_clock(self) -> None:
+        """Leave out the time since the last reading."""
         self._started = time.monotonic()
 
     def add(self, terms: LossTerms, batch: Batch) -> None:
@@ -60,14 +66,10 @@ class LogFile:
 
     def __init__(self, path: Path, first_step: int):
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept: list[dict[str, str]] = []
-        if first_step and path.is_file():
-            with path.open(newline="") as file:
-                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= first_step]
-        self._file = path.open("w", newline="")
+        kept = [row for row in read_rows(path) if int(row["step"]) <= first_step]
+        write_rows(path, LOG_FIELDS, kept)
+        self._file = path.open("a", newline="")
         self._writer = csv.DictWriter(self._file, LOG_FIELDS)
-        self._writer.writeheader()
-        self._writer.writerows(kept)
 
     def __enter__(self) -> "LogFile":
         return self
@@ -79,3 +81,19 @@ class LogFile:
         """One row, on disk at once."""
         self._writer.writerow(row)
         self._file.flush()
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header; none if it is missing, and none that was cut short."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if None not in row.values()]
+
+
+def write_rows(path: Path, fields: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """A CSV file with a header, whole or as it was before."""
+    with whole_file(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fields)
+        writer.writeheader()
+        writer.writerows(rows)

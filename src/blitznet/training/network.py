@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from timm.layers import convert_sync_batchnorm
 
 from blitznet.errors import RecipeError
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import find_checkpoint, load_checkpoint, read_info
+from blitznet.training.averaging import AveragedWeights
 from blitznet.training.recipe import Recipe
 
 # Fields of `ModelConfig` that belong to the weights and not to the shape of the network.
@@ -67,9 +68,25 @@ def _take_over(network: BlitzNet, name_or_path: str) -> None:
     network.load_state_dict(fitting, strict=False)
 
 
-def average_weights(network: BlitzNet, recipe: Recipe) -> AveragedModel | None:
+def average_weights(network: BlitzNet, recipe: Recipe) -> AveragedWeights | None:
     """The exponential moving average of weights and batch statistics, if the recipe wants one."""
-    if recipe.ema_decay is None:
-        return None
-    averager = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(network, multi_avg_fn=averager, use_buffers=True)
+    return None if recipe.ema_decay is None else AveragedWeights(network, recipe.ema_decay)
+
+
+def require_synchronizable(device_type: str) -> None:
+    """Raise RecipeError unless batch norms can be synchronised on such devices."""
+    if device_type not in ("cuda", "gpu", "auto"):
+        raise RecipeError(
+            "sync_batchnorm: PyTorch synchronises batch norms on CUDA devices alone, not on "
+            f"{device_type}; use --set sync_batchnorm=false"
+        )
+
+
+def synchronize_batch_norms(network: BlitzNet, device: torch.device) -> None:
+    """Let all batch norms that learn see the pictures of all processes; parameters stay the same.
+
+    Raises:
+        RecipeError: if the device cannot.
+    """
+    require_synchronizable(device.type)
+    convert_sync_batchnorm(network)  # timm's: torch's would drop the activation in timm's layers

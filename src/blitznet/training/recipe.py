@@ -23,6 +23,10 @@ class Recipe(BaseModel):
             name and shape agree, so not in heads for other classes; None = the backbone's alone.
         steps: optimizer steps.
         global_batch_size: pictures a step, over all processes.
+        accumulate: parts that a process takes its pictures of a step in, one after the other, to
+            save memory; apart from the statistics of batch norms the step is the same.
+        sync_batchnorm: batch norms see the pictures of all processes, not of their own alone; on
+            GPUs. It takes several processes to make a difference.
         optimizer: adam with L2 weight decay (section 4.2), or adamw.
         lr: initial learning rate (drops) or its peak (cosine).
         backbone_lr_scale: what the backbone's learning rate is multiplied by.
@@ -55,6 +59,8 @@ class Recipe(BaseModel):
     start_from: str | None = None
     steps: int = Field(ge=1)
     global_batch_size: int = Field(default=32, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    sync_batchnorm: bool = False
     optimizer: Literal["adam", "adamw"] = "adam"
     lr: float = Field(default=1e-4, gt=0)
     backbone_lr_scale: float = Field(default=1.0, ge=0)

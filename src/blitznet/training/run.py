@@ -17,12 +17,13 @@ from blitznet.data_check.report import Finding, count_of
 from blitznet.data_check.skipped import require_skippable, without_skipped, write_skipped
 from blitznet.device import choose_device
 from blitznet.errors import InputError, LabelError, RecipeError
-from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
+from blitznet.model.checkpoint import load_checkpoint, read_info, save_checkpoint
 from blitznet.result_folder import make_folder
 from blitznet.runtimes.choice import open_runtime
 from blitznet.training.evaluate import evaluate
-from blitznet.training.loop import MODEL_FILE, STATE_FILE, LoopOptions, require_fit, train
+from blitznet.training.loop import MODEL_FILE, STATE_FILE, train
 from blitznet.training.network import fit_to_start
+from blitznet.training.options import LoopOptions, require_fit
 from blitznet.training.recipe import Recipe
 from blitznet.training.run_record import (
     METRICS_FILE,
@@ -31,10 +32,13 @@ from blitznet.training.run_record import (
     write_run,
 )
 from blitznet.training.submission import Submission, add_in_order, open_submission
+from blitznet.training.validation import (
+    VALIDATION_SPLIT,
+    keep_measured,
+    read_validation,
+    summarize,
+)
 from blitznet.whole_file import unfinished_files
-
-VALIDATION_SPLIT = "val"
-
 
 Run = tuple[Path, int, Iterator[dict[str, float]]]  # folder, steps in all, rows of the log
 
@@ -69,7 +73,7 @@ def start_training(
     """
     description = read_description(data)
     recipe = fit_to_classes(fit_to_start(recipe), len(description.classes))
-    require_fit(recipe, description, options.devices)
+    require_fit(recipe, description, options)
     if is_first_process():
         errors = _errors_before_training(description, data, options, skip_bad)
         folder = make_folder(out, Path("runs/train") / recipe.name)
@@ -129,6 +133,21 @@ def resume_training(folder: Path, options: LoopOptions) -> Run:
     return folder, recipe.steps, train(recipe, read_description(data), folder, options, resume)
 
 
+def early_stop(folder: Path) -> str | None:
+    """Why a finished run has fewer steps than its recipe, for people; None if it has them all."""
+    if not (folder / MODEL_FILE).is_file():
+        return None
+    recipe, _ = read_run(folder)
+    best, rows = read_info(folder / MODEL_FILE).training["steps"], read_validation(folder)
+    if best == recipe.steps:
+        return None
+    since = sum((row["step"] or 0) > best for row in rows)
+    return (
+        f"Stopped early at step {rows[-1]['step']:.0f} of {recipe.steps}: no gain in "
+        f"{count_of(since, 'validation')}; the network is that of step {best}"
+    )
+
+
 def validate_run(folder: Path, device: str = "auto") -> dict[str, Any] | None:
     """Measure a finished run on its validation pictures and write the figures into its files.
 
@@ -147,6 +166,9 @@ def validate_run(folder: Path, device: str = "auto") -> dict[str, Any] | None:
     figures = {VALIDATION_SPLIT: summarize(metrics)}
     save_checkpoint(path, model, info.model_copy(update={"metrics": figures}))
     write_json(folder / METRICS_FILE, metrics)
+    rows, step = read_validation(folder), info.training["steps"]
+    if all(row["step"] != step for row in rows):  # as after stopping early
+        keep_measured(folder, rows, step, metrics, metrics["seconds"], model, info)
     return metrics
 
 
@@ -214,8 +236,3 @@ def evaluate_checkpoint(
         **metrics,
         "seconds": round(time.monotonic() - started, 1),
     }
-
-
-def summarize(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The figures that a checkpoint carries of itself."""
-    return {key: metrics[key] for key in ("pictures", "classes", "mean_ap", "mean_iou")}

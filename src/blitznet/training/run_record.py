@@ -55,12 +55,12 @@ def read_run(folder: Path) -> tuple[Recipe, Path]:
 
 
 def describe_training(
-    recipe: Recipe, pictures: int, minutes: float, device: torch.device
+    recipe: Recipe, step: int, pictures: int, minutes: float, device: torch.device
 ) -> dict[str, Any]:
     """What the checkpoint says of how it was trained."""
     return {
         "recipe": recipe.name,
-        "steps": recipe.steps,
+        "steps": step,
         "pictures": pictures,
         "minutes": round(minutes, 1),
         "hardware": hardware_name(device),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,12 +16,17 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import blitznet.model.checkpoint as checkpoint_module
+import blitznet.training.step as step_module
 from blitznet.data.description import DataDescription
 from blitznet.errors import CheckpointError, InputError, RecipeError
+from blitznet.losses.joint import LossTerms, joint_loss
+from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
+from blitznet.structures import Batch, RawPredictions
 from blitznet.training import loop
+from blitznet.training.divergence import DivergenceError
 from blitznet.training.log import LOG_FIELDS
-from blitznet.training.loop import MODEL_FILE, STATE_FILE, DivergenceError, train
+from blitznet.training.loop import MODEL_FILE, STATE_FILE, train
 from blitznet.training.recipe import Recipe
 from blitznet.training.resume import read_progress
 from fixtures.tiny_run import (
@@ -367,12 +373,74 @@ def test_a_rate_that_is_far_too_high_is_told_with_step_and_pictures(tmp_path: Pa
     recipe = tiny_recipe(lr=1e30, warmup_steps=0)
     with pytest.raises(
         DivergenceError,
-        match=r"^the loss is not finite at step 2; last pictures: (\S+\.jpg(, )?){4}\. Lower ",
+        match=r"^the loss is not finite at step 2; its pictures: (\S+\.jpg(, )?){4}\. Lower ",
     ):
         list(train(recipe, MIXED, tmp_path, ON_CPU))
     assert step_of(tmp_path) == 1
     assert all(tensor.isfinite().all() for tensor in read_state(tmp_path).values())
     assert not (tmp_path / MODEL_FILE).exists()
+
+
+def test_a_loss_that_is_no_number_is_told_with_the_pictures_of_its_own_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are written every 20 steps, and steps 4 to 6 are no numbers either."""
+    batches: list[Batch] = []
+
+    def poison_the_third(raw: RawPredictions, batch: Batch, *arguments: Any) -> LossTerms:
+        batches.append(batch)
+        terms = joint_loss(raw, batch, *arguments)
+        return terms._replace(box=terms.box * torch.nan) if len(batches) == 3 else terms
+
+    monkeypatch.setattr(step_module, "joint_loss", poison_the_third)
+    with pytest.raises(DivergenceError) as error:
+        list(train(tiny_recipe(), MIXED, tmp_path, ON_CPU))
+    assert len(batches) == 6
+    assert len({batch.sources for batch in batches}) > 1
+    assert str(error.value) == (
+        f"the loss is not finite at step 3; its pictures: {', '.join(batches[2].sources)}. "
+        "Lower the learning rate with --set lr=..."
+    )
+    assert not (tmp_path / STATE_FILE).exists()
+
+
+def test_a_gradient_that_is_no_number_is_told_with_the_pictures_of_its_own_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss is still finite then; that of the next step is not."""
+    batches: list[Batch] = []
+
+    def poison_the_third(raw: RawPredictions, batch: Batch, *arguments: Any) -> LossTerms:
+        batches.append(batch)
+        assert raw.box_deltas is not None
+        if len(batches) == 3:
+            raw.box_deltas.register_hook(lambda gradient: gradient * torch.inf)
+        return joint_loss(raw, batch, *arguments)
+
+    monkeypatch.setattr(step_module, "joint_loss", poison_the_third)
+    with pytest.raises(DivergenceError, match="at step 3") as error:
+        list(train(tiny_recipe(), MIXED, tmp_path, ON_CPU))
+    assert f"its pictures: {', '.join(batches[2].sources)}." in str(error.value)
+
+
+def test_layers_that_draw_at_random_draw_the_same_after_resuming(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = loop.build_network
+
+    def build_with_dropout(recipe: Recipe) -> BlitzNet:
+        network = build(recipe)
+        network.downscale.register_forward_hook(
+            lambda _, __, skips: [torch.nn.functional.dropout(skip, 0.5) for skip in skips]
+        )
+        return network
+
+    monkeypatch.setattr(loop, "build_network", build_with_dropout)
+    list(train(tiny_recipe(steps=3), MIXED, tmp_path / "whole", ON_CPU))
+    for step in range(3):
+        torch.rand(step)  # whatever else there was
+        list(train(tiny_recipe(steps=3), MIXED, tmp_path / "parts", STOP_AT_ONCE, step > 0))
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 @pytest.mark.usefixtures("every_step")
@@ -429,6 +497,24 @@ def test_a_batch_must_be_shared_evenly_by_the_devices(tmp_path: Path) -> None:
     message = "a global batch of 4 pictures cannot be shared by 3 devices"
     with pytest.raises(RecipeError, match=f"^{message}"):
         list(train(tiny_recipe(), MIXED, tmp_path, replace(ON_CPU, devices=3)))
+
+
+def test_a_batch_must_be_shared_evenly_by_the_parts(tmp_path: Path) -> None:
+    message = (
+        "a global batch of 4 pictures cannot be shared by 2 devices in 4 parts each; use --set"
+    )
+    with pytest.raises(RecipeError, match=f"^{message}"):
+        list(train(tiny_recipe(accumulate=4), MIXED, tmp_path, replace(ON_CPU, devices=2)))
+
+
+def test_a_run_in_parts_stopped_after_every_step_equals_the_uninterrupted_one(
+    tmp_path: Path,
+) -> None:
+    recipe = tiny_recipe(accumulate=2)
+    list(train(recipe, MIXED, tmp_path / "whole", ON_CPU))
+    for step in range(6):
+        list(train(recipe, MIXED, tmp_path / "parts", STOP_AT_ONCE, resume=step > 0))
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_a_run_without_a_state_cannot_be_resumed(tmp_path: Path) -> None:

@@ -1,0 +1,184 @@
+"""Validation while a run goes on: its figures, the best weights so far, and when to give up."""
+
+import time
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from blitznet.data.source import LabelSource
+from blitznet.model.blitznet import BlitzNet
+from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
+from blitznet.runtimes.torch_runtime import TorchRuntime
+from blitznet.training.evaluate import evaluate
+from blitznet.training.log import read_rows, write_rows
+
+VALIDATION_SPLIT = "val"
+VALIDATION_FILE = "validation.csv"
+BEST_FILE = "best.safetensors"
+LAST_FILE = "last.safetensors"
+
+VALIDATION_FIELDS = ("step", "score", "voc07", "voc12", "coco", "mean_iou", "seconds")
+
+ValidationRow = dict[str, float | None]  # of `VALIDATION_FIELDS`
+
+
+class Verdict(Enum):
+    """What a validation means for the run."""
+
+    GO_ON = "go on"
+    STOP_EARLY = "stop early"
+    INTERRUPTED = "interrupted"
+
+
+class _Interruption(Exception):  # noqa: N818 - nothing is wrong
+    """A validation is broken off."""
+
+
+def read_validation(folder: Path) -> list[ValidationRow]:
+    """What a run has measured so far, by step; fractions, None for what the network lacks."""
+    rows = read_rows(folder / VALIDATION_FILE)
+    return [
+        {name: float(row[name]) if row[name] else None for name in VALIDATION_FIELDS}
+        for row in rows
+    ]
+
+
+def score(metrics: dict[str, Any]) -> float | None:
+    """What makes one network better than another: the mean of VOC12 mAP and mean IoU.
+
+    Of a network or labels for one task, that task's alone; None without labels.
+    """
+    mean_ap = metrics["mean_ap"] and metrics["mean_ap"]["voc12"]
+    figures = [figure for figure in (mean_ap, metrics["mean_iou"]) if figure is not None]
+    return sum(figures) / len(figures) if figures else None
+
+
+def summarize(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The figures that a checkpoint carries of itself."""
+    return {key: metrics[key] for key in ("pictures", "classes", "mean_ap", "mean_iou")}
+
+
+def best_row(rows: Sequence[ValidationRow]) -> ValidationRow | None:
+    """The row of the best score, of equals the first; None if nothing could be measured."""
+    scored = [row for row in rows if row["score"] is not None]
+    return max(scored, key=lambda row: row["score"] or 0.0, default=None)
+
+
+class Validation:
+    """Measures a run's weights on its validation pictures; has what was measured before, too.
+
+    Leaves in the folder `last.safetensors`, `best.safetensors` and then `validation.csv`, so that a
+    validation that was killed is simply made again.
+
+    Args:
+        folder: of the run.
+        sources: of the validation split.
+        device: where the network runs.
+        workers: processes that read pictures.
+        last_step: that the run goes on from; what it measured later is forgotten.
+        patience: validations without a gain after which the run stops; None = it never does.
+
+    Attributes:
+        rows: of `VALIDATION_FIELDS`, by step.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        sources: Sequence[LabelSource],
+        device: torch.device,
+        workers: int,
+        last_step: int,
+        patience: int | None = None,
+    ):
+        self.folder = folder
+        self._sources = sources
+        self._device = device
+        self._workers = workers
+        self._patience = patience
+        self.rows = [row for row in read_validation(folder) if (row["step"] or 0) <= last_step]
+
+    @property
+    def seconds(self) -> float:
+        """That the last validation took; 0 before the first one."""
+        return (self.rows[-1]["seconds"] or 0.0) if self.rows else 0.0
+
+    def judge(
+        self, step: int, network: BlitzNet, info: CheckpointInfo, interrupted: Sequence[int]
+    ) -> Verdict:
+        """Measure weights unless that has been done, and keep them if they are the best so far.
+
+        Touches neither the network nor any state of random numbers.
+
+        Args:
+            step: that the weights are of.
+            network: to be measured.
+            info: of its checkpoint.
+            interrupted: measuring ends, without a row, when something gets into it.
+
+        Raises:
+            InputError: for the first picture or label that cannot be used.
+        """
+        if not any(row["step"] == step for row in self.rows):
+            try:
+                self._measure(step, network, info, interrupted)
+            except _Interruption:
+                return Verdict.INTERRUPTED
+        has_patience = self._patience is None or self._without_gain() < self._patience
+        return Verdict.GO_ON if has_patience else Verdict.STOP_EARLY
+
+    def _measure(
+        self, step: int, network: BlitzNet, info: CheckpointInfo, interrupted: Sequence[int]
+    ) -> None:
+        def go_on(*_: object) -> None:
+            if interrupted:
+                raise _Interruption
+
+        started = time.monotonic()
+        with torch.random.fork_rng([]):  # a fresh network and the data loader draw numbers
+            copy = BlitzNet(info.model)
+            copy.load_state_dict(network.state_dict())
+            runtime = TorchRuntime(copy, info, self._device)
+            metrics = evaluate(runtime, self._sources, workers=self._workers, found=go_on)
+        seconds = time.monotonic() - started
+        keep_measured(self.folder, self.rows, step, metrics, seconds, copy, info)
+
+    def _without_gain(self) -> int:
+        """Validations since the best one."""
+        best = best_row(self.rows)
+        return 0 if best is None else len(self.rows) - 1 - self.rows.index(best)
+
+
+def keep_measured(
+    folder: Path,
+    rows: list[ValidationRow],
+    step: int,
+    metrics: dict[str, Any],
+    seconds: float,
+    network: BlitzNet,
+    info: CheckpointInfo,
+) -> None:
+    """Add what was measured to a run's rows and files.
+
+    Args:
+        folder: of the run.
+        rows: measured before; one is added.
+        step: that the weights are of.
+        metrics: of `evaluate`.
+        seconds: that it took.
+        network: that was measured.
+        info: of its checkpoint; gets the figures.
+    """
+    best, found = best_row(rows), score(metrics)
+    info = info.model_copy(update={"metrics": {VALIDATION_SPLIT: summarize(metrics)}})
+    save_checkpoint(folder / LAST_FILE, network, info)
+    if found is not None and (best is None or found > (best["score"] or 0.0)):
+        save_checkpoint(folder / BEST_FILE, network, info)
+    mean_ap = metrics["mean_ap"] or {}
+    kinds = {kind: mean_ap.get(kind) for kind in ("voc07", "voc12", "coco")}
+    row = {"step": step, "score": found, **kinds, "mean_iou": metrics["mean_iou"]}
+    rows.append(row | {"seconds": round(seconds, 1)})
+    write_rows(folder / VALIDATION_FILE, VALIDATION_FIELDS, rows)

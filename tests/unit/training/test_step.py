@@ -1,0 +1,157 @@
+"""One step: in parts it is the same as at once, and it never waits for the device."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim import SGD
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from blitznet.data.collate import collate_samples
+from blitznet.data.geometry import resize_sample
+from blitznet.model.blitznet import BlitzNet
+from blitznet.structures import Batch
+from blitznet.training.averaging import AveragedWeights
+from blitznet.training.divergence import DivergenceWatch
+from blitznet.training.log import LossMeter
+from blitznet.training.step import StepResult, TrainingStep
+from fixtures.tiny_run import MIXED, TINY, tiny_recipe
+
+NUM_PICTURES = 4
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """Four drawn pictures; the first two have no boxes, the last one no map."""
+    (source, _) = MIXED.open_split("train")
+    drawn = collate_samples([resize_sample(source.read(i), 64) for i in range(NUM_PICTURES)])
+    drawn.seg_maps[-1] = 255
+    return replace(drawn, has_boxes=torch.tensor([False, False, True, True]))
+
+
+def make_step(**changes: Any) -> tuple[TrainingStep, BlitzNet, SGD]:
+    """With batch norms that use their running statistics, and an optimizer that changes nothing."""
+    torch.manual_seed(0)
+    network = BlitzNet(TINY).eval()
+    # With this momentum the buffer of the first step is the gradient.
+    optimizer = SGD(network.parameters(), lr=0.0, momentum=0.9)
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    model, wrapped = fabric.setup(network, optimizer)
+    recipe = tiny_recipe(resolution=(), **changes)
+    return TrainingStep(fabric, model, wrapped, recipe), network, optimizer
+
+
+def gradients(batch: Batch, **changes: Any) -> tuple[StepResult, dict[str, Tensor]]:
+    step, network, optimizer = make_step(**changes)
+    result = step(batch)
+    named = network.named_parameters()
+    return result, {name: optimizer.state[p]["momentum_buffer"] for name, p in named}
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+@pytest.mark.parametrize("scale", [1, 4])
+def test_a_step_in_parts_is_the_step_with_the_whole_batch(
+    batch: Batch, parts: int, scale: int
+) -> None:
+    changes = {"clip_grad_norm": None, "seg_loss_scale": scale}
+    whole, expected = gradients(batch, **changes)
+    accumulated, found = gradients(batch, accumulate=parts, **changes)
+    assert [term.item() for term in whole.terms] == pytest.approx(
+        [term.item() for term in accumulated.terms], rel=1e-5
+    )
+    assert min(term.item() for term in whole.terms) > 0
+    torch.testing.assert_close(accumulated.gradient_norm, whole.gradient_norm, rtol=1e-5, atol=0)
+    for name, gradient in expected.items():
+        # Sums of another order, in float32.
+        limit = 1e-5 * gradient.abs().max()
+        assert (found[name] - gradient).abs().max() <= limit, name
+
+
+def test_parts_without_a_label_for_a_head_count_for_nothing(batch: Batch) -> None:
+    """Each part by itself would be divided by its own labels: a part of few would weigh more."""
+    bare = replace(batch, has_boxes=torch.tensor([False, False, False, True]))
+    whole, _ = gradients(bare, clip_grad_norm=None)
+    accumulated, _ = gradients(bare, clip_grad_norm=None, accumulate=4)
+    assert accumulated.terms.classification.item() == pytest.approx(
+        whole.terms.classification.item(), rel=1e-5
+    )
+
+
+def test_nothing_labelled_costs_nothing_in_parts_too(batch: Batch) -> None:
+    bare = replace(batch, has_boxes=torch.zeros(NUM_PICTURES, dtype=torch.bool))
+    bare.seg_maps[:] = 255
+    for parts in (1, 4):
+        result, found = gradients(bare, accumulate=parts, clip_grad_norm=None)
+        assert [term.item() for term in result.terms] == [0, 0, 0]
+        assert not any(gradient.any() for gradient in found.values())
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_the_norm_is_that_of_the_gradients_before_clipping(
+    batch: Batch, clip: float | None
+) -> None:
+    _, unclipped = gradients(batch, clip_grad_norm=None)
+    expected = torch.cat([gradient.flatten() for gradient in unclipped.values()]).norm()
+    result, found = gradients(batch, clip_grad_norm=clip)
+    torch.testing.assert_close(result.gradient_norm, expected, rtol=1e-5, atol=0)
+    norm = torch.cat([gradient.flatten() for gradient in found.values()]).norm()
+    torch.testing.assert_close(norm, torch.tensor(clip or expected.item()), rtol=1e-4, atol=0)
+
+
+class WaitingOperations(TorchDispatchMode):
+    """Notes operations that a GPU would have to be waited for."""
+
+    # Reading a value; shapes that depend on values; constants copied from pageable memory.
+    NAMES = ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal", "lift_fresh")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        indices = args[1] if name in ("index", "index_put", "index_put_") else ()
+        is_mask = any(index is not None and index.dtype == torch.bool for index in indices)
+        if name in self.NAMES or is_mask:
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("clip", [None, 0.5])
+@pytest.mark.parametrize("known", [None, 5])
+def test_a_step_asks_the_device_for_no_value(
+    batch: Batch, parts: int, clip: float | None, known: int | None
+) -> None:
+    if known is not None:
+        batch.known_classes = torch.arange(TINY.num_classes).lt(known).repeat(NUM_PICTURES, 1)
+    step, network, _ = make_step(accumulate=parts, clip_grad_norm=clip, anchors_per_box=2)
+    averaged = AveragedWeights(network, 0.9)
+    meter, watch = LossMeter(torch.device("cpu")), DivergenceWatch(torch.device("cpu"))
+
+    def take(number: int) -> None:
+        result = step(batch)
+        meter.add(result.terms, batch)
+        watch.add(number, result, batch)
+
+    take(1)
+    averaged.update_parameters(network)
+    with WaitingOperations() as waiting:
+        take(2)
+    assert waiting.found == []
+    with WaitingOperations() as waiting:
+        averaged.update_parameters(network)
+    # Its counter, which stays on the CPU.
+    assert set(waiting.found) <= {"_local_scalar_dense"}
+
+
+def test_what_waits_is_noticed() -> None:
+    values = torch.arange(4)
+    with WaitingOperations() as waiting:
+        values.sum().item()
+        values[values > 2]
+        torch.tensor([1, 2])
+    assert waiting.found == ["_local_scalar_dense", "index", "lift_fresh"]
