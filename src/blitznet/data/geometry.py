@@ -7,12 +7,13 @@ mirrored. Picture, boxes and map go through the same view, so they cannot come a
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.source import UnreadSample
+from blitznet.data.source import Labelled, UnreadSample
 from blitznet.structures import Sample
 
 # Beyond the picture: a mid grey close to the mean of natural pictures, as SSD fills its canvas.
@@ -50,6 +51,20 @@ class View:
     def height(self) -> float:
         """In source pixels."""
         return self.y2 - self.y1
+
+
+class Objects(NamedTuple):
+    """The objects of a picture; see `Sample`.
+
+    Attributes:
+        boxes: (G, 4) float32 xyxy, or None.
+        labels: (G,) int64.
+        difficult: (G,) bool.
+    """
+
+    boxes: np.ndarray | None
+    labels: np.ndarray
+    difficult: np.ndarray
 
 
 def whole_view(width: int, height: int) -> View:
@@ -119,21 +134,27 @@ def view_labels(
         whole = Image.fromarray(sample.seg_map)
         nearest = Image.Resampling.NEAREST
         seg_map = np.asarray(_resample(whole, whole.size, view, size, nearest, IGNORE_INDEX))
-    boxes, labels, difficult = sample.boxes, sample.labels, sample.difficult
-    if boxes is not None:
-        moved = view_boxes(boxes, view, size)
-        sides = moved[:, 2:] - moved[:, :2]
-        keep = has_centre_inside(boxes, view) & (sides.min(axis=1, initial=np.inf) > min_box_side)
-        boxes, labels, difficult = moved[keep], labels[keep], difficult[keep]
+    objects = view_objects(sample, view, size, min_box_side)
     return Sample(
         image=np.asarray(picture),
-        boxes=boxes,
-        labels=labels,
-        difficult=difficult,
+        boxes=objects.boxes,
+        labels=objects.labels,
+        difficult=objects.difficult,
         seg_map=seg_map,
         source=sample.source,
         known_classes=sample.known_classes,
     )
+
+
+def view_objects(sample: Labelled, view: View, size: int, min_box_side: float) -> Objects:
+    """The objects that `view` shows; arguments as `view_sample`."""
+    if sample.boxes is None:
+        return Objects(None, sample.labels, sample.difficult)
+    moved = view_boxes(sample.boxes, view, size)
+    sides = moved[:, 2:] - moved[:, :2]
+    is_shown = has_centre_inside(sample.boxes, view)
+    keep = is_shown & (sides.min(axis=1, initial=np.inf) > min_box_side)
+    return Objects(moved[keep], sample.labels[keep], sample.difficult[keep])
 
 
 def view_boxes(boxes: np.ndarray, view: View, size: int) -> np.ndarray:
@@ -173,8 +194,8 @@ def _resample(
         fill: beyond the picture.
         reduction: see `OpenPicture.decode`.
     """
-    left, right, source_x1, source_x2 = _visible_span(view.x1, view.x2, whole_size[0], size)
-    top, bottom, source_y1, source_y2 = _visible_span(view.y1, view.y2, whole_size[1], size)
+    left, right, source_x1, source_x2 = visible_span(view.x1, view.x2, whole_size[0], size)
+    top, bottom, source_y1, source_y2 = visible_span(view.y1, view.y2, whole_size[1], size)
     if right <= left or bottom <= top:
         return Image.new(picture.mode, (size, size), fill)
     box = (
@@ -194,9 +215,7 @@ def _resample(
     return canvas
 
 
-def _visible_span(
-    start: float, end: float, length: int, size: int
-) -> tuple[int, int, float, float]:
+def visible_span(start: float, end: float, length: int, size: int) -> tuple[int, int, float, float]:
     """Along one axis, the result's pixels wholly on the picture and the source span they show.
 
     Rounding inwards keeps the scale exact; it costs at most a pixel of picture at a padded edge.

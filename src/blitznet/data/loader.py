@@ -14,9 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from blitznet.data.collate import collate_samples
 from blitznet.data.mosaic import mosaic
+from blitznet.data.pieces import Openable, PictureT, Piece, draw_pieces
 from blitznet.data.sampling import DrawOrder
 from blitznet.data.source import LabelSource, locate
-from blitznet.data.ssd_policy import Augmentation, augment_sample
+from blitznet.data.ssd_policy import Augmentation, apply_change
 from blitznet.data.worker_watch import WatchedSamples, child_signals_as_before, describe_death
 from blitznet.errors import InputError
 from blitznet.structures import Batch, Sample
@@ -61,24 +62,29 @@ class TrainingSamples(Dataset[Sample | InputError]):
 
     def __getitem__(self, position: int) -> Sample | InputError:
         """An error is returned, not raised: a worker process would wrap it in a traceback."""
-        rng = np.random.default_rng((self.seed, position))
         try:
-            source, index = locate(self.sources, self.order.picture_at(position))
-            return self._augment(source, index, self.size_at(position), rng)
+            drawn = self.draw(position, self.sources)
+            samples = [apply_change(one.picture, one.change, one.size) for one in drawn]
         except InputError as error:
             return error
+        return samples[0] if len(samples) == 1 else mosaic(samples)
 
-    def _augment(
-        self, source: LabelSource, index: int, size: int, rng: np.random.Generator
-    ) -> Sample:
-        augmentation, tiles = self.augmentation, [source.open(index)]
-        is_possible = augmentation.mosaic_probability > 0 and size % 2 == 0
-        if is_possible and rng.random() < augmentation.mosaic_probability:
-            tiles += [source.open(i) for i in rng.integers(len(source), size=3).tolist()]
-        if len(tiles) == 1 or len({tile.boxes is None for tile in tiles}) > 1:
-            return augment_sample(tiles[0], size, augmentation, rng)
-        as_tile = augmentation.model_copy(update={"zoom_out_probability": 0.0})
-        return mosaic([augment_sample(tile, size // 2, as_tile, rng) for tile in tiles])
+    def draw(self, position: int, sources: Sequence[Openable[PictureT]]) -> list[Piece[PictureT]]:
+        """What the sample at a position is made of.
+
+        Args:
+            position: of the run.
+            sources: where its pictures are taken from; as many, as long as this run's.
+
+        Returns:
+            One piece, or the four of a mosaic.
+
+        Raises:
+            InputError: if a picture cannot be opened.
+        """
+        rng = np.random.default_rng((self.seed, position))
+        source, index = locate(sources, self.order.picture_at(position))
+        return draw_pieces(source, index, self.size_at(position), self.augmentation, rng)
 
 
 def batch_positions(

@@ -5,6 +5,7 @@ matrix, drawn first and applied once to the network-sized picture (D9).
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -43,24 +44,48 @@ def hue(turn: float) -> ColourMap:
     return _YIQ_TO_RGB @ rotation @ _RGB_TO_YIQ, np.zeros(3)
 
 
-def draw_colour_map(mean: np.ndarray, rng: np.random.Generator) -> ColourMap:
-    """One random distortion: the four operations in random order.
+@dataclass(frozen=True)
+class Distortion:
+    """What is done to the colours of a picture, whichever it is.
 
-    Args:
-        mean: (3,) mean colour of the picture, 0..255.
-        rng: drawn from.
+    Attributes:
+        delta: of `brightness`.
+        contrast_factor: of `contrast`.
+        saturation_factor: of `saturation`.
+        turn: of `hue`.
+        order: in which these four, numbered as they stand here, follow each other.
     """
-    delta = rng.uniform(-BRIGHTNESS, BRIGHTNESS)
-    contrast_factor = rng.uniform(1 - CONTRAST, 1 + CONTRAST)
-    saturation_factor = rng.uniform(1 - SATURATION, 1 + SATURATION)
-    turn = rng.uniform(-HUE, HUE)
-    steps: list[Callable[[np.ndarray], ColourMap]] = [
-        lambda _: brightness(delta),
-        lambda current_mean: contrast(contrast_factor, current_mean),
-        lambda _: saturation(saturation_factor),
-        lambda _: hue(turn),
-    ]
-    return compose([steps[index] for index in rng.permutation(len(steps))], mean)
+
+    delta: float
+    contrast_factor: float
+    saturation_factor: float
+    turn: float
+    order: tuple[int, ...]
+
+    def colour_map(self, mean: np.ndarray) -> ColourMap:
+        """What that is for a picture.
+
+        Args:
+            mean: (3,) its mean colour, 0..255.
+        """
+        steps: list[Callable[[np.ndarray], ColourMap]] = [
+            lambda _: brightness(self.delta),
+            lambda current_mean: contrast(self.contrast_factor, current_mean),
+            lambda _: saturation(self.saturation_factor),
+            lambda _: hue(self.turn),
+        ]
+        return compose([steps[index] for index in self.order], mean)
+
+
+def draw_distortion(rng: np.random.Generator) -> Distortion:
+    """One random distortion: the four operations in random order."""
+    return Distortion(
+        delta=rng.uniform(-BRIGHTNESS, BRIGHTNESS),
+        contrast_factor=rng.uniform(1 - CONTRAST, 1 + CONTRAST),
+        saturation_factor=rng.uniform(1 - SATURATION, 1 + SATURATION),
+        turn=rng.uniform(-HUE, HUE),
+        order=tuple(rng.permutation(4).tolist()),
+    )
 
 
 def compose(steps: Sequence[Callable[[np.ndarray], ColourMap]], mean: np.ndarray) -> ColourMap:

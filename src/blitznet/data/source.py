@@ -1,8 +1,9 @@
 """What all readers are: pictures with labels, readable by position."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -10,6 +11,26 @@ from blitznet.data.class_table import ClassTable
 from blitznet.data.labels import PictureLabels, read_objects
 from blitznet.picture import OpenPicture
 from blitznet.structures import Sample
+
+
+class Labelled(Protocol):
+    """What all pictures with labels have, decoded or not; see `Sample` for the meaning."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+
+    @property
+    def boxes(self) -> np.ndarray | None:
+        """(G, 4) float32 xyxy in pixels."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(G,) int64."""
+
+    @property
+    def difficult(self) -> np.ndarray:
+        """(G,) bool."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +71,9 @@ class UnreadSample:
             self.source,
             self.known_classes,
         )
+
+
+Pictures = TypeVar("Pictures", bound=Sized)
 
 
 class LabelSource(ABC):
@@ -116,7 +140,7 @@ def open_sample(labels: PictureLabels, table: ClassTable) -> UnreadSample:
     )
 
 
-def locate(sources: Sequence[LabelSource], position: int) -> tuple[LabelSource, int]:
+def locate(sources: Sequence[Pictures], position: int) -> tuple[Pictures, int]:
     """The source and the index in it of a position in the concatenation of all sources."""
     for source in sources:
         if position < len(source):

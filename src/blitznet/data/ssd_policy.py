@@ -2,13 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from blitznet.data.geometry import View, view_labels, view_picture, whole_view
-from blitznet.data.photometric import apply_colour_map, draw_colour_map, mean_colour
+from blitznet.data.photometric import (
+    Distortion,
+    apply_colour_map,
+    draw_distortion,
+    mean_colour,
+)
 from blitznet.data.source import UnreadSample
 from blitznet.structures import Sample
 
@@ -39,26 +44,60 @@ class Augmentation(BaseModel):
     mosaic_probability: float = Field(default=0.0, ge=0, le=1)
 
 
+@dataclass(frozen=True)
+class Change:
+    """What is done to a picture.
+
+    Attributes:
+        view: what is shown of it.
+        distortion: of its colours; None = they stay.
+    """
+
+    view: View
+    distortion: Distortion | None
+
+
 def augment_sample(
     sample: Sample | UnreadSample, size: int, augmentation: Augmentation, rng: np.random.Generator
 ) -> Sample:
-    """Draw a view and a distortion, then resample once.
+    """Draw a change, then apply it; arguments as there."""
+    return apply_change(sample, draw_change(sample.size, sample.boxes, augmentation, rng), size)
+
+
+def apply_change(sample: Sample | UnreadSample, change: Change, size: int) -> Sample:
+    """A sample as a change shows it, resampled once.
 
     Args:
         sample: any size; one not decoded yet is shrunk meanwhile where its view leaves pixels to
             spare.
+        change: see `draw_change`.
         size: S, side of the result in pixels.
-        augmentation: strengths.
-        rng: the only source of randomness.
 
     Returns:
         A sample at (S, S); boxes under 2 pixels are dropped.
     """
-    view = draw_view(sample.size, sample.boxes, augmentation, rng)
-    picture = view_picture(sample, view, size)
-    if augmentation.photometric:
-        picture = apply_colour_map(picture, draw_colour_map(mean_colour(picture), rng))
-    return view_labels(sample, view, size, MIN_BOX_SIDE, picture)
+    picture = view_picture(sample, change.view, size)
+    if change.distortion is not None:
+        picture = apply_colour_map(picture, change.distortion.colour_map(mean_colour(picture)))
+    return view_labels(sample, change.view, size, MIN_BOX_SIDE, picture)
+
+
+def draw_change(
+    size: tuple[int, int],
+    boxes: np.ndarray | None,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+) -> Change:
+    """A view, then a distortion.
+
+    Args:
+        size: width and height of the picture.
+        boxes: (G, 4) xyxy in its pixels, or None.
+        augmentation: strengths.
+        rng: the only source of randomness.
+    """
+    view = draw_view(size, boxes, augmentation, rng)
+    return Change(view, draw_distortion(rng) if augmentation.photometric else None)
 
 
 def draw_view(
