@@ -115,10 +115,10 @@ def choose_reduction(view: View, size: int, reductions: Sequence[int]) -> int:
     Args:
         view: in pixels of the whole picture.
         size: S.
-        reductions: to choose from; holds 1.
+        reductions: to choose from, ascending; the first one is always good.
     """
     most = min(view.width, view.height) / (size * PIXELS_TO_AVERAGE)
-    return max((reduction for reduction in reductions if reduction <= most), default=1)
+    return max((reduction for reduction in reductions if reduction <= most), default=reductions[0])
 
 
 def view_labels(

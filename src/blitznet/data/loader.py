@@ -5,20 +5,19 @@ number of workers and of processes does not change what is trained on, and a run
 step alone.
 """
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from blitznet.data.collate import collate_samples
 from blitznet.data.mosaic import mosaic
 from blitznet.data.pieces import Openable, PictureT, Piece, draw_pieces
 from blitznet.data.sampling import DrawOrder
-from blitznet.data.source import LabelSource, locate
+from blitznet.data.source import LabelSource, UnreadSample, locate
 from blitznet.data.ssd_policy import Augmentation, apply_change
-from blitznet.data.worker_watch import WatchedSamples, child_signals_as_before, describe_death
+from blitznet.data.worker_batches import prepare_ahead
 from blitznet.errors import InputError
 from blitznet.structures import Batch, Sample
 
@@ -63,11 +62,9 @@ class TrainingSamples(Dataset[Sample | InputError]):
     def __getitem__(self, position: int) -> Sample | InputError:
         """An error is returned, not raised: a worker process would wrap it in a traceback."""
         try:
-            drawn = self.draw(position, self.sources)
-            samples = [apply_change(one.picture, one.change, one.size) for one in drawn]
+            return make_sample(self.draw(position, self.sources))
         except InputError as error:
             return error
-        return samples[0] if len(samples) == 1 else mosaic(samples)
 
     def draw(self, position: int, sources: Sequence[Openable[PictureT]]) -> list[Piece[PictureT]]:
         """What the sample at a position is made of.
@@ -85,6 +82,16 @@ class TrainingSamples(Dataset[Sample | InputError]):
         rng = np.random.default_rng((self.seed, position))
         source, index = locate(sources, self.order.picture_at(position))
         return draw_pieces(source, index, self.size_at(position), self.augmentation, rng)
+
+
+def make_sample(pieces: Sequence[Piece[UnreadSample]]) -> Sample:
+    """The sample that was drawn.
+
+    Raises:
+        PictureError: if a picture cannot be decoded.
+    """
+    done = [apply_change(piece.picture, piece.change, piece.size) for piece in pieces]
+    return done[0] if len(done) == 1 else mosaic(done)
 
 
 def batch_positions(
@@ -111,44 +118,6 @@ def training_batches(
         InputError: if a picture of the batch cannot be used.
         WorkerError: if a worker process dies.
     """
-    watched = WatchedSamples(samples, samples.name_at, num_workers)
-    loader = DataLoader(
-        watched,
-        batch_sampler=positions,
-        num_workers=num_workers,
-        collate_fn=_collate_or_error,
-        worker_init_fn=watched.start_worker if num_workers else None,
-        prefetch_factor=4 if num_workers else None,
-        pin_memory=pin_memory,
+    return prepare_ahead(
+        samples, samples.name_at, collate_samples, positions, num_workers, pin_memory
     )
-    others = set(multiprocessing.active_children())
-    with child_signals_as_before():
-        batches = iter(loader)
-    workers = set(multiprocessing.active_children()) - others
-    try:
-        while True:
-            death = None
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except RuntimeError:
-                death = describe_death(watched, workers)
-                if death is None:
-                    raise
-            if death is not None:  # not in the handler, whose traceback would keep workers alive
-                raise death
-            if isinstance(batch, InputError):
-                raise batch
-            yield batch
-    finally:
-        del batches  # ends the workers
-
-
-def _collate_or_error(samples: list[Sample | InputError]) -> Batch | InputError:
-    good: list[Sample] = []
-    for sample in samples:
-        if isinstance(sample, InputError):
-            return sample
-        good.append(sample)
-    return collate_samples(good)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
+from PIL import Image
 
 from blitznet.data.class_table import ClassTable
 from blitznet.data.labels import PictureLabels, read_objects
@@ -33,6 +34,21 @@ class Labelled(Protocol):
         """(G,) bool."""
 
 
+class Decodable(Protocol):
+    """A picture whose pixels can be had; see `OpenPicture`."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height as a person sees it."""
+
+    @property
+    def reductions(self) -> tuple[int, ...]:
+        """What `decode` can shrink by, ascending."""
+
+    def decode(self, reduction: int = 1) -> Image.Image:
+        """Pixels, shrunk by one of `reductions`."""
+
+
 @dataclass(frozen=True)
 class UnreadSample:
     """A sample whose picture is not decoded yet, so that a view of it can be drawn before.
@@ -47,7 +63,7 @@ class UnreadSample:
         known_classes: of its labels.
     """
 
-    picture: OpenPicture
+    picture: Decodable
     boxes: np.ndarray | None
     labels: np.ndarray
     difficult: np.ndarray
