@@ -2,7 +2,7 @@
 
 import collections
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -78,6 +78,10 @@ def train(
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Processes that read pictures, a device.")
     ] = 2,
+    input_mode: Annotated[
+        Literal["workers", "device"],
+        typer.Option("--input", help="Read pictures as needed, or hold them all decoded."),
+    ] = "workers",
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out pictures with errors, and list them.")
     ] = False,
@@ -105,7 +109,7 @@ def train(
 
     accelerator = choose_device(device).type
     options = LoopOptions(
-        devices, accelerator, workers, max_minutes, validate_every, early_stopping
+        devices, accelerator, workers, max_minutes, validate_every, early_stopping, input_mode
     )
     if resume is not None:
         folder, total, rows = resume_training(resume, options)

@@ -13,7 +13,8 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from blitznet.data.description import DataDescription
-from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
+from blitznet.data.input_mode import open_batches
+from blitznet.data.loader import TrainingSamples, batch_positions
 from blitznet.data.sampling import draw_frequencies
 from blitznet.data_check.skipped import without_skipped
 from blitznet.interruption import deferred_interruption
@@ -90,15 +91,21 @@ def train(
     positions = batch_positions(
         first_step, recipe.steps, recipe.global_batch_size, fabric.global_rank, fabric.world_size
     )
-    batches = training_batches(
-        samples, positions, options.workers, pin_memory=fabric.device.type == "cuda"
-    )
-
     every = steps_between_validations(recipe, data, options)
     validation = _open_validation(data, run, options, fabric, first_step) if every else None
 
     limit = math.inf if options.max_minutes is None else 60 * options.max_minutes
     started, last_saved = time.monotonic(), 0.0
+    batches = open_batches(
+        options.input,
+        samples,
+        positions,
+        options.workers,
+        fabric.device,
+        largest_size=max([recipe.model.image_size, *(side for _, side in recipe.resolution)]),
+        processes=options.devices if fabric.device.type == "cpu" else 1,
+        show_progress=fabric.is_global_zero,
+    )
 
     def describe(step: int) -> CheckpointInfo:
         minutes = (seconds_before + time.monotonic() - started) / 60
