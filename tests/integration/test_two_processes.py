@@ -5,13 +5,16 @@ a sum over pictures, divided by a count that the processes share. Then both ways
 of their sums alone.
 """
 
+import json
 import multiprocessing
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +26,10 @@ from blitznet.data.collate import collate_samples
 from blitznet.data.geometry import resize_sample
 from blitznet.losses.joint import joint_loss
 from blitznet.model.blitznet import BlitzNet, normalize_images
+from blitznet.model.checkpoint import read_info
 from blitznet.structures import PADDING_LABEL, Batch
 from blitznet.training.resume import read_progress
+from blitznet.training.validation import read_validation
 from fixtures.tiny_run import MIXED, STATE_FILE, TINY, read_log, read_state
 
 NUM_PICTURES = 4
@@ -176,13 +181,13 @@ def test_a_head_without_labels_in_any_process_gets_zeros_and_no_nan(
 
 # Run as a program, since Fabric starts the second process with the command line of the first.
 TRAINING = """
-import sys
+import json, sys
 from pathlib import Path
 import torch
 from torch import nn
 
 sys.path.insert(0, {tests!r})
-from blitznet.training import loop
+from blitznet.training import loop, step
 from fixtures.tiny_run import MIXED, ON_CPU, tiny_recipe
 from dataclasses import replace
 
@@ -198,28 +203,58 @@ def build_without_batch_statistics(recipe):
     return network
 
 loop.build_network = build_without_batch_statistics
-recipe = tiny_recipe(
-    steps=int(sys.argv[3]), global_batch_size=2, clip_grad_norm=None, lr=1e-4, warmup_steps=0
-)
-minutes = float(sys.argv[4])
-options = replace(ON_CPU, devices=int(sys.argv[2]), max_minutes=minutes if minutes >= 0 else None)
-resume = (Path(sys.argv[1]) / loop.STATE_FILE).exists()
-for row in loop.train(recipe, MIXED, Path(sys.argv[1]), options, resume):
+run, changes, options, poisoned = Path(sys.argv[1]), *map(json.loads, sys.argv[2:])
+fixed = dict(global_batch_size=2, clip_grad_norm=None, lr=1e-4, warmup_steps=0)
+recipe = tiny_recipe(**(fixed | changes))
+options = replace(ON_CPU, **options)
+splits = MIXED.splits | (dict(val=MIXED.splits["train"][:1]) if options.validate_every else dict())
+
+if poisoned:
+    joint_loss, taken = step.joint_loss, []
+
+    def poison_one_process(*arguments):
+        terms = joint_loss(*arguments)
+        taken.append(arguments[1].sources)
+        print(*taken[-1], file=sys.stderr)
+        is_bad = len(taken) == poisoned and torch.distributed.get_rank() == 1
+        return terms._replace(box=terms.box * torch.nan) if is_bad else terms
+
+    loop.LOG_EVERY = 20
+    step.joint_loss = poison_one_process
+
+resume = (run / loop.STATE_FILE).exists()
+data = MIXED.model_copy(update=dict(splits=splits))
+for row in loop.train(recipe, data, run, options, resume):
     pass
 """
 
 
-def run_training(folder: Path, devices: int, steps: int, max_minutes: float = -1) -> Path:
+def start_training(
+    folder: Path,
+    recipe: dict[str, Any],
+    options: dict[str, Any],
+    poisoned: int = 0,
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Run the program; the loss of the second process is no number at the step `poisoned`."""
     program = folder / "program.py"
     program.write_text(TRAINING.format(tests=str(Path(__file__).parents[1])))
-    run = folder / f"run of {devices}"
-    arguments = [str(run), str(devices), str(steps), str(max_minutes)]
+    run = folder / f"run of {options['devices']}"
+    arguments = [str(run), *map(json.dumps, (recipe, options, poisoned))]
     done = subprocess.run(
         [sys.executable, str(program), *arguments],
         capture_output=True,
         text=True,
         timeout=240,
         check=False,
+    )
+    return run, done
+
+
+def run_training(
+    folder: Path, devices: int, steps: int, recipe: dict[str, Any] | None = None, **options: Any
+) -> Path:
+    run, done = start_training(
+        folder, {"steps": steps} | (recipe or {}), {"devices": devices} | options
     )
     assert done.returncode == 0, done.stderr
     return run
@@ -254,3 +289,40 @@ def test_the_loop_on_two_processes_stops_together_resumes_and_stays_with_one(
         # Where a gradient is all rounding, Adam makes a full step of it, up to 1e-4 each.
         assert difference.max() <= 2 * steps * 1e-4, name
         assert difference.mean() < 2e-5, name
+
+
+@pytest.mark.slow
+def test_two_processes_with_two_parts_each_take_the_step_of_one_with_the_whole_batch(
+    tmp_path: Path,
+) -> None:
+    whole = run_training(tmp_path, 1, steps=1, recipe={"global_batch_size": 4})
+    parts = run_training(tmp_path, 2, 1, recipe={"global_batch_size": 4, "accumulate": 2})
+    assert_close(moments(parts, "exp_avg"), moments(whole, "exp_avg"), tolerance=1e-5)
+
+
+@pytest.mark.slow
+def test_one_process_measures_and_all_stop_early_together(tmp_path: Path) -> None:
+    recipe = {"lr": 1e-9, "ema_decay": None}  # nothing moves enough to become better
+    options = {"validate_every": 2, "early_stopping": 2}
+    run = run_training(tmp_path, 2, steps=100, recipe=recipe, **options)
+    steps = [row["step"] for row in read_validation(run)]
+    assert len(steps) < 50
+    assert read_progress(run / STATE_FILE)["step"] == steps[-1]
+    assert read_info(run / "model.safetensors").training["steps"] == steps[-3]
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_in_one_process_is_told_with_the_pictures_of_all(
+    tmp_path: Path,
+) -> None:
+    recipe = {"steps": 6, "global_batch_size": 4}
+    run, done = start_training(tmp_path, recipe, {"devices": 2}, poisoned=3)
+    assert done.returncode != 0
+    lines = re.findall(r"DivergenceError: (.*)", done.stderr)
+    assert lines
+    assert all("not finite at step 3;" in line for line in lines)
+    (named,) = {tuple(re.findall(r"(\S+\.jpg)", line)) for line in lines}
+    pairs = [named[:2], named[2:]]
+    assert len(named) == 4
+    assert all(" ".join(pair).replace(",", "") in done.stderr.replace(",", "") for pair in pairs)
+    assert not (run / STATE_FILE).exists()
