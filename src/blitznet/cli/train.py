@@ -82,6 +82,10 @@ def train(
         Literal["workers", "device"],
         typer.Option("--input", help="Read pictures as needed, or hold them all decoded."),
     ] = "workers",
+    compiled: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile the network: faster steps, after minutes."),
+    ] = False,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out pictures with errors, and list them.")
     ] = False,
@@ -96,6 +100,7 @@ def train(
     from blitznet.data_check.skipped import skipped_lines
     from blitznet.device import choose_device
     from blitznet.experiments.catalogue import EXPERIMENTS, find_training
+    from blitznet.training.loop import MODEL_FILE
     from blitznet.training.options import LoopOptions
     from blitznet.training.recipe import DEFAULT_RECIPE
     from blitznet.training.run import (
@@ -109,7 +114,14 @@ def train(
 
     accelerator = choose_device(device).type
     options = LoopOptions(
-        devices, accelerator, workers, max_minutes, validate_every, early_stopping, input_mode
+        devices,
+        accelerator,
+        workers,
+        max_minutes,
+        validate_every,
+        early_stopping,
+        input_mode,
+        compiled,
     )
     if resume is not None:
         folder, total, rows = resume_training(resume, options)
@@ -127,11 +139,11 @@ def train(
         collections.deque(rows, maxlen=0)
         return
     last_step = show_training(rows, total)
-    if (stop := early_stop(folder)) is not None:
-        typer.echo(stop)
-    elif last_step < total:
+    if not (folder / MODEL_FILE).is_file():
         typer.echo(f"Stopped at step {last_step} of {total}; blitznet train --resume {folder}")
         return
+    if (stop := early_stop(folder)) is not None:
+        typer.echo(stop)
     metrics = validate_run(folder, device)
     if metrics is not None:
         from blitznet.training.metrics_table import metrics_table

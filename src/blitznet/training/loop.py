@@ -20,6 +20,7 @@ from blitznet.data_check.skipped import without_skipped
 from blitznet.interruption import deferred_interruption
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
+from blitznet.training.compiling import compile_network, compiler_failures
 from blitznet.training.divergence import DivergenceWatch
 from blitznet.training.log import LOG_FILE, LogFile, LossMeter
 from blitznet.training.network import average_weights, build_network, synchronize_batch_norms
@@ -82,6 +83,8 @@ def train(
         progress = read_progress(state_path)
         first_step, seconds_before = progress["step"], progress["seconds"]
         load_state(state_path, network, averaged, optimizer)
+    if options.compile:
+        compile_network(network)
     model, optimizer = fabric.setup(network, optimizer)
     result = network
     if averaged is not None:
@@ -136,7 +139,8 @@ def train(
             set_learning_rate(optimizer, lr)
             # Layers that drop at random do it as they did before the run was broken off.
             torch.manual_seed(_seed_of(recipe, step, fabric))
-            taken = take_step(batch)
+            with compiler_failures(fabric.device):
+                taken = take_step(batch)
             if averaged is not None:
                 averaged.update_parameters(network)
             step += 1

@@ -17,7 +17,9 @@ _LEAST_STEPS = 20  # between two of them
 
 @dataclass
 class LoopOptions:
-    """How a run is carried out; none of it changes the result, but for `early_stopping`.
+    """How a run is carried out; it does not change the result.
+
+    But for `early_stopping`, and rounding: compiled, or on other devices, sums have other orders.
 
     Attributes:
         devices: processes, one a device.
@@ -29,6 +31,7 @@ class LoopOptions:
         early_stopping: validations without a gain after which the best weights are the result;
             None = all steps are taken.
         input: where pictures are taken from.
+        compile: the network, by `torch.compile`.
     """
 
     devices: int = 1
@@ -38,6 +41,7 @@ class LoopOptions:
     validate_every: int | None = 0
     early_stopping: int | None = None
     input: InputMode = "workers"
+    compile: bool = False
 
 
 def require_fit(recipe: Recipe, data: DataDescription, options: LoopOptions) -> None:

@@ -135,8 +135,6 @@ def resume_training(folder: Path, options: LoopOptions) -> Run:
 
 def early_stop(folder: Path) -> str | None:
     """Why a finished run has fewer steps than its recipe, for people; None if it has them all."""
-    if not (folder / MODEL_FILE).is_file():
-        return None
     recipe, _ = read_run(folder)
     best, rows = read_info(folder / MODEL_FILE).training["steps"], read_validation(folder)
     if best == recipe.steps:
