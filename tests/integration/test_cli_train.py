@@ -9,6 +9,7 @@ import yaml
 import blitznet.extras
 from blitznet.cli import main
 from blitznet.model.checkpoint import read_info
+from blitznet.training.validation import read_validation
 from fixtures.make_fixtures import VOC_MINI, draw
 from fixtures.tiny_run import read_log, tiny_recipe
 
@@ -70,6 +71,40 @@ def test_a_run_stopped_in_time_says_how_to_go_on_and_goes_on(
     assert "run is finished" in capsys.readouterr().err
 
 
+def test_a_run_is_measured_while_it_goes_on_and_at_its_end(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--out", "run", "--validate-every", "4")
+    assert train("recipe.yaml", "--data", "data.yaml", *arguments) == 0
+    run = workplace / "run"
+    metrics = json.loads((run / "metrics.json").read_text())
+    rows = read_validation(run)
+    assert [row["step"] for row in rows] == [4, 6]
+    assert rows[-1]["mean_iou"] == metrics["mean_iou"]
+    assert read_info(run / "last.safetensors") == read_info(run / "model.safetensors")
+    best = max(rows, key=lambda row: row["score"] or 0)
+    assert read_info(run / "best.safetensors").training["steps"] == best["step"]
+
+
+def test_a_run_that_stops_early_says_so_and_measures_the_best(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--validate-every", "1", "--early-stopping", "1", "--out", "run")
+    settings = ("--set", "lr=1e-12", "--set", "ema_decay=0.999999", "--set", "steps=50")
+    assert train("recipe.yaml", "--data", "data.yaml", *arguments, *settings) == 0
+    rows = read_validation(workplace / "run")
+    last, best = (f"{row['step']:.0f}" for row in (rows[-1], rows[-2]))
+    assert (
+        f"Stopped early at step {last} of 50: no gain in 1 validation; the network is that of step "
+        f"{best}"
+    ) in capsys.readouterr().out
+    metrics = json.loads((workplace / "run/metrics.json").read_text())
+    assert metrics["mean_iou"] == rows[-2]["mean_iou"]
+    assert len(rows) == int(last)
+    assert train("--resume", "run") == 1
+    assert "run is finished" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -82,6 +117,14 @@ def test_a_run_stopped_in_time_says_how_to_go_on_and_goes_on(
         (["recipe.yaml", "--data", "data.yaml", "--set", "lr=-1"], "lr: "),
         (["recipe.yaml", "--data", "data.yaml", "--device", "tpu"], "not 'tpu'"),
         (["--resume", "nowhere"], "nowhere holds no run"),
+        (
+            ["recipe.yaml", "--data", "data.yaml", "--set", "accumulate=3"],
+            "a global batch of 4 pictures cannot be shared by 1 devices in 3 parts each",
+        ),
+        (
+            ["recipe.yaml", "--data", "data.yaml", "--early-stopping", "2", "--validate-every=0"],
+            "--early-stopping goes by validations, and there are none",
+        ),
     ],
 )
 def test_wrong_input_of_train_gets_one_line(
