@@ -47,12 +47,14 @@ class Layout:
     @property
     def stored_widths(self) -> np.ndarray:
         """(N,) int64, of the shrunk pictures."""
-        return -(-self.widths // self.reductions)
+        widths: np.ndarray = -(-self.widths // self.reductions)
+        return widths
 
     @property
     def stored_heights(self) -> np.ndarray:
         """(N,) int64."""
-        return -(-self.heights // self.reductions)
+        heights: np.ndarray = -(-self.heights // self.reductions)
+        return heights
 
     @property
     def num_bytes(self) -> int:
@@ -87,7 +89,7 @@ def measure(
         found: Iterator[tuple[int, int, int, bool]] = pool.map(measure_one, places)
         if show_progress:
             found = with_progress(found, len(places), "measuring pictures")
-        rows = np.array(list(found), np.int64)
+        rows = np.array(list(found), np.int64).reshape(-1, 4)
     return lay_out(*rows.T)
 
 
@@ -118,8 +120,8 @@ def reduction_to_keep(size: tuple[int, int], largest_size: int, reductions: Sequ
         largest_size: S.
         reductions: to choose from; holds 1.
     """
-    smallest_side = math.sqrt(size[0] * size[1] * CROP_AREA[0] * CROP_ASPECT[0])
-    most = smallest_side / (largest_size * PIXELS_TO_AVERAGE)
+    of_a_crop = math.sqrt(size[0] * size[1] * CROP_AREA[0] * CROP_ASPECT[0])
+    most = min(*size, of_a_crop) / (largest_size * PIXELS_TO_AVERAGE)
     return max((reduction for reduction in reductions if reduction <= most), default=1)
 
 
@@ -133,17 +135,17 @@ def require_room(layout: Layout, device: torch.device, free: int | None) -> None
     """
     if free is None or layout.num_bytes <= free * SHARE_FOR_PICTURES:
         return
-    count = len(layout.widths)
     raise InputError(
-        f"the {count} decoded pictures of the train split need {gigabytes(layout.num_bytes)}, and "
-        f"of {gigabytes(free)} free on {device} they may take {SHARE_FOR_PICTURES:.0%}; "
-        "use --input workers"
+        f"the train split has {len(layout.widths)} pictures, which need "
+        f"{size_text(layout.num_bytes)} decoded, and of {size_text(free)} free on {device} they "
+        f"may take {SHARE_FOR_PICTURES:.0%}; use --input workers"
     )
 
 
-def gigabytes(num_bytes: int) -> str:
-    """For people: 10^9 bytes."""
-    return f"{num_bytes / 1e9:.2g} GB" if num_bytes < 1e10 else f"{num_bytes / 1e9:.0f} GB"
+def size_text(num_bytes: float) -> str:
+    """For people: 10^6 or 10^9 bytes."""
+    unit, name = (1e6, "MB") if num_bytes < 1e9 else (1e9, "GB")
+    return f"{num_bytes / unit:.{1 if num_bytes < 10 * unit else 0}f} {name}"
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -51,11 +51,11 @@ def resample_pictures(tiles: Tiles, store: Store) -> Tensor:
     dtype = torch.float16 if store.device.type == "cuda" else torch.float32
     at_once = max(1, PIXELS_AT_ONCE // (tiles.x.most * tiles.y.most))
     parts = range(0, len(tiles.strides), at_once)
-    done = [_resample_some(tiles, store, slice(p, p + at_once), dtype) for p in parts]
+    done = [resample_some(tiles, store, slice(p, p + at_once), dtype) for p in parts]
     return done[0] if len(done) == 1 else torch.cat(done)
 
 
-def _resample_some(tiles: Tiles, store: Store, part: slice, dtype: torch.dtype) -> Tensor:
+def resample_some(tiles: Tiles, store: Store, part: slice, dtype: torch.dtype) -> Tensor:
     windows = _gather_windows(tiles, store, part).to(dtype)  # (t, h, w, 3)
     weights_x, on_x = axis_weights(tiles.x, part)
     weights_y, on_y = axis_weights(tiles.y, part)
