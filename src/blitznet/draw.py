@@ -17,7 +17,7 @@ LEAST_NAMED_SHARE = 0.01
 # A tag may cover other tags by this share of its own area; in a crowd the weakest go without one.
 MOST_HIDDEN = 0.3
 
-_STRIP_PIXELS = 1 << 20
+_STRIP_PIXELS = 1 << 18
 Color = tuple[int, int, int]
 Rectangle = tuple[float, float, float, float]
 

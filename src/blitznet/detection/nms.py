@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-import torchvision  # noqa: F401 - defines the kernel
 from torch import Tensor
 
 from blitznet.detection.limits import (
@@ -11,6 +10,10 @@ from blitznet.detection.limits import (
     KEEP_PER_IMAGE,
     PRE_NMS_PER_CLASS,
 )
+from blitznet.late_compiler import compiler_when_called
+
+with compiler_when_called():
+    import torchvision  # noqa: F401 - defines the kernel
 
 # Whether a box survives depends on better ones alone. So this many of a class are looked at first,
 # and more only if fewer than 50 survived: a look costs survivors times boxes.

@@ -1,0 +1,53 @@
+"""Memory of a prediction on one huge picture, with everything that a process needs besides."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# A picture's pixels are 192 MB in Pillow, its map 48 MB; PyTorch built for CUDA alone takes 520 MB.
+MOST_BYTES = 1_000_000_000
+PROGRAM = """
+import sys
+from pathlib import Path
+from blitznet.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+status = Path("/proc/self/status").read_text().splitlines()
+print(*[line.split()[1] for line in status if line.startswith("VmHWM")])
+"""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc"),
+]
+
+
+def peak_bytes(picture: Path, runtime: str) -> int:
+    """Of a process that predicts one picture and writes what it sees."""
+    out = picture.parent / f"{picture.stem}-{runtime}"
+    arguments = ["predict", str(picture), "--out", str(out), "--runtime", runtime]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments, "--score", "0.1"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    with Image.open(picture) as given, Image.open(out / f"{picture.stem}.jpg") as drawn:
+        assert drawn.size == given.size
+    return int(done.stdout.splitlines()[-1]) * 1024
+
+
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+def test_a_picture_of_48_million_pixels_fits_in_a_gigabyte(runtime: str, tmp_path: Path) -> None:
+    cells = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    blobs = Image.fromarray(cells)
+    blobs.save(tmp_path / "small.png")
+    peak_bytes(tmp_path / "small.png", runtime)  # a first start converts the network
+    blobs.resize((8000, 6000), Image.Resampling.BICUBIC).save(tmp_path / "huge.jpg")
+    assert peak_bytes(tmp_path / "huge.jpg", runtime) < MOST_BYTES
