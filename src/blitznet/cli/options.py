@@ -23,12 +23,12 @@ ScoreOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 RuntimeOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--runtime",
         metavar="NAME",
-        envvar="BLITZNET_RUNTIME",
         help="What runs the network: auto = the fastest here, torch, openvino, ...",
+        show_default="auto, or what BLITZNET_RUNTIME says",
     ),
 ]
 CalibrateOption = Annotated[

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from blitznet.inference.predictor import Predictor
     from blitznet.inference.result_files import ResultFiles
     from blitznet.inference.run import Result
+    from blitznet.runtimes.openvino_runtime import Hint
 
 
 @app.command()
@@ -44,7 +45,7 @@ def predict(
     model: ModelOption = None,
     score: ScoreOption = 0.5,
     device: DeviceOption = "auto",
-    runtime: RuntimeOption = "auto",
+    runtime: RuntimeOption = None,
     calibrate: CalibrateOption = None,
     batch: BatchOption = None,
     out: OutOption = None,
@@ -111,7 +112,9 @@ def predict(
     options = VideoOptions(every, max_frames, track, reconnect)
     check_sources(found, watched, bool(label_formats), options)
     is_live = watched is not None or any(is_stream_name(str(source)) for source in sources)
-    predictor = _load(model, device, runtime, calibrate, "latency" if is_live else "throughput")
+    is_one_picture = len(found) == 1 and isinstance(found[0], Path)
+    hint: Hint = "latency" if is_live or is_one_picture else "throughput"
+    predictor = _load(model, device, runtime, calibrate, hint)
     network = predictor.info.model
     formats = choose_label_formats(label_formats or (), network.detect, network.segment)
     folder = make_folder(out, Path("runs/predict"), overwrite)
@@ -143,7 +146,7 @@ def demo(
     model: ModelOption = None,
     score: ScoreOption = 0.5,
     device: DeviceOption = "auto",
-    runtime: RuntimeOption = "auto",
+    runtime: RuntimeOption = None,
     calibrate: CalibrateOption = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
@@ -212,14 +215,16 @@ def _readable(
 def _load(
     model: str | None,
     device: str,
-    runtime: str,
+    runtime: str | None,
     calibrate: Path | None,
-    hint: Literal["latency", "throughput"],
+    hint: "Hint",
 ) -> "Predictor":
     """A network on its runtime; says which one, if that was ours to choose."""
     from blitznet.inference.predictor import load
+    from blitznet.runtimes.choice import AUTO, usual_runtime
 
-    predictor = load(model, device, runtime, hint=hint, calibrate=calibrate, tell=complain)
-    if runtime == "auto":
+    chosen = runtime or usual_runtime(model)
+    predictor = load(model, device, chosen, hint=hint, calibrate=calibrate, tell=complain)
+    if chosen == AUTO:
         typer.echo(f"blitznet: runs on {predictor.runtime.name} ({predictor.device})", err=True)
     return predictor

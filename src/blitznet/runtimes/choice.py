@@ -21,7 +21,7 @@ from blitznet.model.checkpoint import (
     load_checkpoint,
 )
 from blitznet.runtimes.conversion_cache import Tell
-from blitznet.runtimes.exported import is_exported, open_exported
+from blitznet.runtimes.exported import LIBRARIES, is_exported, open_exported
 from blitznet.runtimes.onnx_runtime import OnnxRuntime
 from blitznet.runtimes.openvino_runtime import (
     Hint,
@@ -35,6 +35,7 @@ from blitznet.runtimes.runtime import Runtime
 from blitznet.runtimes.torch_runtime import TorchRuntime
 
 AUTO = "auto"
+RUNTIME_VARIABLE = "BLITZNET_RUNTIME"
 PLAIN = "torch"  # in float32, which the others are measured by
 
 
@@ -203,6 +204,27 @@ def open_network(
             else:
                 settings.tell(problem)
     return RUNTIMES[last].open(model, info, settings)
+
+
+def usual_runtime(name_or_path: str | os.PathLike[str] | None) -> str:
+    """What runs a network where nobody says it: what BLITZNET_RUNTIME names, else `auto`.
+
+    Args:
+        name_or_path: of the network. An exported file is run by its own library where the variable
+            names none that can.
+
+    Raises:
+        InputError: if the variable names no runtime at all.
+    """
+    usual = os.environ.get(RUNTIME_VARIABLE) or AUTO
+    if usual == AUTO:
+        return AUTO
+    libraries = {library for fitting in LIBRARIES.values() for library in fitting}
+    if usual not in RUNTIMES and usual not in libraries:
+        names = ", ".join((AUTO, *RUNTIMES))
+        raise InputError(f"{RUNTIME_VARIABLE}: no runtime is called {usual!r}; there are {names}")
+    path = Path(name_or_path or "")
+    return AUTO if is_exported(path) and usual not in LIBRARIES[path.suffix] else usual
 
 
 def device_for(runtime: str, device: str | torch.device = AUTO) -> torch.device:

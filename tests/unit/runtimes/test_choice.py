@@ -7,7 +7,14 @@ import torch
 
 from blitznet.errors import CheckpointError, InputError
 from blitznet.runtimes import choice
-from blitznet.runtimes.choice import FASTEST, RUNTIMES, Settings, open_network, open_runtime
+from blitznet.runtimes.choice import (
+    FASTEST,
+    RUNTIMES,
+    Settings,
+    open_network,
+    open_runtime,
+    usual_runtime,
+)
 from blitznet.runtimes.runtime import Runtime
 from blitznet.runtimes.torch_runtime import TorchRuntime
 from tiny_network import ColourNetwork, save_tiny_checkpoint
@@ -103,6 +110,31 @@ def test_auto_tries_only_what_exists_and_ends_with_what_runs_everywhere() -> Non
     for kind, names in FASTEST.items():
         assert all(kind in RUNTIMES[name].devices for name in names)
         assert names[-1] == "torch"
+
+
+@pytest.mark.parametrize(
+    ("variable", "network", "expected"),
+    [
+        ("", None, "auto"),
+        ("torch", None, "torch"),
+        ("torch", "mine.safetensors", "torch"),
+        ("torch", "mine.onnx", "auto"),
+        ("openvino", "mine.onnx", "openvino"),
+        ("openvino", "mine.torchscript", "auto"),
+    ],
+)
+def test_the_variable_says_what_runs_a_network_but_breaks_no_exported_file(
+    variable: str, network: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLITZNET_RUNTIME", variable)
+    assert usual_runtime(network) == expected
+
+
+def test_a_variable_that_names_no_runtime_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLITZNET_RUNTIME", "pytorch")
+    for network in (None, "mine.onnx"):
+        with pytest.raises(InputError, match=r"^BLITZNET_RUNTIME: no runtime is called 'pytorch'"):
+            usual_runtime(network)
 
 
 def test_an_unknown_runtime_is_one_line_with_all_names() -> None:
