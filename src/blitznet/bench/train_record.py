@@ -3,6 +3,7 @@
 from typing import Literal
 
 from blitznet.bench.record import FORMAT_VERSION, Frozen, Machine, Spread
+from blitznet.data.input_mode import InputMode
 
 
 class TrainRow(Frozen):
@@ -10,6 +11,7 @@ class TrainRow(Frozen):
 
     Attributes:
         network: its name.
+        input: where its batches come from.
         batch: pictures a step.
         precision: fp32, or bf16 by autocast.
         input_size: side of the network's input in pixels.
@@ -17,12 +19,14 @@ class TrainRow(Frozen):
         step_ms: milliseconds of a step with a fixed batch.
         pictures_per_second: of the median of these.
         real_pictures_per_second: with real input, over all steps.
-        waiting: share of these in which the device waits for input, 0..1.
+        opened_s: seconds until the first of these can be asked for.
+        waiting: share of these in which the device waits for input, or makes it, 0..1.
         peak_memory_mib: of the process that trains, libraries included and workers not; on a GPU,
             of its memory. 2^20 bytes.
     """
 
     network: str
+    input: InputMode = "workers"
     batch: int
     precision: str
     input_size: int
@@ -30,6 +34,7 @@ class TrainRow(Frozen):
     step_ms: Spread
     pictures_per_second: float
     real_pictures_per_second: float
+    opened_s: float = 0.0
     waiting: float
     peak_memory_mib: float | None
 

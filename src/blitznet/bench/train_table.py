@@ -16,20 +16,23 @@ def train_table(record: TrainRecord) -> Table:
         f"{clocks}",
         caption_justify="left",
     )
+    table.add_column("input")
     for name in ("batch", "precision", "ms a step", "/s fixed batch", "/s real input"):
         table.add_column(name, justify="right")
-    for name in ("waiting", "MiB"):
+    for name in ("waiting", "s opened", "MiB"):
         table.add_column(name, justify="right")
     for row in record.rows:
         step = row.step_ms
         table.add_row(
             row.network,
+            row.input,
             str(row.batch),
             row.precision,
             f"{step.median:.0f} ({step.quarter:.0f}, {step.three_quarters:.0f})",
             f"{row.pictures_per_second:.1f}",
             f"{row.real_pictures_per_second:.1f}",
             f"{100 * row.waiting:.1f} %",
+            f"{row.opened_s:.1f}",
             "-" if row.peak_memory_mib is None else f"{row.peak_memory_mib:.0f}",
         )
     return table

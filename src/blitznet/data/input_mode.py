@@ -1,8 +1,8 @@
 """Where training takes its pictures from: files, or memory that holds them all decoded."""
 
 import os
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal, get_args
 
 import torch
 
@@ -10,11 +10,25 @@ from blitznet.data.loader import TrainingSamples, training_batches
 from blitznet.data.resident.batches import decoded_batches, rendered_batches
 from blitznet.data.resident.layout import free_bytes, measure, require_room
 from blitznet.data.resident.store import load_store
+from blitznet.errors import InputError
 from blitznet.structures import Batch
 
 # workers: processes read, decode and augment. device: everything is decoded before the first step
 # and stays on the device; a GPU augments there in batches, a CPU as ever, with workers.
 InputMode = Literal["workers", "device"]
+
+
+def find_input_modes(names: Sequence[str]) -> tuple[InputMode, ...]:
+    """The modes of these names.
+
+    Raises:
+        InputError: if one is not the name of a mode.
+    """
+    modes: dict[str, InputMode] = {mode: mode for mode in get_args(InputMode)}
+    for name in names:
+        if name not in modes:
+            raise InputError(f"an input is {' or '.join(modes)}, not {name!r}")
+    return tuple(modes[name] for name in names)
 
 
 def open_batches(
