@@ -8,6 +8,7 @@ of their sums alone.
 import json
 import multiprocessing
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -326,3 +327,28 @@ def test_a_loss_that_is_no_number_in_one_process_is_told_with_the_pictures_of_al
     assert len(named) == 4
     assert all(" ".join(pair).replace(",", "") in done.stderr.replace(",", "") for pair in pairs)
     assert not (run / STATE_FILE).exists()
+
+
+@pytest.mark.slow
+def test_torchrun_on_two_machines_takes_the_step_of_one_process(tmp_path: Path) -> None:
+    """Both are this one, with a process each."""
+    one = run_training(tmp_path, 1, steps=1)
+    run = tmp_path / "torchrun"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    meeting = ["--master-addr=127.0.0.1", f"--master-port={port}"]
+    program = [str(tmp_path / "program.py"), str(run), '{"steps": 1}', '{"devices": 1}', "0"]
+    machines = [
+        subprocess.Popen(
+            [*torchrun, *meeting, f"--node-rank={rank}", *program],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for machine in machines:
+        _, error = machine.communicate(timeout=240)
+        assert machine.returncode == 0, error
+    assert_close(moments(run, "exp_avg"), moments(one, "exp_avg"), tolerance=1e-5)

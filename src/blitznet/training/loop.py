@@ -25,7 +25,12 @@ from blitznet.training.divergence import DivergenceWatch
 from blitznet.training.log import LOG_FILE, LogFile, LossMeter
 from blitznet.training.network import average_weights, build_network, synchronize_batch_norms
 from blitznet.training.optimizer import build_optimizer, learning_rate, set_learning_rate
-from blitznet.training.options import LoopOptions, require_fit, steps_between_validations
+from blitznet.training.options import (
+    LoopOptions,
+    count_processes,
+    require_fit,
+    steps_between_validations,
+)
 from blitznet.training.recipe import Recipe
 from blitznet.training.resume import load_state, read_progress, save_state
 from blitznet.training.run_record import describe_training
@@ -65,9 +70,11 @@ def train(
         DivergenceError: if the loss becomes infinite or NaN.
     """
     require_fit(recipe, data, options)
+    devices, machines = count_processes(options)
     fabric = Fabric(
         accelerator=options.accelerator,
-        devices=options.devices,
+        devices=devices,
+        num_nodes=machines,
         precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
     )
     fabric.launch()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from timm.layers import convert_sync_batchnorm
+from timm.layers.norm_act import convert_sync_batchnorm
 
 from blitznet.errors import RecipeError
 from blitznet.model.blitznet import BlitzNet
@@ -89,4 +89,5 @@ def synchronize_batch_norms(network: BlitzNet, device: torch.device) -> None:
         RecipeError: if the device cannot.
     """
     require_synchronizable(device.type)
-    convert_sync_batchnorm(network)  # timm's: torch's would drop the activation in timm's layers
+    # Timm's, as torch's would drop the activation in timm's layers.
+    convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]

@@ -1,6 +1,7 @@
 """How a run is carried out, and whether that can be done with a recipe and data."""
 
 import math
+import os
 from dataclasses import dataclass
 
 from blitznet.data.description import DataDescription
@@ -22,7 +23,7 @@ class LoopOptions:
     But for `early_stopping`, and rounding: compiled, or on other devices, sums have other orders.
 
     Attributes:
-        devices: processes, one a device.
+        devices: processes, one a device; torchrun starts its own number of them.
         accelerator: as Lightning Fabric's: auto, cpu, cuda, ...
         workers: processes that prepare pictures, per device.
         max_minutes: stop cleanly, with a checkpoint, inside this time; None = no limit.
@@ -44,6 +45,13 @@ class LoopOptions:
     compile: bool = False
 
 
+def count_processes(options: LoopOptions) -> tuple[int, int]:
+    """Processes on this machine, and machines; torchrun says both, and `devices` does not count."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["GROUP_WORLD_SIZE"])
+    return options.devices, 1
+
+
 def require_fit(recipe: Recipe, data: DataDescription, options: LoopOptions) -> None:
     """Raise RecipeError if the recipe does not fit the data or the way it is carried out."""
     if recipe.model.num_classes != len(data.classes):
@@ -51,14 +59,15 @@ def require_fit(recipe: Recipe, data: DataDescription, options: LoopOptions) -> 
             f"recipe {recipe.name} has {recipe.model.num_classes} classes, the data has "
             f"{len(data.classes)} with background; use --set model.num_classes={len(data.classes)}"
         )
-    if recipe.global_batch_size % (options.devices * recipe.accumulate):
+    processes = math.prod(count_processes(options))
+    if recipe.global_batch_size % (processes * recipe.accumulate):
         parts = f" in {recipe.accumulate} parts each" if recipe.accumulate > 1 else ""
         raise RecipeError(
             f"a global batch of {recipe.global_batch_size} pictures cannot be shared by "
-            f"{options.devices} devices{parts}; use --set global_batch_size=N with a multiple of "
+            f"{processes} devices{parts}; use --set global_batch_size=N with a multiple of "
             "them"
         )
-    if recipe.sync_batchnorm and options.devices > 1:
+    if recipe.sync_batchnorm and processes > 1:
         require_synchronizable(options.accelerator)
     if options.early_stopping is not None and not steps_between_validations(recipe, data, options):
         raise RecipeError(

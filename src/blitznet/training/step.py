@@ -64,7 +64,10 @@ class TrainingStep:
         terms = []
         for part in parts:
             is_last = part is parts[-1]
-            with self._fabric.no_backward_sync(self._model, enabled=not is_last):
+            with self._fabric.no_backward_sync(
+                self._model,  # type: ignore[arg-type]  # is what `setup` gave, of a private class
+                enabled=not is_last,
+            ):
                 terms.append(self._backward(part, counts))
         gradient_norm = self._clip()
         self._optimizer.step()

@@ -32,13 +32,13 @@ def batch() -> Batch:
     return replace(drawn, has_boxes=torch.tensor([False, False, True, True]))
 
 
-def make_step(**changes: Any) -> tuple[TrainingStep, BlitzNet, SGD]:
+def make_step(device: str = "cpu", **changes: Any) -> tuple[TrainingStep, BlitzNet, SGD]:
     """With batch norms that use their running statistics, and an optimizer that changes nothing."""
     torch.manual_seed(0)
     network = BlitzNet(TINY).eval()
     # With this momentum the buffer of the first step is the gradient.
     optimizer = SGD(network.parameters(), lr=0.0, momentum=0.9)
-    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    fabric = Fabric(accelerator=device, devices=1, precision="32-true")
     model, wrapped = fabric.setup(network, optimizer)
     recipe = tiny_recipe(resolution=(), **changes)
     return TrainingStep(fabric, model, wrapped, recipe), network, optimizer
@@ -146,6 +146,25 @@ def test_a_step_asks_the_device_for_no_value(
         averaged.update_parameters(network)
     # Its counter, which stays on the CPU.
     assert set(waiting.found) <= {"_local_scalar_dense"}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_step_never_waits_for_a_gpu(batch: Batch, parts: int) -> None:
+    device = torch.device("cuda")
+    step, network, _ = make_step("cuda", accumulate=parts, anchors_per_box=2)
+    averaged = AveragedWeights(network, 0.9)
+    meter, watch = LossMeter(device), DivergenceWatch(device)
+    there = batch.to(device)
+    try:
+        for number in (1, 2):
+            result = step(there)
+            meter.add(result.terms, there)
+            watch.add(number, result, there)
+            averaged.update_parameters(network)
+            torch.cuda.set_sync_debug_mode("error")  # from the second step on
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_what_waits_is_noticed() -> None:
