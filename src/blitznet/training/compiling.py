@@ -14,7 +14,7 @@ def compile_network(network: BlitzNet) -> None:
 
     Happens at the first step of each input side.
     """
-    network.compile(dynamic=False)  # type: ignore[no-untyped-call]
+    network.compile(dynamic=False)
 
 
 @contextmanager
@@ -31,8 +31,9 @@ def compiler_failures(device: torch.device) -> Iterator[None]:
 
         if not isinstance(error, TorchDynamoException):
             raise
-        lines = [line.strip() for line in str(error).splitlines()]
-        cause = next((line for line in lines if line), type(error).__name__)
+        inner: BaseException = getattr(error, "inner_exception", error)
+        first_line = str(inner).strip().partition("\n")[0]
+        cause = f"{type(inner).__name__}: {first_line}" if first_line else type(inner).__name__
         raise InputError(
             f"--compile: PyTorch {torch.__version__} cannot compile this training on "
             f"{device.type} ({cause}); go on without --compile"
