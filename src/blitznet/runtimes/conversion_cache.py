@@ -7,12 +7,18 @@ import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
+
+from filelock import FileLock, Timeout
 
 from blitznet.cache import cache_folder
 from blitznet.model.blitznet import BlitzNet
 
 Tell = Callable[[str], None]
+Network = TypeVar("Network")
+
+_TEMPORARY = ".blitznet-{}.part"
 
 
 def fingerprint(network: BlitzNet, purpose: str, packages: tuple[str, ...]) -> str:
@@ -61,10 +67,14 @@ def keep_converted(
         return folder
     if tell is not None:
         tell(f"converting the network to {key.rpartition('-')[0]}, which is kept for next time")
-    temporary = folder.with_name(f".blitznet-{uuid4().hex}.part")
+    temporary = folder.with_name(_TEMPORARY.format(uuid4().hex))
+    lock = _lock_of(temporary)
     try:
-        temporary.mkdir(parents=True)
-    except OSError:  # a read-only home, as in containers
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_unfinished(folder.parent)
+        lock.acquire()
+        temporary.mkdir()
+    except (OSError, NotImplementedError):  # a home that is read-only, or has no locks
         temporary = folder = Path(tempfile.mkdtemp(prefix="blitznet-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
@@ -74,7 +84,30 @@ def keep_converted(
     finally:
         if temporary != folder:
             shutil.rmtree(temporary, ignore_errors=True)
+        if lock.is_locked:
+            _release(lock)
     return folder
+
+
+def read_cached(
+    key: str,
+    convert: Callable[[Path], None],
+    read: Callable[[Path], Network],
+    tell: Tell | None = None,
+) -> Network:
+    """A conversion; made, and made again if it has become unreadable in the cache.
+
+    Args:
+        key: see `fingerprint`.
+        convert: see `keep_converted`.
+        read: opens what is in the folder that it is given; RuntimeError if that is damaged.
+        tell: is told that there is something to wait for.
+    """
+    try:
+        return read(keep_converted(key, convert, tell=tell))
+    except RuntimeError:
+        forget_converted(key)
+        return read(keep_converted(key, convert, tell=tell))
 
 
 def forget_converted(key: str) -> None:
@@ -95,3 +128,27 @@ def _move(temporary: Path, folder: Path, replace: bool) -> None:
     except OSError:
         if not folder.is_dir():
             raise
+
+
+def _lock_of(temporary: Path) -> FileLock:
+    """Held by the process that converts there, and let go when that ends, however it ends."""
+    return FileLock(f"{temporary}.lock")
+
+
+def _release(lock: FileLock) -> None:
+    lock.release()
+    Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _remove_unfinished(networks: Path) -> None:
+    """Remove what processes that were killed had half converted, and nothing of living ones."""
+    left = {*networks.glob(_TEMPORARY.format("*"))}
+    left |= {lock.with_suffix("") for lock in networks.glob(_TEMPORARY.format("*") + ".lock")}
+    for temporary in left:
+        lock = _lock_of(temporary)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        shutil.rmtree(temporary, ignore_errors=True)
+        _release(lock)

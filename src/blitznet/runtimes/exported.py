@@ -11,6 +11,7 @@ import torch
 from blitznet.errors import CheckpointError, InputError
 from blitznet.extras import require
 from blitznet.runtimes.export_info import METADATA_KEY, ExportInfo, parse_export_info
+from blitznet.runtimes.onnx_session import open_session
 from blitznet.runtimes.runtime import NetworkOutput
 from blitznet.structures import Detections
 
@@ -129,21 +130,10 @@ def _damaged(path: Path, library: str, error: Exception) -> CheckpointError:
 def _open_onnxruntime(path: Path, device: str) -> tuple[ExportInfo, Callable[..., Outputs]]:
     require("onnxruntime", "onnx", f"{path.suffix} files")
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors alone; warnings are of optimizations that do not apply
     try:
-        session = onnxruntime.InferenceSession(path, options, _onnxruntime_providers(device))
-    except (
-        state.Fail,
-        state.InvalidArgument,
-        state.InvalidGraph,
-        state.InvalidProtobuf,
-        state.NoModel,
-        state.NotImplemented,
-        state.RuntimeException,
-    ) as error:
+        session = open_session(path, _onnxruntime_providers(device))
+    except RuntimeError as error:
         raise _damaged(path, "onnxruntime", error) from None
     info = parse_export_info(path, session.get_modelmeta().custom_metadata_map.get(METADATA_KEY))
     names = _wanted(info)

@@ -10,9 +10,10 @@ from blitznet.errors import InputError
 from blitznet.extras import require
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo
-from blitznet.runtimes.conversion_cache import Tell, fingerprint, keep_converted
+from blitznet.runtimes.conversion_cache import Tell, fingerprint, read_cached
 from blitznet.runtimes.decoding import decode_output
 from blitznet.runtimes.onnx_graph import network_to_onnx
+from blitznet.runtimes.onnx_session import open_session
 from blitznet.runtimes.pixel_network import INPUT_NAME, as_raw, output_names
 from blitznet.runtimes.runtime import NetworkOutput
 
@@ -52,12 +53,12 @@ class OnnxRuntime:
         key = fingerprint(model, "onnx", ("onnx", "onnxscript"))
         choose = _tensorrt_providers if use_tensorrt else _providers
         wanted = choose(device, onnxruntime.get_available_providers(), key)
-        folder = keep_converted(
-            key, lambda folder: network_to_onnx(model, folder / _FILE), tell=tell
+        self._session = read_cached(
+            key,
+            lambda folder: network_to_onnx(model, folder / _FILE),
+            lambda folder: open_session(folder / _FILE, wanted),
+            tell,
         )
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors alone
-        self._session = onnxruntime.InferenceSession(folder / _FILE, options, wanted)
         self._names = output_names(model.config)
         self._anchors = model.config.make_anchors()
 

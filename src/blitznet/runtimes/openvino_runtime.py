@@ -1,6 +1,5 @@
 """OpenVINO on a CPU: in float32, in bfloat16, in int8."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -14,12 +13,7 @@ from blitznet.errors import InputError
 from blitznet.extras import require
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo
-from blitznet.runtimes.conversion_cache import (
-    Tell,
-    fingerprint,
-    forget_converted,
-    keep_converted,
-)
+from blitznet.runtimes.conversion_cache import Tell, fingerprint, read_cached
 from blitznet.runtimes.decoding import decode_output, join_outputs
 from blitznet.runtimes.pixel_network import (
     as_raw,
@@ -119,18 +113,7 @@ def convert(network: BlitzNet, tell: Tell | None = None) -> "openvino.Model":
     """
     require("openvino", "openvino", "OpenVINO")
     key = fingerprint(network, "openvino", ("openvino",))
-    return read_cached(key, lambda folder: _convert_into(network, folder), tell)
-
-
-def read_cached(
-    key: str, make: Callable[[Path], None], tell: Tell | None = None
-) -> "openvino.Model":
-    """A graph from the cache; made, and made again if it has become unreadable there."""
-    try:
-        return read_model(keep_converted(key, make, tell=tell))
-    except RuntimeError:
-        forget_converted(key)
-        return read_model(keep_converted(key, make, tell=tell))
+    return read_cached(key, lambda folder: _convert_into(network, folder), read_model, tell)
 
 
 def read_model(folder: Path) -> "openvino.Model":

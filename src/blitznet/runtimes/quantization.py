@@ -21,8 +21,9 @@ from blitznet.runtimes.conversion_cache import (
     find_converted,
     fingerprint,
     keep_converted,
+    read_cached,
 )
-from blitznet.runtimes.openvino_runtime import convert, read_cached, read_model, save_model
+from blitznet.runtimes.openvino_runtime import convert, read_model, save_model
 
 if TYPE_CHECKING:
     import openvino
@@ -54,7 +55,7 @@ def quantize(
                 "int8 has to be calibrated on pictures like those it will see; "
                 "give some with --calibrate DATA.yaml, once for a network"
             )
-        return read_cached(key, _fail)
+        return read_cached(key, _fail, read_model)
     require("nncf", "quantize", "int8")
     origin = _origin(calibrate)
     if _known_origin(key) != origin:
@@ -66,7 +67,7 @@ def quantize(
             (folder / _ORIGIN_FILE).write_text(json.dumps(origin))
 
         return read_model(keep_converted(key, make, True, tell))
-    return read_cached(key, _fail)
+    return read_cached(key, _fail, read_model)
 
 
 def quantize_converted(

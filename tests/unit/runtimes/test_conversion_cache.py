@@ -1,4 +1,8 @@
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from blitznet.runtimes.conversion_cache import (
     fingerprint,
     forget_converted,
     keep_converted,
+    read_cached,
 )
 from tiny_network import tiny_model
 
@@ -56,6 +61,48 @@ def test_a_conversion_that_fails_leaves_nothing() -> None:
         keep_converted("a", fail)
     assert find_converted("a") is None
     assert list((cache_folder() / "networks").iterdir()) == []
+
+
+def test_what_cannot_be_read_any_more_is_converted_again() -> None:
+    def read(folder: Path) -> str:
+        text = (folder / "network").read_text()
+        if text == "damaged":
+            raise RuntimeError("damaged")
+        return text
+
+    convert = Conversion()
+    assert read_cached("a", convert, read) == "1"
+    assert read_cached("a", convert, read) == "1"
+    (keep_converted("a", convert) / "network").write_text("damaged")
+    assert read_cached("a", convert, read) == "2"
+
+
+@pytest.mark.slow
+def test_the_next_conversion_removes_what_a_killed_one_left_but_not_what_is_being_made() -> None:
+    program = (
+        "import time\n"
+        "from blitznet.runtimes.conversion_cache import keep_converted\n"
+        "keep_converted('killed', lambda folder: time.sleep(100))\n"
+    )
+    networks = cache_folder() / "networks"
+    with subprocess.Popen([sys.executable, "-c", program]) as process:
+        while not list(networks.glob(".blitznet-*.part")):
+            time.sleep(0.05)
+        keep_converted("a", Conversion())
+        assert len(list(networks.glob(".blitznet-*"))) == 2  # the other's folder and its lock
+        process.send_signal(signal.SIGKILL)
+    keep_converted("a", Conversion())  # which is there: nothing to convert
+    assert len(list(networks.glob(".blitznet-*"))) == 2
+    keep_converted("b", Conversion())
+    assert sorted(path.name for path in networks.iterdir()) == ["a", "b"]
+
+
+def test_what_was_left_without_a_lock_is_removed_too() -> None:
+    networks = cache_folder() / "networks"
+    (networks / ".blitznet-1.part").mkdir(parents=True)
+    (networks / ".blitznet-2.part.lock").touch()
+    keep_converted("a", Conversion())
+    assert [path.name for path in networks.iterdir()] == ["a"]
 
 
 def test_of_two_processes_the_first_one_wins() -> None:
