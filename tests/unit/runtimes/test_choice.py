@@ -60,7 +60,10 @@ def chosen(device: torch.device = CPU, runtime: str = "auto", **settings: object
         (("openvino",), False, "openvino"),
         ((), True, "torch-bf16"),
         ((), False, "torch"),
-        (("onnx", "onnxscript", "onnxruntime"), False, "torch"),
+        (("onnx", "onnxscript", "onnxruntime"), False, "onnxruntime"),
+        (("onnx", "onnxscript", "onnxruntime"), True, "torch-bf16"),
+        (("onnxruntime",), False, "torch"),
+        (("openvino", "onnx", "onnxscript", "onnxruntime"), False, "openvino"),
     ],
 )
 def test_auto_takes_the_fastest_that_is_installed_and_that_the_cpu_has_instructions_for(
@@ -72,6 +75,28 @@ def test_auto_takes_the_fastest_that_is_installed_and_that_the_cpu_has_instructi
 ) -> None:
     have(monkeypatch, packages, bfloat16)
     assert chosen() == expected
+
+
+@pytest.mark.parametrize(
+    ("packages", "bfloat16", "expected"),
+    [
+        (("openvino", "onnx", "onnxscript", "onnxruntime"), True, "openvino-bf16"),
+        (("onnx", "onnxscript", "onnxruntime"), True, "onnxruntime"),
+        (("onnx", "onnxscript", "onnxruntime"), False, "onnxruntime"),
+        ((), True, "torch-bf16"),
+    ],
+)
+def test_a_network_of_grouped_convolutions_rather_takes_onnxruntime_than_pytorch_on_a_cpu(
+    packages: tuple[str, ...],
+    bfloat16: bool,
+    expected: str,
+    openings: dict[str, Exception | None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    have(monkeypatch, packages, bfloat16)
+    model = torch.nn.Sequential(torch.nn.Conv2d(8, 8, 3, groups=8))
+    assert open_network(model, None, "auto", Settings(CPU)).name == expected  # type: ignore[arg-type]
+    assert choice.fastest_runtimes(model, torch.device("cuda", 0))[-1] == "torch"
 
 
 def test_auto_stays_on_the_gpu_that_was_asked_for(
@@ -110,6 +135,7 @@ def test_auto_tries_only_what_exists_and_ends_with_what_runs_everywhere() -> Non
     for kind, names in FASTEST.items():
         assert all(kind in RUNTIMES[name].devices for name in names)
         assert names[-1] == "torch"
+    assert sorted(choice.FASTEST_GROUPED_ON_CPU) == sorted(FASTEST["cpu"])
 
 
 @pytest.mark.parametrize(
