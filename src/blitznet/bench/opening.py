@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from blitznet.model.checkpoint import bundled_checkpoints, read_info
 from blitznet.model.config import MODELS
 from blitznet.runtimes.choice import open_runtime
 from blitznet.runtimes.exported import is_exported
+from blitznet.runtimes.openvino_runtime import Hint
 from blitznet.runtimes.runtime import Runtime
 
 
@@ -133,7 +135,7 @@ class Openings:
     ):
         self._images, self._score, self._device = images, score, device
         self._calibrate = calibrate
-        self._runtimes: dict[tuple[Path, str], Runtime] = {}
+        self._runtimes: dict[tuple[Path, str, Hint], Runtime] = {}
         self._peers: dict[str, torch.nn.Module] = {}
         self._opened_peers: dict[tuple[str, str], Contestant] = {}
 
@@ -145,7 +147,9 @@ class Openings:
         """
         if entry.kind != "peer":
             runtimes = [self._runtime(file, entry.runtime) for file in entry.files]
-            return open_ours(runtimes, self._score, entry.batch)
+            only = entry.files[0] if len(entry.files) == 1 else None
+            open_for_stream = only and partial(self._runtime_for_stream, only, entry.runtime)
+            return open_ours(runtimes, self._score, entry.batch, open_for_stream)
         key = (entry.network, entry.runtime)
         if key not in self._opened_peers:
             if entry.network not in self._peers:
@@ -165,9 +169,14 @@ class Openings:
             return entry.runtime
         return self._runtime(entry.files[0], entry.runtime).name
 
-    def _runtime(self, file: Path, name: str) -> Runtime:
-        if (file, name) not in self._runtimes:
-            self._runtimes[file, name] = open_runtime(
-                file, name, self._device, calibrate=self._calibrate
+    def _runtime_for_stream(self, file: Path, name: str) -> Runtime:
+        """The others know nothing of the hint, and are taken as they are."""
+        return self._runtime(file, name, "throughput" if name.startswith("openvino") else "latency")
+
+    def _runtime(self, file: Path, name: str, hint: Hint = "latency") -> Runtime:
+        key = (file, name, hint)
+        if key not in self._runtimes:
+            self._runtimes[key] = open_runtime(
+                file, name, self._device, hint=hint, calibrate=self._calibrate
             )
-        return self._runtimes[file, name]
+        return self._runtimes[key]

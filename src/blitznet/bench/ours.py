@@ -12,7 +12,7 @@ from blitznet.bench.contestant import NETWORK, POSTPROCESS, PREPROCESS, Contesta
 from blitznet.bench.race import Laps
 from blitznet.bench.record import Tasks
 from blitznet.bench.untrained import settle_network
-from blitznet.inference.predictor import Predictor
+from blitznet.inference.predictor import Predictor, batches_under_way
 from blitznet.model.blitznet import BlitzNet, build
 from blitznet.model.checkpoint import (
     CheckpointInfo,
@@ -69,13 +69,20 @@ def write_single_tasks(checkpoint: Path, folder: Path) -> tuple[Path, Path]:
     return paths[0], paths[1]
 
 
-def open_ours(runtimes: Sequence[Runtime], score: float, batch: int) -> Contestant:
+def open_ours(
+    runtimes: Sequence[Runtime],
+    score: float,
+    batch: int,
+    open_for_stream: Callable[[], Runtime] | None = None,
+) -> Contestant:
     """A network on its runtime; or two, one for each task, of the same input.
 
     Args:
         runtimes: one or two.
         score: least score of a box.
         batch: pictures a call.
+        open_for_stream: opens the network as `blitznet predict` does for many pictures, when there
+            is something to stream; None = nobody will.
     """
     configs = [runtime.info.model for runtime in runtimes]
     detector = next((config for config in configs if config.detect), None)
@@ -87,7 +94,7 @@ def open_ours(runtimes: Sequence[Runtime], score: float, batch: int) -> Contesta
         anchors=len(detector.make_anchors()) if detector else None,
         parameters=sum(parameters for parameters, _ in works),
         gflops=sum(gflops for _, gflops in works),
-        stream=_stream_of(runtimes[0], score, batch) if len(runtimes) == 1 else None,
+        stream=_stream_of(open_for_stream, score, batch) if open_for_stream else None,
     )
 
 
@@ -156,10 +163,13 @@ def _in_picture(
 
 
 def _stream_of(
-    runtime: Runtime, score: float, batch: int
+    open_runtime: Callable[[], Runtime], score: float, batch: int
 ) -> Callable[[Iterable[Path]], Iterator[object]]:
-    predictor = Predictor(runtime)
-    return lambda files: predictor.predict_stream(files, score, batch)
+    def stream(files: Iterable[Path]) -> Iterator[object]:
+        predictor = Predictor(open_runtime(), at_once=batches_under_way("throughput"))
+        return predictor.predict_stream(files, score, batch)
+
+    return stream
 
 
 def is_trained(checkpoint: Path) -> bool:

@@ -37,7 +37,7 @@ from blitznet.data.description import read_description
 from blitznet.device import choose_device
 from blitznet.errors import InputError
 from blitznet.picture import read_picture
-from blitznet.progress import with_progress
+from blitznet.progress import tell_stage, with_progress
 from blitznet.runtimes.choice import FASTEST, RUNTIMES, runtimes_here
 
 NETWORKS = ("blitznet300", "blitznet300-s8", "blitznet300-mobile")
@@ -118,6 +118,7 @@ def bench_speed(options: SpeedOptions) -> SpeedRecord:
         )
         openings = Openings(images, options.score, device, options.data)
         opened: list[tuple[Entry, Contestant]] = []
+        tell_stage(f"blitznet bench: opening {len(entries)} contestants")
         for entry in with_progress(entries, len(entries), "opening"):
             try:
                 opened.append((entry, openings.open(entry)))
@@ -129,6 +130,7 @@ def bench_speed(options: SpeedOptions) -> SpeedRecord:
         memory: list[float | None] = [None] * len(opened)
         if options.memory:
             # After the race, which they would disturb.
+            tell_stage(f"blitznet bench: measuring the memory of {len(opened)}")
             measured = (
                 peak_memory_mib(e, files, options.score, device, options.data) for e, _ in opened
             )
@@ -247,6 +249,11 @@ def _race(
             whose.append(number)
     samples: list[list[Milliseconds]] = [[] for _ in range(len(opened) + 1)]
     total = (options.rounds + 1) * len(turns)
+    tell_stage(
+        f"blitznet bench: timing {len(opened)} in {options.rounds + 1} rounds, "
+        f"{options.seconds * len(turns) * (options.rounds + 1) / options.rounds / 60:.1f} minutes "
+        "or more"
+    )
     for which, new in with_progress(
         take_turns(turns, options.rounds, options.seconds), total, "timing"
     ):

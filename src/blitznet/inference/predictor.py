@@ -65,8 +65,12 @@ def load(
         InputError: if the device or the runtime does not exist, or a package is missing.
     """
     opened = open_runtime(name_or_path, runtime, device, hint=hint, calibrate=calibrate, tell=tell)
-    at_once = max(2, min(8, os.cpu_count() or 1)) if hint == "throughput" else 2
-    return Predictor(opened, device_for(runtime or PLAIN, device), at_once)
+    return Predictor(opened, device_for(runtime or PLAIN, device), batches_under_way(hint))
+
+
+def batches_under_way(hint: Hint) -> int:
+    """How many batches of a stream a `Predictor` should have in work; see `at_once` there."""
+    return max(2, min(8, os.cpu_count() or 1)) if hint == "throughput" else 2
 
 
 @dataclass(frozen=True)

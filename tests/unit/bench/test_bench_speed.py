@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from blitznet.bench import speed
+from blitznet.bench import opening, speed
 from blitznet.bench.contestant import Entry
-from blitznet.bench.opening import NetworkFile, find_networks, list_entries
+from blitznet.bench.opening import NetworkFile, Openings, find_networks, list_entries
 from blitznet.bench.peers import PEERS, REFERENCE, Peer
 from blitznet.bench.record import read_record
 from blitznet.bench.speed import SpeedOptions
@@ -16,6 +16,8 @@ from blitznet.cli import main
 from blitznet.errors import InputError
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
+from blitznet.runtimes.choice import open_runtime
+from blitznet.runtimes.runtime import Runtime
 from tiny_peers import tiny_ssd
 
 NAMES = ("background", "red", "green")
@@ -88,6 +90,31 @@ def test_quick_measures_the_bundled_network_beside_two_peers(tmp_path: Path) -> 
     record = read_record(file)
     assert {row.network for row in record.rows} == {"blitznet300-mobile", *speed.QUICK.peers}
     assert set(record.rows[0].times_as_fast) == {"torch-nchw", "torch", "torch-bf16"}
+
+
+def test_only_the_clock_of_files_has_the_throughput_hint_and_opens_for_it_when_it_starts(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hints: list[tuple[str, str]] = []
+
+    def open_it(file: Path, name: str, device: torch.device, hint: str, calibrate: None) -> Runtime:
+        assert calibrate is None
+        hints.append((name, hint))
+        return open_runtime(file, "torch", device)
+
+    monkeypatch.setattr(opening, "open_runtime", open_it)
+    openings = Openings([], 0.01, torch.device("cpu"))
+    opened = [
+        openings.open(Entry("tiny", "ours", runtime, 1, (checkpoint,)))
+        for runtime in ("openvino-bf16", "torch")
+    ]
+    assert hints == [("openvino-bf16", "latency"), ("torch", "latency")]
+    for contestant in opened:
+        assert contestant.stream is not None
+        assert list(contestant.stream([])) == []
+    assert hints == [
+        ("openvino-bf16", "latency"), ("torch", "latency"), ("openvino-bf16", "throughput"),
+    ]  # fmt: skip
 
 
 def test_entries_are_ours_then_two_networks_then_peers(checkpoint: Path, tmp_path: Path) -> None:
