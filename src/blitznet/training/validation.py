@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from blitznet.data.source import LabelSource
+from blitznet.data.worker_watch import child_signals_as_before
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
 from blitznet.runtimes.torch_runtime import TorchRuntime
@@ -138,7 +139,8 @@ class Validation:
                 raise _Interruption
 
         started = time.monotonic()
-        with torch.random.fork_rng([]):  # a fresh network and the data loader draw numbers
+        # A fresh network and the data loader draw numbers; it would watch the run's workers, too.
+        with torch.random.fork_rng([]), child_signals_as_before():
             copy = BlitzNet(info.model)
             copy.load_state_dict(network.state_dict())
             runtime = TorchRuntime(copy, info, self._device)
@@ -181,4 +183,5 @@ def keep_measured(
     kinds = {kind: mean_ap.get(kind) for kind in ("voc07", "voc12", "coco")}
     row = {"step": step, "score": found, **kinds, "mean_iou": metrics["mean_iou"]}
     rows.append(row | {"seconds": round(seconds, 1)})
-    write_rows(folder / VALIDATION_FILE, VALIDATION_FIELDS, rows)
+    whole_steps = [row | {"step": int(row["step"] or 0)} for row in rows]
+    write_rows(folder / VALIDATION_FILE, VALIDATION_FIELDS, whole_steps)

@@ -162,6 +162,8 @@ def test_a_validation_that_was_killed_is_made_again(tmp_path: Path, validated: P
     assert steps(tmp_path) == [2]
     list(train(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND, resume=True))
     assert without_seconds(tmp_path) == without_seconds(validated)
+    text = (tmp_path / VALIDATION_FILE).read_text()
+    assert re.fullmatch(r"step,score,.*\n2,.*\n4,.*\n", text)
 
 
 def test_a_run_that_starts_anew_forgets_what_was_measured(
