@@ -80,7 +80,8 @@ def train(
     fabric.launch()
     fabric.seed_everything(recipe.seed, verbose=False)
     samples = _open_samples(recipe, data, run)
-    network = build_network(recipe)
+    # Before there is an optimizer, whose moments go where the weights are.
+    network = cast(BlitzNet, fabric.to_device(build_network(recipe)))
     averaged = average_weights(network, recipe)
     if recipe.sync_batchnorm and fabric.world_size > 1:
         synchronize_batch_norms(network, fabric.device)
@@ -93,10 +94,7 @@ def train(
     if options.compile:
         compile_network(network)
     model, optimizer = fabric.setup(network, optimizer)
-    result = network
-    if averaged is not None:
-        result = cast(BlitzNet, averaged.module)
-        result.to(fabric.device)
+    result = network if averaged is None else cast(BlitzNet, averaged.module)
     take_step = TrainingStep(fabric, model, optimizer, recipe)
     positions = batch_positions(
         first_step, recipe.steps, recipe.global_batch_size, fabric.global_rank, fabric.world_size

@@ -133,6 +133,16 @@ def test_a_run_stopped_after_every_step_equals_the_uninterrupted_one(
     assert steps_of_log(tmp_path) == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
+def test_a_run_goes_on_on_a_gpu(tmp_path: Path, ema_decay: float | None) -> None:
+    recipe, on_gpu = tiny_recipe(ema_decay=ema_decay), replace(STOP_AT_ONCE, accelerator="cuda")
+    for step in range(6):
+        (row,) = train(recipe, MIXED, tmp_path, on_gpu, resume=step > 0)
+        assert row["step"] == step + 1
+    assert (tmp_path / MODEL_FILE).exists()
+
+
 @pytest.mark.usefixtures("every_step")
 def test_a_run_whose_rows_nobody_takes_any_more_goes_on_from_its_last_state(
     tmp_path: Path, uninterrupted: Path
