@@ -99,7 +99,7 @@ class Tolerance:
 TOLERANCES: dict[Precision, Tolerance] = {
     "fp32": Tolerance(same=0.99, found=0.99, pixels=0.999, metric=0.001),
     "fp16": Tolerance(same=0.0, found=0.95, pixels=0.98, metric=0.005),
-    "int8": Tolerance(same=0.0, found=0.8, pixels=0.95, metric=0.01),
+    "int8": Tolerance(same=0.0, found=0.8, pixels=0.95, metric=0.005),
 }
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # NNCF's own default; more change nothing that can be measured.
 CALIBRATION_PICTURES = 300
 _ORIGIN_FILE = "calibration.json"
+_METHOD = "ranges alone"  # what was made in another way is made anew
 
 
 def quantize(
@@ -93,6 +94,8 @@ def quantize_converted(
             # ReLU's results have no sign, those of linear bottlenecks do.
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(pictures),
+            # It costs a trained network more than it gives back: docs/runtimes.md.
+            advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=True),
             ignored_scope=nncf.IgnoredScope(names=list(spare), validate=False),
         )
     return quantized
@@ -115,7 +118,8 @@ def open_calibration(calibrate: Path) -> list[LabelSource]:
 
 def _origin(calibrate: Path) -> dict[str, str]:
     read_description(calibrate)  # says what is wrong with it
-    return {"data": str(calibrate.absolute()), "text": calibrate.read_text(encoding="utf-8")}
+    text = calibrate.read_text(encoding="utf-8")
+    return {"data": str(calibrate.absolute()), "text": text, "method": _METHOD}
 
 
 def _known_origin(key: str) -> dict[str, str] | None:
