@@ -1,12 +1,14 @@
 """The rows of a run's log."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from blitznet.classes import IGNORE_INDEX
 from blitznet.losses.joint import LossTerms
 from blitznet.structures import Batch
-from blitznet.training.log import LossMeter
+from blitznet.training.log import LOG_FIELDS, LogFile, LossMeter, read_rows
 
 
 def make_batch(has_boxes: list[bool], has_map: list[bool]) -> Batch:
@@ -45,3 +47,37 @@ def test_reading_begins_anew() -> None:
     row = meter.read(step=2, lr=0.1, global_batch_size=1)
     assert row["classification"] == pytest.approx(1)
     assert row["with_boxes"] == row["with_maps"] == 0
+
+
+def row_of(step: int) -> dict[str, float]:
+    return dict.fromkeys(LOG_FIELDS, 0.5) | {"step": step}
+
+
+def test_a_log_goes_on_behind_the_step_that_is_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    with LogFile(path, first_step=0) as log:
+        for step in (1, 2, 3):
+            log.write(row_of(step))
+    with LogFile(path, first_step=2) as log:
+        log.write(row_of(4))
+    assert [row["step"] for row in read_rows(path)] == ["1", "2", "4"]
+
+
+def test_a_row_that_was_cut_short_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    with LogFile(path, first_step=0) as log:
+        log.write(row_of(1))
+    with path.open("a") as file:
+        file.write("2,0.5,0.")
+    with LogFile(path, first_step=5) as log:
+        log.write(row_of(6))
+    assert [row["step"] for row in read_rows(path)] == ["1", "6"]
+
+
+def test_time_that_was_not_spent_on_steps_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 100.0, 102.0])
+    monkeypatch.setattr("blitznet.training.log.time.monotonic", lambda: next(clock))
+    meter = LossMeter(torch.device("cpu"))
+    meter.resume_clock()
+    meter.add(terms(1, 2, 3), make_batch([True], [True]))
+    assert meter.read(step=1, lr=0.1, global_batch_size=8)["pictures_per_second"] == 4
