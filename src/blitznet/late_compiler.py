@@ -29,7 +29,7 @@ def compiler_when_called() -> Iterator[None]:
         return
     utils, disable = _LateUtils(_UTILS), torch.compiler.disable
     sys.modules[_UTILS] = utils
-    torch.compiler.disable = functools.partial(_disable, disable)  # type: ignore[assignment]
+    torch.compiler.disable = functools.partial(_disable, disable)
     try:
         yield
     finally:

@@ -147,8 +147,9 @@ class Openings:
         """
         if entry.kind != "peer":
             runtimes = [self._runtime(file, entry.runtime) for file in entry.files]
-            only = entry.files[0] if len(entry.files) == 1 else None
-            open_for_stream = only and partial(self._runtime_for_stream, only, entry.runtime)
+            open_for_stream = None
+            if len(entry.files) == 1:
+                open_for_stream = partial(self._runtime_for_stream, entry.files[0], entry.runtime)
             return open_ours(runtimes, self._score, entry.batch, open_for_stream)
         key = (entry.network, entry.runtime)
         if key not in self._opened_peers:
