@@ -47,12 +47,19 @@ def test_training_leaves_a_measured_network_that_predicts_and_evaluates(
     assert info.recipe["steps"] == 4
     assert info.training["recipe"] == "tiny"
     assert [row["step"] for row in read_log(run)] == ["4"]
+    assert {"index.html", "curves.png", "best_worst.png"} <= {
+        path.name for path in (run / "report").iterdir()
+    }
 
     model = str(run / "model.safetensors")
     assert main(["eval", model, "--data", "data.yaml", "--workers", "0", "--device", "cpu"]) == 0
     again = json.loads((workplace / "runs/eval/metrics.json").read_text())
     for figure in ("pictures", "classes", "mean_ap", "ap", "mean_iou", "iou"):
         assert again[figure] == metrics[figure]
+    described = ("--data", "data.yaml", "--workers", "0", "--device", "cpu", "--out", "reported")
+    assert main(["eval", model, *described, "--report"]) == 0
+    assert (workplace / "reported/index.html").is_file()
+    assert json.loads((workplace / "reported/metrics.json").read_text())["ap"] == metrics["ap"]
     picture = str(VOC_MINI / "JPEGImages/000001.jpg")
     assert main(["predict", picture, "--model", model, "--device", "cpu"]) == 0
 

@@ -1,16 +1,14 @@
 """blitznet eval."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from blitznet.cli.app import app, print_table
 from blitznet.cli.options import CalibrateOption, DeviceOption, OutOption, OverwriteOption
+from blitznet.extras import require
 from blitznet.result_folder import make_folder
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command(name="eval")
@@ -49,17 +47,27 @@ def evaluate(
             show_default="none",
         ),
     ] = None,
+    report: Annotated[
+        bool,
+        typer.Option("--report", help="Also draw confusions, curves, best and worst pictures."),
+    ] = False,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Measure a network on labelled pictures: mAP (VOC07, VOC12, COCO) and mIoU."""
+    from blitznet.data.description import read_description
     from blitznet.training.metrics_table import metrics_table
+    from blitznet.training.report.review import Review
+    from blitznet.training.report.write import write_report
     from blitznet.training.run import evaluate_checkpoint
     from blitznet.training.run_record import METRICS_FILE, write_json
     from blitznet.training.submission import Submission
 
     chosen = [name.strip() for name in classes.split(",")] if classes else None
-    default, submission = Path("runs/eval"), None
+    default, submission, review = Path("runs/eval"), None, None
+    if report:
+        require("matplotlib", "plots", "--report")
+        review = Review(read_description(data).classes)
     if server is not None:
         submission = Submission(server, make_folder(out, default, overwrite))
     metrics = evaluate_checkpoint(
@@ -73,6 +81,7 @@ def evaluate(
         submission=submission,
         runtime=runtime,
         calibrate=calibrate,
+        evaluation=review,
     )
     folder = submission.folder if submission else make_folder(out, default, overwrite)
     if submission is not None:
@@ -80,5 +89,7 @@ def evaluate(
     if metrics["ap"] is None and metrics["iou"] is None:
         return
     write_json(folder / METRICS_FILE, metrics)
+    if review is not None:
+        typer.echo(f"Report: {write_report(folder, review, metrics)}")
     print_table(metrics_table(metrics))
     typer.echo(f"{metrics['pictures']} pictures; figures in {folder / METRICS_FILE}")

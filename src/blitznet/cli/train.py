@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from blitznet.cli.app import app, print_table
+from blitznet.errors import InputError
 from blitznet.extras import require
 
 if TYPE_CHECKING:
@@ -100,9 +101,13 @@ def train(
     from blitznet.data_check.skipped import skipped_lines
     from blitznet.device import choose_device
     from blitznet.experiments.catalogue import EXPERIMENTS, find_training
+    from blitznet.model.checkpoint import read_info
     from blitznet.training.loop import MODEL_FILE
+    from blitznet.training.metrics_table import metrics_table
     from blitznet.training.options import LoopOptions
     from blitznet.training.recipe import DEFAULT_RECIPE
+    from blitznet.training.report.review import Review
+    from blitznet.training.report.write import REPORT_FOLDER, write_report
     from blitznet.training.run import (
         early_stop,
         is_first_process,
@@ -144,9 +149,13 @@ def train(
         return
     if (stop := early_stop(folder)) is not None:
         typer.echo(stop)
-    metrics = validate_run(folder, device)
+    review = Review(read_info(folder / MODEL_FILE).names)
+    metrics = validate_run(folder, device, review)
     if metrics is not None:
-        from blitznet.training.metrics_table import metrics_table
-
         print_table(metrics_table(metrics))
+        try:
+            page = write_report(folder / REPORT_FOLDER, review, metrics, folder)
+            typer.echo(f"Curves, confusions, best and worst pictures: {page}")
+        except InputError as error:  # the network is there all the same
+            typer.echo(f"No report: {error}")
     typer.echo(f"The trained network is in {folder}")

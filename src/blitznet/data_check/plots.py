@@ -1,24 +1,19 @@
 """Statistics of a check as pictures."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from blitznet.data_check.picture_check import MATCHING_IOU, AnchorSet
 from blitznet.data_check.report import Report
 from blitznet.extras import require
-from blitznet.whole_file import whole_file
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from blitznet.figure_file import save_figure
 
 BOXES_FILE = "boxes_by_class.png"
 SIZES_FILE = "box_sizes.png"
 PIXELS_FILE = "pixels_by_class.png"
 
 _DOTS = 5000  # boxes drawn, chosen by chance
-_DPI = 110
 
 
 def require_plots() -> None:
@@ -82,7 +77,7 @@ def _plot_bars(path: Path, values: dict[str, dict[str, float]], title: str, numb
     axes.spines[["top", "right"]].set_visible(False)
     if values:
         axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(values))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _plot_sizes(path: Path, report: Report, anchors: AnchorSet) -> None:
@@ -118,9 +113,4 @@ def _plot_sizes(path: Path, report: Report, anchors: AnchorSet) -> None:
     )
     axes.set_aspect("equal")
     axes.legend(frameon=False, loc="upper left")
-    _save(figure, path)
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DPI, bbox_inches="tight")
+    save_figure(figure, path)

@@ -64,20 +64,29 @@ class AveragePrecision:
             "voc07" (11 points) and "voc12" (area), each a list of C fractions indexed by class id.
             None for a class without ground truth that counts; background is one.
         """
+        voc07: list[float | None] = [None] * self.num_classes
+        voc12: list[float | None] = [None] * self.num_classes
+        for label, (recall, precision) in self.curves().items():
+            voc07[label] = eleven_point_ap(recall, precision)
+            voc12[label] = area_ap(recall, precision)
+        return {"voc07": voc07, "voc12": voc12}
+
+    def curves(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Recall and precision after each detection by falling score.
+
+        Returns:
+            By class id, for those with ground truth that counts: two (K,) float arrays.
+        """
         scores = np.concatenate([np.empty(0), *self._scores])
         order = np.argsort(-scores, kind="stable")
         labels = np.concatenate([np.empty(0, dtype=np.int64), *self._labels])[order]
         correct = np.concatenate([np.empty(0, dtype=bool), *self._correct])[order]
-
-        voc07: list[float | None] = [None] * self.num_classes
-        voc12: list[float | None] = [None] * self.num_classes
-        for label in np.flatnonzero(self._num_true):
+        curves = {}
+        for label in np.flatnonzero(self._num_true).tolist():
             true_positives = np.cumsum(correct[labels == label])
             recall = true_positives / self._num_true[label]
-            precision = true_positives / np.arange(1, len(true_positives) + 1)
-            voc07[label] = eleven_point_ap(recall, precision)
-            voc12[label] = area_ap(recall, precision)
-        return {"voc07": voc07, "voc12": voc12}
+            curves[label] = recall, true_positives / np.arange(1, len(true_positives) + 1)
+        return curves
 
 
 def eleven_point_ap(recall: np.ndarray, precision: np.ndarray) -> float:

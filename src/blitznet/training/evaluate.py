@@ -85,20 +85,13 @@ class Evaluation:
         """
         self.num_pictures += 1
         if detections is not None and sample.boxes is not None:
-            if sample.known_classes is not None:
-                known = sample.known_classes[detections[1]]
-                boxes, labels, scores = detections
-                detections = boxes[known], labels[known], scores[known]
+            detections = known_detections(sample, detections)
             truth = sample.boxes, sample.labels, sample.difficult
             self.voc_ap.update(*detections, *truth)
             self.coco_ap.update(*detections, *truth)
             self.has_boxes = True
         if seg_map is not None and sample.seg_map is not None:
-            true_map = sample.seg_map
-            if sample.known_classes is not None and not sample.known_classes.all():
-                is_open = (true_map == BACKGROUND) & ~sample.known_classes[seg_map]
-                true_map = np.where(is_open, np.uint8(IGNORE_INDEX), true_map)
-            self.mean_iou.update(seg_map, true_map)
+            self.mean_iou.update(seg_map, known_map(sample.seg_map, sample, seg_map))
             self.has_maps = True
 
     def compute(self, classes: Sequence[str] | None = None) -> dict[str, Any]:
@@ -141,6 +134,23 @@ class Evaluation:
         return float(np.mean(present)) if present else None
 
 
+def known_detections(sample: Sample, detections: Detections) -> Detections:
+    """Without those of classes that the picture's source does not label."""
+    if sample.known_classes is None:
+        return detections
+    boxes, labels, scores = detections
+    known = sample.known_classes[labels]
+    return boxes[known], labels[known], scores[known]
+
+
+def known_map(true_map: np.ndarray, sample: Sample, seg_map: np.ndarray) -> np.ndarray:
+    """The labels with void where `seg_map` sees what the picture's source does not label."""
+    if sample.known_classes is None or sample.known_classes.all():
+        return true_map
+    is_open = (true_map == BACKGROUND) & ~sample.known_classes[seg_map]
+    return np.where(is_open, np.uint8(IGNORE_INDEX), true_map)
+
+
 def evaluate(
     runtime: Runtime,
     sources: Sequence[LabelSource],
@@ -148,6 +158,7 @@ def evaluate(
     batch_size: int = 16,
     workers: int = 1,
     found: Callable[[Detections | None, np.ndarray | None], None] | None = None,
+    evaluation: Evaluation | None = None,
 ) -> dict[str, Any]:
     """Measure a network on labelled pictures.
 
@@ -158,6 +169,7 @@ def evaluate(
         batch_size: pictures a forward pass.
         workers: processes that read pictures.
         found: told the detections and the map of every picture, in order.
+        evaluation: takes the pictures in, to look into afterwards; None = a new one.
 
     Returns:
         See `Evaluation.compute`.
@@ -165,7 +177,7 @@ def evaluate(
     Raises:
         InputError: for the first picture or label that cannot be used.
     """
-    evaluation = Evaluation(runtime.info.names)
+    evaluation = evaluation or Evaluation(runtime.info.names)
     for item, detections, seg_map in predict_items(runtime, sources, batch_size, workers):
         evaluation.update(item.sample, detections, seg_map)
         if found is not None:

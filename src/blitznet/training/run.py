@@ -20,7 +20,7 @@ from blitznet.errors import InputError, LabelError, RecipeError
 from blitznet.model.checkpoint import load_checkpoint, read_info, save_checkpoint
 from blitznet.result_folder import make_folder
 from blitznet.runtimes.choice import open_runtime
-from blitznet.training.evaluate import evaluate
+from blitznet.training.evaluate import Evaluation, evaluate
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, train
 from blitznet.training.network import fit_to_start
 from blitznet.training.options import LoopOptions, require_fit
@@ -146,8 +146,15 @@ def early_stop(folder: Path) -> str | None:
     )
 
 
-def validate_run(folder: Path, device: str = "auto") -> dict[str, Any] | None:
+def validate_run(
+    folder: Path, device: str = "auto", evaluation: Evaluation | None = None
+) -> dict[str, Any] | None:
     """Measure a finished run on its validation pictures and write the figures into its files.
+
+    Args:
+        folder: of the run.
+        device: where the network runs.
+        evaluation: see `evaluate`.
 
     Returns:
         What `metrics.json` holds, or None if the data has no `val` split.
@@ -158,7 +165,12 @@ def validate_run(folder: Path, device: str = "auto") -> dict[str, Any] | None:
         return None
     path = folder / MODEL_FILE
     metrics = evaluate_checkpoint(
-        str(path), data, VALIDATION_SPLIT, choose_device(device), run=folder
+        str(path),
+        data,
+        VALIDATION_SPLIT,
+        choose_device(device),
+        run=folder,
+        evaluation=evaluation,
     )
     model, info = load_checkpoint(path)
     figures = {VALIDATION_SPLIT: summarize(metrics)}
@@ -182,6 +194,7 @@ def evaluate_checkpoint(
     submission: Submission | None = None,
     runtime: str | None = None,
     calibrate: Path | None = None,
+    evaluation: Evaluation | None = None,
 ) -> dict[str, Any]:
     """The figures of `metrics.json` for a network on one split of a data description.
 
@@ -198,6 +211,7 @@ def evaluate_checkpoint(
         runtime: of `runtimes.choice.RUNTIMES`, or `auto`; None = PyTorch in float32, which the
             others are measured by, and an exported file's own library.
         calibrate: data description with pictures for int8.
+        evaluation: see `evaluate`.
 
     Raises:
         InputError: if network, data, split or classes do not exist or do not fit together.
@@ -225,7 +239,7 @@ def evaluate_checkpoint(
             algorithm = Path(name_or_path).stem
             opened = open_submission(submission, info.names, split, algorithm)
             found = add_in_order(files.enter_context(opened), sources)
-        metrics = evaluate(opened_runtime, sources, classes, batch_size, workers, found)
+        metrics = evaluate(opened_runtime, sources, classes, batch_size, workers, found, evaluation)
     return {
         "model": name_or_path,
         "runtime": opened_runtime.name,

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +26,7 @@ def write_run(folder: Path, recipe: Recipe, data: Path) -> None:
         "data": str(data.resolve()),
         "command": sys.argv,
         "environment": {
+            "commit": _commit(),
             "python": platform.python_version(),
             "platform": platform.platform(),
             **{
@@ -34,6 +36,20 @@ def write_run(folder: Path, recipe: Recipe, data: Path) -> None:
         },
     }
     write_json(folder / RUN_FILE, content)
+
+
+def _commit() -> str | None:
+    """Of the checkout that the package is imported from, with a + if it was changed since."""
+    try:
+        return subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # no git, or an installed package
+        return None
 
 
 def read_run(folder: Path) -> tuple[Recipe, Path]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blitznet.metrics.average_precision import AveragePrecision
+from blitznet.metrics.average_precision import AveragePrecision, area_ap
 from reference.voc_ap_devkit import Picture, evaluate_class
 
 A, B = (0, 0, 10, 10), (20, 20, 40, 30)
@@ -37,6 +37,18 @@ def evaluate(*pictures: Picture, num_classes: int = 4) -> dict[str, list[float |
 def assert_ap_of_class_1(result: dict[str, list[float | None]], voc07: float, voc12: float) -> None:
     assert result["voc07"][1] == pytest.approx(voc07, abs=1e-12)
     assert result["voc12"][1] == pytest.approx(voc12, abs=1e-12)
+
+
+def test_the_area_under_the_curves_is_the_average_precision(pictures: list[Picture]) -> None:
+    metric = AveragePrecision(num_classes=4)
+    for each in pictures:
+        metric.update(*each)
+    areas = {label: area_ap(*curve) for label, curve in metric.curves().items()}
+    computed = metric.compute()["voc12"]
+    assert areas == {label: ap for label, ap in enumerate(computed) if ap is not None}
+    for recall, precision in metric.curves().values():
+        assert (np.diff(recall) >= 0).all()
+        assert ((precision >= 0) & (precision <= 1)).all()
 
 
 def test_hit_miss_hit_of_three_boxes_gives_the_ap_worked_out_by_hand() -> None:

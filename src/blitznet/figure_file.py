@@ -1,0 +1,17 @@
+"""Figures of matplotlib as files."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blitznet.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DPI = 110
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a PNG, cut to what is drawn."""
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DPI, bbox_inches="tight")
