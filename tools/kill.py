@@ -13,7 +13,9 @@ import json
 import os
 import random
 import signal
+import sys
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -89,7 +91,10 @@ def start(run: Path, data: Path) -> int:
         for _ in rows:
             pass
         status = 0
+    except BaseException:  # noqa: BLE001 - told to the parent, which stops
+        traceback.print_exc()
     finally:
+        sys.stderr.flush()
         os._exit(status)
 
 
