@@ -99,7 +99,7 @@ def draw_confusion(
     shown = np.append(shown[shown > 0], 0)  # background last
     chosen = counts[np.ix_(shown, shown)]
     shares = 100 * chosen / np.maximum(1, chosen.sum(axis=1, keepdims=True))
-    labels = [background if label == 0 else names[label] for label in shown]
+    labels = [background if label == 0 else names[label] for label in shown.tolist()]
     side = 2.5 + 0.42 * len(shown)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel="predicted", ylabel="true")
