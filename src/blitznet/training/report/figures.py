@@ -39,10 +39,13 @@ def draw_curves(
     if validation:
         measured = figure.add_subplot(rows, 1, 2, title="on val, %", ylim=(0, 100))
         for name, title in _MEASURED.items():
-            points = [(row["step"], row[name]) for row in validation if row[name] is not None]
+            points = [
+                (step, 100 * value)
+                for row in validation
+                if (step := row["step"]) is not None and (value := row[name]) is not None
+            ]
             if points:
-                shown = [100 * value for _, value in points if value is not None]
-                measured.plot([step for step, _ in points], shown, marker="o", label=title)
+                measured.plot(*zip(*points, strict=True), marker="o", label=title)
         measured.legend(frameon=False, fontsize=8)
     for axes in figure.axes:
         axes.set_xlabel("step")
