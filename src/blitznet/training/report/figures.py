@@ -26,18 +26,20 @@ def draw_curves(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3 if not validation else 5.6), layout="constrained")
-    rows, columns = (2, 2) if validation else (1, 2)
+    panels = figure.subplot_mosaic("AB;CC" if validation else "AB")
     steps = [float(row["step"]) for row in log]
-    losses = figure.add_subplot(rows, columns, 1, title="loss", yscale="log")
+    losses = panels["A"]
+    losses.set(title="loss", yscale="log")
     for name in _LOSSES:
         values = [float(row[name]) for row in log]
         if any(values):  # a task that the network lacks has none
             losses.plot(steps, values, label=name)
     losses.legend(frameon=False, fontsize=8)
-    rates = figure.add_subplot(rows, columns, 2, title="learning rate")
-    rates.plot(steps, [float(row["lr"]) for row in log], color="tab:gray")
+    panels["B"].set_title("learning rate")
+    panels["B"].plot(steps, [float(row["lr"]) for row in log], color="tab:gray")
     if validation:
-        measured = figure.add_subplot(rows, 1, 2, title="on val, %", ylim=(0, 100))
+        measured = panels["C"]
+        measured.set(title="on val, %", ylim=(0, 100))
         for name, title in _MEASURED.items():
             points = [
                 (step, 100 * value)
@@ -47,7 +49,7 @@ def draw_curves(
             if points:
                 measured.plot(*zip(*points, strict=True), marker="o", label=title)
         measured.legend(frameon=False, fontsize=8)
-    for axes in figure.axes:
+    for axes in panels.values():
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
     save_figure(figure, path)
