@@ -115,6 +115,8 @@ def kill_until_done(run: Path, data: Path, moments: random.Random, kills_left: i
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         struck.append(place_of_kill(run, before))
+        if (run / MODEL_FILE).exists():  # struck on the way out
+            return struck
 
 
 def place_of_kill(run: Path, step_before: int) -> str:
@@ -123,6 +125,8 @@ def place_of_kill(run: Path, step_before: int) -> str:
         return "before the run's folder was there"
     if unfinished_files(run):
         return "while a file was being written"
+    if (run / MODEL_FILE).exists():
+        return "when all was done"
     return "while training" if step_of(run) > step_before else "before its first checkpoint"
 
 
