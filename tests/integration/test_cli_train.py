@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import blitznet.extras
 from blitznet.cli import main
@@ -152,6 +153,43 @@ def test_training_without_its_extra_names_the_command_that_installs_it(
     error = capsys.readouterr().err
     assert "training needs lightning_fabric, which is not installed" in error
     assert "pip install 'blitznet[train]'" in error
+
+
+def test_tensorboard_gets_the_log_and_the_validations_of_a_run_and_of_its_resumption(
+    workplace: Path,
+) -> None:
+    arguments = ("--tensorboard", "--validate-every", "4")
+    start = ("recipe.yaml", "--data", "data.yaml", "--out", "run", "--max-minutes", "0")
+    assert train(*start, *arguments) == 0
+    assert train("--resume", "run", *arguments) == 0
+    events = EventAccumulator(str(workplace / "run/tensorboard"))
+    events.Reload()
+
+    def points(tag: str) -> list[tuple[int, float]]:
+        return [(event.step, event.value) for event in events.Scalars(tag)]
+
+    log, validations = read_log(workplace / "run"), read_validation(workplace / "run")
+    assert [step for step, _ in points("loss/box")] == [1, 4, 6]
+    boxes = [(int(row["step"]), pytest.approx(float(row["box"]), rel=1e-6)) for row in log]
+    assert points("loss/box") == boxes
+    scores = [(row["step"], pytest.approx(row["score"], rel=1e-6)) for row in validations]
+    assert points("val/score") == scores
+    assert [step for step, _ in scores] == [4, 6]
+
+
+def test_tensorboard_without_its_package_is_told_before_the_training(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_others(name: str) -> bool | None:
+        return None if name == "tensorboard" else True
+
+    monkeypatch.setattr(blitznet.extras, "find_spec", find_others)
+    assert train("recipe.yaml", "--data", "data.yaml", "--out", "run", "--tensorboard") == 1
+    assert capsys.readouterr().err == (
+        "blitznet: --tensorboard needs tensorboard, which is not installed; "
+        "run: pip install 'blitznet[tensorboard]'\n"
+    )
+    assert not (workplace / "run").exists()
 
 
 def test_without_a_recipe_the_bundled_network_goes_on_learning(workplace: Path) -> None:

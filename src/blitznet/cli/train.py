@@ -90,6 +90,9 @@ def train(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out pictures with errors, and list them.")
     ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write RUN/tensorboard, its figures as curves.")
+    ] = False,
 ) -> None:
     """Train a network on pictures with boxes, maps, or both; --resume RUN goes on with one."""
     if resume is None and recipe is None and data is None:
@@ -98,6 +101,8 @@ def train(
         raise typer.BadParameter("--resume RUN takes recipe and data from the run; give it alone")
 
     require("lightning_fabric", "train", "training")
+    if tensorboard:
+        require("tensorboard", "tensorboard", "--tensorboard")
     from blitznet.data_check.skipped import skipped_lines
     from blitznet.device import choose_device
     from blitznet.experiments.catalogue import EXPERIMENTS, find_training
@@ -116,6 +121,7 @@ def train(
         validate_run,
     )
     from blitznet.training.show import show_training
+    from blitznet.training.tensorboard import add_validations, with_tensorboard
 
     accelerator = choose_device(device).type
     options = LoopOptions(
@@ -143,6 +149,8 @@ def train(
     if not is_first_process():
         collections.deque(rows, maxlen=0)
         return
+    if tensorboard:
+        rows = with_tensorboard(rows, folder)
     last_step = show_training(rows, total)
     if not (folder / MODEL_FILE).is_file():
         typer.echo(f"Stopped at step {last_step} of {total}; blitznet train --resume {folder}")
@@ -151,6 +159,8 @@ def train(
         typer.echo(stop)
     review = Review(read_info(folder / MODEL_FILE).names)
     metrics = validate_run(folder, device, review)
+    if tensorboard:
+        add_validations(folder)
     if metrics is not None:
         print_table(metrics_table(metrics))
         try:
