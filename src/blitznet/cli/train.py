@@ -151,7 +151,7 @@ def train(
         return
     if tensorboard:
         rows = with_tensorboard(rows, folder)
-    last_step = show_training(rows, total)
+    last_step = show_training(rows, total, folder)
     if not (folder / MODEL_FILE).is_file():
         typer.echo(f"Stopped at step {last_step} of {total}; blitznet train --resume {folder}")
         return

@@ -128,7 +128,7 @@ def _train(experiment: Experiment, seed: int, run: Path, options: LoopOptions) -
             )
         recipe = experiment.recipe.model_copy(update={"seed": seed})
         _, total, rows = start_training(recipe, experiment.data_file, run, options)
-    show_training(rows, total)
+    show_training(rows, total, run)
     return (run / MODEL_FILE).is_file()
 
 
