@@ -46,7 +46,7 @@ def with_tensorboard(rows: Iterator[dict[str, float]], run: Path) -> Iterator[di
         tag: {step for step in steps if step < first_step}
         for tag, steps in _read_written(folder).items()
     }
-    writer = SummaryWriter(str(folder), purge_step=first_step)  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(folder), purge_step=first_step)
     try:
         for kept in read_rows(run / LOG_FILE):
             if int(kept["step"]) < first_step:
@@ -61,7 +61,7 @@ def with_tensorboard(rows: Iterator[dict[str, float]], run: Path) -> Iterator[di
             yield row
     finally:
         _write_validations(writer, run, written)
-        writer.close()  # type: ignore[no-untyped-call]
+        writer.close()
 
 
 def add_validations(run: Path) -> None:
@@ -70,7 +70,7 @@ def add_validations(run: Path) -> None:
 
     folder = run / TENSORBOARD_FOLDER
     written = _read_written(folder)
-    with SummaryWriter(str(folder)) as writer:  # type: ignore[no-untyped-call]
+    with SummaryWriter(str(folder)) as writer:
         _write_validations(writer, run, written)
 
 
@@ -78,7 +78,7 @@ def _write_validations(writer: SummaryWriter, run: Path, written: _Written) -> N
     """On disk at once: a run that is killed keeps its curves."""
     for row in read_validation(run):
         _write(writer, row, _VALIDATION_TAGS, written)
-    writer.flush()  # type: ignore[no-untyped-call]
+    writer.flush()
 
 
 def _write(
@@ -92,7 +92,7 @@ def _write(
     for name, tag in tags.items():
         steps, figure = written.setdefault(tag, set()), row[name]
         if figure is not None and step not in steps:
-            writer.add_scalar(tag, figure, step)  # type: ignore[no-untyped-call]
+            writer.add_scalar(tag, figure, step)
             steps.add(step)
 
 
