@@ -70,7 +70,8 @@ def _take_over(network: BlitzNet, name_or_path: str) -> None:
 
 def average_weights(network: BlitzNet, recipe: Recipe) -> AveragedWeights | None:
     """The exponential moving average of weights and batch statistics, if the recipe wants one."""
-    return None if recipe.ema_decay is None else AveragedWeights(network, recipe.ema_decay)
+    decay = recipe.fitted_ema_decay
+    return None if decay is None else AveragedWeights(network, decay)
 
 
 def require_synchronizable(device_type: str) -> None:

@@ -38,9 +38,10 @@ def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
 
 def learning_rate(recipe: Recipe, step: int) -> float:
     """What `step`, counted from 0, is taken with."""
-    if step < recipe.warmup_steps:
-        return recipe.lr * (step + 1) / recipe.warmup_steps
+    warmup_steps = recipe.fitted_warmup_steps
+    if step < warmup_steps:
+        return recipe.lr * (step + 1) / warmup_steps
     if recipe.schedule == "drops":
         return recipe.lr * math.pow(0.1, sum(step >= drop for drop in recipe.lr_drops))
-    progress = (step - recipe.warmup_steps) / max(recipe.steps - recipe.warmup_steps, 1)
+    progress = (step - warmup_steps) / max(recipe.steps - warmup_steps, 1)
     return recipe.lr * (1 + math.cos(math.pi * progress)) / 2

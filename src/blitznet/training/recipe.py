@@ -32,11 +32,11 @@ class Recipe(BaseModel):
         backbone_lr_scale: what the backbone's learning rate is multiplied by.
         schedule: "drops" divides by 10 at each of `lr_drops`; "cosine" decays to 0.
         lr_drops: steps.
-        warmup_steps: linear from 0 to `lr`.
+        warmup_steps: linear from 0 to `lr`; in a short run a third of its steps.
         weight_decay: on convolution weights; biases and batch norms are spared with adamw.
         clip_grad_norm: None = off.
         ema_decay: of the averaged weights that are evaluated and saved; None = the weights
-            themselves.
+            themselves. In a short run less, so that the average is over a third of it.
         freeze_stride: the backbone up to and including this stride keeps its weights; 0 = all is
             trained.
         resolution: pairs of a step and the input side in pixels from it on; empty = the network's
@@ -88,6 +88,18 @@ class Recipe(BaseModel):
             if len(self.model_at(size).level_sizes) != len(self.model.level_sizes):
                 raise ValueError(f"at {size} pixels {self.model.name} has another number of levels")
         return self
+
+    @property
+    def fitted_warmup_steps(self) -> int:
+        """At most a third of the steps, so that a short run gets to its learning rate."""
+        return min(self.warmup_steps, self.steps // 3)
+
+    @property
+    def fitted_ema_decay(self) -> float | None:
+        """At most what remembers a third of the steps: not the random heads of the first ones."""
+        if self.ema_decay is None:
+            return None
+        return min(self.ema_decay, max(0.0, 1 - 3 / self.steps))
 
     def image_size_at(self, step: int) -> int:
         """Side of the input that `step` is taken with."""

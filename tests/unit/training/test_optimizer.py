@@ -35,11 +35,17 @@ def test_the_cosine_begins_at_the_peak_and_ends_at_zero() -> None:
 
 
 def test_drops_come_after_warming_up_and_do_not_scale_it() -> None:
-    recipe = tiny_recipe(lr=1.0, schedule="drops", warmup_steps=2, lr_drops=(1, 3), steps=5)
+    recipe = tiny_recipe(lr=1.0, schedule="drops", warmup_steps=2, lr_drops=(1, 3), steps=6)
     rates = [learning_rate(recipe, step) for step in range(5)]
     assert rates == pytest.approx([0.5, 1.0, 0.1, 0.01, 0.01], rel=1e-12)
 
 
-def test_a_run_that_is_all_warming_up_has_no_cosine() -> None:
-    recipe = tiny_recipe(lr=1.0, warmup_steps=3, steps=3)
-    assert [learning_rate(recipe, step) for step in range(3)] == pytest.approx([1 / 3, 2 / 3, 1])
+def test_a_short_run_warms_up_for_a_third_of_it() -> None:
+    recipe = tiny_recipe(lr=1.0, warmup_steps=200, steps=6)
+    rates = [learning_rate(recipe, step) for step in range(4)]
+    assert rates == pytest.approx([1 / 2, 1, 1, (1 + math.cos(math.pi / 4)) / 2])
+    assert tiny_recipe(warmup_steps=200, steps=600).fitted_warmup_steps == 200
+
+
+def test_a_run_of_one_step_takes_it_at_full_rate() -> None:
+    assert learning_rate(tiny_recipe(lr=1.0, warmup_steps=3, steps=1), 0) == 1.0

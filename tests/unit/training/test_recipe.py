@@ -202,3 +202,12 @@ def test_the_network_for_another_side_differs_in_nothing_else() -> None:
     other = MOBILE.model_at(224)
     assert other.image_size == 224
     assert other.model_copy(update={"image_size": 300}) == MOBILE.model
+
+
+@pytest.mark.parametrize(
+    ("steps", "decay"), [(3_500, 0.998), (1_500, 0.998), (60, 0.95), (3, 0.0), (1, 0.0)]
+)
+def test_the_average_of_a_short_run_is_over_a_third_of_it(steps: int, decay: float) -> None:
+    recipe = MOBILE.model_copy(update={"steps": steps})
+    assert recipe.fitted_ema_decay == pytest.approx(decay)
+    assert PAPER.fitted_ema_decay is None
