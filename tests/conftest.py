@@ -14,6 +14,11 @@ settings.register_profile(
 settings.load_profile("steady")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What forks comes first."""
+    items.sort(key=lambda item: item.get_closest_marker("fresh") is None)
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """What training remembers of checked data stays out of the user's cache."""

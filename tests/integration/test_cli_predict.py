@@ -278,6 +278,7 @@ def test_what_auto_chose_is_said_and_what_was_asked_for_is_not(
     checkpoint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(FASTEST, "cpu", ("torch",))
+    monkeypatch.setattr("blitznet.runtimes.choice.FASTEST_GROUPED_ON_CPU", ("torch",))
     assert predict(checkpoint, "album/a.jpg", "--runtime", "auto") == 0
     assert complaints(capsys) == ["runs on torch (cpu)"]
     assert predict(checkpoint, "album/a.jpg", "--runtime", "torch") == 0

@@ -33,6 +33,8 @@ from blitznet.training.resume import read_progress
 from blitznet.training.validation import read_validation
 from fixtures.tiny_run import MIXED, STATE_FILE, TINY, read_log, read_state
 
+pytestmark = pytest.mark.fresh
+
 NUM_PICTURES = 4
 LABELS = ("boxes", "maps")
 

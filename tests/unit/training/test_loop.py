@@ -175,6 +175,7 @@ def test_a_run_that_starts_anew_forgets_the_log_before(tmp_path: Path) -> None:
     assert steps_of_log(tmp_path) == [1]
 
 
+@pytest.mark.fresh
 @pytest.mark.usefixtures("every_step")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_step_at_hand_and_is_told_on(
@@ -252,6 +253,7 @@ def test_a_kill_in_the_middle_of_writing_the_network_leaves_none(
     assert_same_run(tmp_path, uninterrupted)
 
 
+@pytest.mark.fresh
 @pytest.mark.usefixtures("every_step")
 def test_a_kill_at_any_moment_is_survived(tmp_path: Path) -> None:
     alike = {"schedule": "drops", "resolution": (), "warmup_steps": 0, "ema_decay": None}

@@ -56,6 +56,7 @@ def resample_pictures(tiles: Tiles, store: Store) -> Tensor:
 
 
 def resample_some(tiles: Tiles, store: Store, part: slice, dtype: torch.dtype) -> Tensor:
+    """(t, S, S, 3) uint8 of the tiles of `part`, by two products with weights in `dtype`."""
     windows = _gather_windows(tiles, store, part).to(dtype)  # (t, h, w, 3)
     weights_x, on_x = axis_weights(tiles.x, part)
     weights_y, on_y = axis_weights(tiles.y, part)
