@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 IGNORE_INDEX = 255
+BACKGROUND = 0
 
 VOC_CLASSES: tuple[str, ...] = (
     "background",

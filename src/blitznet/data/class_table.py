@@ -5,11 +5,10 @@ from difflib import get_close_matches
 
 import numpy as np
 
-from blitznet.classes import IGNORE_INDEX
+from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.errors import LabelError
 from blitznet.structures import IGNORE_LABEL
 
-BACKGROUND = 0
 IGNORE = "ignore"  # in a label map: neither helps nor hurts
 
 

@@ -11,7 +11,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from blitznet.data.class_table import BACKGROUND, ClassTable
+from blitznet.classes import BACKGROUND
+from blitznet.data.class_table import ClassTable
 from blitznet.errors import LabelError
 from blitznet.structures import IGNORE_LABEL
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from blitznet.data.class_table import BACKGROUND
+from blitznet.classes import BACKGROUND
 from blitznet.data.source import LabelSource
 from blitznet.errors import InputError
 

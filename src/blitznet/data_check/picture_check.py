@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from blitznet.boxes import pairwise_iou
-from blitznet.classes import IGNORE_INDEX
-from blitznet.data.class_table import BACKGROUND, ClassTable
+from blitznet.classes import BACKGROUND, IGNORE_INDEX
+from blitznet.data.class_table import ClassTable
 from blitznet.data.labels import ObjectLabel, PictureLabels, Problem, find_object_problems
 from blitznet.data.labels import read_objects as objects_as_arrays
 from blitznet.data.source import LabelSource

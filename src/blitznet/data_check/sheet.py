@@ -41,7 +41,7 @@ def draw_sheet(sources: Sequence[OpenSource], names: Sequence[str], seed: int = 
         row, column = divmod(number, COLUMNS)
         x = MARGIN + column * (CELL[0] + MARGIN)
         y = MARGIN + row * (CELL[1] + CAPTION + MARGIN)
-        drawn = _draw(sample, names)
+        drawn = draw_labels(sample, names, CELL)
         sheet.paste(drawn, (x + (CELL[0] - drawn.width) // 2, y + CELL[1] - drawn.height))
         caption = f"{split}: {_short(sample.source)}{_lacks(sample)}"
         pen.text((x + CELL[0] // 2, y + CELL[1] + 3), caption, fill="black", font=font, anchor="ma")
@@ -62,10 +62,18 @@ def _choose(sources: Sequence[OpenSource], seed: int) -> list[tuple[str, Sample]
     return samples
 
 
-def _draw(sample: Sample, names: Sequence[str]) -> Image.Image:
-    """One picture in a cell; scaled before it is drawn on, so that lines and tags stay readable."""
+def draw_labels(sample: Sample, names: Sequence[str], cell: tuple[int, int]) -> Image.Image:
+    """One picture as labels say, as large as fits into a cell.
+
+    It is scaled before it is drawn on, so that lines and tags stay readable.
+
+    Args:
+        sample: what to draw; boxes that neither help nor hurt are called "ignored".
+        names: class names, background first.
+        cell: width and height in pixels.
+    """
     width, height = sample.size
-    scale = min(CELL[0] / width, CELL[1] / height)
+    scale = min(cell[0] / width, cell[1] / height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     image = Image.fromarray(sample.image).resize(size, Image.Resampling.BICUBIC)
     seg_map = None

@@ -107,8 +107,12 @@ def area_ap(recall: np.ndarray, precision: np.ndarray) -> float:
         recall: (K,) float, ascending, after each detection by falling score.
         precision: (K,) float, likewise.
     """
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(np.sum(np.diff(recall, prepend=0) * envelope))
+    return float(np.sum(np.diff(recall, prepend=0) * precision_envelope(precision)))
+
+
+def precision_envelope(precision: np.ndarray) -> np.ndarray:
+    """(K,) float, made to fall monotonically: the best precision from each recall on."""
+    return np.maximum.accumulate(precision[::-1])[::-1]
 
 
 def _judge(

@@ -4,9 +4,8 @@ import numpy as np
 import torch
 
 from blitznet.boxes import pairwise_iou
+from blitznet.classes import BACKGROUND
 from blitznet.metrics.average_precision import IOU_THRESHOLD
-
-BACKGROUND = 0
 
 
 class BoxConfusion:

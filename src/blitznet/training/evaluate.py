@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from blitznet.classes import IGNORE_INDEX
-from blitznet.data.class_table import BACKGROUND
+from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.data.geometry import resize_sample
 from blitznet.data.source import LabelSource, locate
 from blitznet.detection.limits import SCORE_THRESHOLD

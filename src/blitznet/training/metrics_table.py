@@ -1,36 +1,68 @@
 """`metrics.json` as a table for people: a row a class, figures in per cent."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from rich.table import Table
 
 _AP_TITLES = {"voc07": "AP (VOC07)", "voc12": "AP (VOC12)", "coco": "AP (COCO)"}
 
 
-def metrics_table(metrics: dict[str, Any]) -> Table:
-    """Classes that are averaged first, then those that are not, then the means."""
-    table = Table("class")
-    columns: list[tuple[dict[str, float | None], float | None]] = []
+class MetricRows(NamedTuple):
+    """The cells of the table; each row begins with the name of a class.
+
+    Attributes:
+        titles: of the columns.
+        averaged: classes that the means are over, background before them.
+        others: other classes with ground truth, by name.
+        mean: the last row.
+    """
+
+    titles: list[str]
+    averaged: list[list[str]]
+    others: list[list[str]]
+    mean: list[str]
+
+
+def metric_rows(metrics: Mapping[str, Any]) -> MetricRows:
+    """What `metrics.json` holds, as text."""
+    titles, columns = ["class"], list[tuple[Mapping[str, float | None], float | None]]()
     if metrics["ap"] is not None:
         for kind, title in _AP_TITLES.items():
-            table.add_column(title, justify="right")
+            titles.append(title)
             columns.append((metrics["ap"][kind], metrics["mean_ap"][kind]))
     if metrics["iou"] is not None:
-        table.add_column("IoU", justify="right")
+        titles.append("IoU")
         columns.append((metrics["iou"], metrics["mean_iou"]))
     labelled = {
         name for values, _ in columns for name, value in values.items() if value is not None
     }
     averaged = ["background", *metrics["classes"]]
-    others = sorted(labelled - set(averaged))
-    for name in [name for name in averaged if name in labelled]:
-        table.add_row(name, *(_per_cent(values.get(name)) for values, _ in columns))
+
+    def row(name: str) -> list[str]:
+        return [name, *(_per_cent(values.get(name)) for values, _ in columns)]
+
+    return MetricRows(
+        titles,
+        [row(name) for name in averaged if name in labelled],
+        [row(name) for name in sorted(labelled - set(averaged))],
+        ["mean", *(_per_cent(mean) for _, mean in columns)],
+    )
+
+
+def metrics_table(metrics: Mapping[str, Any]) -> Table:
+    """Classes that are averaged first, then those that are not, then the means."""
+    rows = metric_rows(metrics)
+    table = Table(rows.titles[0])
+    for title in rows.titles[1:]:
+        table.add_column(title, justify="right")
+    for row in rows.averaged:
+        table.add_row(*row)
     table.add_section()
-    for name in others:
-        cells = (_per_cent(values.get(name)) for values, _ in columns)
+    for name, *cells in rows.others:
         table.add_row(f"{name} (not averaged)", *cells, style="dim")
     table.add_section()
-    table.add_row("mean", *(_per_cent(mean) for _, mean in columns), style="bold")
+    table.add_row(*rows.mean, style="bold")
     return table
 
 

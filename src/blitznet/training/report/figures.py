@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from blitznet.figure_file import save_figure
-from blitznet.metrics.average_precision import area_ap
+from blitznet.metrics.average_precision import area_ap, precision_envelope
 from blitznet.training.validation import ValidationRow
 
 _LOSSES = ("classification", "box", "segmentation")
@@ -75,7 +75,7 @@ def draw_precision_recall(
         axes.set_axis_off()
     for axes, (label, (recall, precision)) in zip(panels.flat, curves.items(), strict=False):
         if len(recall):  # else nothing of the class was found
-            envelope = np.maximum.accumulate(precision[::-1])[::-1]
+            envelope = precision_envelope(precision)
             axes.plot([0, *recall], [1, *precision], color="tab:gray", alpha=0.5, linewidth=0.8)
             axes.step([0, *recall], [envelope[0], *envelope], where="pre", color="tab:blue")
         axes.set_title(f"{names[label]}  {100 * area_ap(recall, precision):.1f}", fontsize=9)

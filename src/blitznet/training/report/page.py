@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from blitznet.training.metrics_table import metric_rows
+
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; }
 img { max-width: 100%; }
@@ -14,13 +16,6 @@ td, th { padding: 0.15em 0.8em; text-align: right; border-bottom: 1px solid #ddd
 td:first-child, th:first-child { text-align: left; }
 pre { background: #f5f5f5; padding: 1em; overflow-x: auto; }
 """
-_AP_TITLES = {
-    "voc07": "AP (VOC07)",
-    "voc12": "AP (VOC12)",
-    "coco": "AP (COCO)",
-    "coco_50": "AP50 (COCO)",
-    "coco_75": "AP75 (COCO)",
-}
 
 
 def make_page(
@@ -55,27 +50,13 @@ def make_page(
 
 def _table(metrics: Mapping[str, Any]) -> str:
     """A row a class that has a figure, the means last; per cent."""
-    columns: list[tuple[str, Mapping[str, float | None], float | None]] = []
-    for kind, title in _AP_TITLES.items() if metrics["ap"] else ():
-        columns.append((title, metrics["ap"][kind], metrics["mean_ap"][kind]))
-    if metrics["iou"]:
-        columns.append(("IoU", metrics["iou"], metrics["mean_iou"]))
-    names = ["background", *metrics["classes"]]
-    has_figure = [n for n in names if any(values.get(n) is not None for _, values, _ in columns)]
-    rows = [
-        [name, *(_per_cent(values.get(name)) for _, values, _ in columns)] for name in has_figure
-    ]
-    rows.append(["mean", *(_per_cent(mean) for *_, mean in columns)])
-    head = _row(["%", *(title for title, *_ in columns)], "th")
-    return f"<table>\n{head}{''.join(_row(row, 'td') for row in rows)}</table>"
+    rows = metric_rows(metrics)
+    shown = [_row(row, "td") for row in (*rows.averaged, *rows.others, rows.mean)]
+    return f"<table>\n{_row(rows.titles, 'th')}{''.join(shown)}</table>"
 
 
 def _row(cells: Sequence[str], tag: str) -> str:
     return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>\n"
-
-
-def _per_cent(fraction: float | None) -> str:
-    return "-" if fraction is None else f"{100 * fraction:.1f}"
 
 
 def _as_yaml(record: Mapping[str, Any]) -> str:

@@ -6,7 +6,8 @@ from heapq import heappush, heappushpop
 
 import numpy as np
 
-from blitznet.metrics.box_confusion import BACKGROUND, BoxConfusion
+from blitznet.classes import BACKGROUND
+from blitznet.metrics.box_confusion import BoxConfusion
 from blitznet.metrics.mean_iou import MeanIoU
 from blitznet.structures import Sample
 from blitznet.training.evaluate import Detections, Evaluation, known_detections, known_map

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from blitznet.classes import IGNORE_INDEX
+from blitznet.data_check.sheet import draw_labels
 from blitznet.draw import draw_scene
 from blitznet.training.report.review import ReviewedPicture
 
@@ -51,39 +51,26 @@ def draw_best_worst(
 
 
 def _draw_pair(picture: ReviewedPicture, names: Sequence[str]) -> Image.Image:
-    sample = picture.sample
-    width, height = sample.size
-    scale = min(HEIGHT / height, WIDEST / width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    image = Image.fromarray(sample.image).resize(size, Image.Resampling.BICUBIC)
-    all_names = [*names, "ignored", *[""] * (IGNORE_INDEX - len(names) - 1), "void"]
-    nothing = np.zeros((0, 4), np.float32)
-    labelled = draw_scene(
-        image.copy(),
-        nothing if sample.boxes is None else sample.boxes * scale,
-        np.where(sample.difficult, len(names), sample.labels),
-        None,
-        _small(sample.seg_map, size),
-        all_names,
-    )
+    labelled = draw_labels(picture.sample, names, (WIDEST, HEIGHT))
+    size = labelled.size
+    seg_map = picture.seg_map
+    boxes: np.ndarray = np.zeros((0, 4), np.float32)
+    if seg_map is not None:
+        seg_map = np.asarray(Image.fromarray(seg_map).resize(size, Image.Resampling.NEAREST))
+    if picture.boxes is not None:
+        boxes = picture.boxes * (size[0] / picture.sample.size[0])
     found = draw_scene(
-        image,
-        nothing if picture.boxes is None else picture.boxes * scale,
+        Image.fromarray(picture.sample.image).resize(size, Image.Resampling.BICUBIC),
+        boxes,
         picture.labels,
         picture.scores,
-        _small(picture.seg_map, size),
-        all_names,
+        seg_map,
+        names,
     )
     pair = Image.new("RGB", (2 * size[0] + MARGIN // 2, HEIGHT), "white")
     pair.paste(labelled, (0, 0))
     pair.paste(found, (size[0] + MARGIN // 2, 0))
     return pair
-
-
-def _small(seg_map: np.ndarray | None, size: tuple[int, int]) -> np.ndarray | None:
-    if seg_map is None:
-        return None
-    return np.asarray(Image.fromarray(seg_map).resize(size, Image.Resampling.NEAREST))
 
 
 def _caption(picture: ReviewedPicture) -> str:
