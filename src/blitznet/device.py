@@ -32,3 +32,15 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
             found = f"{count} CUDA device{'s' if count != 1 else ''}" if count else "no CUDA device"
             raise InputError(f"no device {name}: PyTorch finds {found}; use cpu or auto")
     return device
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether PyTorch has instructions for bfloat16 there, and does not emulate it.
+
+    Of Apple's GPUs it cannot be asked; they count as without.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False

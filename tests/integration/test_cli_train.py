@@ -8,6 +8,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import blitznet.extras
+import blitznet.training.precision
 from blitznet.cli import main
 from blitznet.model.checkpoint import read_info
 from blitznet.training.validation import read_validation
@@ -199,6 +200,20 @@ def test_without_a_recipe_the_bundled_network_goes_on_learning(workplace: Path) 
     info = read_info(workplace / "runs" / "train" / "modern" / "model.safetensors")
     assert info.recipe["start_from"] == "blitznet300-mobile"
     assert info.model.pad_same  # as the bundled one
+
+
+@pytest.mark.parametrize("has_bfloat16", [True, False])
+def test_training_says_that_bfloat16_would_be_emulated(
+    has_bfloat16: bool,
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(blitznet.training.precision, "has_fast_bfloat16", lambda _: has_bfloat16)
+    settings = ("--set", "precision=bf16", "--max-minutes", "0")
+    assert train("recipe.yaml", "--data", "data.yaml", *settings) == 0
+    line = "blitznet: this processor would emulate bfloat16; the steps are taken in fp32\n"
+    assert (line in capsys.readouterr().err) != has_bfloat16
 
 
 def test_train_without_data_is_wrong_usage(workplace: Path) -> None:

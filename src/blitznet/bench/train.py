@@ -27,6 +27,7 @@ from blitznet.progress import with_progress
 from blitznet.structures import Batch
 from blitznet.training.network import average_weights, build_network
 from blitznet.training.optimizer import build_optimizer
+from blitznet.training.precision import FABRIC_PRECISION, usable_precision
 from blitznet.training.recipe import RECIPES, Recipe
 from blitznet.training.run import fit_to_classes
 from blitznet.training.step import TrainingStep
@@ -96,7 +97,12 @@ def _recipe(name: str, num_classes: int, batch: int | None, device: torch.device
     """The network's own recipe, or that of `blitznet300` for those without one."""
     model = find_model(name)
     recipe = RECIPES.get(name, RECIPES["blitznet300"])
-    changes: dict[str, Any] = {"model": model, "backbone_weights": None, "start_from": None}
+    changes: dict[str, Any] = {
+        "model": model,
+        "backbone_weights": None,
+        "start_from": None,
+        "precision": usable_precision(recipe.precision, device),
+    }
     if batch is not None or device.type == "cpu":
         changes["global_batch_size"] = batch or _BATCH_ON_CPU
     return fit_to_classes(recipe.model_copy(update=changes), num_classes)
@@ -149,7 +155,7 @@ def _training_step(recipe: Recipe, device: torch.device) -> tuple[Callable[[Batc
     fabric = Fabric(
         accelerator=device.type,
         devices=[device.index or 0] if device.type == "cuda" else 1,
-        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
+        precision=FABRIC_PRECISION[recipe.precision],
     )
     fabric.launch()
     fabric.seed_everything(recipe.seed, verbose=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from blitznet.cli.app import app, print_table
+from blitznet.cli.app import app, complain, print_table
 from blitznet.errors import InputError
 from blitznet.extras import require
 
@@ -110,6 +110,7 @@ def train(
     from blitznet.training.loop import MODEL_FILE
     from blitznet.training.metrics_table import metrics_table
     from blitznet.training.options import LoopOptions
+    from blitznet.training.precision import usable_precision
     from blitznet.training.recipe import DEFAULT_RECIPE
     from blitznet.training.report.review import Review
     from blitznet.training.report.write import REPORT_FOLDER, write_report
@@ -123,10 +124,10 @@ def train(
     from blitznet.training.show import show_training
     from blitznet.training.tensorboard import add_validations, with_tensorboard
 
-    accelerator = choose_device(device).type
+    torch_device = choose_device(device)
     options = LoopOptions(
         devices,
-        accelerator,
+        torch_device.type,
         workers,
         max_minutes,
         validate_every,
@@ -143,6 +144,9 @@ def train(
                 "give --data DATA.yaml; only the experiments of `blitznet table` have their own"
             )
         chosen, described = find_training(recipe, data, tuple(settings or ()))
+        is_emulated = usable_precision(chosen.precision, torch_device) != chosen.precision
+        if is_emulated and is_first_process():
+            complain("this processor would emulate bfloat16; the steps are taken in fp32")
         folder, total, rows = start_training(chosen, described, out, options, skip_bad)
         for line in skipped_lines(folder) if is_first_process() else ():
             typer.echo(f"left out: {line}")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from blitznet.cache import CACHE_VARIABLE as CACHE_VARIABLE
-from blitznet.device import choose_device
+from blitznet.device import choose_device, has_fast_bfloat16
 from blitznet.errors import InputError
 from blitznet.extras import require
 from blitznet.model.blitznet import BlitzNet
@@ -290,17 +290,10 @@ def _fits(name: str, device: torch.device) -> bool:
     if name == "openvino-bf16":
         return has_bfloat16()
     if name in ("torch-bf16", "torch-compile-bf16"):
-        return torch_has_bfloat16(device)
+        return has_fast_bfloat16(device)
     return True
 
 
 def is_installed(package: str) -> bool:
     """Whether a package could be imported."""
     return find_spec(package) is not None
-
-
-def torch_has_bfloat16(device: torch.device) -> bool:
-    """Whether PyTorch has fast instructions for bfloat16 there."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

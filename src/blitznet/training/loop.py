@@ -17,6 +17,7 @@ from blitznet.data.input_mode import open_batches
 from blitznet.data.loader import TrainingSamples, batch_positions
 from blitznet.data.sampling import draw_frequencies
 from blitznet.data_check.skipped import without_skipped
+from blitznet.device import choose_device
 from blitznet.interruption import deferred_interruption
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
@@ -31,6 +32,7 @@ from blitznet.training.options import (
     require_fit,
     steps_between_validations,
 )
+from blitznet.training.precision import FABRIC_PRECISION, usable_precision
 from blitznet.training.recipe import Recipe
 from blitznet.training.resume import load_state, read_progress, save_state
 from blitznet.training.run_record import describe_training
@@ -71,11 +73,12 @@ def train(
     """
     require_fit(recipe, data, options)
     devices, machines = count_processes(options)
+    precision = usable_precision(recipe.precision, choose_device(options.accelerator))
     fabric = Fabric(
         accelerator=options.accelerator,
         devices=devices,
         num_nodes=machines,
-        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
+        precision=FABRIC_PRECISION[precision],
     )
     fabric.launch()
     fabric.seed_everything(recipe.seed, verbose=False)
@@ -120,7 +123,9 @@ def train(
         return CheckpointInfo(
             model=recipe.model,
             names=data.classes,
-            training=describe_training(recipe, step, len(samples.order), minutes, fabric.device),
+            training=describe_training(
+                recipe, step, len(samples.order), minutes, fabric.device, precision
+            ),
             recipe=recipe.model_dump(mode="json"),
         )
 

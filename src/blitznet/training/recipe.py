@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from blitznet.data.ssd_policy import Augmentation
 from blitznet.errors import RecipeError, first_problem
 from blitznet.model.config import BLITZNET300, BLITZNET300_MOBILE, MODELS, ModelConfig
+from blitznet.training.precision import Precision
 
 
 class Recipe(BaseModel):
@@ -47,7 +48,8 @@ class Recipe(BaseModel):
         anchors_per_box: anchors that a box takes in matching whatever else it overlaps (D21).
         seg_loss_scale: how much finer than its logits the segmentation loss is taken (D22).
         augmentation: see there.
-        precision: bf16 = autocast, weights in fp32.
+        precision: bf16 = autocast, weights in fp32; on a processor that has no instructions for
+            bfloat16 steps are taken in fp32.
         seed: of weights and samples.
     """
 
@@ -76,7 +78,7 @@ class Recipe(BaseModel):
     anchors_per_box: int = Field(default=1, ge=1)
     seg_loss_scale: int = Field(default=1, ge=1)
     augmentation: Augmentation = Augmentation()
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Precision = "bf16"
     seed: int = 0
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from blitznet.errors import RecipeError, first_problem
+from blitznet.training.precision import Precision
 from blitznet.training.recipe import Recipe
 from blitznet.whole_file import whole_file
 
@@ -71,7 +72,12 @@ def read_run(folder: Path) -> tuple[Recipe, Path]:
 
 
 def describe_training(
-    recipe: Recipe, step: int, pictures: int, minutes: float, device: torch.device
+    recipe: Recipe,
+    step: int,
+    pictures: int,
+    minutes: float,
+    device: torch.device,
+    precision: Precision,
 ) -> dict[str, Any]:
     """What the checkpoint says of how it was trained."""
     return {
@@ -80,6 +86,7 @@ def describe_training(
         "pictures": pictures,
         "minutes": round(minutes, 1),
         "hardware": hardware_name(device),
+        "precision": precision,
         "torch": torch.__version__,
     }
 

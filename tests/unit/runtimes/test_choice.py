@@ -45,7 +45,7 @@ def have(
 ) -> None:
     monkeypatch.setattr(choice, "is_installed", lambda package: package in packages)
     monkeypatch.setattr(choice, "has_bfloat16", lambda: bfloat16)
-    monkeypatch.setattr(choice, "torch_has_bfloat16", lambda _: bfloat16)
+    monkeypatch.setattr(choice, "has_fast_bfloat16", lambda _: bfloat16)
 
 
 def chosen(device: torch.device = CPU, runtime: str = "auto", **settings: object) -> str:
