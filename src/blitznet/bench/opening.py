@@ -10,8 +10,9 @@ from PIL import Image
 
 from blitznet.bench.contestant import Contestant, Entry
 from blitznet.bench.ours import open_ours, write_single_tasks, write_untrained
-from blitznet.bench.peers import PEERS, build_peer, open_peer
+from blitznet.bench.peers import PEERS, TORCH_BF16, build_peer, open_peer
 from blitznet.classes import VOC_CLASSES
+from blitznet.device import has_fast_bfloat16
 from blitznet.errors import InputError
 from blitznet.model.checkpoint import bundled_checkpoints, read_info
 from blitznet.model.config import MODELS
@@ -151,6 +152,8 @@ class Openings:
             if len(entry.files) == 1:
                 open_for_stream = partial(self._runtime_for_stream, entry.files[0], entry.runtime)
             return open_ours(runtimes, self._score, entry.batch, open_for_stream)
+        if entry.runtime == TORCH_BF16 and not has_fast_bfloat16(self._device):
+            raise InputError("this processor would emulate bfloat16")
         key = (entry.network, entry.runtime)
         if key not in self._opened_peers:
             if entry.network not in self._peers:

@@ -38,6 +38,7 @@ def test_the_record_holds_every_network_runtime_batch_and_peer(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(opening, "has_fast_bfloat16", lambda _: True)
     monkeypatch.setitem(PEERS, "tiny peer", Peer(tiny_ssd, "boxes", 64))
     file = tmp_path / "bench.json"
     options = ["--networks", str(checkpoint), "--runtimes", "torch", "--batches", "1,2"]
@@ -83,7 +84,10 @@ def test_memory_is_that_of_a_process_of_its_own(checkpoint: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_quick_measures_the_bundled_network_beside_two_peers(tmp_path: Path) -> None:
+def test_quick_measures_the_bundled_network_beside_two_peers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "has_fast_bfloat16", lambda _: True)
     file = tmp_path / "bench.json"
     options = ["--quick", "--runtimes", "torch", "--seconds", "0.1", "--pictures", "2"]
     assert main(["bench", *options, "--device", "cpu", "--json", str(file)]) == 0
@@ -115,6 +119,17 @@ def test_only_the_clock_of_files_has_the_throughput_hint_and_opens_for_it_when_i
     assert hints == [
         ("openvino-bf16", "latency"), ("torch", "latency"), ("openvino-bf16", "throughput"),
     ]  # fmt: skip
+
+
+def test_a_peer_is_not_timed_where_bfloat16_would_be_emulated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(opening, "has_fast_bfloat16", lambda _: False)
+    monkeypatch.setitem(PEERS, "tiny peer", Peer(tiny_ssd, "boxes", 64))
+    openings = Openings([Image.new("RGB", (64, 64))], 0.01, torch.device("cpu"))
+    assert openings.open(Entry("tiny peer", "peer", "torch", 1)).anchors == 1024
+    with pytest.raises(InputError, match="this processor would emulate bfloat16"):
+        openings.open(Entry("tiny peer", "peer", "torch-bf16", 1))
 
 
 def test_entries_are_ours_then_two_networks_then_peers(checkpoint: Path, tmp_path: Path) -> None:
