@@ -25,12 +25,10 @@ from blitznet.device import choose_device
 from blitznet.model.config import find_model
 from blitznet.progress import with_progress
 from blitznet.structures import Batch
-from blitznet.training.network import average_weights, build_network
-from blitznet.training.optimizer import build_optimizer
+from blitznet.training.learner import Learner
 from blitznet.training.precision import FABRIC_PRECISION, usable_precision
 from blitznet.training.recipe import RECIPES, Recipe
 from blitznet.training.run import fit_to_classes
-from blitznet.training.step import TrainingStep
 
 _WARM_UP = 2  # steps, with either input
 _DRAWN_PICTURES = 32
@@ -159,19 +157,12 @@ def _training_step(recipe: Recipe, device: torch.device) -> tuple[Callable[[Batc
     )
     fabric.launch()
     fabric.seed_everything(recipe.seed, verbose=False)
-    network = build_network(recipe)
-    averaged = average_weights(network, recipe)
-    model, optimizer = fabric.setup(network, build_optimizer(network, recipe))
-    if averaged is not None:
-        averaged.module.to(device)
-    take_step = TrainingStep(fabric, model, optimizer, recipe)
+    learner = Learner(fabric, recipe)
 
     def step(batch: Batch) -> None:
-        take_step(batch.to(device))
-        if averaged is not None:
-            averaged.update_parameters(network)
+        learner.take(0, batch.to(device))
 
-    return step, sum(parameter.numel() for parameter in network.parameters())
+    return step, sum(parameter.numel() for parameter in learner.network.parameters())
 
 
 def _real_batches(

@@ -19,13 +19,10 @@ from blitznet.data.sampling import draw_frequencies
 from blitznet.data_check.skipped import without_skipped
 from blitznet.device import choose_device
 from blitznet.interruption import deferred_interruption
-from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
-from blitznet.training.compiling import compile_network, compiler_failures
 from blitznet.training.divergence import DivergenceWatch
+from blitznet.training.learner import Learner
 from blitznet.training.log import LOG_FILE, LogFile, LossMeter
-from blitznet.training.network import average_weights, build_network, synchronize_batch_norms
-from blitznet.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from blitznet.training.options import (
     LoopOptions,
     count_processes,
@@ -34,9 +31,8 @@ from blitznet.training.options import (
 )
 from blitznet.training.precision import FABRIC_PRECISION, usable_precision
 from blitznet.training.recipe import Recipe
-from blitznet.training.resume import load_state, read_progress, save_state
+from blitznet.training.resume import read_progress
 from blitznet.training.run_record import describe_training
-from blitznet.training.step import TrainingStep
 from blitznet.training.validation import (
     BEST_FILE,
     VALIDATION_SPLIT,
@@ -83,22 +79,11 @@ def train(
     fabric.launch()
     fabric.seed_everything(recipe.seed, verbose=False)
     samples = _open_samples(recipe, data, run)
-    # Before there is an optimizer, whose moments go where the weights are.
-    network = cast(BlitzNet, fabric.to_device(build_network(recipe)))
-    averaged = average_weights(network, recipe)
-    if recipe.sync_batchnorm and fabric.world_size > 1:
-        synchronize_batch_norms(network, fabric.device)
-    optimizer = build_optimizer(network, recipe)
-    state_path, first_step, seconds_before = run / STATE_FILE, 0, 0.0
+    state, first_step, seconds_before = run / STATE_FILE, 0, 0.0
     if resume:
-        progress = read_progress(state_path)
+        progress = read_progress(state)
         first_step, seconds_before = progress["step"], progress["seconds"]
-        load_state(state_path, network, averaged, optimizer)
-    if options.compile:
-        compile_network(network)
-    model, optimizer = fabric.setup(network, optimizer)
-    result = network if averaged is None else cast(BlitzNet, averaged.module)
-    take_step = TrainingStep(fabric, model, optimizer, recipe)
+    learner = Learner(fabric, recipe, state if resume else None, options.compile)
     positions = batch_positions(
         first_step, recipe.steps, recipe.global_batch_size, fabric.global_rank, fabric.world_size
     )
@@ -139,20 +124,13 @@ def train(
         while step < recipe.steps:
             if is_measured_at(step):
                 if validation is not None:
-                    verdict = validation.judge(step, result, describe(step), interrupted)
+                    verdict = validation.judge(step, learner.result, describe(step), interrupted)
                 verdict = fabric.broadcast(verdict)
                 if verdict is not Verdict.GO_ON:
                     break
                 meter.resume_clock()
             batch = next(batches).to(fabric.device)
-            lr = learning_rate(recipe, step)
-            set_learning_rate(optimizer, lr)
-            # Layers that drop at random do it as they did before the run was broken off.
-            torch.manual_seed(_seed_of(recipe, step, fabric))
-            with compiler_failures(fabric.device):
-                taken = take_step(batch)
-            if averaged is not None:
-                averaged.update_parameters(network)
+            lr, taken = learner.take(step, batch)
             step += 1
             meter.add(taken.terms, batch)
             watch.add(step, taken, batch)
@@ -164,14 +142,13 @@ def train(
             if fabric.world_size > 1:  # all stop at one step, or those that go on wait for ever
                 stop = has_row and _any_process(fabric, stop)
             if has_row or stop or step == recipe.steps:
-                watch.require_finite(fabric, network)
+                watch.require_finite(fabric, learner.network)
                 row = meter.read(step, lr, recipe.global_batch_size)
                 if log is not None:
                     log.write(row)
                     is_due = is_measured_at(step) or seconds - last_saved >= SAVE_EVERY_S
                     if is_due or stop or step == recipe.steps:
-                        progress = {"step": step, "seconds": seconds_before + seconds}
-                        save_state(state_path, network, averaged, optimizer, progress)
+                        learner.save(state, step, seconds_before + seconds)
                         last_saved = seconds
                 yield row
             if stop:
@@ -182,7 +159,7 @@ def train(
         if verdict is Verdict.STOP_EARLY:
             save_checkpoint(run / MODEL_FILE, *load_checkpoint(run / BEST_FILE))
         elif step == recipe.steps:
-            save_checkpoint(run / MODEL_FILE, result, describe(step))
+            save_checkpoint(run / MODEL_FILE, learner.result, describe(step))
 
 
 def _open_samples(recipe: Recipe, data: DataDescription, run: Path) -> TrainingSamples:
@@ -207,11 +184,6 @@ def _open_validation(
     return Validation(
         run, sources, fabric.device, options.workers, first_step, options.early_stopping
     )
-
-
-def _seed_of(recipe: Recipe, step: int, fabric: Fabric) -> int:
-    """Another one for every step and process."""
-    return recipe.seed + (step * fabric.world_size + fabric.global_rank << 32)
 
 
 def _any_process(fabric: Fabric, flag: bool) -> bool:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from blitznet.errors import InputError
 from blitznet.model.blitznet import BlitzNet
-from blitznet.training import loop
+from blitznet.training import learner
 from blitznet.training.loop import MODEL_FILE, train
 from fixtures.tiny_run import MIXED, ON_CPU, read_state, tiny_recipe
 
@@ -28,7 +28,7 @@ def compile_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Backend], None]:
         def compile_network(network: BlitzNet) -> None:
             network.compile(dynamic=False, backend=backend)
 
-        monkeypatch.setattr(loop, "compile_network", compile_network)
+        monkeypatch.setattr(learner, "compile_network", compile_network)
 
     torch._dynamo.reset()
     return choose

@@ -23,7 +23,7 @@ from blitznet.losses.joint import LossTerms, joint_loss
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.structures import Batch, RawPredictions
-from blitznet.training import loop
+from blitznet.training import learner, loop
 from blitznet.training.divergence import DivergenceError
 from blitznet.training.log import LOG_FIELDS
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, train
@@ -449,7 +449,7 @@ def test_a_gradient_that_is_no_number_is_told_with_the_pictures_of_its_own_step(
 def test_layers_that_draw_at_random_draw_the_same_after_resuming(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = loop.build_network
+    build = learner.build_network
 
     def build_with_dropout(recipe: Recipe) -> BlitzNet:
         network = build(recipe)
@@ -458,7 +458,7 @@ def test_layers_that_draw_at_random_draw_the_same_after_resuming(
         )
         return network
 
-    monkeypatch.setattr(loop, "build_network", build_with_dropout)
+    monkeypatch.setattr(learner, "build_network", build_with_dropout)
     list(train(tiny_recipe(steps=3), MIXED, tmp_path / "whole", ON_CPU))
     for step in range(3):
         torch.rand(step)  # whatever else there was
