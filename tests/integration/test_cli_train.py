@@ -9,8 +9,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import blitznet.extras
 import blitznet.training.precision
+from blitznet.classes import VOC_CLASSES
 from blitznet.cli import main
-from blitznet.model.checkpoint import read_info
+from blitznet.model.blitznet import BlitzNet
+from blitznet.model.checkpoint import CheckpointInfo, read_info, save_checkpoint
 from blitznet.training.validation import read_validation
 from fixtures.make_fixtures import VOC_MINI, draw
 from fixtures.tiny_run import read_log, tiny_recipe
@@ -233,9 +235,10 @@ def test_train_without_data_is_wrong_usage(workplace: Path) -> None:
 def test_wrong_input_of_eval_gets_one_line(
     workplace: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], line: str
 ) -> None:
-    assert train("recipe.yaml", "--data", "data.yaml", "--out", "run", "--set", "steps=1") == 0
-    capsys.readouterr()
-    model = "run/model.safetensors"
+    network = BlitzNet(tiny_recipe().model).eval()
+    info = CheckpointInfo(model=network.config, names=VOC_CLASSES, training={})
+    save_checkpoint(workplace / "model.safetensors", network, info)
+    model = "model.safetensors"
     assert main(["eval", model, "--data", "data.yaml", "--workers", "0", *arguments]) == 1
     error = capsys.readouterr().err.strip()
     assert line in error
