@@ -160,7 +160,7 @@ def _training_step(recipe: Recipe, device: torch.device) -> tuple[Callable[[Batc
     learner = Learner(fabric, recipe)
 
     def step(batch: Batch) -> None:
-        learner.take(0, batch.to(device))
+        learner.take_step(0, batch.to(device))
 
     return step, sum(parameter.numel() for parameter in learner.network.parameters())
 

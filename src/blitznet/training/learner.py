@@ -40,8 +40,8 @@ class Learner:
         self._recipe = recipe
         # Before there is an optimizer, whose moments go where the weights are.
         self.network = cast(BlitzNet, fabric.to_device(build_network(recipe)))
-        self._averaged = average_weights(self.network, recipe)
-        averaged = self._averaged
+        averaged = average_weights(self.network, recipe)
+        self._averaged = averaged
         self.result = self.network if averaged is None else cast(BlitzNet, averaged.module)
         if recipe.sync_batchnorm and fabric.world_size > 1:
             synchronize_batch_norms(self.network, fabric.device)
@@ -53,7 +53,7 @@ class Learner:
         model, self._optimizer = fabric.setup(self.network, optimizer)
         self._step = TrainingStep(fabric, model, self._optimizer, recipe)
 
-    def take(self, step: int, batch: Batch) -> tuple[float, StepResult]:
+    def take_step(self, step: int, batch: Batch) -> tuple[float, StepResult]:
         """Learn from a batch, without waiting for the device.
 
         Args:

@@ -130,7 +130,7 @@ def train(
                     break
                 meter.resume_clock()
             batch = next(batches).to(fabric.device)
-            lr, taken = learner.take(step, batch)
+            lr, taken = learner.take_step(step, batch)
             step += 1
             meter.add(taken.terms, batch)
             watch.add(step, taken, batch)

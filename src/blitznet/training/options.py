@@ -24,7 +24,7 @@ class LoopOptions:
 
     Attributes:
         devices: processes, one a device; torchrun starts its own number of them.
-        accelerator: as Lightning Fabric's: auto, cpu, cuda, ...
+        accelerator: auto, cpu, cuda or mps.
         workers: processes that prepare pictures, per device.
         max_minutes: stop cleanly, with a checkpoint, inside this time; None = no limit.
         validate_every: steps between two measurements of the weights on the `val` split; None =
