@@ -58,7 +58,7 @@ def test_a_detector_finds_what_it_finds_without_us(
         TORCH_BF16: torch.channels_last,
     }
     for runtime, layout in layouts.items():
-        same = copy.deepcopy(model).to(memory_format=layout)  # type: ignore[call-overload]
+        same = copy.deepcopy(model).to(memory_format=layout)
         with torch.inference_mode():
             wanted = same([pil_to_tensor(image) / 255 for image in images])
         assert all(len(one["boxes"]) for one in wanted)
