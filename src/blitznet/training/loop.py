@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -68,98 +68,161 @@ def train(
         DivergenceError: if the loss becomes infinite or NaN.
     """
     require_fit(recipe, data, options)
-    devices, machines = count_processes(options)
-    precision = usable_precision(recipe.precision, choose_device(options.accelerator))
-    fabric = Fabric(
-        accelerator=options.accelerator,
-        devices=devices,
-        num_nodes=machines,
-        precision=FABRIC_PRECISION[precision],
-    )
-    fabric.launch()
-    fabric.seed_everything(recipe.seed, verbose=False)
-    samples = _open_samples(recipe, data, run)
-    state, first_step, seconds_before = run / STATE_FILE, 0, 0.0
-    if resume:
-        progress = read_progress(state)
-        first_step, seconds_before = progress["step"], progress["seconds"]
-    learner = Learner(fabric, recipe, state if resume else None, options.compile)
-    positions = batch_positions(
-        first_step, recipe.steps, recipe.global_batch_size, fabric.global_rank, fabric.world_size
-    )
-    every = steps_between_validations(recipe, data, options)
-    validation = _open_validation(data, run, options, fabric, first_step) if every else None
+    yield from _Loop(recipe, data, run, options, resume).rows()
 
-    limit = math.inf if options.max_minutes is None else 60 * options.max_minutes
-    started, last_saved = time.monotonic(), 0.0
-    batches = open_batches(
-        options.input,
-        samples,
-        positions,
-        options.workers,
-        fabric.device,
-        largest_size=max([recipe.model.image_size, *(side for _, side in recipe.resolution)]),
-        processes=options.devices if fabric.device.type == "cpu" else 1,
-        show_progress=fabric.is_global_zero,
-    )
 
-    def describe(step: int) -> CheckpointInfo:
-        minutes = (seconds_before + time.monotonic() - started) / 60
-        return CheckpointInfo(
-            model=recipe.model,
-            names=data.classes,
-            training=describe_training(
-                recipe, step, len(samples.order), minutes, fabric.device, precision
+class _Loop:
+    """A run under way: arguments as of `train`."""
+
+    def __init__(
+        self, recipe: Recipe, data: DataDescription, run: Path, options: LoopOptions, resume: bool
+    ):
+        self._recipe = recipe
+        self._names = data.classes
+        self._run = run
+        devices, machines = count_processes(options)
+        self._precision = usable_precision(recipe.precision, choose_device(options.accelerator))
+        self._fabric = fabric = Fabric(
+            accelerator=options.accelerator,
+            devices=devices,
+            num_nodes=machines,
+            precision=FABRIC_PRECISION[self._precision],
+        )
+        fabric.launch()
+        fabric.seed_everything(recipe.seed, verbose=False)
+        samples = _open_samples(recipe, data, run)
+        self._num_pictures = len(samples.order)
+        state = run / STATE_FILE
+        self._step, self._seconds_before = 0, 0.0
+        if resume:
+            progress = read_progress(state)
+            self._step, self._seconds_before = progress["step"], progress["seconds"]
+        self._learner = Learner(fabric, recipe, state if resume else None, options.compile)
+        self._validate_every = steps_between_validations(recipe, data, options)
+        self._validation = (
+            _open_validation(data, run, options, fabric, self._step)
+            if self._validate_every
+            else None
+        )
+        self._limit = math.inf if options.max_minutes is None else 60 * options.max_minutes
+        self._started, self._last_saved = time.monotonic(), 0.0
+        self._batches = open_batches(
+            options.input,
+            samples,
+            batch_positions(
+                self._step,
+                recipe.steps,
+                recipe.global_batch_size,
+                fabric.global_rank,
+                fabric.world_size,
             ),
-            recipe=recipe.model_dump(mode="json"),
+            options.workers,
+            fabric.device,
+            largest_size=max([recipe.model.image_size, *(side for _, side in recipe.resolution)]),
+            processes=options.devices if fabric.device.type == "cpu" else 1,
+            show_progress=fabric.is_global_zero,
         )
 
-    def is_measured_at(step: int) -> bool:
-        return every > 0 and 0 < step < recipe.steps and step % every == 0
+    def rows(self) -> Iterator[dict[str, float]]:
+        """What `train` yields."""
+        fabric, recipe = self._fabric, self._recipe
+        meter, watch = LossMeter(fabric.device), DivergenceWatch(fabric.device)
+        log_file = LogFile(self._run / LOG_FILE, self._step) if fabric.is_global_zero else None
+        verdict = Verdict.GO_ON
+        with deferred_interruption() as interrupted, log_file or nullcontext():
+            while self._step < recipe.steps:
+                if self._is_measured():
+                    verdict = self._judge(interrupted)
+                    if verdict is not Verdict.GO_ON:
+                        break
+                    meter.resume_clock()
+                batch = next(self._batches).to(fabric.device)
+                lr, taken = self._learner.take_step(self._step, batch)
+                self._step += 1
+                meter.add(taken.terms, batch)
+                watch.add(self._step, taken, batch)
 
-    meter, watch = LossMeter(fabric.device), DivergenceWatch(fabric.device)
-    log_file = LogFile(run / LOG_FILE, first_step) if fabric.is_global_zero else nullcontext()
-    step, verdict = first_step, Verdict.GO_ON
-    with deferred_interruption() as interrupted, log_file as log:
-        while step < recipe.steps:
-            if is_measured_at(step):
-                if validation is not None:
-                    verdict = validation.judge(step, learner.result, describe(step), interrupted)
-                verdict = fabric.broadcast(verdict)
-                if verdict is not Verdict.GO_ON:
+                is_last = self._must_stop(interrupted) or self._step == recipe.steps
+                if is_last or self._has_row():
+                    watch.require_finite(fabric, self._learner.network)
+                    row = meter.read(self._step, lr, recipe.global_batch_size)
+                    if log_file is not None:
+                        log_file.write(row)
+                        if is_last or self._is_save_due():
+                            self._save()
+                    yield row
+                if is_last:
                     break
-                meter.resume_clock()
-            batch = next(batches).to(fabric.device)
-            lr, taken = learner.take_step(step, batch)
-            step += 1
-            meter.add(taken.terms, batch)
-            watch.add(step, taken, batch)
+        if interrupted or verdict is Verdict.INTERRUPTED:
+            raise KeyboardInterrupt
+        if fabric.is_global_zero:
+            self._keep_result(verdict)
 
-            seconds = time.monotonic() - started
-            needed = validation.seconds if validation is not None and is_measured_at(step) else 0.0
-            stop = bool(interrupted) or seconds + needed >= limit
-            has_row = is_measured_at(step) or step % LOG_EVERY == 0
-            if fabric.world_size > 1:  # all stop at one step, or those that go on wait for ever
-                stop = has_row and _any_process(fabric, stop)
-            if has_row or stop or step == recipe.steps:
-                watch.require_finite(fabric, learner.network)
-                row = meter.read(step, lr, recipe.global_batch_size)
-                if log is not None:
-                    log.write(row)
-                    is_due = is_measured_at(step) or seconds - last_saved >= SAVE_EVERY_S
-                    if is_due or stop or step == recipe.steps:
-                        learner.save(state, step, seconds_before + seconds)
-                        last_saved = seconds
-                yield row
-            if stop:
-                break
-    if interrupted or verdict is Verdict.INTERRUPTED:
-        raise KeyboardInterrupt
-    if fabric.is_global_zero:
+    @property
+    def _seconds(self) -> float:
+        """Since this process began; what an earlier one took comes on top."""
+        return time.monotonic() - self._started
+
+    def _is_measured(self) -> bool:
+        """Whether the weights that were reached are measured; the last ones are it elsewhere."""
+        is_between = 0 < self._step < self._recipe.steps
+        return is_between and self._validate_every > 0 and self._step % self._validate_every == 0
+
+    def _has_row(self) -> bool:
+        return self._is_measured() or self._step % LOG_EVERY == 0
+
+    def _judge(self, interrupted: Sequence[int]) -> Verdict:
+        """The first process measures, and all go by its verdict."""
+        verdict = Verdict.GO_ON
+        if self._validation is not None:
+            verdict = self._validation.judge(
+                self._step, self._learner.result, self._describe(), interrupted
+            )
+        return self._fabric.broadcast(verdict)
+
+    def _must_stop(self, interrupted: Sequence[int]) -> bool:
+        """Whether there is a signal, or no time left for a validation that is due."""
+        is_due = self._validation is not None and self._is_measured()
+        needed = self._validation.seconds if self._validation is not None and is_due else 0.0
+        stop = bool(interrupted) or self._seconds + needed >= self._limit
+        if self._fabric.world_size == 1:
+            return stop
+        # All stop at one step, or those that go on wait for ever.
+        return self._has_row() and _any_process(self._fabric, stop)
+
+    def _is_save_due(self) -> bool:
+        return self._is_measured() or self._seconds - self._last_saved >= SAVE_EVERY_S
+
+    def _save(self) -> None:
+        """The state to go on from."""
+        self._last_saved = self._seconds
+        self._learner.save(
+            self._run / STATE_FILE, self._step, self._seconds_before + self._last_saved
+        )
+
+    def _keep_result(self, verdict: Verdict) -> None:
+        """Write `model.safetensors`, if the run has come to its end."""
         if verdict is Verdict.STOP_EARLY:
-            save_checkpoint(run / MODEL_FILE, *load_checkpoint(run / BEST_FILE))
-        elif step == recipe.steps:
-            save_checkpoint(run / MODEL_FILE, learner.result, describe(step))
+            save_checkpoint(self._run / MODEL_FILE, *load_checkpoint(self._run / BEST_FILE))
+        elif self._step == self._recipe.steps:
+            save_checkpoint(self._run / MODEL_FILE, self._learner.result, self._describe())
+
+    def _describe(self) -> CheckpointInfo:
+        """Of the weights that were reached."""
+        training = describe_training(
+            self._recipe,
+            self._step,
+            self._num_pictures,
+            (self._seconds_before + self._seconds) / 60,
+            self._fabric.device,
+            self._precision,
+        )
+        return CheckpointInfo(
+            model=self._recipe.model,
+            names=self._names,
+            training=training,
+            recipe=self._recipe.model_dump(mode="json"),
+        )
 
 
 def _open_samples(recipe: Recipe, data: DataDescription, run: Path) -> TrainingSamples:
