@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+import blitznet.extras
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.config import ModelConfig
 
@@ -29,6 +30,16 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def _plain_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands of tests run PyTorch: converting takes seconds, bfloat16 rounds."""
     monkeypatch.setenv("BLITZNET_RUNTIME", "torch")
+
+
+@pytest.fixture
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if matplotlib were not installed: a run's report takes longer than a short run."""
+
+    def find_others(name: str) -> bool | None:
+        return None if name == "matplotlib" else True
+
+    monkeypatch.setattr(blitznet.extras, "find_spec", find_others)
 
 
 @pytest.fixture

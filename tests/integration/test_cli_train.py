@@ -68,6 +68,7 @@ def test_training_leaves_a_measured_network_that_predicts_and_evaluates(
     assert main(["predict", picture, "--model", model, "--device", "cpu"]) == 0
 
 
+@pytest.mark.usefixtures("without_report")
 def test_a_run_stopped_in_time_says_how_to_go_on_and_goes_on(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,6 +76,7 @@ def test_a_run_stopped_in_time_says_how_to_go_on_and_goes_on(
     assert "blitznet train --resume run" in capsys.readouterr().out
     assert not (workplace / "run/model.safetensors").exists()
     assert train("--resume", "run") == 0
+    assert "No report: the report needs matplotlib" in capsys.readouterr().out
     assert [row["step"] for row in read_log(workplace / "run")] == ["1", "6"]
     assert (workplace / "run/model.safetensors").exists()
 
@@ -82,6 +84,7 @@ def test_a_run_stopped_in_time_says_how_to_go_on_and_goes_on(
     assert "run is finished" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("without_report")
 def test_a_run_is_measured_while_it_goes_on_and_at_its_end(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,6 +100,7 @@ def test_a_run_is_measured_while_it_goes_on_and_at_its_end(
     assert read_info(run / "best.safetensors").training["steps"] == best["step"]
 
 
+@pytest.mark.usefixtures("without_report")
 def test_a_run_that_stops_early_says_so_and_measures_the_best(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,6 +162,7 @@ def test_training_without_its_extra_names_the_command_that_installs_it(
     assert "pip install 'blitznet[train]'" in error
 
 
+@pytest.mark.usefixtures("without_report")
 def test_tensorboard_gets_the_log_and_the_validations_of_a_run_and_of_its_resumption(
     workplace: Path,
 ) -> None:
@@ -195,6 +200,7 @@ def test_tensorboard_without_its_package_is_told_before_the_training(
     assert not (workplace / "run").exists()
 
 
+@pytest.mark.usefixtures("without_report")
 def test_without_a_recipe_the_bundled_network_goes_on_learning(workplace: Path) -> None:
     little = ("steps=1", "global_batch_size=2", "model.image_size=64")
     settings = [part for setting in little for part in ("--set", setting)]
