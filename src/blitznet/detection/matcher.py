@@ -8,29 +8,21 @@ from blitznet.structures import PADDING_LABEL
 
 NO_MATCH = -1
 
-LEAST_FURTHER_IOU = 0.3  # that a box needs with an anchor besides its best one to take it
-
 
 def match_anchors(
-    anchors: Tensor,
-    boxes: Tensor,
-    labels: Tensor,
-    iou_threshold: float = 0.5,
-    anchors_per_box: int = 1,
+    anchors: Tensor, boxes: Tensor, labels: Tensor, iou_threshold: float = 0.5
 ) -> Tensor:
     """Give every anchor a ground-truth box, or none, for a whole batch at once.
 
-    Each box takes its best anchor, and further good ones if it may (D21); of boxes that want the
-    same one, the box with the highest IoU gets it, of equals the first (D4). Then every other
-    anchor takes the box that it overlaps most, if their IoU reaches the threshold.
+    Each box takes its best anchor; of boxes that want the same one, the box with the highest IoU
+    gets it, of equals the first (D4). Then every other anchor takes the box that it overlaps most,
+    if their IoU reaches the threshold.
 
     Args:
         anchors: (A, 4) xyxy, input pixels.
         boxes: (B, G, 4) xyxy, same frame; G may be 0.
         labels: (B, G) int64; rows with PADDING_LABEL are no boxes.
         iou_threshold: anchors whose best IoU reaches it are matched.
-        anchors_per_box: how many of its best anchors a box takes: the first whatever their IoU,
-            the others from `LEAST_FURTHER_IOU` on, and all that equal the last. SSD: 1.
 
     Returns:
         (B, A) int64, index into the G boxes or NO_MATCH.
@@ -46,8 +38,5 @@ def match_anchors(
 
     top_iou, top_anchor = iou.max(dim=2, keepdim=True)  # per box
     wanted = torch.zeros_like(iou, dtype=torch.bool).scatter(2, top_anchor, top_iou > 0)
-    if anchors_per_box > 1:
-        last_iou = iou.topk(min(anchors_per_box, len(anchors)), dim=2).values[..., -1:]
-        wanted |= iou >= last_iou.clamp(min=LEAST_FURTHER_IOU)
     wanted_iou, taker = iou.masked_fill(~wanted, -1).max(dim=1)
     return torch.where(wanted_iou > 0, taker, match)

@@ -37,21 +37,18 @@ class LabelCounts(NamedTuple):
     pixels: Tensor
 
 
-def count_labels(
-    batch: Batch, anchors: Tensor, seg_loss_size: int, anchors_per_box: int = 1
-) -> LabelCounts:
+def count_labels(batch: Batch, anchors: Tensor, seg_loss_size: int) -> LabelCounts:
     """What `joint_loss` would count in a batch, known before the network has seen it.
 
     Args:
         batch: on the device of the anchors.
         anchors: (A, 4) xyxy, input pixels.
         seg_loss_size: side that the segmentation loss is taken at.
-        anchors_per_box: see `detection.matcher.match_anchors`.
 
     Returns:
         float32, as the losses count.
     """
-    targets = multibox_targets(anchors, batch.boxes, batch.labels, batch.has_boxes, anchors_per_box)
+    targets = multibox_targets(anchors, batch.boxes, batch.labels, batch.has_boxes)
     seg_maps = resize_maps(batch.seg_maps, (seg_loss_size, seg_loss_size))
     return LabelCounts(targets.positive.sum().float(), (seg_maps != IGNORE_INDEX).sum().float())
 
@@ -61,7 +58,6 @@ def joint_loss(
     batch: Batch,
     anchors: Tensor,
     average_count: Callable[[Tensor], Tensor] = lambda count: count,
-    anchors_per_box: int = 1,
     seg_loss_scale: int = 1,
     counts: LabelCounts | None = None,
 ) -> LossTerms:
@@ -77,16 +73,13 @@ def joint_loss(
         anchors: (A, 4) xyxy, input pixels.
         average_count: mean of a scalar over all processes, so that averaged gradients of n
             processes equal those of one with the joined batch.
-        anchors_per_box: see `detection.matcher.match_anchors`.
         seg_loss_scale: see `segmentation_loss`.
         counts: divide by these instead: those of the batch that this one is a part of.
     """
     device = anchors.device
     classification = box = segmentation = torch.zeros((), device=device)
     if raw.class_logits is not None and raw.box_deltas is not None:
-        targets = multibox_targets(
-            anchors, batch.boxes, batch.labels, batch.has_boxes, anchors_per_box
-        )
+        targets = multibox_targets(anchors, batch.boxes, batch.labels, batch.has_boxes)
         class_sum, box_sum, num_positive = multibox_loss(
             _at_least_float32(raw.class_logits),
             _at_least_float32(raw.box_deltas),

@@ -31,7 +31,7 @@ class MultiboxTargets(NamedTuple):
 
 
 def multibox_targets(
-    anchors: Tensor, boxes: Tensor, labels: Tensor, has_boxes: Tensor, anchors_per_box: int = 1
+    anchors: Tensor, boxes: Tensor, labels: Tensor, has_boxes: Tensor
 ) -> MultiboxTargets:
     """Match a batch and lay its labels out by anchor.
 
@@ -41,9 +41,8 @@ def multibox_targets(
         labels: (B, G) int64; IGNORE_LABEL = anchors matched to this box are neither positive nor
             negative (D5).
         has_boxes: (B,) bool; a picture without labelled boxes has no positive and no candidate.
-        anchors_per_box: see `match_anchors`.
     """
-    match = match_anchors(anchors, boxes, labels, anchors_per_box=anchors_per_box)
+    match = match_anchors(anchors, boxes, labels)
     unmatched = match == NO_MATCH
     if labels.shape[1] == 0:
         anchor_labels = torch.zeros_like(match)

@@ -45,7 +45,6 @@ class Recipe(BaseModel):
             it.
         class_balance: share of pictures below which a class is rare: pictures that show one are
             drawn more often, see `blitznet.data.sampling`; 0 = off.
-        anchors_per_box: anchors that a box takes in matching whatever else it overlaps (D21).
         seg_loss_scale: how much finer than its logits the segmentation loss is taken (D22).
         augmentation: see there.
         precision: bf16 = autocast, weights in fp32; on a processor that has no instructions for
@@ -75,7 +74,6 @@ class Recipe(BaseModel):
     freeze_stride: Literal[0, 2, 4, 8] = 0
     resolution: tuple[tuple[int, int], ...] = ()
     class_balance: float = Field(default=0.0, ge=0, le=1)
-    anchors_per_box: int = Field(default=1, ge=1)
     seg_loss_scale: int = Field(default=1, ge=1)
     augmentation: Augmentation = Augmentation()
     precision: Precision = "bf16"
@@ -157,7 +155,6 @@ MODERN = MOBILE.model_copy(
         "steps": 3_500,
         "lr": 8e-4,
         "weight_decay": 5e-2,
-        "anchors_per_box": 4,
         "seg_loss_scale": 4,
         "augmentation": Augmentation(
             zoom_out_probability=0.5, zoom_out_max=4.0, mosaic_probability=0.3

@@ -84,7 +84,6 @@ class TrainingStep:
             part,
             self._anchors[images.shape[-1]],
             partial(_average, self._fabric),
-            self._recipe.anchors_per_box,
             self._recipe.seg_loss_scale,
             counts,
         )
@@ -95,13 +94,7 @@ class TrainingStep:
         """Labels of all parts, averaged over the processes."""
         size = parts[0].images.shape[-1]
         counted = [
-            count_labels(
-                part,
-                self._anchors[size],
-                self._seg_loss_size[size],
-                self._recipe.anchors_per_box,
-            )
-            for part in parts
+            count_labels(part, self._anchors[size], self._seg_loss_size[size]) for part in parts
         ]
         totals = torch.stack([torch.stack(counts) for counts in counted]).sum(dim=0)
         return LabelCounts(*_average(self._fabric, totals).unbind())

@@ -15,12 +15,10 @@ def match_one(anchors: list[tuple[float, ...]], boxes: list[tuple[float, ...]]) 
     return match_anchors(torch.tensor(anchors), torch.tensor([boxes]), labels)[0].tolist()
 
 
-def assert_equals_loops(
-    anchors: Tensor, boxes: Tensor, labels: Tensor, anchors_per_box: int = 1
-) -> None:
-    match = match_anchors(anchors, boxes, labels, anchors_per_box=anchors_per_box)
+def assert_equals_loops(anchors: Tensor, boxes: Tensor, labels: Tensor) -> None:
+    match = match_anchors(anchors, boxes, labels)
     expected = [
-        match_loops(anchors.numpy(), *picture, anchors_per_box=anchors_per_box)
+        match_loops(anchors.numpy(), *picture)
         for picture in zip(boxes.numpy(), labels.numpy(), strict=True)
     ]
     assert match.tolist() == expected
@@ -33,29 +31,27 @@ def anchors() -> Tensor:
     return make_anchors(64, [4, 2, 1], 0.15, 0.35, 0.9)
 
 
-@pytest.mark.parametrize("anchors_per_box", [1, 4, 200])
 @pytest.mark.parametrize("seed", range(10))
 def test_matching_random_boxes_with_padding_and_ignored_ones_equals_the_loops(
-    anchors: Tensor, seed: int, anchors_per_box: int
+    anchors: Tensor, seed: int
 ) -> None:
     rng = torch.Generator().manual_seed(seed)
     corners = torch.rand(3, 7, 2, generator=rng) * 60 - 5
     boxes = torch.cat((corners, corners + 3 + 40 * torch.rand(3, 7, 2, generator=rng)), dim=-1)
     labels = torch.randint(IGNORE_LABEL, 4, (3, 7), generator=rng)
     assert {IGNORE_LABEL, PADDING_LABEL} <= set(labels.flatten().tolist())
-    assert_equals_loops(anchors, boxes, labels, anchors_per_box)
+    assert_equals_loops(anchors, boxes, labels)
 
 
-@pytest.mark.parametrize("anchors_per_box", [1, 4])
 def test_matching_boxes_that_contest_anchors_equals_the_loops(
-    anchors: Tensor, rng: torch.Generator, anchors_per_box: int
+    anchors: Tensor, rng: torch.Generator
 ) -> None:
     # Eight boxes around each of two anchors: most of them want the same one, some equally much.
     jitter = torch.randint(-2, 3, (1, 16, 4), generator=rng)
     boxes = (anchors[[80, 100]].round().repeat(8, 1) + jitter).float()
     boxes[0, 5] = boxes[0, 2]
     labels = torch.ones(1, 16, dtype=torch.int64)
-    assert_equals_loops(anchors, boxes, labels, anchors_per_box)
+    assert_equals_loops(anchors, boxes, labels)
     best_anchors = pairwise_iou(boxes[0], anchors).argmax(dim=1)
     assert len(best_anchors.unique()) < 16  # they do contest
 
@@ -101,29 +97,6 @@ def test_of_two_boxes_that_want_one_anchor_the_better_overlap_gets_it() -> None:
     assert match_one(anchors, [weaker, stronger]) == [1, NO_MATCH]
     assert match_one(anchors, [stronger, weaker]) == [0, NO_MATCH]
     assert match_one(anchors, [stronger, stronger]) == [0, NO_MATCH]
-
-
-def test_box_takes_further_anchors_of_at_least_03_and_all_that_equal_the_last() -> None:
-    box = (0.0, 0.0, 10.0, 10.0)
-    # IoU 0.45, 0.4, 0.4, 0.35, 0.29
-    anchors = [(0.0, 0.0, 10.0, height) for height in (4.5, 4.0, 4.0, 3.5, 2.9)]
-    labels = torch.ones(1, 1, dtype=torch.int64)
-
-    def matched(anchors_per_box: int) -> int:
-        match = match_anchors(
-            torch.tensor(anchors), torch.tensor([[box]]), labels, anchors_per_box=anchors_per_box
-        )
-        return int((match == 0).sum())
-
-    assert [matched(number) for number in (1, 2, 3, 4, 5, 99)] == [1, 3, 3, 4, 4, 4]
-
-
-def test_loser_of_a_contested_anchor_takes_its_second_one_if_it_may_have_two() -> None:
-    anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 3.0]])
-    boxes = torch.tensor([[[0.0, 0.0, 10.0, 9.0], [0.0, 0.0, 10.0, 8.0]]])
-    labels = torch.ones(1, 2, dtype=torch.int64)
-    assert match_anchors(anchors, boxes, labels).tolist() == [[0, NO_MATCH]]
-    assert match_anchors(anchors, boxes, labels, anchors_per_box=2).tolist() == [[0, 1]]
 
 
 def test_box_that_overlaps_no_anchor_or_has_no_area_is_matched_to_none() -> None:

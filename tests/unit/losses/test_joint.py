@@ -216,13 +216,11 @@ def test_half_precision_predictions_are_summed_in_single_precision(
 
 
 @pytest.mark.parametrize("scale", [1, 3])
-@pytest.mark.parametrize("anchors_per_box", [1, 4])
 @pytest.mark.parametrize("fusion", ["resskip", None])
 def test_labels_are_counted_beforehand_as_the_losses_count_them(
     tiny_config: ModelConfig,
     rng: torch.Generator,
     scale: int,
-    anchors_per_box: int,
     fusion: str | None,
 ) -> None:
     config = ModelConfig.model_validate(tiny_config.model_dump() | {"fusion": fusion})
@@ -234,9 +232,9 @@ def test_labels_are_counted_beforehand_as_the_losses_count_them(
         return count
 
     raw = network(normalize_images(batch.images, config.mean, config.std))
-    joint_loss(raw, batch, network.anchors, note, anchors_per_box, scale)
-    counts = count_labels(batch, network.anchors, scale * config.level_sizes[0], anchors_per_box)
+    joint_loss(raw, batch, network.anchors, note, scale)
+    counts = count_labels(batch, network.anchors, scale * config.level_sizes[0])
     assert list(counts) == counted
     assert min(counts) > 0
-    divided = joint_loss(raw, batch, network.anchors, note, anchors_per_box, scale, counts)
-    assert divided == joint_loss(raw, batch, network.anchors, note, anchors_per_box, scale)
+    divided = joint_loss(raw, batch, network.anchors, note, scale, counts)
+    assert divided == joint_loss(raw, batch, network.anchors, note, scale)

@@ -128,7 +128,7 @@ def test_a_step_asks_the_device_for_no_value(
 ) -> None:
     if known is not None:
         batch.known_classes = torch.arange(TINY.num_classes).lt(known).repeat(NUM_PICTURES, 1)
-    step, network, _ = make_step(accumulate=parts, clip_grad_norm=clip, anchors_per_box=2)
+    step, network, _ = make_step(accumulate=parts, clip_grad_norm=clip)
     averaged = AveragedWeights(network, 0.9)
     meter, watch = LossMeter(torch.device("cpu")), DivergenceWatch(torch.device("cpu"))
 
@@ -152,7 +152,7 @@ def test_a_step_asks_the_device_for_no_value(
 @pytest.mark.parametrize("parts", [1, 2])
 def test_a_step_never_waits_for_a_gpu(batch: Batch, parts: int) -> None:
     device = torch.device("cuda")
-    step, network, _ = make_step("cuda", accumulate=parts, anchors_per_box=2)
+    step, network, _ = make_step("cuda", accumulate=parts)
     averaged = AveragedWeights(network, 0.9)
     meter, watch = LossMeter(device), DivergenceWatch(device)
     there = batch.to(device)
