@@ -37,19 +37,19 @@ class LabelCounts(NamedTuple):
     pixels: Tensor
 
 
-def count_labels(batch: Batch, anchors: Tensor, seg_loss_size: int) -> LabelCounts:
+def count_labels(batch: Batch, anchors: Tensor, seg_size: int) -> LabelCounts:
     """What `joint_loss` would count in a batch, known before the network has seen it.
 
     Args:
         batch: on the device of the anchors.
         anchors: (A, 4) xyxy, input pixels.
-        seg_loss_size: side that the segmentation loss is taken at.
+        seg_size: side of the segmentation logits.
 
     Returns:
         float32, as the losses count.
     """
     targets = multibox_targets(anchors, batch.boxes, batch.labels, batch.has_boxes)
-    seg_maps = resize_maps(batch.seg_maps, (seg_loss_size, seg_loss_size))
+    seg_maps = resize_maps(batch.seg_maps, (seg_size, seg_size))
     return LabelCounts(targets.positive.sum().float(), (seg_maps != IGNORE_INDEX).sum().float())
 
 
@@ -58,7 +58,6 @@ def joint_loss(
     batch: Batch,
     anchors: Tensor,
     average_count: Callable[[Tensor], Tensor] = lambda count: count,
-    seg_loss_scale: int = 1,
     counts: LabelCounts | None = None,
 ) -> LossTerms:
     """Classification and box loss per positive anchor, segmentation loss per labelled pixel.
@@ -73,7 +72,6 @@ def joint_loss(
         anchors: (A, 4) xyxy, input pixels.
         average_count: mean of a scalar over all processes, so that averaged gradients of n
             processes equal those of one with the joined batch.
-        seg_loss_scale: see `segmentation_loss`.
         counts: divide by these instead: those of the batch that this one is a part of.
     """
     device = anchors.device
@@ -91,7 +89,7 @@ def joint_loss(
         classification, box = class_sum / normalizer, box_sum / normalizer
     if raw.seg_logits is not None:
         pixel_sum, num_pixels = segmentation_loss(
-            _at_least_float32(raw.seg_logits), batch.seg_maps, batch.known_classes, seg_loss_scale
+            _at_least_float32(raw.seg_logits), batch.seg_maps, batch.known_classes
         )
         normalizer = average_count(num_pixels.float()) if counts is None else counts.pixels
         segmentation = pixel_sum / torch.where(normalizer > 0, normalizer, 1)

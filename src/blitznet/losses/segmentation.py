@@ -11,22 +11,18 @@ from blitznet.losses.partial_labels import merge_unknown_classes
 
 
 def segmentation_loss(
-    seg_logits: Tensor, seg_maps: Tensor, known_classes: Tensor | None = None, scale: int = 1
+    seg_logits: Tensor, seg_maps: Tensor, known_classes: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy over the pixels that are labelled, at the resolution of the logits or finer.
+    """Cross-entropy over the pixels that are labelled, at the resolution of the logits.
 
     Args:
         seg_logits: (B, C, h, w).
         seg_maps: (B, H, W) uint8 class ids, 255 = void; resized by nearest neighbour (D8).
         known_classes: (B, C) bool, see `partial_labels`; None = all.
-        scale: the loss is taken at (scale * h, scale * w), to which the logits are resized
-            bilinearly, as at test time (D22). The paper: 1.
 
     Returns:
         Scalars: the sum over labelled pixels, exactly 0 without any; their number.
     """
-    if scale > 1:
-        seg_logits = F.interpolate(seg_logits, scale_factor=scale, mode="bilinear")
     seg_maps = resize_maps(seg_maps, seg_logits.shape[-2:])
     is_labelled = seg_maps != IGNORE_INDEX
     target = torch.where(is_labelled, seg_maps, 0).long()

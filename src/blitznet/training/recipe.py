@@ -45,7 +45,6 @@ class Recipe(BaseModel):
             it.
         class_balance: share of pictures below which a class is rare: pictures that show one are
             drawn more often, see `blitznet.data.sampling`; 0 = off.
-        seg_loss_scale: how much finer than its logits the segmentation loss is taken (D22).
         augmentation: see there.
         precision: bf16 = autocast, weights in fp32; on a processor that has no instructions for
             bfloat16 steps are taken in fp32.
@@ -74,7 +73,6 @@ class Recipe(BaseModel):
     freeze_stride: Literal[0, 2, 4, 8] = 0
     resolution: tuple[tuple[int, int], ...] = ()
     class_balance: float = Field(default=0.0, ge=0, le=1)
-    seg_loss_scale: int = Field(default=1, ge=1)
     augmentation: Augmentation = Augmentation()
     precision: Precision = "bf16"
     seed: int = 0
@@ -155,7 +153,6 @@ MODERN = MOBILE.model_copy(
         "steps": 3_500,
         "lr": 8e-4,
         "weight_decay": 5e-2,
-        "seg_loss_scale": 4,
         "augmentation": Augmentation(
             zoom_out_probability=0.5, zoom_out_max=4.0, mosaic_probability=0.3
         ),

@@ -47,9 +47,7 @@ class TrainingStep:
         sizes = {recipe.model.image_size, *(size for _, size in recipe.resolution)}
         models = {size: recipe.model_at(size) for size in sizes}
         self._anchors = {size: m.make_anchors().to(fabric.device) for size, m in models.items()}
-        self._seg_loss_size = {
-            size: m.level_sizes[0] * recipe.seg_loss_scale for size, m in models.items()
-        }
+        self._seg_size = {size: m.level_sizes[0] for size, m in models.items()}
         self._mean = torch.tensor(recipe.model.mean, device=fabric.device)
         self._std = torch.tensor(recipe.model.std, device=fabric.device)
 
@@ -84,7 +82,6 @@ class TrainingStep:
             part,
             self._anchors[images.shape[-1]],
             partial(_average, self._fabric),
-            self._recipe.seg_loss_scale,
             counts,
         )
         self._fabric.backward(terms.total)
@@ -93,9 +90,7 @@ class TrainingStep:
     def _count(self, parts: list[Batch]) -> LabelCounts:
         """Labels of all parts, averaged over the processes."""
         size = parts[0].images.shape[-1]
-        counted = [
-            count_labels(part, self._anchors[size], self._seg_loss_size[size]) for part in parts
-        ]
+        counted = [count_labels(part, self._anchors[size], self._seg_size[size]) for part in parts]
         totals = torch.stack([torch.stack(counts) for counts in counted]).sum(dim=0)
         return LabelCounts(*_average(self._fabric, totals).unbind())
 

@@ -215,12 +215,10 @@ def test_half_precision_predictions_are_summed_in_single_precision(
         assert torch.equal(ours, reference)
 
 
-@pytest.mark.parametrize("scale", [1, 3])
 @pytest.mark.parametrize("fusion", ["resskip", None])
 def test_labels_are_counted_beforehand_as_the_losses_count_them(
     tiny_config: ModelConfig,
     rng: torch.Generator,
-    scale: int,
     fusion: str | None,
 ) -> None:
     config = ModelConfig.model_validate(tiny_config.model_dump() | {"fusion": fusion})
@@ -232,9 +230,9 @@ def test_labels_are_counted_beforehand_as_the_losses_count_them(
         return count
 
     raw = network(normalize_images(batch.images, config.mean, config.std))
-    joint_loss(raw, batch, network.anchors, note, scale)
-    counts = count_labels(batch, network.anchors, scale * config.level_sizes[0])
+    joint_loss(raw, batch, network.anchors, note)
+    counts = count_labels(batch, network.anchors, config.level_sizes[0])
     assert list(counts) == counted
     assert min(counts) > 0
-    divided = joint_loss(raw, batch, network.anchors, note, scale, counts)
-    assert divided == joint_loss(raw, batch, network.anchors, note, scale)
+    divided = joint_loss(raw, batch, network.anchors, note, counts)
+    assert divided == joint_loss(raw, batch, network.anchors, note)

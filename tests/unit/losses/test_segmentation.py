@@ -105,12 +105,3 @@ def test_certainty_costs_nothing_where_right_and_its_logit_where_wrong() -> None
     assert loss.item() == 0
     loss, _ = segmentation_loss(logits, torch.tensor([[[0, 1]]]).byte())
     assert loss.item() == 1e4
-
-
-def test_finer_loss_is_that_of_the_logits_resized_as_at_test_time(rng: torch.Generator) -> None:
-    logits, maps = random_logits(rng, 5, 6), random_maps(rng, 2, 40, 48)
-    finer = F.interpolate(logits, size=(20, 24), mode="bilinear", align_corners=False)
-    loss, count = segmentation_loss(logits, maps, scale=4)
-    expected, expected_count = segmentation_loss_loops(finer.detach().numpy(), maps.numpy())
-    assert loss.item() == pytest.approx(expected, rel=1e-12)
-    assert count.item() == expected_count
