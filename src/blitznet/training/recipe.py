@@ -144,8 +144,8 @@ RESNET50 = Recipe(
     freeze_stride=2,
 )
 
-# The bundled network goes on learning, with other classes too; what its second part was made by
-# (docs/experiment_log.md). The default.
+# The bundled network goes on learning, with other classes too, as in its own second part, but for
+# what has turned out not to help (D21, D22). The default.
 MODERN = MOBILE.model_copy(
     update={
         "name": "modern",
