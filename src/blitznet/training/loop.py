@@ -182,8 +182,9 @@ class _Loop:
 
     def _must_stop(self, interrupted: Sequence[int]) -> bool:
         """Whether there is a signal, or no time left for a validation that is due."""
-        is_due = self._validation is not None and self._is_measured()
-        needed = self._validation.seconds if self._validation is not None and is_due else 0.0
+        needed = 0.0
+        if self._validation is not None and self._is_measured():
+            needed = self._validation.seconds
         stop = bool(interrupted) or self._seconds + needed >= self._limit
         if self._fabric.world_size == 1:
             return stop
