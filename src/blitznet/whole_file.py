@@ -8,6 +8,7 @@ from uuid import uuid4
 from blitznet.errors import InputError
 
 _TEMPORARY = ".blitznet-{}.part"
+_OF_SAFETENSORS = ".tmp??????"  # where safetensors writes what it then gives the name asked for
 
 
 @contextmanager
@@ -36,4 +37,5 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def unfinished_files(folder: Path) -> list[Path]:
     """What processes that were killed while writing left in a folder, or what one writes now."""
-    return list(folder.glob(_TEMPORARY.format("*")))
+    patterns = (_TEMPORARY.format("*"), _OF_SAFETENSORS)
+    return [path for pattern in patterns for path in folder.glob(pattern)]

@@ -1,3 +1,6 @@
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +54,17 @@ def test_unfinished_files_are_those_being_written_and_no_others(tmp_path: Path) 
         temporary.touch()
         assert unfinished_files(tmp_path) == [temporary]
     assert unfinished_files(tmp_path) == []
+
+
+def test_what_safetensors_was_writing_when_it_was_killed_is_unfinished(tmp_path: Path) -> None:
+    program = (
+        "import resource, signal, numpy, safetensors.numpy\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n"  # a file over the limit kills, then
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "safetensors.numpy.save_file({'a': numpy.zeros(1000)}, 'a.safetensors')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path)
+    assert done.returncode == -signal.SIGXFSZ
+    (left,) = tmp_path.iterdir()
+    assert left.name != "a.safetensors"
+    assert unfinished_files(tmp_path) == [left]
