@@ -1,5 +1,8 @@
 """Fixtures for all tests: a network small enough to run in milliseconds."""
 
+from collections.abc import Callable
+from importlib.util import find_spec
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -33,13 +36,21 @@ def _plain_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if matplotlib were not installed: a run's report takes longer than a short run."""
+def hide_package(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes an optional package look as if it were not installed, and all others as they are."""
 
-    def find_others(name: str) -> bool | None:
-        return None if name == "matplotlib" else True
+    def hide(package: str) -> None:
+        monkeypatch.setattr(
+            blitznet.extras, "find_spec", lambda name: None if name == package else find_spec(name)
+        )
 
-    monkeypatch.setattr(blitznet.extras, "find_spec", find_others)
+    return hide
+
+
+@pytest.fixture
+def without_report(hide_package: Callable[[str], None]) -> None:
+    """A run's report takes longer than a short run."""
+    hide_package("matplotlib")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The verbs train and eval as a user meets them, on drawn pictures."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -186,12 +187,9 @@ def test_tensorboard_gets_the_log_and_the_validations_of_a_run_and_of_its_resump
 
 
 def test_tensorboard_without_its_package_is_told_before_the_training(
-    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    workplace: Path, capsys: pytest.CaptureFixture[str], hide_package: Callable[[str], None]
 ) -> None:
-    def find_others(name: str) -> bool | None:
-        return None if name == "tensorboard" else True
-
-    monkeypatch.setattr(blitznet.extras, "find_spec", find_others)
+    hide_package("tensorboard")
     assert train("recipe.yaml", "--data", "data.yaml", "--out", "run", "--tensorboard") == 1
     assert capsys.readouterr().err == (
         "blitznet: --tensorboard needs tensorboard, which is not installed; "

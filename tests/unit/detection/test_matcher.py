@@ -99,6 +99,12 @@ def test_of_two_boxes_that_want_one_anchor_the_better_overlap_gets_it() -> None:
     assert match_one(anchors, [stronger, stronger]) == [0, NO_MATCH]
 
 
+def test_loser_of_a_contested_anchor_gets_none_though_it_overlaps_another() -> None:
+    anchors = [(0.0, 0.0, 10.0, 10.0), (0.0, 0.0, 10.0, 3.0)]
+    winner, loser = (0.0, 0.0, 10.0, 9.0), (0.0, 0.0, 10.0, 8.0)
+    assert match_one(anchors, [winner, loser]) == [0, NO_MATCH]
+
+
 def test_box_that_overlaps_no_anchor_or_has_no_area_is_matched_to_none() -> None:
     outside, flat = (90.0, 90.0, 99.0, 99.0), (3.0, 3.0, 3.0, 8.0)
     assert match_one([(0.0, 0.0, 10.0, 10.0)], [outside, flat]) == [NO_MATCH]

@@ -1,5 +1,6 @@
 import dataclasses
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -178,9 +179,9 @@ def test_an_unknown_runtime_is_one_line_with_all_names() -> None:
     ],
 )
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
-    runtime: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+    runtime: str, module: str, extra: str, hide_package: Callable[[str], None]
 ) -> None:
-    monkeypatch.setattr("blitznet.extras.find_spec", lambda name: None if name == module else name)
+    hide_package(module)
     with pytest.raises(InputError) as error:
         open_runtime(None, runtime, "cpu")
     assert str(error.value) == (
