@@ -1,39 +1,49 @@
-"""The mean of two networks' weights, as a run folder that tools/bundle.py takes.
+"""The mean of some networks' weights, as a run folder that tools/bundle.py takes.
 
 python tools/average.py runs/train/FIRST runs/train/SECOND --out runs/train/MEAN
 
-The second must have started from the first: networks that have nothing in common have no useful
-mean (Wortsman et al., Model soups, ICML 2022).
+Each is a run or a bundled network, the last one a run. All must have started from the first, or
+from what it started from: networks that have nothing in common have no useful mean (Wortsman et
+al., Model soups, ICML 2022).
 """
 
 import shutil
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
-from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
+from blitznet.model.checkpoint import bundled_checkpoints, load_checkpoint, save_checkpoint
 from blitznet.result_folder import make_folder
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
 from blitznet.training.run_record import RUN_FILE
 
 
-def average(first: Path, second: Path, out: Annotated[Path, typer.Option()]) -> None:
-    """Average, and describe as the second run."""
-    model, _ = load_checkpoint(first / MODEL_FILE)
-    other, info = load_checkpoint(second / MODEL_FILE)
-    ours, theirs = model.state_dict(), other.state_dict()
+def average(networks: list[str], out: Annotated[Path, typer.Option()]) -> None:
+    """Average, and describe as the last run."""
+    loaded = [load_checkpoint(checkpoint_of(network)) for network in networks]
+    states = [model.state_dict() for model, _ in loaded]
+    model, info = loaded[-1]
     means = {
-        name: (tensor + theirs[name]) / 2 if tensor.is_floating_point() else tensor
-        for name, tensor in ours.items()
+        name: torch.stack([state[name] for state in states]).mean(dim=0)
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in states[-1].items()
     }
     model.load_state_dict(means)
-    training = info.training | {"weights": f"mean of {first.name} and {second.name}"}
+    *names, last = (Path(network).name for network in networks)
+    training = info.training | {"weights": f"mean of {', '.join(names)} and {last}"}
     make_folder(out, out)
     save_checkpoint(out / MODEL_FILE, model, info.model_copy(update={"training": training}))
     for name in (RUN_FILE, LOG_FILE):
-        shutil.copy(second / name, out / name)
+        shutil.copy(Path(networks[-1]) / name, out / name)
+
+
+def checkpoint_of(network: str) -> Path:
+    """The file of a bundled network or a run."""
+    return bundled_checkpoints().get(network, Path(network) / MODEL_FILE)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ stand beside.
 import json
 import shutil
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 import typer
 
@@ -53,14 +53,14 @@ def bundle(
     trained, stored = run / MODEL_FILE, WEIGHTS / f"{name}.safetensors"
     stored_as = cast(Storage, storage)
     model, info = load_checkpoint(trained)
-    parts = training_parts(info)
+    history = read_history(info)
     training = (
         {"data": DATA}
         | info.training
         | {
-            "recipe": ", then ".join(part.training["recipe"] for part in parts),
-            "steps": sum(part.training["steps"] for part in parts),
-            "minutes": round(sum(part.training["minutes"] for part in parts), 1),
+            "recipe": ", then ".join(recipe["name"] for recipe in history.recipes),
+            "steps": history.steps,
+            "minutes": round(history.minutes, 1),
             "storage": storage,
             "licence": LICENCE,
         }
@@ -91,19 +91,43 @@ def bundle(
         folder / "run.json",
         {
             "training": training,
-            "recipes": [part.recipe for part in parts],
+            "recipes": history.recipes,
             "environment": environment,
         },
     )
     # Each part was bundled in its turn, and its log is there.
-    log_name = LOG_FILE if len(parts) == 1 else f"log-{len(parts)}.csv"
+    part = len(history.recipes)
+    log_name = LOG_FILE if part == 1 else f"log-{part}.csv"
     shutil.copy(run / LOG_FILE, folder / log_name)
 
 
-def training_parts(info: CheckpointInfo) -> list[CheckpointInfo]:
-    """The networks that this one started from, first to last, and itself."""
+class History(NamedTuple):
+    """All training behind a network, first part to last."""
+
+    recipes: list[dict[str, Any]]
+    steps: int
+    minutes: float
+
+
+def read_history(info: CheckpointInfo) -> History:
+    """Of a network and those that it started from.
+
+    A bundled one stands for all of its own parts: its runs need not be there any more.
+    """
     start = info.recipe.get("start_from")
-    return [*(training_parts(read_info(find_checkpoint(start))) if start else []), info]
+    if start is None:
+        before = History([], 0, 0.0)
+    elif (RESULTS / start / RUN_FILE).is_file():
+        told = json.loads((RESULTS / start / RUN_FILE).read_text())
+        before = History(told["recipes"], told["training"]["steps"], told["training"]["minutes"])
+    else:
+        before = read_history(read_info(find_checkpoint(start)))
+    training = info.training
+    return History(
+        [*before.recipes, info.recipe],
+        before.steps + training["steps"],
+        before.minutes + training["minutes"],
+    )
 
 
 if __name__ == "__main__":
