@@ -1,5 +1,6 @@
 """Fixtures for all tests: a network small enough to run in milliseconds."""
 
+import gc
 from collections.abc import Callable
 from importlib.util import find_spec
 
@@ -16,6 +17,17 @@ settings.register_profile(
     "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("steady")
+
+
+def pytest_collection() -> None:
+    """What is imported stays: to look through it for garbage again and again takes seconds."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Garbage of tests is collected, and what was there before them is not looked through again."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
