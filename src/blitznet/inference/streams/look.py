@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from PIL import Image
 
@@ -16,15 +16,24 @@ from blitznet.inference.streams.live_video import LiveVideo
 from blitznet.inference.streams.tracking import WEAK_SCORE, Tracker
 from blitznet.inference.streams.video_file import VideoFile
 
-if TYPE_CHECKING:
-    from blitznet.inference.predictor import Predictor
-
 # Decoded frames that may wait for the network.
 _FRAMES_AHEAD = 4
 
 
+class Predicts(Protocol):
+    """What a video needs of a network; see `blitznet.inference.predictor.Predictor`."""
+
+    def predict(self, source: Image.Image, score: float, /) -> Scene:
+        """What it sees in one picture."""
+
+    def predict_stream(
+        self, sources: Iterable[Image.Image], score: float, batch: int | None, /
+    ) -> Iterator[tuple[Image.Image, Scene | PictureError]]:
+        """What it sees in many, one at a time."""
+
+
 def look_at_video(
-    predictor: "Predictor",
+    predictor: Predicts,
     video: VideoFile | LiveVideo,
     score: float,
     batch: int | None = None,
@@ -63,14 +72,14 @@ def look_at_video(
 
 
 def _one_by_one(
-    predictor: "Predictor", frames: Iterator[Frame], score: float
+    predictor: Predicts, frames: Iterator[Frame], score: float
 ) -> Generator[tuple[Frame, Scene]]:
     for frame in frames:
         yield frame, predictor.predict(frame.image, score)
 
 
 def _in_batches(
-    predictor: "Predictor", frames: Iterator[Frame], score: float, batch: int | None
+    predictor: Predicts, frames: Iterator[Frame], score: float, batch: int | None
 ) -> Generator[tuple[Frame, Scene]]:
     under_way: deque[Frame] = deque()
 
