@@ -175,7 +175,7 @@ def bench_train(
     record = bench_train(names, data, split, steps, batch, workers, device, modes)
     if json_file is not None:
         write_record(json_file, record)
-    print_table(train_table(record))
+    print_table(train_table(record), least_width=140)
     typer.echo(record.model_dump_json())
 
 

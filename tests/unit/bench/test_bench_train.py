@@ -41,6 +41,7 @@ def test_the_report_is_a_table_and_a_line_of_json(
     assert 0 <= row.waiting <= 1
     assert row.peak_memory_mib is None or row.peak_memory_mib > 50
     assert device_text(record.machine) in " ".join(output.split())
+    assert "/s fixed batch" in output  # not cut to pieces where the output is no terminal
 
 
 def test_a_network_without_a_recipe_takes_that_of_blitznet300() -> None:
