@@ -13,7 +13,7 @@ from fixtures.table_results import record
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "80")
 
 
 @pytest.mark.parametrize("number", range(1, 9))
@@ -35,6 +35,10 @@ def test_every_table_shows_the_paper_and_what_is_not_run(
         8: "76.1",
     }
     assert figures[number] in out
+    assert "…" not in out  # no word is cut
+    rows = [line for line in out.splitlines() if line.startswith("│")]
+    assert rows
+    assert all(row.endswith("│") for row in rows)
 
 
 def test_markdown_and_json_hold_our_figures(

@@ -102,7 +102,7 @@ def table(
         if markdown:
             typer.echo(markdown_table(grid))
         else:
-            print_table(terminal_table(grid), least_width=120)
+            print_table(terminal_table(grid), least_width=130)
     typer.echo()
     for note in notes:
         typer.echo(f"- {note}")

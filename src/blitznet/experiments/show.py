@@ -17,7 +17,13 @@ def terminal_table(grid: Grid) -> Table:
     """For a terminal, without its title."""
     table = Table()
     for index, title in enumerate(grid.header):
-        table.add_column(title, justify="left" if index < grid.num_labels else "right")
+        is_label = index < grid.num_labels
+        table.add_column(
+            title,
+            justify="left" if is_label else "right",
+            no_wrap=is_label,
+            min_width=max(map(len, title.split()), default=0),  # words are not cut
+        )
     for row in grid.rows:
         table.add_row(*row)
     return table
