@@ -279,7 +279,7 @@ def test_the_loop_takes_the_same_first_step_on_two_processes(tmp_path: Path) -> 
 def test_the_loop_on_two_processes_stops_together_resumes_and_stays_with_one(
     tmp_path: Path,
 ) -> None:
-    steps = 8
+    steps = 20
     one = run_training(tmp_path, 1, steps)
     two = run_training(tmp_path, 2, steps, max_minutes=0)
     assert read_progress(two / STATE_FILE)["step"] == 1
