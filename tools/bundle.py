@@ -17,6 +17,7 @@ from blitznet.device import choose_device
 from blitznet.model.checkpoint import (
     CheckpointInfo,
     Storage,
+    bundled_checkpoints,
     find_checkpoint,
     load_checkpoint,
     read_info,
@@ -117,7 +118,7 @@ def read_history(info: CheckpointInfo) -> History:
     start = info.recipe.get("start_from")
     if start is None:
         before = History([], 0, 0.0)
-    elif (RESULTS / start / RUN_FILE).is_file():
+    elif start in bundled_checkpoints():
         told = json.loads((RESULTS / start / RUN_FILE).read_text())
         before = History(told["recipes"], told["training"]["steps"], told["training"]["minutes"])
     else:
