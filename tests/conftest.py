@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 import blitznet.extras
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.config import ModelConfig
+from blitznet.model_info import ModelConfig
 
 # The same examples in every run, however busy the machine is.
 settings.register_profile(

@@ -3,7 +3,7 @@
 import torch
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.model.config import ModelConfig
+from blitznet.model_info import ModelConfig
 from blitznet.structures import Batch
 
 

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 import blitznet
+from blitznet.inference.engines.torch_runtime import TorchRuntime
 from blitznet.inference.predictor import Predictor
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
-from blitznet.model.config import ModelConfig
-from blitznet.runtimes.torch_runtime import TorchRuntime
+from blitznet.model_info import ModelConfig
 from blitznet.structures import RawPredictions
 
 NAMES = ("background", "red", "green", "blue")

@@ -26,7 +26,7 @@ import typer
 from rich.progress import track
 from safetensors.torch import load_file
 
-from blitznet.model.config import ModelConfig
+from blitznet.model_info import ModelConfig
 from blitznet.training import loop
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE, STATE_FILE

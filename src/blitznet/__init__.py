@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from blitznet.errors import InputError
     from blitznet.inference.predictor import Predictor, load
-    from blitznet.inference.scene import Scene
     from blitznet.model.blitznet import BlitzNet, build
+    from blitznet.scene import Scene
 
 __version__ = "0.1.0"
 
@@ -18,7 +18,7 @@ _HOMES = {
     "BlitzNet": "blitznet.model.blitznet",
     "InputError": "blitznet.errors",
     "Predictor": "blitznet.inference.predictor",
-    "Scene": "blitznet.inference.scene",
+    "Scene": "blitznet.scene",
     "build": "blitznet.model.blitznet",
     "load": "blitznet.inference.predictor",
 }

@@ -9,7 +9,7 @@ from PIL import Image
 
 import blitznet.extras
 from blitznet.cli import main
-from blitznet.data_check.skipped import SKIPPED_FILE
+from blitznet.data.check.skipped import SKIPPED_FILE
 from fixtures.make_fixtures import draw
 from fixtures.tiny_run import read_log, tiny_recipe
 

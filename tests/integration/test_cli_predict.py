@@ -19,8 +19,8 @@ import blitznet.inference.demo
 import blitznet.model.checkpoint
 from blitznet.classes import voc_palette
 from blitznet.cli import main
-from blitznet.runtimes.choice import FASTEST
-from blitznet.runtimes.torch_runtime import TorchRuntime
+from blitznet.inference.engines.choice import FASTEST
+from blitznet.inference.engines.torch_runtime import TorchRuntime
 from tiny_network import NAMES, save_tiny_checkpoint
 
 
@@ -278,7 +278,7 @@ def test_what_auto_chose_is_said_and_what_was_asked_for_is_not(
     checkpoint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(FASTEST, "cpu", ("torch",))
-    monkeypatch.setattr("blitznet.runtimes.choice.FASTEST_GROUPED_ON_CPU", ("torch",))
+    monkeypatch.setattr("blitznet.inference.engines.choice.FASTEST_GROUPED_ON_CPU", ("torch",))
     assert predict(checkpoint, "album/a.jpg", "--runtime", "auto") == 0
     assert complaints(capsys) == ["runs on torch (cpu)"]
     assert predict(checkpoint, "album/a.jpg", "--runtime", "torch") == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from blitznet.cli import main
-from blitznet.experiments.catalogue import EXPERIMENTS
+from blitznet.paper.catalogue import EXPERIMENTS
 from fixtures.table_results import record
 
 

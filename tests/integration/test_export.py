@@ -19,9 +19,9 @@ from blitznet.detection.postprocess import decode_detections
 from blitznet.export.limits import Limits
 from blitznet.export.parity import TOLERANCES
 from blitznet.export.run import export_network
+from blitznet.inference.engines.exported import LIBRARIES, ExportedRuntime, open_exported
 from blitznet.model.blitznet import normalize_images
 from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
-from blitznet.runtimes.exported import LIBRARIES, ExportedRuntime, open_exported
 from fixtures.make_fixtures import VOC_MINI
 from tiny_network import NAMES, SIZE, tiny_model
 

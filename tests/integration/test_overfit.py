@@ -16,10 +16,10 @@ from blitznet.data.class_table import ClassTable
 from blitznet.data.description import DataDescription, VocEntry
 from blitznet.data.ssd_policy import Augmentation
 from blitznet.data.voc import VocSource
+from blitznet.evaluation.evaluate import evaluate
+from blitznet.inference.engines.torch_runtime import TorchRuntime
 from blitznet.model.checkpoint import load_checkpoint
-from blitznet.model.config import BLITZNET300_MOBILE, ModelConfig
-from blitznet.runtimes.torch_runtime import TorchRuntime
-from blitznet.training.evaluate import evaluate
+from blitznet.model_info import BLITZNET300_MOBILE, ModelConfig
 from blitznet.training.loop import MODEL_FILE, train
 from blitznet.training.network import fit_to_start
 from blitznet.training.recipe import Recipe

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blitznet.inference.result_files import open_results
-from blitznet.inference.scene import Scene
-from blitznet.inference.streams.open_video import open_video
-from blitznet.inference.streams.run_video import VideoOptions, predict_video
+from blitznet.inference.folder_output import open_results
+from blitznet.inference.video.open_video import open_video
+from blitznet.inference.video.run_video import VideoOptions, predict_video
+from blitznet.scene import Scene
 from synthetic_video import read_times, write_video
 
 NUM_FRAMES = 20_000

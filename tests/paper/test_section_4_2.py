@@ -5,7 +5,7 @@ import torch
 
 from blitznet.losses.multibox import NEGATIVE_RATIO
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.config import BLITZNET300, BLITZNET512, MODELS
+from blitznet.model_info import BLITZNET300, BLITZNET512, MODELS
 from blitznet.training.optimizer import build_optimizer, learning_rate
 from blitznet.training.recipe import PAPER
 from fixtures.tiny_run import TINY

@@ -3,7 +3,7 @@
 import pytest
 
 from blitznet.detection.anchors import level_scales
-from blitznet.model.config import (
+from blitznet.model_info import (
     BLITZNET300,
     BLITZNET300_S8,
     BLITZNET512,

@@ -2,11 +2,11 @@
 
 import pytest
 
-from blitznet.experiments.catalogue import EXPERIMENTS, TABLES, find_table
-from blitznet.experiments.figure import COCO_AP, COCO_IOU, VOC07_AP, VOC12_AP, VOC12_IOU, Figure
-from blitznet.experiments.paper_table import Row
-from blitznet.experiments.table_7 import FPS, PROPOSALS
-from blitznet.model.config import FusionName
+from blitznet.model_info import FusionName
+from blitznet.paper.catalogue import EXPERIMENTS, TABLES, find_table
+from blitznet.paper.figure import COCO_AP, COCO_IOU, VOC07_AP, VOC12_AP, VOC12_IOU, Figure
+from blitznet.paper.paper_table import Row
+from blitznet.paper.table_7 import FPS, PROPOSALS
 
 ROWS_WITH_CLASSES = [
     (number, row)

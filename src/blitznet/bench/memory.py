@@ -15,7 +15,7 @@ from blitznet.bench.contestant import Entry
 from blitznet.bench.opening import Openings
 from blitznet.bench.race import Laps
 from blitznet.errors import InputError
-from blitznet.picture import read_picture
+from blitznet.image import read_picture
 
 _LOOKS = 2
 

@@ -14,12 +14,12 @@ from blitznet.bench.peers import PEERS, TORCH_BF16, build_peer, open_peer
 from blitznet.classes import VOC_CLASSES
 from blitznet.device import has_fast_bfloat16
 from blitznet.errors import InputError
+from blitznet.inference.engines.choice import open_runtime
+from blitznet.inference.engines.exported import is_exported
+from blitznet.inference.engines.openvino_runtime import Hint
+from blitznet.inference.engines.runtime import Runtime
 from blitznet.model.checkpoint import bundled_checkpoints, read_info
-from blitznet.model.config import MODELS
-from blitznet.runtimes.choice import open_runtime
-from blitznet.runtimes.exported import is_exported
-from blitznet.runtimes.openvino_runtime import Hint
-from blitznet.runtimes.runtime import Runtime
+from blitznet.model_info import MODELS
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from blitznet.bench.contestant import NETWORK, POSTPROCESS, PREPROCESS, Contesta
 from blitznet.bench.race import Laps
 from blitznet.bench.record import Tasks
 from blitznet.bench.untrained import settle_network
+from blitznet.inference.class_map import classify_pixels
+from blitznet.inference.engines.runtime import NetworkOutput, Runtime
 from blitznet.inference.predictor import Predictor, batches_under_way
 from blitznet.model.blitznet import BlitzNet, build
 from blitznet.model.checkpoint import (
@@ -20,9 +22,7 @@ from blitznet.model.checkpoint import (
     read_info,
     save_checkpoint,
 )
-from blitznet.model.config import ModelConfig
-from blitznet.pixel_classes import classify_pixels
-from blitznet.runtimes.runtime import NetworkOutput, Runtime
+from blitznet.model_info import ModelConfig
 from blitznet.structures import Detections
 
 _SETTLING_PICTURES = 4

@@ -30,8 +30,8 @@ from blitznet.bench.untrained import (
     spread_logits,
 )
 from blitznet.errors import InputError
-from blitznet.model.config import IMAGENET_MEAN, IMAGENET_STD
-from blitznet.runtimes.torch_runtime import cast_convolutions
+from blitznet.inference.engines.torch_runtime import cast_convolutions
+from blitznet.model_info import IMAGENET_MEAN, IMAGENET_STD
 
 NUM_CLASSES = 21
 SIDE = 300  # of all that can take any size, as ours

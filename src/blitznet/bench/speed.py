@@ -36,9 +36,9 @@ from blitznet.cache import CACHE_VARIABLE
 from blitznet.data.description import read_description
 from blitznet.device import choose_device
 from blitznet.errors import InputError
-from blitznet.picture import read_picture
+from blitznet.image import read_picture
+from blitznet.inference.engines.choice import FASTEST, RUNTIMES, runtimes_here
 from blitznet.progress import tell_stage, with_progress
-from blitznet.runtimes.choice import FASTEST, RUNTIMES, runtimes_here
 
 NETWORKS = ("blitznet300", "blitznet300-s8", "blitznet300-mobile")
 

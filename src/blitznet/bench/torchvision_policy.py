@@ -17,7 +17,7 @@ from blitznet.data.labels import read_objects
 from blitznet.data.photometric import BRIGHTNESS, CONTRAST, HUE, SATURATION
 from blitznet.data.source import LabelSource
 from blitznet.data.ssd_policy import MIN_BOX_SIDE
-from blitznet.picture import read_picture
+from blitznet.image import read_picture
 from blitznet.structures import Sample
 
 TvSample = dict[str, Tensor]

@@ -22,7 +22,7 @@ from blitznet.data.input_mode import InputMode, open_batches
 from blitznet.data.loader import TrainingSamples, batch_positions
 from blitznet.data.source import LabelSource
 from blitznet.device import choose_device
-from blitznet.model.config import find_model
+from blitznet.model_info import find_model
 from blitznet.progress import with_progress
 from blitznet.structures import Batch
 from blitznet.training.learner import Learner

@@ -47,15 +47,15 @@ def check_data(
 
     Exits with 1 if there is an error; warnings do not count.
     """
+    from blitznet.data.check.check import check_data, default_workers, open_data
+    from blitznet.data.check.report import finding_lines, findings_table, splits_table, verdict
     from blitznet.data.description import read_description
-    from blitznet.data_check.check import check_data, default_workers, open_data
-    from blitznet.data_check.report import finding_lines, findings_table, splits_table, verdict
-    from blitznet.model.config import find_model
+    from blitznet.model_info import find_model
 
     description, config = read_description(data), find_model(model)
     if out is not None:
-        from blitznet.data_check.folder import write_folder
-        from blitznet.data_check.plots import require_plots
+        from blitznet.data.check.folder import write_folder
+        from blitznet.data.check.plots import require_plots
 
         require_plots()
         make_folder(out, out, overwrite)

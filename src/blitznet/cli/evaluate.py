@@ -56,12 +56,12 @@ def evaluate(
 ) -> None:
     """Measure a network on labelled pictures: mAP (VOC07, VOC12, COCO) and mIoU."""
     from blitznet.data.description import read_description
-    from blitznet.training.metrics_table import metrics_table
-    from blitznet.training.report.review import Review
-    from blitznet.training.report.write import write_report
+    from blitznet.evaluation.metrics_table import metrics_table
+    from blitznet.evaluation.report.review import Review
+    from blitznet.evaluation.report.write import write_report
+    from blitznet.evaluation.submission import Submission
     from blitznet.training.run import evaluate_checkpoint
     from blitznet.training.run_record import METRICS_FILE, write_json
-    from blitznet.training.submission import Submission
 
     chosen = [name.strip() for name in classes.split(",")] if classes else None
     default, submission, review = Path("runs/eval"), None, None

@@ -25,11 +25,11 @@ from blitznet.progress import with_progress
 from blitznet.result_folder import make_folder
 
 if TYPE_CHECKING:
+    from blitznet.inference.engines.openvino_runtime import Hint
+    from blitznet.inference.folder_output import ResultFiles
     from blitznet.inference.parts import Part
     from blitznet.inference.predictor import Predictor
-    from blitznet.inference.result_files import ResultFiles
     from blitznet.inference.run import Result
-    from blitznet.runtimes.openvino_runtime import Hint
 
 
 @app.command()
@@ -104,10 +104,10 @@ def predict(
     if not found and not watched:
         raise typer.Exit(1)
 
+    from blitznet.inference.folder_output import choose_label_formats, open_results
     from blitznet.inference.parts import check_sources, prediction_parts, watched_parts
-    from blitznet.inference.result_files import choose_label_formats, open_results
-    from blitznet.inference.streams.address import is_stream_name
-    from blitznet.inference.streams.run_video import VideoOptions
+    from blitznet.inference.video.address import is_stream_name
+    from blitznet.inference.video.run_video import VideoOptions
 
     options = VideoOptions(every, max_frames, track, reconnect)
     check_sources(found, watched, bool(label_formats), options)
@@ -181,7 +181,7 @@ def demo(
 def _show_part(part: "Part", files: "ResultFiles") -> tuple[int, int]:
     """Go through one part of a run; returns how many pictures or videos could be read, of all."""
     from blitznet.inference.run import describe
-    from blitznet.inference.streams.run_video import describe_video
+    from blitznet.inference.video.run_video import describe_video
 
     num_read = num_wrong = 0
     with closing(part.results) as results:
@@ -220,8 +220,8 @@ def _load(
     hint: "Hint",
 ) -> "Predictor":
     """A network on its runtime; says which one, if that was ours to choose."""
+    from blitznet.inference.engines.choice import AUTO, usual_runtime
     from blitznet.inference.predictor import load
-    from blitznet.runtimes.choice import AUTO, usual_runtime
 
     chosen = runtime or usual_runtime(model)
     predictor = load(model, device, chosen, hint=hint, calibrate=calibrate, tell=complain)

@@ -65,16 +65,16 @@ def table(
 
     With --run it goes on with what an earlier one began; Ctrl-C and kills cost no finished step.
     """
-    from blitznet.experiments.catalogue import find_table
-    from blitznet.experiments.figure_4 import draw_figure_4
-    from blitznet.experiments.report import fill_in, notes_of, to_dict
-    from blitznet.experiments.results import Results
-    from blitznet.experiments.show import grid_of, markdown_table, terminal_table
+    from blitznet.paper.catalogue import find_table
+    from blitznet.paper.figure_4 import draw_figure_4
+    from blitznet.paper.report import fill_in, notes_of, to_dict
+    from blitznet.paper.results import Results
+    from blitznet.paper.show import grid_of, markdown_table, terminal_table
 
     chosen = find_table(number)
     if run:
         require("lightning_fabric", "train", "training")
-        from blitznet.experiments.training_queue import (
+        from blitznet.paper.training_queue import (
             choose_experiments,
             missing_jobs,
             read_seeds,

@@ -103,17 +103,17 @@ def train(
     require("lightning_fabric", "train", "training")
     if tensorboard:
         require("tensorboard", "tensorboard", "--tensorboard")
-    from blitznet.data_check.skipped import skipped_lines
+    from blitznet.data.check.skipped import skipped_lines
     from blitznet.device import choose_device
-    from blitznet.experiments.catalogue import EXPERIMENTS, find_training
+    from blitznet.evaluation.metrics_table import metrics_table
+    from blitznet.evaluation.report.review import Review
+    from blitznet.evaluation.report.write import REPORT_FOLDER, write_report
     from blitznet.model.checkpoint import read_info
+    from blitznet.paper.catalogue import EXPERIMENTS, find_training
     from blitznet.training.loop import MODEL_FILE
-    from blitznet.training.metrics_table import metrics_table
     from blitznet.training.options import LoopOptions
     from blitznet.training.precision import usable_precision
     from blitznet.training.recipe import DEFAULT_RECIPE
-    from blitznet.training.report.review import Review
-    from blitznet.training.report.write import REPORT_FOLDER, write_report
     from blitznet.training.run import (
         early_stop,
         is_first_process,

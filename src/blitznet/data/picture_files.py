@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from blitznet.errors import LabelError
-from blitznet.picture import PICTURE_SUFFIXES
+from blitznet.image import PICTURE_SUFFIXES
 
 _SUFFIXES = tuple(PICTURE_SUFFIXES)
 

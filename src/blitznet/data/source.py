@@ -10,7 +10,7 @@ from PIL import Image
 
 from blitznet.data.class_table import ClassTable
 from blitznet.data.labels import PictureLabels, read_objects
-from blitznet.picture import OpenPicture
+from blitznet.image import OpenPicture
 from blitznet.structures import Sample
 
 

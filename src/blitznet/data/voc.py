@@ -26,7 +26,7 @@ from blitznet.data.sbd_map import SbdMapFile
 from blitznet.data.source import LabelSource
 from blitznet.data.voc_splits import TRAIN_SEG_AUG, VOC_SPLITS, train_seg_aug, without_twins
 from blitznet.errors import LabelError
-from blitznet.picture import PICTURE_SUFFIXES
+from blitznet.image import PICTURE_SUFFIXES
 
 FROM_BOXES = "from_boxes"  # instead of a folder of maps
 

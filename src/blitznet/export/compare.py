@@ -16,10 +16,10 @@ from blitznet.export.parity import (
     match_objects,
     same_pixel_share,
 )
+from blitznet.inference.engines.export_info import ExportInfo
+from blitznet.inference.engines.exported import open_exported
+from blitznet.inference.engines.pixel_network import output_names
 from blitznet.model.blitznet import BlitzNet, normalize_images
-from blitznet.runtimes.export_info import ExportInfo
-from blitznet.runtimes.exported import open_exported
-from blitznet.runtimes.pixel_network import output_names
 from blitznet.structures import Detections, RawPredictions
 
 _BATCH = 4

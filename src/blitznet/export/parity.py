@@ -9,7 +9,7 @@ import torch
 from rich.table import Table
 
 from blitznet.boxes import pairwise_iou
-from blitznet.runtimes.export_info import Precision
+from blitznet.inference.engines.export_info import Precision
 from blitznet.structures import Detections
 
 # Of every reference object: what the file must give for it to be the same, or the same thing.

@@ -10,8 +10,8 @@ from blitznet.data.description import read_description
 from blitznet.data.geometry import resize_sample
 from blitznet.data.source import locate
 from blitznet.errors import InputError
+from blitznet.image import read_picture
 from blitznet.inference.demo import demo_pictures
-from blitznet.picture import read_picture
 
 
 def described_pictures(data: Path, split: str, most: int, size: int) -> Iterator[np.ndarray]:

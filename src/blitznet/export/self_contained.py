@@ -7,9 +7,9 @@ from torch.nn.functional import interpolate
 
 from blitznet.detection import box_coder
 from blitznet.export.limits import Limits
+from blitznet.inference.engines.pixel_network import PixelNetwork, as_raw, output_names
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.config import ModelConfig
-from blitznet.runtimes.pixel_network import PixelNetwork, as_raw, output_names
+from blitznet.model_info import ModelConfig
 
 Select = Callable[[Tensor, Tensor, Limits], tuple[Tensor, Tensor, Tensor, Tensor]]
 

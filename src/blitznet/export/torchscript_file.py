@@ -9,10 +9,14 @@ import torch
 from blitznet.export.limits import Limits
 from blitznet.export.select_objects import select_objects
 from blitznet.export.self_contained import SelfContainedNetwork
+from blitznet.inference.engines.export_info import ExportInfo, parse_export_info
+from blitznet.inference.engines.pixel_network import example_pixels, output_names
+from blitznet.inference.engines.torchscript import (
+    load_torchscript,
+    save_torchscript,
+    without_deprecation,
+)
 from blitznet.model.blitznet import BlitzNet
-from blitznet.runtimes.export_info import ExportInfo, parse_export_info
-from blitznet.runtimes.pixel_network import example_pixels, output_names
-from blitznet.runtimes.torchscript import load_torchscript, save_torchscript, without_deprecation
 
 
 def write_torchscript(path: Path, network: BlitzNet, limits: Limits, info: ExportInfo) -> None:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from blitznet.errors import InputError
 from blitznet.inference.run import LEAST_SHARE
-from blitznet.inference.scene import Scene
+from blitznet.scene import Scene
 
 # Photographs of things with and without a VOC class; the last two show what must not be found.
 PHOTOGRAPHS = (

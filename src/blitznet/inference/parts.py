@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Literal
 
 from blitznet.errors import InputError, PictureError
+from blitznet.inference.folder_output import ResultFiles
 from blitznet.inference.predictor import Predictor
-from blitznet.inference.result_files import ResultFiles
 from blitznet.inference.run import Result, predict_as_they_come, predict_pictures
 from blitznet.inference.sources import Video
-from blitznet.inference.streams.decoding import require_video
-from blitznet.inference.streams.growing_folder import growing_folder
-from blitznet.inference.streams.live_video import LiveVideo
-from blitznet.inference.streams.open_video import open_video
-from blitznet.inference.streams.run_video import VideoOptions, predict_video
-from blitznet.inference.streams.tracking import require_tracking
-from blitznet.inference.streams.video_file import VideoFile
+from blitznet.inference.video.decoding import require_video
+from blitznet.inference.video.growing_folder import growing_folder
+from blitznet.inference.video.live_video import LiveVideo
+from blitznet.inference.video.open_video import open_video
+from blitznet.inference.video.run_video import VideoOptions, predict_video
+from blitznet.inference.video.tracking import require_tracking
+from blitznet.inference.video.video_file import VideoFile
 from blitznet.interruption import deferred_interruption
 
 

@@ -15,19 +15,19 @@ import torch
 from PIL import Image
 
 from blitznet.errors import PictureError
-from blitznet.inference.ahead import map_ahead
-from blitznet.inference.scene import Scene
+from blitznet.image import PictureSource, read_picture, source_name
+from blitznet.inference.class_map import classify_pixels
+from blitznet.inference.engines.choice import PLAIN, device_for, open_runtime
+from blitznet.inference.engines.conversion_cache import Tell
+from blitznet.inference.engines.openvino_runtime import Hint
+from blitznet.inference.engines.runtime import Runtime
+from blitznet.inference.prefetch import map_ahead
 from blitznet.model.blitznet import BlitzNet
-from blitznet.picture import PictureSource, read_picture, source_name
-from blitznet.pixel_classes import classify_pixels
-from blitznet.runtimes.choice import PLAIN, device_for, open_runtime
-from blitznet.runtimes.conversion_cache import Tell
-from blitznet.runtimes.openvino_runtime import Hint
-from blitznet.runtimes.runtime import Runtime
+from blitznet.scene import Scene
 from blitznet.structures import Detections
 
 if TYPE_CHECKING:
-    from blitznet.inference.streams.frame import Frame
+    from blitznet.inference.video.frame import Frame
 
 DEFAULT_SCORE = 0.5
 
@@ -55,7 +55,7 @@ def load(
             None = the best bundled network.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         runtime: what runs it: `torch`, `auto` for the fastest one here, or another name of
-            `blitznet.runtimes.choice.RUNTIMES`; None = `torch`, and an exported file's own library.
+            `engines.choice.RUNTIMES`; None = `torch`, or the exported file's own library.
         hint: what OpenVINO makes fast: one picture (`latency`) or many (`throughput`).
         calibrate: data description with pictures for `openvino-int8`, once for a network.
         tell: is told in one line what is going on; None = problems are warnings.
@@ -204,9 +204,9 @@ class Predictor:
         Raises:
             InputError: if the source cannot be opened, or a package is missing.
         """
-        from blitznet.inference.streams.look import look_at_video
-        from blitznet.inference.streams.open_video import open_video
-        from blitznet.inference.streams.tracking import Tracker
+        from blitznet.inference.video.look import look_at_video
+        from blitznet.inference.video.open_video import open_video
+        from blitznet.inference.video.tracking import Tracker
 
         with closing(open_video(str(source))) as video:
             tracker = Tracker(score, video.rate) if track else None

@@ -9,10 +9,10 @@ from time import perf_counter
 from typing import Any
 
 from blitznet.errors import PictureError
-from blitznet.inference.ahead import map_ahead
+from blitznet.inference.folder_output import ResultFiles, open_results, rounded_times, save_mask
 from blitznet.inference.predictor import Predictor
-from blitznet.inference.result_files import ResultFiles, open_results, rounded_times, save_mask
-from blitznet.inference.scene import Scene
+from blitznet.inference.prefetch import map_ahead
+from blitznet.scene import Scene
 from blitznet.whole_file import whole_file
 
 # Map regions below this share of a picture are not told of.

@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from blitznet.errors import InputError
-from blitznet.inference.streams.address import VIDEO_SUFFIXES, is_stream_name
-from blitznet.picture import PICTURE_SUFFIXES
+from blitznet.image import PICTURE_SUFFIXES
+from blitznet.inference.video.address import VIDEO_SUFFIXES, is_stream_name
 
 STANDARD_INPUT = "-"
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from blitznet.errors import CheckpointError, InputError
 from blitznet.late_compiler import compiler_when_called
-from blitznet.model.config import ModelConfig
+from blitznet.model_info import ModelConfig
 
 with compiler_when_called():
     import timm

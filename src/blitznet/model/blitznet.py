@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from blitznet.errors import InputError, first_problem
 from blitznet.model.backbone import Backbone
-from blitznet.model.config import ModelConfig, find_model
 from blitznet.model.downscale import DownscaleStream
 from blitznet.model.heads import MultiboxHead, SegmentationHead
 from blitznet.model.upscale import UpscaleStream
+from blitznet.model_info import ModelConfig, find_model
 from blitznet.structures import RawPredictions
 
 
@@ -80,7 +80,7 @@ def build(
     """An untrained member of the family.
 
     Args:
-        name: one of `blitznet.model.config.MODELS`.
+        name: one of `blitznet.model_info.MODELS`.
         classes: C, background included.
         detect: whether to build the multibox head; None = as the name says.
         segment: whether to build the segmentation head; None = as the name says.

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from blitznet.errors import CheckpointError, InputError, first_problem
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.config import ModelConfig
+from blitznet.model_info import ModelConfig
 from blitznet.whole_file import whole_file
 
 FORMAT_VERSION = 1

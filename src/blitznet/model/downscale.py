@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from blitznet.model.config import ModelConfig
 from blitznet.model.layers import Bottleneck
+from blitznet.model_info import ModelConfig
 
 
 class DownscaleStep(nn.Module):

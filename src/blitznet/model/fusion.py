@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from blitznet.model.config import FusionName
 from blitznet.model.layers import Bottleneck, conv_bn
+from blitznet.model_info import FusionName
 
 
 def upsample(features: Tensor, like: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from blitznet.model.config import ModelConfig
 from blitznet.model.fusion import FUSION_BLOCKS
+from blitznet.model_info import ModelConfig
 
 
 class UpscaleStream(nn.Module):

@@ -12,11 +12,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from blitznet.data.check.skipped import without_skipped
 from blitznet.data.description import DataDescription
 from blitznet.data.input_mode import open_batches
 from blitznet.data.loader import TrainingSamples, batch_positions
 from blitznet.data.sampling import draw_frequencies
-from blitznet.data_check.skipped import without_skipped
 from blitznet.device import choose_device
 from blitznet.interruption import deferred_interruption
 from blitznet.model.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint

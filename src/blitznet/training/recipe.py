@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from blitznet.data.ssd_policy import Augmentation
 from blitznet.errors import RecipeError, first_problem
-from blitznet.model.config import BLITZNET300, BLITZNET300_MOBILE, MODELS, ModelConfig
+from blitznet.model_info import BLITZNET300, BLITZNET300_MOBILE, MODELS, ModelConfig
 from blitznet.training.precision import Precision
 
 

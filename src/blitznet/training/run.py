@@ -10,17 +10,18 @@ from typing import Any
 import torch
 
 from blitznet.classes import VOC_CLASSES
+from blitznet.data.check.before_training import find_errors
+from blitznet.data.check.check import default_workers
+from blitznet.data.check.report import Finding, count_of
+from blitznet.data.check.skipped import require_skippable, without_skipped, write_skipped
 from blitznet.data.description import DataDescription, read_description
-from blitznet.data_check.before_training import find_errors
-from blitznet.data_check.check import default_workers
-from blitznet.data_check.report import Finding, count_of
-from blitznet.data_check.skipped import require_skippable, without_skipped, write_skipped
 from blitznet.device import choose_device
 from blitznet.errors import InputError, LabelError, RecipeError
+from blitznet.evaluation.evaluate import Evaluation, evaluate
+from blitznet.evaluation.submission import Submission, add_in_order, open_submission
+from blitznet.inference.engines.choice import open_runtime
 from blitznet.model.checkpoint import load_checkpoint, read_info, save_checkpoint
 from blitznet.result_folder import make_folder
-from blitznet.runtimes.choice import open_runtime
-from blitznet.training.evaluate import Evaluation, evaluate
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, train
 from blitznet.training.network import fit_to_start
 from blitznet.training.options import LoopOptions, require_fit
@@ -31,7 +32,6 @@ from blitznet.training.run_record import (
     write_json,
     write_run,
 )
-from blitznet.training.submission import Submission, add_in_order, open_submission
 from blitznet.training.validation import (
     VALIDATION_SPLIT,
     keep_measured,

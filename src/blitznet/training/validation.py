@@ -10,10 +10,10 @@ import torch
 
 from blitznet.data.source import LabelSource
 from blitznet.data.worker_watch import child_signals_as_before
+from blitznet.evaluation.evaluate import evaluate
+from blitznet.inference.engines.torch_runtime import TorchRuntime
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
-from blitznet.runtimes.torch_runtime import TorchRuntime
-from blitznet.training.evaluate import evaluate
 from blitznet.training.log import read_rows, write_rows
 
 VALIDATION_SPLIT = "val"

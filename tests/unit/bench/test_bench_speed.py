@@ -14,10 +14,10 @@ from blitznet.bench.record import read_record
 from blitznet.bench.speed import SpeedOptions
 from blitznet.cli import main
 from blitznet.errors import InputError
+from blitznet.inference.engines.choice import open_runtime
+from blitznet.inference.engines.runtime import Runtime
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
-from blitznet.runtimes.choice import open_runtime
-from blitznet.runtimes.runtime import Runtime
 from tiny_peers import tiny_ssd
 
 NAMES = ("background", "red", "green")

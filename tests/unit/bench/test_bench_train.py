@@ -9,7 +9,7 @@ from blitznet.bench import train
 from blitznet.bench.speed_table import device_text
 from blitznet.bench.train_record import TrainRecord
 from blitznet.cli import main
-from blitznet.model.config import ModelConfig
+from blitznet.model_info import ModelConfig
 
 
 @pytest.fixture

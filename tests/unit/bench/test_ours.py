@@ -9,10 +9,10 @@ from PIL import Image
 
 from blitznet.bench.ours import count_work, look_of, write_single_tasks, write_untrained
 from blitznet.bench.race import Laps
+from blitznet.inference.engines.runtime import NetworkOutput
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
-from blitznet.model.config import ModelConfig
-from blitznet.runtimes.runtime import NetworkOutput
+from blitznet.model_info import ModelConfig
 from blitznet.structures import Detections
 
 NAMES = ("background", "red", "green")

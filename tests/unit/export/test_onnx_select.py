@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from blitznet.export.limits import Limits
 from blitznet.export.onnx_file import export_onnx_program
 from blitznet.export.onnx_select import select_as_one_operator
-from blitznet.runtimes.exported import follow_onnx
+from blitznet.inference.engines.exported import follow_onnx
 from object_cases import CASES, draw_case, greedy_objects
 
 pytestmark = pytest.mark.slow

@@ -11,12 +11,12 @@ from PIL import Image
 import blitznet
 from blitznet.data.geometry import resize_sample
 from blitznet.errors import CheckpointError, PictureError
+from blitznet.inference.engines.runtime import NetworkOutput
+from blitznet.inference.engines.torch_runtime import TorchRuntime
 from blitznet.inference.predictor import Predictor
-from blitznet.inference.scene import Scene
 from blitznet.model.blitznet import normalize_images
 from blitznet.model.checkpoint import CheckpointInfo
-from blitznet.runtimes.runtime import NetworkOutput
-from blitznet.runtimes.torch_runtime import TorchRuntime
+from blitznet.scene import Scene
 from blitznet.structures import RawPredictions, Sample
 from tiny_network import (
     NAMES,

@@ -11,7 +11,7 @@ from blitznet.losses.joint import count_labels, joint_loss
 from blitznet.losses.multibox import multibox_loss, multibox_targets
 from blitznet.losses.segmentation import segmentation_loss
 from blitznet.model.blitznet import BlitzNet, normalize_images
-from blitznet.model.config import ModelConfig
+from blitznet.model_info import ModelConfig
 from blitznet.structures import Batch, RawPredictions
 from labelled_batch import labelled_batch
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from blitznet.errors import CheckpointError, InputError
 from blitznet.model.backbone import Backbone
-from blitznet.model.config import ModelConfig
+from blitznet.model_info import ModelConfig
 
 
 def with_backbone(config: ModelConfig, name: str, **update: object) -> ModelConfig:

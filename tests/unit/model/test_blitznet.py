@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from blitznet.errors import InputError
 from blitznet.losses.joint import joint_loss
 from blitznet.model.blitznet import BlitzNet, build, normalize_images
-from blitznet.model.config import MODELS, ModelConfig
 from blitznet.model.fusion import FUSION_BLOCKS
+from blitznet.model_info import MODELS, ModelConfig
 from blitznet.structures import RawPredictions
 from labelled_batch import labelled_batch
 

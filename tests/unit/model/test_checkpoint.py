@@ -21,7 +21,7 @@ from blitznet.model.checkpoint import (
     read_info,
     save_checkpoint,
 )
-from blitznet.model.config import ModelConfig
+from blitznet.model_info import ModelConfig
 
 NAMES = ("background", "cat", "dog")
 

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from blitznet.model.config import FusionName
 from blitznet.model.fusion import FUSION_BLOCKS, HourglassFusion, ResSkip, ResSkipWithoutResidual
+from blitznet.model_info import FusionName
 
 BELOW, SKIP, WIDTH = 8, 12, 16
 

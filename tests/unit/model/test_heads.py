@@ -5,8 +5,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from blitznet.detection.anchors import ANCHORS_PER_CELL
-from blitznet.model.config import ModelConfig
 from blitznet.model.heads import MultiboxHead, SegmentationHead
+from blitznet.model_info import ModelConfig
 
 
 def pass_centre_through(conv: nn.Conv2d) -> None:

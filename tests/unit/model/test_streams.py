@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from blitznet.model.config import BLITZNET300, ModelConfig
 from blitznet.model.downscale import DownscaleStep, DownscaleStream
 from blitznet.model.upscale import UpscaleStream
+from blitznet.model_info import BLITZNET300, ModelConfig
 
 STAGE_CHANNELS = [4, 8, 16]
 

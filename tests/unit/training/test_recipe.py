@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from blitznet.errors import RecipeError
-from blitznet.model.config import BLITZNET512, MODELS
+from blitznet.model_info import BLITZNET512, MODELS
 from blitznet.training.recipe import MOBILE, PAPER, RECIPES, Recipe, read_recipe
 
 RECIPE_FILES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 
 from blitznet.data.description import DataDescription
 from blitznet.errors import RecipeError
+from blitznet.evaluation.evaluate import evaluate
+from blitznet.inference.engines.torch_runtime import TorchRuntime
 from blitznet.model.checkpoint import load_checkpoint, read_info
-from blitznet.runtimes.torch_runtime import TorchRuntime
 from blitznet.training import validation
-from blitznet.training.evaluate import evaluate
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, train
 from blitznet.training.options import steps_between_validations
 from blitznet.training.resume import read_progress

@@ -13,7 +13,7 @@ from blitznet.data.geometry import PIXELS_TO_AVERAGE
 from blitznet.data.source import LabelSource
 from blitznet.data.ssd_policy import CROP_AREA, CROP_ASPECT
 from blitznet.errors import InputError
-from blitznet.picture import OpenPicture
+from blitznet.image import OpenPicture
 from blitznet.progress import with_progress
 
 NO_MAP = -1

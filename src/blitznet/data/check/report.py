@@ -1,0 +1,181 @@
+"""What a check has found, for people and for programs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from blitznet.data.check.statistics import SplitStatistics
+from blitznet.data.labels import Problem, ProblemKind
+
+WARNINGS_SHOWN = 5  # of each kind
+
+# In the order of the table.
+TITLES: dict[ProblemKind, str] = {
+    "picture": "pictures that cannot be read",
+    "label-file": "labels that cannot be read",
+    "unknown-class": "unknown classes",
+    "box-not-finite": "boxes that are not finite",
+    "box-without-area": "boxes without area",
+    "box-outside": "boxes beyond the picture",
+    "map": "maps that cannot be used",
+    "rotation": "labels that ignore the camera's orientation",
+    "same-picture": "the same picture twice",
+    "other-size": "labels that state another size",
+    "near-duplicate": "pictures that look the same",
+    "empty-picture": "pictures without an object",
+    "tiny-box": "boxes that no anchor matches",
+    "class-absent": "classes that are not there",
+    "mostly-void": "maps that are nearly all void",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A problem, and which picture it is of.
+
+    Attributes:
+        problem: what is wrong and where.
+        split: as the data description names it.
+        source: number of the entry in the split, from 1.
+        index: of the picture in its source; None = not of one picture.
+    """
+
+    problem: Problem
+    split: str
+    source: int | None = None
+    index: int | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a check has found.
+
+    Attributes:
+        data: the data description.
+        model: the network that boxes were compared with; None = they were not.
+        findings: picture by picture, then what concerns several.
+        statistics: by split.
+    """
+
+    data: str
+    model: str | None
+    findings: Sequence[Finding]
+    statistics: Mapping[str, SplitStatistics]
+
+    @property
+    def errors(self) -> list[Finding]:
+        """What would hurt."""
+        return [finding for finding in self.findings if finding.problem.is_error]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        """What is worth a look."""
+        return [finding for finding in self.findings if not finding.problem.is_error]
+
+    def of_kind(self, kind: ProblemKind) -> list[Finding]:
+        """Errors first."""
+        found = [finding for finding in self.findings if finding.problem.kind == kind]
+        return sorted(found, key=lambda finding: not finding.problem.is_error)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For programs; `--json` writes it."""
+        return {
+            "data": self.data,
+            "model": self.model,
+            "errors": len(self.errors),
+            "warnings": len(self.warnings),
+            "counts": {kind: len(found) for kind in TITLES if (found := self.of_kind(kind))},
+            "splits": {split: counts.to_dict() for split, counts in self.statistics.items()},
+            "findings": [
+                {
+                    "kind": finding.problem.kind,
+                    "error": finding.problem.is_error,
+                    "where": finding.problem.where,
+                    "text": finding.problem.text,
+                    "split": finding.split,
+                    "source": finding.source,
+                    "picture": None if finding.index is None else finding.index + 1,
+                }
+                for finding in self.findings
+            ],
+        }
+
+
+def count_of(number: int, what: str) -> str:
+    """As "1 error", "2 errors"."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def verdict(report: Report) -> str:
+    """One line that sums up."""
+    pictures = sum(counts.num_pictures for counts in report.statistics.values())
+    errors, warnings = len(report.errors), len(report.warnings)
+    found = f"{count_of(errors, 'error')}, {count_of(warnings, 'warning')}"
+    return f"{count_of(pictures, 'picture')} checked: {found}"
+
+
+def finding_lines(report: Report, verbose: bool = False) -> Iterator[str]:
+    """All errors, then the first warnings of each kind, or all of them."""
+    for finding in report.errors:
+        yield f"error: {finding.problem}"
+    hidden = 0
+    for kind in TITLES:
+        warnings = [f for f in report.of_kind(kind) if not f.problem.is_error]
+        shown = warnings if verbose else warnings[:WARNINGS_SHOWN]
+        hidden += len(warnings) - len(shown)
+        for finding in shown:
+            yield f"warning: {finding.problem}"
+    if hidden:
+        yield f"{count_of(hidden, 'more warning')}; --verbose lists all"
+
+
+def findings_table(report: Report) -> Table:
+    """A row a kind of finding: how many errors and warnings, and the first one."""
+    table = Table("finding")
+    table.add_column("errors", justify="right")
+    table.add_column("warnings", justify="right")
+    table.add_column("first", overflow="fold")
+    for kind, title in TITLES.items():
+        found = report.of_kind(kind)
+        if found:
+            errors = sum(finding.problem.is_error for finding in found)
+            counts = [str(count or "-") for count in (errors, len(found) - errors)]
+            table.add_row(title, *counts, Text(found[0].problem.where))
+    return table
+
+
+def splits_table(report: Report) -> Table:
+    """What each split holds, then its boxes by class: those that count, and those of one anchor."""
+    table = Table("")
+    statistics = list(report.statistics.values())
+    for split in report.statistics:
+        table.add_column(Text(split), justify="right")
+    for title, values in (
+        ("pictures", [counts.num_pictures for counts in statistics]),
+        ("with boxes", [counts.num_with_boxes for counts in statistics]),
+        ("with a map", [counts.num_with_maps for counts in statistics]),
+        ("with both", [counts.num_with_both for counts in statistics]),
+        ("boxes", [int(counts.boxes.sum()) for counts in statistics]),
+        ("boxes ignored", [counts.num_ignored for counts in statistics]),
+    ):
+        table.add_row(title, *map(str, values))
+    table.add_section()
+    names = statistics[0].names if statistics else ()
+    for index, name in enumerate(names[1:], start=1):
+        table.add_row(Text(name), *(_class_cell(counts, index) for counts in statistics))
+    if report.model:
+        table.caption = (
+            f"boxes (of them matched by no anchor of {report.model}), share of labelled pixels"
+        )
+    return table
+
+
+def _class_cell(counts: SplitStatistics, index: int) -> str:
+    text = str(counts.boxes[index])
+    if counts.one_anchor[index]:
+        text += f" ({counts.one_anchor[index]})"
+    shares = counts.pixel_shares()
+    return text if shares is None else f"{text} {100 * shares[counts.names[index]]:5.1f} %"

@@ -1,0 +1,119 @@
+"""Curves and tables of a run as pictures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from blitznet.evaluation.average_precision import area_ap, precision_envelope
+from blitznet.figure_file import save_figure
+from blitznet.training.validation import ValidationRow
+
+_LOSSES = ("classification", "box", "segmentation")
+_MEASURED = {"voc12": "mAP (VOC12)", "coco": "mAP (COCO)", "mean_iou": "mIoU"}
+
+
+def draw_curves(
+    log: Sequence[Mapping[str, str]], validation: Sequence[ValidationRow], path: Path
+) -> None:
+    """Loss terms, learning rate and what was measured on `val`, over the steps.
+
+    Args:
+        log: rows of `log.csv`.
+        validation: rows of `validation.csv`; may be empty.
+        path: of the PNG.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3 if not validation else 5.6), layout="constrained")
+    panels = figure.subplot_mosaic("AB;CC" if validation else "AB")
+    steps = [float(row["step"]) for row in log]
+    losses = panels["A"]
+    losses.set(title="loss", yscale="log")
+    for name in _LOSSES:
+        values = [float(row[name]) for row in log]
+        if any(values):  # a task that the network lacks has none
+            losses.plot(steps, values, label=name)
+    losses.legend(frameon=False, fontsize=8)
+    panels["B"].set_title("learning rate")
+    panels["B"].plot(steps, [float(row["lr"]) for row in log], color="tab:gray")
+    if validation:
+        measured = panels["C"]
+        measured.set(title="on val, %", ylim=(0, 100))
+        for name, title in _MEASURED.items():
+            points = [
+                (step, 100 * value)
+                for row in validation
+                if (step := row["step"]) is not None and (value := row[name]) is not None
+            ]
+            if points:
+                measured.plot(*zip(*points, strict=True), marker="o", label=title)
+        measured.legend(frameon=False, fontsize=8)
+    for axes in panels.values():
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+    save_figure(figure, path)
+
+
+def draw_precision_recall(
+    curves: Mapping[int, tuple[np.ndarray, np.ndarray]], names: Sequence[str], path: Path
+) -> None:
+    """A panel a class: precision over recall at an IoU of 0.5, the area under it in the title.
+
+    Args:
+        curves: see `AveragePrecision.curves`.
+        names: of the classes, background first.
+        path: of the PNG.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(5, max(1, len(curves)))
+    rows = -(-max(1, len(curves)) // columns)
+    figure = Figure(figsize=(2.2 * columns, 2.1 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in panels.flat[len(curves) :]:
+        axes.set_axis_off()
+    for axes, (label, (recall, precision)) in zip(panels.flat, curves.items(), strict=False):
+        if len(recall):  # else nothing of the class was found
+            envelope = precision_envelope(precision)
+            axes.plot([0, *recall], [1, *precision], color="tab:gray", alpha=0.5, linewidth=0.8)
+            axes.step([0, *recall], [envelope[0], *envelope], where="pre", color="tab:blue")
+        axes.set_title(f"{names[label]}  {100 * area_ap(recall, precision):.1f}", fontsize=9)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02))
+        axes.grid(alpha=0.3)
+    figure.supxlabel("recall", fontsize=9)
+    figure.supylabel("precision", fontsize=9)
+    save_figure(figure, path)
+
+
+def draw_confusion(
+    counts: np.ndarray, names: Sequence[str], background: str, title: str, path: Path
+) -> None:
+    """Which class is taken for which, in per cent of the true class.
+
+    Args:
+        counts: (C, C) int64, [true, predicted]. Classes that appear in neither way are left out.
+        names: of the classes, background first.
+        background: what background is called here.
+        title: of the picture.
+        path: of the PNG.
+    """
+    from matplotlib.figure import Figure
+
+    shown = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
+    shown = np.append(shown[shown > 0], 0)  # background last
+    chosen = counts[np.ix_(shown, shown)]
+    shares = 100 * chosen / np.maximum(1, chosen.sum(axis=1, keepdims=True))
+    labels = [background if label == 0 else names[label] for label in shown.tolist()]
+    side = 2.5 + 0.42 * len(shown)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.add_subplot(title=title, xlabel="predicted", ylabel="true")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(labels)), labels)
+    for (row, column), share in np.ndenumerate(shares):
+        if chosen[row, column]:
+            color = "white" if share > 60 else "black"
+            text = f"{share:.0f}" if share >= 0.5 else "·"
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=7)
+    save_figure(figure, path)

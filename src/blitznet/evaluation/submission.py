@@ -1,0 +1,167 @@
+"""The files that the evaluation servers of PASCAL VOC and COCO take (tables 2 and 6)."""
+
+import json
+import re
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from blitznet.classes import COCO_CLASSES, VOC_CLASSES, coco_category_ids, palette_image
+from blitznet.data.source import LabelSource
+from blitznet.errors import InputError
+from blitznet.evaluation.evaluate import Detections
+from blitznet.whole_file import whole_file
+
+# Picture id, its detections, its map of class ids; None for a task that the network lacks.
+AddPicture = Callable[[str, Detections | None, np.ndarray | None], None]
+
+SERVERS = {"voc": VOC_CLASSES, "coco": COCO_CLASSES}  # and the classes that each asks for
+VOC_ARCHIVE = "results.tgz"
+
+# Both competitions of VOC2012 that allow any training data but the test data: ImageNet is such.
+_VOC_DETECTION = "results/VOC2012/Main/comp4_det_test_{}.txt"
+_VOC_SEGMENTATION = "results/VOC2012/Segmentation/comp6_test_cls"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What to write, and where.
+
+    Attributes:
+        server: of `SERVERS`.
+        folder: exists.
+    """
+
+    server: str
+    folder: Path
+
+
+def open_submission(
+    submission: Submission, names: Sequence[str], split: str, algorithm: str
+) -> AbstractContextManager[AddPicture]:
+    """The files of a submission, to add pictures to; their archive appears when all are added.
+
+    Args:
+        submission: for whom, and where.
+        names: class names, background first.
+        split: as the server calls it; part of the name of COCO's file.
+        algorithm: what to call the network there.
+
+    Raises:
+        InputError: if there is no such server, or it asks for other classes.
+    """
+    server, folder = submission.server, submission.folder
+    if server not in SERVERS:
+        raise InputError(f"no server is called {server!r}; there are {', '.join(SERVERS)}")
+    classes = SERVERS[server]
+    if tuple(names) != classes:
+        raise InputError(
+            f"the {server} server takes its own {len(classes) - 1} classes; "
+            f"this network knows {', '.join(names[1:])}"
+        )
+    if server == "voc":
+        return _voc_submission(folder, names)
+    title = f"detections_{_plain(split)}_{_plain(algorithm)}_results"
+    return coco_results(folder / f"{title}.json", names)
+
+
+def add_in_order(
+    add: AddPicture, sources: Sequence[LabelSource]
+) -> Callable[[Detections | None, np.ndarray | None], None]:
+    """Add pictures without their ids, in the order of the sources, as `evaluate` finds them."""
+    ids = (source.picture_id(index) for source in sources for index in range(len(source)))
+    return lambda detections, seg_map: add(next(ids), detections, seg_map)
+
+
+@contextmanager
+def _voc_submission(folder: Path, names: Sequence[str]) -> Iterator[AddPicture]:
+    """The development kit's text files and maps, and results.tgz, which holds them."""
+    root = folder / "results"
+    (folder / _VOC_DETECTION).parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        files: list[TextIO] = []
+
+        def add(picture: str, detections: Detections | None, seg_map: np.ndarray | None) -> None:
+            if detections is not None:
+                if not files:
+                    files.extend(map(partial(_open_text, stack, folder), names[1:]))
+                for row, label in _voc_rows(picture, detections):
+                    files[label - 1].write(row)
+            if seg_map is not None:
+                maps = folder / _VOC_SEGMENTATION
+                maps.mkdir(parents=True, exist_ok=True)
+                with whole_file(maps / f"{picture}.png") as temporary:
+                    palette_image(seg_map).save(temporary, format="PNG")
+
+        yield add
+    with whole_file(folder / VOC_ARCHIVE) as temporary, tarfile.open(temporary, "w:gz") as archive:
+        archive.add(root, root.name)
+
+
+def _open_text(stack: ExitStack, folder: Path, name: str) -> TextIO:
+    temporary = stack.enter_context(whole_file(folder / _VOC_DETECTION.format(name)))
+    return stack.enter_context(temporary.open("w", encoding="utf-8"))
+
+
+def _voc_rows(picture: str, detections: Detections) -> Iterator[tuple[str, int]]:
+    """Id, score and corners, which count pixels from 1 and include the last one; and the label."""
+    for (x1, y1, x2, y2), label, score in zip(*detections, strict=True):
+        corners = f"{x1 + 1:.2f} {y1 + 1:.2f} {x2:.2f} {y2:.2f}"
+        yield f"{picture} {score:.6f} {corners}\n", int(label)
+
+
+@contextmanager
+def coco_results(path: Path, names: Sequence[str]) -> Iterator[AddPicture]:
+    """COCO's results file, written as pictures come, and a zip of it beside it.
+
+    Args:
+        path: of the JSON file.
+        names: class names, background first; see `coco_category_ids`.
+
+    Raises:
+        InputError: if a picture id is no number, or something cannot be written.
+    """
+    ids = coco_category_ids(names)
+    separator = "["
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+
+        def add(picture: str, detections: Detections | None, _: np.ndarray | None) -> None:
+            nonlocal separator
+            if not picture.isdecimal():
+                raise InputError(
+                    f"picture {picture!r}: COCO's ids are numbers; "
+                    "describe the split with format: coco and its annotation file"
+                )
+            if detections is None:
+                raise InputError("COCO's server takes boxes, and this network finds none")
+            for (x1, y1, x2, y2), label, score in zip(
+                *(values.tolist() for values in detections), strict=True
+            ):
+                record = {
+                    "image_id": int(picture),
+                    "category_id": ids[names[label]],
+                    "bbox": [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)],
+                    "score": round(score, 6),
+                }
+                file.write(f"{separator}\n{json.dumps(record)}")
+                separator = ","
+
+        yield add
+        file.write("\n]\n" if separator == "," else "[]\n")
+    with (
+        whole_file(path.with_suffix(".zip")) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        archive.write(path, path.name)
+
+
+def _plain(name: str) -> str:
+    """Without what would be a folder or an underscore, which separate the parts of COCO's name."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", name)

@@ -1,0 +1,86 @@
+"""Drawn frames to an MP4 file with the time stamps of their source."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from blitznet.errors import InputError
+from blitznet.inference.video.frame import Frame
+from blitznet.whole_file import whole_file
+
+_ENCODER: Final = "libx264"
+# Visually near the source; "veryfast" leaves the cores to the network.
+_ENCODER_OPTIONS = {"preset": "veryfast", "crf": "21", "bf": "0"}
+# delay_moov: the first frame may come later than 0. Either is playable to its last fragment when
+# the process is killed; a hybrid becomes an ordinary file at its end, for which the muxer
+# remembers every frame, so a source without an end stays fragmented.
+_MUXER_FLAGS = {
+    False: "hybrid_fragmented+delay_moov",
+    True: "frag_keyframe+delay_moov+default_base_moof",
+}
+_SECONDS_PER_KEYFRAME = 2
+# ITU-T H.273 code of BT.709, and of its narrow range in FFmpeg.
+_BT709, _NARROW_RANGE = 1, 1
+
+
+@contextmanager
+def video_writer(
+    path: Path, first: Frame, rate: Fraction, pixel_shape: Fraction, is_endless: bool
+) -> Iterator[Callable[[Image.Image, int], None]]:
+    """Write an H.264 video; it gets its name when the block ends well.
+
+    Args:
+        path: final name, replaced if it exists.
+        first: gives the size and the unit of time.
+        rate: frames a second, a hint for the encoder.
+        pixel_shape: width of a pixel by its height.
+        is_endless: whether memory must not grow with the number of frames.
+
+    Yields:
+        Writes an image of any size, which is shown from `pts` on, in units of the first frame's
+        time base.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    import av
+
+    width, height = first.image.size
+    # Halved colours need an even size; other players than browsers' and FFmpeg's know them only.
+    pixel_format = "yuv444p" if width % 2 or height % 2 else "yuv420p"
+    with whole_file(path) as temporary:
+        try:
+            with av.open(
+                str(temporary),
+                "w",
+                format="mp4",
+                options={"movflags": _MUXER_FLAGS[is_endless], "flush_packets": "1"},
+            ) as container:
+                keyframes = {"g": str(min(max(round(rate * _SECONDS_PER_KEYFRAME), 12), 250))}
+                stream = container.add_stream(
+                    _ENCODER, rate=rate, options=_ENCODER_OPTIONS | keyframes
+                )
+                stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+                stream.codec_context.time_base = first.time_base
+                stream.codec_context.sample_aspect_ratio = pixel_shape
+                stream.codec_context.colorspace = _BT709
+                stream.codec_context.color_primaries = _BT709
+                stream.codec_context.color_trc = _BT709
+                stream.codec_context.color_range = _NARROW_RANGE
+
+                def write(image: Image.Image, pts: int) -> None:
+                    if image.size != (width, height):
+                        image = image.resize((width, height))
+                    rgb: av.VideoFrame = av.VideoFrame.from_image(image)  # type: ignore[no-untyped-call]
+                    frame = rgb.reformat(format=pixel_format, dst_colorspace="ITU709")
+                    frame.pts, frame.time_base = pts, first.time_base
+                    container.mux(stream.encode(frame))
+
+                yield write
+                container.mux(stream.encode())
+        except av.error.FFmpegError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error

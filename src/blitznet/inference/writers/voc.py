@@ -1,0 +1,112 @@
+"""PASCAL VOC's layout: an XML file and a map a picture, lists, and CVAT's labelmap.txt."""
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from blitznet.classes import palette_image, voc_palette
+from blitznet.errors import InputError
+from blitznet.inference.writers.label_writer import AddScene, make_label_folder
+from blitznet.scene import Scene
+from blitznet.whole_file import whole_file
+
+ANNOTATIONS_FOLDER = "Annotations"
+MAPS_FOLDER = "SegmentationClass"
+LIST_NAME = "default.txt"  # what CVAT calls it
+LABEL_MAP_FILE = "labelmap.txt"
+
+_EDGES = ("xmin", "ymin", "xmax", "ymax")
+# What XML 1.0 cannot hold, escaped or not: most control characters, and halves of surrogate pairs,
+# which stand for bytes of file names that are no text.
+_NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@contextmanager
+def voc_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
+    """Write Annotations, SegmentationClass where the network segments, ImageSets, labelmap.txt.
+
+    See `AddScene`. The lists appear when the last picture is done.
+
+    Args:
+        folder: as VOCdevkit/VOC2012; made if it is not there.
+        names: class names, background first.
+
+    Raises:
+        InputError: if something cannot be written, or a class name cannot be in labelmap.txt.
+    """
+    annotations = make_label_folder(folder / ANNOTATIONS_FOLDER)
+    with whole_file(folder / LABEL_MAP_FILE) as temporary:
+        temporary.write_text(label_map(names), encoding="utf-8")
+
+    listed: list[str] = []
+    mapped: list[str] = []
+
+    def add(scene: Scene, name: str, file_name: str) -> None:
+        with whole_file(annotations / f"{name}.xml") as temporary:
+            temporary.write_text(annotation(scene, file_name), encoding="utf-8")
+        line = f'"{name}"' if " " in name else name
+        listed.append(line)
+        if scene.seg_map is not None:
+            mapped.append(line)
+            maps = make_label_folder(folder / MAPS_FOLDER)
+            with whole_file(maps / f"{name}.png") as temporary:
+                palette_image(scene.seg_map).save(temporary, format="PNG")
+
+    yield add
+    for task, lines in (("Main", listed), ("Segmentation", mapped)):
+        if task == "Main" or lines:
+            path = make_label_folder(folder / "ImageSets" / task) / LIST_NAME
+            with whole_file(path) as temporary:
+                text = "".join(f"{line}\n" for line in lines)
+                temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def label_map(names: Sequence[str]) -> str:
+    """CVAT's labelmap.txt: the colours of the maps, without parts and actions.
+
+    Raises:
+        InputError: for a name with a colon or a line break, which the format has no way to write.
+    """
+    lines = ["# label:color_rgb:parts:actions"]
+    for name, colour in zip(names, voc_palette().tolist(), strict=False):
+        if ":" in name or len(name.splitlines()) != 1:
+            raise InputError(
+                f"the class name {name!r} cannot be written in VOC's format, whose label map ends "
+                "names at a colon; use another format"
+            )
+        lines.append(f"{name}:{','.join(map(str, colour))}::")
+    return "\n".join(lines) + "\n"
+
+
+def annotation(scene: Scene, file_name: str) -> str:
+    """VOC's XML of one scene.
+
+    Coordinates count pixels from 1 and include the last one, as in the development kit, and keep
+    two decimals: a box from 0 to 48 of continuous pixels is written 1, 48.
+    """
+    width, height = scene.size
+    path = PurePosixPath(file_name)
+    root = ET.Element("annotation")
+    _add_texts(root, folder=path.parent.name, filename=path.name)
+    _add_texts(ET.SubElement(root, "source"), database="BlitzNet predictions")
+    _add_texts(ET.SubElement(root, "size"), width=str(width), height=str(height), depth="3")
+    _add_texts(root, segmented="0" if scene.seg_map is None else "1")
+    for (x1, y1, x2, y2), label in zip(scene.boxes.tolist(), scene.labels, strict=True):
+        node = ET.SubElement(root, "object")
+        _add_texts(node, name=scene.names[label], pose="Unspecified", truncated="0", difficult="0")
+        corners = dict(zip(_EDGES, map(_decimal, (x1 + 1, y1 + 1, x2, y2)), strict=True))
+        _add_texts(ET.SubElement(node, "bndbox"), **corners)
+    ET.indent(root, "\t")
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _add_texts(parent: ET.Element, **texts: str) -> None:
+    for tag, text in texts.items():
+        ET.SubElement(parent, tag).text = _NOT_IN_XML.sub("?", text)
+
+
+def _decimal(value: float) -> str:
+    """Two decimals at most: 12, 12.5, 12.25."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")

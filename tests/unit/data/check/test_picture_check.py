@@ -1,0 +1,207 @@
+"""What is found in single pictures, on drawn ones."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from blitznet.classes import IGNORE_INDEX
+from blitznet.data.check.picture_check import AnchorSet, PictureRecord, check_picture, hash_pixels
+from blitznet.data.class_table import ClassTable
+from blitznet.data.labels import MapLabel, ObjectLabel, PictureLabels
+from blitznet.data.seg_map import IdMapFile
+from blitznet.data.source import LabelSource
+from blitznet.detection.matcher import NO_MATCH, match_anchors
+from blitznet.image import read_picture
+from blitznet.model_info import BLITZNET300_MOBILE
+from reference.iou_loops import box_iou
+
+NAMES = ("background", "cat", "dog")
+ANCHORS = AnchorSet.of(BLITZNET300_MOBILE)
+
+
+class OnePicture(LabelSource):
+    """A source of labels that are given."""
+
+    def __init__(self, labels: PictureLabels):
+        self.given = labels
+        self.table = ClassTable(NAMES, {"rat": "ignore", "tree": None})
+
+    def __len__(self) -> int:
+        return 1
+
+    def labels(self, index: int) -> PictureLabels:
+        assert index == 0
+        return self.given
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """60 by 40 pixels of noise."""
+    path = tmp_path / "a.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def thing(name: str, *box: float, ignore: bool = False) -> ObjectLabel:
+    x1, y1, x2, y2 = box
+    return ObjectLabel(name, (x1, y1, x2, y2), f"{name} of a.txt", str([*box]), ignore=ignore)
+
+
+def check(
+    picture: Path,
+    objects: Sequence[ObjectLabel] | None,
+    seg_map: MapLabel | None = None,
+    size: tuple[int, int] | None = None,
+    anchors: AnchorSet | None = ANCHORS,
+) -> PictureRecord:
+    labels = PictureLabels(picture, None if objects is None else tuple(objects), seg_map, size)
+    return check_picture(OnePicture(labels), 0, "here", anchors)
+
+
+def found(record: PictureRecord) -> list[tuple[str, bool]]:
+    return [(problem.kind, problem.is_error) for problem in record.problems]
+
+
+def save_map(picture: Path, ids: np.ndarray) -> IdMapFile:
+    path = picture.with_name("map.png")
+    Image.fromarray(ids).save(path)
+    return IdMapFile(path, tuple(enumerate(NAMES)))
+
+
+def test_a_sound_picture_is_counted(picture: Path) -> None:
+    ids = np.zeros((40, 60), np.uint8)
+    ids[:10], ids[10:12] = 2, IGNORE_INDEX
+    objects = [
+        thing("cat", 0, 0, 30, 40),
+        thing("tree", 0, 0, 9, 9),
+        thing("rat", 0, 0, 50, 30),
+        thing("dog", 5, 0, 55, 20, ignore=True),
+        thing("dog", 0, 10, 60, 40),
+    ]
+    record = check(picture, objects, save_map(picture, ids))
+    assert record.problems == ()
+    assert record.labels.tolist() == [1, 2]
+    np.testing.assert_allclose(record.shapes, [[0.5, 1.0], [1.0, 0.75]])
+    assert (record.has_boxes, record.num_ignored) == (True, 2)
+    assert record.pixels is not None
+    assert {value: count for value, count in enumerate(record.pixels.tolist()) if count} == {
+        0: 28 * 60,
+        2: 10 * 60,
+        IGNORE_INDEX: 2 * 60,
+    }
+
+
+def test_the_best_overlap_is_that_of_the_loop() -> None:
+    rng = np.random.default_rng(0)
+    corners = rng.random((11, 2, 2)).astype(np.float32)
+    boxes = np.concatenate((corners.min(axis=1), corners.max(axis=1)), axis=1)
+    few = AnchorSet("few", 300, ANCHORS.anchors[::97])
+    expected = [
+        max(box_iou((box * 300).tolist(), anchor) for anchor in few.anchors.tolist())
+        for box in boxes
+    ]
+    np.testing.assert_allclose(few.best_iou(boxes), expected, atol=1e-5)
+    assert few.best_iou(np.zeros((0, 4), np.float32)).shape == (0,)
+
+
+def test_boxes_are_learnt_from_one_anchor_as_the_matcher_says(picture: Path) -> None:
+    small, large = thing("cat", 10, 10, 12, 12), thing("dog", 0, 0, 60, 40)
+    record = check(picture, [small, large])
+    assert found(record) == [("tiny-box", False)]
+    assert str(record.problems[0]) == (
+        "cat of a.txt: cat of 10.0x15.0 pixels at blitznet300-mobile's input overlaps its best "
+        f"anchor by {record.best_iou[0]:.2f} (IoU): learnt from one anchor only"
+    )
+    boxes = torch.tensor([[[50.0, 75, 60, 90], [0, 0, 300, 300]]])
+    matched = match_anchors(ANCHORS.anchors, boxes, torch.tensor([[1, 2]]))
+    assert int((matched == 0).sum()) == 1
+    assert int((matched == 1).sum()) > 1
+    assert NO_MATCH in matched
+
+
+def test_without_anchors_only_errors_are_looked_for(picture: Path) -> None:
+    record = check(picture, [thing("cat", 10, 10, 12, 12)], anchors=None)
+    assert record.problems == ()
+    assert record.look is None
+    assert record.pixel_hash is not None
+
+
+@pytest.mark.parametrize("ids", [None, 0, IGNORE_INDEX])
+def test_a_picture_without_object_and_foreground_is_empty(picture: Path, ids: int | None) -> None:
+    seg_map = None if ids is None else save_map(picture, np.full((40, 60), ids, np.uint8))
+    expected = [("mostly-void", False)] if ids == IGNORE_INDEX else []
+    assert found(check(picture, [], seg_map)) == [*expected, ("empty-picture", False)]
+
+
+def test_an_ignored_object_or_a_pixel_is_not_nothing(picture: Path) -> None:
+    assert found(check(picture, [thing("rat", 0, 0, 30, 30)])) == []
+    ids = np.zeros((40, 60), np.uint8)
+    ids[3, 4] = 1
+    assert found(check(picture, None, save_map(picture, ids))) == []
+
+
+def test_a_picture_of_which_nothing_is_said_is_not_empty(picture: Path) -> None:
+    assert found(check(picture, None)) == []
+
+
+@pytest.mark.parametrize(("void_rows", "is_mostly_void"), [(35, False), (36, True)])
+def test_nine_tenths_of_void_are_mostly_void(
+    picture: Path, void_rows: int, is_mostly_void: bool
+) -> None:
+    ids = np.ones((40, 60), np.uint8)
+    ids[:void_rows] = IGNORE_INDEX
+    record = check(picture, None, save_map(picture, ids))
+    assert found(record) == [("mostly-void", False)] * is_mostly_void
+
+
+def test_everything_that_is_wrong_is_listed_and_nothing_of_it_is_counted(picture: Path) -> None:
+    objects = [thing("cow", 0, 0, 9, 9), thing("cat", 9, 9, 9, 9), thing("dog", 0, 0, 99, 9)]
+    record = check(picture, objects, save_map(picture, np.zeros((4, 6), np.uint8)))
+    kinds = ["unknown-class", "box-without-area", "box-outside", "map"]
+    assert found(record) == [(kind, True) for kind in kinds]
+    assert len(record.labels) == 0
+
+
+def test_the_labels_of_a_missing_picture_are_checked_by_the_size_that_they_state(
+    tmp_path: Path,
+) -> None:
+    record = check(tmp_path / "no.jpg", [thing("dog", 0, 0, 99, 9)], size=(60, 40))
+    assert [str(problem) for problem in record.problems] == [
+        f"{tmp_path / 'no.jpg'}: no such file",
+        "dog of a.txt: box [0, 0, 99, 9] reaches beyond the picture of 60x40 pixels",
+    ]
+    assert record.pixel_hash is None
+
+
+def test_a_turned_picture_gets_one_line_and_not_one_a_box(picture: Path) -> None:
+    path = picture.with_suffix(".jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.open(picture).save(path, exif=exif)
+    assert read_picture(path).size == (40, 60)
+    box = thing("dog", 10, 5, 58, 38)
+    assert found(check(path, [box], size=(60, 40))) == [("rotation", True)]
+    assert found(check(path, [box], size=(40, 60))) == [("box-outside", True)]
+
+
+@pytest.mark.parametrize("size", [(40, 60), (120, 80)])
+def test_another_stated_size_is_worth_a_look(picture: Path, size: tuple[int, int]) -> None:
+    record = check(picture, [thing("dog", 0, 0, 30, 30)], size=size)
+    assert found(record) == [("other-size", False)]
+    assert f"is 60x40 but its labels state {size[0]}x{size[1]}" in str(record.problems[0])
+
+
+def test_equal_pixels_have_equal_hashes_however_they_are_stored(picture: Path) -> None:
+    image = read_picture(picture)
+    image.save(picture.with_suffix(".bmp"))
+    assert hash_pixels(read_picture(picture.with_suffix(".bmp"))) == hash_pixels(image)
+    pixels = np.asarray(image).copy()
+    pixels[7, 7, 1] ^= 1
+    assert hash_pixels(Image.fromarray(pixels)) != hash_pixels(image)
+    turned = Image.frombytes("RGB", (40, 60), image.tobytes())
+    assert hash_pixels(turned) != hash_pixels(image)

@@ -1,0 +1,115 @@
+"""The report of a measured network: files, numbers, page."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blitznet.errors import InputError
+from blitznet.evaluation.report.review import Review
+from blitznet.evaluation.report.sheet import draw_best_worst
+from blitznet.evaluation.report.write import write_report
+from blitznet.structures import Sample
+from blitznet.training.log import LOG_FIELDS, LOG_FILE, write_rows
+from blitznet.training.run_record import RUN_FILE
+
+NAMES = ("background", "cat", "<dog>")
+BOX = np.array([[2, 2, 30, 20]], np.float32)
+
+
+@pytest.fixture
+def review() -> Review:
+    review = Review(NAMES)
+    true_map = np.zeros((30, 40), np.uint8)
+    true_map[2:20, 2:30] = 1
+    for label in (1, 2):
+        sample = Sample(
+            np.zeros((30, 40, 3), np.uint8),
+            BOX,
+            np.array([1]),
+            np.array([False]),
+            true_map,
+            "a.jpg",
+        )
+        found = BOX, np.array([label]), np.array([0.9], np.float32)
+        review.update(sample, found, np.where(true_map, label, 0).astype(np.uint8))
+    return review
+
+
+def metrics(review: Review) -> dict[str, object]:
+    return {"model": "mine", "data": "data.yaml", "split": "val", **review.compute()}
+
+
+def test_the_page_shows_every_picture_and_the_numbers_are_those_of_the_pictures(
+    tmp_path: Path, review: Review
+) -> None:
+    pytest.importorskip("matplotlib")
+    run = tmp_path / "run"
+    run.mkdir()
+    write_rows(
+        run / LOG_FILE, LOG_FIELDS, [dict.fromkeys(LOG_FIELDS, 1), dict.fromkeys(LOG_FIELDS, 2)]
+    )
+    record = {"recipe": {"name": "tiny"}, "environment": {"torch": "2 & more"}}
+    (run / RUN_FILE).write_text(json.dumps(record))
+    page = write_report(tmp_path / "report", review, metrics(review), run).read_text()
+    shown = re.findall(r'<img src="([^"]+)"', page)
+    assert sorted(shown) == sorted(path.name for path in (tmp_path / "report").glob("*.png"))
+    assert shown == [
+        "curves.png",
+        "pr_curves.png",
+        "confusion_boxes.png",
+        "confusion_pixels.png",
+        "best_worst.png",
+    ]
+    for name in shown:
+        Image.open(tmp_path / "report" / name).verify()
+    assert "torch: 2 &amp; more" in page
+    assert "&lt;dog&gt;" not in page.split("<h2>")[0]  # without ground truth it has no row
+    numbers = json.loads((tmp_path / "report" / "confusion.json").read_text())
+    assert numbers["boxes"] == {
+        "classes": list(NAMES),
+        "counts": [[0, 0, 0], [0, 1, 1], [0, 0, 0]],
+    }
+    pixels = 18 * 28
+    assert numbers["pixels"]["counts"] == [
+        [2 * (30 * 40 - pixels), 0, 0],
+        [0, pixels, pixels],
+        [0, 0, 0],
+    ]
+
+
+def test_a_network_of_one_task_without_a_run_gets_what_there_is(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    review = Review(NAMES)
+    image, true_map = np.zeros((30, 40, 3), np.uint8), np.zeros((30, 40), np.uint8)
+    sample = Sample(image, None, np.zeros(0, np.int64), np.zeros(0, bool), true_map, "a.jpg")
+    review.update(sample, None, true_map)
+    write_report(tmp_path, review, metrics(review))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best_worst.png",
+        "confusion.json",
+        "confusion_pixels.png",
+        "index.html",
+    ]
+
+
+def test_without_matplotlib_one_line_says_what_installs_it(
+    tmp_path: Path, review: Review, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blitznet.extras.find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"the report needs matplotlib.*blitznet\[plots\]"):
+        write_report(tmp_path / "report", review, metrics(review))
+    assert not (tmp_path / "report").exists()
+
+
+def test_the_sheet_has_labels_on_the_left_and_what_was_found_on_the_right(review: Review) -> None:
+    sheet = np.asarray(draw_best_worst(review.best, [], NAMES))
+    assert sheet.shape[2] == 3
+    row = sheet[38 + 110]  # through the middle of the first picture
+    drawn = np.flatnonzero((row != 255).any(axis=1))
+    left, right = row[: drawn.max() // 2], row[drawn.max() // 2 : drawn.max()]
+    assert left.any(axis=1).any()
+    assert right.any(axis=1).any()

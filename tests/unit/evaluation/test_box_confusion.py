@@ -1,0 +1,61 @@
+"""Which class is taken for which, on boxes laid out by hand."""
+
+import numpy as np
+
+from blitznet.evaluation.box_confusion import BoxConfusion
+
+A, B, FAR = (0, 0, 10, 10), (20, 20, 40, 30), (60, 60, 70, 70)
+CAT, DOG = 1, 2
+Box = tuple[int, int, int, int]
+
+
+def confusion(
+    found: list[tuple[Box, int, float]],
+    true: list[tuple[Box, int]],
+    difficult: tuple[int, ...] = (),
+) -> list[list[int]]:
+    metric = BoxConfusion(3, score=0.5)
+    counts = metric.update(
+        np.array([box for box, *_ in found], np.float32).reshape(-1, 4),
+        np.array([label for _, label, _ in found], np.int64),
+        np.array([score for *_, score in found], np.float32),
+        np.array([box for box, _ in true], np.float32).reshape(-1, 4),
+        np.array([label for _, label in true], np.int64),
+        np.isin(np.arange(len(true)), difficult),
+    )
+    assert np.array_equal(counts, metric.counts)
+    return counts.tolist()
+
+
+def test_right_wrong_missed_and_invented() -> None:
+    found = [(A, CAT, 0.9), (B, CAT, 0.8), (FAR, DOG, 0.7)]
+    true = [(A, CAT), (B, DOG), ((80, 80, 90, 90), DOG)]
+    assert confusion(found, true) == [[0, 0, 1], [0, 1, 0], [1, 1, 0]]
+
+
+def test_a_box_is_claimed_by_the_better_score_alone() -> None:
+    assert confusion([(A, DOG, 0.6), (A, CAT, 0.9)], [(A, CAT)]) == [
+        [0, 0, 1],
+        [0, 1, 0],
+        [0, 0, 0],
+    ]
+
+
+def test_what_scores_too_little_is_not_found() -> None:
+    assert confusion([(A, CAT, 0.49)], [(A, CAT)]) == [[0, 0, 0], [1, 0, 0], [0, 0, 0]]
+
+
+def test_difficult_boxes_count_in_no_way() -> None:
+    assert confusion([(A, CAT, 0.9), (A, DOG, 0.8)], [(A, CAT), (B, DOG)], (0, 1)) == [[0] * 3] * 3
+
+
+def test_nothing_found_where_nothing_is_counts_nothing() -> None:
+    assert confusion([], []) == [[0] * 3] * 3
+
+
+def test_pictures_add_up() -> None:
+    metric = BoxConfusion(2, score=0.5)
+    picture = np.array([A], np.float32), np.array([1]), np.array([0.9], np.float32)
+    for _ in range(3):
+        metric.update(*picture, np.array([A], np.float32), np.array([1]), np.array([False]))
+    assert metric.counts.tolist() == [[0, 0], [0, 3]]

@@ -1,0 +1,100 @@
+"""The evaluation loop against ground truth given back as predictions."""
+
+import math
+
+import numpy as np
+import pytest
+
+from blitznet.classes import VOC_CLASSES
+from blitznet.data.class_table import ClassTable
+from blitznet.data.voc import VocSource
+from blitznet.errors import InputError
+from blitznet.evaluation.evaluate import Evaluation
+from blitznet.structures import Sample
+from fixtures.make_fixtures import VOC_MINI
+
+
+def samples() -> list[Sample]:
+    source = VocSource(
+        VOC_MINI, "Main/trainval", ClassTable(VOC_CLASSES), True, "SegmentationClass"
+    )
+    return [source.read(index) for index in range(len(source))]
+
+
+def truth(sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    assert sample.boxes is not None
+    return sample.boxes, sample.labels, np.ones(len(sample.labels), np.float32)
+
+
+def test_ground_truth_given_back_is_perfect_in_every_metric() -> None:
+    evaluation = Evaluation(VOC_CLASSES)
+    for sample in samples():
+        evaluation.update(sample, truth(sample), sample.seg_map)
+    metrics = evaluation.compute()
+    assert metrics["pictures"] == 6
+    for mean in (*metrics["mean_ap"].values(), metrics["mean_iou"]):
+        assert math.isclose(mean, 1.0)
+
+
+def test_means_are_over_the_chosen_classes_and_iou_takes_background_in() -> None:
+    evaluation = Evaluation(("background", "cat", "dog"))
+    image = np.zeros((2, 4, 3), np.uint8)
+    true_map = np.array([[0, 0, 1, 1], [0, 0, 1, 2]], np.uint8)
+    predicted = np.array([[0, 0, 0, 1], [0, 0, 1, 1]], np.uint8)
+    sample = Sample(image, None, np.zeros(0, np.int64), np.zeros(0, bool), true_map, "drawn")
+    evaluation.update(sample, None, predicted)
+    metrics = evaluation.compute(["cat"])
+    assert metrics["iou"] == {"background": 4 / 5, "cat": 2 / 4, "dog": 0}
+    assert metrics["mean_iou"] == pytest.approx((4 / 5 + 2 / 4) / 2)
+    assert metrics["classes"] == ["cat"]
+
+
+def test_a_task_without_labels_or_without_a_head_is_null() -> None:
+    with_map = next(sample for sample in samples() if sample.seg_map is not None)
+    no_pixels = Evaluation(VOC_CLASSES)
+    no_pixels.update(with_map, truth(with_map), None)
+    assert no_pixels.compute()["mean_iou"] is None
+    assert no_pixels.compute()["iou"] is None
+    no_boxes = Evaluation(VOC_CLASSES)
+    no_boxes.update(with_map, None, with_map.seg_map)
+    assert no_boxes.compute()["mean_ap"] is None
+    assert no_boxes.compute()["ap"] is None
+
+
+def test_a_class_without_ground_truth_is_null_and_left_out_of_the_mean() -> None:
+    evaluation = Evaluation(VOC_CLASSES)
+    for sample in samples():
+        evaluation.update(sample, truth(sample), sample.seg_map)
+    metrics = evaluation.compute()
+    absent = [name for name, value in metrics["ap"]["voc07"].items() if value is None]
+    assert absent
+    assert math.isclose(metrics["mean_ap"]["voc07"], 1.0)
+
+
+def test_an_unknown_class_is_named_with_those_there_are() -> None:
+    with pytest.raises(InputError, match="no class is called 'unicorn'; there are aeroplane, "):
+        Evaluation(VOC_CLASSES).compute(["cat", "unicorn"])
+
+
+def test_what_is_found_of_a_class_that_a_source_does_not_label_neither_helps_nor_hurts() -> None:
+    names = ("background", "cat", "dog")
+    image = np.zeros((2, 4, 3), np.uint8)
+    cat = np.array([[0, 0, 2, 2]], np.float32)
+    true_map = np.array([[1, 0, 0, 0], [1, 0, 0, 255]], np.uint8)
+    predicted = np.array([[1, 1, 2, 2], [2, 0, 2, 2]], np.uint8)
+    found = np.repeat(cat, 2, axis=0), np.array([2, 1]), np.array([0.9, 0.8], np.float32)
+
+    def measure(known: np.ndarray | None) -> dict[str, float]:
+        sample = Sample(image, cat, np.array([1]), np.array([False]), true_map, "drawn", known)
+        with_dog = Sample(image, cat, np.array([2]), np.array([False]), None, "drawn")
+        evaluation = Evaluation(names)
+        evaluation.update(sample, found, predicted)
+        evaluation.update(with_dog, (cat, np.array([2]), np.array([0.5], np.float32)), None)
+        metrics = evaluation.compute()
+        return {"dogs": metrics["ap"]["voc12"]["dog"], **metrics["iou"]}
+
+    # Three background pixels and a box are called dog: wrong if dogs are labelled, else open.
+    everything = {"dogs": 1 / 2, "background": 1 / 5, "cat": 1 / 3, "dog": None}
+    assert measure(None) == measure(np.array([True, True, True])) == everything
+    partial = {"dogs": 1, "background": 1 / 2, "cat": 1 / 3, "dog": None}
+    assert measure(np.array([True, True, False])) == partial

@@ -1,0 +1,95 @@
+from collections.abc import Iterator
+from threading import Event, current_thread
+
+import pytest
+
+from blitznet.inference.prefetch import map_ahead, run_ahead
+
+
+def test_results_come_in_the_order_of_the_items() -> None:
+    second_is_done = Event()
+
+    def slow_first(item: int) -> int:
+        if item == 0:
+            assert second_is_done.wait(10)  # so the calls do run side by side
+        else:
+            second_is_done.set()
+        return item * item
+
+    assert list(map_ahead(slow_first, range(5), workers=2)) == [0, 1, 4, 9, 16]
+
+
+def test_no_more_items_are_taken_than_there_are_workers_ahead() -> None:
+    taken = []
+
+    def items() -> Iterator[int]:
+        for item in range(100):
+            taken.append(item)
+            yield item
+
+    results = map_ahead(str, items(), workers=2)
+    assert next(results) == "0"
+    assert len(taken) <= 3
+    results.close()  # type: ignore[attr-defined]
+    assert len(taken) <= 3
+
+
+def test_an_error_is_raised_where_its_result_was_due() -> None:
+    results = map_ahead(lambda item: 6 // item, [3, 2, 0, 1], workers=3)
+    assert [next(results), next(results)] == [2, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_no_items_give_no_results() -> None:
+    assert list(map_ahead(str, [], workers=2)) == []
+
+
+def test_items_are_made_ahead_but_not_more_than_may_wait() -> None:
+    made: list[int] = []
+    is_full = Event()
+
+    def items() -> Iterator[int]:
+        for item in range(100):
+            made.append(item)
+            if len(made) == 4:  # one is out, two wait, and one would like to
+                is_full.set()
+            yield item
+
+    results = run_ahead(items(), depth=2)
+    assert next(results) == 0
+    assert is_full.wait(10)
+    results.close()
+    assert len(made) == 4
+
+
+def test_all_items_come_in_order_and_none_after_the_end() -> None:
+    assert list(run_ahead(range(50), depth=3)) == list(range(50))
+    assert list(run_ahead([], depth=1)) == []
+
+
+def test_an_error_comes_after_the_items_before_it() -> None:
+    results = run_ahead((6 // item for item in (3, 2, 0)), depth=5)
+    assert [next(results), next(results)] == [2, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_a_generator_is_closed_in_the_thread_that_ran_it() -> None:
+    threads = []
+
+    def items() -> Iterator[int]:
+        threads.append(current_thread())
+        try:
+            while True:
+                yield 0
+        finally:
+            threads.append(current_thread())
+
+    results = run_ahead(items(), depth=1)
+    next(results)
+    results.close()
+    assert len(threads) == 2
+    assert threads[0] is threads[1]
+    assert threads[0] is not current_thread()
+    assert not threads[0].is_alive()

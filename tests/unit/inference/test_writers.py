@@ -1,0 +1,356 @@
+"""The text of label files, on drawn scenes whose content is written out here."""
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import blitznet.extras
+from blitznet.classes import COCO_CLASSES, coco_category_ids, voc_palette
+from blitznet.data.voc import read_annotation
+from blitznet.errors import InputError
+from blitznet.inference.folder_output import choose_label_formats
+from blitznet.inference.writers.coco import coco_labels
+from blitznet.inference.writers.label_writer import AddScene
+from blitznet.inference.writers.outlines import mask_polygons, signed_area
+from blitznet.inference.writers.voc import voc_labels
+from blitznet.inference.writers.yolo import yolo_labels
+from blitznet.scene import Scene
+
+NAMES = ("background", "cat", "traffic light")
+# pycocotools 2.0.11 under numpy 2.4
+old_copy_protocol = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
+
+Writer = Callable[[Path, Sequence[str]], AbstractContextManager[AddScene]]
+
+
+def make_scene(
+    boxes: list[list[float]],
+    labels: list[int],
+    scores: list[float],
+    seg_map: np.ndarray | None = None,
+    size: tuple[int, int] = (40, 20),
+    names: tuple[str, ...] = NAMES,
+) -> Scene:
+    return Scene(
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        labels=np.array(labels, np.int64),
+        scores=np.array(scores, np.float32),
+        seg_map=seg_map,
+        names=names,
+        image=Image.new("RGB", size),
+    )
+
+
+# A cat from the left edge on, and a light with decimals; 40 x 20 pixels.
+TWO = make_scene([[0, 4, 10, 20], [12.25, 2.5, 20.125, 10]], [1, 2], [0.9877, 0.5])
+NOTHING = make_scene([], [], [])
+
+
+def write(
+    writer: Writer,
+    folder: Path,
+    scenes: dict[str, Scene],
+    names: tuple[str, ...] = NAMES,
+    suffix: str = ".jpg",
+) -> Path:
+    with writer(folder, names) as add:
+        for name, scene in scenes.items():
+            add(scene, name, f"trip/{name}{suffix}")
+    return folder
+
+
+def read_coco(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "instances.json").read_text())
+    return content
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def half_map(label: int = 1) -> np.ndarray:
+    """(20, 40): rows 4 to 19 of columns 0 to 9 are of one class."""
+    seg_map = np.zeros((20, 40), np.uint8)
+    seg_map[4:, :10] = label
+    return seg_map
+
+
+def test_coco_holds_pictures_boxes_and_classes(tmp_path: Path) -> None:
+    content = read_coco(write(coco_labels, tmp_path, {"a": TWO, "b": NOTHING}))
+    assert content["images"] == [
+        {"id": 1, "file_name": "trip/a.jpg", "width": 40, "height": 20},
+        {"id": 2, "file_name": "trip/b.jpg", "width": 40, "height": 20},
+    ]
+    assert content["categories"] == [
+        {"id": 1, "name": "cat", "supercategory": ""},
+        {"id": 2, "name": "traffic light", "supercategory": ""},
+    ]
+    assert content["licenses"] == []
+    common = {"image_id": 1, "iscrowd": 0}
+    assert content["annotations"] == [
+        common
+        | {"id": 1, "category_id": 1, "bbox": [0, 4, 10, 16], "area": 160.0, "score": 0.9877},
+        common
+        | {"id": 2, "category_id": 2, "bbox": [12.25, 2.5, 7.88, 7.5], "area": 59.06, "score": 0.5},
+    ]
+
+
+def test_coco_without_any_picture_is_still_a_file_that_loads(tmp_path: Path) -> None:
+    content = read_coco(write(coco_labels, tmp_path, {}))
+    assert (content["images"], content["annotations"]) == ([], [])
+
+
+def test_cocos_own_classes_have_their_official_ids(tmp_path: Path) -> None:
+    label = COCO_CLASSES.index("toothbrush")
+    scene = make_scene([[0, 0, 9, 9]], [label], [0.9], names=COCO_CLASSES)
+    content = read_coco(write(coco_labels, tmp_path, {"a": scene}, COCO_CLASSES))
+    assert label == 80
+    assert content["annotations"][0]["category_id"] == 90
+    assert content["categories"][11] == {"id": 13, "name": "stop sign", "supercategory": ""}
+    assert len(content["categories"]) == 80
+
+
+def test_official_ids_go_by_name_and_not_by_order() -> None:
+    ids = coco_category_ids(("background", *sorted(COCO_CLASSES[1:])))
+    assert ids == coco_category_ids(COCO_CLASSES)
+    assert (ids["person"], ids["stop sign"], ids["backpack"]) == (1, 13, 27)
+    assert coco_category_ids(("background", "stop sign", "person"))["person"] == 2
+
+
+def test_an_object_with_pixels_has_their_outline(tmp_path: Path) -> None:
+    pytest.importorskip("skimage")
+    scene = make_scene([[0, 3, 11, 20], [20, 2, 30, 10]], [1, 2], [0.9, 0.8], seg_map=half_map())
+    cat, light = read_coco(write(coco_labels, tmp_path, {"a": scene}))["annotations"]
+    (polygon,) = cat["segmentation"]
+    assert cat["bbox"] == [0, 3, 11, 17]  # the box stays what was found
+    assert min(polygon[::2]) == 0
+    assert max(polygon[::2]) == 10
+    assert min(polygon[1::2]) == 4
+    assert max(polygon[1::2]) == 20
+    assert cat["area"] == pytest.approx(160, abs=0.5)  # four corners are cut
+    assert "segmentation" not in light  # no pixel of its class in its box
+    assert light["area"] == 80
+
+
+@old_copy_protocol
+def test_pycocotools_loads_what_was_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coco = pytest.importorskip("pycocotools.coco")
+    pytest.importorskip("skimage")
+    scene = make_scene([[0, 3, 11, 20]], [1], [0.9], seg_map=half_map())
+    write(coco_labels, tmp_path, {"a": scene, "b": NOTHING})
+    dataset = coco.COCO(str(tmp_path / "instances.json"))
+    assert dataset.getImgIds() == [1, 2]
+    (annotation,) = dataset.loadAnns(dataset.getAnnIds())
+    mask = dataset.annToMask(annotation).astype(bool)
+    assert mask.shape == (20, 40)
+    assert (mask != (half_map() > 0)).sum() <= 4  # the corners
+
+
+@old_copy_protocol
+def test_the_polygons_of_a_mask_cover_it() -> None:
+    mask_api = pytest.importorskip("pycocotools.mask")
+    pytest.importorskip("skimage")
+    rows, columns = np.mgrid[:90, :120]
+    large = ((rows - 40) / 30) ** 2 + ((columns - 50) / 45) ** 2 < 1
+    small = (rows - 75) ** 2 + (columns - 105) ** 2 < 8**2
+    mask = large | small
+    mask[2, 2] = True  # a speck
+    polygons = mask_polygons(mask)
+    assert len(polygons) == 2
+    assert signed_area(polygons[0]) == pytest.approx(large.sum(), rel=0.01)  # largest first
+    assert signed_area(polygons[1]) == pytest.approx(small.sum(), rel=0.02)
+    drawn = mask_api.decode(mask_api.merge(mask_api.frPyObjects(polygons, 90, 120))) > 0
+    assert (drawn & mask).sum() / (drawn | mask).sum() > 0.985
+    assert sum(map(len, polygons)) / 2 < 80  # points that a person can move
+
+
+def test_holes_are_filled_and_a_mask_may_touch_the_rim() -> None:
+    pytest.importorskip("skimage")
+    mask = np.ones((20, 30), bool)
+    mask[5:15, 10:20] = False
+    (polygon,) = mask_polygons(mask, left=100, top=200)
+    assert (min(polygon[::2]), max(polygon[::2])) == (100, 130)
+    assert (min(polygon[1::2]), max(polygon[1::2])) == (200, 220)
+    assert signed_area(polygon) == pytest.approx(600, rel=0.02)
+
+
+def test_a_mask_without_pixels_has_no_polygon() -> None:
+    pytest.importorskip("skimage")
+    assert mask_polygons(np.zeros((5, 4), bool)) == []
+    assert mask_polygons(np.zeros((0, 4), bool)) == []
+
+
+def test_vocs_xml_counts_from_1_and_includes_the_last_pixel(tmp_path: Path) -> None:
+    write(voc_labels, tmp_path, {"a": TWO})
+    assert (tmp_path / "Annotations/a.xml").read_text() == (
+        "<annotation>\n"
+        "\t<folder>trip</folder>\n"
+        "\t<filename>a.jpg</filename>\n"
+        "\t<source>\n\t\t<database>BlitzNet predictions</database>\n\t</source>\n"
+        "\t<size>\n\t\t<width>40</width>\n\t\t<height>20</height>\n\t\t<depth>3</depth>\n\t</size>\n"
+        "\t<segmented>0</segmented>\n"
+        "\t<object>\n"
+        "\t\t<name>cat</name>\n"
+        "\t\t<pose>Unspecified</pose>\n"
+        "\t\t<truncated>0</truncated>\n"
+        "\t\t<difficult>0</difficult>\n"
+        "\t\t<bndbox>\n"
+        "\t\t\t<xmin>1</xmin>\n\t\t\t<ymin>5</ymin>\n\t\t\t<xmax>10</xmax>\n\t\t\t<ymax>20</ymax>\n"
+        "\t\t</bndbox>\n"
+        "\t</object>\n"
+        "\t<object>\n"
+        "\t\t<name>traffic light</name>\n"
+        "\t\t<pose>Unspecified</pose>\n"
+        "\t\t<truncated>0</truncated>\n"
+        "\t\t<difficult>0</difficult>\n"
+        "\t\t<bndbox>\n"
+        "\t\t\t<xmin>13.25</xmin>\n\t\t\t<ymin>3.5</ymin>\n"
+        "\t\t\t<xmax>20.12</xmax>\n\t\t\t<ymax>10</ymax>\n"
+        "\t\t</bndbox>\n"
+        "\t</object>\n"
+        "</annotation>\n"
+    )
+
+
+def test_our_reader_of_voc_gives_the_boxes_back(tmp_path: Path) -> None:
+    write(voc_labels, tmp_path, {"a": TWO, "b": NOTHING})
+    objects, size = read_annotation(tmp_path / "Annotations/a.xml")
+    assert size == (40, 20)
+    assert [item.name for item in objects] == ["cat", "traffic light"]
+    np.testing.assert_allclose([item.box for item in objects], TWO.boxes, atol=0.005001)
+    assert read_annotation(tmp_path / "Annotations/b.xml") == ((), (40, 20))
+
+
+def test_voc_without_maps_writes_xml_a_list_and_a_label_map(tmp_path: Path) -> None:
+    write(voc_labels, tmp_path, {"a": TWO, "b": NOTHING, "two words": TWO})
+    assert files_in(tmp_path) == [
+        "Annotations/a.xml",
+        "Annotations/b.xml",
+        "Annotations/two words.xml",
+        "ImageSets/Main/default.txt",
+        "labelmap.txt",
+    ]
+    assert (tmp_path / "ImageSets/Main/default.txt").read_text() == 'a\nb\n"two words"\n'
+    assert (tmp_path / "labelmap.txt").read_text() == (
+        "# label:color_rgb:parts:actions\n"
+        "background:0,0,0::\n"
+        "cat:128,0,0::\n"
+        "traffic light:0,128,0::\n"
+    )
+
+
+def test_vocs_maps_are_class_ids_in_vocs_colours(tmp_path: Path) -> None:
+    scene = make_scene([[0, 3, 11, 20]], [2], [0.9], seg_map=half_map(2))
+    write(voc_labels, tmp_path, {"a": scene})
+    with Image.open(tmp_path / "SegmentationClass/a.png") as stored:
+        assert stored.mode == "P"
+        assert stored.getpalette()[:9] == voc_palette()[:3].ravel().tolist()
+        np.testing.assert_array_equal(stored, half_map(2))
+    assert ET.parse(tmp_path / "Annotations/a.xml").findtext("segmented") == "1"
+    assert (tmp_path / "ImageSets/Segmentation/default.txt").read_text() == "a\n"
+
+
+def test_a_file_name_that_is_no_text_does_not_make_xml_that_cannot_be_read(tmp_path: Path) -> None:
+    with voc_labels(tmp_path, NAMES) as add:
+        add(NOTHING, "a", "b\udcff\x01<&>.jpg")
+    tree = ET.parse(tmp_path / "Annotations/a.xml")
+    assert tree.findtext("filename") == "b??<&>.jpg"
+
+
+def test_a_class_name_that_a_label_map_cannot_hold_is_said(tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match="'a:b' cannot be written in VOC's format"),
+        voc_labels(tmp_path, ("background", "a:b")),
+    ):
+        pass
+
+
+def test_yolo_rows_are_class_centre_and_size(tmp_path: Path) -> None:
+    write(yolo_labels, tmp_path, {"a": TWO, "b": NOTHING}, suffix=".PNG")
+    assert files_in(tmp_path) == [
+        "data.yaml",
+        "labels/train/a.txt",
+        "labels/train/b.txt",
+        "train.txt",
+    ]
+    assert (tmp_path / "labels/train/a.txt").read_text() == (
+        "0 0.125000 0.600000 0.250000 0.800000\n1 0.404687 0.312500 0.196875 0.375000\n"
+    )
+    assert (tmp_path / "labels/train/b.txt").read_text() == ""
+    assert (tmp_path / "train.txt").read_text() == ("./images/train/a.PNG\n./images/train/b.PNG\n")
+    text = (tmp_path / "data.yaml").read_text()
+    assert text == "train: train.txt\nnames:\n  0: cat\n  1: traffic light\n"
+
+
+def test_yolos_class_names_survive_yaml(tmp_path: Path) -> None:
+    names = ("background", "no", "a: b", "Bär", "007")
+    write(yolo_labels, tmp_path, {}, names)
+    content = yaml.safe_load((tmp_path / "data.yaml").read_text(encoding="utf-8"))
+    assert content["names"] == {0: "no", 1: "a: b", 2: "Bär", 3: "007"}
+
+
+@pytest.mark.parametrize(
+    ("writer", "partial"),
+    [
+        (coco_labels, []),
+        (voc_labels, ["Annotations/a.xml", "labelmap.txt"]),
+        (yolo_labels, ["data.yaml", "labels/train/a.txt"]),
+    ],
+)
+def test_lists_are_whole_or_absent(writer: Writer, partial: list[str], tmp_path: Path) -> None:
+    labels = writer(tmp_path, NAMES)
+    add = labels.__enter__()
+    add(TWO, "a", "a.jpg")
+    assert not labels.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert files_in(tmp_path) == partial
+
+
+@pytest.mark.parametrize("writer", [coco_labels, voc_labels, yolo_labels])
+def test_a_folder_that_cannot_be_made_gets_one_line(writer: Writer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(InputError, match=r"file.*: cannot be written \("),
+        writer(tmp_path / "file" / "voc", NAMES),
+    ):
+        pass
+
+
+def test_formats_are_asked_for_one_by_one_or_with_commas() -> None:
+    pytest.importorskip("skimage")
+    assert choose_label_formats((), True, True) == ()
+    assert choose_label_formats(("voc, yolo", "coco", "voc"), True, True) == (
+        "voc",
+        "yolo",
+        "coco",
+    )
+    assert choose_label_formats(("voc",), False, True) == ("voc",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "detect", "text"),
+    [
+        ("kitti", True, "no label format is called 'kitti'; there are coco, voc, yolo"),
+        ("", True, "no label format is called ''; there are coco, voc, yolo"),
+        ("yolo", False, "holds boxes, and this network finds none; use --format voc"),
+    ],
+)
+def test_formats_that_cannot_be_written_are_refused(asked: str, detect: bool, text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        choose_label_formats((asked,), detect, True)
+
+
+def test_outlines_without_scikit_image_say_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blitznet.extras, "find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"pip install 'blitznet\[labels\]'"):
+        choose_label_formats(("coco",), True, True)
+    assert choose_label_formats(("coco",), True, False) == ("coco",)

@@ -1,0 +1,170 @@
+"""Every experiment can be trained: its recipe, its network, its data description."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from blitznet.data.coco import CocoEntry
+from blitznet.data.description import read_description
+from blitznet.data.sampling import draw_frequencies
+from blitznet.data.voc import VocEntry
+from blitznet.errors import InputError
+from blitznet.model.blitznet import BlitzNet
+from blitznet.paper.catalogue import EXPERIMENTS, TABLES, find_table, find_training
+from blitznet.paper.experiment import Experiment, derive
+from blitznet.paper.twin import FIVE, NINE, RECIPE, SEEDS, STEPS
+from blitznet.training.recipe import PAPER, RECIPES, Recipe
+
+ROOT = Path(__file__).parents[3]
+ALL = list(EXPERIMENTS.values())
+
+
+@pytest.fixture
+def _in_clone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def test_names_differ_from_each_other_and_from_recipes() -> None:
+    found = {
+        id(one): one.name
+        for table in TABLES.values()
+        for block in table.blocks
+        for one in block.experiments
+    }
+    assert len(set(found.values())) == len(found)
+    assert not set(found.values()) & set(RECIPES)
+    assert len([one for one in ALL if not one.is_twin]) == 6 + 4 + 3 + 2 + 3 + 2 + 3 + 5
+    assert len([one for one in ALL if one.is_twin]) == 5 + 3 + 4 + 4
+
+
+@pytest.mark.parametrize("experiment", ALL, ids=lambda one: one.name)
+def test_recipe_is_valid_and_its_network_builds(experiment: Experiment) -> None:
+    recipe = experiment.recipe
+    assert Recipe.model_validate(recipe.model_dump()) == recipe
+    # The same network with a small backbone and narrow streams, which builds in no time.
+    narrow = {"backbone": "test_resnet", "pad_same": False, "seg_width": 8}
+    widths = {"downscale_width": 32, "upscale_width": 32}
+    with torch.device("meta"):
+        network = BlitzNet(recipe.model.model_copy(update=narrow | widths))
+    assert len(network.anchors) == 6 * sum(size**2 for size in recipe.model.level_sizes)
+
+
+@pytest.mark.usefixtures("_in_clone")
+@pytest.mark.parametrize("experiment", ALL, ids=lambda one: one.name)
+def test_data_description_has_what_the_experiment_trains_and_is_measured_on(
+    experiment: Experiment,
+) -> None:
+    description = read_description(experiment.data_file)
+    model = experiment.recipe.model
+    assert len(description.classes) == model.num_classes
+    assert experiment.splits.keys() <= description.splits.keys()
+    train = description.entries("train")
+    assert any(entry.boxes for entry in train) or not model.detect
+    has_maps = [
+        isinstance(entry, VocEntry | CocoEntry)
+        and (entry.masks is not None or getattr(entry, "sbd", None) is not None)
+        for entry in train
+    ]
+    assert any(has_maps) or not model.segment
+    if not experiment.is_twin:
+        assert "val" not in description.splits, "a test set must not choose what is kept"
+
+
+@pytest.mark.usefixtures("_in_clone")
+def test_apart_leaves_out_what_is_tested_on_and_changes_nothing_else() -> None:
+    plain = read_description(Path("data/voc12-seg-aug-voc07.yaml"))
+    apart = read_description(Path("data/voc12-seg-aug-voc07-apart.yaml"))
+    excluded = [
+        tuple(map(str, entry.exclude)) for entry in apart.entries("train") if entry.format == "voc"
+    ]
+    assert excluded == [
+        ("VOCdevkit/VOC2007/ImageSets/Main/test.txt",),
+        ("VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt",),
+    ]
+    without = [entry.model_copy(update={"exclude": ()}) for entry in apart.entries("train")]
+    assert without == plain.entries("train")
+    for split in ("voc12_val_seg", "voc07_test"):
+        assert apart.entries(split) == plain.entries(split)
+    for number in (4, 8):
+        for one in find_table(number).more[0].experiments:
+            twin = EXPERIMENTS[one.name.removesuffix("-apart")]
+            assert derive(one.recipe, name=twin.name) == twin.recipe
+            assert one.splits == twin.splits
+            assert one.paper == {}
+
+
+def test_twins_share_budget_seeds_and_classes() -> None:
+    for one in ALL:
+        if one.is_twin:
+            free = {"name": RECIPE.name, "model": RECIPE.model}
+            assert derive(one.recipe, **free) == RECIPE
+            assert (one.recipe.steps, one.seeds) == (STEPS, SEEDS)
+            assert one.splits.items() <= {"val": NINE, "test07": FIVE}.items()
+            assert one.source.startswith(f"twin of table {one.name[len('subset-table')]}, row")
+    assert len(SEEDS) >= 2
+
+
+def test_deriving_changes_parts_and_checks_them() -> None:
+    recipe = derive(PAPER, name="x", model={"fusion": "refine"}, steps=3)
+    assert recipe.model == PAPER.model.model_copy(update={"fusion": "refine"})
+    assert (recipe.name, recipe.steps, recipe.lr) == ("x", 3, PAPER.lr)
+    with pytest.raises(ValueError, match="fusion"):
+        derive(PAPER, model={"fusion": "glue"})
+    with pytest.raises(ValueError, match="steps"):
+        derive(PAPER, steps=0)
+
+
+def test_unknown_tables_get_one_line() -> None:
+    with pytest.raises(InputError, match=r"no table 9; give a number from 1 to 8"):
+        find_table(9)
+
+
+@pytest.mark.usefixtures("_in_clone")
+def test_training_finds_an_experiment_with_its_data_and_takes_overrides() -> None:
+    experiment = EXPERIMENTS["voc07-blitznet300-s4-seg"]
+    recipe, data = find_training("voc07-blitznet300-s4-seg", None)
+    assert recipe == experiment.recipe
+    assert data == Path("data/voc0712-seg.yaml")
+    other = Path("mine.yaml")
+    changed, data = find_training("voc07-blitznet300-s4-seg", other, ("steps=7", "lr_drops=[]"))
+    assert (changed.steps, data) == (7, other)
+    assert find_training("blitznet300", other) == (RECIPES["blitznet300"], other)
+
+
+def test_training_outside_a_clone_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"data/voc0712.yaml, which is not here; run it in a c"):
+        find_training("voc07-ssd300", None)
+
+
+@pytest.mark.data
+@pytest.mark.usefixtures("_in_clone")
+@pytest.mark.parametrize(
+    ("data", "sizes"),
+    [
+        ("voc-subset", [3179, 960]),
+        ("voc-subset-aug", [3147]),
+        ("voc-subset-few-maps", [453]),
+        ("voc-subset-few-maps-boxes12", [453, 2726]),
+        ("voc-subset-few-maps-boxes12-07", [453, 2726, 960]),
+    ],
+)
+def test_twins_have_the_pictures_that_their_table_says(data: str, sizes: list[int]) -> None:
+    if "BLITZNET_DATA" not in os.environ:
+        pytest.skip("BLITZNET_DATA is not set")
+    description = read_description(Path(f"data/{data}.yaml"))
+    folder = Path(os.environ["BLITZNET_DATA"]).parent
+    sources = description.model_copy(update={"folder": folder}).open_split("train")
+    assert [len(source) for source in sources] == sizes
+    if "few-maps-" in data:  # section 4.4: with maps to with boxes only as 2 to 1
+        frequencies = draw_frequencies(sources)
+        share = frequencies[: sizes[0]].sum() / np.sum(frequencies)
+        assert share == pytest.approx(2 / 3, abs=0.001)
+        with_maps = {sources[0].picture_id(i) for i in range(len(sources[0]))}
+        others = {sources[1].picture_id(i) for i in range(len(sources[1]))}
+        assert not with_maps & others

@@ -1,0 +1,266 @@
+"""Pictures of every kind come out as a person sees them, and damaged ones never silently."""
+
+import struct
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import blitznet.image
+from blitznet.errors import PictureError
+from blitznet.image import read_picture, source_name
+
+# 2 x 3 pixels, all different, so that no turn looks like another.
+PIXELS = np.array(
+    [
+        [(255, 0, 0), (0, 255, 0), (0, 0, 255)],
+        [(0, 0, 0), (120, 120, 120), (255, 255, 0)],
+    ],
+    dtype=np.uint8,
+)
+
+# What a camera stored under each orientation, in terms of the upright picture (EXIF 2.32, 4.6.4 A).
+STORED_AS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.transpose(1, 0, 2),
+    6: lambda upright: upright.transpose(1, 0, 2)[::-1],
+    7: lambda upright: upright[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda upright: upright.transpose(1, 0, 2)[:, ::-1],
+}
+
+
+def pixels_of(source: object) -> list[object]:
+    image = read_picture(source)  # type: ignore[arg-type]
+    assert image.mode == "RGB"
+    return np.asarray(image).tolist()
+
+
+def noise(width: int, height: int) -> Image.Image:
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(values)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that promises so many grey pixels and holds none."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for chunk in (header, b"IDAT" + zlib.compress(b"")):
+        content += struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return content
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+@pytest.mark.parametrize("orientation", STORED_AS)
+def test_every_exif_orientation_comes_out_upright(
+    tmp_path: Path, orientation: int, suffix: str
+) -> None:
+    path = tmp_path / f"turned{suffix}"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED_AS[orientation](PIXELS)))
+    stored.save(path, exif=exif, **({"lossless": True} if suffix == ".webp" else {}))
+    assert pixels_of(path) == PIXELS.tolist()
+
+
+def test_a_rotated_jpeg_from_a_phone_has_the_size_that_a_person_sees(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise(40, 30).save(tmp_path / "phone.jpg", exif=exif)
+    assert read_picture(tmp_path / "phone.jpg").size == (30, 40)
+
+
+def test_an_open_image_is_turned_upright_as_its_file_would_be(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.ascontiguousarray(STORED_AS[6](PIXELS))).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        assert pixels_of(image) == PIXELS.tolist()
+        assert image.size == (2, 3)  # the one that was given is as it was
+
+
+def test_a_picture_with_a_damaged_exif_block_is_read_as_it_lies(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.png", exif=b"Exif\0\0II*\0\xff\xff\xff\xff junk")
+    assert pixels_of(tmp_path / "a.png") == PIXELS.tolist()
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "suffix", "seen"),
+    [
+        ("RGB", (10, 20, 30), ".png", (10, 20, 30)),
+        ("L", 77, ".png", (77, 77, 77)),
+        ("1", 1, ".png", (255, 255, 255)),
+        ("LA", (77, 255), ".png", (77, 77, 77)),
+        ("LA", (77, 0), ".png", (255, 255, 255)),
+        ("RGBA", (10, 20, 30, 255), ".png", (10, 20, 30)),
+        ("RGBA", (10, 20, 30, 0), ".png", (255, 255, 255)),
+        ("RGBA", (0, 0, 0, 51), ".webp", (204, 204, 204)),
+        ("CMYK", (0, 0, 0, 0), ".tif", (255, 255, 255)),
+        ("CMYK", (0, 255, 255, 0), ".tif", (255, 0, 0)),
+        ("CMYK", (0, 0, 0, 255), ".jpg", (0, 0, 0)),
+        ("I;16", 257 * 77, ".png", (77, 77, 77)),
+        ("I;16", 257 * 77, ".tif", (77, 77, 77)),
+        ("I", 77, ".tif", (77, 77, 77)),
+        ("I", 65535, ".tif", (255, 255, 255)),
+        ("I", -5, ".tif", (0, 0, 0)),
+        ("F", 0.2, ".tif", (51, 51, 51)),
+        ("F", 255.0, ".tif", (255, 255, 255)),
+        ("F", float("nan"), ".tif", (0, 0, 0)),
+    ],
+)
+def test_every_pixel_format_becomes_the_colour_that_a_viewer_shows(
+    tmp_path: Path, mode: str, value: object, suffix: str, seen: tuple[int, int, int]
+) -> None:
+    path = tmp_path / f"picture{suffix}"
+    options = {"lossless": True, "exact": True} if suffix == ".webp" else {}
+    Image.new(mode, (1, 1), value).save(path, **options)  # type: ignore[arg-type]
+    assert pixels_of(path) == [[list(seen)]]
+
+
+def test_wide_integers_keep_their_proportions() -> None:
+    values = np.array([[0, 400_000, 2_000_000]], dtype=np.int32)
+    assert pixels_of(Image.fromarray(values)) == [[[0] * 3, [51] * 3, [255] * 3]]
+
+
+def test_sixteen_bit_colours_keep_their_upper_byte(tmp_path: Path) -> None:
+    path = tmp_path / "deep.ppm"
+    path.write_bytes(b"P6 1 1 65535\n" + struct.pack(">3H", 257 * 10, 257 * 20, 65535))
+    assert pixels_of(path) == [[[10, 20, 255]]]
+
+
+def test_a_palette_with_a_transparent_entry_lies_on_white(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putdata([0, 1])
+    image.save(tmp_path / "a.png", transparency=1)
+    assert pixels_of(tmp_path / "a.png") == [[[10, 20, 30], [255, 255, 255]]]
+
+
+def test_of_an_animation_the_first_frame_counts(tmp_path: Path) -> None:
+    first, second = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "blue")
+    first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
+    assert pixels_of(tmp_path / "a.gif") == [[[255, 0, 0]] * 4] * 4
+
+
+def test_arrays_are_taken_as_rgb_or_grey() -> None:
+    assert pixels_of(PIXELS) == PIXELS.tolist()
+    assert pixels_of(PIXELS[:, ::-1]) == PIXELS[:, ::-1].tolist()
+    assert pixels_of(PIXELS[..., 0]) == np.repeat(PIXELS[..., :1], 3, axis=2).tolist()
+
+
+def test_what_comes_back_is_never_the_object_that_was_given() -> None:
+    given = Image.fromarray(PIXELS)
+    read_picture(given).putpixel((0, 0), (9, 9, 9))
+    assert given.getpixel((0, 0)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".gif", ".tif", ".bmp"])
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
+def test_a_file_that_was_cut_off_is_an_error_and_not_half_a_picture(
+    tmp_path: Path, suffix: str, kept: float
+) -> None:
+    path = tmp_path / f"cut{suffix}"
+    noise(64, 48).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(PictureError, match=r"cut\.\w+: (damaged|not a picture)"):
+        read_picture(path)
+
+
+def test_a_cut_progressive_jpeg_is_an_error_too(tmp_path: Path) -> None:
+    stream = BytesIO()
+    noise(64, 48).save(stream, "JPEG", progressive=True)
+    (tmp_path / "a.jpg").write_bytes(stream.getvalue()[: stream.tell() // 2])
+    with pytest.raises(PictureError, match=r"a\.jpg: damaged or cut off"):
+        read_picture(tmp_path / "a.jpg")
+
+
+def test_an_open_image_that_was_cut_off_is_an_error(tmp_path: Path) -> None:
+    noise(64, 48).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    with (
+        Image.open(BytesIO(content[: len(content) // 2])) as image,
+        pytest.raises(PictureError, match="the given picture: damaged or cut off"),
+    ):
+        read_picture(image)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"Dear diary, today I was a text file.", "not a picture; BlitzNet reads JPEG, PNG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not a picture"),
+        (b"\xff\xd8\xff\xe0", "not a picture|damaged"),
+        (png_header(40_000, 25_000), "40000x25000 pixels, more than 200 million"),
+        (png_header(12_000, 10_000), "damaged or cut off"),  # 120 million are allowed: no warning
+    ],
+)
+def test_what_is_no_usable_picture_gets_one_clear_line(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(PictureError, match=message) as error:
+        read_picture(tmp_path / "a.jpg")
+    assert str(error.value).startswith(f"{tmp_path / 'a.jpg'}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_missing_files_folders_and_impossible_names_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match="no such file"):
+        read_picture(tmp_path / "missing.jpg")
+    with pytest.raises(PictureError, match="a folder"):
+        read_picture(tmp_path)
+    with pytest.raises(PictureError, match="cannot be read"):
+        read_picture("a\0b.jpg")
+    with pytest.raises(PictureError, match="cannot be read"):
+        read_picture("x" * 5000)
+
+
+def test_the_limit_is_on_the_product_of_the_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blitznet.image, "MAX_PIXELS", 6)
+    assert read_picture(Image.new("RGB", (3, 2))).size == (3, 2)
+    with pytest.raises(PictureError, match="7x1 pixels, more than"):
+        read_picture(Image.new("RGB", (7, 1)))
+
+
+@pytest.mark.parametrize("source", [None, 3, b"a.jpg", [1, 2], PIXELS / 255.0, PIXELS.astype(int)])
+def test_what_is_no_picture_at_all_is_a_type_error(source: object) -> None:
+    with pytest.raises(TypeError, match="uint8"):
+        read_picture(source)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 1), (1, 2, 3, 3), (3,), (0, 5, 3), (5, 0)])
+def test_arrays_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(PictureError, match=r"\(H, W, 3\)"):
+        read_picture(np.zeros(shape, dtype=np.uint8))
+
+
+def test_names_come_from_paths_and_files(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    assert source_name("b.png") == "b.png"
+    assert source_name(tmp_path / "a.png") == str(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert source_name(image) == str(tmp_path / "a.png")
+    assert source_name(Image.fromarray(PIXELS)) is None
+    assert source_name(PIXELS) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(8000, 6000), (12_000, 10_000)])
+def test_huge_pictures_are_read_whole_and_without_a_warning(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    image = Image.new("RGB", size, "green")
+    image.putpixel((size[0] - 1, size[1] - 1), (255, 0, 0))
+    image.save(tmp_path / "huge.png", compress_level=1)
+    del image
+    read = read_picture(tmp_path / "huge.png")
+    assert read.size == size
+    assert read.getpixel((size[0] - 1, size[1] - 1)) == (255, 0, 0)

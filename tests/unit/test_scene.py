@@ -1,0 +1,146 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blitznet.scene import NO_OBJECT, Scene
+
+NAMES = ("background", "cat", "dog")
+
+
+def make_scene(
+    boxes: list[list[float]],
+    labels: list[int],
+    seg_map: list[list[int]] | np.ndarray | None,
+    scores: list[float] | None = None,
+    size: tuple[int, int] = (4, 3),
+) -> Scene:
+    if seg_map is not None:
+        seg_map = np.array(seg_map, dtype=np.uint8)
+        size = seg_map.shape[1], seg_map.shape[0]
+    return Scene(
+        boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
+        labels=np.array(labels, dtype=np.int64),
+        scores=np.array(scores or [0.9] * len(labels), dtype=np.float32),
+        seg_map=seg_map,
+        names=NAMES,
+        image=Image.new("RGB", size),
+    )
+
+
+def nearest_middle_loop(scene: Scene) -> np.ndarray:
+    """Slow twin of `Scene.instance_map`: every pixel asks every box."""
+    assert scene.seg_map is not None
+    height, width = scene.seg_map.shape
+    owners = np.full((height, width), NO_OBJECT)
+    for row in range(height):
+        for column in range(width):
+            x, y, nearest = column + 0.5, row + 0.5, np.inf
+            for index, (x1, y1, x2, y2) in enumerate(scene.boxes.tolist()):
+                is_inside = x1 <= x < x2 and y1 <= y < y2
+                if not is_inside or scene.seg_map[row, column] != scene.labels[index]:
+                    continue
+                distance = np.hypot(
+                    (x - (x1 + x2) / 2) / (x2 - x1), (y - (y1 + y2) / 2) / (y2 - y1)
+                )
+                if np.float32(distance) < nearest:
+                    owners[row, column], nearest = index, np.float32(distance)
+    return owners
+
+
+def test_an_object_is_the_pixels_of_its_class_inside_its_box() -> None:
+    scene = make_scene(
+        boxes=[[1, 0, 3, 2]],
+        labels=[1],
+        seg_map=[
+            [1, 1, 0, 1],
+            [1, 1, 1, 1],
+            [1, 1, 2, 1],
+        ],
+    )
+    masks = scene.instances()
+    assert masks.dtype == bool
+    assert masks.astype(int).tolist() == [
+        [
+            [0, 1, 0, 0],
+            [0, 1, 1, 0],
+            [0, 0, 0, 0],
+        ]
+    ]
+
+
+def test_overlapping_boxes_of_a_class_share_their_pixels_half_way() -> None:
+    scene = make_scene([[0, 0, 4, 1], [2, 0, 6, 1]], [1, 1], [[1, 1, 1, 1, 1, 1]])
+    assert scene.instance_map().tolist() == [[0, 0, 0, 1, 1, 1]]
+
+
+def test_a_small_box_inside_a_large_one_keeps_its_middle() -> None:
+    scene = make_scene([[0, 0, 12, 1], [8, 0, 11, 1]], [1, 1], [[1] * 12])
+    assert scene.instance_map().tolist() == [[0] * 9 + [1, 1, 0]]
+
+
+def test_boxes_of_different_classes_do_not_compete() -> None:
+    scene = make_scene([[0, 0, 4, 1], [0, 0, 4, 1]], [1, 2], [[1, 2, 2, 0]])
+    assert scene.instance_map().tolist() == [[0, 1, 1, NO_OBJECT]]
+
+
+def test_of_two_equal_boxes_the_better_score_takes_all() -> None:
+    scene = make_scene([[0, 0, 2, 1], [0, 0, 2, 1]], [1, 1], [[1, 1]], scores=[0.9, 0.8])
+    assert scene.instances().tolist() == [[[True, True]], [[False, False]]]
+
+
+def test_every_pixel_goes_to_the_box_that_the_loop_finds() -> None:
+    rng = np.random.default_rng(0)
+    corners = np.sort(rng.uniform(0, 20, (30, 2, 2)), axis=1)
+    boxes = corners.reshape(30, 4)
+    labels = rng.integers(1, 3, 30).tolist()
+    scene = make_scene(boxes.tolist(), labels, rng.integers(0, 3, (20, 20)))
+    owners = scene.instance_map()
+    assert owners.tolist() == nearest_middle_loop(scene).tolist()
+    assert len(np.unique(owners)) > 10  # the case is worth something
+    assert scene.instances().sum(axis=0).max() == 1
+
+
+def test_no_objects_give_no_masks() -> None:
+    assert make_scene([], [], [[0, 1]]).instances().shape == (0, 1, 2)
+
+
+def test_masks_without_a_map_are_refused() -> None:
+    with pytest.raises(ValueError, match="per-object masks need pixel classes"):
+        make_scene([[0, 0, 1, 1]], [1], None).instances()
+
+
+def test_the_record_is_the_line_of_predictions_jsonl() -> None:
+    scene = make_scene(
+        boxes=[[0.125, 0, 2.5, 1.999]],
+        labels=[2],
+        scores=[0.87654],
+        seg_map=[[0, 2, 2, 2], [0, 0, 1, 2]],
+    )
+    assert scene.to_dict() == {
+        "source": None,
+        "width": 4,
+        "height": 2,
+        "detections": [{"label": "dog", "score": 0.8765, "box": [0.12, 0, 2.5, 2]}],
+        "pixels": {"dog": 0.5, "background": 0.375, "cat": 0.125},
+        "seg_map": None,
+    }
+    assert json.loads(json.dumps(scene.to_dict())) == scene.to_dict()
+
+
+def test_the_record_of_a_network_without_maps_says_null() -> None:
+    record = make_scene([], [], None, size=(5, 4)).to_dict()
+    assert record["pixels"] is None
+    assert record["detections"] == []
+    assert (record["width"], record["height"]) == (5, 4)
+
+
+def test_drawing_can_leave_out_either_part() -> None:
+    scene = make_scene([[5, 5, 60, 60]], [1], np.full((64, 64), 2))
+    both, boxes, pixels, neither = (
+        scene.draw(boxes=b, seg_map=s).tobytes()
+        for b, s in [(True, True), (True, False), (False, True), (False, False)]
+    )
+    assert neither == scene.image.tobytes()
+    assert len({both, boxes, pixels, neither}) == 4
