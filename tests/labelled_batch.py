@@ -3,6 +3,7 @@
 import torch
 
 from blitznet.classes import IGNORE_INDEX
+from blitznet.detection.anchors import anchors_of
 from blitznet.model_info import ModelConfig
 from blitznet.structures import Batch
 
@@ -12,7 +13,7 @@ def labelled_batch(config: ModelConfig, rng: torch.Generator) -> Batch:
     size = config.image_size
     cells = [6 * level_size**2 for level_size in config.level_sizes]
     level_starts = [sum(cells[:level]) for level in range(len(cells))]
-    boxes = config.make_anchors()[level_starts].expand(2, -1, -1).clone()
+    boxes = anchors_of(config)[level_starts].expand(2, -1, -1).clone()
     seg_maps = torch.randint(
         0, config.num_classes, (2, size, size), generator=rng, dtype=torch.uint8
     )

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from blitznet.detection.nms import per_class_nms
+from blitznet.detections import Detections
 from blitznet.export.limits import Limits
-from blitznet.structures import Detections
 
 CASES = ("distinct", "ties", "all equal", "everything", "nothing", "one picture empty", "no area")
 

@@ -10,7 +10,8 @@ import blitznet
 from blitznet.inference.engines.torch_runtime import TorchRuntime
 from blitznet.inference.predictor import Predictor
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
+from blitznet.model.checkpoint import save_checkpoint
+from blitznet.model_files import CheckpointInfo
 from blitznet.model_info import ModelConfig
 from blitznet.structures import RawPredictions
 

@@ -14,7 +14,8 @@ from typing import Annotated
 import torch
 import typer
 
-from blitznet.model.checkpoint import bundled_checkpoints, load_checkpoint, save_checkpoint
+from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
+from blitznet.model_files import bundled_checkpoints
 from blitznet.result_folder import make_folder
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE

@@ -14,15 +14,8 @@ from typing import Annotated, Any, NamedTuple, cast
 import typer
 
 from blitznet.device import choose_device
-from blitznet.model.checkpoint import (
-    CheckpointInfo,
-    Storage,
-    bundled_checkpoints,
-    find_checkpoint,
-    load_checkpoint,
-    read_info,
-    save_checkpoint,
-)
+from blitznet.model.checkpoint import Storage, load_checkpoint, save_checkpoint
+from blitznet.model_files import CheckpointInfo, bundled_checkpoints, find_checkpoint, read_info
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
 from blitznet.training.run import evaluate_checkpoint

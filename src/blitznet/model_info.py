@@ -4,9 +4,7 @@ import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import Tensor
 
-from blitznet.detection.anchors import make_anchors
 from blitznet.errors import InputError
 
 FusionName = Literal["hourglass", "refine", "resskip_without_residual", "resskip"]
@@ -86,12 +84,6 @@ class ModelConfig(BaseModel):
         if sizes[-1] > 1:
             sizes.append(1)
         return tuple(sizes)
-
-    def make_anchors(self) -> Tensor:
-        """(A, 4) float32 xyxy in input pixels, see `blitznet.detection.anchors`."""
-        return make_anchors(
-            self.image_size, self.level_sizes, self.finest_scale, self.min_scale, self.max_scale
-        )
 
 
 def _blitznet(

@@ -113,17 +113,3 @@ class RawPredictions(NamedTuple):
     class_logits: Tensor | None
     box_deltas: Tensor | None
     seg_logits: Tensor | None
-
-
-class Detections(NamedTuple):
-    """The objects of one picture, best score first.
-
-    Attributes:
-        boxes: (K, 4) float32 xyxy.
-        labels: (K,) int64 class ids from 1 on.
-        scores: (K,) float32 in 0..1.
-    """
-
-    boxes: Tensor
-    labels: Tensor
-    scores: Tensor

@@ -367,7 +367,7 @@ def test_models_shows_how_each_network_was_trained_and_how_good_it_is(
     checkpoint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundled = {"blitznet300-mobile": Path(checkpoint)}
-    monkeypatch.setattr(blitznet.model.checkpoint, "bundled_checkpoints", lambda: bundled)
+    monkeypatch.setattr(blitznet.model_files, "bundled_checkpoints", lambda: bundled)
     assert main(["models"]) == 0
     table = capsys.readouterr().out
     for text in ("blitznet300-mobile", "default", "mAP (voc07) 50.0", "mIoU 25.0", "free", "steps"):
@@ -383,7 +383,7 @@ def test_models_shows_how_each_network_was_trained_and_how_good_it_is(
 def test_models_says_so_if_there_are_none(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blitznet.model.checkpoint, "bundled_checkpoints", dict)
+    monkeypatch.setattr(blitznet.model_files, "bundled_checkpoints", dict)
     assert main(["models"]) == 0
     assert capsys.readouterr().out == "This installation bundles no network.\n"
 

@@ -13,7 +13,8 @@ import blitznet.training.precision
 from blitznet.classes import VOC_CLASSES
 from blitznet.cli import main
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import CheckpointInfo, read_info, save_checkpoint
+from blitznet.model.checkpoint import save_checkpoint
+from blitznet.model_files import CheckpointInfo, read_info
 from blitznet.training.validation import read_validation
 from fixtures.make_fixtures import VOC_MINI, draw
 from fixtures.tiny_run import read_log, tiny_recipe

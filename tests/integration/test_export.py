@@ -21,7 +21,8 @@ from blitznet.export.parity import TOLERANCES
 from blitznet.export.run import export_network
 from blitznet.inference.engines.exported import LIBRARIES, ExportedRuntime, open_exported
 from blitznet.model.blitznet import normalize_images
-from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
+from blitznet.model.checkpoint import save_checkpoint
+from blitznet.model_files import CheckpointInfo
 from fixtures.make_fixtures import VOC_MINI
 from tiny_network import NAMES, SIZE, tiny_model
 

@@ -14,7 +14,8 @@ import blitznet
 from blitznet.classes import VOC_CLASSES
 from blitznet.cli import main
 from blitznet.data.description import read_description
-from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
+from blitznet.model.checkpoint import save_checkpoint
+from blitznet.model_files import CheckpointInfo
 from blitznet.scene import Scene
 from fixtures.make_fixtures import VOC_MINI
 from tiny_network import NAMES, save_tiny_checkpoint, tiny_model

@@ -25,9 +25,10 @@ from torch import Tensor, distributed
 from blitznet.classes import IGNORE_INDEX
 from blitznet.data.collate import collate_samples
 from blitznet.data.geometry import resize_sample
+from blitznet.detection.anchors import anchors_of
 from blitznet.losses.joint import joint_loss
 from blitznet.model.blitznet import BlitzNet, normalize_images
-from blitznet.model.checkpoint import read_info
+from blitznet.model_files import read_info
 from blitznet.structures import PADDING_LABEL, Batch
 from blitznet.training.resume import read_progress
 from blitznet.training.validation import read_validation
@@ -60,7 +61,7 @@ def batch() -> Batch:
     (source, _) = MIXED.open_split("train")
     drawn = collate_samples([resize_sample(source.read(i), 64) for i in range(NUM_PICTURES)])
     first_anchors = np.cumsum([0, *(6 * size**2 for size in TINY.level_sizes[:-1])])
-    boxes = TINY.make_anchors()[first_anchors].expand(NUM_PICTURES, -1, -1)
+    boxes = anchors_of(TINY)[first_anchors].expand(NUM_PICTURES, -1, -1)
     labels = torch.arange(1, 17).view(4, 4).tril()
     assert PADDING_LABEL == 0
     return replace(drawn, boxes=boxes, labels=labels)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from blitznet.detection.anchors import level_scales
+from blitznet.detection.anchors import anchors_of, level_scales
 from blitznet.model_info import (
     BLITZNET300,
     BLITZNET300_S8,
@@ -27,7 +27,7 @@ from blitznet.model_info import (
     ids=lambda value: getattr(value, "name", None),
 )
 def test_number_of_anchors_is_that_of_table_7(config: ModelConfig, expected: int) -> None:
-    assert len(config.make_anchors()) == expected
+    assert len(anchors_of(config)) == expected
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_scales_are_one_for_the_finest_level_and_linear_for_the_others(
     # What the code uses is what is listed: the side of the first anchor of every level.
     cells = [6 * size**2 for size in config.level_sizes]
     starts = [sum(cells[:level]) for level in range(len(cells))]
-    firsts = config.make_anchors()[starts]
+    firsts = anchors_of(config)[starts]
     assert (firsts[:, 2] - firsts[:, 0]).tolist() == pytest.approx(
         [scale * config.image_size for scale in expected], rel=1e-5
     )

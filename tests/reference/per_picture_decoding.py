@@ -5,7 +5,8 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from blitznet.detection import box_coder
-from blitznet.structures import Detections, RawPredictions
+from blitznet.detections import Detections
+from blitznet.structures import RawPredictions
 
 
 def decode_one_by_one(

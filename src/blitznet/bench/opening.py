@@ -18,7 +18,7 @@ from blitznet.inference.engines.choice import open_runtime
 from blitznet.inference.engines.exported import is_exported
 from blitznet.inference.engines.openvino_runtime import Hint
 from blitznet.inference.engines.runtime import Runtime
-from blitznet.model.checkpoint import bundled_checkpoints, read_info
+from blitznet.model_files import bundled_checkpoints, read_info
 from blitznet.model_info import MODELS
 
 

@@ -12,18 +12,15 @@ from blitznet.bench.contestant import NETWORK, POSTPROCESS, PREPROCESS, Contesta
 from blitznet.bench.race import Laps
 from blitznet.bench.record import Tasks
 from blitznet.bench.untrained import settle_network
+from blitznet.detection.anchors import anchors_of
+from blitznet.detections import Detections
 from blitznet.inference.class_map import classify_pixels
 from blitznet.inference.engines.runtime import NetworkOutput, Runtime
 from blitznet.inference.predictor import Predictor, batches_under_way
 from blitznet.model.blitznet import BlitzNet, build
-from blitznet.model.checkpoint import (
-    CheckpointInfo,
-    load_checkpoint,
-    read_info,
-    save_checkpoint,
-)
+from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
+from blitznet.model_files import CheckpointInfo, read_info
 from blitznet.model_info import ModelConfig
-from blitznet.structures import Detections
 
 _SETTLING_PICTURES = 4
 
@@ -91,7 +88,7 @@ def open_ours(
         look=look_of(runtimes, score),
         tasks=_tasks(configs),
         input_size=configs[0].image_size,
-        anchors=len(detector.make_anchors()) if detector else None,
+        anchors=len(anchors_of(detector)) if detector else None,
         parameters=sum(parameters for parameters, _ in works),
         gflops=sum(gflops for _, gflops in works),
         stream=_stream_of(open_for_stream, score, batch) if open_for_stream else None,

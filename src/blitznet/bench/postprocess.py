@@ -27,7 +27,8 @@ from blitznet.detection.limits import (
     SCORE_THRESHOLD,
 )
 from blitznet.detection.postprocess import decode_detections
-from blitznet.model.checkpoint import default_model, find_checkpoint, load_checkpoint
+from blitznet.model.checkpoint import load_checkpoint
+from blitznet.model_files import default_model, find_checkpoint
 from blitznet.structures import RawPredictions
 
 _FROM_RAW = "raw"

@@ -17,7 +17,7 @@ def models(
 ) -> None:
     """List the networks that come with the package: how they were trained, how good they are."""
     from blitznet.inference.model_table import model_records, model_table
-    from blitznet.model.checkpoint import bundled_checkpoints, default_model, read_info
+    from blitznet.model_files import bundled_checkpoints, default_model, read_info
 
     files = bundled_checkpoints()
     infos = {name: read_info(file) for name, file in files.items()}

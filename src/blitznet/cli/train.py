@@ -108,7 +108,7 @@ def train(
     from blitznet.evaluation.metrics_table import metrics_table
     from blitznet.evaluation.report.review import Review
     from blitznet.evaluation.report.write import REPORT_FOLDER, write_report
-    from blitznet.model.checkpoint import read_info
+    from blitznet.model_files import read_info
     from blitznet.paper.catalogue import EXPERIMENTS, find_training
     from blitznet.training.loop import MODEL_FILE
     from blitznet.training.options import LoopOptions

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from blitznet.model_info import ModelConfig
+
 ASPECT_RATIOS = (2.0, 1 / 2, 3.0, 1 / 3)
 ANCHORS_PER_CELL = 2 + len(ASPECT_RATIOS)
 
@@ -53,3 +55,14 @@ def make_anchors(
         xy = torch.stack((x, y), dim=-1).reshape(-1, 1, 2)
         levels.append(torch.cat((xy - half_shapes, xy + half_shapes), dim=-1).reshape(-1, 4))
     return (torch.cat(levels) * image_size).float()
+
+
+def anchors_of(config: ModelConfig) -> Tensor:
+    """The anchors of a network, (A, 4) float32 xyxy in input pixels; see `make_anchors`."""
+    return make_anchors(
+        config.image_size,
+        config.level_sizes,
+        config.finest_scale,
+        config.min_scale,
+        config.max_scale,
+    )

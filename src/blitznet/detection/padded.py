@@ -18,7 +18,8 @@ from blitznet.detection.limits import (
     PRE_NMS_PER_CLASS,
     SCORE_THRESHOLD,
 )
-from blitznet.structures import Detections, RawPredictions
+from blitznet.detections import Detections
+from blitznet.structures import RawPredictions
 
 # A sort key: the score's bits above, counted-down position below; scores from 0 on have 31 bits.
 _POSITION_BITS = 32

@@ -9,7 +9,8 @@ from blitznet.detection.limits import KEEP_PER_IMAGE, SCORE_THRESHOLD
 from blitznet.detection.nms import suppress
 from blitznet.detection.padded import decode_padded
 from blitznet.detection.score_order import SCORE_BITS, to_rank
-from blitznet.structures import Detections, RawPredictions
+from blitznet.detections import Detections
+from blitznet.structures import RawPredictions
 
 # Pictures that are looked at together; more gain nothing and need more memory.
 _GROUP = 32

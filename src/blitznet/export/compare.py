@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from blitznet.detection.postprocess import decode_detections
+from blitznet.detections import Detections
 from blitznet.export.formats import RawOutputs
 from blitznet.export.parity import (
     SHOWN_SCORE,
@@ -16,11 +17,11 @@ from blitznet.export.parity import (
     match_objects,
     same_pixel_share,
 )
-from blitznet.inference.engines.export_info import ExportInfo
 from blitznet.inference.engines.exported import open_exported
 from blitznet.inference.engines.pixel_network import output_names
 from blitznet.model.blitznet import BlitzNet, normalize_images
-from blitznet.structures import Detections, RawPredictions
+from blitznet.model_files import ExportInfo
+from blitznet.structures import RawPredictions
 
 _BATCH = 4
 

@@ -9,8 +9,8 @@ import numpy as np
 from blitznet.errors import InputError
 from blitznet.export.limits import Limits
 from blitznet.extras import require
-from blitznet.inference.engines.export_info import ExportInfo, Precision
 from blitznet.model.blitznet import BlitzNet
+from blitznet.model_files import ExportInfo, Precision
 
 RawOutputs = Callable[[Path, np.ndarray], dict[str, np.ndarray]]
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from blitznet.export.limits import Limits
 from blitznet.export.onnx_select import TRANSLATION, select_as_one_operator
 from blitznet.export.self_contained import RAW_DETECTION_OUTPUTS, SelfContainedNetwork
-from blitznet.inference.engines.export_info import METADATA_KEY, ExportInfo, parse_export_info
 from blitznet.inference.engines.pixel_network import example_pixels, output_names
 from blitznet.model.blitznet import BlitzNet
+from blitznet.model_files import METADATA_KEY, ExportInfo, parse_export_info
 
 # Read by ONNX Runtime from 1.14, OpenVINO from 2023.0 and TensorRT from 8.6 on.
 OPSET = 18

@@ -8,10 +8,10 @@ import numpy as np
 
 from blitznet.export.onnx_file import INPUT_NAME
 from blitznet.export.self_contained import RAW_DETECTION_OUTPUTS
-from blitznet.inference.engines.export_info import METADATA_KEY, ExportInfo, parse_export_info
 from blitznet.inference.engines.exported import follow_onnx, openvino_hints, openvino_metadata
 from blitznet.inference.engines.pixel_network import output_names
 from blitznet.inference.engines.quantization import quantize_converted
+from blitznet.model_files import METADATA_KEY, ExportInfo, parse_export_info
 
 if TYPE_CHECKING:
     import openvino

@@ -9,8 +9,8 @@ import torch
 from rich.table import Table
 
 from blitznet.boxes import pairwise_iou
-from blitznet.inference.engines.export_info import Precision
-from blitznet.structures import Detections
+from blitznet.detections import Detections
+from blitznet.model_files import Precision
 
 # Of every reference object: what the file must give for it to be the same, or the same thing.
 SAME_IOU, SAME_SCORE = 0.9, 0.01

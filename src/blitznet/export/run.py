@@ -18,9 +18,9 @@ from blitznet.export.measure import measure_side_by_side
 from blitznet.export.parity import TOLERANCES, Parity, problems
 from blitznet.export.pictures import described_pictures, pictures_at_hand
 from blitznet.export.self_contained import file_output_names
-from blitznet.inference.engines.export_info import ExportInfo, Precision
 from blitznet.inference.engines.quantization import calibration_pixels, open_calibration
-from blitznet.model.checkpoint import CheckpointInfo, find_checkpoint, load_checkpoint
+from blitznet.model.checkpoint import load_checkpoint
+from blitznet.model_files import CheckpointInfo, ExportInfo, Precision, find_checkpoint
 from blitznet.whole_file import whole_file
 
 COMPARED_PICTURES = 64

@@ -9,7 +9,6 @@ import torch
 from blitznet.export.limits import Limits
 from blitznet.export.select_objects import select_objects
 from blitznet.export.self_contained import SelfContainedNetwork
-from blitznet.inference.engines.export_info import ExportInfo, parse_export_info
 from blitznet.inference.engines.pixel_network import example_pixels, output_names
 from blitznet.inference.engines.torchscript import (
     load_torchscript,
@@ -17,6 +16,7 @@ from blitznet.inference.engines.torchscript import (
     without_deprecation,
 )
 from blitznet.model.blitznet import BlitzNet
+from blitznet.model_files import ExportInfo, parse_export_info
 
 
 def write_torchscript(path: Path, network: BlitzNet, limits: Limits, info: ExportInfo) -> None:

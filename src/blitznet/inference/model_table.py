@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from blitznet.model.checkpoint import CheckpointInfo
+from blitznet.model_files import CheckpointInfo
 
 _FIGURES = {"mean_ap": "mAP", "mean_iou": "mIoU"}
 

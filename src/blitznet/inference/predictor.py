@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from blitznet.detections import Detections
 from blitznet.errors import PictureError
 from blitznet.image import PictureSource, read_picture, source_name
 from blitznet.inference.class_map import classify_pixels
@@ -24,7 +25,6 @@ from blitznet.inference.engines.runtime import Runtime
 from blitznet.inference.prefetch import map_ahead
 from blitznet.model.blitznet import BlitzNet
 from blitznet.scene import Scene
-from blitznet.structures import Detections
 
 if TYPE_CHECKING:
     from blitznet.inference.video.frame import Frame

@@ -6,6 +6,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from blitznet.detection.anchors import anchors_of
 from blitznet.errors import InputError, first_problem
 from blitznet.model.backbone import Backbone
 from blitznet.model.downscale import DownscaleStream
@@ -39,7 +40,7 @@ class BlitzNet(nn.Module):
             if config.segment
             else None
         )
-        self.register_buffer("anchors", config.make_anchors(), persistent=False)
+        self.register_buffer("anchors", anchors_of(config), persistent=False)
 
     def forward(self, images: Tensor) -> RawPredictions:
         """Figure 2. images: (B, 3, S, S) float, RGB, normalised by `normalize_images`."""

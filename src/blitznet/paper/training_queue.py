@@ -9,7 +9,7 @@ from typing import Any
 
 from blitznet.device import choose_device
 from blitznet.errors import InputError
-from blitznet.model.checkpoint import read_info
+from blitznet.model_files import read_info
 from blitznet.paper.experiment import Experiment
 from blitznet.paper.paper_table import PaperTable
 from blitznet.paper.results import (

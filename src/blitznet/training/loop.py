@@ -19,7 +19,8 @@ from blitznet.data.loader import TrainingSamples, batch_positions
 from blitznet.data.sampling import draw_frequencies
 from blitznet.device import choose_device
 from blitznet.interruption import deferred_interruption
-from blitznet.model.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
+from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
+from blitznet.model_files import CheckpointInfo
 from blitznet.training.divergence import DivergenceWatch
 from blitznet.training.learner import Learner
 from blitznet.training.log import LOG_FILE, LogFile, LossMeter

@@ -7,7 +7,8 @@ from timm.layers.norm_act import convert_sync_batchnorm
 
 from blitznet.errors import RecipeError
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import find_checkpoint, load_checkpoint, read_info
+from blitznet.model.checkpoint import load_checkpoint
+from blitznet.model_files import find_checkpoint, read_info
 from blitznet.training.averaging import AveragedWeights
 from blitznet.training.recipe import Recipe
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from blitznet.errors import CheckpointError
-from blitznet.model.checkpoint import read_metadata, write_safetensors
+from blitznet.model.checkpoint import write_safetensors
+from blitznet.model_files import read_metadata
 
 _KEY = "blitznet_training"
 

@@ -20,7 +20,8 @@ from blitznet.errors import InputError, LabelError, RecipeError
 from blitznet.evaluation.evaluate import Evaluation, evaluate
 from blitznet.evaluation.submission import Submission, add_in_order, open_submission
 from blitznet.inference.engines.choice import open_runtime
-from blitznet.model.checkpoint import load_checkpoint, read_info, save_checkpoint
+from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
+from blitznet.model_files import read_info
 from blitznet.result_folder import make_folder
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, train
 from blitznet.training.network import fit_to_start

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
+from blitznet.detection.anchors import anchors_of
 from blitznet.losses.joint import LabelCounts, LossTerms, count_labels, joint_loss
 from blitznet.model.blitznet import normalize_images
 from blitznet.structures import Batch
@@ -46,7 +47,7 @@ class TrainingStep:
         self._recipe = recipe
         sizes = {recipe.model.image_size, *(size for _, size in recipe.resolution)}
         models = {size: recipe.model_at(size) for size in sizes}
-        self._anchors = {size: m.make_anchors().to(fabric.device) for size, m in models.items()}
+        self._anchors = {size: anchors_of(m).to(fabric.device) for size, m in models.items()}
         self._seg_size = {size: m.level_sizes[0] for size, m in models.items()}
         self._mean = torch.tensor(recipe.model.mean, device=fabric.device)
         self._std = torch.tensor(recipe.model.std, device=fabric.device)

@@ -13,7 +13,8 @@ from blitznet.data.worker_watch import child_signals_as_before
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.inference.engines.torch_runtime import TorchRuntime
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
+from blitznet.model.checkpoint import save_checkpoint
+from blitznet.model_files import CheckpointInfo
 from blitznet.training.log import read_rows, write_rows
 
 VALIDATION_SPLIT = "val"

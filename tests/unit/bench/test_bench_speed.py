@@ -17,7 +17,8 @@ from blitznet.errors import InputError
 from blitznet.inference.engines.choice import open_runtime
 from blitznet.inference.engines.runtime import Runtime
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
+from blitznet.model.checkpoint import save_checkpoint
+from blitznet.model_files import CheckpointInfo
 from tiny_peers import tiny_ssd
 
 NAMES = ("background", "red", "green")

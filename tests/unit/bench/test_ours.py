@@ -9,11 +9,12 @@ from PIL import Image
 
 from blitznet.bench.ours import count_work, look_of, write_single_tasks, write_untrained
 from blitznet.bench.race import Laps
+from blitznet.detections import Detections
 from blitznet.inference.engines.runtime import NetworkOutput
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
+from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
+from blitznet.model_files import CheckpointInfo
 from blitznet.model_info import ModelConfig
-from blitznet.structures import Detections
 
 NAMES = ("background", "red", "green")
 SIZE = 64

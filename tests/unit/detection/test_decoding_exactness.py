@@ -10,7 +10,8 @@ from torch import Tensor
 from blitznet.detection import box_coder
 from blitznet.detection.padded import decode_padded
 from blitznet.detection.postprocess import decode_detections
-from blitznet.structures import Detections, RawPredictions
+from blitznet.detections import Detections
+from blitznet.structures import RawPredictions
 from reference.greedy_nms import greedy_nms_with_limits
 from reference.per_picture_decoding import decode_one_by_one
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from blitznet.detections import Detections
 from blitznet.export.parity import (
     TOLERANCES,
     Matched,
@@ -14,7 +15,6 @@ from blitznet.export.parity import (
     problems,
     same_pixel_share,
 )
-from blitznet.structures import Detections
 
 
 def objects(*rows: tuple[float, float, float, float, int, float]) -> Detections:

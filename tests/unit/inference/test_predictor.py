@@ -15,7 +15,7 @@ from blitznet.inference.engines.runtime import NetworkOutput
 from blitznet.inference.engines.torch_runtime import TorchRuntime
 from blitznet.inference.predictor import Predictor
 from blitznet.model.blitznet import normalize_images
-from blitznet.model.checkpoint import CheckpointInfo
+from blitznet.model_files import CheckpointInfo
 from blitznet.scene import Scene
 from blitznet.structures import RawPredictions, Sample
 from tiny_network import (

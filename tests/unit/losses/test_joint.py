@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from blitznet.classes import IGNORE_INDEX
+from blitznet.detection.anchors import anchors_of
 from blitznet.losses.joint import count_labels, joint_loss
 from blitznet.losses.multibox import multibox_loss, multibox_targets
 from blitznet.losses.segmentation import segmentation_loss
@@ -23,7 +24,7 @@ def batch(tiny_config: ModelConfig, rng: torch.Generator) -> Batch:
 
 @pytest.fixture
 def anchors(tiny_config: ModelConfig) -> Tensor:
-    return tiny_config.make_anchors()
+    return anchors_of(tiny_config)
 
 
 @pytest.fixture

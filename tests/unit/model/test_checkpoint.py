@@ -14,13 +14,11 @@ from blitznet.model import checkpoint
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import (
     FORMAT_VERSION,
-    CheckpointInfo,
-    find_checkpoint,
     load_checkpoint,
     quantize_per_channel,
-    read_info,
     save_checkpoint,
 )
+from blitznet.model_files import CheckpointInfo, find_checkpoint, read_info
 from blitznet.model_info import ModelConfig
 
 NAMES = ("background", "cat", "dog")

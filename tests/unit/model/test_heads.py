@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from blitznet.detection.anchors import ANCHORS_PER_CELL
+from blitznet.detection.anchors import ANCHORS_PER_CELL, anchors_of
 from blitznet.model.heads import MultiboxHead, SegmentationHead
 from blitznet.model_info import ModelConfig
 
@@ -41,7 +41,7 @@ def test_there_is_a_prediction_for_every_anchor(
     head = MultiboxHead([4] * len(config.level_sizes), 3)
     maps = [torch.randn(2, 4, size, size, generator=rng) for size in config.level_sizes]
     class_logits, box_deltas = head(maps)
-    num_anchors = len(config.make_anchors())
+    num_anchors = len(anchors_of(config))
     assert class_logits.shape == (2, num_anchors, 3)
     assert box_deltas.shape == (2, num_anchors, 4)
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from blitznet.model.checkpoint import load_checkpoint, read_info
+from blitznet.model.checkpoint import load_checkpoint
+from blitznet.model_files import read_info
 from blitznet.training import precision as module
 from blitznet.training.loop import MODEL_FILE, train
 from blitznet.training.precision import Precision, usable_precision

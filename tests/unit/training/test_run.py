@@ -6,7 +6,8 @@ import pytest
 
 from blitznet.classes import VOC_CLASSES
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
+from blitznet.model.checkpoint import save_checkpoint
+from blitznet.model_files import CheckpointInfo
 from blitznet.training.network import fit_to_start
 from blitznet.training.recipe import RECIPES
 from blitznet.training.run import fit_to_classes

@@ -10,7 +10,8 @@ from torch import nn
 from blitznet.classes import VOC_CLASSES
 from blitznet.errors import RecipeError
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import CheckpointInfo, save_checkpoint
+from blitznet.model.checkpoint import save_checkpoint
+from blitznet.model_files import CheckpointInfo
 from blitznet.training.loop import train
 from blitznet.training.network import build_network
 from blitznet.training.optimizer import build_optimizer, set_learning_rate

@@ -16,7 +16,8 @@ from blitznet.data.description import DataDescription
 from blitznet.errors import RecipeError
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.inference.engines.torch_runtime import TorchRuntime
-from blitznet.model.checkpoint import load_checkpoint, read_info
+from blitznet.model.checkpoint import load_checkpoint
+from blitznet.model_files import read_info
 from blitznet.training import validation
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, train
 from blitznet.training.options import steps_between_validations

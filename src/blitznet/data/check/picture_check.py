@@ -16,6 +16,7 @@ from blitznet.data.class_table import ClassTable
 from blitznet.data.labels import ObjectLabel, PictureLabels, Problem, find_object_problems
 from blitznet.data.labels import read_objects as objects_as_arrays
 from blitznet.data.source import LabelSource
+from blitznet.detection.anchors import anchors_of
 from blitznet.errors import LabelError, PictureError
 from blitznet.image import read_picture
 from blitznet.model_info import ModelConfig
@@ -44,7 +45,7 @@ class AnchorSet:
     @classmethod
     def of(cls, config: ModelConfig) -> "AnchorSet":
         """Of any member of the family."""
-        return cls(config.name, config.image_size, config.make_anchors())
+        return cls(config.name, config.image_size, anchors_of(config))
 
     def best_iou(self, boxes: np.ndarray) -> np.ndarray:
         """(G, 4) xyxy in fractions of the picture to (G,) float32: each one's IoU with its best."""

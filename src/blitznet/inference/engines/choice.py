@@ -28,12 +28,8 @@ from blitznet.inference.engines.quantization import quantize
 from blitznet.inference.engines.runtime import Runtime
 from blitznet.inference.engines.torch_runtime import TorchRuntime
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import (
-    CheckpointInfo,
-    default_model,
-    find_checkpoint,
-    load_checkpoint,
-)
+from blitznet.model.checkpoint import load_checkpoint
+from blitznet.model_files import CheckpointInfo, default_model, find_checkpoint
 
 AUTO = "auto"
 RUNTIME_VARIABLE = "BLITZNET_RUNTIME"

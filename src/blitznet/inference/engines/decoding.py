@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from blitznet.detection.postprocess import decode_detections
+from blitznet.detections import Detections
 from blitznet.inference.engines.runtime import NetworkOutput
-from blitznet.structures import Detections, RawPredictions
+from blitznet.structures import RawPredictions
 
 
 @torch.inference_mode()

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from blitznet.detections import Detections
 from blitznet.errors import CheckpointError, InputError
 from blitznet.extras import require
-from blitznet.inference.engines.export_info import METADATA_KEY, ExportInfo, parse_export_info
 from blitznet.inference.engines.onnx_session import open_session
 from blitznet.inference.engines.runtime import NetworkOutput
-from blitznet.structures import Detections
+from blitznet.model_files import METADATA_KEY, ExportInfo, parse_export_info
 
 if TYPE_CHECKING:
     import openvino

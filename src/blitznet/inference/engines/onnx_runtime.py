@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from blitznet.detection.anchors import anchors_of
 from blitznet.errors import InputError
 from blitznet.extras import require
 from blitznet.inference.engines.conversion_cache import Tell, fingerprint, read_cached
@@ -15,7 +16,7 @@ from blitznet.inference.engines.onnx_session import open_session
 from blitznet.inference.engines.pixel_network import INPUT_NAME, as_raw, output_names
 from blitznet.inference.engines.runtime import NetworkOutput
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import CheckpointInfo
+from blitznet.model_files import CheckpointInfo
 
 _FILE = "network.onnx"
 
@@ -60,7 +61,7 @@ class OnnxRuntime:
             tell,
         )
         self._names = output_names(model.config)
-        self._anchors = model.config.make_anchors()
+        self._anchors = anchors_of(model.config)
 
     def run(self, pixels: np.ndarray, score: float) -> NetworkOutput:
         """See `Runtime.run`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
+from blitznet.detection.anchors import anchors_of
 from blitznet.errors import InputError
 from blitznet.extras import require
 from blitznet.inference.engines.conversion_cache import Tell, fingerprint, read_cached
@@ -21,7 +22,7 @@ from blitznet.inference.engines.pixel_network import (
 )
 from blitznet.inference.engines.runtime import NetworkOutput
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import CheckpointInfo
+from blitznet.model_files import CheckpointInfo
 
 if TYPE_CHECKING:
     import openvino
@@ -70,7 +71,7 @@ class OpenVinoRuntime:
         settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": hint.upper()}
         self._compiled = openvino.Core().compile_model(converted, "CPU", settings)
         self._names = output_names(info.model)
-        self._anchors = info.model.make_anchors()
+        self._anchors = anchors_of(info.model)
         at_once = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._workers = ThreadPoolExecutor(at_once, "blitznet-network")
         # As many again: while one is decoded, whose memory is the request's, the next one runs.

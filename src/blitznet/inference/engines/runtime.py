@@ -4,9 +4,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from blitznet.detections import Detections
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import CheckpointInfo
-from blitznet.structures import Detections
+from blitznet.model_files import CheckpointInfo
 
 
 class NetworkOutput(NamedTuple):

@@ -17,7 +17,7 @@ from blitznet.inference.engines.pixel_network import (
 )
 from blitznet.inference.engines.runtime import NetworkOutput
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import CheckpointInfo
+from blitznet.model_files import CheckpointInfo
 from blitznet.structures import RawPredictions
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from blitznet.inference.engines.export_info import METADATA_KEY
+from blitznet.model_files import METADATA_KEY
 
 
 @contextmanager

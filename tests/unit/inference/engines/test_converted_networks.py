@@ -10,10 +10,10 @@ import yaml
 from PIL import Image
 
 from blitznet.boxes import pairwise_iou
+from blitznet.detections import Detections
 from blitznet.inference.demo import demo_pictures
 from blitznet.inference.engines.choice import RUNTIMES, open_runtime
 from blitznet.inference.engines.runtime import Runtime
-from blitznet.structures import Detections
 from tiny_network import SIZE, save_tiny_checkpoint
 
 pytestmark = pytest.mark.slow

@@ -10,8 +10,8 @@ import torch
 from onnx import TensorProto, helper
 
 from blitznet.errors import CheckpointError, InputError
-from blitznet.inference.engines.export_info import METADATA_KEY, ExportInfo, parse_export_info
 from blitznet.inference.engines.exported import ExportedRuntime, open_exported
+from blitznet.model_files import METADATA_KEY, ExportInfo, parse_export_info
 from tiny_network import NAMES, SIZE, tiny_model
 
 

@@ -7,7 +7,7 @@ import torch
 from blitznet.detection.postprocess import decode_detections
 from blitznet.inference.engines.torch_runtime import TorchRuntime, fill_up
 from blitznet.model.blitznet import BlitzNet, normalize_images
-from blitznet.model.checkpoint import CheckpointInfo
+from blitznet.model_files import CheckpointInfo
 from tiny_network import NAMES, SIZE, tiny_model
 
 CPU = torch.device("cpu")

@@ -1,0 +1,193 @@
+"""The files of networks: which are bundled, and what a file says of itself. Needs no PyTorch."""
+
+import json
+import struct
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from blitznet.errors import CheckpointError, first_problem
+from blitznet.model_info import ModelConfig
+
+CHECKPOINT_FORMAT_VERSION = 1
+EXPORT_FORMAT_VERSION = 1
+METADATA_KEY = "blitznet"
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+# The longest header that safetensors itself reads, bytes.
+_MAX_HEADER = 100_000_000
+
+
+class CheckpointInfo(BaseModel):
+    """What a checkpoint says of itself.
+
+    Attributes:
+        format_version: of the file.
+        model: architecture, input size, normalisation and anchors.
+        names: class names, background first.
+        metrics: measured figures by data set, fractions.
+        training: how it came about, for people: data, recipe's name, steps, minutes, hardware, ...
+        recipe: all fields of the recipe, to train it again.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format_version: int = CHECKPOINT_FORMAT_VERSION
+    model: ModelConfig
+    names: tuple[str, ...]
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    recipe: dict[str, Any] = Field(default_factory=dict)
+
+
+class ExportInfo(CheckpointInfo):
+    """A checkpoint's description, and what was fixed when it was exported.
+
+    Normalisation is in the file, which takes pixels; `model.mean` and `model.std` tell which.
+
+    Attributes:
+        format_version: of exported files.
+        score: minimum score of the objects that the file gives out, inclusive.
+        iou: overlap above which the weaker of two boxes of a class is dropped.
+        top: rows of the outputs.
+        precision: of the weights.
+        outputs: names, in order.
+    """
+
+    format_version: int = EXPORT_FORMAT_VERSION
+    score: float
+    iou: float
+    top: int
+    precision: Precision
+    outputs: tuple[str, ...]
+
+
+Info = TypeVar("Info", bound=CheckpointInfo)
+
+
+def read_info(path: Path) -> CheckpointInfo:
+    """What a checkpoint says of itself, without reading its weights.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, foreign, or of a newer format.
+    """
+    metadata = read_metadata(path)
+    if METADATA_KEY not in metadata:
+        raise CheckpointError(f"{path} is a safetensors file, but not of BlitzNet")
+    return parse_info(path, metadata[METADATA_KEY], CheckpointInfo, CHECKPOINT_FORMAT_VERSION)
+
+
+def parse_export_info(path: Path, text: str | None) -> ExportInfo:
+    """What an exported file has under METADATA_KEY.
+
+    Raises:
+        CheckpointError: if it has nothing there, or nothing that this version understands.
+    """
+    if not text:
+        raise CheckpointError(
+            f"{path} was not made by blitznet export (its metadata has no {METADATA_KEY!r}); "
+            "give a file that was, or a checkpoint"
+        )
+    return parse_info(path, text, ExportInfo, EXPORT_FORMAT_VERSION)
+
+
+def parse_info(path: Path, text: str, kind: type[Info], newest: int) -> Info:
+    """JSON to a description; `newest` is the highest format version that can be read."""
+    try:
+        content = json.loads(text)
+        version = content["format_version"]
+        if version > newest:
+            raise CheckpointError(
+                f"{path} has format {version}, this version of blitznet reads up to {newest}; "
+                "upgrade with pip install -U blitznet"
+            )
+        info = kind.model_validate(content)
+    except ValidationError as error:
+        raise CheckpointError(f"{path}: damaged description: {first_problem(error)}") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path}: damaged description: {error!r}") from None
+    if len(info.names) != info.model.num_classes:
+        raise CheckpointError(
+            f"{path} names {len(info.names)} classes for a network of {info.model.num_classes}"
+        )
+    return info
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file: eight bytes of length, then JSON.
+
+    Raises:
+        CheckpointError: if the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist")
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > _MAX_HEADER:
+                raise ValueError(f"a header of {length} bytes")
+            header = json.loads(file.read(length))
+        metadata = header.pop("__metadata__", None) or {}
+        size = path.stat().st_size - 8 - length
+        expected = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+        if size != expected:
+            raise ValueError(f"{size} bytes of weights instead of {expected}")
+        return {str(key): str(value) for key, value in metadata.items()}
+    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} is no readable safetensors file ({error}); it may be cut short or of another "
+            "kind"
+        ) from None
+
+
+def bundled_checkpoints() -> dict[str, Path]:
+    """Checkpoints that come with the package, by name."""
+    return _bundled(".safetensors")
+
+
+def bundled_networks() -> dict[str, Path]:
+    """Exported networks that come with the package, by name."""
+    return _bundled(".onnx")
+
+
+def _bundled(suffix: str) -> dict[str, Path]:
+    folder = Path(str(files("blitznet") / "weights"))
+    return {path.stem: path for path in sorted(folder.glob(f"*{suffix}"))}
+
+
+def default_model() -> str:
+    """The bundled network that is used when none is named.
+
+    Raises:
+        CheckpointError: if this installation has none.
+    """
+    bundled = bundled_checkpoints()
+    for name in ("blitznet300", "blitznet300-mobile"):
+        if name in bundled:
+            return name
+    raise CheckpointError("this installation bundles no network; give one with --model FILE")
+
+
+def find_checkpoint(name_or_path: str) -> Path:
+    """A bundled name, or the path of a file, to the file.
+
+    Raises:
+        CheckpointError: if it is neither; the text lists the names.
+    """
+    return _find(name_or_path, bundled_checkpoints())
+
+
+def _find(name_or_path: str, bundled: dict[str, Path]) -> Path:
+    if name_or_path in bundled:
+        return bundled[name_or_path]
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    raise CheckpointError(
+        f"no network or file is called {name_or_path!r}; bundled: {', '.join(bundled) or 'none'}"
+    )
