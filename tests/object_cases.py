@@ -42,7 +42,7 @@ def greedy_objects(boxes: Tensor, scores: Tensor, limits: Limits) -> Detections:
     anchor, column = ((scores >= limits.score) & has_area).nonzero(as_tuple=True)
     candidates = scores[anchor, column]
     if not len(candidates):
-        return Detections(boxes[:0], column, candidates)
+        return Detections(boxes[:0].numpy(), column.numpy(), candidates.numpy())
     keep = per_class_nms(
         boxes[anchor],
         candidates,
@@ -52,4 +52,5 @@ def greedy_objects(boxes: Tensor, scores: Tensor, limits: Limits) -> Detections:
         limits.keep_per_class,
         limits.top,
     )
-    return Detections(boxes[anchor[keep]], column[keep] + 1, candidates[keep])
+    best = boxes[anchor[keep]], column[keep] + 1, candidates[keep]
+    return Detections(*(tensor.numpy() for tensor in best))

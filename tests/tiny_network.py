@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 import blitznet
-from blitznet.inference.engines.torch_runtime import TorchRuntime
+from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.inference.predictor import Predictor
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
@@ -41,7 +41,7 @@ def tiny_predictor(**overrides: object) -> Predictor:
 def predictor_of(model: nn.Module) -> Predictor:
     """In PyTorch, on the CPU."""
     info = CheckpointInfo(model=model.config, names=NAMES)
-    return Predictor(TorchRuntime(model, info, torch.device("cpu")))  # type: ignore[arg-type]
+    return Predictor(TorchEngine(model, info, torch.device("cpu")))  # type: ignore[arg-type]
 
 
 def save_tiny_checkpoint(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Mistakes in what the user gave; the command line shows their text as one line, and exits 1."""
+"""Errors. The command line shows their text as one line, and exits 1."""
 
 from typing import TYPE_CHECKING
 
@@ -6,16 +6,20 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
-class InputError(ValueError):
+class BlitzNetError(Exception):
+    """Anything that this package raises on purpose."""
+
+
+class InputError(BlitzNetError, ValueError):
     """Something the user gave is wrong; the text says what came, what was wanted and what to do."""
 
 
 class PictureError(InputError):
-    """A picture that cannot be read."""
+    """An image that cannot be read."""
 
 
 class CheckpointError(InputError):
-    """A file that is no usable BlitzNet checkpoint, or a model name that does not exist."""
+    """A file that is no usable network, or a model name that does not exist."""
 
 
 class LabelError(InputError):
@@ -26,8 +30,12 @@ class RecipeError(InputError):
     """A training recipe or one of its overrides that cannot be used."""
 
 
-class WorkerError(InputError):
-    """A process that prepares pictures died, as one does that runs out of memory."""
+class WorkerError(BlitzNetError, RuntimeError):
+    """A process that prepares images died, as one does that runs out of memory."""
+
+
+class DivergenceError(BlitzNetError, ArithmeticError):
+    """A loss or a gradient became infinite or NaN."""
 
 
 def first_problem(error: "ValidationError") -> str:

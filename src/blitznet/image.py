@@ -263,3 +263,12 @@ def _from_array(array: np.ndarray) -> Image.Image:
             f"not {array.shape}"
         )
     return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
+
+
+def resize_to_input(image: Image.Image, size: int) -> np.ndarray:
+    """What the network gets to see: stretched and anti-aliased, as in training and evaluation.
+
+    Returns:
+        (size, size, 3) uint8 RGB.
+    """
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))

@@ -19,8 +19,8 @@ import blitznet.inference.demo
 import blitznet.model.checkpoint
 from blitznet.classes import voc_palette
 from blitznet.cli import main
-from blitznet.inference.engines.choice import FASTEST
-from blitznet.inference.engines.torch_runtime import TorchRuntime
+from blitznet.inference.engines.choose import FASTEST
+from blitznet.inference.engines.torch_engine import TorchEngine
 from tiny_network import NAMES, save_tiny_checkpoint
 
 
@@ -278,7 +278,7 @@ def test_what_auto_chose_is_said_and_what_was_asked_for_is_not(
     checkpoint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(FASTEST, "cpu", ("torch",))
-    monkeypatch.setattr("blitznet.inference.engines.choice.FASTEST_GROUPED_ON_CPU", ("torch",))
+    monkeypatch.setattr("blitznet.inference.engines.choose.FASTEST_GROUPED_ON_CPU", ("torch",))
     assert predict(checkpoint, "album/a.jpg", "--runtime", "auto") == 0
     assert complaints(capsys) == ["runs on torch (cpu)"]
     assert predict(checkpoint, "album/a.jpg", "--runtime", "torch") == 0
@@ -292,17 +292,17 @@ def test_what_auto_chose_is_said_and_what_was_asked_for_is_not(
 def test_an_interrupt_leaves_whole_pictures_and_no_predictions_file(
     checkpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = TorchRuntime.run
+    run = TorchEngine.run
     calls = 0
 
-    def interrupted(self: TorchRuntime, pixels: np.ndarray, score: float) -> object:
+    def interrupted(self: TorchEngine, pixels: np.ndarray, score: float) -> object:
         nonlocal calls
         calls += 1
         if calls >= 3:
             raise KeyboardInterrupt
         return run(self, pixels, score)
 
-    monkeypatch.setattr(TorchRuntime, "run", interrupted)
+    monkeypatch.setattr(TorchEngine, "run", interrupted)
     assert predict(checkpoint, "album", "--batch", "1") == 130
     assert calls >= 3
     assert set(files_in("runs/predict")) <= {"a.jpg", "b.jpg"}

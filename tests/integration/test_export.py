@@ -19,7 +19,7 @@ from blitznet.detection.postprocess import decode_detections
 from blitznet.export.limits import Limits
 from blitznet.export.parity import TOLERANCES
 from blitznet.export.run import export_network
-from blitznet.inference.engines.exported import LIBRARIES, ExportedRuntime, open_exported
+from blitznet.inference.engines.exported import LIBRARIES, ExportedEngine, open_exported
 from blitznet.model.blitznet import normalize_images
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
@@ -57,7 +57,7 @@ def save(path: Path, names: tuple[str, ...] = NAMES, **overrides: object) -> Pat
     params=[(suffix, library) for suffix, fitting in LIBRARIES.items() for library in fitting],
     ids="-".join,
 )
-def runtime(folder: Path, request: pytest.FixtureRequest) -> ExportedRuntime:
+def runtime(folder: Path, request: pytest.FixtureRequest) -> ExportedEngine:
     suffix, library = request.param
     return open_exported(folder / f"tiny{suffix}", library, "cpu")
 
@@ -68,7 +68,7 @@ def noise(count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("count", [1, 2, 7, 32])
 def test_a_file_gives_what_the_checkpoint_gives_for_any_number_of_pictures(
-    runtime: ExportedRuntime, count: int
+    runtime: ExportedEngine, count: int
 ) -> None:
     pixels = noise(count)
     model = tiny_model().eval()
@@ -89,7 +89,7 @@ def test_a_file_gives_what_the_checkpoint_gives_for_any_number_of_pictures(
         torch.testing.assert_close(given.scores[:both], wanted.scores[:both], atol=1e-4, rtol=0)
 
 
-def test_a_file_tells_what_the_checkpoint_tells(runtime: ExportedRuntime) -> None:
+def test_a_file_tells_what_the_checkpoint_tells(runtime: ExportedEngine) -> None:
     info = runtime.info
     assert info.names == NAMES
     assert info.model == tiny_model().config

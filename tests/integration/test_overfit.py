@@ -17,7 +17,7 @@ from blitznet.data.description import DataDescription, VocEntry
 from blitznet.data.ssd_policy import Augmentation
 from blitznet.data.voc import VocSource
 from blitznet.evaluation.evaluate import evaluate
-from blitznet.inference.engines.torch_runtime import TorchRuntime
+from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model_info import BLITZNET300_MOBILE, ModelConfig
 from blitznet.training.loop import MODEL_FILE, train
@@ -44,7 +44,7 @@ def learn_by_heart(root: Path, ids: Sequence[str], folder: Path, recipe: Recipe)
         pass
     network, info = load_checkpoint(folder / "run" / MODEL_FILE)
     sources = data.open_split("train")
-    return evaluate(TorchRuntime(network, info, torch.device("cpu")), sources, workers=0)
+    return evaluate(TorchEngine(network, info, torch.device("cpu")), sources, workers=0)
 
 
 def recipe_by_heart(model: ModelConfig, **changes: Any) -> Recipe:

@@ -14,10 +14,10 @@ from blitznet.bench.peers import PEERS, TORCH_BF16, build_peer, open_peer
 from blitznet.classes import VOC_CLASSES
 from blitznet.device import has_fast_bfloat16
 from blitznet.errors import InputError
-from blitznet.inference.engines.choice import open_runtime
+from blitznet.inference.engines.choose import open_engine
+from blitznet.inference.engines.engine import Engine
 from blitznet.inference.engines.exported import is_exported
 from blitznet.inference.engines.openvino_runtime import Hint
-from blitznet.inference.engines.runtime import Runtime
 from blitznet.model_files import bundled_checkpoints, read_info
 from blitznet.model_info import MODELS
 
@@ -136,7 +136,7 @@ class Openings:
     ):
         self._images, self._score, self._device = images, score, device
         self._calibrate = calibrate
-        self._runtimes: dict[tuple[Path, str, Hint], Runtime] = {}
+        self._runtimes: dict[tuple[Path, str, Hint], Engine] = {}
         self._peers: dict[str, torch.nn.Module] = {}
         self._opened_peers: dict[tuple[str, str], Contestant] = {}
 
@@ -173,14 +173,14 @@ class Openings:
             return entry.runtime
         return self._runtime(entry.files[0], entry.runtime).name
 
-    def _runtime_for_stream(self, file: Path, name: str) -> Runtime:
+    def _runtime_for_stream(self, file: Path, name: str) -> Engine:
         """The others know nothing of the hint, and are taken as they are."""
         return self._runtime(file, name, "throughput" if name.startswith("openvino") else "latency")
 
-    def _runtime(self, file: Path, name: str, hint: Hint = "latency") -> Runtime:
+    def _runtime(self, file: Path, name: str, hint: Hint = "latency") -> Engine:
         key = (file, name, hint)
         if key not in self._runtimes:
-            self._runtimes[key] = open_runtime(
+            self._runtimes[key] = open_engine(
                 file, name, self._device, hint=hint, calibrate=self._calibrate
             )
         return self._runtimes[key]

@@ -15,7 +15,7 @@ from blitznet.bench.untrained import settle_network
 from blitznet.detection.anchors import anchors_of
 from blitznet.detections import Detections
 from blitznet.inference.class_map import classify_pixels
-from blitznet.inference.engines.runtime import NetworkOutput, Runtime
+from blitznet.inference.engines.engine import Engine, EngineOutput
 from blitznet.inference.predictor import Predictor, batches_under_way
 from blitznet.model.blitznet import BlitzNet, build
 from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
@@ -67,10 +67,10 @@ def write_single_tasks(checkpoint: Path, folder: Path) -> tuple[Path, Path]:
 
 
 def open_ours(
-    runtimes: Sequence[Runtime],
+    runtimes: Sequence[Engine],
     score: float,
     batch: int,
-    open_for_stream: Callable[[], Runtime] | None = None,
+    open_for_stream: Callable[[], Engine] | None = None,
 ) -> Contestant:
     """A network on its runtime; or two, one for each task, of the same input.
 
@@ -112,7 +112,7 @@ def count_work(config: ModelConfig) -> tuple[int, float]:
     return parameters, counter.get_total_flops() / 1e9
 
 
-def look_of(runtimes: Sequence[Runtime], score: float) -> Look:
+def look_of(runtimes: Sequence[Engine], score: float) -> Look:
     """From decoded pictures to boxes in their pixels and maps of their size, stage by stage."""
     size = runtimes[0].info.model.image_size
 
@@ -141,7 +141,7 @@ def resize_pictures(images: Sequence[Image.Image], size: int) -> np.ndarray:
     )
 
 
-def _add(found: Found, output: NetworkOutput, row: int, image: Image.Image, size: int) -> Found:
+def _add(found: Found, output: EngineOutput, row: int, image: Image.Image, size: int) -> Found:
     width, height = image.size
     if output.detections is not None:
         boxes, labels, scores = _in_picture(output.detections[row], width / size, height / size)
@@ -155,15 +155,14 @@ def _in_picture(
     detections: Detections, scale_x: float, scale_y: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     scale = np.array((scale_x, scale_y, scale_x, scale_y), np.float32)
-    boxes, labels, scores = (tensor.cpu().numpy() for tensor in detections)
-    return boxes * scale, labels, scores
+    return detections.boxes * scale, detections.labels, detections.scores
 
 
 def _stream_of(
-    open_runtime: Callable[[], Runtime], score: float, batch: int
+    open_engine: Callable[[], Engine], score: float, batch: int
 ) -> Callable[[Iterable[Path]], Iterator[object]]:
     def stream(files: Iterable[Path]) -> Iterator[object]:
-        predictor = Predictor(open_runtime(), at_once=batches_under_way("throughput"))
+        predictor = Predictor(open_engine(), at_once=batches_under_way("throughput"))
         return predictor.predict_stream(files, score, batch)
 
     return stream

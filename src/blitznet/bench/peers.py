@@ -30,7 +30,7 @@ from blitznet.bench.untrained import (
     spread_logits,
 )
 from blitznet.errors import InputError
-from blitznet.inference.engines.torch_runtime import cast_convolutions
+from blitznet.inference.engines.torch_engine import cast_convolutions
 from blitznet.model_info import IMAGENET_MEAN, IMAGENET_STD
 
 NUM_CLASSES = 21

@@ -37,7 +37,7 @@ from blitznet.data.description import read_description
 from blitznet.device import choose_device
 from blitznet.errors import InputError
 from blitznet.image import read_picture
-from blitznet.inference.engines.choice import FASTEST, RUNTIMES, runtimes_here
+from blitznet.inference.engines.choose import FASTEST, RUNTIMES, runtimes_here
 from blitznet.progress import tell_stage, with_progress
 
 NETWORKS = ("blitznet300", "blitznet300-s8", "blitznet300-mobile")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blitznet import __version__
-from blitznet.errors import InputError
+from blitznet.errors import BlitzNetError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="surrogateescape")
     try:
         app(arguments, prog_name="blitznet")
-    except InputError as error:
+    except BlitzNetError as error:
         complain(error)
         return 1
     except KeyboardInterrupt:

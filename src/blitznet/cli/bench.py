@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from blitznet.cli.app import app, print_table
-from blitznet.cli.options import DeviceOption, ModelOption, split_names
+from blitznet.cli.options import DeviceOption, split_names
 from blitznet.extras import require
 
 if TYPE_CHECKING:
@@ -194,22 +194,6 @@ def bench_data(
 
     result = bench_data(data, split, pictures, size, rounds, workers)
     _report_bench(result, data_table(result), json_file)
-
-
-@bench_app.command("postprocess")
-def bench_postprocess(
-    data: BenchDataOption = None,
-    split: Annotated[str, typer.Option("--split", help="Which of its splits.")] = "val",
-    model: ModelOption = None,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures at once.")] = 16,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often to measure.")] = 5,
-    json_file: BenchJsonOption = None,
-) -> None:
-    """Time post-processing beside torchvision's batched_nms, on pictures and at its worst."""
-    from blitznet.bench.postprocess import bench_postprocess, postprocess_table
-
-    result = bench_postprocess(data, split, model, batch, rounds)
-    _report_bench(result, postprocess_table(result), json_file)
 
 
 @bench_app.command("views")

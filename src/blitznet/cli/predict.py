@@ -220,7 +220,7 @@ def _load(
     hint: "Hint",
 ) -> "Predictor":
     """A network on its runtime; says which one, if that was ours to choose."""
-    from blitznet.inference.engines.choice import AUTO, usual_runtime
+    from blitznet.inference.engines.choose import AUTO, usual_runtime
     from blitznet.inference.predictor import load
 
     chosen = runtime or usual_runtime(model)

@@ -16,7 +16,7 @@ from blitznet.evaluation.average_precision import AveragePrecision
 from blitznet.evaluation.coco_ap import CocoAveragePrecision
 from blitznet.evaluation.mean_iou import MeanIoU
 from blitznet.inference.class_map import classify_pixels
-from blitznet.inference.engines.runtime import Runtime
+from blitznet.inference.engines.engine import Engine
 from blitznet.structures import Sample
 
 
@@ -151,7 +151,7 @@ def known_map(true_map: np.ndarray, sample: Sample, seg_map: np.ndarray) -> np.n
 
 
 def evaluate(
-    runtime: Runtime,
+    runtime: Engine,
     sources: Sequence[LabelSource],
     classes: Sequence[str] | None = None,
     batch_size: int = 16,
@@ -185,7 +185,7 @@ def evaluate(
 
 
 def predict_items(
-    runtime: Runtime,
+    runtime: Engine,
     sources: Sequence[LabelSource],
     batch_size: int = 16,
     workers: int = 1,
@@ -206,14 +206,14 @@ def predict_items(
         yield from _predict_batch(runtime, items)
 
 
-def _predict_batch(runtime: Runtime, items: list[TestItem]) -> list[Prediction]:
+def _predict_batch(runtime: Engine, items: list[TestItem]) -> list[Prediction]:
     output = runtime.run(np.stack([item.pixels for item in items]), SCORE_THRESHOLD)
     predictions: list[Prediction] = []
     for index, item in enumerate(items):
         width, height = item.sample.size
         objects = seg_map = None
         if output.detections is not None:
-            boxes, labels, scores = (tensor.numpy() for tensor in output.detections[index])
+            boxes, labels, scores = output.detections[index]
             scale = np.array([width, height] * 2, np.float32) / runtime.info.model.image_size
             objects = boxes * scale, labels, scores
         if output.seg_logits is not None:

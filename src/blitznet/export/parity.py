@@ -137,21 +137,21 @@ def match_objects(
     for wanted, given in zip(reference, exported, strict=True):
         wanted = Detections(*(values[wanted.scores >= score] for values in wanted))
         objects += len(wanted.labels)
-        overlap = pairwise_iou(wanted.boxes, given.boxes)
-        overlap = overlap * (wanted.labels[:, None] == given.labels[None])
-        is_near = (wanted.scores[:, None] - given.scores[None]).abs() < SAME_SCORE
+        boxes = torch.from_numpy(wanted.boxes), torch.from_numpy(given.boxes)
+        overlap = pairwise_iou(*boxes).numpy() * (wanted.labels[:, None] == given.labels[None])
+        is_near = np.abs(wanted.scores[:, None] - given.scores[None]) < SAME_SCORE
         same += _pair(overlap * is_near, SAME_IOU)
         found += _pair(overlap, FOUND_IOU)
     return Matched(score, objects, same, found)
 
 
-def _pair(overlap: torch.Tensor, least: float) -> int:
+def _pair(overlap: np.ndarray, least: float) -> int:
     """Rows of (N, M) that get a column of their own with more than `least`, earlier rows first."""
     pairs = 0
     for row in range(len(overlap)):
-        best = overlap[row].max(dim=0) if overlap.shape[1] else None
-        if best is not None and best.values > least:
-            overlap[:, best.indices] = 0
+        best = overlap[row].argmax() if overlap.shape[1] else None
+        if best is not None and overlap[row, best] > least:
+            overlap[:, best] = 0
             pairs += 1
     return pairs
 

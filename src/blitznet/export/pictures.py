@@ -10,7 +10,7 @@ from blitznet.data.description import read_description
 from blitznet.data.geometry import resize_sample
 from blitznet.data.source import locate
 from blitznet.errors import InputError
-from blitznet.image import read_picture
+from blitznet.image import read_picture, resize_to_input
 from blitznet.inference.demo import demo_pictures
 
 
@@ -36,10 +36,7 @@ def pictures_at_hand(size: int) -> list[np.ndarray]:
         files = demo_pictures()
     except InputError:
         return [_draw(np.random.default_rng(seed), size) for seed in range(8)]
-    pictures = [
-        np.asarray(read_picture(file).resize((size, size), Image.Resampling.BILINEAR))
-        for file in files
-    ]
+    pictures = [resize_to_input(read_picture(file), size) for file in files]
     return pictures + [picture[:, ::-1] for picture in pictures]
 
 

@@ -16,12 +16,12 @@ from PIL import Image
 
 from blitznet.detections import Detections
 from blitznet.errors import PictureError
-from blitznet.image import PictureSource, read_picture, source_name
+from blitznet.image import PictureSource, read_picture, resize_to_input, source_name
 from blitznet.inference.class_map import classify_pixels
-from blitznet.inference.engines.choice import PLAIN, device_for, open_runtime
+from blitznet.inference.engines.choose import PLAIN, device_for, open_engine
 from blitznet.inference.engines.conversion_cache import Tell
+from blitznet.inference.engines.engine import Engine
 from blitznet.inference.engines.openvino_runtime import Hint
-from blitznet.inference.engines.runtime import Runtime
 from blitznet.inference.prefetch import map_ahead
 from blitznet.model.blitznet import BlitzNet
 from blitznet.scene import Scene
@@ -55,7 +55,7 @@ def load(
             None = the best bundled network.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         runtime: what runs it: `torch`, `auto` for the fastest one here, or another name of
-            `engines.choice.RUNTIMES`; None = `torch`, or the exported file's own library.
+            `engines.choose.RUNTIMES`; None = `torch`, or the exported file's own library.
         hint: what OpenVINO makes fast: one picture (`latency`) or many (`throughput`).
         calibrate: data description with pictures for `openvino-int8`, once for a network.
         tell: is told in one line what is going on; None = problems are warnings.
@@ -64,7 +64,7 @@ def load(
         CheckpointError: if there is no such network, or the file is unusable.
         InputError: if the device or the runtime does not exist, or a package is missing.
     """
-    opened = open_runtime(name_or_path, runtime, device, hint=hint, calibrate=calibrate, tell=tell)
+    opened = open_engine(name_or_path, runtime, device, hint=hint, calibrate=calibrate, tell=tell)
     return Predictor(opened, device_for(runtime or PLAIN, device), batches_under_way(hint))
 
 
@@ -95,7 +95,7 @@ class Predictor:
     """
 
     def __init__(
-        self, runtime: Runtime, device: torch.device | None = None, at_once: int = 2
+        self, runtime: Engine, device: torch.device | None = None, at_once: int = 2
     ) -> None:
         """A runtime as it is.
 
@@ -229,8 +229,7 @@ class Predictor:
         except PictureError as error:
             return source, error
         size = self.info.model.image_size
-        # Stretched and anti-aliased, as in training and evaluation (data.geometry.resize_sample).
-        pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+        pixels = resize_to_input(image, size)
         return source, _Input(image, pixels, source_name(source), _ms_since(start))
 
     def _look_at_group(
@@ -274,8 +273,7 @@ def _in_picture(
     if detections is None:
         return np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32)
     scale = np.array((scale_x, scale_y, scale_x, scale_y), dtype=np.float32)
-    boxes, labels, scores = (tensor.numpy() for tensor in detections)
-    return boxes * scale, labels, scores
+    return detections.boxes * scale, detections.labels, detections.scores
 
 
 def _groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -4,15 +4,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import distributed, nn
 
-from blitznet.errors import InputError
+from blitznet.errors import DivergenceError
 from blitznet.structures import Batch
 from blitznet.training.step import StepResult
 
 _NEVER = 2**62
-
-
-class DivergenceError(InputError):
-    """The loss is no longer a number; the last checkpoint is from before."""
 
 
 class DivergenceWatch:

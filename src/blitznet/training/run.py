@@ -19,7 +19,7 @@ from blitznet.device import choose_device
 from blitznet.errors import InputError, LabelError, RecipeError
 from blitznet.evaluation.evaluate import Evaluation, evaluate
 from blitznet.evaluation.submission import Submission, add_in_order, open_submission
-from blitznet.inference.engines.choice import open_runtime
+from blitznet.inference.engines.choose import open_engine
 from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
 from blitznet.model_files import read_info
 from blitznet.result_folder import make_folder
@@ -217,8 +217,8 @@ def evaluate_checkpoint(
     Raises:
         InputError: if network, data, split or classes do not exist or do not fit together.
     """
-    opened_runtime = open_runtime(name_or_path, runtime, device, calibrate=calibrate)
-    info = opened_runtime.info
+    engine = open_engine(name_or_path, runtime, device, calibrate=calibrate)
+    info = engine.info
     description = read_description(data)
     if description.classes != info.names:
         raise InputError(
@@ -240,10 +240,10 @@ def evaluate_checkpoint(
             algorithm = Path(name_or_path).stem
             opened = open_submission(submission, info.names, split, algorithm)
             found = add_in_order(files.enter_context(opened), sources)
-        metrics = evaluate(opened_runtime, sources, classes, batch_size, workers, found, evaluation)
+        metrics = evaluate(engine, sources, classes, batch_size, workers, found, evaluation)
     return {
         "model": name_or_path,
-        "runtime": opened_runtime.name,
+        "runtime": engine.name,
         "data": str(data),
         "split": split,
         **metrics,

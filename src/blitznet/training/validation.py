@@ -11,7 +11,7 @@ import torch
 from blitznet.data.source import LabelSource
 from blitznet.data.worker_watch import child_signals_as_before
 from blitznet.evaluation.evaluate import evaluate
-from blitznet.inference.engines.torch_runtime import TorchRuntime
+from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
@@ -144,7 +144,7 @@ class Validation:
         with torch.random.fork_rng([]), child_signals_as_before():
             copy = BlitzNet(info.model)
             copy.load_state_dict(network.state_dict())
-            runtime = TorchRuntime(copy, info, self._device)
+            runtime = TorchEngine(copy, info, self._device)
             metrics = evaluate(runtime, self._sources, workers=self._workers, found=go_on)
         seconds = time.monotonic() - started
         keep_measured(self.folder, self.rows, step, metrics, seconds, copy, info)

@@ -14,8 +14,8 @@ from blitznet.bench.record import read_record
 from blitznet.bench.speed import SpeedOptions
 from blitznet.cli import main
 from blitznet.errors import InputError
-from blitznet.inference.engines.choice import open_runtime
-from blitznet.inference.engines.runtime import Runtime
+from blitznet.inference.engines.choose import open_engine
+from blitznet.inference.engines.engine import Engine
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
@@ -102,12 +102,12 @@ def test_only_the_clock_of_files_has_the_throughput_hint_and_opens_for_it_when_i
 ) -> None:
     hints: list[tuple[str, str]] = []
 
-    def open_it(file: Path, name: str, device: torch.device, hint: str, calibrate: None) -> Runtime:
+    def open_it(file: Path, name: str, device: torch.device, hint: str, calibrate: None) -> Engine:
         assert calibrate is None
         hints.append((name, hint))
-        return open_runtime(file, "torch", device)
+        return open_engine(file, "torch", device)
 
-    monkeypatch.setattr(opening, "open_runtime", open_it)
+    monkeypatch.setattr(opening, "open_engine", open_it)
     openings = Openings([], 0.01, torch.device("cpu"))
     opened = [
         openings.open(Entry("tiny", "ours", runtime, 1, (checkpoint,)))
@@ -200,7 +200,7 @@ def test_if_nothing_can_be_opened_the_reason_is_one_line(
     def refuse(*_: object, **__: object) -> None:
         raise InputError("it is not installed")
 
-    monkeypatch.setattr("blitznet.bench.opening.open_runtime", refuse)
+    monkeypatch.setattr("blitznet.bench.opening.open_engine", refuse)
     options = SpeedOptions(
         networks=(str(checkpoint),), runtimes=("torch",), peers=(), pictures=1, device="cpu"
     )

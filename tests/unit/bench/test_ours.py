@@ -10,7 +10,7 @@ from PIL import Image
 from blitznet.bench.ours import count_work, look_of, write_single_tasks, write_untrained
 from blitznet.bench.race import Laps
 from blitznet.detections import Detections
-from blitznet.inference.engines.runtime import NetworkOutput
+from blitznet.inference.engines.engine import EngineOutput
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
 from blitznet.model_files import CheckpointInfo
@@ -29,7 +29,7 @@ class KnownRuntime:
         self.info = CheckpointInfo(model=config.model_copy(update=changes), names=NAMES)
         self.seen: list[tuple[int, ...]] = []
 
-    def run(self, pixels: np.ndarray, score: float) -> NetworkOutput:  # noqa: ARG002
+    def run(self, pixels: np.ndarray, score: float) -> EngineOutput:  # noqa: ARG002
         self.seen.append(pixels.shape)
         one = Detections(
             torch.tensor([[0.0, 0.0, SIZE / 2, SIZE / 2]]), torch.tensor([2]), torch.tensor([0.75])
@@ -37,7 +37,7 @@ class KnownRuntime:
         seg_logits = np.zeros((len(pixels), len(NAMES), 2, 2), np.float32)
         seg_logits[:, 1, :, 0] = 10
         config = self.info.model
-        return NetworkOutput(
+        return EngineOutput(
             [one] * len(pixels) if config.detect else None,
             seg_logits if config.segment else None,
             network_ms=1e6,

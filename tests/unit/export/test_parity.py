@@ -20,7 +20,8 @@ from blitznet.export.parity import (
 def objects(*rows: tuple[float, float, float, float, int, float]) -> Detections:
     """Of x1, y1, x2, y2, label, score."""
     values = torch.tensor(rows, dtype=torch.float32).reshape(-1, 6)
-    return Detections(values[:, :4], values[:, 4].long(), values[:, 5])
+    values = values.numpy()
+    return Detections(values[:, :4], values[:, 4].astype(np.int64), values[:, 5])
 
 
 CAT = (0.0, 0.0, 10.0, 10.0, 1, 0.9)

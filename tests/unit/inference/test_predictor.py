@@ -11,8 +11,8 @@ from PIL import Image
 import blitznet
 from blitznet.data.geometry import resize_sample
 from blitznet.errors import CheckpointError, PictureError
-from blitznet.inference.engines.runtime import NetworkOutput
-from blitznet.inference.engines.torch_runtime import TorchRuntime
+from blitznet.inference.engines.engine import EngineOutput
+from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.inference.predictor import Predictor
 from blitznet.model.blitznet import normalize_images
 from blitznet.model_files import CheckpointInfo
@@ -183,8 +183,8 @@ def test_a_stream_takes_its_sources_as_they_are_needed() -> None:
 def test_while_one_batch_is_worked_out_the_next_one_is_in_the_network() -> None:
     both_under_way = Barrier(2, timeout=60)
 
-    class Waiting(TorchRuntime):
-        def run(self, pixels: np.ndarray, score: float) -> NetworkOutput:
+    class Waiting(TorchEngine):
+        def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
             output = super().run(pixels, score)
             both_under_way.wait()
             return output
@@ -249,7 +249,7 @@ def test_an_unknown_network_is_one_line() -> None:
 def test_a_gpu_sees_what_the_cpu_sees(tiny: Predictor) -> None:
     model, device = tiny_model(), torch.device("cuda", 0)
     info = CheckpointInfo(model=model.config, names=NAMES)
-    on_gpu = Predictor(TorchRuntime(model, info, device), device)
+    on_gpu = Predictor(TorchEngine(model, info, device), device)
     picture = noise(90, 70)
     on_cpu_scene, on_gpu_scene = tiny.predict(picture, 0.2), on_gpu.predict(picture, 0.2)
     # TF32 convolutions carry ten bits of mantissa.

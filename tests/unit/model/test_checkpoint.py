@@ -9,16 +9,21 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from blitznet import model_files
 from blitznet.errors import CheckpointError, InputError
 from blitznet.model import checkpoint
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import (
-    FORMAT_VERSION,
     load_checkpoint,
     quantize_per_channel,
     save_checkpoint,
 )
-from blitznet.model_files import CheckpointInfo, find_checkpoint, read_info
+from blitznet.model_files import (
+    CHECKPOINT_FORMAT_VERSION,
+    CheckpointInfo,
+    find_checkpoint,
+    read_info,
+)
 from blitznet.model_info import ModelConfig
 
 NAMES = ("background", "cat", "dog")
@@ -233,10 +238,10 @@ def test_newer_format_is_refused_with_the_remedy(path: Path) -> None:
     rewrite(
         path,
         change_content=lambda content: content.update(
-            format_version=FORMAT_VERSION + 1, model={"brain": "unknown to this version"}
+            format_version=CHECKPOINT_FORMAT_VERSION + 1, model={"brain": "unknown to this version"}
         ),
     )
-    assert_refused(path, f"has format {FORMAT_VERSION + 1}, .* pip install -U blitznet")
+    assert_refused(path, f"has format {CHECKPOINT_FORMAT_VERSION + 1}, .* pip install -U blitznet")
 
 
 @pytest.mark.parametrize(
@@ -326,7 +331,7 @@ def test_parameter_that_happens_to_be_called_scale_is_kept(tmp_path: Path) -> No
 def test_checkpoint_is_found_by_its_path_and_an_unknown_name_is_refused_with_the_known_ones(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "bundled_checkpoints", lambda: {"bundled": path})
+    monkeypatch.setattr(model_files, "bundled_checkpoints", lambda: {"bundled": path})
     assert find_checkpoint(str(path)) == path
     assert find_checkpoint("bundled") == path
     with pytest.raises(CheckpointError, match="called 'missing'; bundled: bundled"):
@@ -343,11 +348,11 @@ def test_checkpoint_is_found_by_its_path_and_an_unknown_name_is_refused_with_the
 def test_default_network_is_the_best_bundled_one(
     monkeypatch: pytest.MonkeyPatch, bundled: list[str], expected: str
 ) -> None:
-    monkeypatch.setattr(checkpoint, "bundled_checkpoints", lambda: dict.fromkeys(bundled, Path()))
-    assert checkpoint.default_model() == expected
+    monkeypatch.setattr(model_files, "bundled_checkpoints", lambda: dict.fromkeys(bundled, Path()))
+    assert model_files.default_model() == expected
 
 
 def test_installation_without_networks_has_no_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "bundled_checkpoints", dict)
+    monkeypatch.setattr(model_files, "bundled_checkpoints", dict)
     with pytest.raises(CheckpointError, match="bundles no network; give one with --model FILE"):
-        checkpoint.default_model()
+        model_files.default_model()

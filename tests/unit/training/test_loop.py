@@ -18,13 +18,12 @@ from torch import Tensor
 import blitznet.model.checkpoint as checkpoint_module
 import blitznet.training.step as step_module
 from blitznet.data.description import DataDescription
-from blitznet.errors import CheckpointError, InputError, RecipeError
+from blitznet.errors import CheckpointError, DivergenceError, InputError, RecipeError
 from blitznet.losses.joint import LossTerms, joint_loss
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.structures import Batch, RawPredictions
 from blitznet.training import learner, loop
-from blitznet.training.divergence import DivergenceError
 from blitznet.training.log import LOG_FIELDS
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, train
 from blitznet.training.recipe import Recipe

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from blitznet.data.description import DataDescription
 from blitznet.errors import RecipeError
 from blitznet.evaluation.evaluate import evaluate
-from blitznet.inference.engines.torch_runtime import TorchRuntime
+from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model_files import read_info
 from blitznet.training import validation
@@ -108,7 +108,7 @@ def test_what_is_measured_are_the_averaged_weights_of_that_step(
 
 def test_a_row_holds_the_figures_of_the_evaluator(validated: Path) -> None:
     network, info = load_checkpoint(validated / LAST_FILE)
-    runtime = TorchRuntime(network, info, torch.device("cpu"))
+    runtime = TorchEngine(network, info, torch.device("cpu"))
     metrics = evaluate(runtime, WITH_VAL.open_split("val"), workers=0)
     row = read_validation(validated)[-1]
     assert tuple(row) == VALIDATION_FIELDS

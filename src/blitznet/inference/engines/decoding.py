@@ -7,15 +7,14 @@ import torch
 from torch import Tensor
 
 from blitznet.detection.postprocess import decode_detections
-from blitznet.detections import Detections
-from blitznet.inference.engines.runtime import NetworkOutput
+from blitznet.inference.engines.engine import EngineOutput
 from blitznet.structures import RawPredictions
 
 
 @torch.inference_mode()
 def decode_output(
     raw: RawPredictions, anchors: Tensor, image_size: int, score: float, network_ms: float
-) -> NetworkOutput:
+) -> EngineOutput:
     """Decode, suppress and bring to the CPU.
 
     Args:
@@ -28,20 +27,19 @@ def decode_output(
     """
     detections = seg_logits = None
     if raw.class_logits is not None:
-        found = decode_detections(raw, anchors, image_size, score)
-        detections = [Detections(*(tensor.cpu() for tensor in one)) for one in found]
+        detections = decode_detections(raw, anchors, image_size, score)
     if raw.seg_logits is not None:
         seg_logits = raw.seg_logits.float().cpu().numpy()
         if raw.seg_logits.device.type == "cpu" and raw.seg_logits.dtype == torch.float32:
             seg_logits = seg_logits.copy()
-    return NetworkOutput(detections, seg_logits, network_ms)
+    return EngineOutput(detections, seg_logits, network_ms)
 
 
-def join_outputs(outputs: Sequence[NetworkOutput], network_ms: float) -> NetworkOutput:
+def join_outputs(outputs: Sequence[EngineOutput], network_ms: float) -> EngineOutput:
     """Outputs of single pictures as one of all."""
     detections = seg_logits = None
     if outputs[0].detections is not None:
         detections = [one for output in outputs for one in output.detections or ()]
     if outputs[0].seg_logits is not None:
         seg_logits = np.concatenate([o.seg_logits for o in outputs if o.seg_logits is not None])
-    return NetworkOutput(detections, seg_logits, network_ms)
+    return EngineOutput(detections, seg_logits, network_ms)

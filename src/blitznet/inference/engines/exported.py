@@ -11,8 +11,8 @@ import torch
 from blitznet.detections import Detections
 from blitznet.errors import CheckpointError, InputError
 from blitznet.extras import require
+from blitznet.inference.engines.engine import EngineOutput
 from blitznet.inference.engines.onnx_session import open_session
-from blitznet.inference.engines.runtime import NetworkOutput
 from blitznet.model_files import METADATA_KEY, ExportInfo, parse_export_info
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def is_exported(path: Path) -> bool:
 
 def open_exported(
     path: Path, library: str = "auto", device: str | torch.device = "auto"
-) -> "ExportedRuntime":
+) -> "ExportedEngine":
     """A file made by `blitznet export`, ready to run.
 
     Args:
@@ -64,11 +64,11 @@ def open_exported(
         "torchscript": _open_torchscript,
     }[library]
     info, run_file = open_file(path, str(device))
-    return ExportedRuntime(library, info, run_file)
+    return ExportedEngine(library, info, run_file)
 
 
-class ExportedRuntime:
-    """An exported file as a `Runtime`.
+class ExportedEngine:
+    """An exported file as a `Engine`.
 
     Args:
         name: of the library.
@@ -87,8 +87,8 @@ class ExportedRuntime:
         self.model = None
         self._run_file = run_file
 
-    def run(self, pixels: np.ndarray, score: float) -> NetworkOutput:
-        """See `Runtime.run`.
+    def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
+        """See `Engine.run`.
 
         Raises:
             InputError: if weaker objects are asked for than the file gives out.
@@ -102,7 +102,7 @@ class ExportedRuntime:
         detections = None
         if self.info.model.detect:
             detections = _detections(outputs, score, self.info.model.image_size)
-        return NetworkOutput(detections, outputs.get("seg_logits"))
+        return EngineOutput(detections, outputs.get("seg_logits"))
 
 
 def _detections(outputs: Outputs, score: float, size: int) -> list[Detections]:
@@ -110,9 +110,9 @@ def _detections(outputs: Outputs, score: float, size: int) -> list[Detections]:
     counts = np.minimum(outputs["count"], (outputs["scores"] >= score).sum(axis=1))
     return [
         Detections(
-            torch.from_numpy(outputs["boxes"][image, :count] * np.float32(size)),
-            torch.from_numpy(outputs["labels"][image, :count].astype(np.int64)),
-            torch.from_numpy(outputs["scores"][image, :count].copy()),
+            outputs["boxes"][image, :count] * np.float32(size),
+            outputs["labels"][image, :count].astype(np.int64),
+            outputs["scores"][image, :count].copy(),
         )
         for image, count in enumerate(counts)
     ]

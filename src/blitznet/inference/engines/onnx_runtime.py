@@ -11,18 +11,18 @@ from blitznet.errors import InputError
 from blitznet.extras import require
 from blitznet.inference.engines.conversion_cache import Tell, fingerprint, read_cached
 from blitznet.inference.engines.decoding import decode_output
+from blitznet.inference.engines.engine import EngineOutput
 from blitznet.inference.engines.onnx_graph import network_to_onnx
 from blitznet.inference.engines.onnx_session import open_session
 from blitznet.inference.engines.pixel_network import INPUT_NAME, as_raw, output_names
-from blitznet.inference.engines.runtime import NetworkOutput
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model_files import CheckpointInfo
 
 _FILE = "network.onnx"
 
 
-class OnnxRuntime:
-    """A converted network in ONNX Runtime; see `Runtime`.
+class OnnxEngine:
+    """A converted network in ONNX Runtime; see `Engine`.
 
     Args:
         model: is converted at the first time, and found in the cache from then on.
@@ -63,8 +63,8 @@ class OnnxRuntime:
         self._names = output_names(model.config)
         self._anchors = anchors_of(model.config)
 
-    def run(self, pixels: np.ndarray, score: float) -> NetworkOutput:
-        """See `Runtime.run`."""
+    def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
+        """See `Engine.run`."""
         start = perf_counter()
         outputs = self._session.run(self._names, {INPUT_NAME: pixels})
         network_ms = (perf_counter() - start) * 1000

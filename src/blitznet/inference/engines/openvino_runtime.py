@@ -14,13 +14,13 @@ from blitznet.errors import InputError
 from blitznet.extras import require
 from blitznet.inference.engines.conversion_cache import Tell, fingerprint, read_cached
 from blitznet.inference.engines.decoding import decode_output, join_outputs
+from blitznet.inference.engines.engine import EngineOutput
 from blitznet.inference.engines.pixel_network import (
     as_raw,
     export_program,
     output_names,
     without_warnings,
 )
-from blitznet.inference.engines.runtime import NetworkOutput
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model_files import CheckpointInfo
 
@@ -37,8 +37,8 @@ Precision = Literal["f32", "bf16"]
 MODEL_FILE = "network.xml"
 
 
-class OpenVinoRuntime:
-    """A converted network in OpenVINO; see `Runtime`.
+class OpenVinoEngine:
+    """A converted network in OpenVINO; see `Engine`.
 
     It is compiled for one picture, and a batch is looked at picture by picture: fixed shapes are
     faster than free ones, and a CPU is busy with one picture already.
@@ -80,15 +80,15 @@ class OpenVinoRuntime:
             self._requests.put(self._compiled.create_infer_request())
         self._at_once = at_once
 
-    def run(self, pixels: np.ndarray, score: float) -> NetworkOutput:
-        """See `Runtime.run`."""
+    def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
+        """See `Engine.run`."""
         if len(pixels) == 1:
             return self._run_one(pixels, score)
         singles = [pixels[index : index + 1] for index in range(len(pixels))]
         outputs = list(self._workers.map(lambda one: self._run_one(one, score), singles))
         return join_outputs(outputs, sum(o.network_ms or 0 for o in outputs) / self._at_once)
 
-    def _run_one(self, pixels: np.ndarray, score: float) -> NetworkOutput:
+    def _run_one(self, pixels: np.ndarray, score: float) -> EngineOutput:
         """pixels: (1, S, S, 3) uint8."""
         request = self._requests.get()
         try:

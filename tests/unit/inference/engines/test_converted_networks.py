@@ -12,8 +12,8 @@ from PIL import Image
 from blitznet.boxes import pairwise_iou
 from blitznet.detections import Detections
 from blitznet.inference.demo import demo_pictures
-from blitznet.inference.engines.choice import RUNTIMES, open_runtime
-from blitznet.inference.engines.runtime import Runtime
+from blitznet.inference.engines.choose import RUNTIMES, open_engine
+from blitznet.inference.engines.engine import Engine
 from tiny_network import SIZE, save_tiny_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -28,8 +28,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def plain(checkpoint: Path) -> Runtime:
-    return open_runtime(checkpoint, "torch", "cpu")
+def plain(checkpoint: Path) -> Engine:
+    return open_engine(checkpoint, "torch", "cpu")
 
 
 def noise(num_pictures: int) -> np.ndarray:
@@ -38,8 +38,8 @@ def noise(num_pictures: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_float32_gives_what_pytorch_gives(runtime: str, checkpoint: Path, plain: Runtime) -> None:
-    opened = open_runtime(checkpoint, runtime, "cpu")
+def test_float32_gives_what_pytorch_gives(runtime: str, checkpoint: Path, plain: Engine) -> None:
+    opened = open_engine(checkpoint, runtime, "cpu")
     assert opened.name == runtime
     assert opened.info == plain.info
     assert opened.model is not None
@@ -56,7 +56,7 @@ def test_float32_gives_what_pytorch_gives(runtime: str, checkpoint: Path, plain:
 
 @pytest.mark.parametrize("runtime", CONVERTED)
 def test_threads_and_later_calls_leave_results_alone(runtime: str, checkpoint: Path) -> None:
-    opened = open_runtime(checkpoint, runtime, "cpu", hint="throughput")
+    opened = open_engine(checkpoint, runtime, "cpu", hint="throughput")
     pictures = [noise(1) // (1 + index) for index in range(6)]
     alone = [opened.run(picture, SCORE).seg_logits for picture in pictures]
     with ThreadPoolExecutor(3) as pool:
@@ -66,14 +66,14 @@ def test_threads_and_later_calls_leave_results_alone(runtime: str, checkpoint: P
 
 
 def test_the_second_start_converts_nothing(checkpoint: Path) -> None:
-    open_runtime(checkpoint, "openvino", "cpu")
+    open_engine(checkpoint, "openvino", "cpu")
     lines: list[str] = []
-    open_runtime(checkpoint, "openvino-bf16", "cpu", tell=lines.append)
+    open_engine(checkpoint, "openvino-bf16", "cpu", tell=lines.append)
     assert lines == []
 
 
 def test_int8_is_calibrated_once_and_found_again(
-    checkpoint: Path, plain: Runtime, tmp_path: Path
+    checkpoint: Path, plain: Engine, tmp_path: Path
 ) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "maps").mkdir()
@@ -85,7 +85,7 @@ def test_int8_is_calibrated_once_and_found_again(
     data.write_text(yaml.safe_dump({"classes": ["red", "green", "blue"], "train": [entry]}))
     lines: list[str] = []
     for calibrate in (data, data, None):
-        opened = open_runtime(
+        opened = open_engine(
             checkpoint, "openvino-int8", "cpu", calibrate=calibrate, tell=lines.append
         )
     assert sum("openvino-int8" in line for line in lines) == 1
@@ -99,7 +99,7 @@ def test_int8_is_calibrated_once_and_found_again(
 
 @pytest.mark.parametrize("runtime", ["torch-bf16", *CONVERTED])
 def test_photographs_give_the_same_objects(runtime: str) -> None:
-    plain, opened = (open_runtime(None, name, "cpu") for name in ("torch", runtime))
+    plain, opened = (open_engine(None, name, "cpu") for name in ("torch", runtime))
     assert runtime in RUNTIMES
     side = plain.info.model.image_size
     num_objects = 0

@@ -10,7 +10,7 @@ import torch
 from onnx import TensorProto, helper
 
 from blitznet.errors import CheckpointError, InputError
-from blitznet.inference.engines.exported import ExportedRuntime, open_exported
+from blitznet.inference.engines.exported import ExportedEngine, open_exported
 from blitznet.model_files import METADATA_KEY, ExportInfo, parse_export_info
 from tiny_network import NAMES, SIZE, tiny_model
 
@@ -81,7 +81,7 @@ def test_weaker_objects_than_asked_for_are_left_out(tmp_path: Path) -> None:
         run(runtime, 0.1)
 
 
-def run(runtime: ExportedRuntime, score: float):  # type: ignore[no-untyped-def]
+def run(runtime: ExportedEngine, score: float):  # type: ignore[no-untyped-def]
     return runtime.run(np.zeros((1, SIZE, SIZE, 3), np.uint8), score).detections
 
 

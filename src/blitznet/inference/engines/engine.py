@@ -9,7 +9,7 @@ from blitznet.model.blitznet import BlitzNet
 from blitznet.model_files import CheckpointInfo
 
 
-class NetworkOutput(NamedTuple):
+class EngineOutput(NamedTuple):
     """What a network says of B pictures.
 
     Attributes:
@@ -26,7 +26,7 @@ class NetworkOutput(NamedTuple):
     network_ms: float | None = None
 
 
-class Runtime(Protocol):
+class Engine(Protocol):
     """One way to run one trained network."""
 
     @property
@@ -44,7 +44,7 @@ class Runtime(Protocol):
         """The network behind it, in evaluation mode; None for an exported file."""
         ...
 
-    def run(self, pixels: np.ndarray, score: float) -> NetworkOutput:
+    def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
         """Look at pictures. May be called by several threads at once.
 
         Args:

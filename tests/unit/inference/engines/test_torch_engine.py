@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from blitznet.detection.postprocess import decode_detections
-from blitznet.inference.engines.torch_runtime import TorchRuntime, fill_up
+from blitznet.inference.engines.torch_engine import TorchEngine, fill_up
 from blitznet.model.blitznet import BlitzNet, normalize_images
 from blitznet.model_files import CheckpointInfo
 from tiny_network import NAMES, SIZE, tiny_model
@@ -14,9 +14,9 @@ CPU = torch.device("cpu")
 SCORE = 0.2
 
 
-def runtime_of(model: BlitzNet, **settings: object) -> TorchRuntime:
+def runtime_of(model: BlitzNet, **settings: object) -> TorchEngine:
     info = CheckpointInfo(model=model.config, names=NAMES)
-    return TorchRuntime(model, info, CPU, **settings)  # type: ignore[arg-type]
+    return TorchEngine(model, info, CPU, **settings)  # type: ignore[arg-type]
 
 
 def noise(num_pictures: int) -> np.ndarray:

@@ -15,18 +15,18 @@ from blitznet.device import choose_device, has_fast_bfloat16
 from blitznet.errors import InputError
 from blitznet.extras import require
 from blitznet.inference.engines.conversion_cache import Tell
+from blitznet.inference.engines.engine import Engine
 from blitznet.inference.engines.exported import LIBRARIES, is_exported, open_exported
-from blitznet.inference.engines.onnx_runtime import OnnxRuntime
+from blitznet.inference.engines.onnx_runtime import OnnxEngine
 from blitznet.inference.engines.openvino_runtime import (
     Hint,
-    OpenVinoRuntime,
+    OpenVinoEngine,
     Precision,
     convert,
     has_bfloat16,
 )
 from blitznet.inference.engines.quantization import quantize
-from blitznet.inference.engines.runtime import Runtime
-from blitznet.inference.engines.torch_runtime import TorchRuntime
+from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model_files import CheckpointInfo, default_model, find_checkpoint
@@ -53,39 +53,39 @@ class Settings:
     tell: Tell | None = None
 
 
-Open = Callable[[BlitzNet, CheckpointInfo, Settings], Runtime]
+Open = Callable[[BlitzNet, CheckpointInfo, Settings], Engine]
 
 
 def _torch(name: str, is_bfloat16: bool = False, is_compiled: bool = False) -> Open:
-    return lambda model, info, settings: TorchRuntime(
+    return lambda model, info, settings: TorchEngine(
         model, info, settings.device, name, is_bfloat16, is_compiled
     )
 
 
-def _onnxruntime(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Runtime:
-    return OnnxRuntime(model, info, settings.device, tell=settings.tell)
+def _onnxruntime(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Engine:
+    return OnnxEngine(model, info, settings.device, tell=settings.tell)
 
 
-def _tensorrt(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Runtime:
-    return OnnxRuntime(model, info, settings.device, "tensorrt", True, settings.tell)
+def _tensorrt(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Engine:
+    return OnnxEngine(model, info, settings.device, "tensorrt", True, settings.tell)
 
 
-def _openvino(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Runtime:
-    return OpenVinoRuntime(
+def _openvino(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Engine:
+    return OpenVinoEngine(
         convert(model, settings.tell), model, info, "openvino", "f32", settings.hint
     )
 
 
-def _openvino_bf16(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Runtime:
-    return OpenVinoRuntime(
+def _openvino_bf16(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Engine:
+    return OpenVinoEngine(
         convert(model, settings.tell), model, info, "openvino-bf16", "bf16", settings.hint
     )
 
 
-def _openvino_int8(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Runtime:
+def _openvino_int8(model: BlitzNet, info: CheckpointInfo, settings: Settings) -> Engine:
     converted = quantize(model, settings.calibrate, settings.tell)
     precision: Precision = "bf16" if has_bfloat16() else "f32"
-    return OpenVinoRuntime(converted, model, info, "openvino-int8", precision, settings.hint)
+    return OpenVinoEngine(converted, model, info, "openvino-int8", precision, settings.hint)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def runtimes_here(device: torch.device) -> list[str]:
     return [name for name in RUNTIMES if _fits(name, device)]
 
 
-def open_runtime(
+def open_engine(
     name_or_path: str | os.PathLike[str] | None,
     runtime: str | None = AUTO,
     device: str | torch.device = AUTO,
@@ -154,7 +154,7 @@ def open_runtime(
     hint: Hint = "latency",
     calibrate: Path | None = None,
     tell: Tell | None = None,
-) -> Runtime:
+) -> Engine:
     """A trained network, ready to run.
 
     Args:
@@ -186,8 +186,8 @@ def open_network(
     info: CheckpointInfo,
     runtime: str,
     settings: Settings,
-) -> Runtime:
-    """As `open_runtime`, of a network in memory. PyTorch in float32 runs on `model` itself.
+) -> Engine:
+    """As `open_engine`, of a network in memory. PyTorch in float32 runs on `model` itself.
 
     Args:
         model: with its weights.

@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from blitznet.errors import CheckpointError, InputError
-from blitznet.inference.engines import choice
-from blitznet.inference.engines.choice import (
+from blitznet.inference.engines import choose
+from blitznet.inference.engines.choose import (
     FASTEST,
     RUNTIMES,
     Settings,
+    open_engine,
     open_network,
-    open_runtime,
     usual_runtime,
 )
-from blitznet.inference.engines.runtime import Runtime
-from blitznet.inference.engines.torch_runtime import TorchRuntime
+from blitznet.inference.engines.engine import Engine
+from blitznet.inference.engines.torch_engine import TorchEngine
 from tiny_network import ColourNetwork, save_tiny_checkpoint
 
 CPU = torch.device("cpu")
@@ -28,11 +28,11 @@ def openings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Exception | None]:
     """Runtimes that are opened for show: what each name raises; those left out open."""
     raises: dict[str, Exception | None] = {}
 
-    def pretend(name: str) -> choice.Open:
-        def open_it(model: object, info: object, settings: Settings) -> Runtime:
+    def pretend(name: str) -> choose.Open:
+        def open_it(model: object, info: object, settings: Settings) -> Engine:
             if (error := raises.get(name)) is not None:
                 raise error
-            return TorchRuntime(ColourNetwork(), info, CPU, name)  # type: ignore[arg-type]
+            return TorchEngine(ColourNetwork(), info, CPU, name)  # type: ignore[arg-type]
 
         return open_it
 
@@ -44,9 +44,9 @@ def openings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Exception | None]:
 def have(
     monkeypatch: pytest.MonkeyPatch, packages: tuple[str, ...] = (), bfloat16: bool = False
 ) -> None:
-    monkeypatch.setattr(choice, "is_installed", lambda package: package in packages)
-    monkeypatch.setattr(choice, "has_bfloat16", lambda: bfloat16)
-    monkeypatch.setattr(choice, "has_fast_bfloat16", lambda _: bfloat16)
+    monkeypatch.setattr(choose, "is_installed", lambda package: package in packages)
+    monkeypatch.setattr(choose, "has_bfloat16", lambda: bfloat16)
+    monkeypatch.setattr(choose, "has_fast_bfloat16", lambda _: bfloat16)
 
 
 def chosen(device: torch.device = CPU, runtime: str = "auto", **settings: object) -> str:
@@ -97,7 +97,7 @@ def test_a_network_of_grouped_convolutions_rather_takes_onnxruntime_than_pytorch
     have(monkeypatch, packages, bfloat16)
     model = torch.nn.Sequential(torch.nn.Conv2d(8, 8, 3, groups=8))
     assert open_network(model, None, "auto", Settings(CPU)).name == expected  # type: ignore[arg-type]
-    assert choice.fastest_runtimes(model, torch.device("cuda", 0))[-1] == "torch"
+    assert choose.fastest_runtimes(model, torch.device("cuda", 0))[-1] == "torch"
 
 
 def test_auto_stays_on_the_gpu_that_was_asked_for(
@@ -136,7 +136,7 @@ def test_auto_tries_only_what_exists_and_ends_with_what_runs_everywhere() -> Non
     for kind, names in FASTEST.items():
         assert all(kind in RUNTIMES[name].devices for name in names)
         assert names[-1] == "torch"
-    assert sorted(choice.FASTEST_GROUPED_ON_CPU) == sorted(FASTEST["cpu"])
+    assert sorted(choose.FASTEST_GROUPED_ON_CPU) == sorted(FASTEST["cpu"])
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_variable_that_names_no_runtime_is_one_line(monkeypatch: pytest.Monkey
 
 def test_an_unknown_runtime_is_one_line_with_all_names() -> None:
     with pytest.raises(InputError) as error:
-        open_runtime(None, "openvion")
+        open_engine(None, "openvion")
     assert str(error.value).startswith("no runtime is called 'openvion'; there are auto, torch, ")
     assert all(name in str(error.value) for name in RUNTIMES)
 
@@ -183,7 +183,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
 ) -> None:
     hide_package(module)
     with pytest.raises(InputError) as error:
-        open_runtime(None, runtime, "cpu")
+        open_engine(None, runtime, "cpu")
     assert str(error.value) == (
         f"the runtime {runtime} needs {module}, which is not installed; "
         f"run: pip install 'blitznet[{extra}]'"
@@ -192,7 +192,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
 
 def test_a_runtime_of_another_device_is_one_line_with_those_that_fit() -> None:
     with pytest.raises(InputError, match=r"the runtime tensorrt runs on cuda, not on cpu; .*torch"):
-        open_runtime(None, "tensorrt", "cpu")
+        open_engine(None, "tensorrt", "cpu")
 
 
 def test_without_a_device_named_a_runtime_gets_one_that_it_runs_on(
@@ -201,20 +201,20 @@ def test_without_a_device_named_a_runtime_gets_one_that_it_runs_on(
     monkeypatch.setattr(
         choice, "choose_device", lambda name: torch.device("cuda" if name == "auto" else name)
     )
-    assert choice.device_for("openvino") == CPU
-    assert choice.device_for("torch") == torch.device("cuda")
-    assert choice.device_for("auto") == torch.device("cuda")
-    assert choice.device_for("openvino", "cuda") == torch.device("cuda")  # and is refused
+    assert choose.device_for("openvino") == CPU
+    assert choose.device_for("torch") == torch.device("cuda")
+    assert choose.device_for("auto") == torch.device("cuda")
+    assert choose.device_for("openvino", "cuda") == torch.device("cuda")  # and is refused
 
 
 def test_int8_without_pictures_says_how_to_give_some(tmp_path: Path) -> None:
     checkpoint = save_tiny_checkpoint(tmp_path / "tiny.safetensors")
     with pytest.raises(InputError, match=r"give some with --calibrate DATA\.yaml"):
-        open_runtime(checkpoint, "openvino-int8", "cpu")
+        open_engine(checkpoint, "openvino-int8", "cpu")
 
 
 def test_a_network_that_does_not_exist_is_one_line() -> None:
     with pytest.raises(CheckpointError, match="no network or file is called 'nonsense'"):
-        open_runtime("nonsense")
+        open_engine("nonsense")
     with pytest.raises(CheckpointError, match=r"nonsense\.onnx does not exist"):
-        open_runtime("nonsense.onnx")
+        open_engine("nonsense.onnx")

@@ -9,20 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from blitznet.inference.engines.decoding import decode_output
+from blitznet.inference.engines.engine import EngineOutput
 from blitznet.inference.engines.pixel_network import (
     PixelNetwork,
     as_raw,
     output_names,
     without_warnings,
 )
-from blitznet.inference.engines.runtime import NetworkOutput
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model_files import CheckpointInfo
 from blitznet.structures import RawPredictions
 
 
-class TorchRuntime:
-    """A network in PyTorch; see `Runtime`.
+class TorchEngine:
+    """A network in PyTorch; see `Engine`.
 
     The network has a thread of its own: CUDA graphs belong to the thread that recorded them, and on
     a CPU two networks at once would take each other's cores. Decoding happens in the caller's.
@@ -65,8 +65,8 @@ class TorchRuntime:
         self._anchors = model.anchors
         self._thread = ThreadPoolExecutor(1, "blitznet-network")
 
-    def run(self, pixels: np.ndarray, score: float) -> NetworkOutput:
-        """See `Runtime.run`."""
+    def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
+        """See `Engine.run`."""
         raw, network_ms = self._thread.submit(self._forward, pixels).result()
         size = self.info.model.image_size
         return decode_output(raw, self._anchors, size, score, network_ms)

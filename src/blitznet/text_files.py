@@ -1,0 +1,65 @@
+"""Text, YAML and JSON files: read with one line of error, written whole."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from blitznet.errors import InputError
+from blitznet.whole_file import whole_file
+
+
+def read_text(path: Path, error: type[InputError] = InputError) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        InputError: or the given kind, if the file is missing, unreadable or no such text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise error(f"{path} does not exist") from None
+    except OSError as problem:
+        raise error(f"{path} cannot be read ({problem.strerror or problem})") from None
+    except UnicodeDecodeError:
+        raise error(f"{path} is no text in UTF-8; save it as UTF-8") from None
+
+
+def read_yaml(path: Path, error: type[InputError] = InputError) -> Any:
+    """What a YAML file holds.
+
+    Raises:
+        InputError: or the given kind, if the file cannot be read or is no YAML.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(read_text(path, error))
+    except InputError:
+        raise
+    except (ValueError, yaml.YAMLError, RecursionError) as problem:  # ValueError: no such date
+        line = " ".join(str(problem).split())[:300]
+        raise error(f"{path} cannot be read as YAML: {line}") from None
+
+
+def read_json(path: Path, error: type[InputError] = InputError) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        InputError: or the given kind, if the file cannot be read or is no JSON.
+    """
+    try:
+        return json.loads(read_text(path, error))
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{path} cannot be read as JSON: {problem}") from None
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file whole or not at all.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
