@@ -69,7 +69,7 @@ def test_errors_exit_with_1_and_are_listed_for_people_and_programs(
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("error: ")] == [
         "error: mine/JPEGImages/000002.jpg: the file is empty",
-        "error: val, source 1, picture 4: others/Annotations/000004.xml cannot be read as XML: "
+        "error: val, source 1, image 4: others/Annotations/000004.xml cannot be read as XML: "
         "no element found: line 1, column 12",
     ]
     assert check("--json") == 1
@@ -144,7 +144,7 @@ def test_training_refuses_errors_and_leaves_them_out_when_told_to(
     assert train(*arguments, "--max-minutes", "0") == 0
     assert capsys.readouterr().out.splitlines()[:2] == [
         "left out: mine/JPEGImages/000002.jpg: the file is empty",
-        "left out: val, source 1, picture 4: others/Annotations/000004.xml cannot be read as XML: "
+        "left out: val, source 1, image 4: others/Annotations/000004.xml cannot be read as XML: "
         "no element found: line 1, column 12",
     ]
     assert len(json.loads(Path("run", SKIPPED_FILE).read_text())["skipped"]) == 2

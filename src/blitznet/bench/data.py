@@ -25,7 +25,7 @@ from blitznet.bench.torchvision_policy import (
 from blitznet.data.description import read_description
 from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
 from blitznet.data.source import LabelSource, Subset
-from blitznet.data.ssd_policy import Augmentation, augment_sample
+from blitznet.data.ssd_policy import Augmentation, augment_sample, read_augmented
 
 LOADER_BATCH = 16
 
@@ -123,7 +123,7 @@ def _rivals(source: LabelSource, size: int) -> list[Rival]:
 
     def ours_from_files(index: int, number: int) -> object:
         rng = np.random.default_rng((number, index))
-        return augment_sample(source.open(index), size, augmentation, rng)
+        return read_augmented(source.labels(index), source.table, size, augmentation, rng)
 
     torch.manual_seed(0)
     return [

@@ -18,8 +18,7 @@ from blitznet.bench.race import Laps, Milliseconds, spread
 from blitznet.bench.train_record import TrainRecord, TrainRow
 from blitznet.classes import VOC_CLASSES
 from blitznet.data.description import read_description
-from blitznet.data.input_mode import InputMode, open_batches
-from blitznet.data.loader import TrainingSamples, batch_positions
+from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
 from blitznet.data.source import LabelSource
 from blitznet.device import choose_device
 from blitznet.model_info import find_model
@@ -41,7 +40,7 @@ CLOCKS = {
     "fixed batch": "copy to the device, normalise, forward, loss, backward, update, averaged"
     " weights; always with one batch that lies in memory",
     "real input": "the same, with every batch from pictures: read, decoded and augmented by"
-    " workers, which read ahead, or all decoded before and held on the device",
+    " workers, which read ahead",
     "waiting": "share of the latter in which the device waits for the next batch, or makes it",
     "opened": "until the first batch can be asked for: workers start later, a set is decoded here",
 }
@@ -55,7 +54,6 @@ def bench_train(
     batch: int | None,
     workers: int,
     device_name: str,
-    inputs: Sequence[InputMode] = ("workers",),
 ) -> TrainRecord:
     """Everything that `blitznet bench train` says.
 
@@ -67,7 +65,6 @@ def bench_train(
         batch: pictures a step; None = as the recipe says on a GPU, 8 on a CPU.
         workers: processes that read pictures.
         device_name: as `choose_device` takes it.
-        inputs: where batches come from, a row each.
 
     Raises:
         InputError: for a network, data or device that does not exist.
@@ -77,9 +74,8 @@ def bench_train(
     recipes = [_recipe(name, num_classes, batch, device) for name in networks]
     measured = (
         # Each in a process of its own, whose peak of memory is the network's.
-        in_own_process(_measure, recipe, data, split, steps, workers, str(device), mode)
+        in_own_process(_measure, recipe, data, split, steps, workers, str(device))
         for recipe in recipes
-        for mode in inputs
     )
     return TrainRecord(
         machine=describe_machine(device),
@@ -87,7 +83,7 @@ def bench_train(
         workers=workers,
         steps=steps,
         clocks=CLOCKS,
-        rows=tuple(with_progress(measured, len(recipes) * len(inputs), "networks")),
+        rows=tuple(with_progress(measured, len(recipes), "networks")),
     )
 
 
@@ -113,7 +109,6 @@ def _measure(
     steps: int,
     workers: int,
     device_name: str,
-    mode: InputMode,
 ) -> TrainRow:
     """One network, in this process."""
     device = torch.device(device_name)
@@ -124,9 +119,9 @@ def _measure(
             else [DrawnSource(Path(folder), _DRAWN_PICTURES)]
         )
         step, parameters = _training_step(recipe, device)
-        fixed = next(_real_batches("workers", recipe, sources, 1, 0, device))
+        fixed = next(_real_batches(recipe, sources, 1, 0, device))
         started = perf_counter()
-        batches = _real_batches(mode, recipe, sources, _WARM_UP + steps, workers, device)
+        batches = _real_batches(recipe, sources, _WARM_UP + steps, workers, device)
         opened = perf_counter() - started
         alone = _time_steps(repeat(fixed), step, steps, device)
         real = _time_steps(batches, step, steps, device)
@@ -134,7 +129,6 @@ def _measure(
     seconds = sum(sample[_TOTAL] for sample in real) / 1000
     return TrainRow(
         network=recipe.model.name,
-        input=mode,
         batch=size,
         precision=recipe.precision,
         input_size=recipe.model.image_size,
@@ -166,7 +160,6 @@ def _training_step(recipe: Recipe, device: torch.device) -> tuple[Callable[[Batc
 
 
 def _real_batches(
-    mode: InputMode,
     recipe: Recipe,
     sources: Sequence[LabelSource],
     steps: int,
@@ -176,7 +169,7 @@ def _real_batches(
     size = recipe.model.image_size
     samples = TrainingSamples(sources, partial(_always, size), recipe.augmentation, recipe.seed)
     positions = batch_positions(0, steps, recipe.global_batch_size, 0, 1)
-    return open_batches(mode, samples, positions, workers, device, largest_size=size)
+    return training_batches(samples, positions, workers, device.type == "cuda")
 
 
 def _always(size: int, _: int) -> int:

@@ -3,7 +3,6 @@
 from typing import Literal
 
 from blitznet.bench.record import FORMAT_VERSION, Frozen, Machine, Spread
-from blitznet.data.input_mode import InputMode
 
 
 class TrainRow(Frozen):
@@ -26,7 +25,7 @@ class TrainRow(Frozen):
     """
 
     network: str
-    input: InputMode = "workers"
+    input: Literal["workers", "device"] = "workers"  # "device": in older records
     batch: int
     precision: str
     input_size: int

@@ -161,7 +161,7 @@ def labelled_pictures(data: Path, split: str, count: int) -> list[Picture]:
     pictures = []
     for index in np.linspace(0, len(source) - 1, min(count, len(source))).astype(int).tolist():
         labels = source.labels(index)
-        size = labels.size or source.open(index).size
+        size = labels.size or source.read(index).size
         boxes, _, _ = read_objects(labels, size, source.table)
         if len(boxes):
             pictures.append((size, boxes))

@@ -156,10 +156,6 @@ def bench_train(
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Processes that read pictures.")
     ] = 2,
-    inputs: Annotated[
-        str,
-        typer.Option("--input", metavar="A,B", help="As of blitznet train: workers, device."),
-    ] = "workers",
     device: DeviceOption = "auto",
     json_file: BenchJsonOption = None,
 ) -> None:
@@ -168,11 +164,9 @@ def bench_train(
     from blitznet.bench.record import write_record
     from blitznet.bench.train import bench_train
     from blitznet.bench.train_table import train_table
-    from blitznet.data.input_mode import find_input_modes
 
-    modes = find_input_modes(split_names(inputs) or ())
     names = split_names(networks) or ()
-    record = bench_train(names, data, split, steps, batch, workers, device, modes)
+    record = bench_train(names, data, split, steps, batch, workers, device)
     if json_file is not None:
         write_record(json_file, record)
     print_table(train_table(record), least_width=140)

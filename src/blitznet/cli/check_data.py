@@ -37,13 +37,13 @@ def check_data(
             "--out",
             "-o",
             metavar="DIR",
-            help="Write a sheet of samples and statistics as pictures; must be empty or new.",
+            help="Write a sheet of samples and statistics as images; must be empty or new.",
             show_default="none",
         ),
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Find everything in pictures and labels that would hurt a training run.
+    """Find everything in images and labels that would hurt a training run.
 
     Exits with 1 if there is an error; warnings do not count.
     """

@@ -2,7 +2,7 @@
 
 import collections
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -79,10 +79,6 @@ def train(
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Processes that read pictures, a device.")
     ] = 2,
-    input_mode: Annotated[
-        Literal["workers", "device"],
-        typer.Option("--input", help="Read pictures as needed, or hold them all decoded."),
-    ] = "workers",
     compiled: Annotated[
         bool,
         typer.Option("--compile", help="Compile the network: faster steps, after minutes."),
@@ -132,7 +128,6 @@ def train(
         max_minutes,
         validate_every,
         early_stopping,
-        input_mode,
         compiled,
     )
     if resume is not None:

@@ -1,6 +1,6 @@
 """From the class names of a source to the class ids of the network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 import numpy as np
@@ -9,7 +9,7 @@ from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.errors import LabelError
 from blitznet.structures import IGNORE_LABEL
 
-IGNORE = "ignore"  # in a label map: neither helps nor hurts
+IGNORE = "ignore"  # in a label map: is ignored
 
 
 class ClassTable:
@@ -18,10 +18,9 @@ class ClassTable:
     Args:
         names: class names of the network, background first.
         label_map: from names of the source to names of the network; None = is background there,
-            "ignore" = box that neither helps nor hurts, void pixels. Other names stand for
-            themselves.
+            "ignore" = a box that is ignored, void pixels. Other names stand for themselves.
         labels_only: names of the network that the source labels everywhere; labels of other classes
-            are passed over, and of these classes nothing is known where nothing else is labelled.
+            are left out, and of these classes nothing is known where nothing else is labelled.
             None = all.
 
     Attributes:
@@ -55,7 +54,7 @@ class ClassTable:
         )
 
     def id_of(self, name: str) -> int:
-        """The class id of a source's name; BACKGROUND = is passed over, IGNORE_LABEL = ignored.
+        """The class id of a source's name; BACKGROUND = is left out, IGNORE_LABEL = is ignored.
 
         Raises:
             LabelError: for a name that stands for nothing, with the nearest known one.
@@ -70,26 +69,21 @@ class ClassTable:
         index = self.names.index(target)
         return index if self.known[index] else BACKGROUND
 
-    def map_values(self, names: Mapping[int, str]) -> np.ndarray:
-        """A table from the pixel values of a map to class ids.
+    def map_ids(self, names: Iterable[str]) -> list[int]:
+        """The value in segmentation maps of each of a source's names.
 
-        Args:
-            names: the source's names by pixel value; "background" is background.
-
-        Returns:
-            (256,) int64; IGNORE_INDEX = void, -1 = a value that stands for nothing.
+        "background" is BACKGROUND, what is ignored IGNORE_INDEX, a name that stands for nothing -1.
         """
-        values = np.full(256, -1)
-        for value, name in names.items():
-            if name == self.names[BACKGROUND]:
-                values[value] = BACKGROUND
-                continue
+        ids = []
+        for name in names:
             try:
-                index = self.id_of(name)
+                index = BACKGROUND if name == self.names[BACKGROUND] else self.id_of(name)
             except LabelError:
-                continue
-            values[value] = IGNORE_INDEX if index == IGNORE_LABEL else index
-        return values
+                index = -1
+            else:
+                index = IGNORE_INDEX if index == IGNORE_LABEL else index
+            ids.append(index)
+        return ids
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:

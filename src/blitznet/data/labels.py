@@ -16,20 +16,20 @@ from blitznet.data.class_table import ClassTable
 from blitznet.errors import LabelError
 from blitznet.structures import IGNORE_LABEL
 
-# A box may reach beyond its picture by this much: tools round, and COCO's decimals do.
+# A box may reach beyond its image by this much: tools round, and COCO's decimals do.
 OUTSIDE_TOLERANCE_PIXELS = 2.0
 OUTSIDE_TOLERANCE_SHARE = 0.01  # of the side
 
 ProblemKind = Literal[
-    "picture",  # missing, damaged, no picture
+    "picture",  # missing, damaged, no image
     "label-file",  # missing, damaged, not what the format says
     "unknown-class",
     "box-not-finite",
     "box-without-area",
     "box-outside",
     "map",  # missing, damaged, unknown values, another size
-    "other-size",  # labels state another size than the picture has
-    "rotation",  # labels are of the picture as stored, not as seen
+    "other-size",  # labels state another size than the image has
+    "rotation",  # labels are of the image as stored, not as seen
     "same-picture",
     "near-duplicate",
     "empty-picture",
@@ -85,10 +85,10 @@ class ObjectLabel:
 
 
 class MapLabel(Protocol):
-    """Where the classes of a picture's pixels come from."""
+    """Where the classes of an image's pixels come from."""
 
     def read(self, size: tuple[int, int], table: ClassTable) -> np.ndarray:
-        """(H, W) uint8 class ids of the network, 255 = void, for a picture of width and height.
+        """(H, W) uint8 class ids of the network, 255 = void, for an image of width and height.
 
         Raises:
             LabelError: if the map cannot be read or does not fit.
@@ -97,14 +97,14 @@ class MapLabel(Protocol):
 
 @dataclass(frozen=True)
 class PictureLabels:
-    """What one source says of one picture.
+    """What one source says of one image.
 
     Attributes:
         picture: the file.
         objects: None = boxes are not labelled; empty = there is no object.
         seg_map: None = pixels are not labelled.
         size: width and height that the label file states; None = it does not.
-        in_fractions: boxes and outlines are fractions of the picture's width and height.
+        in_fractions: boxes and outlines are fractions of the image's width and height.
     """
 
     picture: Path
@@ -117,10 +117,10 @@ class PictureLabels:
 def find_object_problems(
     labels: PictureLabels, size: tuple[int, int] | None, table: ClassTable
 ) -> Iterator[Problem]:
-    """Everything that is wrong with the objects of one picture.
+    """Everything that is wrong with the objects of one image.
 
     Args:
-        labels: of the picture.
+        labels: of the image.
         size: its width and height as a person sees it; None = unknown, then boxes may lie anywhere.
         table: of the source.
     """
@@ -139,17 +139,17 @@ def find_object_problems(
         elif not (item.box[2] > item.box[0] and item.box[3] > item.box[1]):
             yield Problem("box-without-area", item.where, f"box {item.written} has no area")
         elif size is not None and is_outside(_in_pixels(item.box, labels, size), size):
-            text = f"box {item.written} reaches beyond the picture of {size[0]}x{size[1]} pixels"
+            text = f"box {item.written} reaches beyond the image of {size[0]}x{size[1]} pixels"
             yield Problem("box-outside", item.where, text)
 
 
 def read_objects(
     labels: PictureLabels, size: tuple[int, int] | None, table: ClassTable
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The objects of one picture; arguments as of `find_object_problems`.
+    """The objects of one image; arguments as of `find_object_problems`.
 
     Returns:
-        (G, 4) float32 xyxy in pixels, within the picture; (G,) int64 class ids from 1 on; (G,) bool
+        (G, 4) float32 xyxy in pixels, within the image; (G,) int64 class ids from 1 on; (G,) bool
         difficult. An ignored object's class does not matter; it is 1 where the source has none.
 
     Raises:
@@ -169,6 +169,24 @@ def read_objects(
     if size is not None:
         array = array.clip(0, np.array([*size, *size], np.float32))
     return array, np.array(ids, np.int64), np.array(difficult, bool)
+
+
+def read_labels(
+    labels: PictureLabels, size: tuple[int, int], table: ClassTable
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Everything that is said of one image as arrays; arguments as of `find_object_problems`.
+
+    Returns:
+        `boxes`, `labels`, `difficult` and `seg_map` of `Sample`, in pixels of the image.
+
+    Raises:
+        LabelError: for the first problem.
+    """
+    boxes, ids, difficult = None, np.zeros(0, np.int64), np.zeros(0, bool)
+    if labels.objects is not None:
+        boxes, ids, difficult = read_objects(labels, size, table)
+    seg_map = None if labels.seg_map is None else labels.seg_map.read(size, table)
+    return boxes, ids, difficult, seg_map
 
 
 def _in_pixels(

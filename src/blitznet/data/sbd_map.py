@@ -30,7 +30,9 @@ class SbdMapFile:
             InputError: if scipy is not installed.
         """
         ids = read_mat(self.path)
-        seg_map = table.map_values(dict(enumerate(VOC_CLASSES)))[ids]
+        values = np.full(256, -1)
+        values[: len(VOC_CLASSES)] = table.map_ids(VOC_CLASSES)
+        seg_map = values[ids]
         if (seg_map < 0).any():
             unknown = sorted(set(ids[seg_map < 0].tolist()))
             raise LabelError(

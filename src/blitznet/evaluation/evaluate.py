@@ -1,15 +1,17 @@
 """The evaluation loop. There is one."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.data.geometry import resize_sample
 from blitznet.data.source import LabelSource, locate
+from blitznet.data.workers import prepare_ahead
 from blitznet.detection.limits import SCORE_THRESHOLD
 from blitznet.errors import InputError
 from blitznet.evaluation.average_precision import AveragePrecision
@@ -48,7 +50,7 @@ class TestItems(Dataset[TestItem | InputError]):
         return sum(map(len, self.sources))
 
     def __getitem__(self, position: int) -> TestItem | InputError:
-        """An error is returned, not raised: a worker process would wrap it in a traceback."""
+        """An error is returned, not raised; see `prepare_ahead`."""
         try:
             source, index = locate(self.sources, position)
             sample = source.read(index)
@@ -191,19 +193,14 @@ def predict_items(
     workers: int = 1,
 ) -> Iterator[Prediction]:
     """Every picture with boxes, labels and scores in its pixels, and its map; see `evaluate`."""
-    loader: Iterable[list[TestItem | InputError]] = DataLoader(
-        TestItems(sources, runtime.info.model.image_size),
-        batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=list,
-    )
-    for batch in loader:
-        items: list[TestItem] = []
-        for item in batch:
-            if isinstance(item, InputError):
-                raise item
-            items.append(item)
-        yield from _predict_batch(runtime, items)
+    items = TestItems(sources, runtime.info.model.image_size)
+    positions = [
+        list(range(start, min(start + batch_size, len(items))))
+        for start in range(0, len(items), batch_size)
+    ]
+    with closing(prepare_ahead(items, positions, list, workers)) as batches:
+        for batch in batches:
+            yield from _predict_batch(runtime, batch)
 
 
 def _predict_batch(runtime: Engine, items: list[TestItem]) -> list[Prediction]:

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from blitznet.data.check.skipped import without_skipped
 from blitznet.data.description import DataDescription
-from blitznet.data.input_mode import open_batches
-from blitznet.data.loader import TrainingSamples, batch_positions
+from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
 from blitznet.data.sampling import draw_frequencies
 from blitznet.device import choose_device
 from blitznet.interruption import deferred_interruption
@@ -107,8 +106,7 @@ class _Loop:
         )
         self._limit = math.inf if options.max_minutes is None else 60 * options.max_minutes
         self._started, self._last_saved = time.monotonic(), 0.0
-        self._batches = open_batches(
-            options.input,
+        self._batches = training_batches(
             samples,
             batch_positions(
                 self._step,
@@ -118,10 +116,7 @@ class _Loop:
                 fabric.world_size,
             ),
             options.workers,
-            fabric.device,
-            largest_size=max([recipe.model.image_size, *(side for _, side in recipe.resolution)]),
-            processes=options.devices if fabric.device.type == "cpu" else 1,
-            show_progress=fabric.is_global_zero,
+            pin_memory=fabric.device.type == "cuda",
         )
 
     def rows(self) -> Iterator[dict[str, float]]:

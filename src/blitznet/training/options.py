@@ -5,7 +5,6 @@ import os
 from dataclasses import dataclass
 
 from blitznet.data.description import DataDescription
-from blitznet.data.input_mode import InputMode
 from blitznet.errors import RecipeError
 from blitznet.training.network import require_synchronizable
 from blitznet.training.recipe import Recipe
@@ -31,7 +30,6 @@ class LoopOptions:
             ten times a run if there is such a split; 0 = never.
         early_stopping: validations without a gain after which the best weights are the result;
             None = all steps are taken.
-        input: where pictures are taken from.
         compile: the network, by `torch.compile`.
     """
 
@@ -41,7 +39,6 @@ class LoopOptions:
     max_minutes: float | None = None
     validate_every: int | None = 0
     early_stopping: int | None = None
-    input: InputMode = "workers"
     compile: bool = False
 
 

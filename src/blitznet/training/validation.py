@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from blitznet.data.source import LabelSource
-from blitznet.data.worker_watch import child_signals_as_before
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.blitznet import BlitzNet
@@ -140,8 +139,8 @@ class Validation:
                 raise _Interruption
 
         started = time.monotonic()
-        # A fresh network and the data loader draw numbers; it would watch the run's workers, too.
-        with torch.random.fork_rng([]), child_signals_as_before():
+        # A fresh network and the data loader draw random numbers.
+        with torch.random.fork_rng([]):
             copy = BlitzNet(info.model)
             copy.load_state_dict(network.state_dict())
             runtime = TorchEngine(copy, info, self._device)

@@ -27,14 +27,11 @@ def test_the_report_is_a_table_and_a_line_of_json(
 ) -> None:
     file = tmp_path / "train.json"
     options = ["--networks", "tiny", "--steps", "2", "--batch", "2", "--workers", "0"]
-    options += ["--input", "workers,device"]
     assert main(["bench", "train", *options, "--device", "cpu", "--json", str(file)]) == 0
     output = capsys.readouterr().out
     assert output.splitlines()[-1] == file.read_text().strip()
     record = TrainRecord.model_validate_json(file.read_text())
-    row, decoded = record.rows
-    assert (row.input, decoded.input) == ("workers", "device")
-    assert decoded.opened_s > row.opened_s
+    (row,) = record.rows
     assert (row.network, row.batch, record.steps, record.data) == ("tiny", 2, 2, "drawn")
     assert row.pictures_per_second == pytest.approx(2000 / row.step_ms.median)
     assert row.real_pictures_per_second > 0
@@ -53,11 +50,6 @@ def test_a_network_without_a_recipe_takes_that_of_blitznet300() -> None:
     assert train._recipe("blitznet300-mobile", 5, None, cpu).model.num_classes == 5
     assert train._recipe("blitznet300-mobile", 21, None, cpu).global_batch_size == 8
     assert train._recipe("blitznet300-mobile", 21, 3, gpu).global_batch_size == 3
-
-
-def test_an_input_that_does_not_exist_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "train", "--input", "device,disk", "--device", "cpu"]) == 1
-    assert capsys.readouterr().err == "blitznet: an input is workers or device, not 'disk'\n"
 
 
 def test_a_network_that_does_not_exist_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

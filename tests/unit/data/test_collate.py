@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from blitznet.data.collate import collate_samples
+from blitznet.data.loader import collate_samples
 from blitznet.structures import IGNORE_LABEL, PADDING_LABEL, Sample
 
 SIZE = 3

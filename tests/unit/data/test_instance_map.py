@@ -236,13 +236,13 @@ def test_a_polygon_that_is_not_finite_is_refused(number: float) -> None:
 
 def test_a_polygon_may_leave_the_picture_by_rounding_and_not_by_more() -> None:
     assert paint(thing("cat", (-2.0, -2.0, 10.0, -2.0, 10.0, 8.0, -2.0, 8.0)))[0] == [CAT] * 8
-    with raises("a polygon spans [1, 1, 7e+09, 5], beyond the picture of 8x6 pixels"):
+    with raises("a polygon spans [1, 1, 7e+09, 5], beyond the image of 8x6 pixels"):
         paint(thing("cat", (1, 1, 7e9, 1, 7e9, 5, 1, 5)))
 
 
 @pytest.mark.parametrize("size", [[8, 6], None, 48])
 def test_run_lengths_for_a_picture_of_another_size_are_refused(size: object) -> None:
-    with raises(f"its run-length code is for height and width {size}, its picture has [6, 8]"):
+    with raises(f"its run-length code is for height and width {size}, its image has [6, 8]"):
         paint(coded(size, [48]))
 
 
@@ -254,7 +254,7 @@ def test_run_lengths_that_are_no_counts_are_refused(counts: object) -> None:
 
 @pytest.mark.parametrize(("counts", "total"), [([47], 47), ([40, 9], 49), ([], 0), ("", 0)])
 def test_run_lengths_that_do_not_fill_the_picture_are_refused(counts: object, total: int) -> None:
-    with raises(f"its run-length code is damaged: it counts {total} pixels of 48 in the picture"):
+    with raises(f"its run-length code is damaged: it counts {total} pixels of 48 in the image"):
         paint(coded([6, 8], counts))
 
 

@@ -1,8 +1,9 @@
-"""Training samples: the same whoever draws them, each picture once a pass, errors in one piece."""
+"""Training samples: the same whoever draws them, each image once a pass, errors in one piece."""
 
 import gc
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 from collections.abc import Sequence
@@ -15,10 +16,11 @@ import torch
 
 from blitznet.classes import VOC_CLASSES
 from blitznet.data.class_table import ClassTable
+from blitznet.data.labels import PictureLabels
 from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
-from blitznet.data.source import UnreadSample
+from blitznet.data.source import Subset
 from blitznet.data.ssd_policy import Augmentation
-from blitznet.data.voc import VocSource
+from blitznet.data.voc import VocEntry, VocSource
 from blitznet.errors import InputError, WorkerError
 from blitznet.structures import Batch, Sample
 from fixtures.make_fixtures import VOC_MINI
@@ -30,8 +32,8 @@ forks = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationW
 
 
 def make_samples(root: Path = VOC_MINI, seed: int = 0, size: int = 32) -> TrainingSamples:
-    source = VocSource(root, "Main/trainval", ClassTable(VOC_CLASSES), True, "SegmentationClass")
-    return TrainingSamples([source], lambda _: size, Augmentation(), seed)
+    entry = VocEntry(root=root, image_set="Main/trainval", masks="SegmentationClass")
+    return TrainingSamples([entry.open(Path(), VOC_CLASSES)], lambda _: size, Augmentation(), seed)
 
 
 def make_batches(num_workers: int, seed: int = 0) -> list[Batch]:
@@ -66,8 +68,10 @@ def test_a_sample_depends_on_seed_and_position_alone() -> None:
 
 
 def test_another_seed_gives_other_samples() -> None:
-    source = VocSource(VOC_MINI, "Main/trainval", ClassTable(VOC_CLASSES), True, None)
-    source.ids = source.ids[:1]  # of one picture, so that what differs is more than the order
+    # Of one image, so that what differs is more than the order.
+    source = Subset(
+        VocEntry(root=VOC_MINI, image_set="Main/trainval").open(Path(), VOC_CLASSES), [0]
+    )
     one, other = (TrainingSamples([source], lambda _: 32, Augmentation(), s) for s in (0, 1))
     assert not is_same(one[0], other[0])
 
@@ -97,7 +101,7 @@ def test_every_pass_is_a_permutation_of_its_own() -> None:
 
 
 def test_a_pass_runs_through_all_sources() -> None:
-    source = VocSource(VOC_MINI, "Main/trainval", ClassTable(VOC_CLASSES), True, None)
+    source = VocEntry(root=VOC_MINI, image_set="Main/trainval").open(Path(), VOC_CLASSES)
     samples = TrainingSamples([source, source], lambda _: 32, Augmentation(), seed=0)
     assert len(samples.order) == 12
     assert sorted(samples.order.picture_at(position) for position in range(12)) == list(range(12))
@@ -145,31 +149,31 @@ def test_steps_are_taken_as_they_are_needed() -> None:
 
 
 class DeadlySource(VocSource):
-    """One picture ends the process that reads it, as running out of memory does."""
+    """One image ends the process that reads it, as running out of memory does."""
 
-    deadly = "000004"
-
-    def open(self, index: int) -> UnreadSample:
-        if self.ids[index] == self.deadly:
+    def labels(self, index: int) -> PictureLabels:
+        """See `LabelSource`."""
+        if self.ids[index] == "000004":
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().open(index)
+        return super().labels(index)
 
 
 @forks
 @pytest.mark.slow  # torch looks after its workers every five seconds
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_a_worker_that_dies_is_an_error_that_names_its_picture(num_workers: int) -> None:
-    source = DeadlySource(VOC_MINI, "Main/trainval", ClassTable(VOC_CLASSES), True, None)
+def test_a_worker_that_dies_is_an_error_of_one_line(num_workers: int) -> None:
+    entry = VocEntry(root=VOC_MINI, image_set="Main/trainval")
+    source = DeadlySource(entry, Path(), ClassTable(VOC_CLASSES))
     samples = TrainingSamples([source], lambda _: 32, Augmentation(), seed=0)
     batches = training_batches(samples, batch_positions(0, 3, 2, 0, 1), num_workers)
     handler = signal.getsignal(signal.SIGCHLD)
     with pytest.raises(WorkerError) as raised:
         list(batches)
     assert signal.getsignal(signal.SIGCHLD) is handler
-    assert str(raised.value) == (
-        "a worker process was ended by SIGKILL while it read "
-        f"{VOC_MINI / 'JPEGImages/000004.jpg'}; if memory ran out, give fewer --workers, "
-        "else look at that picture with blitznet check-data"
+    assert re.fullmatch(
+        r"a process that prepares images died \(DataLoader worker .+\); if memory ran out, use "
+        "fewer --workers, else look for a damaged image with blitznet check-data",
+        str(raised.value),
     )
     assert multiprocessing.active_children() == []
 

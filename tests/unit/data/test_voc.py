@@ -9,20 +9,20 @@ import pytest
 from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
-from blitznet.data import voc
 from blitznet.data.class_table import ClassTable
 from blitznet.data.labels import PictureLabels, read_objects
-from blitznet.data.seg_map import read_id_map
+from blitznet.data.map_codes import VOC_CODES, MapCodes
+from blitznet.data.seg_map import MapFile
 from blitznet.data.source import Subset
-from blitznet.data.voc import VocSource
+from blitznet.data.voc import VocEntry, VocSource
+from blitznet.data.voc_files import read_annotation as read_objects_of
+from blitznet.data.voc_files import read_image_set
 from blitznet.errors import LabelError
 from fixtures.make_fixtures import VOC_MINI, draw
 
 AEROPLANE, BUS, CAR, CAT, PERSON, TVMONITOR = (
     VOC_CLASSES.index(name) for name in ("aeroplane", "bus", "car", "cat", "person", "tvmonitor")
 )
-VOC_VALUES = np.where(np.arange(256) <= 20, np.arange(256), -1)
-VOC_VALUES[IGNORE_INDEX] = IGNORE_INDEX
 
 
 @pytest.fixture
@@ -38,13 +38,14 @@ def open_source(
     boxes: bool = True,
     masks: str | None = "SegmentationClass",
 ) -> VocSource:
-    return VocSource(root, image_set, ClassTable(names), boxes, masks)
+    entry = VocEntry(root=root, image_set=image_set, boxes=boxes, masks=masks)
+    return entry.open_all(Path(), ClassTable(names))
 
 
 def read_annotation(
     path: Path, names: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    objects, size = voc.read_annotation(path)
+    objects, size = read_objects_of(path)
     return read_objects(PictureLabels(path, objects), size, ClassTable(names))
 
 
@@ -211,7 +212,7 @@ def test_a_box_of_one_pixel_has_an_area_and_a_reversed_one_has_none(tmp_path: Pa
 def test_a_missing_annotation_is_named(root: Path) -> None:
     path = root / "Annotations" / "000001.xml"
     path.unlink()
-    with raises(f"{path} does not exist; every listed picture needs an annotation"):
+    with raises(f"{path} does not exist; every listed image needs an annotation"):
         open_source(root).read(0)
 
 
@@ -234,21 +235,21 @@ def test_a_damaged_annotation_is_named(root: Path, content: bytes) -> None:
 
 def test_a_missing_list_is_named(root: Path) -> None:
     path = root / "ImageSets" / "Main" / "nothing.txt"
-    with raises(f"{path} does not exist; check `root` and `image_set`"):
+    with raises(f"{path} does not exist"):
         open_source(root, image_set="Main/nothing")
 
 
 def test_an_empty_list_is_refused(root: Path) -> None:
     path = root / "ImageSets" / "Main" / "trainval.txt"
     path.write_text("\n \n")
-    with raises(f"{path} lists no picture"):
+    with raises(f"{path} lists no image"):
         open_source(root)
 
 
 def test_a_list_that_is_no_text_is_refused(root: Path) -> None:
     path = root / "ImageSets" / "Main" / "trainval.txt"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(LabelError, match=f"^{re.escape(str(path))} cannot be read as text: .+$"):
+    with raises(f"{path} is no text in UTF-8; save it as UTF-8"):
         open_source(root)
 
 
@@ -260,38 +261,39 @@ def test_a_missing_folder_of_maps_is_refused_at_once() -> None:
 def test_a_map_of_another_size_than_its_picture_is_refused(root: Path) -> None:
     path = root / "SegmentationClass" / "000001.png"
     Image.new("P", (48, 64)).save(path)
-    with raises(f"{path} is 48x64 but its picture is 64x48; a map needs the size of its picture"):
+    with raises(f"{path} is 48x64 but its image is 64x48; a map needs the size of its image"):
         open_source(root).read(0)
 
 
 def test_a_map_with_ids_that_no_class_stands_for_is_refused() -> None:
     path = VOC_MINI / "SegmentationClass" / "000002.png"
-    values = np.full(256, -1)
-    values[[0, IGNORE_INDEX]] = 0, IGNORE_INDEX
+    codes = MapCodes(((0, "background"), (PERSON, "person")))
     with raises(
-        f"{path} holds the ids [{CAR}, {PERSON}], which no class of the network stands for"
+        f"{path}: 964 pixels have values that no class of the network stands for: "
+        f"{CAR}, {PERSON} (person)"
     ):
-        read_id_map(path, values)
+        MapFile(path, codes).read((64, 48), ClassTable(("background", "cat")))
 
 
 def test_a_map_with_an_id_beyond_the_last_class_is_refused(root: Path) -> None:
     path = root / "SegmentationClass" / "000001.png"
     Image.fromarray(np.full((48, 64), 21, np.uint8)).save(path)
-    with raises(f"{path} holds the ids [21], which no class of the network stands for"):
+    with raises(f"{path}: 3 072 pixels have values that no class of the network stands for: 21"):
         open_source(root).read(0)
 
 
 def test_a_greyscale_png_of_class_ids_is_a_map_too(tmp_path: Path) -> None:
     ids = np.array([[0, 20], [7, 255]], np.uint8)
     Image.fromarray(ids).save(tmp_path / "m.png")
-    assert read_id_map(tmp_path / "m.png", VOC_VALUES).tolist() == ids.tolist()
+    seg_map = MapFile(tmp_path / "m.png", VOC_CODES).read((2, 2), ClassTable(VOC_CLASSES))
+    assert seg_map.tolist() == ids.tolist()
 
 
 def test_a_coloured_map_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.png"
     Image.new("RGB", (4, 4)).save(path)
     with raises(f"{path} has mode RGB; a map is a palette or greyscale PNG of class ids"):
-        read_id_map(path, VOC_VALUES)
+        MapFile(path, VOC_CODES).read((4, 4), ClassTable(VOC_CLASSES))
 
 
 @pytest.mark.parametrize("damage", ["text", "half", "header"])
@@ -299,13 +301,13 @@ def test_a_damaged_map_is_named(root: Path, damage: str) -> None:
     path = root / "SegmentationClass" / "000001.png"
     content = path.read_bytes()
     damaged = {
-        "text": b"no picture",
+        "text": b"no image",
         "half": content[: len(content) // 2],
         "header": content[:11] + b"\x01" + content[12:],  # Pillow: ValueError, no OSError
     }
     path.write_bytes(damaged[damage])
     with pytest.raises(
-        LabelError, match=f"^{re.escape(str(path))} cannot be read as a picture: .+$"
+        LabelError, match=f"^{re.escape(str(path))} cannot be read as an image: .+$"
     ):
         open_source(root).read(0)
 
@@ -313,7 +315,7 @@ def test_a_damaged_map_is_named(root: Path, damage: str) -> None:
 def test_ids_with_blanks_may_be_quoted_as_cvat_writes_them(root: Path) -> None:
     path = root / "ImageSets" / "Main" / "default.txt"
     path.write_text('a\n"two words"\nthree more words\n')
-    assert voc.read_image_set(path) == ["a", "two words", "three more words"]
+    assert read_image_set(path) == ["a", "two words", "three more words"]
 
 
 def test_pictures_are_named_by_their_ids() -> None:

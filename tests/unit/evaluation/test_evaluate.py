@@ -1,13 +1,13 @@
 """The evaluation loop against ground truth given back as predictions."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.class_table import ClassTable
-from blitznet.data.voc import VocSource
+from blitznet.data.voc import VocEntry
 from blitznet.errors import InputError
 from blitznet.evaluation.evaluate import Evaluation
 from blitznet.structures import Sample
@@ -15,9 +15,8 @@ from fixtures.make_fixtures import VOC_MINI
 
 
 def samples() -> list[Sample]:
-    source = VocSource(
-        VOC_MINI, "Main/trainval", ClassTable(VOC_CLASSES), True, "SegmentationClass"
-    )
+    entry = VocEntry(root=VOC_MINI, image_set="Main/trainval", masks="SegmentationClass")
+    source = entry.open(Path(), VOC_CLASSES)
     return [source.read(index) for index in range(len(source))]
 
 

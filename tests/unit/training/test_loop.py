@@ -110,16 +110,6 @@ def test_pictures_prepared_by_another_process_give_the_same_run(
     assert_same_run(tmp_path, uninterrupted)
 
 
-def test_a_set_that_is_decoded_before_gives_the_same_run_wherever_it_is_broken_off(
-    tmp_path: Path, uninterrupted: Path
-) -> None:
-    decoded = replace(ON_CPU, input="device")
-    list(train(tiny_recipe(), MIXED, tmp_path, replace(decoded, max_minutes=0)))
-    assert step_of(tmp_path) == 1
-    list(train(tiny_recipe(), MIXED, tmp_path, decoded, resume=True))
-    assert_same_run(tmp_path, uninterrupted)
-
-
 def test_a_run_stopped_after_every_step_equals_the_uninterrupted_one(
     tmp_path: Path, uninterrupted: Path
 ) -> None:

@@ -1,7 +1,7 @@
 """The check that training begins with, and what it remembers so that the next one starts at once.
 
 What is remembered is that nothing was wrong: a file in the user's cache folder, named for what the
-labels say and for the size and time of every picture and map. Any change gives another name.
+labels say and for the size and time of every image and map. Any change gives another name.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Reads every picture and label of a data description and gathers what is wrong."""
+"""Reads every image and label of a data description and gathers what is wrong."""
 
 import os
 from collections import defaultdict
@@ -55,7 +55,7 @@ class OpenData:
 
 @dataclass(frozen=True)
 class Picture:
-    """What is kept of a picture to find it again."""
+    """What is kept of an image to find it again."""
 
     split: str
     number: int
@@ -65,7 +65,7 @@ class Picture:
 
 
 def check_data(opened: OpenData, model: ModelConfig | None = None, workers: int = 0) -> Report:
-    """Check pictures and labels, alone and against each other.
+    """Check images and labels, alone and against each other.
 
     Args:
         opened: what to check.
@@ -133,7 +133,7 @@ def default_workers() -> int:
 
 
 class _Records(Dataset[PictureRecord | InputError]):
-    """The records of all pictures, by position."""
+    """The records of all images, by position."""
 
     def __init__(self, sources: Sequence[OpenSource], anchors: AnchorSet | None):
         self.sources = sources
@@ -147,7 +147,7 @@ class _Records(Dataset[PictureRecord | InputError]):
         """An error is returned, not raised: a worker process would wrap it in a traceback."""
         opened = self.sources[int(np.searchsorted(self.ends, position, side="right"))]
         index = position - int(self.ends[self.sources.index(opened)]) + len(opened.source)
-        where = f"{opened.split}, source {opened.number}, picture {index + 1}"
+        where = f"{opened.split}, source {opened.number}, image {index + 1}"
         try:
             return check_picture(opened.source, index, where, self.anchors)
         except InputError as error:
@@ -157,7 +157,7 @@ class _Records(Dataset[PictureRecord | InputError]):
 def read_records(
     sources: Sequence[OpenSource], anchors: AnchorSet | None, workers: int
 ) -> Generator[tuple[tuple[OpenSource, int], PictureRecord]]:
-    """The record of every picture, in order, with its source and its index there.
+    """The record of every image, in order, with its source and its index there.
 
     Args:
         sources: of any splits.
@@ -193,7 +193,7 @@ def _use_one_thread(_: int) -> None:
 
 
 def find_same_pictures(pictures: Sequence[Picture]) -> Iterator[Finding]:
-    """Pictures whose pixels are equal, whatever their files.
+    """Images whose pixels are equal, whatever their files.
 
     One that is trained on and measured on is an error, of the copy in `train`; others are warnings,
     of each later copy.
@@ -207,7 +207,7 @@ def find_same_pictures(pictures: Sequence[Picture]) -> Iterator[Finding]:
         for position, copy in enumerate(same):
             path = str(copy.path)
             if copy.split == TRAIN and measured is not None:
-                text = f"is the same picture as {measured.path} in {measured.split}; keep one"
+                text = f"is the same image as {measured.path} in {measured.split}; keep one"
                 yield _of_picture(copy, Problem("same-picture", path, text))
                 continue
             earlier = [other for other in same[:position] if other.split != TRAIN or not measured]
@@ -216,7 +216,7 @@ def find_same_pictures(pictures: Sequence[Picture]) -> Iterator[Finding]:
                 again = (
                     f"again as in source {other.number}"
                     if other.path == copy.path
-                    else (f"is the same picture as {other.path}")
+                    else (f"is the same image as {other.path}")
                 )
                 text = again + ("" if other.split == copy.split else f" in {other.split}")
                 yield _of_picture(copy, Problem("same-picture", path, text, is_error=False))
@@ -225,14 +225,14 @@ def find_same_pictures(pictures: Sequence[Picture]) -> Iterator[Finding]:
 def find_near_duplicates(
     pictures: Sequence[Picture], looks: Sequence[np.ndarray | None]
 ) -> Iterator[Finding]:
-    """Pictures that look like an earlier one; one of another split is named first.
+    """Images that look like an earlier one; one of another split is named first.
 
     Args:
-        pictures: all.
+        images: all.
         looks: of each, see `grey_cells`; None = is passed over.
     """
     first = {picture.pixel_hash: index for index, picture in reversed(list(enumerate(pictures)))}
-    kept = [  # equal pictures are told of elsewhere
+    kept = [  # equal images are told of elsewhere
         index
         for index, picture in enumerate(pictures)
         if looks[index] is not None and first[picture.pixel_hash] == index
@@ -253,7 +253,7 @@ def find_near_duplicates(
 
 
 def find_absent_classes(statistics: dict[str, SplitStatistics], data: Path) -> Iterator[Finding]:
-    """Classes that no picture of a split shows."""
+    """Classes that no image of a split shows."""
     for split, counts in statistics.items():
         for name in counts.absent_classes():
             text = f"no box and no pixel is labelled {name!r}"

@@ -1,4 +1,4 @@
-"""What the check finds in one picture and its labels; each picture is decoded once."""
+"""What the check finds in one image and its labels; each image is decoded once."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ class AnchorSet:
         return cls(config.name, config.image_size, anchors_of(config))
 
     def best_iou(self, boxes: np.ndarray) -> np.ndarray:
-        """(G, 4) xyxy in fractions of the picture to (G,) float32: each one's IoU with its best."""
+        """(G, 4) xyxy in fractions of the image to (G,) float32: each one's IoU with its best."""
         scaled = torch.from_numpy(np.asarray(boxes, np.float32)) * self.image_size
         best = [torch.zeros(0)]
         for start in range(0, len(scaled), _BOXES_AT_ONCE):
@@ -59,16 +59,16 @@ class AnchorSet:
 
 @dataclass(frozen=True, eq=False)
 class PictureRecord:
-    """What the check keeps of one picture: small, whatever the picture's size.
+    """What the check keeps of one image: small, whatever the image's size.
 
     Attributes:
-        picture: the file; None where its labels could not be read.
-        problems: of the picture and its labels alone.
+        image: the file; None where its labels could not be read.
+        problems: of the image and its labels alone.
         pixel_hash: of its size and its upright pixels; None = it could not be decoded.
         look: (8, 9) uint8, see `grey_cells`; None = not asked for, or not decoded.
         has_boxes: whether boxes are labelled.
         labels: (G,) int64 class ids of the boxes that count; none where an object has a problem.
-        shapes: (G, 2) float32 their width and height, fractions of the picture's.
+        shapes: (G, 2) float32 their width and height, fractions of the image's.
         best_iou: (G,) float32 with anchors; empty without them.
         num_ignored: boxes that neither help nor hurt.
         pixels: (256,) int64 pixels of the map by value; None = there is none that can be read.
@@ -89,12 +89,12 @@ class PictureRecord:
 def check_picture(
     source: LabelSource, index: int, where: str, anchors: AnchorSet | None
 ) -> PictureRecord:
-    """Read one picture with everything that is said of it.
+    """Read one image with everything that is said of it.
 
     Args:
-        source: of the picture.
+        source: of the image.
         index: in the source.
-        where: what to call the picture where its labels cannot be read.
+        where: what to call the image where its labels cannot be read.
         anchors: None = errors alone are looked for.
 
     Raises:
@@ -163,7 +163,7 @@ def check_picture(
 
 
 def hash_pixels(image: Image.Image) -> bytes:
-    """16 bytes that are equal for equal pictures, however they are stored.
+    """16 bytes that are equal for equal images, however they are stored.
 
     Args:
         image: upright RGB.
@@ -174,13 +174,13 @@ def hash_pixels(image: Image.Image) -> bytes:
 
 
 def map_file(labels: PictureLabels) -> Path | None:
-    """The file of the picture's map; None where there is no map or it is made from objects."""
+    """The file of the image's map; None where there is no map or it is made from objects."""
     path = getattr(labels.seg_map, "path", None)
     return path if isinstance(path, Path) else None
 
 
 def _size_problem(labels: PictureLabels, size: tuple[int, int]) -> Problem:
-    """Labels that state another size than the picture's as a person sees it."""
+    """Labels that state another size than the image's as a person sees it."""
     assert labels.size is not None
     path = str(labels.picture)
     stated, actual = (f"{width}x{height}" for width, height in (labels.size, size))

@@ -1,4 +1,4 @@
-"""Statistics of a check as pictures."""
+"""Statistics of a check as images."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def require_plots() -> None:
     Raises:
         InputError: if it is not installed.
     """
-    require("matplotlib", "plots", "statistics as pictures")
+    require("matplotlib", "plots", "statistics as images")
 
 
 def plot_statistics(report: Report, anchors: AnchorSet, folder: Path) -> None:

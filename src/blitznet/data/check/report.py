@@ -14,18 +14,18 @@ WARNINGS_SHOWN = 5  # of each kind
 
 # In the order of the table.
 TITLES: dict[ProblemKind, str] = {
-    "picture": "pictures that cannot be read",
+    "picture": "images that cannot be read",
     "label-file": "labels that cannot be read",
     "unknown-class": "unknown classes",
     "box-not-finite": "boxes that are not finite",
     "box-without-area": "boxes without area",
-    "box-outside": "boxes beyond the picture",
+    "box-outside": "boxes beyond the image",
     "map": "maps that cannot be used",
     "rotation": "labels that ignore the camera's orientation",
-    "same-picture": "the same picture twice",
+    "same-picture": "the same image twice",
     "other-size": "labels that state another size",
-    "near-duplicate": "pictures that look the same",
-    "empty-picture": "pictures without an object",
+    "near-duplicate": "images that look the same",
+    "empty-picture": "images without an object",
     "tiny-box": "boxes that no anchor matches",
     "class-absent": "classes that are not there",
     "mostly-void": "maps that are nearly all void",
@@ -34,13 +34,13 @@ TITLES: dict[ProblemKind, str] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem, and which picture it is of.
+    """A problem, and which image it is of.
 
     Attributes:
         problem: what is wrong and where.
         split: as the data description names it.
         source: number of the entry in the split, from 1.
-        index: of the picture in its source; None = not of one picture.
+        index: of the image in its source; None = not of one image.
     """
 
     problem: Problem
@@ -56,7 +56,7 @@ class Report:
     Attributes:
         data: the data description.
         model: the network that boxes were compared with; None = they were not.
-        findings: picture by picture, then what concerns several.
+        findings: image by image, then what concerns several.
         statistics: by split.
     """
 

@@ -1,4 +1,4 @@
-"""A sheet of sample pictures with their boxes and maps, as labels say."""
+"""A sheet of sample images with their boxes and maps, as labels say."""
 
 from collections.abc import Sequence
 
@@ -19,9 +19,9 @@ CAPTION_FONT = 13
 
 
 def draw_sheet(sources: Sequence[OpenSource], names: Sequence[str], seed: int = 0) -> Image.Image:
-    """Up to 16 pictures drawn by chance from all sources, always the same for a seed.
+    """Up to 16 images drawn by chance from all sources, always the same for a seed.
 
-    Pictures with errors are passed over. Boxes that neither help nor hurt are called "ignored".
+    Images with errors are passed over. Boxes that neither help nor hurt are called "ignored".
 
     Args:
         sources: of any splits.
@@ -29,7 +29,7 @@ def draw_sheet(sources: Sequence[OpenSource], names: Sequence[str], seed: int = 
         seed: of the choice.
 
     Returns:
-        RGB, on white; a caption under each picture says its split and file.
+        RGB, on white; a caption under each image says its split and file.
     """
     samples = _choose(sources, seed)
     rows = max(1, -(-len(samples) // COLUMNS))
@@ -63,7 +63,7 @@ def _choose(sources: Sequence[OpenSource], seed: int) -> list[tuple[str, Sample]
 
 
 def draw_labels(sample: Sample, names: Sequence[str], cell: tuple[int, int]) -> Image.Image:
-    """One picture as labels say, as large as fits into a cell.
+    """One image as labels say, as large as fits into a cell.
 
     It is scaled before it is drawn on, so that lines and tags stay readable.
 
@@ -87,7 +87,7 @@ def draw_labels(sample: Sample, names: Sequence[str], cell: tuple[int, int]) -> 
 
 
 def _lacks(sample: Sample) -> str:
-    """What is not labelled: nobody sees that in the picture."""
+    """What is not labelled: nobody sees that in the image."""
     if sample.boxes is None:
         return ", no boxes"
     return ", no map" if sample.seg_map is None else ""

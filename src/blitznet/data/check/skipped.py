@@ -1,4 +1,4 @@
-"""Pictures that a run leaves out because of their errors: what its folder says of them."""
+"""Images that a run leaves out because of their errors: what its folder says of them."""
 
 import json
 from collections import defaultdict
@@ -16,7 +16,7 @@ SKIPPED_FILE = "skipped.json"
 
 
 def require_skippable(errors: Sequence[Finding]) -> None:
-    """Leaving out pictures mends errors of pictures, not of whole sources.
+    """Leaving out images mends errors of images, not of whole sources.
 
     Raises:
         InputError: for the first error of a source.
@@ -27,7 +27,7 @@ def require_skippable(errors: Sequence[Finding]) -> None:
 
 
 def write_skipped(folder: Path, errors: Sequence[Finding], description: DataDescription) -> None:
-    """Record which pictures a run leaves out, and why.
+    """Record which images a run leaves out, and why.
 
     Raises:
         InputError: if the file cannot be written.
@@ -59,7 +59,7 @@ def skipped_lines(folder: Path) -> Iterator[str]:
 
 
 def without_skipped(sources: Sequence[LabelSource], split: str, folder: Path) -> list[LabelSource]:
-    """The sources of a split without the pictures that a run leaves out.
+    """The sources of a split without the images that a run leaves out.
 
     Args:
         sources: all of the split.
@@ -76,7 +76,7 @@ def without_skipped(sources: Sequence[LabelSource], split: str, folder: Path) ->
     if content["pictures"][split] != lengths:
         raise InputError(
             f"{folder / SKIPPED_FILE} is of {split} sources with {content['pictures'][split]} "
-            f"pictures, now there are {lengths}; start a new run"
+            f"images, now there are {lengths}; start a new run"
         )
     left = []
     for number, source in enumerate(sources, start=1):
@@ -89,7 +89,7 @@ def without_skipped(sources: Sequence[LabelSource], split: str, folder: Path) ->
         if kept:
             left.append(Subset(source, kept) if skipped else source)
     if not left:
-        raise InputError(f"every picture of {split} has an error; see {folder / SKIPPED_FILE}")
+        raise InputError(f"every image of {split} has an error; see {folder / SKIPPED_FILE}")
     return left
 
 

@@ -1,4 +1,4 @@
-"""What the pictures of a split show, counted."""
+"""What the images of a split show, counted."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +15,8 @@ class SplitStatistics:
     Attributes:
         names: class names, background first; C in all.
         num_pictures: all, those that cannot be used included.
-        num_with_boxes: pictures whose boxes are labelled.
-        num_with_maps: pictures whose pixels are labelled.
+        num_with_boxes: images whose boxes are labelled.
+        num_with_maps: images whose pixels are labelled.
         num_with_both: both.
         num_ignored: boxes that neither help nor hurt.
         boxes: (C,) int64 boxes that count, by class.
@@ -35,7 +35,7 @@ class SplitStatistics:
         self._best_iou: list[np.ndarray] = []
 
     def add(self, record: PictureRecord) -> None:
-        """One more picture."""
+        """One more image."""
         has_map = record.pixels is not None
         self.num_pictures += 1
         self.num_with_boxes += record.has_boxes
@@ -53,7 +53,7 @@ class SplitStatistics:
 
     @property
     def shapes(self) -> np.ndarray:
-        """(N, 2) float32 width and height of all boxes that count, fractions of their pictures."""
+        """(N, 2) float32 width and height of all boxes that count, fractions of their images."""
         return np.concatenate([np.zeros((0, 2), np.float32), *self._shapes])
 
     @property

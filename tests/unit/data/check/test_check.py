@@ -1,4 +1,4 @@
-"""Findings that concern several pictures, what is remembered, and what is left out."""
+"""Findings that concern several images, what is remembered, and what is left out."""
 
 import json
 import os
@@ -41,7 +41,7 @@ DATA = Path("data.yaml")
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of `voc_mini`: four pictures to train on, two to measure on; an own cache."""
+    """A copy of `voc_mini`: four images to train on, two to measure on; an own cache."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     shutil.copytree(VOC_MINI, "VOC")
@@ -72,8 +72,8 @@ def told(findings: Any) -> list[tuple[str, bool, str]]:
 def test_a_picture_that_is_trained_and_measured_on_is_an_error_of_the_copy_in_train() -> None:
     pictures = [named("train", "a", "x"), named("val", "b", "x"), named("test", "c", "x")]
     assert told(find_same_pictures(pictures)) == [
-        ("train", True, "a: is the same picture as b in val; keep one"),
-        ("test", False, "c: is the same picture as b in val"),
+        ("train", True, "a: is the same image as b in val; keep one"),
+        ("test", False, "c: is the same image as b in val"),
     ]
 
 
@@ -85,7 +85,7 @@ def test_a_picture_twice_within_a_split_is_a_warning_of_the_later_copy() -> None
         named("train", "a", "x", number=2),
     ]
     assert told(find_same_pictures(pictures)) == [
-        ("train", False, "c: is the same picture as a"),
+        ("train", False, "c: is the same image as a"),
         ("train", False, "a: again as in source 1"),
     ]
 
@@ -155,8 +155,7 @@ def test_a_source_that_cannot_be_opened_leaves_the_others_to_be_checked() -> Non
     Path("VOC/JPEGImages/000006.jpg").unlink()
     report = check_data(open_data(read_description(DATA), DATA))
     assert [line for line in finding_lines(report) if line.startswith("error: ")] == [
-        "error: data.yaml, train, source 1: VOC/ImageSets/Main/nothing.txt does not exist; "
-        "check `root` and `image_set`",
+        "error: data.yaml, train, source 1: VOC/ImageSets/Main/nothing.txt does not exist",
         "error: VOC/JPEGImages/000006.jpg: no such file",
     ]
     with pytest.raises(InputError, match=r"^data\.yaml, train, source 1: "):
@@ -169,7 +168,7 @@ def test_the_sheet_holds_a_cell_a_readable_picture_and_is_always_the_same() -> N
     opened = open_data(describe(), DATA)
     sheet = draw_sheet(opened.sources, opened.names)
     assert 4 * CELL[0] < sheet.width < 4 * CELL[0] + 60
-    assert 2 * CELL[1] < sheet.height < 2 * CELL[1] + 100  # five pictures: two rows
+    assert 2 * CELL[1] < sheet.height < 2 * CELL[1] + 100  # five images: two rows
     assert sheet.tobytes() == draw_sheet(opened.sources, opened.names).tobytes()
 
 
@@ -251,8 +250,8 @@ def test_what_a_run_leaves_out_is_recorded_with_the_reasons(workplace: Path) -> 
     assert record["pictures"] == {"train": [4]}
     assert [picture["picture"] for picture in record["skipped"]] == [1, 3]
     assert list(skipped_lines(workplace)) == [
-        "train, source 1, picture 1: VOC/Annotations/000001.xml does not exist; every listed "
-        "picture needs an annotation",
+        "train, source 1, image 1: VOC/Annotations/000001.xml does not exist; every listed "
+        "image needs an annotation",
         "VOC/JPEGImages/000003.jpg: the file is empty",
     ]
     left = without_skipped(description.open_split("train"), "train", workplace)
@@ -271,9 +270,9 @@ def test_a_record_of_other_data_or_of_everything_is_refused(workplace: Path) -> 
     findings = [Finding(problem, "train", 1, index) for index in range(4)]
     write_skipped(workplace, findings, description)
     sources = description.open_split("train")
-    with pytest.raises(InputError, match=r"^every picture of train has an error; see .*json$"):
+    with pytest.raises(InputError, match=r"^every image of train has an error; see .*json$"):
         without_skipped(sources, "train", workplace)
-    with pytest.raises(InputError, match=r"with \[4\] pictures, now there are \[3\]; start a new"):
+    with pytest.raises(InputError, match=r"with \[4\] images, now there are \[3\]; start a new"):
         without_skipped([Subset(sources[0], [0, 1, 2])], "train", workplace)
     (workplace / SKIPPED_FILE).write_text("[]")
     with pytest.raises(InputError, match="is damaged; start a new run"):

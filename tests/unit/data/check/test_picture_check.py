@@ -1,4 +1,4 @@
-"""What is found in single pictures, on drawn ones."""
+"""What is found in single images, on drawn ones."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,8 @@ from blitznet.classes import IGNORE_INDEX
 from blitznet.data.check.picture_check import AnchorSet, PictureRecord, check_picture, hash_pixels
 from blitznet.data.class_table import ClassTable
 from blitznet.data.labels import MapLabel, ObjectLabel, PictureLabels
-from blitznet.data.seg_map import IdMapFile
+from blitznet.data.map_codes import MapCodes
+from blitznet.data.seg_map import MapFile
 from blitznet.data.source import LabelSource
 from blitznet.detection.matcher import NO_MATCH, match_anchors
 from blitznet.image import read_picture
@@ -67,10 +68,10 @@ def found(record: PictureRecord) -> list[tuple[str, bool]]:
     return [(problem.kind, problem.is_error) for problem in record.problems]
 
 
-def save_map(picture: Path, ids: np.ndarray) -> IdMapFile:
+def save_map(picture: Path, ids: np.ndarray) -> MapFile:
     path = picture.with_name("map.png")
     Image.fromarray(ids).save(path)
-    return IdMapFile(path, tuple(enumerate(NAMES)))
+    return MapFile(path, MapCodes(tuple(enumerate(NAMES))))
 
 
 def test_a_sound_picture_is_counted(picture: Path) -> None:
@@ -173,7 +174,7 @@ def test_the_labels_of_a_missing_picture_are_checked_by_the_size_that_they_state
     record = check(tmp_path / "no.jpg", [thing("dog", 0, 0, 99, 9)], size=(60, 40))
     assert [str(problem) for problem in record.problems] == [
         f"{tmp_path / 'no.jpg'}: no such file",
-        "dog of a.txt: box [0, 0, 99, 9] reaches beyond the picture of 60x40 pixels",
+        "dog of a.txt: box [0, 0, 99, 9] reaches beyond the image of 60x40 pixels",
     ]
     assert record.pixel_hash is None
 
