@@ -48,12 +48,18 @@ class Problem:
         where: file, and line or object in it.
         text: what is wrong and, where that helps, what to do.
         is_error: training would suffer or fail; otherwise only worth a look.
+        split: that it is in, as the data description names it.
+        source: number of the entry in the split, from 1; None = not of one source.
+        index: of the image in its source; None = not of one image.
     """
 
     kind: ProblemKind
     where: str
     text: str
     is_error: bool = True
+    split: str = ""
+    source: int | None = None
+    index: int | None = None
 
     def __str__(self) -> str:
         return f"{self.where}: {self.text}"

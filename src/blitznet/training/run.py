@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from blitznet.classes import VOC_CLASSES
+from blitznet.cpu import usable_cores
 from blitznet.data.check.before_training import find_errors
-from blitznet.data.check.check import default_workers
-from blitznet.data.check.report import Finding, count_of
+from blitznet.data.check.report import count_of
 from blitznet.data.check.skipped import require_skippable, without_skipped, write_skipped
 from blitznet.data.description import DataDescription, read_description
+from blitznet.data.labels import Problem
 from blitznet.device import choose_device
 from blitznet.errors import InputError, LabelError, RecipeError
 from blitznet.evaluation.evaluate import Evaluation, evaluate
@@ -91,15 +92,15 @@ def start_training(
 
 def _errors_before_training(
     description: DataDescription, data: Path, options: LoopOptions, skip_bad: bool
-) -> list[Finding]:
+) -> list[Problem]:
     """What is wrong with single pictures, to leave them out; nothing may be, if not `skip_bad`."""
     splits = ["train", *({VALIDATION_SPLIT} & description.splits.keys())]
-    workers = default_workers() if options.workers else 0
+    workers = usable_cores() if options.workers else 0
     errors = find_errors(description, data, splits, workers)
     require_skippable(errors)
     if errors and not skip_bad:
         raise LabelError(
-            f"{data} has {count_of(len(errors), 'error')}, the first: {errors[0].problem}; see all "
+            f"{data} has {count_of(len(errors), 'error')}, the first: {errors[0]}; see all "
             f"with blitznet check-data {data}, or leave those pictures out with --skip-bad"
         )
     return errors

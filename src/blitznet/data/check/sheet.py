@@ -19,9 +19,9 @@ CAPTION_FONT = 13
 
 
 def draw_sheet(sources: Sequence[OpenSource], names: Sequence[str], seed: int = 0) -> Image.Image:
-    """Up to 16 images drawn by chance from all sources, always the same for a seed.
+    """Up to 16 random images of all sources, always the same for a seed.
 
-    Images with errors are passed over. Boxes that neither help nor hurt are called "ignored".
+    Images with errors are left out. Boxes that are ignored are called "ignored".
 
     Args:
         sources: of any splits.
@@ -58,7 +58,7 @@ def _choose(sources: Sequence[OpenSource], seed: int) -> list[tuple[str, Sample]
         try:
             samples.append((sources[number].split, sources[number].source.read(index)))
         except InputError:
-            continue  # told of in the report
+            continue  # listed in the report
     return samples
 
 
@@ -68,7 +68,7 @@ def draw_labels(sample: Sample, names: Sequence[str], cell: tuple[int, int]) -> 
     It is scaled before it is drawn on, so that lines and tags stay readable.
 
     Args:
-        sample: what to draw; boxes that neither help nor hurt are called "ignored".
+        sample: what to draw; boxes that are ignored are called "ignored".
         names: class names, background first.
         cell: width and height in pixels.
     """

@@ -9,7 +9,13 @@ import torch
 from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.check.picture_check import AnchorSet, PictureRecord, check_picture, hash_pixels
+from blitznet.data.check.picture_check import (
+    AnchorSet,
+    Picture,
+    PictureRecord,
+    check_picture,
+    hash_pixels,
+)
 from blitznet.data.class_table import ClassTable
 from blitznet.data.labels import MapLabel, ObjectLabel, PictureLabels
 from blitznet.data.map_codes import MapCodes
@@ -21,7 +27,7 @@ from blitznet.model_info import BLITZNET300_MOBILE
 from reference.iou_loops import box_iou
 
 NAMES = ("background", "cat", "dog")
-ANCHORS = AnchorSet.of(BLITZNET300_MOBILE)
+ANCHORS = AnchorSet(BLITZNET300_MOBILE)
 
 
 class OnePicture(LabelSource):
@@ -61,7 +67,7 @@ def check(
     anchors: AnchorSet | None = ANCHORS,
 ) -> PictureRecord:
     labels = PictureLabels(picture, None if objects is None else tuple(objects), seg_map, size)
-    return check_picture(OnePicture(labels), 0, "here", anchors)
+    return check_picture(OnePicture(labels), Picture("train", 1, 0), anchors)
 
 
 def found(record: PictureRecord) -> list[tuple[str, bool]]:
@@ -101,7 +107,8 @@ def test_the_best_overlap_is_that_of_the_loop() -> None:
     rng = np.random.default_rng(0)
     corners = rng.random((11, 2, 2)).astype(np.float32)
     boxes = np.concatenate((corners.min(axis=1), corners.max(axis=1)), axis=1)
-    few = AnchorSet("few", 300, ANCHORS.anchors[::97])
+    few = AnchorSet(BLITZNET300_MOBILE)
+    few.anchors = few.anchors[::97]
     expected = [
         max(box_iou((box * 300).tolist(), anchor) for anchor in few.anchors.tolist())
         for box in boxes
@@ -128,8 +135,8 @@ def test_boxes_are_learnt_from_one_anchor_as_the_matcher_says(picture: Path) -> 
 def test_without_anchors_only_errors_are_looked_for(picture: Path) -> None:
     record = check(picture, [thing("cat", 10, 10, 12, 12)], anchors=None)
     assert record.problems == ()
-    assert record.look is None
-    assert record.pixel_hash is not None
+    assert record.picture.look is None
+    assert record.picture.pixel_hash is not None
 
 
 @pytest.mark.parametrize("ids", [None, 0, IGNORE_INDEX])
@@ -176,7 +183,7 @@ def test_the_labels_of_a_missing_picture_are_checked_by_the_size_that_they_state
         f"{tmp_path / 'no.jpg'}: no such file",
         "dog of a.txt: box [0, 0, 99, 9] reaches beyond the image of 60x40 pixels",
     ]
-    assert record.pixel_hash is None
+    assert record.picture.pixel_hash is None
 
 
 def test_a_turned_picture_gets_one_line_and_not_one_a_box(picture: Path) -> None:
