@@ -7,11 +7,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
-from blitznet.data.class_table import ClassTable
 from blitznet.data.geometry import View, choose_reduction, view_sample
-from blitznet.data.labels import ObjectLabel, PictureLabels, read_labels
-from blitznet.data.map_codes import VOC_CODES
-from blitznet.data.seg_map import MapFile
+from blitznet.data.labels import ClassTable, ObjectLabel, PictureLabels, read_labels
+from blitznet.data.seg_map import VOC_CODES, MapFile
 from blitznet.data.ssd_policy import Augmentation, augment_sample, draw_view, read_augmented
 from blitznet.image import OpenPicture, read_picture
 from blitznet.structures import Sample

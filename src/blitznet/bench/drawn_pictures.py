@@ -6,10 +6,8 @@ import numpy as np
 from PIL import Image
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.class_table import ClassTable
-from blitznet.data.labels import ObjectLabel, PictureLabels
-from blitznet.data.map_codes import VOC_CODES
-from blitznet.data.seg_map import MapFile
+from blitznet.data.labels import ClassTable, ObjectLabel, PictureLabels
+from blitznet.data.seg_map import VOC_CODES, MapFile
 from blitznet.data.source import LabelSource
 
 MOST_OBJECTS = 4

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
-from blitznet.data.class_table import ClassTable
-from blitznet.data.labels import PictureLabels, read_objects
+from blitznet.data.labels import ClassTable, PictureLabels, read_objects
 
 FROM_BOXES = "from_boxes"  # as a data description says it
 

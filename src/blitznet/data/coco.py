@@ -11,9 +11,8 @@ import numpy as np
 from pydantic import model_validator
 
 from blitznet.data.box_map import FROM_BOXES, BoxMap
-from blitznet.data.class_table import ClassTable
 from blitznet.data.instance_map import FROM_INSTANCES, InstanceMap
-from blitznet.data.labels import MapLabel, ObjectLabel, PictureLabels
+from blitznet.data.labels import ClassTable, MapLabel, ObjectLabel, PictureLabels
 from blitznet.data.source import LabelSource, SourceEntry
 from blitznet.errors import LabelError
 from blitznet.progress import with_progress

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
-from blitznet.data.class_table import ClassTable
-from blitznet.data.labels import ObjectLabel, is_outside
+from blitznet.data.labels import ClassTable, ObjectLabel, is_outside
 from blitznet.errors import LabelError
 from blitznet.extras import require
 from blitznet.structures import IGNORE_LABEL

@@ -3,11 +3,11 @@
 import csv
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES, voc_palette
-from blitznet.data.class_table import IGNORE
+from blitznet.data.labels import IGNORE
+from blitznet.data.seg_map import MAX_VALUE, MapCodes
 from blitznet.errors import LabelError
 from blitznet.text_files import read_text
 
@@ -15,35 +15,9 @@ ValueNames = dict[int, str] | list[str] | Path  # as a data description says it
 ColourNames = dict[str, str] | Path
 
 VOC = Path("voc")  # instead of a file: VOC's own values or colours
-MAX_VALUE = 255
 
 # labelme2voc's class_names.txt
 _LABELME_NAMES = {"_background_": "background", "__ignore__": IGNORE}
-
-
-@dataclass(frozen=True)
-class MapCodes:
-    """Class names by code; a code is a pixel value, or a colour as 0xRRGGBB.
-
-    Attributes:
-        names: the source's class names by code, as pairs; "background" is background, "ignore" is
-            void.
-        ignore: void codes.
-        are_colours: which kind of code they are.
-    """
-
-    names: tuple[tuple[int, str], ...]
-    ignore: tuple[int, ...] = (IGNORE_INDEX,)
-    are_colours: bool = False
-
-    def describe(self, code: int) -> str:
-        """For messages, as "7" or "#804080 (road)"."""
-        text = f"#{code:06x}" if self.are_colours else str(code)
-        name = dict(self.names).get(code)
-        return text if name is None else f"{text} ({name})"
-
-
-VOC_CODES = MapCodes(tuple(enumerate(VOC_CLASSES)))
 
 
 def parse_codes(

@@ -5,8 +5,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from blitznet.data.class_table import ClassTable
-from blitznet.data.labels import PictureLabels
+from blitznet.data.labels import ClassTable, PictureLabels
 from blitznet.data.map_codes import ColourNames, ValueNames, parse_codes
 from blitznet.data.picture_files import files_by_key, find_maps, find_pictures
 from blitznet.data.seg_map import MapFile

@@ -8,11 +8,10 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from blitznet.data.class_table import ClassTable
-from blitznet.data.labels import PictureLabels
-from blitznet.data.sbd_map import SbdMapFile
+from blitznet.data.labels import ClassTable, PictureLabels
+from blitznet.data.seg_map import SbdMapFile
 from blitznet.data.source import LabelSource, SourceEntry
-from blitznet.data.voc_files import read_annotation, read_image_set, without_twins
+from blitznet.data.voc import read_annotation, read_image_set, without_twins
 from blitznet.errors import LabelError
 
 

@@ -1,15 +1,18 @@
-"""Segmentation maps in image files: class ids, palettes, colours."""
+"""Segmentation maps in files: class ids, palettes, colours, and SBD's MATLAB files."""
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from blitznet.classes import IGNORE_INDEX
-from blitznet.data.class_table import ClassTable
-from blitznet.data.map_codes import MAX_VALUE, MapCodes
+from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
+from blitznet.data.labels import ClassTable
 from blitznet.errors import LabelError
+from blitznet.extras import require
+
+MAX_VALUE = 255
 
 # A map with more unknown codes than these may have been smoothed.
 MANY_CODES = 3
@@ -17,6 +20,31 @@ NEAR_COLOUR = 16  # of 255 in each channel: JPEG at its usual qualities moves fl
 
 _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "L", "LA", "1")
 _SMOOTHED = "it looks anti-aliased or saved as JPEG; save maps as PNG and resize them by nearest"
+
+
+@dataclass(frozen=True)
+class MapCodes:
+    """Class names by code; a code is a pixel value, or a colour as 0xRRGGBB.
+
+    Attributes:
+        names: the source's class names by code, as pairs; "background" is background, "ignore" is
+            void.
+        ignore: void codes.
+        are_colours: which kind of code they are.
+    """
+
+    names: tuple[tuple[int, str], ...]
+    ignore: tuple[int, ...] = (IGNORE_INDEX,)
+    are_colours: bool = False
+
+    def describe(self, code: int) -> str:
+        """For messages, as "7" or "#804080 (road)"."""
+        text = f"#{code:06x}" if self.are_colours else str(code)
+        name = dict(self.names).get(code)
+        return text if name is None else f"{text} ({name})"
+
+
+VOC_CODES = MapCodes(tuple(enumerate(VOC_CLASSES)))
 
 
 @dataclass(frozen=True)
@@ -149,3 +177,65 @@ def require_size(path: Path, seg_map: np.ndarray, size: tuple[int, int]) -> np.n
             "a map needs the size of its image"
         )
     return seg_map
+
+
+@dataclass(frozen=True)
+class SbdMapFile:
+    """`cls/ID.mat`: a struct GTcls whose Segmentation holds VOC's class ids.
+
+    Attributes:
+        path: of the file.
+    """
+
+    path: Path
+
+    def read(self, size: tuple[int, int], table: ClassTable) -> np.ndarray:
+        """See `MapLabel`.
+
+        Raises:
+            InputError: if scipy is not installed.
+        """
+        ids = read_mat(self.path)
+        values = np.full(256, -1)
+        values[: len(VOC_CLASSES)] = table.map_ids(VOC_CLASSES)
+        seg_map = values[ids]
+        if (seg_map < 0).any():
+            unknown = sorted(set(ids[seg_map < 0].tolist()))
+            raise LabelError(
+                f"{self.path} holds the ids {unknown}, which no class of the network stands for"
+            )
+        return require_size(self.path, seg_map.astype(np.uint8), size)
+
+
+def read_mat(path: Path) -> np.ndarray:
+    """(H, W) uint8 class ids of VOC.
+
+    Raises:
+        LabelError: if the file is missing, damaged, or holds something else.
+        InputError: if scipy is not installed.
+    """
+    require("scipy", "sbd", "a map of SBD")
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        with path.open("rb") as stream:
+            ids = loadmat(stream, variable_names=["GTcls"])["GTcls"]["Segmentation"].item()
+    except FileNotFoundError:
+        raise LabelError(f"{path} does not exist") from None
+    except KeyError:
+        raise LabelError(f"{path} has no GTcls; maps are the files in the folder cls") from None
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        IndexError,
+        NotImplementedError,  # MATLAB 7.3, which is HDF5
+        MatReadError,
+        zlib.error,
+    ) as error:
+        text = " ".join(str(error).split())
+        raise LabelError(f"{path} cannot be read as SBD's .mat file: {text}") from None
+    if not isinstance(ids, np.ndarray) or ids.ndim != 2 or ids.dtype != np.uint8:
+        raise LabelError(f"{path}: GTcls.Segmentation is no (height, width) of bytes")
+    return ids

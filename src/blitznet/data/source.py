@@ -8,8 +8,7 @@ from typing import TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from blitznet.data.class_table import ClassTable
-from blitznet.data.labels import PictureLabels, read_labels
+from blitznet.data.labels import ClassTable, PictureLabels, read_labels
 from blitznet.image import read_picture
 from blitznet.structures import Sample
 

@@ -8,9 +8,8 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from blitznet.data.class_table import ClassTable
 from blitznet.data.geometry import View, choose_reduction, view_image, view_labels, whole_view
-from blitznet.data.labels import PictureLabels, read_labels
+from blitznet.data.labels import ClassTable, PictureLabels, read_labels
 from blitznet.data.photometric import apply_colour_map, draw_distortion, mean_colour
 from blitznet.image import OpenPicture
 from blitznet.structures import Sample

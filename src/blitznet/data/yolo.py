@@ -11,11 +11,9 @@ from typing import Literal, NamedTuple
 from pydantic import model_validator
 
 from blitznet.data.box_map import FROM_BOXES, BoxMap
-from blitznet.data.class_table import ClassTable
 from blitznet.data.instance_map import FROM_INSTANCES, InstanceMap
-from blitznet.data.labels import MapLabel, ObjectLabel, PictureLabels
+from blitznet.data.labels import ClassTable, MapLabel, ObjectLabel, PictureLabels
 from blitznet.data.map_codes import (
-    MAX_VALUE,
     ColourNames,
     ValueNames,
     parse_codes,
@@ -23,7 +21,7 @@ from blitznet.data.map_codes import (
     value_codes,
 )
 from blitznet.data.picture_files import file_key, find_maps, find_pictures
-from blitznet.data.seg_map import MapFile
+from blitznet.data.seg_map import MAX_VALUE, MapFile
 from blitznet.data.source import LabelSource, SourceEntry
 from blitznet.errors import LabelError
 from blitznet.text_files import read_text, read_yaml

@@ -10,8 +10,8 @@ from torch.utils.data import Dataset
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.data.geometry import resize_sample
+from blitznet.data.loader import prepare_ahead
 from blitznet.data.source import LabelSource, locate
-from blitznet.data.workers import prepare_ahead
 from blitznet.detection.limits import SCORE_THRESHOLD
 from blitznet.errors import InputError
 from blitznet.evaluation.average_precision import AveragePrecision

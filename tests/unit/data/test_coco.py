@@ -13,10 +13,9 @@ import pytest
 from PIL import Image
 
 from blitznet.classes import COCO_CLASSES, IGNORE_INDEX
-from blitznet.data.class_table import ClassTable
 from blitznet.data.coco import CocoEntry, CocoSource, read_ids
 from blitznet.data.description import DataDescription, read_description
-from blitznet.data.labels import read_objects
+from blitznet.data.labels import ClassTable, read_objects
 from blitznet.errors import LabelError
 from fixtures.make_coco_mini import CATEGORIES, COCO_MINI, draw
 from reference.instance_map_loops import combine_instances

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 import blitznet.extras
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.class_table import ClassTable
 from blitznet.data.instance_map import InstanceMap, uncompress
-from blitznet.data.labels import ObjectLabel
+from blitznet.data.labels import ClassTable, ObjectLabel
 from blitznet.errors import InputError, LabelError
 from reference.instance_map_loops import combine_instances
 

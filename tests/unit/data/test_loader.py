@@ -15,8 +15,7 @@ import pytest
 import torch
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.class_table import ClassTable
-from blitznet.data.labels import PictureLabels
+from blitznet.data.labels import ClassTable, PictureLabels
 from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
 from blitznet.data.source import Subset
 from blitznet.data.ssd_policy import Augmentation

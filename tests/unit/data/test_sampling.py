@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.class_table import ClassTable
-from blitznet.data.labels import ObjectLabel, PictureLabels
+from blitznet.data.labels import ClassTable, ObjectLabel, PictureLabels
 from blitznet.data.sampling import DrawOrder, draw_frequencies
 from blitznet.data.source import LabelSource, Subset
 from blitznet.data.voc import VocEntry

@@ -11,10 +11,10 @@ from scipy.io import savemat
 
 from blitznet import extras
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.class_table import ClassTable
 from blitznet.data.description import DataDescription
+from blitznet.data.labels import ClassTable
 from blitznet.data.sbd import SbdEntry
-from blitznet.data.sbd_map import SbdMapFile, read_mat
+from blitznet.data.seg_map import SbdMapFile, read_mat
 from blitznet.errors import InputError, LabelError
 from blitznet.structures import Sample
 from fixtures.sbd_mat import save_mat
@@ -167,7 +167,7 @@ def test_without_scipy_it_is_said_what_to_install(
 def test_the_reader_can_be_imported_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib
 
-    from blitznet.data import sbd_map
+    from blitznet.data import seg_map
 
     real = builtins.__import__
 
@@ -176,4 +176,4 @@ def test_the_reader_can_be_imported_without_scipy(monkeypatch: pytest.MonkeyPatc
         return real(name, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(builtins, "__import__", without_scipy)
-    importlib.reload(sbd_map)
+    importlib.reload(seg_map)

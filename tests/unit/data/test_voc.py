@@ -9,14 +9,11 @@ import pytest
 from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
-from blitznet.data.class_table import ClassTable
-from blitznet.data.labels import PictureLabels, read_objects
-from blitznet.data.map_codes import VOC_CODES, MapCodes
-from blitznet.data.seg_map import MapFile
+from blitznet.data.labels import ClassTable, PictureLabels, read_objects
+from blitznet.data.seg_map import VOC_CODES, MapCodes, MapFile
 from blitznet.data.source import Subset
-from blitznet.data.voc import VocEntry, VocSource
-from blitznet.data.voc_files import read_annotation as read_objects_of
-from blitznet.data.voc_files import read_image_set
+from blitznet.data.voc import VocEntry, VocSource, read_image_set
+from blitznet.data.voc import read_annotation as read_objects_of
 from blitznet.errors import LabelError
 from fixtures.make_fixtures import VOC_MINI, draw
 

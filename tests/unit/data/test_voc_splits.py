@@ -11,9 +11,9 @@ from PIL import Image
 from blitznet.classes import VOC_CLASSES
 from blitznet.data.description import DataDescription
 from blitznet.data.source import LabelSource
-from blitznet.data.voc import VocEntry
-from blitznet.data.voc_files import (
+from blitznet.data.voc import (
     VOC_SPLITS,
+    VocEntry,
     list_ids,
     read_image_set,
     train_seg_aug,

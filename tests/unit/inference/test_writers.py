@@ -14,7 +14,7 @@ from PIL import Image
 
 import blitznet.extras
 from blitznet.classes import COCO_CLASSES, coco_category_ids, voc_palette
-from blitznet.data.voc_files import read_annotation
+from blitznet.data.voc import read_annotation
 from blitznet.errors import InputError
 from blitznet.inference.folder_output import choose_label_formats
 from blitznet.inference.writers.coco import coco_labels

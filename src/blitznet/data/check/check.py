@@ -16,8 +16,8 @@ from blitznet.data.check.report import Report
 from blitznet.data.check.statistics import SplitStatistics
 from blitznet.data.description import DataDescription
 from blitznet.data.labels import Problem
+from blitznet.data.loader import prepare_ahead
 from blitznet.data.source import LabelSource, locate
-from blitznet.data.workers import prepare_ahead
 from blitznet.errors import InputError, LabelError
 from blitznet.model_info import ModelConfig
 from blitznet.progress import with_progress

@@ -16,10 +16,8 @@ from blitznet.data.check.picture_check import (
     check_picture,
     hash_pixels,
 )
-from blitznet.data.class_table import ClassTable
-from blitznet.data.labels import MapLabel, ObjectLabel, PictureLabels
-from blitznet.data.map_codes import MapCodes
-from blitznet.data.seg_map import MapFile
+from blitznet.data.labels import ClassTable, MapLabel, ObjectLabel, PictureLabels
+from blitznet.data.seg_map import MapCodes, MapFile
 from blitznet.data.source import LabelSource
 from blitznet.detection.matcher import NO_MATCH, match_anchors
 from blitznet.image import read_picture
