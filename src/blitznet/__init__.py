@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from blitznet.training.train import TrainingRun as TrainingRun
     from blitznet.training.train import train as train
 
-__version__ = "0.2.0"
+__version__ = "0.1.0"
 
 # Public names and where they live. They are imported when they are asked for: what predicts needs
 # no PyTorch.

@@ -190,25 +190,19 @@ def _compare(
     reference.close()
     if data is None:
         return parity
-    both = (
-        evaluate(network, data, split, classes=classes),
-        evaluate(path, data, split, classes=classes),
-    )
-    pairs = zip(*(_figures(metrics.to_dict()) for metrics in both), strict=True)
-    return replace(parity, metrics={name: (a, b) for (name, a), (_, b) in pairs})
+    both = [_measure(one, data, split, classes) for one in (network, path)]
+    return replace(parity, metrics={name: (both[0][name], both[1][name]) for name in both[0]})
 
 
-def _figures(metrics: dict[str, Any]) -> list[tuple[str, float]]:
-    figures = (
-        [(name, metrics["mean_ap"][kind]) for kind, name in _AP_NAMES.items()]
-        if metrics["mean_ap"]
-        else []
-    )
-    return [
-        (name, value)
-        for name, value in (*figures, ("mIoU", metrics["mean_iou"]))
-        if value is not None
-    ]
+def _measure(
+    model: BlitzNet | Path, data: Path, split: str, classes: Sequence[str] | None
+) -> dict[str, float]:
+    """mAP and mIoU by name, fractions; without those that could not be measured."""
+    metrics = evaluate(model, data, split, classes=classes).to_dict()
+    mean_ap = metrics["mean_ap"] or {}
+    figures = {name: mean_ap.get(kind) for kind, name in _AP_NAMES.items()}
+    figures["mIoU"] = metrics["mean_iou"]
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 def _described_images(data: Path, split: str, size: int) -> list[np.ndarray]:

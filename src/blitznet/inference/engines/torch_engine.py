@@ -56,6 +56,7 @@ class TorchEngine:
                 warnings.simplefilter("ignore", FutureWarning)
                 warnings.simplefilter("ignore", DeprecationWarning)
                 self._network.compile(mode=mode, dynamic=False)
+        self.model = model
         self._anchors = model.anchors
         self._thread = ThreadPoolExecutor(1, "blitznet-network")
 
