@@ -21,6 +21,7 @@ from blitznet.model.checkpoint import (
 from blitznet.model_files import (
     CHECKPOINT_FORMAT_VERSION,
     CheckpointInfo,
+    NetworkFiles,
     find_checkpoint,
     read_info,
 )
