@@ -42,9 +42,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 @pytest.fixture(autouse=True)
-def _plain_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+def _plain_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands of tests run PyTorch: converting takes seconds, bfloat16 rounds."""
-    monkeypatch.setenv("BLITZNET_RUNTIME", "torch")
+    monkeypatch.setenv("BLITZNET_ENGINE", "torch")
 
 
 @pytest.fixture
