@@ -177,7 +177,7 @@ def prepare_ahead(
     Args:
         items: by position. An error is returned, not raised: PyTorch would wrap it in a traceback.
         positions: one list per batch; may be endless.
-        collate: a function that can be pickled.
+        collate: a function defined in a module, so that worker processes can get it.
         num_workers: processes, each with one thread; 0 = this process, when a batch is asked for.
         pin_memory: put batches into page-locked memory.
 
