@@ -65,12 +65,12 @@ class MapFile:
         codes, ignore = dict(self.codes.names), dict.fromkeys(self.codes.ignore, IGNORE_INDEX)
         known = dict(zip(codes, table.map_ids(codes.values()), strict=True)) | ignore
         if self.codes.are_colours:
-            pixels = self._read_colours()
+            pixels = read_colours(self.path)
             keys = np.array(sorted(known.items()))
             nearest = np.searchsorted(keys[:, 0], pixels).clip(max=len(keys) - 1)
             seg_map = np.where(keys[nearest, 0] == pixels, keys[nearest, 1], -1)
         else:
-            pixels = self._read_values(set_pixel=1 if known.get(1, -1) >= 0 else MAX_VALUE)
+            pixels = read_values(self.path, set_pixel=1 if known.get(1, -1) >= 0 else MAX_VALUE)
             ids = np.full(MAX_VALUE + 1, -1, np.int16)
             ids[list(known)] = list(known.values())
             if pixels.dtype == np.uint8:
@@ -82,29 +82,6 @@ class MapFile:
         if missing.any():
             raise LabelError(f"{self.path}: {self._describe_unknown(pixels, missing, list(known))}")
         return require_size(self.path, seg_map.astype(np.uint8), size)
-
-    def _read_values(self, set_pixel: int) -> np.ndarray:
-        """(H, W) integers as stored: never converted, never turned upright."""
-        with _open(self.path) as image:
-            mode, values = image.mode, _load(self.path, image)
-        if mode in ("LA", "PA"):
-            return values[..., 0]
-        if mode == "1":
-            return values * np.uint8(set_pixel)
-        if mode not in ("P", "L") and not mode.startswith("I"):
-            raise LabelError(
-                f"{self.path} has mode {mode}; a map is a palette or greyscale PNG of class ids"
-            )
-        return values
-
-    def _read_colours(self) -> np.ndarray:
-        """(H, W) int32, 0xRRGGBB: never blended with what is transparent, never turned upright."""
-        with _open(self.path) as image:
-            if image.mode not in _COLOUR_MODES:
-                raise LabelError(f"{self.path} has mode {image.mode}; a coloured map is an RGB PNG")
-            red, green, blue = np.moveaxis(_load(self.path, image, "RGB").astype(np.int32), 2, 0)
-        colours: np.ndarray = red << 16 | green << 8 | blue
-        return colours
 
     def _describe_unknown(self, pixels: np.ndarray, missing: np.ndarray, known: list[int]) -> str:
         """What to say of pixels whose values or colours stand for nothing.
@@ -146,22 +123,54 @@ def _channels(colours: np.ndarray) -> np.ndarray:
     return np.stack((colours >> 16, colours >> 8 & 255, colours & 255), axis=1)
 
 
-def _open(path: Path) -> Image.Image:
+def read_values(path: Path, set_pixel: int = 1) -> np.ndarray:
+    """(H, W) integers as stored: never converted, never turned upright.
+
+    Args:
+        path: of a palette or greyscale image.
+        set_pixel: value of the set pixels of an image of one bit.
+
+    Raises:
+        LabelError: if it cannot be read, is a JPEG, or has colours.
+    """
+    mode, values = _read_pixels(path)
+    if mode in ("LA", "PA"):
+        return values[..., 0]
+    if mode == "1":
+        return values * np.uint8(set_pixel)
+    if mode not in ("P", "L") and not mode.startswith("I"):
+        raise LabelError(
+            f"{path} has mode {mode}; a map is a palette or greyscale PNG of class ids"
+        )
+    return values
+
+
+def read_colours(path: Path) -> np.ndarray:
+    """(H, W) int32, 0xRRGGBB: never blended with what is transparent, never turned upright.
+
+    Raises:
+        LabelError: if it cannot be read, is a JPEG, or has more than eight bits.
+    """
+    mode, values = _read_pixels(path, as_mode="RGB")
+    if mode not in _COLOUR_MODES:
+        raise LabelError(f"{path} has mode {mode}; a coloured map is an RGB PNG")
+    red, green, blue = np.moveaxis(values.astype(np.int32), 2, 0)
+    colours: np.ndarray = red << 16 | green << 8 | blue
+    return colours
+
+
+def _read_pixels(path: Path, as_mode: str | None = None) -> tuple[str, np.ndarray]:
+    """Pillow's mode of a file, and its values in this or another mode."""
     try:
-        image = Image.open(path)
+        with Image.open(path) as image:
+            is_lossy = image.format in ("JPEG", "MPO")
+            mode = image.mode
+            values = np.asarray(image if as_mode is None else image.convert(as_mode))
     except (OSError, SyntaxError, ValueError) as error:
         raise LabelError(f"{path} cannot be read as an image: {error}") from None
-    if image.format in ("JPEG", "MPO"):
-        image.close()
+    if is_lossy:
         raise LabelError(f"{path} is a JPEG, which changes values; save maps as PNG")
-    return image
-
-
-def _load(path: Path, image: Image.Image, mode: str | None = None) -> np.ndarray:
-    try:
-        return np.asarray(image if mode is None else image.convert(mode))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise LabelError(f"{path} cannot be read as an image: {error}") from None
+    return mode, values
 
 
 def require_size(path: Path, seg_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:

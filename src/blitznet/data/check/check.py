@@ -11,7 +11,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from blitznet.data.check.duplicates import near_duplicates
-from blitznet.data.check.picture_check import AnchorSet, Picture, PictureRecord, check_picture
+from blitznet.data.check.picture_check import AnchorSet, PictureRecord, check_picture
 from blitznet.data.check.report import Report
 from blitznet.data.check.statistics import SplitStatistics
 from blitznet.data.description import DataDescription
@@ -96,21 +96,21 @@ def check_data(opened: OpenData, model: ModelConfig | None = None, workers: int 
     """
     problems = list(opened.problems)
     statistics = {split: SplitStatistics(opened.names) for split in opened.splits}
-    pictures: list[Picture] = []
-    records = _Records(opened.sources, AnchorSet(model) if model is not None else None)
-    total = len(records)
+    records: list[PictureRecord] = []
+    unread = _Records(opened.sources, AnchorSet(model) if model is not None else None)
+    total = len(unread)
     positions = [list(range(i, min(i + _AT_ONCE, total))) for i in range(0, total, _AT_ONCE)]
-    with closing(prepare_ahead(records, positions, list, workers)) as batches:
+    with closing(prepare_ahead(unread, positions, list, workers)) as batches:
         single = (record for batch in batches for record in batch)
         for record in with_progress(single, total, "images"):
-            statistics[record.picture.split].add(record)
+            statistics[record.split].add(record)
             problems += record.problems
-            pictures.append(record.picture)
-    problems += find_same_pictures(pictures)
+            records.append(record)
+    problems += find_same_pictures(records)
     if model is None:
         problems = [problem for problem in problems if problem.is_error]
     else:
-        problems += find_near_duplicates(pictures)
+        problems += find_near_duplicates(records)
         for split, counts in statistics.items():
             for name in counts.absent_classes():
                 text = f"no box and no pixel is labelled {name!r}"
@@ -134,29 +134,28 @@ class _Records(Dataset[PictureRecord | InputError]):
         source, index = locate([opened.source for opened in self.sources], position)
         opened = next(opened for opened in self.sources if opened.source is source)
         try:
-            picture = Picture(opened.split, opened.number, index)
-            return check_picture(source, picture, self.anchors)
+            place = PictureRecord(opened.split, opened.number, index)
+            return check_picture(source, place, self.anchors)
         except InputError as error:
             return error
 
 
-def find_same_pictures(pictures: Sequence[Picture]) -> Iterator[Problem]:
+def find_same_pictures(records: Sequence[PictureRecord]) -> Iterator[Problem]:
     """Images whose pixels are equal, whatever their files.
 
     One that is trained on and measured on is an error, of the copy in `train`; others are warnings,
     of each later copy.
     """
-    copies: dict[bytes, list[Picture]] = defaultdict(list)
-    for picture in pictures:
-        if picture.pixel_hash is not None:
-            copies[picture.pixel_hash].append(picture)
+    copies: dict[bytes, list[PictureRecord]] = defaultdict(list)
+    for record in records:
+        if record.pixel_hash is not None:
+            copies[record.pixel_hash].append(record)
     for same in copies.values():
         measured = next((copy for copy in same if copy.split != TRAIN), None)
         for position, copy in enumerate(same):
-            path = str(copy.path)
             if copy.split == TRAIN and measured is not None:
                 text = f"is the same image as {measured.path} in {measured.split}; keep one"
-                yield copy.place(Problem("same-picture", path, text))
+                yield copy.problem("same-picture", text)
                 continue
             earlier = [other for other in same[:position] if other.split != TRAIN or not measured]
             other = next((c for c in earlier if c.split == copy.split), next(iter(earlier), None))
@@ -165,24 +164,23 @@ def find_same_pictures(pictures: Sequence[Picture]) -> Iterator[Problem]:
                 if other.path == copy.path:
                     text = f"again as in source {other.source}"
                 text += "" if other.split == copy.split else f" in {other.split}"
-                yield copy.place(Problem("same-picture", path, text, is_error=False))
+                yield copy.problem("same-picture", text, is_error=False)
 
 
-def find_near_duplicates(pictures: Sequence[Picture]) -> Iterator[Problem]:
+def find_near_duplicates(records: Sequence[PictureRecord]) -> Iterator[Problem]:
     """Images that look like an earlier one; one of another split is named first.
 
     Args:
-        pictures: all; those without a look are left out, and of equal ones all but the first.
+        records: all; those without a look are left out, and of equal images all but the first.
     """
-    first = {picture.pixel_hash: picture for picture in reversed(pictures)}
-    kept = [p for p in pictures if p.look is not None and first[p.pixel_hash] is p]
-    cells = np.array([picture.look for picture in kept], np.uint8).reshape(-1, 8, 9)
-    earlier: dict[int, list[Picture]] = defaultdict(list)
+    first = {record.pixel_hash: record for record in reversed(records)}
+    kept = [r for r in records if r.look is not None and first[r.pixel_hash] is r]
+    cells = np.array([record.look for record in kept], np.uint8).reshape(-1, 8, 9)
+    earlier: dict[int, list[PictureRecord]] = defaultdict(list)
     for one, other in near_duplicates(cells).tolist():
         earlier[other].append(kept[one])
     for index, others in sorted(earlier.items()):
-        picture = kept[index]
-        other = next((other for other in others if other.split != picture.split), others[0])
-        place = "" if other.split == picture.split else f" in {other.split}"
-        text = f"looks like {other.path}{place}"
-        yield picture.place(Problem("near-duplicate", str(picture.path), text, is_error=False))
+        record = kept[index]
+        other = next((other for other in others if other.split != record.split), others[0])
+        place = "" if other.split == record.split else f" in {other.split}"
+        yield record.problem("near-duplicate", f"looks like {other.path}{place}", is_error=False)

@@ -49,8 +49,8 @@ class SplitStatistics:
         if len(record.best_iou):
             lonely = record.labels[record.best_iou < MATCHING_IOU]
             self.one_anchor += np.bincount(lonely, minlength=len(self.names))
-        if record.pixels is not None:
-            self.pixels += record.pixels
+        for value, count in (record.pixels or {}).items():
+            self.pixels[value] += count
         self.shapes.append(record.shapes)
         self.best_iou.append(record.best_iou)
 

@@ -19,7 +19,7 @@ from blitznet.data.check.check import (
     find_same_pictures,
     open_data,
 )
-from blitznet.data.check.picture_check import Picture
+from blitznet.data.check.picture_check import PictureRecord
 from blitznet.data.check.report import report_lines
 from blitznet.data.check.sheet import CELL, draw_sheet
 from blitznet.data.check.skipped import (
@@ -63,8 +63,8 @@ def describe(**entry: Any) -> DataDescription:
 
 def named(
     split: str, name: str, pixels: str, number: int = 1, look: np.ndarray | None = None
-) -> Picture:
-    return Picture(split, number, 0, Path(name), pixels.encode(), look)
+) -> PictureRecord:
+    return PictureRecord(split, number, 0, Path(name), pixel_hash=pixels.encode(), look=look)
 
 
 def told(findings: Any) -> list[tuple[str, bool, str]]:
@@ -93,7 +93,7 @@ def test_a_picture_twice_within_a_split_is_a_warning_of_the_later_copy() -> None
 
 
 def test_unreadable_pictures_are_not_the_same() -> None:
-    pictures = [Picture("train", 1, 0), Picture("val", 1, 0)]
+    pictures = [PictureRecord("train", 1, 0), PictureRecord("val", 1, 0)]
     assert list(find_same_pictures(pictures)) == []
 
 
