@@ -14,7 +14,7 @@ from blitznet.data.ssd_policy import Augmentation, augment_sample, draw_view, re
 from blitznet.image import OpenPicture, read_picture
 from blitznet.structures import Sample
 
-laws = settings(deadline=None, max_examples=60)
+laws = settings(deadline=None, max_examples=25)
 
 TABLE = ClassTable(VOC_CLASSES)
 PERSON = VOC_CLASSES.index("person")

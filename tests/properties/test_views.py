@@ -14,7 +14,7 @@ from blitznet.structures import Sample
 COLOUR = (250, 10, 200)
 
 # No deadline: the machine may be busy with something else.
-laws = settings(deadline=None, max_examples=150)
+laws = settings(deadline=None, max_examples=60)
 
 
 @st.composite

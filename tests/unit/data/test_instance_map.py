@@ -217,11 +217,6 @@ def test_maps_of_many_polygons_equal_a_pixel_loop_over_pycocotools_masks() -> No
     assert set(np.unique(painted)) == {0, CAT, DOG, SHEEP, IGNORE_INDEX}
 
 
-def test_an_unknown_class_is_named() -> None:
-    with raises("unknown class 'shep'; did you mean 'sheep'?"):
-        paint(thing("shep", SMALL))
-
-
 def test_a_polygon_with_half_a_point_is_refused() -> None:
     with raises("a polygon has 7 numbers; it needs pairs of x and y"):
         paint(thing("cat", LARGE[:7]))

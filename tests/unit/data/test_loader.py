@@ -16,12 +16,17 @@ import torch
 
 from blitznet.classes import VOC_CLASSES
 from blitznet.data.labels import ClassTable, PictureLabels
-from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
+from blitznet.data.loader import (
+    TrainingSamples,
+    batch_positions,
+    collate_samples,
+    training_batches,
+)
 from blitznet.data.source import Subset
 from blitznet.data.ssd_policy import Augmentation
 from blitznet.data.voc import VocEntry, VocSource
 from blitznet.errors import InputError, WorkerError
-from blitznet.structures import Batch, Sample
+from blitznet.structures import IGNORE_LABEL, PADDING_LABEL, Batch, Sample
 from fixtures.make_fixtures import VOC_MINI
 
 NUM_PICTURES = 6
@@ -186,3 +191,65 @@ def test_closing_early_ends_the_workers() -> None:
     batches.close()  # type: ignore[attr-defined]
     gc.collect()
     assert multiprocessing.active_children() == []
+
+
+SIDE = 3  # of the samples to collate
+
+
+def labelled(
+    boxes: list[list[float]] | None,
+    labels: tuple[int, ...] = (),
+    difficult: tuple[bool, ...] = (),
+    seg_value: int | None = None,
+    colour: int = 0,
+    source: str = "",
+) -> Sample:
+    return Sample(
+        image=np.full((SIDE, SIDE, 3), (colour, colour + 1, colour + 2), np.uint8),
+        boxes=None if boxes is None else np.array(boxes, np.float32).reshape(-1, 4),
+        labels=np.array(labels, np.int64),
+        difficult=np.array(difficult, bool),
+        seg_map=None if seg_value is None else np.full((SIDE, SIDE), seg_value, np.uint8),
+        source=source,
+    )
+
+
+def test_boxes_and_labels_are_padded_to_the_largest_picture() -> None:
+    batch = collate_samples(
+        [
+            labelled([[0, 0, 1, 2]], (4,), (False,)),
+            labelled([[0, 1, 2, 3], [1, 1, 3, 2]], (5, 6), (False, False)),
+        ]
+    )
+    assert batch.boxes.tolist() == [[[0, 0, 1, 2], [0, 0, 0, 0]], [[0, 1, 2, 3], [1, 1, 3, 2]]]
+    assert batch.labels.tolist() == [[4, PADDING_LABEL], [5, 6]]
+    assert (batch.boxes.dtype, batch.labels.dtype) == (torch.float32, torch.int64)
+    assert batch.has_boxes.tolist() == [True, True]
+
+
+def test_a_difficult_box_keeps_its_place_with_the_label_to_ignore() -> None:
+    batch = collate_samples([labelled([[0, 0, 1, 2], [0, 1, 2, 3]], (4, 5), (True, False))])
+    assert batch.boxes.tolist() == [[[0, 0, 1, 2], [0, 1, 2, 3]]]
+    assert batch.labels.tolist() == [[IGNORE_LABEL, 5]]
+
+
+def test_no_objects_and_no_box_labels_are_different_things() -> None:
+    batch = collate_samples([labelled([]), labelled(None, seg_value=1)])
+    assert batch.has_boxes.tolist() == [True, False]
+    assert batch.boxes.shape == (2, 0, 4)
+    assert batch.labels.shape == (2, 0)
+
+
+def test_a_missing_map_is_void_everywhere() -> None:
+    batch = collate_samples([labelled([], seg_value=7), labelled([])])
+    assert batch.seg_maps.tolist() == [[[7] * SIDE] * SIDE, [[255] * SIDE] * SIDE]
+    assert batch.seg_maps.dtype == torch.uint8
+
+
+def test_images_become_channels_first_in_shape_and_stay_channels_last_in_memory() -> None:
+    batch = collate_samples([labelled([], colour=10, source="a"), labelled([], source="b")])
+    assert batch.images.shape == (2, 3, SIDE, SIDE)
+    assert batch.images.dtype == torch.uint8
+    assert batch.images[0, :, 0, 0].tolist() == [10, 11, 12]
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert batch.sources == ("a", "b")

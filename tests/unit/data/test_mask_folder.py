@@ -349,12 +349,6 @@ def test_a_map_of_the_other_kind_is_refused(
         read_map(folder, **field)
 
 
-def test_a_map_of_another_size_is_refused(folder: Path) -> None:
-    path = save(drawn_colours()[:20], folder / "masks" / "a.png")
-    with raises(f"{path} is 60x20 but its image is 60x40; a map needs the size of its image"):
-        read_map(folder, colours=COLOURS)
-
-
 def test_a_damaged_map_is_named(folder: Path) -> None:
     path = save(drawn_colours(), folder / "masks" / "a.png")
     path.write_bytes(path.read_bytes()[:60])

@@ -103,12 +103,6 @@ def test_excluded_pictures_are_left_out(root: Path) -> None:
     assert [source.labels(i).picture.stem for i in range(len(source))] == ["2008_000002"]
 
 
-def test_a_map_of_another_size_is_refused(root: Path) -> None:
-    path = save_mat(root / "cls" / "2008_000002.mat", drawn_ids()[:4])
-    with pytest.raises(LabelError, match=rf"^{re.escape(str(path))} is 12x4 but its image is"):
-        read(root.parents[1])
-
-
 def test_damaged_and_foreign_files_are_named(root: Path) -> None:
     path = root / "cls" / "2008_000002.mat"
     whole = path.read_bytes()

@@ -290,24 +290,9 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         open_entry(tmp_path, images="nowhere")
 
 
-def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
-    write(tmp_path / "images" / "notes.txt", "nothing here")
-    with raises(f"{tmp_path / 'images'} holds no image; check `images`"):
-        open_entry(tmp_path, images="images")
-
-
 def test_a_missing_folder_of_labels_is_named(root: Path) -> None:
     with raises(f"{root.parent / 'texts'} does not exist; check `labels`"):
         open_entry(root.parent, images="mine/images", labels="texts")
-
-
-def test_pictures_none_of_which_has_labels_are_refused(tmp_path: Path) -> None:
-    picture = draw(tmp_path / "images" / "a.jpg")
-    with raises(
-        f"no image has a file of labels: {tmp_path / 'labels' / 'a.txt'} would be that of "
-        f"{picture}; check `labels`, or make an empty file for an image without objects"
-    ):
-        open_entry(tmp_path, images="images")
 
 
 def test_two_pictures_that_share_their_labels_are_refused(root: Path) -> None:
@@ -317,14 +302,6 @@ def test_two_pictures_that_share_their_labels_are_refused(root: Path) -> None:
         f"{root / 'labels' / 'a.txt'}; rename or remove one"
     ):
         open_entry(root.parent, root="mine")
-
-
-def test_maps_none_of_which_is_called_as_a_picture_are_refused(root: Path) -> None:
-    draw(root / "masks" / "a_mask.png")
-    with raises(
-        f"no map in {root / 'masks'} is called as an image: a.png would be one; check `masks`"
-    ):
-        open_entry(root.parent, root="mine", masks="mine/masks")
 
 
 def test_a_listed_picture_that_is_missing_is_named_with_its_line(root: Path) -> None:
@@ -353,11 +330,6 @@ def test_a_file_of_names_with_gaps_or_doubles_is_refused(
     path = write(root / "names.txt", text)
     with raises(f"{path} {problem}"):
         open_entry(root.parent, "mine/names.txt", root="mine")
-
-
-def test_a_missing_file_of_names_is_named(root: Path) -> None:
-    with raises(f"{root / 'classes.txt'} does not exist"):
-        open_entry(root.parent, "mine/classes.txt", root="mine")
 
 
 @pytest.mark.parametrize(
