@@ -16,31 +16,37 @@ def check_data(
     data: Annotated[Path, typer.Argument(metavar="DATA.yaml", help="Data description.")],
     splits: Annotated[
         list[str] | None,
-        typer.Option("--split", metavar="NAME", help="Check this one.", show_default="all"),
+        typer.Option(
+            "--split", metavar="NAME", help="Check this split only; repeatable.", show_default="all"
+        ),
     ] = None,
     model: Annotated[
         str,
-        typer.Option("--model", "-m", metavar="NAME", help="Whose anchors boxes must match."),
+        typer.Option(
+            "--model", "-m", metavar="NAME", help="Network whose anchors the boxes should match."
+        ),
     ] = "blitznet300",
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=0, help="Processes.", show_default="number of cores"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every warning.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole report as JSON.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List all warnings.")] = False,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
             metavar="DIR",
-            help="Write a sheet of samples and statistics as images; must be empty or new.",
+            help="Folder for a sheet of samples, plots and report.json; must be empty or new.",
             show_default="none",
         ),
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Find everything in images and labels that would hurt a training run.
+    """Validate images and labels before training.
 
     Exits with 1 if there is an error; warnings do not count.
     """

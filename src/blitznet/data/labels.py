@@ -158,7 +158,7 @@ class ObjectLabel:
         where: file, and line or object in it.
         written: the box as it is written, for messages.
         problem: why `box` is None.
-        ignore: VOC's difficult or COCO's crowd: neither helps nor hurts.
+        ignore: VOC's difficult or COCO's crowd, which is ignored.
         outline: for maps made from instances: polygons as flat lists x1, y1, x2, y2, ... in the
             units of `box`, or a COCO run-length code; None = the object has none.
     """
