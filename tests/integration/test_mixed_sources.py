@@ -71,7 +71,7 @@ def test_a_mixture_trains_and_logs_what_its_batches_are_made_of(
     mixed: DataDescription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("blitznet.training.loop.LOG_EVERY", 1)
-    recipe = tiny_recipe(steps=11, resolution=((0, 64),))
+    recipe = tiny_recipe(steps=11)
     rows = list(train(recipe, mixed, tmp_path / "run", ON_CPU))
     assert (tmp_path / "run" / MODEL_FILE).exists()
     assert all(np.isfinite(list(row.values())).all() for row in rows)

@@ -50,7 +50,7 @@ def learn_by_heart(root: Path, ids: Sequence[str], folder: Path, recipe: Recipe)
 def recipe_by_heart(model: ModelConfig, **changes: Any) -> Recipe:
     """Without what makes pictures harder to know again."""
     augmentation = Augmentation(zoom_out_probability=0, photometric=False)
-    fixed = {"resolution": (), "warmup_steps": 10, "ema_decay": None}
+    fixed = {"warmup_steps": 10, "ema_decay": None}
     return tiny_recipe(model=model, augmentation=augmentation, **fixed, **changes)
 
 

@@ -12,7 +12,7 @@ from blitznet.model.blitznet import BlitzNet
 def compile_network(network: BlitzNet) -> None:
     """Compile in place, so that parameters, their names and checkpoints stay as they are.
 
-    Happens at the first step of each input side.
+    Happens at the first step.
     """
     network.compile(dynamic=False)
 

@@ -119,7 +119,7 @@ class _Loop:
             ),
             options.workers,
             fabric.device,
-            largest_size=max([recipe.model.image_size, *(side for _, side in recipe.resolution)]),
+            largest_size=recipe.model.image_size,
             processes=options.devices if fabric.device.type == "cpu" else 1,
             show_progress=fabric.is_global_zero,
         )
@@ -232,7 +232,7 @@ def _open_samples(recipe: Recipe, data: DataDescription, run: Path) -> TrainingS
     sources = without_skipped(data.open_split("train"), "train", run)
     return TrainingSamples(
         sources,
-        partial(_image_size_at_position, recipe),
+        partial(_always, recipe.model.image_size),
         recipe.augmentation,
         recipe.seed,
         draw_frequencies(sources, recipe.class_balance),
@@ -257,5 +257,5 @@ def _any_process(fabric: Fabric, flag: bool) -> bool:
     return bool(cast(Tensor, count) > 0)
 
 
-def _image_size_at_position(recipe: Recipe, position: int) -> int:
-    return recipe.image_size_at(position // recipe.global_batch_size)
+def _always(image_size: int, _: int) -> int:
+    return image_size

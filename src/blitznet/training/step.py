@@ -45,10 +45,7 @@ class TrainingStep:
         self._model = model
         self._optimizer = optimizer
         self._recipe = recipe
-        sizes = {recipe.model.image_size, *(size for _, size in recipe.resolution)}
-        models = {size: recipe.model_at(size) for size in sizes}
-        self._anchors = {size: anchors_of(m).to(fabric.device) for size, m in models.items()}
-        self._seg_size = {size: m.level_sizes[0] for size, m in models.items()}
+        self._anchors = anchors_of(recipe.model).to(fabric.device)
         self._mean = torch.tensor(recipe.model.mean, device=fabric.device)
         self._std = torch.tensor(recipe.model.std, device=fabric.device)
 
@@ -78,20 +75,14 @@ class TrainingStep:
         """Add the gradient of some pictures to what there is."""
         images = normalize_images(part.images, self._mean, self._std)
         raw = self._model(images.contiguous(memory_format=torch.channels_last))
-        terms = joint_loss(
-            raw,
-            part,
-            self._anchors[images.shape[-1]],
-            partial(_average, self._fabric),
-            counts,
-        )
+        terms = joint_loss(raw, part, self._anchors, partial(_average, self._fabric), counts)
         self._fabric.backward(terms.total)
         return LossTerms(*(term.detach() for term in terms))
 
     def _count(self, parts: list[Batch]) -> LabelCounts:
         """Labels of all parts, averaged over the processes."""
-        size = parts[0].images.shape[-1]
-        counted = [count_labels(part, self._anchors[size], self._seg_size[size]) for part in parts]
+        seg_size = self._recipe.model.level_sizes[0]
+        counted = [count_labels(part, self._anchors, seg_size) for part in parts]
         totals = torch.stack([torch.stack(counts) for counts in counted]).sum(dim=0)
         return LabelCounts(*_average(self._fabric, totals).unbind())
 

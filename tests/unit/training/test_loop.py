@@ -255,7 +255,7 @@ def test_a_kill_in_the_middle_of_writing_the_network_leaves_none(
 @pytest.mark.fresh
 @pytest.mark.usefixtures("every_step")
 def test_a_kill_at_any_moment_is_survived(tmp_path: Path) -> None:
-    alike = {"schedule": "drops", "resolution": (), "warmup_steps": 0, "ema_decay": None}
+    alike = {"schedule": "drops", "warmup_steps": 0, "ema_decay": None}
     recipe = tiny_recipe(**alike, steps=10_000)
 
     def body() -> None:

@@ -32,7 +32,7 @@ def describe(folder: Path, ids: tuple[str, ...] = ALL, **options: Any) -> DataDe
 
 
 def assert_trains(data: DataDescription, run: Path, **changes: Any) -> list[dict[str, float]]:
-    recipe = tiny_recipe(**({"steps": 4, "resolution": ()} | changes))
+    recipe = tiny_recipe(**({"steps": 4} | changes))
     rows = list(train(recipe, data, run, replace(ON_CPU, validate_every=2)))
     assert rows[-1]["step"] == recipe.steps
     for tensors in (read_state(run), load_file(run / MODEL_FILE)):

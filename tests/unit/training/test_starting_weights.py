@@ -39,7 +39,7 @@ CASES = [(backbone, stride) for backbone in FROZEN for stride in (0, 2, 4, 8)]
 
 def recipe_of(backbone: str, stride: int) -> Recipe:
     model = TINY.model_copy(update={"backbone": backbone})
-    return tiny_recipe(model=model, freeze_stride=stride, steps=4, ema_decay=None, resolution=())
+    return tiny_recipe(model=model, freeze_stride=stride, steps=4, ema_decay=None)
 
 
 @pytest.mark.parametrize(("backbone", "stride"), CASES)

@@ -40,7 +40,7 @@ def make_step(device: str = "cpu", **changes: Any) -> tuple[TrainingStep, BlitzN
     optimizer = SGD(network.parameters(), lr=0.0, momentum=0.9)
     fabric = Fabric(accelerator=device, devices=1, precision="32-true")
     model, wrapped = fabric.setup(network, optimizer)
-    recipe = tiny_recipe(resolution=(), **changes)
+    recipe = tiny_recipe(**changes)
     return TrainingStep(fabric, model, wrapped, recipe), network, optimizer
 
 
