@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from blitznet.classes import VOC_CLASSES
 from blitznet.data.check.before_training import find_errors
 from blitznet.data.check.check import default_workers
 from blitznet.data.check.report import Finding, count_of
@@ -26,7 +25,7 @@ from blitznet.result_folder import make_folder
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, train
 from blitznet.training.network import fit_to_start
 from blitznet.training.options import LoopOptions, require_fit
-from blitznet.training.recipe import Recipe
+from blitznet.training.recipe import Recipe, fit_to_classes
 from blitznet.training.run_record import (
     METRICS_FILE,
     read_run,
@@ -103,19 +102,6 @@ def _errors_before_training(
             f"with blitznet check-data {data}, or leave those pictures out with --skip-bad"
         )
     return errors
-
-
-def fit_to_classes(recipe: Recipe, num_classes: int) -> Recipe:
-    """The recipe for as many classes as the data has, unless it asks for a number itself.
-
-    Args:
-        recipe: as it was written; VOC's 21 classes are the default and count as not asked for.
-        num_classes: C of the data, background included.
-    """
-    if recipe.model.num_classes != len(VOC_CLASSES):
-        return recipe
-    model = recipe.model.model_copy(update={"num_classes": num_classes})
-    return recipe.model_copy(update={"model": model})
 
 
 def resume_training(folder: Path, options: LoopOptions) -> Run:
