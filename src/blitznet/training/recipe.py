@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from blitznet.data.ssd_policy import Augmentation
 from blitznet.errors import RecipeError, first_problem
 from blitznet.model_info import BLITZNET300, BLITZNET300_MOBILE, MODELS, ModelConfig
-from blitznet.training.precision import Precision
+from blitznet.text_files import read_yaml
+
+Precision = Literal["fp32", "bf16"]
 
 
 class Recipe(BaseModel):
@@ -162,13 +164,23 @@ def read_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
     return _change(_base_values(name_or_path), overrides, name_or_path)
 
 
-def change_recipe(recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
-    """The recipe with `key=value` overrides, see `read_recipe`.
+def change_recipe(recipe: Recipe, overrides: tuple[str, ...] = (), **changes: object) -> Recipe:
+    """The recipe with `key=value` overrides, see `read_recipe`, or changes as values.
+
+    Args:
+        recipe: stays as it is.
+        overrides: as text.
+        changes: fields and their values; of the parts `model` and `augmentation` a dict of what
+            changes in them.
 
     Raises:
         RecipeError: for a key or value that does not exist.
     """
-    return _change(_values(recipe), overrides, recipe.name)
+    values = _values(recipe)
+    for key, value in changes.items():
+        part = values.get(key)
+        values[key] = part | value if isinstance(part, dict) and isinstance(value, dict) else value
+    return _change(values, overrides, recipe.name)
 
 
 def fit_to_classes(recipe: Recipe, num_classes: int) -> Recipe:
@@ -215,12 +227,7 @@ def _base_values(name_or_path: str) -> dict[str, Any]:
         raise RecipeError(
             f"no recipe or file is called {name_or_path!r}; recipes: {', '.join(RECIPES)}"
         )
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no text, or no such date
-        raise RecipeError(
-            f"{path} cannot be read as YAML: {' '.join(str(error).split())}"
-        ) from None
+    content = read_yaml(path, RecipeError)
     if not isinstance(content, dict):
         raise RecipeError(f"{path} is no recipe; it needs fields as `base`, `model` and `steps`")
     base = content.pop("base", None)

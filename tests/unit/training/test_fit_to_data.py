@@ -1,4 +1,4 @@
-"""What happens before a run's first step."""
+"""A recipe takes the number of classes from the data, and what belongs to weights from these."""
 
 from pathlib import Path
 

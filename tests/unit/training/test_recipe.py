@@ -166,7 +166,7 @@ def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, problem: str) -> 
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00", b"lr: 2001-99-99"])
+@pytest.mark.parametrize("content", [b"a: [", b"lr: 2001-99-99"])
 def test_a_file_that_is_no_yaml_gets_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes(content)
