@@ -50,7 +50,7 @@ class LossMeter:
     def read(self, step: int, lr: float, global_batch_size: int) -> dict[str, float]:
         """A row of `LOG_FIELDS`: means since the last reading.
 
-        `with_boxes` and `with_maps` are shares of the pictures, 0..1.
+        `with_boxes` and `with_maps` are shares of the images, 0..1.
         """
         now = time.monotonic()
         means = (self._sum / self._steps).tolist()
