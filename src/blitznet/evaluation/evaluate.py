@@ -18,7 +18,8 @@ from blitznet.detection.limits import SCORE_THRESHOLD
 from blitznet.detections import Detections
 from blitznet.device import choose_device
 from blitznet.errors import InputError
-from blitznet.evaluation.metrics import Evaluation, Metrics
+from blitznet.evaluation.metrics import Evaluation
+from blitznet.evaluation.metrics import Metrics as Metrics
 from blitznet.evaluation.report.review import Review
 from blitznet.evaluation.report.write import write_report
 from blitznet.evaluation.submission import add_in_order, open_submission
@@ -27,7 +28,7 @@ from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model_files import CheckpointInfo, bundled_checkpoints
+from blitznet.model_files import CheckpointInfo, find_network
 from blitznet.structures import Sample
 from blitznet.text_files import write_json
 
@@ -86,7 +87,9 @@ def evaluate(
             name, opened = model.config.name, engine_of(model, description.classes, device)
         else:
             name = os.fspath(model)
-            opened = open_engine(name, engine or _usual_engine(name), device, calibrate=calibrate)
+            opened = open_engine(
+                name, engine or _usual_engine(name), str(device), calibrate=calibrate
+            )
         stack.enter_context(closing(opened))
         _require_same_classes(name, opened.info.names, data, description.classes)
         sources, found = description.open_split(split), None
@@ -110,8 +113,7 @@ def evaluate(
 
 
 def _usual_engine(name: str) -> str:
-    is_checkpoint = name in bundled_checkpoints() or Path(name).suffix == ".safetensors"
-    return "torch" if is_checkpoint else "auto"
+    return "auto" if find_network(name).checkpoint is None else "torch"
 
 
 def _require_same_classes(

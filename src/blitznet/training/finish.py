@@ -108,7 +108,7 @@ def _export(folder: Path, tell: Tell) -> None:
     try:
         for package in ("onnx", "onnxscript"):
             require(package, "train", ONNX_FILE)
-        from blitznet.export.onnx_file import export_onnx
+        from blitznet.exporting.onnx_file import export_onnx
 
         export_onnx(folder / ONNX_FILE, *load_checkpoint(folder / MODEL_FILE))
     except InputError as error:  # likewise
