@@ -24,10 +24,9 @@ from blitznet.device import choose_device
 from blitznet.model_info import find_model
 from blitznet.progress import with_progress
 from blitznet.structures import Batch
-from blitznet.training.learner import Learner
-from blitznet.training.precision import FABRIC_PRECISION, usable_precision
-from blitznet.training.recipe import RECIPES, Recipe
-from blitznet.training.run import fit_to_classes
+from blitznet.training.options import FABRIC_PRECISION, usable_precision
+from blitznet.training.recipe import RECIPES, Recipe, fit_to_classes
+from blitznet.training.step import Learner
 
 _WARM_UP = 2  # steps, with either input
 _DRAWN_PICTURES = 32

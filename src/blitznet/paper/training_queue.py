@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from blitznet.device import choose_device
 from blitznet.errors import InputError
+from blitznet.evaluation.evaluate import evaluate
 from blitznet.model_files import read_info
 from blitznet.paper.experiment import Experiment
 from blitznet.paper.paper_table import PaperTable
@@ -19,12 +19,11 @@ from blitznet.paper.results import (
     seed_folder,
     split_file,
 )
+from blitznet.text_files import write_json
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
-from blitznet.training.options import LoopOptions
-from blitznet.training.run import evaluate_checkpoint, resume_training, start_training
-from blitznet.training.run_record import RUN_FILE, write_json
-from blitznet.training.show import show_training
+from blitznet.training.run_record import RUN_FILE
+from blitznet.training.train import train
 
 RUNS_FOLDER = Path("runs/table")
 
@@ -79,14 +78,15 @@ def run_jobs(
         left = None
         if max_minutes is not None:
             left = max(0.0, max_minutes - (time.monotonic() - started) / 60)
-        options = LoopOptions(1, choose_device(device).type, workers, left)
-        finished = run_job(job, root, runs, options, device)
+        finished = run_job(job, root, runs, device, workers, left)
         yield job, finished
         if not finished:
             return
 
 
-def run_job(job: Job, root: Path, runs: Path, options: LoopOptions, device: str) -> bool:
+def run_job(
+    job: Job, root: Path, runs: Path, device: str, workers: int, max_minutes: float | None
+) -> bool:
     """Train one experiment with one seed, measure it, write its results.
 
     Returns:
@@ -98,38 +98,39 @@ def run_job(job: Job, root: Path, runs: Path, options: LoopOptions, device: str)
         difference = recipe_difference(read_json(run / RUN_FILE), experiment)
         if difference is not None:
             raise InputError(f"{run} is another run: {difference}; remove it, or move it away")
-    if not (run / MODEL_FILE).is_file() and not _train(experiment, seed, run, options):
-        return False
+    if not (run / MODEL_FILE).is_file():
+        options = {"device": device, "workers": workers, "max_minutes": max_minutes}
+        if not _train(experiment, seed, run, **options):
+            return False
     folder = seed_folder(root, experiment, seed)
     for split, classes in experiment.splits.items():
-        metrics = evaluate_checkpoint(
-            str(run / MODEL_FILE),
+        metrics = evaluate(
+            run / MODEL_FILE,
             experiment.data_file,
             split,
-            choose_device(device),
-            classes,
-            workers=options.workers,
+            device=device,
+            classes=classes,
+            workers=workers,
         )
-        write_json(split_file(folder, split), metrics)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(split_file(folder, split), metrics.to_dict())
     shutil.copyfile(run / LOG_FILE, folder / LOG_FILE)
     # Last: with it the folder counts as complete.
     write_json(folder / RUN_FILE, _describe(experiment, seed, run))
     return True
 
 
-def _train(experiment: Experiment, seed: int, run: Path, options: LoopOptions) -> bool:
+def _train(experiment: Experiment, seed: int, run: Path, **options: Any) -> bool:
     if (run / RUN_FILE).is_file():
-        _, total, rows = resume_training(run, options)
-    else:
-        if not experiment.data_file.is_file():
-            raise InputError(
-                f"{experiment.name} is trained with {experiment.data_file}, which is not here; "
-                "run it in a clone of the repository"
-            )
-        recipe = experiment.recipe.model_copy(update={"seed": seed})
-        _, total, rows = start_training(recipe, experiment.data_file, run, options)
-    show_training(rows, total, run)
-    return (run / MODEL_FILE).is_file()
+        return train(resume=run, validate_every=0, tell=print, **options).is_finished
+    if not experiment.data_file.is_file():
+        raise InputError(
+            f"{experiment.name} is trained with {experiment.data_file}, which is not here; "
+            "run it in a clone of the repository"
+        )
+    recipe = experiment.recipe.model_copy(update={"seed": seed})
+    done = train(experiment.data_file, recipe, out=run, validate_every=0, tell=print, **options)
+    return done.is_finished
 
 
 def _describe(experiment: Experiment, seed: int, run: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ IOU = Figure("mIoU", "train", ("mean_iou",))
 def tiny_experiment(name: str = "tiny-both", **recipe: object) -> Experiment:
     return Experiment(
         source="Table 3, row 2",
-        recipe=tiny_recipe(name=name, steps=2, resolution=(), warmup_steps=1, **recipe),
+        recipe=tiny_recipe(name=name, steps=2, warmup_steps=1, **recipe),
         data="tiny",
         figures=(AP, IOU),
         seeds=(0, 1),
