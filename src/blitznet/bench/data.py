@@ -143,7 +143,7 @@ def _loader_speed(source: LabelSource, size: int, workers: int, rounds: int) -> 
     """Pictures a second on the wall, after the first two batches of every worker."""
     warm_up = 2 * max(workers, 1)
     batches = max(rounds * len(source) // LOADER_BATCH, 8)
-    samples = TrainingSamples([source], lambda _: size, Augmentation(), seed=0)
+    samples = TrainingSamples([source], size, Augmentation(), seed=0)
     steps = training_batches(
         samples, batch_positions(0, warm_up + batches, LOADER_BATCH, 0, 1), workers
     )

@@ -1,7 +1,6 @@
 """`blitznet bench train`: how fast networks learn, with and without real input."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -166,13 +165,9 @@ def _real_batches(
     device: torch.device,
 ) -> Iterator[Batch]:
     size = recipe.model.image_size
-    samples = TrainingSamples(sources, partial(_always, size), recipe.augmentation, recipe.seed)
+    samples = TrainingSamples(sources, size, recipe.augmentation, recipe.seed)
     positions = batch_positions(0, steps, recipe.global_batch_size, 0, 1)
     return training_batches(samples, positions, workers, device.type == "cuda")
-
-
-def _always(size: int, _: int) -> int:
-    return size
 
 
 def _time_steps(

@@ -33,7 +33,7 @@ class TrainingSamples(Dataset[Sample | InputError]):
 
     Attributes:
         sources: concatenated.
-        size_at: S of the sample at a position.
+        size: S, side of the samples in pixels.
         augmentation: strengths.
         order: which image is drawn at which position.
         seed: of the run.
@@ -45,13 +45,13 @@ class TrainingSamples(Dataset[Sample | InputError]):
     def __init__(
         self,
         sources: Sequence[LabelSource],
-        size_at: Callable[[int], int],
+        size: int,
         augmentation: Augmentation,
         seed: int,
         frequencies: np.ndarray | None = None,
     ):
         self.sources = list(sources)
-        self.size_at = size_at
+        self.size = size
         self.augmentation = augmentation
         self.seed = seed
         if frequencies is None:
@@ -63,7 +63,7 @@ class TrainingSamples(Dataset[Sample | InputError]):
         rng = np.random.default_rng((self.seed, position))
         source, index = locate(self.sources, self.order.picture_at(position))
         try:
-            return draw_sample(source, index, self.size_at(position), self.augmentation, rng)
+            return draw_sample(source, index, self.size, self.augmentation, rng)
         except InputError as error:
             return error
 

@@ -189,7 +189,7 @@ def _start(
         if errors:
             write_skipped(folder, errors, description)
             for error in errors:
-                tell(f"left out: {error.problem}")
+                tell(f"left out: {error}")
         os.environ[_FOLDER_VARIABLE] = str(folder)
     elif out is not None or _FOLDER_VARIABLE in os.environ:
         folder = out or Path(os.environ[_FOLDER_VARIABLE])

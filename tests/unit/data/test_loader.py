@@ -37,7 +37,7 @@ forks = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationW
 
 def make_samples(root: Path = VOC_MINI, seed: int = 0, size: int = 32) -> TrainingSamples:
     entry = VocEntry(root=root, image_set="Main/trainval", masks="SegmentationClass")
-    return TrainingSamples([entry.open(Path(), VOC_CLASSES)], lambda _: size, Augmentation(), seed)
+    return TrainingSamples([entry.open(Path(), VOC_CLASSES)], size, Augmentation(), seed)
 
 
 def make_batches(num_workers: int, seed: int = 0) -> list[Batch]:
@@ -76,7 +76,7 @@ def test_another_seed_gives_other_samples() -> None:
     source = Subset(
         VocEntry(root=VOC_MINI, image_set="Main/trainval").open(Path(), VOC_CLASSES), [0]
     )
-    one, other = (TrainingSamples([source], lambda _: 32, Augmentation(), s) for s in (0, 1))
+    one, other = (TrainingSamples([source], 32, Augmentation(), s) for s in (0, 1))
     assert not is_same(one[0], other[0])
 
 
@@ -106,7 +106,7 @@ def test_every_pass_is_a_permutation_of_its_own() -> None:
 
 def test_a_pass_runs_through_all_sources() -> None:
     source = VocEntry(root=VOC_MINI, image_set="Main/trainval").open(Path(), VOC_CLASSES)
-    samples = TrainingSamples([source, source], lambda _: 32, Augmentation(), seed=0)
+    samples = TrainingSamples([source, source], 32, Augmentation(), seed=0)
     assert len(samples.order) == 12
     assert sorted(samples.order.picture_at(position) for position in range(12)) == list(range(12))
 
@@ -121,12 +121,6 @@ def test_the_positions_of_all_ranks_together_are_those_of_one_process(world_size
     ranks = [batch_positions(3, 6, 8, rank, world_size) for rank in range(world_size)]
     joined = [[p for part in parts for p in part] for parts in zip(*ranks, strict=True)]
     assert joined == list(batch_positions(3, 6, 8, rank=0, world_size=1))
-
-
-def test_the_side_of_a_sample_is_that_of_its_position() -> None:
-    samples = make_samples()
-    samples.size_at = lambda position: 32 if position < 2 else 48
-    assert [samples[p].image.shape[0] for p in range(4)] == [32, 32, 48, 48]  # type: ignore[union-attr]
 
 
 @forks
@@ -168,7 +162,7 @@ class DeadlySource(VocSource):
 def test_a_worker_that_dies_is_an_error_of_one_line(num_workers: int) -> None:
     entry = VocEntry(root=VOC_MINI, image_set="Main/trainval")
     source = DeadlySource(entry, Path(), ClassTable(VOC_CLASSES))
-    samples = TrainingSamples([source], lambda _: 32, Augmentation(), seed=0)
+    samples = TrainingSamples([source], 32, Augmentation(), seed=0)
     batches = training_batches(samples, batch_positions(0, 3, 2, 0, 1), num_workers)
     handler = signal.getsignal(signal.SIGCHLD)
     with pytest.raises(WorkerError) as raised:

@@ -59,7 +59,7 @@ def test_a_tile_without_a_map_is_void_where_another_has_one() -> None:
 def samples(probability: float, size: int = 32) -> TrainingSamples:
     source = VocEntry(root=VOC_MINI, image_set="Main/trainval").open(Path(), VOC_CLASSES)
     augmentation = Augmentation(zoom_out_probability=0, mosaic_probability=probability)
-    return TrainingSamples([source], lambda _: size, augmentation, seed=0)
+    return TrainingSamples([source], size, augmentation, seed=0)
 
 
 def test_mosaics_are_as_often_as_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
