@@ -6,8 +6,8 @@ of an image, S side of the network's input, h w height and width of the finest f
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -72,15 +72,10 @@ class Batch:
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         """The same batch with every tensor put through `function`."""
-        return Batch(
-            images=function(self.images),
-            boxes=function(self.boxes),
-            labels=function(self.labels),
-            has_boxes=function(self.has_boxes),
-            seg_maps=function(self.seg_maps),
-            sources=self.sources,
-            known_classes=None if self.known_classes is None else function(self.known_classes),
-        )
+        fields: dict[str, Any] = {
+            name: function(value) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **fields)
 
     def split(self, parts: int) -> "list[Batch]":
         """In as many batches of equal size, in order; B must be a multiple."""
@@ -89,8 +84,7 @@ class Batch:
 
     def _between(self, start: int, stop: int) -> "Batch":
         part = self.map_tensors(lambda tensor: tensor[start:stop])
-        part.sources = self.sources[start:stop]
-        return part
+        return replace(part, sources=self.sources[start:stop])
 
     def to(self, device: torch.device) -> "Batch":
         """On another device; from pinned memory without waiting."""

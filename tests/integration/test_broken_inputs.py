@@ -365,7 +365,7 @@ SOURCES = [
         "a COCO file without categories",
         lambda: (describe_coco(), edit_coco(lambda c: c.pop("categories"))),
         "data.yaml, train, source 1: coco.json has no `categories`; "
-        "give a file as instances_train2014.json",
+        "give a COCO file as instances_train2014.json",
     ),
     Case(
         "results of a detector in place of a COCO file",

@@ -216,17 +216,11 @@ def _list_pictures(
     content: Mapping[str, Any], path: Path
 ) -> dict[Id, tuple[str, tuple[int, int] | None]]:
     """File name and size of every image by its id."""
-    images = content.get("images")
-    if not isinstance(images, list) or not images:
-        raise LabelError(f"{path} has no `images`; give a COCO file {_EXAMPLE}")
     pictures: dict[Id, tuple[str, tuple[int, int] | None]] = {}
-    for number, image in enumerate(images, start=1):
-        key = image.get("id") if isinstance(image, dict) else None
-        if not isinstance(key, Id) or not isinstance(image.get("file_name"), str):
-            raise LabelError(f"{path}, image number {number} needs an `id` and a `file_name`")
+    for key, image in _items(content, "images", "file_name", path):
         if key in pictures:
             raise LabelError(f"{path} has two images with the id {key}")
-        size = image.get("width"), image.get("height")
+        size: Any = image.get("width"), image.get("height")
         is_size = all(type(side) is int and side > 0 for side in size)
         pictures[key] = image["file_name"], size if is_size else None
     return pictures
@@ -239,16 +233,22 @@ def _list_categories(content: Mapping[str, Any], path: Path) -> dict[Id, str]:
             f"{path} has no `annotations`: it lists images only, as COCO's image_info files; "
             "give an instances file, or say boxes: false and no masks to predict on them"
         )
-    categories = content.get("categories")
-    if not isinstance(categories, list) or not categories:
-        raise LabelError(f"{path} has no `categories`; give a file {_EXAMPLE}")
-    names = {}
-    for number, category in enumerate(categories, start=1):
-        key = category.get("id") if isinstance(category, dict) else None
-        if not isinstance(key, Id) or not isinstance(category.get("name"), str):
-            raise LabelError(f"{path}, category number {number} needs an `id` and a `name`")
-        names[key] = category["name"]
-    return names
+    return {key: item["name"] for key, item in _items(content, "categories", "name", path)}
+
+
+def _items(
+    content: Mapping[str, Any], what: str, field: str, path: Path
+) -> Iterator[tuple[Id, dict[str, Any]]]:
+    """The ids and the rest of a list whose items need an id and a text."""
+    items = content.get(what)
+    if not isinstance(items, list) or not items:
+        raise LabelError(f"{path} has no `{what}`; give a COCO file {_EXAMPLE}")
+    for number, item in enumerate(items, start=1):
+        key = item.get("id") if isinstance(item, dict) else None
+        if not isinstance(key, Id) or not isinstance(item.get(field), str):
+            where = f"{path}, `{what}`, item {number}"
+            raise LabelError(f"{where} needs an `id` and a `{field}`")
+        yield key, item
 
 
 def _group_annotations(

@@ -325,15 +325,15 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes, pro
     [
         (
             lambda content: content["images"][1].pop("id"),
-            ", image number 2 needs an `id` and a `file_name`",
+            ", `images`, item 2 needs an `id` and a `file_name`",
         ),
         (
             lambda content: content["images"][1].update(file_name=5),
-            ", image number 2 needs an `id` and a `file_name`",
+            ", `images`, item 2 needs an `id` and a `file_name`",
         ),
         (
             lambda content: content["images"].append("a.jpg"),
-            ", image number 5 needs an `id` and a `file_name`",
+            ", `images`, item 5 needs an `id` and a `file_name`",
         ),
         (
             lambda content: content["images"][1].update(id=139),
@@ -341,11 +341,11 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes, pro
         ),
         (
             lambda content: content.pop("categories"),
-            " has no `categories`; give a file as instances_train2014.json",
+            " has no `categories`; give a COCO file as instances_train2014.json",
         ),
         (
             lambda content: content["categories"][2].pop("name"),
-            ", category number 3 needs an `id` and a `name`",
+            ", `categories`, item 3 needs an `id` and a `name`",
         ),
         (lambda content: content.update(annotations={}), ": `annotations` is no list"),
         (
