@@ -2,16 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from blitznet.cli.app import app, print_table
-from blitznet.cli.options import DeviceOption
+from blitznet.cli.options import DeviceOption, split_names
+from blitznet.errors import InputError
 from blitznet.extras import require
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()
@@ -58,51 +56,48 @@ def table(
     ] = None,
     device: DeviceOption = "auto",
     workers: Annotated[
-        int, typer.Option("--workers", min=0, help="Processes that read pictures.")
+        int, typer.Option("--workers", min=0, help="Processes that read images.")
     ] = 2,
 ) -> None:
     """Show a table of the paper, its figures beside ours.
 
     With --run it goes on with what an earlier one began; Ctrl-C and kills cost no finished step.
     """
-    from blitznet.paper.catalogue import find_table
     from blitznet.paper.figure_4 import draw_figure_4
-    from blitznet.paper.report import fill_in, notes_of, to_dict
-    from blitznet.paper.results import Results
-    from blitznet.paper.show import grid_of, markdown_table, terminal_table
+    from blitznet.paper.report import fill_in, grids_of, markdown_table, terminal_table, to_dict
+    from blitznet.paper.tables import find_table
 
     chosen = find_table(number)
     if run:
         require("lightning_fabric", "train", "training")
-        from blitznet.paper.training_queue import (
-            choose_experiments,
-            missing_jobs,
-            read_seeds,
-            run_jobs,
-        )
+        from blitznet.paper.training_queue import choose_experiments, train_missing
 
-        names = [name.strip() for name in only.split(",")] if only else None
-        wanted = choose_experiments(chosen, names, full)
-        jobs = missing_jobs(wanted, Results(results), read_seeds(seeds))
-        for (experiment, seed), finished in run_jobs(jobs, results, device, workers, max_minutes):
-            state = "done" if finished else "not finished; the same command goes on with it"
+        wanted = choose_experiments(chosen, split_names(only), full)
+        jobs = train_missing(wanted, results, _seeds(seeds), device, workers, max_minutes)
+        for (experiment, seed), is_finished in jobs:
+            state = "done" if is_finished else "not finished; the same command continues it"
             typer.echo(f"{experiment.name}, seed {seed}: {state}", err=True)
-    found = Results(results)
-    reports = fill_in(chosen, found, per_class or as_json)
-    notes = notes_of(chosen, found)
+    report = fill_in(chosen, results)
     if figure is not None:
-        draw_figure_4(chosen, found, figure)
+        draw_figure_4(report, figure)
     if as_json:
-        typer.echo(json.dumps(to_dict(chosen, reports, notes), indent=2))
+        typer.echo(json.dumps(to_dict(report), indent=2))
         return
     typer.echo(f"Table {number}: {chosen.caption}. Figures in per cent unless said.")
-    for report in reports:
-        grid = grid_of(report, per_class)
+    for grid in grids_of(report, per_class):
         typer.echo(f"\n{grid.title}\n")
         if markdown:
             typer.echo(markdown_table(grid))
         else:
             print_table(terminal_table(grid), least_width=130)
     typer.echo()
-    for note in notes:
+    for note in report.notes:
         typer.echo(f"- {note}")
+
+
+def _seeds(text: str | None) -> list[int] | None:
+    """Of a list with commas; None for None."""
+    parts = split_names(text)
+    if parts is not None and not all(part.isdecimal() for part in parts):
+        raise InputError(f"--seeds {text}: give whole numbers from 0 on, for example --seeds 0,1,2")
+    return None if parts is None else [int(part) for part in parts]

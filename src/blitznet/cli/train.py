@@ -109,7 +109,7 @@ def train(
     from blitznet.evaluation.report.review import Review
     from blitznet.evaluation.report.write import REPORT_FOLDER, write_report
     from blitznet.model_files import read_info
-    from blitznet.paper.catalogue import EXPERIMENTS, find_training
+    from blitznet.paper.tables import find_training, read_experiments
     from blitznet.training.loop import MODEL_FILE
     from blitznet.training.options import LoopOptions
     from blitznet.training.precision import usable_precision
@@ -139,7 +139,7 @@ def train(
         folder, total, rows = resume_training(resume, options)
     else:
         recipe = recipe or DEFAULT_RECIPE
-        if data is None and recipe not in EXPERIMENTS:
+        if data is None and recipe not in read_experiments():
             raise typer.BadParameter(
                 "give --data DATA.yaml; only the experiments of `blitznet table` have their own"
             )
