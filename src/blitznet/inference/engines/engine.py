@@ -55,3 +55,7 @@ class Engine(Protocol):
             Memory of its own, which a later call does not overwrite.
         """
         ...
+
+    def close(self) -> None:
+        """Give back threads and memory; the engine cannot run any more."""
+        ...

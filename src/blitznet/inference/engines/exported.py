@@ -87,6 +87,9 @@ class ExportedEngine:
         self.model = None
         self._run_file = run_file
 
+    def close(self) -> None:
+        """See `Engine.close`."""
+
     def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
         """See `Engine.run`.
 

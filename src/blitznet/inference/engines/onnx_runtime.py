@@ -63,6 +63,9 @@ class OnnxEngine:
         self._names = output_names(model.config)
         self._anchors = anchors_of(model.config)
 
+    def close(self) -> None:
+        """See `Engine.close`."""
+
     def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
         """See `Engine.run`."""
         start = perf_counter()

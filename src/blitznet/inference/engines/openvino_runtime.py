@@ -80,6 +80,9 @@ class OpenVinoEngine:
             self._requests.put(self._compiled.create_infer_request())
         self._at_once = at_once
 
+    def close(self) -> None:
+        """See `Engine.close`."""
+
     def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
         """See `Engine.run`."""
         if len(pixels) == 1:

@@ -71,6 +71,10 @@ class TorchEngine:
         size = self.info.model.image_size
         return decode_output(raw, self._anchors, size, score, network_ms)
 
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._thread.shutdown()
+
     @torch.inference_mode()
     def _forward(self, pixels: np.ndarray) -> tuple[RawPredictions, float]:
         """pixels: (B, S, S, 3) uint8. Returns raw predictions and milliseconds."""
