@@ -293,3 +293,8 @@ def _fits(name: str, device: torch.device) -> bool:
 def is_installed(package: str) -> bool:
     """Whether a package could be imported."""
     return find_spec(package) is not None
+
+
+def engines_here(device: str | torch.device = AUTO) -> list[str]:
+    """Names of engines that are installed and that the device has instructions for."""
+    return runtimes_here(choose_device(device))
