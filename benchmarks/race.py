@@ -19,10 +19,8 @@ from blitznet.bench import (
     Look,
     Row,
     Speeds,
-    decode_images,
     describe_machine,
-    draw_images,
-    find_images,
+    load_images,
     look_with,
     make_row,
     speed_table,
@@ -61,8 +59,7 @@ def main(
     """Time our networks and torchvision's."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        files = find_images(images) if images is not None else draw_images(folder)
-        decoded, decode_ms = decode_images(files)
+        decoded, decode_ms = load_images(images)
         looks, left_out, random = _open_all(
             split_names(networks) or (),
             split_names(engines) or engines_here(device),

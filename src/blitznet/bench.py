@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from io import BytesIO
 from itertools import cycle, islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,6 @@ STAGES = {
     "post": "from there to boxes in pixels of the image and the class of each of its pixels",
 }
 MAX_IMAGES = 16
-_MEMORY_RUNS = 2
 _PACKAGES = ("blitznet", "numpy", "pillow", "onnxruntime", "openvino", "torch", "torchvision")
 
 Seconds = dict[str, float]  # by stage
@@ -125,7 +124,7 @@ def bench(
         model: a bundled network's name, a checkpoint, or an exported file; None = the best bundled
             network.
         engines: names; None = all that are here and need no calibration.
-        images: a folder, of which up to MAX_IMAGES are taken; None = drawn ones, 500x375 pixels.
+        images: a folder; None = drawn ones. See `load_images`.
         score: minimum score of an object, 0..1.
         batch: images a call.
         rounds: in which all take turns.
@@ -147,16 +146,14 @@ def bench(
             left_out[name] = str(error)
     if not opened:
         raise InputError(f"nothing can be measured here: {next(iter(left_out.values()))}")
-    with TemporaryDirectory() as folder:
-        files = find_images(images) if images is not None else draw_images(Path(folder))
-        decoded, decode_ms = decode_images(files)
-        looks = {name: look_with(engine, score) for name, engine in opened.items()}
-        samples = take_turns(looks, decoded, batch, rounds, seconds, tell)
-        memory = {}
-        for name, engine in opened.items():
-            engine.close()
-            tell(f"measuring the memory of {name}")
-            memory[name] = _memory_of_process(model, name, device, files[0], score, batch)
+    decoded, decode_ms = load_images(images)
+    looks = {name: look_with(engine, score) for name, engine in opened.items()}
+    samples = take_turns(looks, decoded, batch, rounds, seconds, tell)
+    memory = {}
+    for name, engine in opened.items():
+        engine.close()
+        tell(f"measuring the memory of {name}")
+        memory[name] = _memory_of_process(model, name, device, images, score, batch)
     network = next(iter(opened.values())).info.model.name
     rows = [make_row(network, name, batch, samples[name], memory[name]) for name in opened]
     return Speeds(
@@ -251,41 +248,43 @@ def make_row(
     )
 
 
-def find_images(folder: Path, count: int = MAX_IMAGES) -> list[Path]:
-    """Up to `count` image files of a folder, evenly spaced by name.
+def load_images(folder: Path | None, count: int = MAX_IMAGES) -> tuple[list[Image.Image], float]:
+    """Decoded images, and the median milliseconds that decoding one takes.
+
+    Args:
+        folder: of which up to `count` files are taken, evenly spaced by name; None = drawn JPEGs of
+            500x375 pixels, always the same.
+        count: images.
 
     Raises:
-        InputError: if the folder has none.
+        InputError: if the folder has no image.
     """
-    files = sorted(folder.glob("*")) if folder.is_dir() else []
-    files = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
-    if not files:
-        raise InputError(f"{folder}: no folder with images")
-    return [files[index] for index in evenly_spaced(len(files), count)]
-
-
-def draw_images(folder: Path, count: int = MAX_IMAGES) -> list[Path]:
-    """Write JPEG files of 500x375 pixels whose noise decodes as slowly as a photograph."""
-    files = []
-    for index in range(count):
-        rng, pixels = np.random.default_rng(index), np.zeros((375, 500, 3))
-        for period, weight in ((128, 0.4), (32, 0.25), (8, 0.2), (2, 0.1), (1, 0.05)):
-            layer = rng.integers(0, 256, (375 // period + 2, 500 // period + 2, 3), np.uint8)
-            image = Image.fromarray(layer).resize((500, 375), Image.Resampling.BICUBIC)
-            pixels += weight * np.asarray(image, np.float64)
-        files.append(folder / f"{index:03}.jpg")
-        Image.fromarray(pixels.astype(np.uint8)).save(files[-1], quality=90)
-    return files
-
-
-def decode_images(files: Sequence[Path]) -> tuple[list[Image.Image], float]:
-    """The images, and the median milliseconds that decoding one takes."""
+    sources: list[Path | Image.Image] = []
+    if folder is None:
+        sources += [Image.open(_draw_jpeg(index)) for index in range(count)]
+    else:
+        files = sorted(folder.glob("*")) if folder.is_dir() else []
+        files = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
+        if not files:
+            raise InputError(f"{folder}: no folder with images")
+        sources += [files[index] for index in evenly_spaced(len(files), count)]
     images, seconds = [], []
-    for file in files:
+    for source in sources:
         start = perf_counter()
-        images.append(read_picture(file))
+        images.append(read_picture(source))
         seconds.append(perf_counter() - start)
     return images, 1000 * float(np.median(seconds))
+
+
+def _draw_jpeg(seed: int) -> BytesIO:
+    """Noise, coarse and fine, so that it takes about as long as a photograph to decode."""
+    rng, pixels = np.random.default_rng(seed), np.zeros((375, 500, 3))
+    for period, weight in ((64, 0.6), (8, 0.3), (1, 0.1)):
+        noise = rng.integers(0, 256, (375 // period + 1, 500 // period + 1, 3), np.uint8)
+        pixels += weight * np.asarray(Image.fromarray(noise).resize((500, 375)), np.float64)
+    stream = BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(stream, "JPEG", quality=90)
+    return stream
 
 
 def describe_machine(device: str = "auto") -> dict[str, object]:
@@ -344,12 +343,16 @@ def speed_table(speeds: Speeds, more: Mapping[str, Sequence[str]] | None = None)
 
 
 def peak_memory(
-    model: str | None, engine: str, device: str, image: str, score: float, batch: int
+    model: str | None, engine: str, device: str, folder: str | None, score: float, batch: int
 ) -> float | None:
-    """Open an engine, run it, and tell the largest resident memory of this process, 2^20 bytes."""
+    """Run an engine twice; the largest resident memory of this process since it began, 2^20 bytes.
+
+    Arguments as those of `bench`. None on Windows.
+    """
+    images, _ = load_images(None if folder is None else Path(folder), batch)
     look = look_with(open_engine(model, engine, device), score)
-    for _ in range(_MEMORY_RUNS):
-        look([read_picture(image)] * batch)
+    for _ in range(2):
+        look(images)
     status = Path("/proc/self/status")
     if status.is_file():  # ru_maxrss would count what the parent process had before
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())

@@ -13,9 +13,7 @@ from blitznet.bench import (
     Seconds,
     Speeds,
     bench,
-    decode_images,
-    draw_images,
-    find_images,
+    load_images,
     make_row,
     peak_memory,
     speed_table,
@@ -109,26 +107,26 @@ def test_a_table_has_a_line_for_every_row_and_says_what_is_missing() -> None:
 
 def test_images_are_those_of_a_folder_or_drawn_ones(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no folder with images"):
-        find_images(tmp_path)
-    files = draw_images(tmp_path, 3)
+        load_images(tmp_path)
+    for number in range(3):
+        Image.new("RGB", (10 + number, 5)).save(tmp_path / f"{number}.png")
     (tmp_path / "notes.txt").touch()
-    assert find_images(tmp_path) == files
-    assert find_images(tmp_path, 2) == [files[0], files[2]]
-    images, decode_ms = decode_images(files)
+    assert [image.size for image in load_images(tmp_path, 2)[0]] == [(10, 5), (12, 5)]
+    images, decode_ms = load_images(None, 3)
     assert [image.size for image in images] == [(500, 375)] * 3
     assert decode_ms > 0
+    assert images[1].tobytes() == load_images(None, 2)[0][1].tobytes()
 
 
 @pytest.mark.slow
 def test_memory_is_that_of_a_process_of_its_own(tmp_path: Path) -> None:
     model = str(save_tiny_checkpoint(tmp_path / "tiny.safetensors"))
-    (image,) = map(str, draw_images(tmp_path, 1))
     held = bytearray(2**30)  # of this process, and not of the measured one
     held[:: 2**12] = b"x" * len(held[:: 2**12])
-    peak = bench_module._memory_of_process(model, ENGINE, "cpu", image, 0.5, 1)
+    peak = bench_module._memory_of_process(model, ENGINE, "cpu", None, 0.5, 1)
     assert peak is not None
     assert 50 < peak < 1000
-    here = peak_memory(model, ENGINE, "cpu", image, 0.5, 1)
+    here = peak_memory(model, ENGINE, "cpu", None, 0.5, 1)
     assert here is not None
     assert here > 1024
-    assert bench_module._memory_of_process("nothing", ENGINE, "cpu", image, 0.5, 1) is None
+    assert bench_module._memory_of_process("nothing", ENGINE, "cpu", None, 0.5, 1) is None
