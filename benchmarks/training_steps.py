@@ -25,9 +25,9 @@ from blitznet.data.loader import TrainingSamples, batch_positions, training_batc
 from blitznet.device import choose_device
 from blitznet.model_info import find_model
 from blitznet.structures import Batch
-from blitznet.training.learner import Learner
-from blitznet.training.precision import FABRIC_PRECISION, usable_precision
+from blitznet.training.options import FABRIC_PRECISION, usable_precision
 from blitznet.training.recipe import RECIPES, Recipe
+from blitznet.training.step import Learner
 
 WARM_UP = 2  # steps
 

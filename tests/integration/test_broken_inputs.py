@@ -601,7 +601,7 @@ def test_train_does_not_start_with(case: Case, capsys: pytest.CaptureFixture[str
     assert main(command) == 1
     assert capsys.readouterr().err == (
         f"blitznet: data.yaml has 1 error, the first: {case.line}; see all with blitznet "
-        "check-data data.yaml, or leave those pictures out with --skip-bad\n"
+        "check-data data.yaml, or leave those images out with --skip-bad\n"
     )
     assert not Path("runs").exists()
 

@@ -129,7 +129,7 @@ def test_plots_without_their_extra_name_the_command_that_installs_it(
     assert check() == 0
 
 
-@pytest.mark.usefixtures("without_report")
+@pytest.mark.usefixtures("without_report", "without_onnx")
 def test_training_refuses_errors_and_leaves_them_out_when_told_to(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

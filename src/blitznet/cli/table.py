@@ -1,5 +1,6 @@
 """blitznet table."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Annotated
@@ -73,10 +74,13 @@ def table(
         from blitznet.paper.training_queue import choose_experiments, train_missing
 
         wanted = choose_experiments(chosen, split_names(only), full)
-        jobs = train_missing(wanted, results, _seeds(seeds), device, workers, max_minutes)
+        tell = functools.partial(typer.echo, err=True)
+        jobs = train_missing(
+            wanted, results, _seeds(seeds), device, workers, max_minutes, tell=tell
+        )
         for (experiment, seed), is_finished in jobs:
             state = "done" if is_finished else "not finished; the same command continues it"
-            typer.echo(f"{experiment.name}, seed {seed}: {state}", err=True)
+            tell(f"{experiment.name}, seed {seed}: {state}")
     report = fill_in(chosen, results)
     if figure is not None:
         draw_figure_4(report, figure)

@@ -1,9 +1,11 @@
 """`metrics.json` as a table for people: a row a class, figures in per cent."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich.table import Table
+
+from blitznet.evaluation.metrics import Metrics
 
 _AP_TITLES = {"voc07": "AP (VOC07)", "voc12": "AP (VOC12)", "coco": "AP (COCO)"}
 
@@ -24,20 +26,20 @@ class MetricRows(NamedTuple):
     mean: list[str]
 
 
-def metric_rows(metrics: Mapping[str, Any]) -> MetricRows:
+def metric_rows(metrics: Metrics) -> MetricRows:
     """What `metrics.json` holds, as text."""
     titles, columns = ["class"], list[tuple[Mapping[str, float | None], float | None]]()
-    if metrics["ap"] is not None:
+    if metrics.ap is not None and metrics.mean_ap is not None:
         for kind, title in _AP_TITLES.items():
             titles.append(title)
-            columns.append((metrics["ap"][kind], metrics["mean_ap"][kind]))
-    if metrics["iou"] is not None:
+            columns.append((metrics.ap[kind], metrics.mean_ap[kind]))
+    if metrics.iou is not None:
         titles.append("IoU")
-        columns.append((metrics["iou"], metrics["mean_iou"]))
+        columns.append((metrics.iou, metrics.mean_iou))
     labelled = {
         name for values, _ in columns for name, value in values.items() if value is not None
     }
-    averaged = ["background", *metrics["classes"]]
+    averaged = ["background", *metrics.classes]
 
     def row(name: str) -> list[str]:
         return [name, *(_per_cent(values.get(name)) for values, _ in columns)]
@@ -50,7 +52,7 @@ def metric_rows(metrics: Mapping[str, Any]) -> MetricRows:
     )
 
 
-def metrics_table(metrics: Mapping[str, Any]) -> Table:
+def metrics_table(metrics: Metrics) -> Table:
     """Classes that are averaged first, then those that are not, then the means."""
     rows = metric_rows(metrics)
     table = Table(rows.titles[0])

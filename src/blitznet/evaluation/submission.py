@@ -6,7 +6,6 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -15,8 +14,8 @@ import numpy as np
 
 from blitznet.classes import COCO_CLASSES, VOC_CLASSES, coco_category_ids, palette_image
 from blitznet.data.source import LabelSource
+from blitznet.detections import Detections
 from blitznet.errors import InputError
-from blitznet.evaluation.evaluate import Detections
 from blitznet.whole_file import whole_file
 
 # Picture id, its detections, its map of class ids; None for a task that the network lacks.
@@ -30,26 +29,14 @@ _VOC_DETECTION = "results/VOC2012/Main/comp4_det_test_{}.txt"
 _VOC_SEGMENTATION = "results/VOC2012/Segmentation/comp6_test_cls"
 
 
-@dataclass(frozen=True)
-class Submission:
-    """What to write, and where.
-
-    Attributes:
-        server: of `SERVERS`.
-        folder: exists.
-    """
-
-    server: str
-    folder: Path
-
-
 def open_submission(
-    submission: Submission, names: Sequence[str], split: str, algorithm: str
+    server: str, folder: Path, names: Sequence[str], split: str, algorithm: str
 ) -> AbstractContextManager[AddPicture]:
-    """The files of a submission, to add pictures to; their archive appears when all are added.
+    """The files of a submission, to add images to; their archive appears when all are added.
 
     Args:
-        submission: for whom, and where.
+        server: of `SERVERS`.
+        folder: where; must exist.
         names: class names, background first.
         split: as the server calls it; part of the name of COCO's file.
         algorithm: what to call the network there.
@@ -57,7 +44,6 @@ def open_submission(
     Raises:
         InputError: if there is no such server, or it asks for other classes.
     """
-    server, folder = submission.server, submission.folder
     if server not in SERVERS:
         raise InputError(f"no server is called {server!r}; there are {', '.join(SERVERS)}")
     classes = SERVERS[server]

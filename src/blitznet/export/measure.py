@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from blitznet.training.run import evaluate_checkpoint
+from blitznet.evaluation.evaluate import evaluate
+from blitznet.evaluation.metrics import Metrics
 
 _AP_NAMES = {"voc07": "mAP (VOC07)", "voc12": "mAP (VOC12)", "coco": "mAP (COCO)"}
 
@@ -27,15 +27,15 @@ def measure_side_by_side(
     Raises:
         InputError: if data and network do not fit.
     """
-    reference = evaluate_checkpoint(model, data, split, "cpu", classes, runtime="torch")
-    exported = evaluate_checkpoint(str(path), data, split, "cpu", classes)
+    reference = evaluate(model, data, split, engine="torch", device="cpu", classes=classes)
+    exported = evaluate(path, data, split, device="cpu", classes=classes)
     figures = _figures(reference), _figures(exported)
     return {name: (figures[0][name], figures[1][name]) for name in figures[0]}
 
 
-def _figures(metrics: dict[str, Any]) -> dict[str, float]:
+def _figures(metrics: Metrics) -> dict[str, float]:
     figures: dict[str, float | None] = {}
-    for kind, name in _AP_NAMES.items() if metrics["mean_ap"] else ():
-        figures[name] = metrics["mean_ap"][kind]
-    figures["mIoU"] = metrics["mean_iou"]
+    if metrics.mean_ap is not None:
+        figures |= {name: metrics.mean_ap[kind] for kind, name in _AP_NAMES.items()}
+    figures["mIoU"] = metrics.mean_iou
     return {name: value for name, value in figures.items() if value is not None}

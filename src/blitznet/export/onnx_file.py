@@ -12,15 +12,44 @@ from torch import Tensor, nn
 
 from blitznet.export.limits import Limits
 from blitznet.export.onnx_select import TRANSLATION, select_as_one_operator
-from blitznet.export.self_contained import RAW_DETECTION_OUTPUTS, SelfContainedNetwork
+from blitznet.export.self_contained import (
+    RAW_DETECTION_OUTPUTS,
+    SelfContainedNetwork,
+    file_output_names,
+)
 from blitznet.inference.engines.pixel_network import example_pixels, output_names
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model_files import METADATA_KEY, ExportInfo, parse_export_info
+from blitznet.model_files import METADATA_KEY, CheckpointInfo, ExportInfo, parse_export_info
+from blitznet.whole_file import whole_file
 
 # Read by ONNX Runtime from 1.14, OpenVINO from 2023.0 and TensorRT from 8.6 on.
 OPSET = 18
 
 INPUT_NAME = "images"
+
+
+def export_onnx(path: Path, network: BlitzNet, info: CheckpointInfo) -> None:
+    """Write `network` as one self-contained file with the paper's limits, whole or not at all.
+
+    Args:
+        path: of the file, replaced if it exists.
+        network: on the CPU, in evaluation mode.
+        info: of its checkpoint.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    limits = Limits()
+    exported = ExportInfo(
+        **info.model_dump(exclude={"format_version"}),
+        score=limits.score,
+        iou=limits.iou,
+        top=limits.top,
+        precision="fp32",
+        outputs=file_output_names(info.model),
+    )
+    with whole_file(path) as temporary:
+        write_onnx(temporary, network, limits, exported)
 
 
 def write_onnx(path: Path, network: BlitzNet, limits: Limits, info: ExportInfo) -> None:

@@ -3,20 +3,18 @@
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from blitznet.device import choose_device
 from blitznet.errors import InputError
+from blitznet.evaluation.evaluate import evaluate
 from blitznet.model_files import read_info
 from blitznet.paper.report import RUN_FILE, read_results, recipe_difference, seed_folder
 from blitznet.paper.tables import Experiment, Table, existing_data
 from blitznet.text_files import read_json, write_json
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
-from blitznet.training.options import LoopOptions
-from blitznet.training.run import evaluate_checkpoint, resume_training, start_training
-from blitznet.training.show import show_training
+from blitznet.training.train import train
 
 RUNS_FOLDER = Path("runs/table")
 
@@ -31,6 +29,7 @@ def train_missing(
     workers: int = 2,
     max_minutes: float | None = None,
     runs: Path = RUNS_FOLDER,
+    tell: Callable[[str], None] = print,
 ) -> Iterator[tuple[Job, bool]]:
     """Train and measure experiments; what was interrupted continues where it stood.
 
@@ -42,6 +41,7 @@ def train_missing(
         workers: processes that read images.
         max_minutes: for all together; None = no limit.
         runs: where the networks are kept.
+        tell: receives lines of progress.
 
     Yields:
         A job, and whether it is finished: if not, the time was over.
@@ -54,7 +54,7 @@ def train_missing(
         left = None
         if max_minutes is not None:
             left = max(0.0, max_minutes - (time.monotonic() - started) / 60)
-        is_finished = run_job(*job, root, runs, device, workers, left)
+        is_finished = run_job(*job, root, runs, device, workers, left, tell)
         yield job, is_finished
         if not is_finished:
             return
@@ -116,6 +116,7 @@ def run_job(
     device: str,
     workers: int,
     max_minutes: float | None,
+    tell: Callable[[str], None],
 ) -> bool:
     """Train one experiment with one seed, measure it, write its results.
 
@@ -123,21 +124,31 @@ def run_job(
         Whether it is finished.
     """
     run = runs / experiment.name / f"seed-{seed}"
-    model, data = run / MODEL_FILE, experiment.data_file
-    if (run / RUN_FILE).is_file():
+    model, data = run / MODEL_FILE, existing_data(experiment)
+    has_begun = (run / RUN_FILE).is_file()
+    if has_begun:
         difference = recipe_difference(read_json(run / RUN_FILE), experiment)
         if difference is not None:
             raise InputError(f"{run} is another run: {difference}; remove it, or move it away")
     if not model.is_file():
-        options = LoopOptions(1, choose_device(device).type, workers, max_minutes)
-        _train(experiment, seed, run, options)
+        train(
+            None if has_begun else data,
+            experiment.recipe.model_copy(update={"seed": seed}),
+            out=None if has_begun else run,
+            resume=run if has_begun else None,
+            device=device,
+            workers=workers,
+            max_minutes=max_minutes,
+            validate_every=0,
+            tell=tell,
+        )
     if not model.is_file():
         return False
     folder = seed_folder(root, experiment, seed)
     folder.mkdir(parents=True, exist_ok=True)
     for split, classes in experiment.splits.items():
-        metrics = evaluate_checkpoint(str(model), data, split, device, classes, workers=workers)
-        write_json(folder / f"{split}.json", metrics)
+        metrics = evaluate(model, data, split, device=device, classes=classes, workers=workers)
+        write_json(folder / f"{split}.json", metrics.to_dict())
     shutil.copyfile(run / LOG_FILE, folder / LOG_FILE)
     # Last, as with it the folder counts as complete; without paths that mean nothing elsewhere.
     description = {
@@ -151,12 +162,3 @@ def run_job(
     }
     write_json(folder / RUN_FILE, description)
     return True
-
-
-def _train(experiment: Experiment, seed: int, run: Path, options: LoopOptions) -> None:
-    if (run / RUN_FILE).is_file():
-        _, total, rows = resume_training(run, options)
-    else:
-        recipe = experiment.recipe.model_copy(update={"seed": seed})
-        _, total, rows = start_training(recipe, existing_data(experiment), run, options)
-    show_training(rows, total, run)

@@ -7,14 +7,15 @@ import numpy as np
 
 from blitznet.evaluation.average_precision import area_ap, precision_envelope
 from blitznet.figure_file import save_figure
-from blitznet.training.validation import ValidationRow
 
 _LOSSES = ("classification", "box", "segmentation")
 _MEASURED = {"voc12": "mAP (VOC12)", "coco": "mAP (COCO)", "mean_iou": "mIoU"}
 
 
 def draw_curves(
-    log: Sequence[Mapping[str, str]], validation: Sequence[ValidationRow], path: Path
+    log: Sequence[Mapping[str, str]],
+    validation: Sequence[Mapping[str, float | None]],
+    path: Path,
 ) -> None:
     """Loss terms, learning rate and what was measured on `val`, over the steps.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from blitznet.evaluation.metrics import Metrics
 from blitznet.evaluation.metrics_table import metric_rows
 
 _STYLE = """
@@ -20,7 +21,7 @@ pre { background: #f5f5f5; padding: 1em; overflow-x: auto; }
 
 def make_page(
     title: str,
-    metrics: Mapping[str, Any],
+    metrics: Metrics,
     pictures: Mapping[str, str],
     records: Mapping[str, Mapping[str, Any]],
 ) -> str:
@@ -28,7 +29,7 @@ def make_page(
 
     Args:
         title: of the page.
-        metrics: what `metrics.json` holds.
+        metrics: of the network.
         pictures: caption by file name, relative to the page.
         records: recipe, environment and the like, shown as YAML under their names.
     """
@@ -40,7 +41,7 @@ def make_page(
         f"<h2>{escape(name)}</h2>\n<pre>{escape(_as_yaml(record))}</pre>\n"
         for name, record in records.items()
     )
-    measured = f"{metrics['pictures']} pictures of {metrics['data']}, {metrics['split']}"
+    measured = f"{metrics.pictures} images of {metrics.data}, {metrics.split}"
     return (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>'
         f"\n<style>{_STYLE}</style>\n<h1>{escape(title)}</h1>\n<p>{escape(measured)}</p>\n"
@@ -48,7 +49,7 @@ def make_page(
     )
 
 
-def _table(metrics: Mapping[str, Any]) -> str:
+def _table(metrics: Metrics) -> str:
     """A row a class that has a figure, the means last; per cent."""
     rows = metric_rows(metrics)
     shown = [_row(row, "td") for row in (*rows.averaged, *rows.others, rows.mean)]

@@ -1,37 +1,41 @@
 """Write the report of a measured network into a folder."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from blitznet.evaluation.metrics import Metrics
 from blitznet.evaluation.report.figures import draw_confusion, draw_curves, draw_precision_recall
 from blitznet.evaluation.report.page import make_page
 from blitznet.evaluation.report.review import SCORE, Review
 from blitznet.evaluation.report.sheet import draw_best_worst
 from blitznet.extras import require
-from blitznet.training.log import LOG_FILE, read_rows
-from blitznet.training.run_record import RUN_FILE, write_json
-from blitznet.training.validation import read_validation
+from blitznet.text_files import write_json
 from blitznet.whole_file import whole_file
 
-REPORT_FOLDER = "report"  # of a run
 PAGE_FILE = "index.html"
 NUMBERS_FILE = "confusion.json"
 
 
 def write_report(
-    folder: Path, review: Review, metrics: Mapping[str, Any], run: Path | None = None
+    folder: Path,
+    review: Review,
+    metrics: Metrics,
+    log: Sequence[Mapping[str, str]] = (),
+    validation: Sequence[Mapping[str, float | None]] = (),
+    records: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
-    """Pictures, the numbers behind them, and a page with all.
+    """Write figures, the numbers behind them, and a page that shows all.
 
     Args:
         folder: made if missing; files of the same names are replaced.
-        review: took in the pictures that `metrics` were measured on.
-        metrics: what `metrics.json` holds.
-        run: its curves, recipe and environment are shown, too; None = just a measured network.
+        review: accumulated the images that `metrics` were measured on.
+        metrics: of the network.
+        log: rows of a training run's log, for its curves; empty = none are drawn.
+        validation: what the run measured on the way.
+        records: recipe, environment and the like, shown under their names.
 
     Returns:
         The page.
@@ -42,8 +46,8 @@ def write_report(
     require("matplotlib", "plots", "the report")
     folder.mkdir(parents=True, exist_ok=True)
     names, pictures, numbers = review.names, dict[str, str](), dict[str, Any]()
-    if run is not None and (log := read_rows(run / LOG_FILE)):
-        draw_curves(log, read_validation(run), folder / "curves.png")
+    if log:
+        draw_curves(log, validation, folder / "curves.png")
         pictures["curves.png"] = "Training"
     if review.has_boxes:
         draw_precision_recall(review.voc_ap.curves(), names, folder / "pr_curves.png")
@@ -64,13 +68,9 @@ def write_report(
             draw_best_worst(review.best, review.worst, names).save(temporary, format="PNG")
         pictures["best_worst.png"] = "The best and the worst pictures"
     write_json(folder / NUMBERS_FILE, numbers)
-    records = {}
-    if run is not None:
-        record = json.loads((run / RUN_FILE).read_text())
-        records = {"Recipe": record["recipe"], "Environment": record["environment"]}
-    title = f"{metrics['model']} on {metrics['split']}"
+    title = f"{metrics.model} on {metrics.split}"
     with whole_file(folder / PAGE_FILE) as temporary:
-        temporary.write_text(make_page(title, metrics, pictures, records), encoding="utf-8")
+        temporary.write_text(make_page(title, metrics, pictures, records or {}), encoding="utf-8")
     return folder / PAGE_FILE
 
 
