@@ -76,9 +76,10 @@ class Experiment:
 
     @property
     def model(self) -> ModelConfig:
-        """The network."""
+        """The network; the number of classes is that of the data, unless the row gives one."""
         values = {**self.changes["model"]}
-        return ModelConfig.model_validate(find_model(values.pop("base")).model_dump() | values)
+        base = find_model(values.pop("base")).model_dump(exclude_unset=True)
+        return ModelConfig.model_validate(base | values)
 
     @cached_property
     def recipe(self) -> "Recipe":
