@@ -115,7 +115,7 @@ def look_with_peer(peer: Peer, model: Model, engine: str, device: torch.device) 
 
 
 def _look_of_detector(model: Model, device: torch.device, precision: Precision) -> Look:
-    """The model does everything itself; hooks tell the time on the way."""
+    """The model does everything itself; a hook tells when the resized image enters the network."""
     moments: list[float] = []
     is_last = next(model.backbone.parameters()).is_contiguous(memory_format=torch.channels_last)
 
@@ -123,18 +123,15 @@ def _look_of_detector(model: Model, device: torch.device, precision: Precision) 
         moments.append(_now(device))
         return (inputs[0].contiguous(memory_format=torch.channels_last),) if is_last else inputs
 
-    def after_head(*_: object) -> None:
-        moments.append(_now(device))
-
     model.backbone.register_forward_pre_hook(before_backbone)
     _keep_boxes_precise(model)
-    model.head.register_forward_hook(after_head)
 
     @torch.inference_mode()
     def look(images: Sequence[Image.Image], found: Found | None = None) -> Seconds:
         moments[:] = [perf_counter()]
         with precision():
             results = model([pil_to_tensor(image).to(device).float() / 255 for image in images])
+        moments.append(_now(device))
         for result in results:
             boxes = {name: value.float().cpu().numpy() for name, value in result.items()}
             if found is not None:

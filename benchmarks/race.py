@@ -19,6 +19,7 @@ from blitznet.bench import (
     Look,
     Row,
     Speeds,
+    default_engines,
     describe_machine,
     load_images,
     look_with,
@@ -28,9 +29,9 @@ from blitznet.bench import (
 )
 from blitznet.cli.options import split_names
 from blitznet.device import choose_device
-from blitznet.errors import InputError
-from blitznet.inference.engines.choose import engines_here, open_engine
-from blitznet.model_files import bundled_checkpoints
+from blitznet.errors import CheckpointError, InputError
+from blitznet.inference.engines.choose import open_engine
+from blitznet.model_files import find_checkpoint
 from blitznet.model_info import MODELS
 from peers import PEERS, TORCH_DEFAULT, build_peer, look_with_peer
 from untrained import write_single_tasks, write_untrained
@@ -62,7 +63,7 @@ def main(
         decoded, decode_ms = load_images(images)
         looks, left_out, random = _open_all(
             split_names(networks) or (),
-            split_names(engines) or engines_here(device),
+            split_names(engines) or default_engines(device),
             two,
             folder,
             decoded,
@@ -114,7 +115,7 @@ def _open_all(
     random = ["torchvision's"]
     for file in files:
         name, network = file, Path(file).stem
-        if file in MODELS and file not in bundled_checkpoints():
+        if file in MODELS and not _has_weights(file):
             name = str(write_untrained(file, folder, images, score))
             random.append(file)
         for engine in engines:
@@ -124,6 +125,14 @@ def _open_all(
             contestant = (f"{network}, two networks", two)
             _open(looks, left_out, contestant, pair, score, device, calibrate)
     return looks, left_out, random
+
+
+def _has_weights(name: str) -> bool:
+    try:
+        find_checkpoint(name)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _open(

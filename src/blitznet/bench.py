@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # What is inside the clock of each stage.
 STAGES = {
     "resize": "from the decoded image to the network's input",
-    "network": "from there to raw outputs, or to boxes where the engine's file decodes them itself",
+    "network": "from there to boxes in input pixels and map logits, NMS included",
     "post": "from there to boxes in pixels of the image and the class of each of its pixels",
 }
 MAX_IMAGES = 16
@@ -138,7 +138,7 @@ def bench(
     tell = tell or (lambda _: None)
     left_out: dict[str, str] = {}
     opened: dict[str, Engine] = {}
-    for name in engines or _engines_without_calibration(device):
+    for name in engines or default_engines(device):
         tell(f"opening {name}")
         try:
             opened[name] = open_engine(model, name, device)
@@ -178,8 +178,6 @@ def look_with(engine: Engine, score: float) -> Look:
         resized = perf_counter()
         output = engine.run(pixels, score)
         network = perf_counter()
-        if output.network_ms is not None:  # what follows in the run belongs to the next stage
-            network = resized + output.network_ms / 1000
         for index, image in enumerate(images):
             if output.detections is not None:
                 scale = np.array(image.size * 2, np.float32) / size
@@ -374,7 +372,7 @@ def _memory_of_process(*arguments: object) -> float | None:
     return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
 
 
-def _engines_without_calibration(device: str) -> list[str]:
+def default_engines(device: str) -> list[str]:
     """All that are here, but int8, which wants images, and what compiles for minutes on a CPU."""
     return [
         name for name in engines_here(device) if not name.endswith("int8") and "compile" not in name
