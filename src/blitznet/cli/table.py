@@ -3,7 +3,7 @@
 import functools
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,15 +12,18 @@ from blitznet.cli.options import DeviceOption, split_names
 from blitznet.errors import InputError
 from blitznet.extras import require
 
+if TYPE_CHECKING:
+    from blitznet.paper.report import Report
+
 
 @app.command()
 def table(
-    number: Annotated[int, typer.Argument(metavar="N", help="Of the paper's table, 1 to 8.")],
+    number: Annotated[int, typer.Argument(metavar="N", help="Number of the table, 1 to 8.")],
     per_class: Annotated[
-        bool, typer.Option("--per-class", help="Also the figures of single classes.")
+        bool, typer.Option("--per-class", help="Also show single classes.")
     ] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="For a document.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every seed.")] = False,
     figure: Annotated[
         Path | None,
         typer.Option(
@@ -31,13 +34,13 @@ def table(
         ),
     ] = None,
     results: Annotated[
-        Path, typer.Option("--results", metavar="DIR", help="Where our figures are.")
+        Path, typer.Option("--results", metavar="DIR", help="Folder of our results.")
     ] = Path("results"),
     run: Annotated[
-        bool, typer.Option("--run", help="First train and measure what is missing of the twins.")
+        bool, typer.Option("--run", help="First train and measure missing twins.")
     ] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="With --run: of the paper's rows, on the full data sets.")
+        bool, typer.Option("--full", help="With --run: the paper's rows, on the full data sets.")
     ] = False,
     only: Annotated[
         str | None,
@@ -53,7 +56,9 @@ def table(
     ] = None,
     max_minutes: Annotated[
         float | None,
-        typer.Option("--max-minutes", min=0, help="With --run: stop in time.", show_default="none"),
+        typer.Option(
+            "--max-minutes", min=0, help="With --run: stop in time, resumable.", show_default="none"
+        ),
     ] = None,
     device: DeviceOption = "auto",
     workers: Annotated[
@@ -62,10 +67,10 @@ def table(
 ) -> None:
     """Show a table of the paper, its figures beside ours.
 
-    With --run it goes on with what an earlier one began; Ctrl-C and kills cost no finished step.
+    --run continues where an earlier call stopped or was killed.
     """
     from blitznet.paper.figure_4 import draw_figure_4
-    from blitznet.paper.report import fill_in, grids_of, markdown_table, terminal_table, to_dict
+    from blitznet.paper.report import fill_in, to_dict
     from blitznet.paper.tables import find_table
 
     chosen = find_table(number)
@@ -75,19 +80,21 @@ def table(
 
         wanted = choose_experiments(chosen, split_names(only), full)
         tell = functools.partial(typer.echo, err=True)
-        jobs = train_missing(
-            wanted, results, _seeds(seeds), device, workers, max_minutes, tell=tell
-        )
-        for (experiment, seed), is_finished in jobs:
-            state = "done" if is_finished else "not finished; the same command continues it"
-            tell(f"{experiment.name}, seed {seed}: {state}")
+        train_missing(wanted, results, _seeds(seeds), device, workers, max_minutes, tell)
     report = fill_in(chosen, results)
     if figure is not None:
         draw_figure_4(report, figure)
     if as_json:
         typer.echo(json.dumps(to_dict(report), indent=2))
-        return
-    typer.echo(f"Table {number}: {chosen.caption}. Figures in per cent unless said.")
+    else:
+        _print(report, per_class, markdown)
+
+
+def _print(report: "Report", per_class: bool, markdown: bool) -> None:
+    from blitznet.paper.report import grids_of, markdown_table, terminal_table
+
+    table = report.table
+    typer.echo(f"Table {table.number}: {table.caption}. Figures in per cent unless said.")
     for grid in grids_of(report, per_class):
         typer.echo(f"\n{grid.title}\n")
         if markdown:

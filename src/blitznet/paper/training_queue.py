@@ -3,7 +3,7 @@
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from blitznet.errors import InputError
@@ -28,10 +28,10 @@ def train_missing(
     device: str = "auto",
     workers: int = 2,
     max_minutes: float | None = None,
-    runs: Path = RUNS_FOLDER,
     tell: Callable[[str], None] = print,
-) -> Iterator[tuple[Job, bool]]:
-    """Train and measure experiments; what was interrupted continues where it stood.
+    runs: Path = RUNS_FOLDER,
+) -> bool:
+    """Train and measure what is missing of experiments; what was interrupted is continued.
 
     Args:
         experiments: of `choose_experiments`.
@@ -40,24 +40,27 @@ def train_missing(
         device: as `blitznet train` takes it.
         workers: processes that read images.
         max_minutes: for all together; None = no limit.
-        runs: where the networks are kept.
         tell: receives lines of progress.
+        runs: where the networks are kept.
 
-    Yields:
-        A job, and whether it is finished: if not, the time was over.
+    Returns:
+        Whether nothing is missing any more: otherwise the time was over.
 
     Raises:
         InputError: if an experiment cannot be trained: its data is not there, say.
     """
     started = time.monotonic()
-    for job in missing_jobs(experiments, root, seeds):
+    for experiment, seed in missing_jobs(experiments, root, seeds):
+        run = runs / experiment.name / f"seed-{seed}"
         left = None
         if max_minutes is not None:
             left = max(0.0, max_minutes - (time.monotonic() - started) / 60)
-        is_finished = run_job(*job, root, runs, device, workers, left, tell)
-        yield job, is_finished
-        if not is_finished:
-            return
+        if not _train(experiment, seed, run, device, workers, left, tell):
+            tell(f"{experiment.name}, seed {seed}: not finished; the same command continues it")
+            return False
+        _measure(experiment, seed, run, root, device, workers)
+        tell(f"{experiment.name}, seed {seed}: done")
+    return True
 
 
 def choose_experiments(
@@ -108,31 +111,24 @@ def missing_jobs(
     return [(experiment, seed) for _, experiment, seed in sorted(jobs, key=lambda job: job[0])]
 
 
-def run_job(
+def _train(
     experiment: Experiment,
     seed: int,
-    root: Path,
-    runs: Path,
+    run: Path,
     device: str,
     workers: int,
     max_minutes: float | None,
     tell: Callable[[str], None],
 ) -> bool:
-    """Train one experiment with one seed, measure it, write its results.
-
-    Returns:
-        Whether it is finished.
-    """
-    run = runs / experiment.name / f"seed-{seed}"
-    model, data = run / MODEL_FILE, existing_data(experiment)
+    """Train in the folder `run` what is not trained yet; whether it is finished."""
     has_begun = (run / RUN_FILE).is_file()
     if has_begun:
         difference = recipe_difference(read_json(run / RUN_FILE), experiment)
         if difference is not None:
             raise InputError(f"{run} is another run: {difference}; remove it, or move it away")
-    if not model.is_file():
+    if not (run / MODEL_FILE).is_file():
         train(
-            None if has_begun else data,
+            None if has_begun else existing_data(experiment),
             experiment.recipe.model_copy(update={"seed": seed}),
             out=None if has_begun else run,
             resume=run if has_begun else None,
@@ -142,10 +138,16 @@ def run_job(
             validate_every=0,
             tell=tell,
         )
-    if not model.is_file():
-        return False
-    folder = seed_folder(root, experiment, seed)
+    return (run / MODEL_FILE).is_file()
+
+
+def _measure(
+    experiment: Experiment, seed: int, run: Path, root: Path, device: str, workers: int
+) -> None:
+    """Measure the network in the folder `run`, and write all that is kept of it."""
+    folder, data = seed_folder(root, experiment, seed), existing_data(experiment)
     folder.mkdir(parents=True, exist_ok=True)
+    model = run / MODEL_FILE
     for split, classes in experiment.splits.items():
         metrics = evaluate(model, data, split, device=device, classes=classes, workers=workers)
         write_json(folder / f"{split}.json", metrics.to_dict())
@@ -161,4 +163,3 @@ def run_job(
         "training": read_info(model).training,
     }
     write_json(folder / RUN_FILE, description)
-    return True

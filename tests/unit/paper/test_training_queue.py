@@ -51,9 +51,11 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(experiment: Experiment, max_minutes: float | None = None) -> list[bool]:
-    done = train_missing([experiment], Path("results"), [0], "cpu", 0, max_minutes)
-    return [is_finished for _, is_finished in done]
+def run(experiment: Experiment, max_minutes: float | None = None) -> tuple[bool, list[str]]:
+    """Whether it is finished, and the last line that was told."""
+    told: list[str] = []
+    done = train_missing([experiment], Path("results"), [0], "cpu", 0, max_minutes, told.append)
+    return done, told[-1:]
 
 
 @pytest.mark.slow
@@ -61,11 +63,12 @@ def test_an_interrupted_run_continues_and_is_measured_once(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     experiment = tiny_experiment()
-    assert run(experiment, max_minutes=0) == [False]
+    unfinished = "tiny-both, seed 0: not finished; the same command continues it"
+    assert run(experiment, max_minutes=0) == (False, [unfinished])
     assert not (workplace / "results").exists()
     assert (workplace / "runs/table/tiny-both/seed-0/state.safetensors").is_file()
 
-    assert run(experiment) == [True]
+    assert run(experiment) == (True, ["tiny-both, seed 0: done"])
     folder = workplace / "results/subset/tiny-both/seed-0"
     files = {path.name for path in folder.iterdir()}
     assert files == {"val.json", "train.json", "run.json", "log.csv"}
@@ -78,7 +81,7 @@ def test_an_interrupted_run_continues_and_is_measured_once(
     assert json.loads(text)["training"]["steps"] == 2
     assert json.loads(text)["recipe"]["seed"] == 0
 
-    assert run(experiment) == []
+    assert run(experiment) == (True, [])
     changes = {**experiment.changes, "lr": 0.5}
     with pytest.raises(InputError, match=r"seed-0 is another run: it was trained with lr 0.001"):
         run(dataclasses.replace(experiment, changes=changes))
