@@ -42,9 +42,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 @pytest.fixture(autouse=True)
-def _plain_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+def _plain_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands of tests run PyTorch: converting takes seconds, bfloat16 rounds."""
-    monkeypatch.setenv("BLITZNET_RUNTIME", "torch")
+    monkeypatch.setenv("BLITZNET_ENGINE", "torch")
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def without_report(hide_package: Callable[[str], None]) -> None:
 @pytest.fixture
 def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exporting to ONNX takes longer than a short run: an empty file stands for it."""
-    monkeypatch.setattr("blitznet.export.onnx_file.export_onnx", lambda path, *_: path.touch())
+    monkeypatch.setattr("blitznet.exporting.onnx_file.export_onnx", lambda path, *_: path.touch())
 
 
 @pytest.fixture

@@ -6,31 +6,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-import blitznet
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.inference.predictor import Predictor
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
-from blitznet.model_info import ModelConfig
+from blitznet.model_info import BLITZNET300_MOBILE, ModelConfig
 from blitznet.structures import RawPredictions
 
 NAMES = ("background", "red", "green", "blue")
 SIZE = 64
 
 
+def tiny_config(**overrides: object) -> ModelConfig:
+    """64 pixels, four classes."""
+    small = {"image_size": SIZE, "downscale_width": 16, "upscale_width": 16, "seg_width": 8}
+    values = {"num_classes": len(NAMES), **small, **overrides}
+    return BLITZNET300_MOBILE.model_copy(update=values)
+
+
 def tiny_model(**overrides: object) -> BlitzNet:
-    """Untrained, 64 pixels, four classes."""
+    """Untrained; see `tiny_config`."""
     torch.manual_seed(0)
-    return blitznet.build(
-        "blitznet300-mobile",
-        classes=len(NAMES),
-        image_size=SIZE,
-        downscale_width=16,
-        upscale_width=16,
-        seg_width=8,
-        **overrides,
-    )
+    return BlitzNet(tiny_config(**overrides))
 
 
 def tiny_predictor(**overrides: object) -> Predictor:

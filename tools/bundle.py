@@ -2,8 +2,8 @@
 
 python tools/bundle.py runs/train/RUN NAME --data data/voc-subset.yaml --storage float16
 
-What is measured is the file that is stored; the figures of the float32 file that it was made from
-stand beside.
+The network is stored as a checkpoint, to train further, and as ONNX, to predict. The stored
+checkpoint is measured; the metrics of the float32 file that it was made from stand beside.
 """
 
 import shutil
@@ -14,8 +14,9 @@ import typer
 
 from blitznet.device import choose_device
 from blitznet.evaluation.evaluate import evaluate
+from blitznet.exporting.onnx_file import export_onnx
 from blitznet.model.checkpoint import Storage, load_checkpoint, save_checkpoint
-from blitznet.model_files import CheckpointInfo, bundled_checkpoints, find_checkpoint, read_info
+from blitznet.model_files import CheckpointInfo, bundled_networks, find_checkpoint, read_info
 from blitznet.text_files import read_json, write_json
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
@@ -80,6 +81,7 @@ def bundle(
         typer.echo(f"float32: {figures['float32']}")
     # The weights are the same bit for bit; only the description grows.
     save_checkpoint(stored, model, info.model_copy(update={"metrics": metrics}), stored_as)
+    export_onnx(stored.with_suffix(".onnx"), *load_checkpoint(stored), precision="fp16")
     environment = read_json(run / RUN_FILE)["environment"]
     write_json(
         folder / "run.json",
@@ -111,7 +113,7 @@ def read_history(info: CheckpointInfo) -> History:
     start = info.recipe.get("start_from")
     if start is None:
         before = History([], 0, 0.0)
-    elif start in bundled_checkpoints():
+    elif start in bundled_networks():
         told = read_json(RESULTS / start / RUN_FILE)
         before = History(told["recipes"], told["training"]["steps"], told["training"]["minutes"])
     else:

@@ -27,12 +27,13 @@ from rich.progress import track
 from safetensors.torch import load_file
 
 from blitznet.model_info import ModelConfig
-from blitznet.training import loop, train
+from blitznet.training import finish, loop
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE, STATE_FILE
 from blitznet.training.recipe import Recipe
 from blitznet.training.resume import read_progress
 from blitznet.training.run_record import RUN_FILE
+from blitznet.training.train import train
 from blitznet.whole_file import unfinished_files
 
 DRAWN_PICTURES = Path(__file__).parents[1] / "tests" / "fixtures" / "voc_mini"
@@ -82,11 +83,11 @@ def start(run: Path, data: Path) -> int:
         torch.set_num_threads(1)
         # So that many kills strike while something is being written.
         loop.LOG_EVERY, loop.SAVE_EVERY_S = 5, 0.0
-        train._export = lambda *_: None  # takes longer than the training
+        finish._export = lambda *_: None  # takes longer than the training
         if (run / RUN_FILE).exists():
-            train.train(resume=run, **OPTIONS)
+            train(resume=run, **OPTIONS)
         else:
-            train.train(data, RECIPE, out=run, **OPTIONS)
+            train(data, RECIPE, out=run, **OPTIONS)
         status = 0
     except BaseException:  # noqa: BLE001 - told to the parent, which stops
         traceback.print_exc()

@@ -1,38 +1,72 @@
-"""BlitzNet: boxes of every object and the class of every pixel, from one network, in real time.
+"""BlitzNet: boxes of every object and the class of every pixel, from one network."""
 
-`load` gives a trained network that predicts, `build` an untrained one; see the README for both.
-"""
-
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from blitznet.errors import InputError
-    from blitznet.inference.predictor import Predictor, load
-    from blitznet.model.blitznet import BlitzNet, build
-    from blitznet.scene import Scene
+    from blitznet.detections import Detections as Detections
+    from blitznet.errors import BlitzNetError as BlitzNetError
+    from blitznet.errors import CheckpointError as CheckpointError
+    from blitznet.errors import DivergenceError as DivergenceError
+    from blitznet.errors import InputError as InputError
+    from blitznet.errors import LabelError as LabelError
+    from blitznet.errors import PictureError as PictureError
+    from blitznet.errors import RecipeError as RecipeError
+    from blitznet.errors import WorkerError as WorkerError
+    from blitznet.evaluation.evaluate import Metrics as Metrics
+    from blitznet.evaluation.evaluate import evaluate as evaluate
+    from blitznet.exporting.export import Exported as Exported
+    from blitznet.exporting.export import export as export
+    from blitznet.inference.predictor import Predictor as Predictor
+    from blitznet.inference.predictor import load as load
+    from blitznet.model.blitznet import BlitzNet as BlitzNet
+    from blitznet.model.blitznet import build as build
+    from blitznet.scene import Scene as Scene
+    from blitznet.training.train import TrainingRun as TrainingRun
+    from blitznet.training.train import train as train
 
 __version__ = "0.1.0"
 
-# Where each public name lives, imported on first use: torch takes seconds, `--help` must not.
+# Public names and where they live. They are imported when they are asked for: what predicts needs
+# no PyTorch.
 _HOMES = {
-    "BlitzNet": "blitznet.model.blitznet",
-    "InputError": "blitznet.errors",
-    "Predictor": "blitznet.inference.predictor",
-    "Scene": "blitznet.scene",
-    "build": "blitznet.model.blitznet",
-    "load": "blitznet.inference.predictor",
+    "BlitzNet": "model.blitznet",
+    "BlitzNetError": "errors",
+    "CheckpointError": "errors",
+    "Detections": "detections",
+    "DivergenceError": "errors",
+    "Exported": "exporting.export",
+    "InputError": "errors",
+    "LabelError": "errors",
+    "Metrics": "evaluation.evaluate",
+    "PictureError": "errors",
+    "Predictor": "inference.predictor",
+    "RecipeError": "errors",
+    "Scene": "scene",
+    "TrainingRun": "training.train",
+    "WorkerError": "errors",
+    "build": "model.blitznet",
+    "evaluate": "evaluation.evaluate",
+    "export": "exporting.export",
+    "load": "inference.predictor",
+    "train": "training.train",
 }
-
-__all__ = ["BlitzNet", "InputError", "Predictor", "Scene", "build", "load"]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'blitznet' has no attribute '{name}'")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
+        raise AttributeError(f"module 'blitznet' has no attribute {name!r}")
+    try:
+        return getattr(import_module(f"blitznet.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name in ("torch", "torchvision", "timm", "lightning_fabric", "safetensors"):
+            raise ModuleNotFoundError(
+                f"blitznet.{name} needs {error.name}; run: pip install 'blitznet[train]'",
+                name=error.name,
+            ) from None
+        raise
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return __all__

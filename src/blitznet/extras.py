@@ -8,6 +8,8 @@ from blitznet.errors import InputError
 # OpenVINO and NNCF report their users to Google Analytics through this package, if there is one.
 _REPORTER = "openvino_telemetry"
 
+_TRAINING = ("torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript")
+
 
 def require(module: str, extra: str, what: str) -> None:
     """Make sure that an optional package is there before it is imported, and tells nobody.
@@ -26,3 +28,13 @@ def require(module: str, extra: str, what: str) -> None:
         )
     if module in ("openvino", "nncf") and _REPORTER not in sys.modules:
         sys.modules[_REPORTER] = None  # type: ignore[assignment]  # Python's way to say: not there
+
+
+def require_training(what: str) -> None:
+    """Make sure that all packages of the extra `train` are there.
+
+    Raises:
+        InputError: if one is not installed.
+    """
+    for module in _TRAINING:
+        require(module, "train", what)

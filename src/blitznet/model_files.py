@@ -1,14 +1,16 @@
 """The files of networks: which are bundled, and what a file says of itself. Needs no PyTorch."""
 
 import json
+import os
 import struct
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from blitznet.errors import CheckpointError, first_problem
+from blitznet.errors import CheckpointError, InputError, first_problem
 from blitznet.model_info import ModelConfig
 
 CHECKPOINT_FORMAT_VERSION = 1
@@ -16,6 +18,8 @@ EXPORT_FORMAT_VERSION = 1
 METADATA_KEY = "blitznet"
 
 Precision = Literal["fp32", "fp16", "int8"]
+
+_SUFFIXES = (".onnx", ".safetensors")
 
 # The longest header that safetensors itself reads, bytes.
 _MAX_HEADER = 100_000_000
@@ -145,19 +149,37 @@ def read_metadata(path: Path) -> dict[str, str]:
         ) from None
 
 
-def bundled_checkpoints() -> dict[str, Path]:
-    """Checkpoints that come with the package, by name."""
-    return _bundled(".safetensors")
+@dataclass(frozen=True)
+class NetworkFiles:
+    """The files of one network; at least one of the two is there.
+
+    Attributes:
+        exported: NAME.onnx or NAME.xml, which every engine but PyTorch runs.
+        checkpoint: NAME.safetensors, which PyTorch runs and trains further.
+    """
+
+    exported: Path | None
+    checkpoint: Path | None
+
+    def require_checkpoint(self) -> Path:
+        """The checkpoint.
+
+        Raises:
+            InputError: if there is only an exported file.
+        """
+        if self.checkpoint is None:
+            raise InputError(f"{self.exported} is an exported file; give a checkpoint for PyTorch")
+        return self.checkpoint
 
 
-def bundled_networks() -> dict[str, Path]:
-    """Exported networks that come with the package, by name."""
-    return _bundled(".onnx")
-
-
-def _bundled(suffix: str) -> dict[str, Path]:
+def bundled_networks() -> dict[str, NetworkFiles]:
+    """What comes with the package, by name."""
     folder = Path(str(files("blitznet") / "weights"))
-    return {path.stem: path for path in sorted(folder.glob(f"*{suffix}"))}
+    names = sorted({path.stem for path in folder.glob("*.*") if path.suffix in _SUFFIXES})
+    found = {
+        name: [_existing(folder / f"{name}{suffix}") for suffix in _SUFFIXES] for name in names
+    }
+    return {name: NetworkFiles(*paths) for name, paths in found.items()}
 
 
 def default_model() -> str:
@@ -166,28 +188,42 @@ def default_model() -> str:
     Raises:
         CheckpointError: if this installation has none.
     """
-    bundled = bundled_checkpoints()
+    bundled = bundled_networks()
     for name in ("blitznet300", "blitznet300-mobile"):
         if name in bundled:
             return name
     raise CheckpointError("this installation bundles no network; give one with --model FILE")
 
 
+def find_network(name_or_path: str | os.PathLike[str] | None = None) -> NetworkFiles:
+    """The files of a bundled network, or the file that is named.
+
+    Raises:
+        CheckpointError: if there is none; the text lists the names.
+    """
+    name = default_model() if name_or_path is None else os.fspath(name_or_path)
+    bundled = bundled_networks()
+    if name in bundled:
+        return bundled[name]
+    path = Path(name)
+    if not path.is_file():
+        raise CheckpointError(
+            f"no network or file is called {name!r}; bundled: {', '.join(bundled) or 'none'}"
+        )
+    if path.suffix in (".onnx", ".xml"):
+        return NetworkFiles(path, None)
+    return NetworkFiles(None, path)
+
+
 def find_checkpoint(name_or_path: str) -> Path:
-    """A bundled name, or the path of a file, to the file.
+    """A bundled name, or the path of a checkpoint, to the file.
 
     Raises:
         CheckpointError: if it is neither; the text lists the names.
+        InputError: if it is an exported file.
     """
-    return _find(name_or_path, bundled_checkpoints())
+    return find_network(name_or_path).require_checkpoint()
 
 
-def _find(name_or_path: str, bundled: dict[str, Path]) -> Path:
-    if name_or_path in bundled:
-        return bundled[name_or_path]
-    path = Path(name_or_path)
-    if path.is_file():
-        return path
-    raise CheckpointError(
-        f"no network or file is called {name_or_path!r}; bundled: {', '.join(bundled) or 'none'}"
-    )
+def _existing(path: Path) -> Path | None:
+    return path if path.is_file() else None

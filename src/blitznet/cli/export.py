@@ -6,16 +6,17 @@ from typing import Annotated
 import typer
 
 from blitznet.cli.app import app, complain, print_table
+from blitznet.cli.options import split_names
+from blitznet.extras import require_training
 
 
 @app.command()
 def export(
     model: Annotated[
-        str,
-        typer.Argument(metavar="MODEL", help="Bundled network or checkpoint file."),
+        str, typer.Argument(metavar="MODEL", help="Bundled network or checkpoint file.")
     ],
     format_name: Annotated[
-        str, typer.Option("--format", metavar="onnx|openvino|torchscript", help="Of the file.")
+        str, typer.Option("--format", metavar="onnx|openvino", help="File format.")
     ] = "onnx",
     precision: Annotated[
         str, typer.Option("--precision", metavar="fp32|fp16|int8", help="Of the weights.")
@@ -25,23 +26,24 @@ def export(
         typer.Option(
             "--calibrate",
             metavar="DATA.yaml",
-            help="Pictures for int8: of its split train, or its first one.",
+            help="Images for int8: of its split train, or its first one.",
             show_default="none",
         ),
     ] = None,
     score: Annotated[
-        float, typer.Option("--score", min=1e-6, max=1, help="Least score of an object.")
+        float, typer.Option("--score", min=1e-6, max=1, help="Minimum score of an object.")
     ] = 0.01,
-    iou: Annotated[
-        float, typer.Option("--iou", min=0, max=1, help="Drop weaker boxes that overlap more.")
-    ] = 0.45,
-    top: Annotated[int, typer.Option("--top", min=1, help="Most objects a picture.")] = 200,
+    iou: Annotated[float, typer.Option("--iou", min=0, max=1, help="IoU threshold of NMS.")] = 0.45,
+    top: Annotated[int, typer.Option("--top", min=1, help="Maximum objects per image.")] = 200,
+    seg_map: Annotated[
+        bool, typer.Option("--seg-map", help="Also output the class map at the input's size.")
+    ] = False,
     data: Annotated[
         Path | None,
         typer.Option(
             "--data",
             metavar="DATA.yaml",
-            help="Compare mAP and mIoU on this, too.",
+            help="Also compare mAP and mIoU on this data set.",
             show_default="none",
         ),
     ] = None,
@@ -52,40 +54,29 @@ def export(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="The file.", show_default="MODEL.onnx and the like"
-        ),
+        typer.Option("--out", "-o", metavar="FILE", help="The file.", show_default="MODEL.onnx"),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace FILE if it is there.")
+        bool, typer.Option("--overwrite", help="Replace an existing FILE.")
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Keep the file even if it differs too much.")
     ] = False,
 ) -> None:
-    """Write a network as one file with everything inside, and compare it with the checkpoint.
+    """Write a network as one self-contained file and compare it with the checkpoint.
 
     Exits with 1, without the file, if the two differ more than the precision explains.
     """
-    from blitznet.export.limits import Limits
-    from blitznet.export.parity import parity_table
-    from blitznet.export.run import export_network
+    require_training("blitznet export")
+    from blitznet.detection.limits import Limits
+    from blitznet.exporting.export import export
+    from blitznet.exporting.parity import parity_table
 
-    limits = Limits(score, iou, top)
-    averaged = [name.strip() for name in classes.split(",")] if classes else None
-    exported = export_network(
-        model,
-        format_name,
-        precision,
-        out,
-        limits,
-        calibrate,
-        data,
-        split,
-        averaged,
-        overwrite,
-        force,
-    )
+    exported = export(
+        model, out, format=format_name, precision=precision, limits=Limits(score, iou, top),
+        seg_map=seg_map, calibrate=calibrate, data=data, split=split,
+        classes=split_names(classes), overwrite=overwrite, force=force,
+    )  # fmt: skip
     print_table(parity_table(exported.parity))
     for problem in exported.problems:
         complain(problem)
@@ -94,6 +85,6 @@ def export(
     if exported.problems:
         if not exported.is_kept:
             complain(
-                f"{exported.path} was not written; --force keeps it, {exported.report} says more"
+                f"{exported.path} was not written; --force keeps it, {exported.report} says why"
             )
         raise typer.Exit(1)

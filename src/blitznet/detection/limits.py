@@ -1,7 +1,23 @@
 """What post-processing keeps (section 3.5)."""
 
+from typing import NamedTuple
+
 SCORE_THRESHOLD = 0.01
-IOU_THRESHOLD = 0.45
-PRE_NMS_PER_CLASS = 400
-KEEP_PER_CLASS = 50
-KEEP_PER_IMAGE = 200
+
+
+class Limits(NamedTuple):
+    """The defaults are the paper's.
+
+    Attributes:
+        score: minimum score of an object, inclusive.
+        iou: a box is dropped if its IoU with a better, kept box of its class exceeds it.
+        top: objects an image.
+        pre_nms_per_class: candidates a class that take part in suppression.
+        keep_per_class: survivors a class.
+    """
+
+    score: float = SCORE_THRESHOLD
+    iou: float = 0.45
+    top: int = 200
+    pre_nms_per_class: int = 400
+    keep_per_class: int = 50

@@ -4,15 +4,15 @@ import torch
 from torch import Tensor
 
 from blitznet.detection import box_coder
-from blitznet.detection.limits import SCORE_THRESHOLD
-from blitznet.detection.nms import per_class_nms
+from blitznet.detection.limits import Limits
+from blitznet.detection.nms import PAPER, per_class_nms
 from blitznet.detections import Detections
 from blitznet.structures import RawPredictions
 
 
 @torch.no_grad()
 def decode_detections(
-    raw: RawPredictions, anchors: Tensor, image_size: int, score_threshold: float = SCORE_THRESHOLD
+    raw: RawPredictions, anchors: Tensor, image_size: int, limits: Limits = PAPER
 ) -> list[Detections]:
     """The objects of every image of a batch.
 
@@ -20,11 +20,11 @@ def decode_detections(
         raw: with class_logits (B, A, C) and box_deltas (B, A, 4); float32, bfloat16 or float16.
         anchors: (A, 4) xyxy, input pixels, on the same device.
         image_size: S; boxes are clipped to 0..S, and those that have no area left are dropped.
-        score_threshold: minimum score, inclusive.
+        limits: see there.
 
     Returns:
-        B `Detections` in input pixels, best first, at most 200 each. Of equal scores the earlier
-        anchor comes first, of one anchor the lower class.
+        B `Detections` in input pixels, best first. Of equal scores the earlier anchor comes first,
+        of one anchor the lower class.
 
     Raises:
         ValueError: if the anchors are not those of the predictions.
@@ -38,14 +38,14 @@ def decode_detections(
         )
     scores = raw.class_logits.float().softmax(dim=-1)[..., 1:]  # without background
     boxes = box_coder.decode(raw.box_deltas.float(), anchors).clamp(0, image_size)
-    return [_best_objects(*one, score_threshold) for one in zip(boxes, scores, strict=True)]
+    return [_best_objects(*one, limits) for one in zip(boxes, scores, strict=True)]
 
 
-def _best_objects(boxes: Tensor, scores: Tensor, score_threshold: float) -> Detections:
+def _best_objects(boxes: Tensor, scores: Tensor, limits: Limits) -> Detections:
     """Of one image: (A, 4) boxes and (A, C - 1) scores."""
     has_area = (boxes[:, 2:] > boxes[:, :2]).all(dim=1, keepdim=True)
-    anchor, column = ((scores >= score_threshold) & has_area).nonzero(as_tuple=True)
+    anchor, column = ((scores >= limits.score) & has_area).nonzero(as_tuple=True)
     candidates = scores[anchor, column]
-    kept = per_class_nms(boxes[anchor], candidates, column)
+    kept = per_class_nms(boxes[anchor], candidates, column, limits)
     best = boxes[anchor[kept]], column[kept] + 1, candidates[kept]
     return Detections(*(tensor.cpu().numpy() for tensor in best))

@@ -18,7 +18,8 @@ from blitznet.detection.limits import SCORE_THRESHOLD
 from blitznet.detections import Detections
 from blitznet.device import choose_device
 from blitznet.errors import InputError
-from blitznet.evaluation.metrics import Evaluation, Metrics
+from blitznet.evaluation.metrics import Evaluation
+from blitznet.evaluation.metrics import Metrics as Metrics
 from blitznet.evaluation.report.review import Review
 from blitznet.evaluation.report.write import write_report
 from blitznet.evaluation.submission import add_in_order, open_submission
@@ -27,7 +28,7 @@ from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model_files import CheckpointInfo, bundled_checkpoints
+from blitznet.model_files import CheckpointInfo, find_network
 from blitznet.structures import Sample
 from blitznet.text_files import write_json
 
@@ -61,8 +62,8 @@ def evaluate(
             an exported file.
         data: path of the data description; its classes must be those of the network.
         split: which images.
-        engine: what runs a network that is given by name or path, or `auto`; None = PyTorch in
-            float32, which the others are measured by, and the library of an exported file.
+        engine: what runs a network that is given by name or path, or `auto`; None = float32 by
+            PyTorch, of an exported file by ONNX Runtime or OpenVINO.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         classes: the means are over these; None = all with ground truth.
         batch_size: images a forward pass.
@@ -86,7 +87,9 @@ def evaluate(
             name, opened = model.config.name, engine_of(model, description.classes, device)
         else:
             name = os.fspath(model)
-            opened = open_engine(name, engine or _usual_engine(name), device, calibrate=calibrate)
+            opened = open_engine(
+                name, engine or _float32_engine(name), str(device), calibrate=calibrate
+            )
         stack.enter_context(closing(opened))
         _require_same_classes(name, opened.info.names, data, description.classes)
         sources, found = description.open_split(split), None
@@ -109,9 +112,12 @@ def evaluate(
     return metrics
 
 
-def _usual_engine(name: str) -> str:
-    is_checkpoint = name in bundled_checkpoints() or Path(name).suffix == ".safetensors"
-    return "torch" if is_checkpoint else "auto"
+def _float32_engine(name: str) -> str:
+    """What the others are measured by."""
+    network = find_network(name)
+    if network.checkpoint is not None or network.exported is None:
+        return "torch"
+    return "openvino" if network.exported.suffix == ".xml" else "onnxruntime"
 
 
 def _require_same_classes(

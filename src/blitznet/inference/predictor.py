@@ -11,19 +11,17 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
-import torch
 from PIL import Image
 
+from blitznet.cpu import usable_cores
 from blitznet.detections import Detections
 from blitznet.errors import PictureError
 from blitznet.image import PictureSource, read_picture, resize_to_input, source_name
 from blitznet.inference.class_map import classify_pixels
-from blitznet.inference.engines.choose import PLAIN, device_for, open_engine
-from blitznet.inference.engines.conversion_cache import Tell
-from blitznet.inference.engines.engine import Engine
-from blitznet.inference.engines.openvino_runtime import Hint
+from blitznet.inference.engines.choose import AUTO, open_engine, usual_engine
+from blitznet.inference.engines.engine import Engine, Tell
+from blitznet.inference.engines.openvino_engine import Hint
 from blitznet.inference.prefetch import map_ahead
-from blitznet.model.blitznet import BlitzNet
 from blitznet.scene import Scene
 
 if TYPE_CHECKING:
@@ -41,8 +39,8 @@ Source = TypeVar("Source", bound=PictureSource)
 
 def load(
     name_or_path: str | os.PathLike[str] | None = None,
-    device: str | torch.device = "auto",
-    runtime: str | None = None,
+    device: str = AUTO,
+    engine: str | None = None,
     *,
     hint: Hint = "latency",
     calibrate: Path | None = None,
@@ -51,26 +49,27 @@ def load(
     """A trained network, ready to predict.
 
     Args:
-        name_or_path: a bundled network's name, a checkpoint, or a file made by `blitznet export`;
-            None = the best bundled network.
+        name_or_path: a bundled network's name, an exported file, or a checkpoint (which takes
+            PyTorch); None = the best bundled network.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        runtime: what runs it: `torch`, `auto` for the fastest one here, or another name of
-            `engines.choose.RUNTIMES`; None = `torch`, or the exported file's own library.
-        hint: what OpenVINO makes fast: one picture (`latency`) or many (`throughput`).
-        calibrate: data description with pictures for `openvino-int8`, once for a network.
-        tell: is told in one line what is going on; None = problems are warnings.
+        engine: what runs it, of `blitznet.inference.engines.choose.ENGINES`, or `auto` for the
+            fastest one here; None = what BLITZNET_ENGINE names, else `auto`.
+        hint: what OpenVINO makes fast: one image (`latency`) or many (`throughput`).
+        calibrate: data description with images for `openvino-int8`, once for a network.
+        tell: receives one line about what is going on; None = problems are warnings.
 
     Raises:
         CheckpointError: if there is no such network, or the file is unusable.
-        InputError: if the device or the runtime does not exist, or a package is missing.
+        InputError: if the device or the engine does not exist, or a package is missing.
     """
-    opened = open_engine(name_or_path, runtime, device, hint=hint, calibrate=calibrate, tell=tell)
-    return Predictor(opened, device_for(runtime or PLAIN, device), batches_under_way(hint))
+    chosen = engine or usual_engine()
+    opened = open_engine(name_or_path, chosen, device, hint=hint, calibrate=calibrate, tell=tell)
+    return Predictor(opened, batches_under_way(hint))
 
 
 def batches_under_way(hint: Hint) -> int:
     """How many batches of a stream a `Predictor` should have in work; see `at_once` there."""
-    return max(2, min(8, os.cpu_count() or 1)) if hint == "throughput" else 2
+    return max(2, min(8, usable_cores())) if hint == "throughput" else 2
 
 
 @dataclass(frozen=True)
@@ -84,33 +83,40 @@ class _Input:
 
 
 class Predictor:
-    """A network on the runtime that runs it.
+    """A network on the engine that runs it. Also a context manager, which closes the engine.
 
     Attributes:
-        runtime: what runs it; `runtime.name` says which one that is.
-        model: the `nn.Module` behind it, in evaluation mode; None for an exported file.
-        info: what its checkpoint says of itself.
+        engine: what runs it; `engine.name` says which one that is, `engine.device` where.
+        info: what its file says of itself.
         names: class names, background first.
-        device: where it runs.
     """
 
-    def __init__(
-        self, runtime: Engine, device: torch.device | None = None, at_once: int = 2
-    ) -> None:
-        """A runtime as it is.
+    def __init__(self, engine: Engine, at_once: int = 2) -> None:
+        """An engine as it is.
 
         Args:
-            runtime: opened.
-            device: where it runs; None = on the CPU.
+            engine: opened.
             at_once: batches under way in a stream: while one is in the network, another one's
-                boxes are decoded and its pixels classified.
+                pixels are classified.
         """
-        self.runtime = runtime
-        self.model: BlitzNet | None = runtime.model
-        self.info = runtime.info
-        self.names = runtime.info.names
-        self.device = torch.device("cpu") if device is None else device
+        self.engine = engine
+        self.info = engine.info
+        self.names = engine.info.names
         self._at_once = at_once
+
+    def __enter__(self) -> "Predictor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the engine's threads and memory go."""
+        self.engine.close()
+
+    def __repr__(self) -> str:
+        model = self.info.model
+        return f"Predictor({model.name}, {len(self.names) - 1} classes, on {self.engine.name})"
 
     @overload
     def predict(
@@ -177,7 +183,7 @@ class Predictor:
             TypeError: for a source that is no picture at all.
         """
         batch = self._require_settings(score, batch)
-        readers = min(_MOST_READERS, os.cpu_count() or 1)
+        readers = min(_MOST_READERS, usable_cores())
         groups = _groups(map_ahead(self._read, sources, readers), batch)
         for results in map_ahead(partial(self._look_at_group, score=score), groups, self._at_once):
             yield from results
@@ -217,7 +223,7 @@ class Predictor:
         if not 0 <= score <= 1:
             raise ValueError(f"score is a least score in 0..1, got {score}")
         if batch is None:
-            batch = _BATCH_ON_CPU if self.device.type == "cpu" else _BATCH_ON_GPU
+            batch = _BATCH_ON_CPU if self.engine.device == "cpu" else _BATCH_ON_GPU
         if batch < 1:
             raise ValueError(f"batch is a number of pictures from 1 on, got {batch}")
         return batch
@@ -244,10 +250,8 @@ class Predictor:
 
     def _look(self, inputs: list[_Input], score: float) -> list[Scene]:
         start = perf_counter()
-        output = self.runtime.run(np.stack([one.pixels for one in inputs]), score)
-        run_ms = _ms_since(start) / len(inputs)
-        # Where decoding is part of the network, so is its time.
-        network_ms = run_ms if output.network_ms is None else output.network_ms / len(inputs)
+        output = self.engine.run(np.stack([one.pixels for one in inputs]), score)
+        network_ms = _ms_since(start) / len(inputs)
         size = self.info.model.image_size
         scenes = []
         for index, one in enumerate(inputs):
@@ -258,8 +262,7 @@ class Predictor:
             seg_map = None
             if output.seg_logits is not None:
                 seg_map = classify_pixels(output.seg_logits[index], width, height)
-            post_ms = max(0, run_ms - network_ms) + _ms_since(start)
-            times = {"read": one.read_ms, "network": network_ms, "post": post_ms}
+            times = {"read": one.read_ms, "network": network_ms, "post": _ms_since(start)}
             scenes.append(
                 Scene(boxes, labels, scores, seg_map, self.names, one.image, one.source, times)
             )

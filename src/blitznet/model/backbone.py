@@ -4,19 +4,16 @@ import math
 from pathlib import Path
 from typing import Any
 
+import timm
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.models import FeatureInfo
+from timm.models.resnet import Bottleneck
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from blitznet.errors import CheckpointError, InputError
-from blitznet.late_compiler import compiler_when_called
 from blitznet.model_info import ModelConfig
-
-with compiler_when_called():
-    import timm
-    from timm.models import FeatureInfo
-    from timm.models.resnet import Bottleneck
 
 
 class Backbone(nn.Module):

@@ -12,6 +12,7 @@ from blitznet.model.backbone import Backbone
 from blitznet.model.downscale import DownscaleStream
 from blitznet.model.heads import MultiboxHead, SegmentationHead
 from blitznet.model.upscale import UpscaleStream
+from blitznet.model_files import CheckpointInfo
 from blitznet.model_info import ModelConfig, find_model
 from blitznet.structures import RawPredictions
 
@@ -22,9 +23,11 @@ class BlitzNet(nn.Module):
     Attributes:
         config: what it was built from.
         anchors: (A, 4) float32 xyxy in input pixels.
+        info: what its checkpoint says of it; None for one that was never saved.
     """
 
     anchors: Tensor
+    info: CheckpointInfo | None = None
 
     def __init__(self, config: ModelConfig, pretrained: bool = False):
         super().__init__()

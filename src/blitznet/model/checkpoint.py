@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from blitznet.classes import COCO_CLASSES, VOC_CLASSES
 from blitznet.errors import CheckpointError, InputError
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model_files import METADATA_KEY, CheckpointInfo, read_info
@@ -22,6 +23,18 @@ from blitznet.whole_file import whole_file
 Storage = Literal["float32", "float16", "int8"]
 
 _SCALE = ".scale"
+
+
+def describe(network: BlitzNet) -> CheckpointInfo:
+    """What the checkpoint of a network said, or the little that is known of one without."""
+    if network.info is not None:
+        return network.info
+    num_classes = network.config.num_classes
+    for names in (VOC_CLASSES, COCO_CLASSES):
+        if len(names) == num_classes:
+            return CheckpointInfo(model=network.config, names=names)
+    numbered = (f"class {index}" for index in range(1, num_classes))
+    return CheckpointInfo(model=network.config, names=("background", *numbered))
 
 
 def save_checkpoint(
@@ -103,6 +116,7 @@ def load_checkpoint(path: Path) -> tuple[BlitzNet, CheckpointInfo]:
             f"wanted {_shape(expected, differing[0])}, got {_shape(found, differing[0])}"
         )
     model.load_state_dict(weights, strict=False)
+    model.info = info
     return model.eval(), info
 
 

@@ -1,12 +1,16 @@
 """A loss or gradient that is infinite or NaN: at which step, and with which images."""
 
+from typing import TYPE_CHECKING
+
 import torch
-from lightning_fabric import Fabric
 from torch import distributed, nn
 
 from blitznet.errors import DivergenceError
 from blitznet.structures import Batch
 from blitznet.training.step import StepResult
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 _NEVER = 2**62
 
@@ -28,7 +32,7 @@ class DivergenceWatch:
         self._first_bad = torch.minimum(self._first_bad, bad)
         self._sources[step] = batch.sources
 
-    def require_finite(self, fabric: Fabric, network: nn.Module) -> None:
+    def require_finite(self, fabric: "Fabric", network: nn.Module) -> None:
         """To be called before the weights are saved, by all processes.
 
         Raises:

@@ -4,7 +4,6 @@ import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -20,7 +19,7 @@ from blitznet.interruption import deferred_interruption
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
 from blitznet.training.divergence import DivergenceWatch
-from blitznet.training.log import LOG_FILE, LogFile, LossMeter
+from blitznet.training.log import LOG_FILE, LossMeter, append_row, start_log
 from blitznet.training.options import LoopOptions, launch, require_fit, steps_between_validations
 from blitznet.training.recipe import Recipe
 from blitznet.training.resume import read_progress
@@ -99,9 +98,10 @@ class _Loop:
         """What `train_steps` yields."""
         fabric, recipe = self._fabric, self._recipe
         meter, watch = LossMeter(fabric.device), DivergenceWatch(fabric.device)
-        log_file = LogFile(self._run / LOG_FILE, self._step) if fabric.is_global_zero else None
+        if fabric.is_global_zero:
+            start_log(self._run / LOG_FILE, self._step)
         verdict = Verdict.CONTINUE
-        with deferred_interruption() as interrupted, log_file or nullcontext():
+        with deferred_interruption() as interrupted:
             while self._step < recipe.steps:
                 if self._is_measured():
                     verdict = self._judge(interrupted)
@@ -118,8 +118,8 @@ class _Loop:
                 if is_last or self._has_row():
                     watch.require_finite(fabric, self._learner.network)
                     row = meter.read(self._step, taken.lr, recipe.global_batch_size)
-                    if log_file is not None:
-                        log_file.write(row)
+                    if fabric.is_global_zero:
+                        append_row(self._run / LOG_FILE, row)
                         if is_last or self._is_save_due():
                             self._save()
                     yield row

@@ -3,10 +3,9 @@
 import math
 import os
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import torch
-from lightning_fabric import Fabric
 
 from blitznet.data.description import DataDescription
 from blitznet.device import choose_device, has_fast_bfloat16
@@ -14,6 +13,9 @@ from blitznet.errors import RecipeError
 from blitznet.training.network import require_synchronizable
 from blitznet.training.recipe import Precision, Recipe
 from blitznet.training.validation import VALIDATION_SPLIT
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 _VALIDATIONS = 10  # in a run
 _MINIMUM_STEPS = 20  # between two of them
@@ -48,8 +50,10 @@ def usable_precision(wanted: Precision, device: torch.device) -> Precision:
     return wanted if has_fast_bfloat16(device) else "fp32"
 
 
-def launch(recipe: Recipe, options: LoopOptions) -> tuple[Fabric, Precision]:
+def launch(recipe: Recipe, options: LoopOptions) -> "tuple[Fabric, Precision]":
     """Start the processes of a run, with the seed of the recipe, and say what they compute in."""
+    from lightning_fabric import Fabric
+
     devices, machines = _count_processes(options)
     precision = usable_precision(recipe.precision, choose_device(options.accelerator))
     fabric = Fabric(

@@ -25,11 +25,11 @@ class Recipe(BaseModel):
         start_from: a bundled network or a checkpoint file whose weights are taken over wherever
             name and shape agree, so not in heads for other classes; None = the backbone's alone.
         steps: optimizer steps.
-        global_batch_size: pictures a step, over all processes.
-        accumulate: parts that a process takes its pictures of a step in, one after the other, to
+        global_batch_size: images per step, over all processes.
+        accumulate: parts in which a process takes its images of a step, one after the other, to
             save memory; apart from the statistics of batch norms the step is the same.
-        sync_batchnorm: batch norms see the pictures of all processes, not of their own alone; on
-            GPUs. It takes several processes to make a difference.
+        sync_batchnorm: batch norms see the images of all processes, not of their own alone; CUDA
+            only.
         optimizer: adam with L2 weight decay (section 4.2), or adamw.
         lr: initial learning rate (drops) or its peak (cosine).
         backbone_lr_scale: what the backbone's learning rate is multiplied by.
@@ -42,11 +42,11 @@ class Recipe(BaseModel):
             themselves. In a short run less, so that the average is over a third of it.
         freeze_stride: the backbone up to and including this stride keeps its weights; 0 = all is
             trained.
-        class_balance: share of pictures below which a class is rare: pictures that show one are
-            drawn more often, see `blitznet.data.sampling`; 0 = off.
+        class_balance: share of images below which a class is rare: images that show one are drawn
+            more often, see `blitznet.data.sampling`; 0 = off.
         augmentation: see there.
         precision: bf16 = autocast, weights in fp32; on a processor that has no instructions for
-            bfloat16 steps are taken in fp32.
+            bfloat16, training runs in fp32.
         seed: of weights and samples.
     """
 
@@ -123,8 +123,8 @@ RESNET50 = Recipe(
     freeze_stride=2,
 )
 
-# The bundled network goes on learning, with other classes too, as in its own second part, but for
-# what has turned out not to help (D21, D22). The default.
+# The default: fine-tunes the bundled network, for other classes too. As its own second part, but
+# without what turned out not to help (D21, D22).
 MODERN = MOBILE.model_copy(
     update={
         "name": "modern",

@@ -2,10 +2,9 @@
 
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
@@ -19,6 +18,9 @@ from blitznet.training.network import build_network, synchronize_batch_norms
 from blitznet.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from blitznet.training.recipe import Recipe
 from blitznet.training.resume import load_state, save_state
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class StepResult(NamedTuple):
@@ -54,7 +56,7 @@ class Learner:
     """
 
     def __init__(
-        self, fabric: Fabric, recipe: Recipe, state: Path | None = None, is_compiled: bool = False
+        self, fabric: "Fabric", recipe: Recipe, state: Path | None = None, is_compiled: bool = False
     ):
         self._fabric = fabric
         self._recipe = recipe
@@ -156,7 +158,7 @@ class Learner:
         return cast(Tensor, norm)
 
 
-def _average(fabric: Fabric, values: Tensor) -> Tensor:
+def _average(fabric: "Fabric", values: Tensor) -> Tensor:
     """Mean over all processes."""
     return cast(Tensor, fabric.all_reduce(values, reduce_op="mean"))
 

@@ -2,8 +2,7 @@
 
 import collections
 import os
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,16 @@ from typing import Any
 from blitznet.data.check.before_training import find_errors
 from blitznet.data.check.check import default_workers
 from blitznet.data.check.report import Finding, count_of
-from blitznet.data.check.skipped import require_skippable, without_skipped, write_skipped
+from blitznet.data.check.skipped import require_skippable, write_skipped
 from blitznet.data.description import DataDescription, read_description
 from blitznet.device import choose_device
-from blitznet.errors import InputError, LabelError, RecipeError
-from blitznet.evaluation.evaluate import METRICS_FILE, engine_of, measure
+from blitznet.errors import LabelError, RecipeError
 from blitznet.evaluation.metrics import Metrics
-from blitznet.evaluation.report.review import Review
-from blitznet.evaluation.report.write import write_report
 from blitznet.extras import require
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
-from blitznet.model_files import read_info
+from blitznet.model.checkpoint import load_checkpoint
 from blitznet.result_folder import make_folder
-from blitznet.text_files import read_json, write_json
-from blitznet.training.log import LOG_FILE, read_rows
+from blitznet.training.finish import ONNX_FILE, finish_run
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, Rows, train_steps
 from blitznet.training.network import fit_to_start
 from blitznet.training.options import LoopOptions, require_fit, usable_precision
@@ -36,19 +30,11 @@ from blitznet.training.recipe import (
     fit_to_classes,
     read_recipe,
 )
-from blitznet.training.run_record import RUN_FILE, read_run, write_run
+from blitznet.training.run_record import read_run, write_run
 from blitznet.training.show import Tell, show_training
 from blitznet.training.tensorboard import rewrite_tensorboard, with_tensorboard
-from blitznet.training.validation import (
-    VALIDATION_SPLIT,
-    keep_measured,
-    read_validation,
-    with_metrics,
-)
+from blitznet.training.validation import VALIDATION_SPLIT
 from blitznet.whole_file import unfinished_files
-
-ONNX_FILE = "model.onnx"
-REPORT_FOLDER = "report"
 
 # Where the first process tells those that it launches which folder it has chosen.
 _FOLDER_VARIABLE = "BLITZNET_RUN_FOLDER"
@@ -150,7 +136,8 @@ def train(
         devices, accelerator, workers, max_minutes, validate_every, early_stopping, compile
     )
     if resume is not None:
-        if data is not None or out is not None or skip_bad or changes:
+        given = (data, out, changes or None, recipe if recipe != DEFAULT_RECIPE else None)
+        if skip_bad or any(value is not None for value in given):
             raise RecipeError("a run is resumed with its own data and recipe; give resume alone")
         folder, used, rows = _resume(Path(resume), options)
     elif data is None:
@@ -169,7 +156,7 @@ def train(
     if not (folder / MODEL_FILE).is_file():
         tell(f"Stopped at step {steps} of {used.steps}; blitznet train --resume {folder}")
         return TrainingRun(folder, steps)
-    metrics = _finish(folder, device, workers, tell)
+    metrics = finish_run(folder, device, workers, tell)
     if tensorboard:
         rewrite_tensorboard(folder)
     return TrainingRun(folder, steps, metrics)
@@ -235,76 +222,3 @@ def _resume(folder: Path, options: LoopOptions) -> tuple[Path, Recipe, Rows]:
             unfinished.unlink()
     has_state = (folder / STATE_FILE).exists()
     return folder, recipe, train_steps(recipe, read_description(data), folder, options, has_state)
-
-
-def _finish(folder: Path, device: str, workers: int, tell: Tell) -> Metrics | None:
-    """Measure, report and export the network that a run has come to."""
-    recipe, data = read_run(folder)
-    stop = _early_stop(folder, recipe)
-    if stop is not None:
-        tell(stop)
-    metrics = None
-    if VALIDATION_SPLIT in read_description(data).splits:
-        review = Review(read_info(folder / MODEL_FILE).names)
-        metrics = _measure(folder, data, device, workers, review)
-        _report(folder, review, metrics, tell)
-    _export(folder, tell)
-    tell(f"The trained network is in {folder}")
-    return metrics
-
-
-def _early_stop(folder: Path, recipe: Recipe) -> str | None:
-    """Why a finished run has fewer steps than its recipe; None if it has them all."""
-    best, rows = read_info(folder / MODEL_FILE).training["steps"], read_validation(folder)
-    if best == recipe.steps:
-        return None
-    since = sum((row["step"] or 0) > best for row in rows)
-    return (
-        f"Stopped early at step {rows[-1]['step']:.0f} of {recipe.steps}: no gain in "
-        f"{count_of(since, 'validation')}; the network is that of step {best}"
-    )
-
-
-def _measure(folder: Path, data: Path, device: str, workers: int, review: Review) -> Metrics:
-    """Measure a finished run on its validation images and write the metrics into its files."""
-    path = folder / MODEL_FILE
-    model, info = load_checkpoint(path)
-    sources = read_description(data).open_split(VALIDATION_SPLIT)
-    sources = without_skipped(sources, VALIDATION_SPLIT, folder)
-    with closing(engine_of(model, info.names, device)) as engine:
-        metrics = measure(engine, sources, workers=workers, evaluation=review)
-    metrics = replace(metrics, model=str(path), data=str(data), split=VALIDATION_SPLIT)
-    save_checkpoint(path, model, with_metrics(info, metrics))
-    write_json(folder / METRICS_FILE, metrics.to_dict())
-    rows, step = read_validation(folder), info.training["steps"]
-    if all(row["step"] != step for row in rows):  # as after stopping early
-        keep_measured(folder, rows, step, metrics, model, info)
-    return metrics
-
-
-def _report(folder: Path, review: Review, metrics: Metrics, tell: Tell) -> None:
-    record = read_json(folder / RUN_FILE)
-    try:
-        page = write_report(
-            folder / REPORT_FOLDER,
-            review,
-            metrics,
-            read_rows(folder / LOG_FILE),
-            read_validation(folder),
-            {"Recipe": record["recipe"], "Environment": record["environment"]},
-        )
-        tell(f"Curves, confusions, best and worst images: {page}")
-    except InputError as error:  # the network is there all the same
-        tell(f"No report: {error}")
-
-
-def _export(folder: Path, tell: Tell) -> None:
-    """Leave `model.onnx` beside the checkpoint, to predict without PyTorch."""
-    try:
-        for package in ("onnx", "onnxscript"):
-            require(package, "train", ONNX_FILE)
-        from blitznet.export.onnx_file import export_onnx
-
-        export_onnx(folder / ONNX_FILE, *load_checkpoint(folder / MODEL_FILE))
-    except InputError as error:  # likewise
-        tell(f"No {ONNX_FILE}: {error}; then: blitznet export {folder / MODEL_FILE}")

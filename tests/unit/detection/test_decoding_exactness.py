@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from blitznet.detection import box_coder
+from blitznet.detection.limits import Limits
 from blitznet.detection.postprocess import decode_detections
 from blitznet.structures import RawPredictions
 from reference.greedy_nms import greedy_nms_with_limits
@@ -97,7 +98,7 @@ def raw_case(
 
 def assert_decoded_as_by_loops(raw: RawPredictions, anchors: Tensor, threshold: float) -> int:
     """Returns the number of objects."""
-    found = decode_detections(raw, anchors, SIZE, threshold)
+    found = decode_detections(raw, anchors, SIZE, Limits(threshold))
     assert len(found) == len(raw.class_logits)
     for logits, deltas, one in zip(raw.class_logits, raw.box_deltas, found, strict=True):
         scores = logits.float().softmax(dim=-1)[:, 1:]

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from blitznet.detection.limits import Limits
 from blitznet.detection.nms import per_class_nms
 from reference.greedy_nms import greedy_nms_with_limits
 
@@ -72,10 +73,10 @@ def test_without_limits_survivors_are_those_of_torchvision(rng: torch.Generator)
     ops = pytest.importorskip("torchvision.ops")
     boxes, scores = random_boxes(300, rng), torch.rand(300, generator=rng)
     labels = torch.randint(0, 4, (300,), generator=rng)
-    no_limits = {"pre_nms_per_class": 300, "keep_per_class": 300, "keep_per_image": 300}
-    one_class = per_class_nms(boxes, scores, labels * 0, iou_threshold=0.6, **no_limits)
+    no_limits = Limits(top=300, pre_nms_per_class=300, keep_per_class=300)
+    one_class = per_class_nms(boxes, scores, labels * 0, no_limits._replace(iou=0.6))
     assert torch.equal(one_class, ops.nms(boxes, scores, 0.6))
-    four_classes = per_class_nms(boxes, scores, labels, **no_limits)
+    four_classes = per_class_nms(boxes, scores, labels, no_limits)
     assert torch.equal(four_classes, ops.batched_nms(boxes, scores, labels, 0.45))
 
 
@@ -106,9 +107,9 @@ def test_the_best_50_of_a_class_and_the_best_200_of_a_picture_are_kept() -> None
 def test_overlap_of_exactly_the_threshold_survives_and_a_little_more_does_not() -> None:
     scores, labels = torch.tensor([0.9, 0.8]), torch.zeros(2, dtype=torch.int64)
     half = torch.tensor([[0.0, 0.0, 8.0, 8.0], [0.0, 0.0, 8.0, 4.0]])
-    assert per_class_nms(half, scores, labels, iou_threshold=0.5).tolist() == [0, 1]
+    assert per_class_nms(half, scores, labels, Limits(iou=0.5)).tolist() == [0, 1]
     half[1, 3] += 1e-5
-    assert per_class_nms(half, scores, labels, iou_threshold=0.5).tolist() == [0]
+    assert per_class_nms(half, scores, labels, Limits(iou=0.5)).tolist() == [0]
 
 
 def test_boxes_of_different_classes_do_not_suppress_each_other() -> None:

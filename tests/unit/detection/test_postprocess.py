@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from blitznet.detection import box_coder
+from blitznet.detection.limits import Limits
 from blitznet.detection.postprocess import decode_detections
 from blitznet.structures import RawPredictions
 
@@ -20,7 +21,7 @@ def raw_of(probabilities: list[list[float]], box_deltas: Tensor | None = None) -
 
 def test_boxes_labels_and_scores_are_the_ones_worked_out_by_hand() -> None:
     raw = raw_of([[0.2, 0.7, 0.1], [0.995, 0.004, 0.001], [0.05, 0.05, 0.9]])
-    detections = decode_detections(raw, ANCHORS, 64, score_threshold=0.08)[0]
+    detections = decode_detections(raw, ANCHORS, 64, Limits(0.08))[0]
     assert detections.labels.tolist() == [2, 1, 2]
     np.testing.assert_allclose(detections.scores, [0.9, 0.7, 0.1], rtol=1e-6)
     # The last anchor reaches beyond the picture and is clipped; background is never a detection.
@@ -30,8 +31,8 @@ def test_boxes_labels_and_scores_are_the_ones_worked_out_by_hand() -> None:
 
 def test_score_of_exactly_the_threshold_is_kept() -> None:
     raw = RawPredictions(torch.zeros(1, 1, 4), torch.zeros(1, 1, 4), None)  # 1/4 for every class
-    assert len(decode_detections(raw, ANCHORS[:1], 64, score_threshold=0.25)[0].scores) == 3
-    assert len(decode_detections(raw, ANCHORS[:1], 64, score_threshold=0.2500001)[0].scores) == 0
+    assert len(decode_detections(raw, ANCHORS[:1], 64, Limits(0.25))[0].scores) == 3
+    assert len(decode_detections(raw, ANCHORS[:1], 64, Limits(0.2500001))[0].scores) == 0
 
 
 def test_encoded_truth_is_decoded_to_the_truth() -> None:
@@ -56,7 +57,7 @@ def test_wild_predictions_of_one_anchor_leave_the_others_alone(poison: float) ->
     raw = raw_of([[0.1, 0.9]] * 3, torch.zeros(1, 3, 4))
     raw.box_deltas[0, 0] = poison
     raw.class_logits[0, 1] = poison
-    detections = decode_detections(raw, ANCHORS, 64, score_threshold=0.6)[0]
+    detections = decode_detections(raw, ANCHORS, 64, Limits(0.6))[0]
     assert np.isfinite(detections.boxes).all()
     assert [50, 50, 64, 60] in detections.boxes.tolist()
     assert [20, 20, 40, 40] not in detections.boxes.tolist()

@@ -218,10 +218,10 @@ def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
 def test_prediction_leaves_no_gradients_and_the_network_in_evaluation_mode(
     tiny: Predictor,
 ) -> None:
-    before = {name: value.clone() for name, value in tiny.model.state_dict().items()}
+    before = {name: value.clone() for name, value in tiny.engine.model.state_dict().items()}
     tiny.predict(noise(20, 20))
-    assert not tiny.model.training
-    for name, value in tiny.model.state_dict().items():
+    assert not tiny.engine.model.training
+    for name, value in tiny.engine.model.state_dict().items():
         assert torch.equal(value, before[name]), name
 
 
@@ -236,7 +236,7 @@ def test_a_checkpoint_file_predicts_as_the_network_that_was_saved(
         loaded.predict(picture, score=0.2).boxes, tiny.predict(picture, score=0.2).boxes
     )
     untrained = tiny_model()
-    untrained.load_state_dict(loaded.model.state_dict())
+    untrained.load_state_dict(loaded.engine.model.state_dict())
 
 
 def test_an_unknown_network_is_one_line() -> None:

@@ -21,6 +21,7 @@ from blitznet.model.checkpoint import (
 from blitznet.model_files import (
     CHECKPOINT_FORMAT_VERSION,
     CheckpointInfo,
+    NetworkFiles,
     find_checkpoint,
     read_info,
 )
@@ -331,7 +332,9 @@ def test_parameter_that_happens_to_be_called_scale_is_kept(tmp_path: Path) -> No
 def test_checkpoint_is_found_by_its_path_and_an_unknown_name_is_refused_with_the_known_ones(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_files, "bundled_checkpoints", lambda: {"bundled": path})
+    monkeypatch.setattr(
+        model_files, "bundled_networks", lambda: {"bundled": NetworkFiles(None, path)}
+    )
     assert find_checkpoint(str(path)) == path
     assert find_checkpoint("bundled") == path
     with pytest.raises(CheckpointError, match="called 'missing'; bundled: bundled"):
@@ -348,11 +351,11 @@ def test_checkpoint_is_found_by_its_path_and_an_unknown_name_is_refused_with_the
 def test_default_network_is_the_best_bundled_one(
     monkeypatch: pytest.MonkeyPatch, bundled: list[str], expected: str
 ) -> None:
-    monkeypatch.setattr(model_files, "bundled_checkpoints", lambda: dict.fromkeys(bundled, Path()))
+    monkeypatch.setattr(model_files, "bundled_networks", lambda: dict.fromkeys(bundled, Path()))
     assert model_files.default_model() == expected
 
 
 def test_installation_without_networks_has_no_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_files, "bundled_checkpoints", dict)
+    monkeypatch.setattr(model_files, "bundled_networks", dict)
     with pytest.raises(CheckpointError, match="bundles no network; give one with --model FILE"):
         model_files.default_model()

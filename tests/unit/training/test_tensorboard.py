@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from blitznet.training.log import LOG_FIELDS, LOG_FILE, LogFile, write_rows
+from blitznet.training.log import LOG_FIELDS, LOG_FILE, append_row, start_log, write_rows
 from blitznet.training.tensorboard import rewrite_tensorboard, with_tensorboard
 from blitznet.training.validation import VALIDATION_FIELDS, VALIDATION_FILE
 
@@ -32,10 +32,10 @@ def write(run: Path, *rows: dict[str, float]) -> None:
 
 def logged(run: Path, *rows: dict[str, float]) -> Iterator[dict[str, float]]:
     """Rows as they come: those of steps that are taken again are dropped from the log."""
-    with LogFile(run / LOG_FILE, int(rows[0]["step"]) - 1) as log:
-        for row in rows:
-            log.write(row)
-            yield row
+    start_log(run / LOG_FILE, int(rows[0]["step"]) - 1)
+    for row in rows:
+        append_row(run / LOG_FILE, row)
+        yield row
 
 
 def read(run: Path) -> dict[str, list[tuple[int, float]]]:

@@ -1,1 +1,1 @@
-"""Ways to run one trained network: PyTorch, ONNX Runtime, OpenVINO, and files made by export."""
+"""What runs a trained network: ONNX Runtime, OpenVINO or PyTorch."""

@@ -1,220 +1,177 @@
-import dataclasses
+"""Which engine runs what, and what is said where none does."""
+
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from blitznet.errors import CheckpointError, InputError
 from blitznet.inference.engines import choose
-from blitznet.inference.engines.choose import (
-    FASTEST,
-    RUNTIMES,
-    Settings,
-    open_engine,
-    open_network,
-    usual_runtime,
-)
-from blitznet.inference.engines.engine import Engine
-from blitznet.inference.engines.torch_engine import TorchEngine
-from tiny_network import ColourNetwork, save_tiny_checkpoint
-
-CPU = torch.device("cpu")
+from blitznet.inference.engines.choose import ENGINES, FASTEST, open_engine, usual_engine
+from blitznet.model_files import NetworkFiles
+from tiny_network import save_tiny_checkpoint
 
 
 @pytest.fixture
-def openings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Exception | None]:
-    """Runtimes that are opened for show: what each name raises; those left out open."""
-    raises: dict[str, Exception | None] = {}
+def openings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Exception]:
+    """Engines are their names; what is in here is raised instead of opening one."""
+    raises: dict[str, Exception] = {}
 
-    def pretend(name: str) -> choose.Open:
-        def open_it(model: object, info: object, settings: Settings) -> Engine:
-            if (error := raises.get(name)) is not None:
-                raise error
-            return TorchEngine(ColourNetwork(), info, CPU, name)  # type: ignore[arg-type]
+    def open_it(name: str, network: NetworkFiles, place: object) -> str:
+        if name in raises:
+            raise raises[name]
+        return name
 
-        return open_it
-
-    for name, way in RUNTIMES.items():
-        monkeypatch.setitem(RUNTIMES, name, dataclasses.replace(way, open=pretend(name)))
+    monkeypatch.setattr(choose, "_open", open_it)
     return raises
 
 
-def have(
-    monkeypatch: pytest.MonkeyPatch, packages: tuple[str, ...] = (), bfloat16: bool = False
-) -> None:
-    monkeypatch.setattr(choose, "is_installed", lambda package: package in packages)
+def have(monkeypatch: pytest.MonkeyPatch, *packages: str, bfloat16: bool = False) -> None:
+    monkeypatch.setattr(choose, "find_spec", lambda name: name in packages or None)
     monkeypatch.setattr(choose, "has_bfloat16", lambda: bfloat16)
-    monkeypatch.setattr(choose, "has_fast_bfloat16", lambda _: bfloat16)
 
 
-def chosen(device: torch.device = CPU, runtime: str = "auto", **settings: object) -> str:
-    model = ColourNetwork()
-    return open_network(model, None, runtime, Settings(device, **settings)).name  # type: ignore[arg-type]
+TORCH = ("torch", "torchvision", "timm")
 
 
 @pytest.mark.parametrize(
-    ("packages", "bfloat16", "expected"),
+    ("packages", "bfloat16", "of_file", "of_checkpoint"),
     [
-        (("openvino",), True, "openvino-bf16"),
-        (("openvino",), False, "openvino"),
-        ((), True, "torch-bf16"),
-        ((), False, "torch"),
-        (("onnx", "onnxscript", "onnxruntime"), False, "onnxruntime"),
-        (("onnx", "onnxscript", "onnxruntime"), True, "torch-bf16"),
-        (("onnxruntime",), False, "torch"),
-        (("openvino", "onnx", "onnxscript", "onnxruntime"), False, "openvino"),
+        ((), False, "onnxruntime", None),
+        (("openvino",), False, "openvino", None),
+        (("openvino",), True, "openvino-bf16", None),
+        (TORCH, True, "onnxruntime", "torch"),
+        ((*TORCH, "openvino"), True, "openvino-bf16", "torch"),
+        ((*TORCH, "onnx", "onnxscript"), False, "onnxruntime", "onnxruntime"),
+        ((*TORCH, "onnx", "onnxscript", "openvino"), False, "openvino", "openvino"),
     ],
 )
-def test_auto_takes_the_fastest_that_is_installed_and_that_the_cpu_has_instructions_for(
+def test_auto_takes_the_fastest_that_is_installed_and_that_runs_the_file(
     packages: tuple[str, ...],
     bfloat16: bool,
-    expected: str,
-    openings: dict[str, Exception | None],
+    of_file: str,
+    of_checkpoint: str | None,
+    openings: dict[str, Exception],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    have(monkeypatch, packages, bfloat16)
-    assert chosen() == expected
+    have(monkeypatch, *packages, bfloat16=bfloat16)
+    exported, checkpoint = tmp_path / "mine.onnx", tmp_path / "mine.safetensors"
+    exported.touch()
+    checkpoint.touch()
+    assert open_engine(exported, device="cpu") == of_file
+    assert open_engine(None, device="cpu") == of_file
+    if of_checkpoint is None:
+        with pytest.raises(CheckpointError) as error:
+            open_engine(checkpoint, device="cpu")
+        assert f"give {exported}, which lies beside it" in str(error.value)
+        assert f"blitznet export {checkpoint}" in str(error.value)
+        assert "pip install 'blitznet[train]'" in str(error.value)
+    else:
+        assert open_engine(checkpoint, device="cpu") == of_checkpoint
 
 
-@pytest.mark.parametrize(
-    ("packages", "bfloat16", "expected"),
-    [
-        (("openvino", "onnx", "onnxscript", "onnxruntime"), True, "openvino-bf16"),
-        (("onnx", "onnxscript", "onnxruntime"), True, "onnxruntime"),
-        (("onnx", "onnxscript", "onnxruntime"), False, "onnxruntime"),
-        ((), True, "torch-bf16"),
-    ],
-)
-def test_a_network_of_grouped_convolutions_rather_takes_onnxruntime_than_pytorch_on_a_cpu(
-    packages: tuple[str, ...],
-    bfloat16: bool,
-    expected: str,
-    openings: dict[str, Exception | None],
-    monkeypatch: pytest.MonkeyPatch,
+def test_auto_says_in_one_line_which_cannot_be_opened_and_takes_the_next_best(
+    openings: dict[str, Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    have(monkeypatch, packages, bfloat16)
-    model = torch.nn.Sequential(torch.nn.Conv2d(8, 8, 3, groups=8))
-    assert open_network(model, None, "auto", Settings(CPU)).name == expected  # type: ignore[arg-type]
-    assert choose.fastest_runtimes(model, torch.device("cuda", 0))[-1] == "torch"
-
-
-def test_auto_stays_on_the_gpu_that_was_asked_for(
-    openings: dict[str, Exception | None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    have(monkeypatch, ("openvino",), bfloat16=True)
-    assert chosen(torch.device("cuda", 0)) == "torch-bf16"
-    assert chosen(torch.device("mps")) == "torch"
-
-
-def test_auto_warns_in_one_line_and_takes_the_next_best_where_one_cannot_be_opened(
-    openings: dict[str, Exception | None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    have(monkeypatch, ("openvino",), bfloat16=True)
+    have(monkeypatch, "openvino", bfloat16=True)
     openings["openvino-bf16"] = RuntimeError("no such\ninstruction")
     with pytest.warns(UserWarning, match=r"^openvino-bf16 cannot be used \(no such instruction\)"):
-        assert chosen() == "openvino"
+        assert open_engine(None, device="cpu") == "openvino"
     lines: list[str] = []
     openings["openvino"] = ImportError("libopenvino.so")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert chosen(tell=lines.append) == "torch-bf16"
+        assert open_engine(None, device="cpu", tell=lines.append) == "onnxruntime"
     assert [line.split()[0] for line in lines] == ["openvino-bf16", "openvino"]
 
 
-def test_what_was_asked_for_by_name_is_never_replaced(
-    openings: dict[str, Exception | None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    have(monkeypatch, (), bfloat16=True)
+def test_what_was_asked_for_by_name_is_never_replaced(openings: dict[str, Exception]) -> None:
     openings["torch-bf16"] = InputError("not here")
     with pytest.raises(InputError, match="not here"):
-        chosen(runtime="torch-bf16")
+        open_engine(None, "torch-bf16", "cpu")
 
 
-def test_auto_tries_only_what_exists_and_ends_with_what_runs_everywhere() -> None:
-    for kind, names in FASTEST.items():
-        assert all(kind in RUNTIMES[name].devices for name in names)
-        assert names[-1] == "torch"
-    assert sorted(choose.FASTEST_GROUPED_ON_CPU) == sorted(FASTEST["cpu"])
-
-
-@pytest.mark.parametrize(
-    ("variable", "network", "expected"),
-    [
-        ("", None, "auto"),
-        ("torch", None, "torch"),
-        ("torch", "mine.safetensors", "torch"),
-        ("torch", "mine.onnx", "auto"),
-        ("openvino", "mine.onnx", "openvino"),
-        ("openvino", "mine.torchscript", "auto"),
-    ],
-)
-def test_the_variable_says_what_runs_a_network_but_breaks_no_exported_file(
-    variable: str, network: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+def test_a_damaged_file_is_not_tried_with_every_engine(
+    openings: dict[str, Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BLITZNET_RUNTIME", variable)
-    assert usual_runtime(network) == expected
+    have(monkeypatch, "openvino")
+    openings["openvino"] = CheckpointError("damaged")
+    with pytest.raises(CheckpointError, match="damaged"):
+        open_engine(None, device="cpu")
 
 
-def test_a_variable_that_names_no_runtime_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BLITZNET_RUNTIME", "pytorch")
-    for network in (None, "mine.onnx"):
-        with pytest.raises(InputError, match=r"^BLITZNET_RUNTIME: no runtime is called 'pytorch'"):
-            usual_runtime(network)
+def test_auto_tries_only_what_exists() -> None:
+    for kind, names in FASTEST.items():
+        assert all(kind in ENGINES[name].devices for name in names)
 
 
-def test_an_unknown_runtime_is_one_line_with_all_names() -> None:
+def test_the_variable_says_what_runs_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, expected in (("", "auto"), ("auto", "auto"), ("torch", "torch")):
+        monkeypatch.setenv("BLITZNET_ENGINE", value)
+        assert usual_engine() == expected
+    monkeypatch.setenv("BLITZNET_ENGINE", "pytorch")
+    with pytest.raises(InputError, match=r"^BLITZNET_ENGINE: no engine is called 'pytorch'"):
+        usual_engine()
+
+
+def test_an_unknown_engine_is_one_line_with_all_names() -> None:
     with pytest.raises(InputError) as error:
         open_engine(None, "openvion")
-    assert str(error.value).startswith("no runtime is called 'openvion'; there are auto, torch, ")
-    assert all(name in str(error.value) for name in RUNTIMES)
+    assert str(error.value).startswith("no engine is called 'openvion'; there are auto, onnxrun")
+    assert all(name in str(error.value) for name in ENGINES)
 
 
 @pytest.mark.parametrize(
-    ("runtime", "module", "extra"),
-    [
-        ("openvino-bf16", "openvino", "openvino"),
-        ("onnxruntime", "onnxscript", "onnx"),
-    ],
+    ("engine", "module", "extra"),
+    [("openvino-bf16", "openvino", "openvino"), ("torch-compile", "torch", "train")],
 )
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
-    runtime: str, module: str, extra: str, hide_package: Callable[[str], None]
+    engine: str, module: str, extra: str, hide_package: Callable[[str], None]
 ) -> None:
     hide_package(module)
     with pytest.raises(InputError) as error:
-        open_engine(None, runtime, "cpu")
+        open_engine(None, engine, "cpu")
     assert str(error.value) == (
-        f"the runtime {runtime} needs {module}, which is not installed; "
+        f"the engine {engine} needs {module}, which is not installed; "
         f"run: pip install 'blitznet[{extra}]'"
     )
 
 
-def test_a_runtime_of_another_device_is_one_line_with_those_that_fit() -> None:
-    with pytest.raises(InputError, match=r"the runtime tensorrt runs on cuda, not on cpu; .*torch"):
+def test_an_engine_of_another_device_is_one_line_with_those_that_fit() -> None:
+    with pytest.raises(InputError, match=r"the engine tensorrt runs on cuda, not on cpu; .*torch"):
         open_engine(None, "tensorrt", "cpu")
 
 
-def test_without_a_device_named_a_runtime_gets_one_that_it_runs_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(
-        choice, "choose_device", lambda name: torch.device("cuda" if name == "auto" else name)
-    )
-    assert choose.device_for("openvino") == CPU
-    assert choose.device_for("torch") == torch.device("cuda")
-    assert choose.device_for("auto") == torch.device("cuda")
-    assert choose.device_for("openvino", "cuda") == torch.device("cuda")  # and is refused
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:1", "cuda:-1", ""])
+def test_what_is_no_device_is_one_line(name: str) -> None:
+    with pytest.raises(InputError, match="a device is auto, cpu, cuda, cuda:N or mps"):
+        open_engine(None, device=name)
 
 
-def test_int8_without_pictures_says_how_to_give_some(tmp_path: Path) -> None:
-    checkpoint = save_tiny_checkpoint(tmp_path / "tiny.safetensors")
+def test_an_engine_that_cannot_run_the_file_says_so(tmp_path: Path) -> None:
+    exported = tmp_path / "mine.onnx"
+    exported.touch()
+    with pytest.raises(InputError, match="is an exported file; give a checkpoint for PyTorch"):
+        open_engine(exported, "torch", "cpu")
+    (tmp_path / "mine.xml").touch()
+    with pytest.raises(InputError, match="is run by openvino, not by onnxruntime"):
+        open_engine(tmp_path / "mine.xml", "onnxruntime", "cpu")
+
+
+def test_int8_without_images_says_how_to_give_some() -> None:
     with pytest.raises(InputError, match=r"give some with --calibrate DATA\.yaml"):
-        open_engine(checkpoint, "openvino-int8", "cpu")
+        open_engine(None, "openvino-int8", "cpu")
 
 
 def test_a_network_that_does_not_exist_is_one_line() -> None:
-    with pytest.raises(CheckpointError, match="no network or file is called 'nonsense'"):
-        open_engine("nonsense")
-    with pytest.raises(CheckpointError, match=r"nonsense\.onnx does not exist"):
-        open_engine("nonsense.onnx")
+    for name in ("nonsense", "nonsense.onnx"):
+        with pytest.raises(CheckpointError, match=f"no network or file is called '{name}'"):
+            open_engine(name)
+
+
+def test_pytorch_runs_a_checkpoint_and_says_where(tmp_path: Path) -> None:
+    engine = open_engine(save_tiny_checkpoint(tmp_path / "tiny.safetensors"), "torch", "cpu")
+    assert (engine.name, engine.device) == ("torch", "cpu")
+    engine.close()

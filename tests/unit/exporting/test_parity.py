@@ -5,12 +5,10 @@ import pytest
 import torch
 
 from blitznet.detections import Detections
-from blitznet.export.parity import (
+from blitznet.exporting.parity import (
     TOLERANCES,
     Matched,
     Parity,
-    RawDifference,
-    compare_raw,
     match_objects,
     problems,
     same_pixel_share,
@@ -57,14 +55,6 @@ def test_objects_below_the_score_do_not_count_and_empty_pictures_do_no_harm() ->
     assert match_objects([objects()], [objects(CAT)], 0.5) == Matched(0.5, 0, 0, 0)
 
 
-def test_raw_differences_are_largest_and_mean_over_all_batches() -> None:
-    pairs = [
-        ({"seg_logits": np.array([[1.0, -8.0]])}, {"seg_logits": np.array([[1.5, -8.0]])}),
-        ({"seg_logits": np.array([[2.0, 2.0]])}, {"seg_logits": np.array([[2.0, 1.0]])}),
-    ]
-    assert compare_raw(pairs) == {"seg_logits": RawDifference(largest=1.0, mean=0.375, reach=8.0)}
-
-
 def test_pixels_are_compared_by_their_best_class() -> None:
     reference = np.zeros((1, 2, 2, 2))
     reference[0, 1, 0] = 1
@@ -78,10 +68,10 @@ def parity(
     shown: int = 100, weak: int = 100, pixels: float | None = 1.0, metric: float = 0.7
 ) -> Parity:
     return Parity(
-        pictures=10,
-        raw={"class_logits": RawDifference(1e-4, 1e-5, 10.0)},
+        images=10,
         matched=(Matched(0.5, 100, shown, shown), Matched(0.05, 100, weak, weak)),
         same_pixels=pixels,
+        largest_difference=1e-4,
         metrics={"mIoU": (0.7, metric)},
     )
 
@@ -106,5 +96,5 @@ def test_each_kind_of_loss_is_a_problem() -> None:
 
 
 def test_numbers_that_are_none_are_a_problem() -> None:
-    bad = Parity(1, {"box_deltas": RawDifference(float("nan"), 0, 1)}, (), None, {})
-    assert problems(bad, TOLERANCES["int8"]) == ["box_deltas is not finite"]
+    bad = Parity(1, (), 1.0, float("nan"))
+    assert problems(bad, TOLERANCES["fp32"]) == ["the segmentation logits are not finite"]

@@ -1,7 +1,8 @@
 """How near an exported file comes to the checkpoint that it was made from."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from rich.table import Table
 
 from blitznet.boxes import pairwise_iou
 from blitznet.detections import Detections
-from blitznet.model_files import Precision
+from blitznet.inference.engines.choose import open_engine
+from blitznet.inference.engines.engine import Engine
+from blitznet.model_files import ExportInfo, Precision
 
 # Of every reference object: what the file must give for it to be the same, or the same thing.
 SAME_IOU, SAME_SCORE = 0.9, 0.01
@@ -19,13 +22,15 @@ FOUND_IOU = 0.5
 # Objects that a user sees by default, and nearly all that count for mAP.
 SHOWN_SCORE, WEAK_SCORE = 0.5, 0.05
 
+_BATCH = 4
+
 
 @dataclass(frozen=True)
 class Matched:
     """Objects of the reference, and how many of them the file gives, too.
 
     Attributes:
-        score: least score of the objects that were counted.
+        score: minimum score of the objects that were counted.
         objects: of the reference.
         same: of them, those for which the file has one of the same class with an IoU above
             SAME_IOU and a score within SAME_SCORE.
@@ -39,38 +44,23 @@ class Matched:
 
 
 @dataclass(frozen=True)
-class RawDifference:
-    """Of one raw output.
-
-    Attributes:
-        largest: absolute difference of any number.
-        mean: absolute difference.
-        reach: largest absolute number of the reference.
-    """
-
-    largest: float
-    mean: float
-    reach: float
-
-
-@dataclass(frozen=True)
 class Parity:
     """All that was compared.
 
     Attributes:
-        pictures: whose raw outputs, objects and pixels were compared.
-        raw: by name of the output.
+        images: how many.
         matched: for SHOWN_SCORE and WEAK_SCORE; empty for a network that does not detect.
         same_pixels: share with the same class at the network's own resolution; None for a network
             that does not segment.
+        largest_difference: of any segmentation logit; None likewise.
         metrics: mAP and mIoU by name, reference and file, fractions; empty if nothing was measured.
     """
 
-    pictures: int
-    raw: dict[str, RawDifference]
+    images: int
     matched: tuple[Matched, ...]
     same_pixels: float | None
-    metrics: dict[str, tuple[float, float]]
+    largest_difference: float | None
+    metrics: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -82,10 +72,10 @@ class Tolerance:
     """What a file may differ in, and still be the same network.
 
     Attributes:
-        same: least share of objects above WEAK_SCORE that are the same; 0 = any.
-        found: least share of objects above SHOWN_SCORE that are found.
-        pixels: least share of pixels with the same class.
-        metric: most that mAP or mIoU may lose, fraction.
+        same: minimum share of objects above WEAK_SCORE that are the same; 0 = any.
+        found: minimum share of objects above SHOWN_SCORE that are found.
+        pixels: minimum share of pixels with the same class.
+        metric: maximum loss of mAP or mIoU, fraction.
     """
 
     same: float
@@ -103,33 +93,42 @@ TOLERANCES: dict[Precision, Tolerance] = {
 }
 
 
-def compare_raw(
-    pairs: Iterable[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]],
-) -> dict[str, RawDifference]:
-    """Raw outputs by name, of reference and file, batch by batch."""
-    found: dict[str, list[RawDifference]] = {}
-    for reference, exported in pairs:
-        for name, values in reference.items():
-            difference = np.abs(values - exported[name])
-            found.setdefault(name, []).append(
-                RawDifference(
-                    float(difference.max()), float(difference.mean()), float(np.abs(values).max())
-                )
-            )
-    return {
-        name: RawDifference(
-            largest=max(one.largest for one in batches),
-            mean=float(np.mean([one.mean for one in batches])),
-            reach=max(one.reach for one in batches),
-        )
-        for name, batches in found.items()
-    }
+def compare_file(path: Path, reference: Engine, images: Sequence[np.ndarray]) -> Parity:
+    """Run a file and the network that it was made from on the same images.
+
+    Args:
+        path: of the file.
+        reference: the network in PyTorch, float32.
+        images: (S, S, 3) uint8 each.
+    """
+    exported = open_engine(path, "openvino" if path.suffix == ".xml" else "onnxruntime", "cpu")
+    assert isinstance(exported.info, ExportInfo)
+    minimum = exported.info.score
+    wanted: list[Detections] = []
+    given: list[Detections] = []
+    maps: list[tuple[np.ndarray, np.ndarray]] = []
+    for start in range(0, len(images), _BATCH):
+        pixels = np.stack(images[start : start + _BATCH])
+        one, other = reference.run(pixels, minimum), exported.run(pixels, minimum)
+        wanted += one.detections or []
+        given += other.detections or []
+        if one.seg_logits is not None and other.seg_logits is not None:
+            maps.append((one.seg_logits, other.seg_logits))
+    exported.close()
+    # An object at the file's own threshold may miss it by a rounding error.
+    scores = [max(score, minimum + 0.01) for score in (SHOWN_SCORE, WEAK_SCORE)]
+    return Parity(
+        images=len(images),
+        matched=tuple(match_objects(wanted, given, score) for score in scores) if wanted else (),
+        same_pixels=same_pixel_share(maps),
+        largest_difference=max((float(np.abs(a - b).max()) for a, b in maps), default=None),
+    )
 
 
 def match_objects(
     reference: Sequence[Detections], exported: Sequence[Detections], score: float
 ) -> Matched:
-    """Look for every object of the reference among those of the file, picture by picture.
+    """Look for every object of the reference among those of the file, image by image.
 
     An object of the file stands for one of the reference at most, the best one first.
     """
@@ -145,12 +144,12 @@ def match_objects(
     return Matched(score, objects, same, found)
 
 
-def _pair(overlap: np.ndarray, least: float) -> int:
-    """Rows of (N, M) that get a column of their own with more than `least`, earlier rows first."""
+def _pair(overlap: np.ndarray, minimum: float) -> int:
+    """Rows of (N, M) that get a column of their own with more than `minimum`, first rows first."""
     pairs = 0
-    for row in range(len(overlap)):
-        best = overlap[row].argmax() if overlap.shape[1] else None
-        if best is not None and overlap[row, best] > least:
+    for row in overlap if overlap.shape[1] else ():
+        best = row.argmax()
+        if row[best] > minimum:
             overlap[:, best] = 0
             pairs += 1
     return pairs
@@ -158,10 +157,7 @@ def _pair(overlap: np.ndarray, least: float) -> int:
 
 def same_pixel_share(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float | None:
     """Of (B, C, h, w) logits of reference and file: pixels of the same class; None without any."""
-    shares = [
-        float(np.mean(reference.argmax(axis=1) == exported.argmax(axis=1)))
-        for reference, exported in pairs
-    ]
+    shares = [float(np.mean(one.argmax(axis=1) == other.argmax(axis=1))) for one, other in pairs]
     return float(np.mean(shares)) if shares else None
 
 
@@ -171,19 +167,18 @@ def problems(parity: Parity, tolerance: Tolerance) -> list[str]:
 
 
 def _problems(parity: Parity, tolerance: Tolerance) -> Iterator[str]:
-    for name, difference in parity.raw.items():
-        if not np.isfinite(difference.largest):
-            yield f"{name} is not finite"
+    if parity.largest_difference is not None and not np.isfinite(parity.largest_difference):
+        yield "the segmentation logits are not finite"
     if parity.matched:
         shown, weak = parity.matched
-        for matched, count, least, word in (
+        for matched, count, share, word in (
             (shown, shown.found, tolerance.found, "found"),
             (weak, weak.same, tolerance.same, "the same"),
         ):
-            if count < least * matched.objects:
+            if count < share * matched.objects:
                 yield (
                     f"{count} of {matched.objects} objects of score {matched.score:g} or more are "
-                    f"{word}, wanted {least:.1%}"
+                    f"{word}, wanted {share:.1%}"
                 )
     if parity.same_pixels is not None and parity.same_pixels < tolerance.pixels:
         yield f"{parity.same_pixels:.2%} of the pixels are the same, wanted {tolerance.pixels:.2%}"
@@ -197,22 +192,16 @@ def _problems(parity: Parity, tolerance: Tolerance) -> Iterator[str]:
 
 def parity_table(parity: Parity) -> Table:
     """For people."""
-    table = Table("", title=f"File beside checkpoint, {parity.pictures} pictures")
+    table = Table("", title=f"File beside checkpoint, {parity.images} images")
     for column in ("checkpoint", "file", "difference"):
         table.add_column(column, justify="right")
-    for name, raw in parity.raw.items():
-        table.add_row(
-            f"{name}, largest", f"{raw.reach:.3g}", "", f"{raw.largest:.2g} (mean {raw.mean:.2g})"
-        )
-    table.add_section()
     for matched in parity.matched:
-        of = f"objects from {matched.score:g}"
-        lost_same, lost = matched.objects - matched.same, matched.objects - matched.found
-        count = str(matched.objects)
-        table.add_row(f"{of}: the same", count, str(matched.same), f"{-lost_same or 0}")
-        table.add_row(f"{of}: found", count, str(matched.found), f"{-lost or 0}")
+        of, count = f"objects from {matched.score:g}", str(matched.objects)
+        for word, kept in (("the same", matched.same), ("found", matched.found)):
+            table.add_row(f"{of}: {word}", count, str(kept), str(kept - matched.objects))
     if parity.same_pixels is not None:
         table.add_row("pixels of the same class", "", f"{parity.same_pixels:.3%}", "")
+        table.add_row("segmentation logits, largest", "", "", f"{parity.largest_difference:.2g}")
     table.add_section()
     for name, (reference, exported) in parity.metrics.items():
         difference = f"{100 * (exported - reference):+.2f}"

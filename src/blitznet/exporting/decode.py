@@ -1,0 +1,255 @@
+"""Decoding and suppression as nodes of an ONNX graph.
+
+Traced as one operator, `blitznet::decode`, which `TRANSLATION` writes out in ONNX operators.
+Most anchors are nobody's candidate, so the first thing done is to leave them out.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blitznet.detection.box_coder import MAX_LOG_SIZE, WEIGHTS
+from blitznet.detection.limits import Limits
+from blitznet.detection.postprocess import decode_detections
+from blitznet.structures import RawPredictions
+
+_INT32, _INT64 = 6, 7  # of onnx.TensorProto
+
+
+def decode_as_one_operator(
+    class_logits: Tensor,
+    box_deltas: Tensor,
+    anchors: Tensor,
+    anchors_cxcywh: Tensor,
+    image_size: int,
+    limits: Limits,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`decode_detections` in tensors of fixed size.
+
+    Args:
+        class_logits: (B, A, C).
+        box_deltas: (B, A, 4).
+        anchors: (A, 4) xyxy, input pixels.
+        anchors_cxcywh: the same as centre and size.
+        image_size: S.
+        limits: see there.
+
+    Returns:
+        boxes (B, T, 4) xyxy in 0..S, scores (B, T), labels (B, T) int64, count (B,) int64, with T =
+        `limits.top`: best score first; of equal scores, the earlier anchor, then the lower class.
+        Rows from `count` on are 0.
+    """
+    decoded: tuple[Tensor, Tensor, Tensor, Tensor] = _decode(
+        class_logits, box_deltas, anchors, anchors_cxcywh, image_size, *limits
+    )
+    return decoded
+
+
+@torch.library.custom_op("blitznet::decode", mutates_args=())
+def _decode(
+    class_logits: Tensor,
+    box_deltas: Tensor,
+    anchors: Tensor,
+    anchors_cxcywh: Tensor,  # noqa: ARG001 - the graph has use for it
+    image_size: int,
+    score: float,
+    iou: float,
+    top: int,
+    pre_nms_per_class: int,
+    keep_per_class: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    limits = Limits(score, iou, top, pre_nms_per_class, keep_per_class)
+    raw = RawPredictions(class_logits, box_deltas, None)
+    found = decode_detections(raw, anchors, image_size, limits)
+    boxes, scores, labels, count = _empty(len(class_logits), top, class_logits)
+    for image, one in enumerate(found):
+        count[image] = len(one.labels)
+        for padded, values in ((boxes, one.boxes), (scores, one.scores), (labels, one.labels)):
+            padded[image, : len(values)] = torch.from_numpy(values)
+    return boxes, scores, labels, count
+
+
+@_decode.register_fake
+def _(class_logits: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _empty(class_logits.shape[0], others[6], class_logits)
+
+
+def _empty(batch: int, top: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return (
+        like.new_zeros(batch, top, 4),
+        like.new_zeros(batch, top),
+        like.new_zeros((batch, top), dtype=torch.int64),
+        like.new_zeros((batch,), dtype=torch.int64),
+    )
+
+
+def _write_decode(
+    class_logits: Any,
+    box_deltas: Any,
+    _anchors: Any,
+    anchors_cxcywh: Any,
+    image_size: int,
+    score: float,
+    iou: float,
+    top: int,
+    pre_nms_per_class: int,
+    keep_per_class: int,
+) -> tuple[Any, Any, Any, Any]:
+    """Nodes for one call; tensors stand for values of the graph."""
+    from onnxscript import opset18
+
+    op: Any = opset18  # its annotations are those of scripts, not of tracing
+    num_classes = class_logits.shape[2] - 1
+    num_anchors = class_logits.shape[1]
+    scores = op.Slice(
+        op.Softmax(class_logits, axis=2), _ints(op, 1), _ints(op, 1 << 31), _ints(op, 2)
+    )
+
+    # Anchors that reach the minimum score for any class of any image. The first ones always stay,
+    # so that there are as many pairs of anchor and class as rows of the result.
+    reaches = op.GreaterOrEqual(
+        op.ReduceMax(scores, _ints(op, 0, 2), keepdims=0), op.Constant(value_float=score)
+    )
+    is_first = torch.arange(num_anchors) < -(-top // num_classes)
+    chosen = op.Squeeze(op.NonZero(op.Or(reaches, _constant(op, is_first))), _ints(op, 0))
+    boxes, has_area = _write_boxes(
+        op,
+        op.Gather(box_deltas, chosen, axis=1),
+        op.Gather(anchors_cxcywh, chosen, axis=0),
+        image_size,
+    )
+    scores = op.Gather(scores, chosen, axis=1)  # (B, M, C - 1), as all below
+    none = op.Constant(value_float=-1.0)
+    is_candidate = op.And(op.GreaterOrEqual(scores, op.Constant(value_float=score)), has_area)
+    scores = op.Where(is_candidate, scores, none)
+
+    limits = Limits(score, iou, top, pre_nms_per_class, keep_per_class)
+    survivors = _write_suppression(op, boxes, scores, num_classes, limits)
+    best, pair = _write_sort(op, survivors, top)
+    classes = _ints(op, num_classes)
+    zero = op.Constant(value_float=0.0)
+    is_object = op.Greater(best, zero)
+    labels = op.Where(is_object, op.Add(op.Mod(pair, classes), _ints(op, 1)), _ints(op, 0))
+    anchor = op.Unsqueeze(op.Div(pair, classes), _ints(op, -1))
+    objects = op.GatherND(boxes, anchor, batch_dims=1)
+    return (
+        op.Where(op.Unsqueeze(is_object, _ints(op, 2)), objects, zero),
+        op.Where(is_object, best, zero),
+        labels,
+        op.ReduceSum(op.Cast(is_object, to=_INT64), _ints(op, 1), keepdims=0),
+    )
+
+
+def _write_boxes(op: Any, box_deltas: Any, anchors: Any, image_size: int) -> tuple[Any, Any]:
+    """As `box_coder.decode`: (B, M, 4) xyxy clipped to 0..S, and (B, M, 1) whether it has area.
+
+    Args:
+        op: operators.
+        box_deltas: (B, M, 4).
+        anchors: (M, 4) cxcywh.
+        image_size: S.
+    """
+    shift, log_size = op.Split(box_deltas, num_outputs=2, axis=2)
+    anchor_centre, anchor_size = op.Split(anchors, num_outputs=2, axis=1)
+    shift = op.Div(shift, op.Constant(value_float=WEIGHTS[0]))
+    log_size = op.Div(log_size, op.Constant(value_float=WEIGHTS[2]))
+    log_size = op.Min(log_size, op.Constant(value_float=MAX_LOG_SIZE))
+    centre = op.Add(anchor_centre, op.Mul(shift, anchor_size))
+    half_size = op.Div(op.Mul(anchor_size, op.Exp(log_size)), op.Constant(value_float=2.0))
+    low, high = op.Constant(value_float=0.0), op.Constant(value_float=float(image_size))
+    corner = op.Clip(op.Sub(centre, half_size), low, high)
+    opposite = op.Clip(op.Add(centre, half_size), low, high)
+    narrower = op.ReduceMin(op.Sub(opposite, corner), _ints(op, 2), keepdims=1)
+    return op.Concat(corner, opposite, axis=2), op.Greater(narrower, low)
+
+
+def _write_suppression(op: Any, boxes: Any, scores: Any, num_classes: int, limits: Limits) -> Any:
+    """Per class and image; the scores of all that do not survive become -1.
+
+    Args:
+        op: operators.
+        boxes: (B, M, 4).
+        scores: (B, M, F), -1 where there is no candidate.
+        num_classes: F, background excluded.
+        limits: see there.
+
+    Returns:
+        (B, M * F), so that of equal scores the earlier anchor comes first, then the lower class.
+    """
+    num_anchors = op.Shape(scores, start=1, end=2)
+    by_class = op.Transpose(scores, perm=[0, 2, 1])
+    count = op.Min(num_anchors, _ints(op, limits.pre_nms_per_class))
+    takes_part = _write_best(op, by_class, count, axis=2)
+    kept = op.NonMaxSuppression(
+        boxes,
+        op.Where(takes_part, by_class, op.Constant(value_float=-1.0)),
+        _ints(op, limits.keep_per_class),
+        op.Constant(value_floats=[limits.iou]),
+        op.Constant(value_floats=[0.0]),
+    )
+    image, column, anchor = op.Split(kept, num_outputs=3, axis=1)
+    classes = _ints(op, num_classes)
+    nothing = op.Expand(
+        op.Constant(value_float=-1.0),
+        op.Concat(op.Shape(scores, start=0, end=1), op.Mul(num_anchors, classes), axis=0),
+    )
+    pair = op.Add(op.Mul(anchor, classes), column)
+    return op.ScatterND(nothing, op.Concat(image, pair, axis=1), op.GatherND(by_class, kept))
+
+
+def _write_best(op: Any, values: Any, count: Any, axis: int) -> Any:
+    """Which values are among the best `count` along an axis; of equal ones the first.
+
+    TopK alone would do in ONNX Runtime, whose order of equals is that of their positions. OpenVINO
+    has any order of equals, or one that takes ten times as long as the network.
+    """
+    where = _ints(op, axis)
+    best, _ = op.TopK(values, count, axis=axis, largest=1, sorted=1)
+    last = op.ReduceMin(best, where, keepdims=1)
+    is_better, is_last = op.Greater(values, last), op.Equal(values, last)
+    num_better = op.ReduceSum(op.Cast(is_better, to=_INT32), where, keepdims=1)
+    room = op.Sub(op.Cast(count, to=_INT32), num_better)
+    number = op.CumSum(op.Cast(is_last, to=_INT32), op.Squeeze(where))
+    return op.Or(is_better, op.And(is_last, op.LessOrEqual(number, room)))
+
+
+def _write_sort(op: Any, values: Any, top: int) -> tuple[Any, Any]:
+    """The best `top` in falling order and their positions, of equal ones the first.
+
+    Args:
+        op: operators.
+        values: (B, N), N at least `top`.
+        top: T.
+
+    Returns:
+        (B, T) values and (B, T) int64 positions.
+    """
+    is_best = _write_best(op, values, _ints(op, top), axis=1)
+    _, position = op.Split(op.NonZero(is_best), num_outputs=2, axis=0)
+    position = op.Reshape(position, _ints(op, -1, top))
+    best = op.GatherElements(values, position, axis=1)
+    mine, other = op.Unsqueeze(best, _ints(op, 2)), op.Unsqueeze(best, _ints(op, 1))
+    is_earlier = _constant(op, torch.ones(1, top, top, dtype=torch.bool).tril(-1))
+    precedes = op.Or(op.Greater(other, mine), op.And(op.Equal(other, mine), is_earlier))
+    rank = op.ReduceSum(op.Cast(precedes, to=_INT64), _ints(op, 2), keepdims=0)
+    return (
+        op.ScatterElements(best, rank, best, axis=1),
+        op.ScatterElements(position, rank, position, axis=1),
+    )
+
+
+def _ints(op: Any, *values: int) -> Any:
+    return op.Constant(value_ints=list(values))
+
+
+def _constant(op: Any, values: Tensor) -> Any:
+    import onnx_ir
+
+    return op.Constant(value=onnx_ir.tensor(values.numpy()))
+
+
+TRANSLATION: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.blitznet.decode.default: _write_decode
+}

@@ -1,0 +1,249 @@
+"""A checkpoint in, a self-contained file and its parity report out."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from blitznet.data.description import read_description
+from blitznet.data.source import locate
+from blitznet.detection.limits import SCORE_THRESHOLD, Limits
+from blitznet.detection.nms import PAPER
+from blitznet.errors import InputError
+from blitznet.evaluation.evaluate import evaluate
+from blitznet.evenly_spaced import evenly_spaced
+from blitznet.exporting.onnx_file import export_onnx
+from blitznet.exporting.parity import TOLERANCES, Parity, compare_file, problems
+from blitznet.extras import require
+from blitznet.image import read_picture, resize_to_input
+from blitznet.inference.demo import demo_pictures
+from blitznet.inference.engines.torch_engine import TorchEngine
+from blitznet.model.blitznet import BlitzNet
+from blitznet.model.checkpoint import describe, load_checkpoint
+from blitznet.model_files import Precision, find_checkpoint
+from blitznet.text_files import write_json
+
+COMPARED_IMAGES = 64
+
+# Format to the suffixes of its files, the one that is opened first, and its precisions.
+FORMATS: dict[str, tuple[tuple[str, ...], tuple[Precision, ...]]] = {
+    "onnx": ((".onnx",), ("fp32", "fp16")),
+    "openvino": ((".xml", ".bin"), ("fp32", "fp16", "int8")),
+}
+
+_AP_NAMES = {"voc07": "mAP (VOC07)", "voc12": "mAP (VOC12)", "coco": "mAP (COCO)"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What came of an export.
+
+    Attributes:
+        path: of the file that is opened.
+        report: of parity, JSON.
+        parity: what it says.
+        problems: why the file does not stand for its network.
+        is_kept: whether it is there all the same.
+    """
+
+    path: Path
+    report: Path
+    parity: Parity
+    problems: list[str]
+    is_kept: bool
+
+
+def export(
+    model: BlitzNet | str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    format: str = "onnx",  # noqa: A002 - what the command calls it
+    precision: str = "fp32",
+    limits: Limits = PAPER,
+    seg_map: bool = False,
+    calibrate: Path | None = None,
+    data: Path | None = None,
+    split: str = "val",
+    classes: Sequence[str] | None = None,
+    overwrite: bool = False,
+    force: bool = False,
+) -> Exported:
+    """Write a network as one self-contained file, and compare that with the checkpoint.
+
+    Args:
+        model: a network in memory, a bundled name, or a checkpoint.
+        out: of the file; None = the model's name in the folder at hand.
+        format: `onnx` or `openvino`.
+        precision: of the weights: `fp32`, `fp16`, or for OpenVINO `int8`.
+        limits: of suppression.
+        seg_map: also give out the class map at the input's size, which takes a fifth more time;
+            the logits that it comes from are always given out.
+        calibrate: data description whose images int8 is calibrated with.
+        data: data description to measure mAP and mIoU on; None = compare on a few images alone.
+        split: of `data`.
+        classes: of `data`, that the means are over; None = all with ground truth.
+        overwrite: replace a file that is there.
+        force: keep a file that fails, too.
+
+    Raises:
+        InputError: if something does not exist, does not fit, or is missing.
+    """
+    suffixes, known_precision = _require_format(format, precision, calibrate)
+    path = Path(out) if out is not None else _default_path(model, precision, suffixes[0])
+    _require_path(path, format, suffixes[0], overwrite)
+    if data and limits.score > SCORE_THRESHOLD:
+        raise InputError(
+            f"mAP counts objects of score {SCORE_THRESHOLD:g} or more, and the file would give "
+            f"none below {limits.score:g}; leave out --score or --data"
+        )
+    if isinstance(model, BlitzNet):
+        network, info = model, describe(model)
+    else:
+        network, info = load_checkpoint(find_checkpoint(os.fspath(model)))
+    with _folder_beside(path) as folder:
+        fresh = folder / path.name
+        onnx_file = fresh.with_suffix(".onnx")
+        stored: Precision = "fp16" if known_precision == "fp16" else "fp32"
+        export_onnx(onnx_file, network, info, limits, stored, seg_map)
+        if format == "openvino":
+            _to_openvino(fresh, onnx_file, calibrate)
+        parity = _compare(fresh, network, data, split, classes)
+        failed = problems(parity, TOLERANCES[known_precision])
+        is_kept = not failed or force
+        if is_kept:
+            for suffix in reversed(suffixes):  # the one that is opened comes last
+                fresh.with_suffix(suffix).replace(path.with_suffix(suffix))
+    report = path.with_name(f"{path.name}.parity.json")
+    content: dict[str, Any] = {
+        "file": path.name, "format": format, "precision": precision, **limits._asdict(),
+        "data": data and str(data), "split": split if data else None,
+        "passed": not failed, "problems": failed, **parity.to_dict(),
+    }  # fmt: skip
+    write_json(report, content)
+    return Exported(path, report, parity, failed, is_kept)
+
+
+def _require_format(
+    name: str, precision: str, calibrate: Path | None
+) -> tuple[tuple[str, ...], Precision]:
+    """Suffixes and precision, with everything there that it takes to write them."""
+    if name not in FORMATS:
+        raise InputError(f"no format is called {name!r}; there are {', '.join(FORMATS)}")
+    suffixes, precisions = FORMATS[name]
+    known = next((known for known in precisions if known == precision), None)
+    if known is None:
+        raise InputError(
+            f"{name} files have no precision {precision!r}; they have {', '.join(precisions)}"
+        )
+    if (calibrate is None) == (known == "int8"):
+        raise InputError(
+            "int8 is calibrated with images like those that it will see; add --calibrate DATA.yaml"
+            if calibrate is None
+            else f"--calibrate is for int8, not for {precision}; leave it out"
+        )
+    for module in ("onnx", "onnxscript"):
+        require(module, "train", f"export to {name}")
+    if name == "openvino":
+        require("openvino", "openvino", "export to openvino")
+    return suffixes, known
+
+
+def _default_path(model: object, precision: str, suffix: str) -> Path:
+    name = model.config.name if isinstance(model, BlitzNet) else Path(str(model)).stem
+    return Path(f"{name}{'' if precision == 'fp32' else f'-{precision}'}{suffix}")
+
+
+def _require_path(path: Path, format_name: str, suffix: str, overwrite: bool) -> None:
+    if path.suffix != suffix:
+        raise InputError(
+            f"{path}: {format_name} files end in {suffix}; call it {path.with_suffix(suffix)}"
+        )
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} is there already; give another --out FILE, or --overwrite")
+
+
+def _to_openvino(path: Path, onnx_file: Path, calibrate: Path | None) -> None:
+    from blitznet.exporting.openvino_file import write_int8, write_openvino
+
+    if calibrate is None:
+        write_openvino(path, onnx_file)
+    else:
+        write_int8(path, onnx_file, calibrate)
+    onnx_file.unlink()
+
+
+def _compare(
+    path: Path, network: BlitzNet, data: Path | None, split: str, classes: Sequence[str] | None
+) -> Parity:
+    size = network.config.image_size
+    images = _described_images(data, split, size) if data else _images_at_hand(size)
+    reference = TorchEngine(network, describe(network), torch.device("cpu"))
+    parity = compare_file(path, reference, images)
+    reference.close()
+    if data is None:
+        return parity
+    both = [_measure(one, data, split, classes) for one in (network, path)]
+    return replace(parity, metrics={name: (both[0][name], both[1][name]) for name in both[0]})
+
+
+def _measure(
+    model: BlitzNet | Path, data: Path, split: str, classes: Sequence[str] | None
+) -> dict[str, float]:
+    """mAP and mIoU by name, fractions; without those that could not be measured."""
+    metrics = evaluate(model, data, split, classes=classes).to_dict()
+    mean_ap = metrics["mean_ap"] or {}
+    figures = {name: mean_ap.get(kind) for kind, name in _AP_NAMES.items()}
+    figures["mIoU"] = metrics["mean_iou"]
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+def _described_images(data: Path, split: str, size: int) -> list[np.ndarray]:
+    """(S, S, 3) uint8 each, spread evenly over a split."""
+    sources = read_description(data).open_split(split)
+    images = []
+    for position in evenly_spaced(sum(map(len, sources)), COMPARED_IMAGES):
+        source, index = locate(sources, position)
+        images.append(resize_to_input(Image.fromarray(source.read(index).image), size))
+    return images
+
+
+def _images_at_hand(size: int) -> list[np.ndarray]:
+    """The demo's photographs and their mirror images where they are installed, else drawn blobs."""
+    try:
+        files = demo_pictures()
+    except InputError:
+        return [_draw(np.random.default_rng(seed), size) for seed in range(8)]
+    images = [resize_to_input(read_picture(file), size) for file in files]
+    return images + [image[:, ::-1] for image in images]
+
+
+def _draw(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Blobs of colour in several sizes."""
+    image = np.zeros((size, size, 3), np.float32)
+    for cells in (3, 9, 27):
+        blobs = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+        image += np.asarray(blobs.resize((size, size), Image.Resampling.BICUBIC))
+    return (image / 3).astype(np.uint8)
+
+
+@contextmanager
+def _folder_beside(path: Path) -> Iterator[Path]:
+    """A temporary folder on the same disk, so that files are moved in one step."""
+    folder: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(mkdtemp(prefix=".blitznet-", dir=path.parent))
+        yield folder
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        if folder is not None:
+            rmtree(folder, ignore_errors=True)

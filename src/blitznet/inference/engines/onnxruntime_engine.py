@@ -1,0 +1,114 @@
+"""ONNX Runtime: on the CPU, which the base installation does, with CUDA or with TensorRT."""
+
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from blitznet.cache import cache_folder
+from blitznet.cpu import usable_cores
+from blitznet.errors import CheckpointError, InputError
+from blitznet.inference.engines.engine import EngineOutput, read_outputs, require_score
+from blitznet.model_files import METADATA_KEY, parse_export_info
+
+INPUT_NAME = "images"
+
+
+class OnnxRuntimeEngine:
+    """An exported file in ONNX Runtime; see `Engine`.
+
+    Args:
+        path: NAME.onnx.
+        device: `cpu` or `cuda:N`.
+        use_tensorrt: let TensorRT run what it can, in half precision.
+
+    Raises:
+        CheckpointError: if the file is damaged, or was not made by `blitznet export`.
+        InputError: if this ONNX Runtime cannot run there.
+    """
+
+    def __init__(self, path: Path, device: str = "cpu", use_tensorrt: bool = False) -> None:
+        self.name = "tensorrt" if use_tensorrt else "onnxruntime"
+        self.device = device
+        providers = _providers(device, use_tensorrt, path.stem)
+        try:
+            self._session = _open_session(path, providers)
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"{path} cannot be opened by ONNX Runtime; it may be damaged ({reason})"
+            ) from None
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self.info = parse_export_info(path, metadata.get(METADATA_KEY))
+        self._names = [name for name in self.info.outputs if name != "seg_map"]
+
+    def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
+        """See `Engine.run`."""
+        require_score(self.info, score)
+        outputs = self._session.run(self._names, {INPUT_NAME: pixels})
+        return read_outputs(dict(zip(self._names, outputs, strict=True)), self.info, score)
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        del self._session
+
+
+def import_onnxruntime() -> ModuleType:
+    """ONNX Runtime, which reports nothing to its maker unless the user has asked for that."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    if os.environ["ORT_DISABLE_TELEMETRY"] != "0":
+        onnxruntime.disable_telemetry_events()
+    module: ModuleType = onnxruntime
+    return module
+
+
+def has_cuda() -> bool:
+    """Whether this ONNX Runtime is one for NVIDIA GPUs."""
+    return "CUDAExecutionProvider" in import_onnxruntime().get_available_providers()
+
+
+def has_tensorrt() -> bool:
+    """Whether this ONNX Runtime comes with TensorRT."""
+    return "TensorrtExecutionProvider" in import_onnxruntime().get_available_providers()
+
+
+def _open_session(path: Path, providers: list[Any]) -> Any:
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors alone; warnings are of optimizations that do not apply
+    options.intra_op_num_threads = usable_cores()  # by itself it counts those of the host
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    state = onnxruntime.capi.onnxruntime_pybind11_state
+    kinds = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile",
+             "NotImplemented", "RuntimeException")  # fmt: skip
+    try:
+        return onnxruntime.InferenceSession(path, options, providers)
+    except tuple(getattr(state, kind) for kind in kinds) as error:
+        raise RuntimeError(str(error)) from None
+
+
+def _providers(device: str, use_tensorrt: bool, name: str) -> list[Any]:
+    available = import_onnxruntime().get_available_providers()
+    if device == "cpu" and not use_tensorrt:
+        return ["CPUExecutionProvider"]
+    needed = "TensorrtExecutionProvider" if use_tensorrt else "CUDAExecutionProvider"
+    if not device.startswith("cuda") or needed not in available:
+        raise InputError(
+            f"this ONNX Runtime has {', '.join(available)}, and {needed} was wanted on {device}; "
+            "install onnxruntime-gpu (and TensorRT's own libraries), or use --device cpu"
+        )
+    index = device.partition(":")[2] or "0"
+    fallback = [("CUDAExecutionProvider", {"device_id": index}), "CPUExecutionProvider"]
+    if not use_tensorrt:
+        return fallback
+    settings = {
+        "device_id": index,
+        "trt_fp16_enable": True,
+        "trt_engine_cache_enable": True,
+        "trt_engine_cache_path": str(cache_folder() / "tensorrt" / name),
+    }
+    return [("TensorrtExecutionProvider", settings), *fallback]

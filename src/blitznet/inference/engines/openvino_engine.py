@@ -1,0 +1,134 @@
+"""OpenVINO on a CPU: in float32, in bfloat16, in int8."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from blitznet.errors import CheckpointError
+from blitznet.extras import require
+from blitznet.inference.engines.engine import EngineOutput, read_outputs, require_score
+from blitznet.model_files import METADATA_KEY, parse_export_info
+
+if TYPE_CHECKING:
+    import openvino
+
+# What should be fast: `latency` gives one image all cores, `throughput` runs several at once, each
+# on fewer cores.
+Hint = Literal["latency", "throughput"]
+
+
+class OpenVinoEngine:
+    """An exported file in OpenVINO; see `Engine`.
+
+    It is compiled for one image, and a batch is run image by image: fixed shapes are faster than
+    free ones, and a CPU is busy with one image already.
+
+    Args:
+        path: NAME.onnx, or NAME.xml with NAME.bin beside it.
+        name: of the engine: `openvino`, `openvino-bf16` or `openvino-int8`.
+        hint: what should be fast.
+
+    Raises:
+        CheckpointError: if the file is damaged, or was not made by `blitznet export`.
+        InputError: if OpenVINO is not installed.
+    """
+
+    device = "cpu"
+
+    def __init__(self, path: Path, name: str = "openvino", hint: Hint = "latency") -> None:
+        import openvino
+
+        self.name = name
+        model = read_exported(path)
+        self.info = parse_export_info(path, openvino_metadata(model))
+        side = self.info.model.image_size
+        model.reshape([1, side, side, 3])
+        for result in model.get_results():
+            if "seg_map" in result.output(0).get_names():
+                model.remove_result(result)
+        settings = {"PERFORMANCE_HINT": hint.upper()}
+        if self.info.precision != "int8":  # which leaves the rest to what is fastest here
+            settings["INFERENCE_PRECISION_HINT"] = "bf16" if name == "openvino-bf16" else "f32"
+        self._compiled = openvino.Core().compile_model(model, "CPU", settings)
+        self._names = [output for output in self.info.outputs if output != "seg_map"]
+        at_once = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        self._workers = ThreadPoolExecutor(at_once, "blitznet-network")
+        # As many again: while the results of one are copied, the next one runs.
+        self._requests: SimpleQueue[openvino.InferRequest] = SimpleQueue()
+        for _ in range(2 * at_once):
+            self._requests.put(self._compiled.create_infer_request())
+
+    def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
+        """See `Engine.run`."""
+        require_score(self.info, score)
+        if len(pixels) == 1:
+            outputs = self._run_one(pixels)
+        else:
+            singles = [pixels[index : index + 1] for index in range(len(pixels))]
+            found = list(self._workers.map(self._run_one, singles))
+            outputs = {name: np.concatenate([one[name] for one in found]) for name in self._names}
+        return read_outputs(outputs, self.info, score)
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._workers.shutdown()
+        while not self._requests.empty():
+            self._requests.get()
+        del self._compiled
+
+    def _run_one(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """pixels: (1, S, S, 3) uint8."""
+        request = self._requests.get()
+        try:
+            results = request.infer([pixels], share_inputs=True)
+            return {name: results[name] for name in self._names}
+        finally:
+            self._requests.put(request)
+
+
+def read_exported(path: Path) -> "openvino.Model":
+    """An exported file as OpenVINO's graph, which does what ONNX says.
+
+    ONNX's suppression drops boxes whose IoU exceeds the threshold; OpenVINO's drops those that
+    reach it, so the threshold is moved to the next number.
+
+    Raises:
+        CheckpointError: if the file is damaged.
+    """
+    require("openvino", "openvino", "OpenVINO")
+    import openvino
+    from openvino import opset13 as operators
+
+    try:
+        model = openvino.Core().read_model(path)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{path} cannot be opened by OpenVINO; it may be damaged ({reason})"
+        ) from None
+    if path.suffix == ".onnx":
+        for operation in model.get_ops():
+            if operation.get_type_name() == "NonMaxSuppression":
+                iou = operation.input(3).get_source_output().get_node().data
+                beyond = operators.constant(np.nextafter(iou, np.float32(np.inf)))
+                operation.input(3).replace_source_output(beyond.output(0))
+    return model
+
+
+def openvino_metadata(model: "openvino.Model") -> str | None:
+    """Of an OpenVINO file, or of an ONNX file that OpenVINO has read."""
+    for place in ([METADATA_KEY], ["framework", METADATA_KEY]):
+        if model.has_rt_info(place):
+            return str(model.get_rt_info(place).value)
+    return None
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU has instructions for it that OpenVINO uses."""
+    require("openvino", "openvino", "OpenVINO")
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
