@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from blitznet.errors import InputError
 from blitznet.evaluation.evaluate import evaluate
@@ -121,24 +122,23 @@ def _train(
     tell: Callable[[str], None],
 ) -> bool:
     """Train in the folder `run` what is not trained yet; whether it is finished."""
-    has_begun = (run / RUN_FILE).is_file()
-    if has_begun:
+    if has_begun := (run / RUN_FILE).is_file():
         difference = recipe_difference(read_json(run / RUN_FILE), experiment)
         if difference is not None:
             raise InputError(f"{run} is another run: {difference}; remove it, or move it away")
-    if not (run / MODEL_FILE).is_file():
-        train(
-            None if has_begun else existing_data(experiment),
-            experiment.recipe.model_copy(update={"seed": seed}),
-            out=None if has_begun else run,
-            resume=run if has_begun else None,
-            device=device,
-            workers=workers,
-            max_minutes=max_minutes,
-            validate_every=0,
-            tell=tell,
-        )
-    return (run / MODEL_FILE).is_file()
+    if (run / MODEL_FILE).is_file():
+        return True
+    options: dict[str, Any] = {
+        "device": device,
+        "workers": workers,
+        "max_minutes": max_minutes,
+        "validate_every": 0,
+        "tell": tell,
+    }
+    if has_begun:
+        return train(resume=run, **options).is_finished
+    recipe = experiment.recipe.model_copy(update={"seed": seed})
+    return train(existing_data(experiment), recipe, out=run, **options).is_finished
 
 
 def _measure(
