@@ -2,8 +2,8 @@
 
 python tools/bundle.py runs/train/RUN NAME --data data/voc-subset.yaml --storage float16
 
-The network is stored as a checkpoint, to train further, and as ONNX, to predict. What is measured is
-the stored checkpoint; the metrics of the float32 file that it was made from stand beside.
+The network is stored as a checkpoint, to train further, and as ONNX, to predict. The stored
+checkpoint is measured; the metrics of the float32 file that it was made from stand beside.
 """
 
 import shutil

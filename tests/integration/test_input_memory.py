@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from blitznet.bench.drawn_pictures import DrawnSource
 from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
 from blitznet.data.ssd_policy import Augmentation
+from drawn_pictures import DrawnSource
 
 PICTURES, BATCH, PASSES = 200, 10, 6
 

@@ -36,7 +36,7 @@ def evaluate(
             "--engine",
             metavar="NAME",
             help="What runs the network: torch, openvino, ..., or auto.",
-            show_default="torch in float32, which the others are measured by",
+            show_default="torch in float32; onnxruntime or openvino for exported files",
         ),
     ] = None,
     calibrate: CalibrateOption = None,

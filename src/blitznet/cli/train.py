@@ -92,13 +92,13 @@ def train(
         raise typer.BadParameter("--resume RUN takes recipe and data from the run; give it alone")
     require("lightning_fabric", "train", "training")
     from blitznet.evaluation.metrics_table import metrics_table
-    from blitznet.paper.catalogue import EXPERIMENTS, find_training
+    from blitznet.paper.tables import find_training, read_experiments
     from blitznet.training import train as training
     from blitznet.training.recipe import DEFAULT_RECIPE, Recipe
 
     chosen: str | Recipe = recipe or DEFAULT_RECIPE
     if resume is None:
-        if data is None and chosen not in EXPERIMENTS:
+        if data is None and chosen not in read_experiments():
             raise typer.BadParameter(
                 "give --data DATA.yaml; only the experiments of `blitznet table` have their own"
             )

@@ -63,8 +63,8 @@ def evaluate(
             an exported file.
         data: path of the data description; its classes must be those of the network.
         split: which images.
-        engine: what runs a network that is given by name or path, or `auto`; None = PyTorch in
-            float32, which the others are measured by, and the library of an exported file.
+        engine: what runs a network that is given by name or path, or `auto`; None = float32 by
+            PyTorch, of an exported file by ONNX Runtime or OpenVINO.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         classes: the means are over these; None = all with ground truth.
         batch_size: images a forward pass.
@@ -89,7 +89,7 @@ def evaluate(
         else:
             name = os.fspath(model)
             opened = open_engine(
-                name, engine or _usual_engine(name), str(device), calibrate=calibrate
+                name, engine or _float32_engine(name), str(device), calibrate=calibrate
             )
         stack.enter_context(closing(opened))
         _require_same_classes(name, opened.info.names, data, description.classes)
@@ -113,8 +113,12 @@ def evaluate(
     return metrics
 
 
-def _usual_engine(name: str) -> str:
-    return "auto" if find_network(name).checkpoint is None else "torch"
+def _float32_engine(name: str) -> str:
+    """What the others are measured by."""
+    network = find_network(name)
+    if network.checkpoint is not None or network.exported is None:
+        return "torch"
+    return "openvino" if network.exported.suffix == ".xml" else "onnxruntime"
 
 
 def _require_same_classes(

@@ -1,68 +1,19 @@
-"""`blitznet bench views`: what our policy draws beside what torchvision's SSD transforms draw."""
+"""Figures of the views that our policy draws, and of those of torchvision's SSD transforms."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from rich.table import Table
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from blitznet.data.description import read_description
 from blitznet.data.geometry import View, has_centre_inside, whole_view
-from blitznet.data.labels import read_objects
 from blitznet.data.ssd_policy import Augmentation, draw_iou_crop, draw_zoom_out
 
 Picture = tuple[tuple[int, int], np.ndarray]  # width and height, (G, 4) float32 boxes
 DrawView = Callable[[tuple[int, int], np.ndarray], tuple[View, View]]  # to canvas and view of it
 
 FIGURES = ("zoom ratio", "area", "aspect", "visible share", "filled share", "boxes kept")
-
-
-def bench_views(data: Path | None, split: str, draws: int) -> dict[str, Any]:
-    """Means and spread of both, and how far their distributions are apart.
-
-    Args:
-        data: description, whose pictures and boxes are drawn on; None = boxes drawn by chance.
-        split: of it, whose first source is used.
-        draws: views of each.
-    """
-    pictures = random_pictures(64) if data is None else labelled_pictures(data, split, 256)
-    rng = np.random.default_rng(0)
-    torch.manual_seed(0)
-    ours = view_figures(lambda size, boxes: draw_ours(size, boxes, rng), pictures, draws)
-    theirs = view_figures(TorchvisionViews(), pictures, draws)
-    return {
-        "bench": "views",
-        "data": str(data) if data is not None else "random boxes on 500x375",
-        "draws": draws,
-        "figures": {
-            name: {
-                "blitznet": _summary(ours[name]),
-                "torchvision": _summary(theirs[name]),
-                "ks_distance": ks_distance(ours[name], theirs[name]),
-            }
-            for name in FIGURES
-        },
-    }
-
-
-def views_table(result: dict[str, Any]) -> Table:
-    """What `bench_views` returns, for people."""
-    table = Table(
-        "figure of a view",
-        "drawn by",
-        title=f"{result['draws']} views each, {result['data']}",
-        caption="Distance: the largest between both distributions (Kolmogorov and Smirnov).",
-    )
-    for name in ("mean", "10 %", "50 %", "90 %", "distance"):
-        table.add_column(name, justify="right")
-    for name, row in result["figures"].items():
-        for policy, distance in (("blitznet", f"{row['ks_distance']:.3f}"), ("torchvision", "")):
-            table.add_row(name, policy, *(f"{one:.3f}" for one in row[policy].values()), distance)
-    return table
 
 
 def draw_ours(
@@ -149,25 +100,3 @@ def random_pictures(count: int, size: tuple[int, int] = (500, 375)) -> list[Pict
         corners = rng.uniform(0, 1, sides.shape) * (np.array(size) - sides)
         pictures.append((size, np.concatenate((corners, corners + sides), 1).astype(np.float32)))
     return pictures
-
-
-def labelled_pictures(data: Path, split: str, count: int) -> list[Picture]:
-    """Sizes and boxes of pictures that have some, evenly spread over a split's first source.
-
-    Raises:
-        InputError: if the data cannot be read.
-    """
-    source = read_description(data).open_split(split)[0]
-    pictures = []
-    for index in np.linspace(0, len(source) - 1, min(count, len(source))).astype(int).tolist():
-        labels = source.labels(index)
-        size = labels.size or source.read(index).size
-        boxes, _, _ = read_objects(labels, size, source.table)
-        if len(boxes):
-            pictures.append((size, boxes))
-    return pictures
-
-
-def _summary(values: np.ndarray) -> dict[str, float]:
-    low, middle, high = np.quantile(values, (0.1, 0.5, 0.9)).tolist()
-    return {"mean": float(values.mean()), "q10": low, "q50": middle, "q90": high}

@@ -13,12 +13,18 @@ from blitznet.data.sampling import draw_frequencies
 from blitznet.data.voc import VocEntry
 from blitznet.errors import InputError
 from blitznet.model.blitznet import BlitzNet
-from blitznet.paper.catalogue import EXPERIMENTS, TABLES, find_table, find_training
-from blitznet.paper.experiment import Experiment, derive
-from blitznet.paper.twin import FIVE, NINE, RECIPE, SEEDS, STEPS
-from blitznet.training.recipe import PAPER, RECIPES, Recipe
+from blitznet.model_info import MODELS
+from blitznet.paper.tables import (
+    Experiment,
+    find_table,
+    find_training,
+    read_experiments,
+    read_tables,
+)
+from blitznet.training.recipe import RECIPES, fit_to_classes
 
 ROOT = Path(__file__).parents[3]
+EXPERIMENTS = read_experiments()
 ALL = list(EXPERIMENTS.values())
 
 
@@ -27,15 +33,10 @@ def _in_clone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-def test_names_differ_from_each_other_and_from_recipes() -> None:
-    found = {
-        id(one): one.name
-        for table in TABLES.values()
-        for block in table.blocks
-        for one in block.experiments
-    }
-    assert len(set(found.values())) == len(found)
-    assert not set(found.values()) & set(RECIPES)
+def test_every_experiment_is_in_a_table_under_a_name_of_its_own() -> None:
+    shown = {one.name for table in read_tables().values() for one in table.experiments}
+    assert shown == set(EXPERIMENTS)
+    assert not shown & set(RECIPES)
     assert len([one for one in ALL if not one.is_twin]) == 6 + 4 + 3 + 2 + 3 + 2 + 3 + 5
     assert len([one for one in ALL if one.is_twin]) == 5 + 3 + 4 + 4
 
@@ -43,7 +44,7 @@ def test_names_differ_from_each_other_and_from_recipes() -> None:
 @pytest.mark.parametrize("experiment", ALL, ids=lambda one: one.name)
 def test_recipe_is_valid_and_its_network_builds(experiment: Experiment) -> None:
     recipe = experiment.recipe
-    assert Recipe.model_validate(recipe.model_dump()) == recipe
+    assert recipe.name == experiment.name
     # The same network with a small backbone and narrow streams, which builds in no time.
     narrow = {"backbone": "test_resnet", "pad_same": False, "seg_width": 8}
     widths = {"downscale_width": 32, "upscale_width": 32}
@@ -88,33 +89,36 @@ def test_apart_leaves_out_what_is_tested_on_and_changes_nothing_else() -> None:
     assert without == plain.entries("train")
     for split in ("voc12_val_seg", "voc07_test"):
         assert apart.entries(split) == plain.entries(split)
-    for number in (4, 8):
-        for one in find_table(number).more[0].experiments:
-            twin = EXPERIMENTS[one.name.removesuffix("-apart")]
-            assert derive(one.recipe, name=twin.name) == twin.recipe
-            assert one.splits == twin.splits
-            assert one.paper == {}
+    aparts = [one for one in ALL if one.name.endswith("-apart")]
+    assert len(aparts) == 5
+    for one in aparts:
+        whole = EXPERIMENTS[one.name.removesuffix("-apart")]
+        assert one.data == f"{whole.data}-apart"
+        assert one.recipe.model_copy(update={"name": whole.name}) == whole.recipe
+        assert one.columns == whole.columns
 
 
 def test_twins_share_budget_seeds_and_classes() -> None:
-    for one in ALL:
-        if one.is_twin:
-            free = {"name": RECIPE.name, "model": RECIPE.model}
-            assert derive(one.recipe, **free) == RECIPE
-            assert (one.recipe.steps, one.seeds) == (STEPS, SEEDS)
-            assert one.splits.items() <= {"val": NINE, "test07": FIVE}.items()
-            assert one.source.startswith(f"twin of table {one.name[len('subset-table')]}, row")
-    assert len(SEEDS) >= 2
+    nine = ("person", "car", "bus", "train", "cat", "dog", "cow", "horse", "sheep")
+    same = {"name": "", "model": RECIPES["paper"].model}
+    twins = [one for one in ALL if one.is_twin]
+    assert len({one.recipe.model_copy(update=same).model_dump_json() for one in twins}) == 1
+    for one in twins:
+        assert (one.recipe.steps, one.recipe.global_batch_size, one.seeds) == (400, 16, (0, 1))
+        assert one.splits.items() <= {"val": nine, "test07": nine[:5]}.items()
+        assert one.source.startswith(f"twin of table {one.name[len('subset-table')]}, row")
 
 
-def test_deriving_changes_parts_and_checks_them() -> None:
-    recipe = derive(PAPER, name="x", model={"fusion": "refine"}, steps=3)
-    assert recipe.model == PAPER.model.model_copy(update={"fusion": "refine"})
-    assert (recipe.name, recipe.steps, recipe.lr) == ("x", 3, PAPER.lr)
-    with pytest.raises(ValueError, match="fusion"):
-        derive(PAPER, model={"fusion": "glue"})
-    with pytest.raises(ValueError, match="steps"):
-        derive(PAPER, steps=0)
+def test_a_row_changes_a_part_of_its_model_and_may_name_another_network() -> None:
+    both, ssd = (EXPERIMENTS[name].recipe for name in ("voc07-blitznet300-s4", "voc07-ssd300"))
+    assert both.model == MODELS["blitznet300"].model_copy(update={"segment": False})
+    assert ssd.model == MODELS["ssd300"]
+    coco = EXPERIMENTS["coco-blitznet512-det"].recipe.model
+    changes = {"num_classes": 81, "segment": False}
+    assert coco == MODELS["blitznet512"].model_copy(update=changes)
+    # Other data may have other classes, unless a row gives their number.
+    assert fit_to_classes(ssd, 5).model.num_classes == 5
+    assert fit_to_classes(EXPERIMENTS["coco-blitznet512-det"].recipe, 5).model.num_classes == 81
 
 
 def test_unknown_tables_get_one_line() -> None:

@@ -1,30 +1,71 @@
 """Networks with random weights that leave as much to do behind them as a trained one.
 
 The time of a network does not depend on its weights, but that of what follows does: on how many
-boxes pass the least score, and on how many cells of the map neighbours disagree about the class.
+boxes pass the minimum score, and on how many cells of the map neighbours disagree about the class.
 Random weights give thousands of boxes or none, and noise for a map. So the last convolutions are
 scaled and shifted until both are what the bundled network gives on photographs.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from blitznet.model.blitznet import BlitzNet, normalize_images
+from blitznet.classes import VOC_CLASSES
+from blitznet.image import resize_to_input
+from blitznet.model.blitznet import BlitzNet, build, normalize_images
+from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
+from blitznet.model_files import CheckpointInfo, find_checkpoint
 from blitznet.structures import RawPredictions
 
-# About those of the bundled network, means over pictures of the VOC subset's val split.
-CANDIDATES = {0.01: 800.0, 0.05: 100.0}  # boxes a picture by least score, before NMS
+# About those of the bundled network, means over images of the VOC subset's val split.
+CANDIDATES = {0.01: 800.0, 0.05: 100.0}  # boxes an image by minimum score, before NMS
 UNDECIDED_CELLS = 0.085  # share of 2x2 cells of the map whose corners differ
 LOGIT_DEVIATION = 8.0  # of class logits
 
+SETTLING_IMAGES = 4
 _WIDEST_SHIFT = 200.0
 _HALVINGS = 40
 
 
+def write_untrained(name: str, folder: Path, images: Sequence[Image.Image], score: float) -> Path:
+    """A checkpoint with random weights that leaves as much work as a trained one.
+
+    Args:
+        name: of the family.
+        folder: to write into.
+        images: decoded.
+        score: minimum score of a box.
+    """
+    torch.manual_seed(0)
+    network = build(name, classes=len(VOC_CLASSES))
+    size = network.config.image_size
+    pixels = np.stack([resize_to_input(image, size) for image in images[:SETTLING_IMAGES]])
+    settle_network(network, torch.from_numpy(pixels), score)
+    path = folder / f"{name}.safetensors"
+    save_checkpoint(path, network, CheckpointInfo(model=network.config, names=VOC_CLASSES))
+    return path
+
+
+def write_single_tasks(name_or_path: str, folder: Path) -> list[str]:
+    """Two checkpoints: the same network without its segmentation head, and without its boxes."""
+    network, info = load_checkpoint(find_checkpoint(name_or_path))
+    paths = []
+    for missing in ("segment", "detect"):
+        config = info.model.model_copy(update={missing: False})
+        single, weights = BlitzNet(config), network.state_dict()
+        single.load_state_dict({key: weights[key] for key in single.state_dict()})
+        path = folder / f"{Path(name_or_path).stem}-without-{missing}.safetensors"
+        save_checkpoint(path, single, CheckpointInfo(model=config, names=info.names))
+        paths.append(str(path))
+    return paths
+
+
 def usual_candidates(score: float) -> float:
-    """Boxes a picture that reach a least score, where networks are trained."""
+    """Boxes an image that reach a minimum score, where networks are trained."""
     nearest = min(CANDIDATES, key=lambda known: abs(known - score))
     return CANDIDATES[nearest]
 
@@ -35,8 +76,8 @@ def settle_network(network: BlitzNet, pixels: Tensor, score: float) -> None:
 
     Args:
         network: changed in place, left in evaluation mode.
-        pixels: (B, S, S, 3) uint8 RGB, at least two pictures.
-        score: least score, which `usual_candidates` boxes a picture shall reach.
+        pixels: (B, S, S, 3) uint8 RGB, at least two images.
+        score: minimum score, which `usual_candidates` boxes an image shall reach.
     """
     config = network.config
     images = normalize_images(pixels.permute(0, 3, 1, 2), config.mean, config.std)
@@ -94,20 +135,20 @@ def spread_logits(
 
 
 def shift_background(
-    convolutions: Iterable[nn.Module], logits: Tensor, num_pictures: int, score: float
+    convolutions: Iterable[nn.Module], logits: Tensor, num_images: int, score: float
 ) -> None:
-    """Add to the background's biases until `usual_candidates` boxes a picture reach a score.
+    """Add to the background's biases until `usual_candidates` boxes an image reach a score.
 
     Args:
         convolutions: that make the logits.
-        logits: (..., C) of all pictures, background first, for a softmax.
-        num_pictures: that they are of.
-        score: least score.
+        logits: (..., C) of all images, background first, for a softmax.
+        num_images: that they are of.
+        score: minimum score.
     """
 
     def candidates(shift: float) -> float:
         scores = _with_background(logits, -1, shift).softmax(dim=-1)[..., 1:]
-        return int((scores >= score).sum()) / num_pictures
+        return int((scores >= score).sum()) / num_images
 
     shift = falling_to(candidates, usual_candidates(score))
     for convolution in convolutions:
@@ -116,12 +157,12 @@ def shift_background(
 
 
 def shift_every_class(
-    convolution: nn.Module, logits: Tensor, num_pictures: int, score: float
+    convolution: nn.Module, logits: Tensor, num_images: int, score: float
 ) -> None:
     """As `shift_background`, for logits of a sigmoid, which have no background."""
 
     def candidates(shift: float) -> float:
-        return int(((logits - shift).sigmoid() >= score).sum()) / num_pictures
+        return int(((logits - shift).sigmoid() >= score).sum()) / num_images
 
     _weight_and_bias(convolution)[1].sub_(falling_to(candidates, usual_candidates(score)))
 
