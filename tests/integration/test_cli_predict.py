@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import blitznet
-import blitznet.inference.demo
+import blitznet.extras
 import blitznet.model.checkpoint
 from blitznet.classes import voc_palette
 from blitznet.cli import main
@@ -76,7 +76,7 @@ def test_a_folder_gives_drawn_pictures_and_a_line_each(
             assert (drawn.format, drawn.size) == ("JPEG", (width, 36))
     output = capsys.readouterr()
     assert output.err == ""
-    assert output.out.splitlines()[-1] == "3 of 3 pictures done, results in runs/predict"
+    assert output.out.splitlines()[-1] == "3 of 3 images done, results in runs/predict"
     assert output.out.startswith(f"{Path('album/a.jpg')}: ")
 
 
@@ -279,11 +279,11 @@ def test_what_auto_chose_is_said_and_what_was_asked_for_is_not(
 ) -> None:
     monkeypatch.setitem(FASTEST, "cpu", ("torch",))
     monkeypatch.setattr("blitznet.inference.engines.choose.FASTEST_GROUPED_ON_CPU", ("torch",))
-    assert predict(checkpoint, "album/a.jpg", "--runtime", "auto") == 0
+    assert predict(checkpoint, "album/a.jpg", "--engine", "auto") == 0
     assert complaints(capsys) == ["runs on torch (cpu)"]
-    assert predict(checkpoint, "album/a.jpg", "--runtime", "torch") == 0
+    assert predict(checkpoint, "album/a.jpg", "--engine", "torch") == 0
     assert complaints(capsys) == []
-    assert predict(checkpoint, "album/a.jpg", "--runtime", "torhc") == 1
+    assert predict(checkpoint, "album/a.jpg", "--engine", "torhc") == 1
     (line,) = complaints(capsys)
     assert line.startswith("no runtime is called 'torhc'; there are auto, torch, ")
 
@@ -406,7 +406,7 @@ def test_the_demo_shows_what_it_finds_in_scikit_images_photographs(
 def test_the_demo_without_scikit_image_says_how_to_get_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blitznet.inference.demo, "find_spec", lambda _: None)
+    monkeypatch.setattr(blitznet.extras, "find_spec", lambda _: None)
     assert main(["demo"]) == 1
     (line,) = complaints(capsys)
     assert "pip install 'blitznet[demo]'" in line

@@ -16,9 +16,9 @@ import blitznet.extras
 from blitznet.classes import COCO_CLASSES, coco_category_ids, voc_palette
 from blitznet.data.voc import read_annotation
 from blitznet.errors import InputError
-from blitznet.inference.folder_output import choose_label_formats
+from blitznet.inference.writers import AddScene
 from blitznet.inference.writers.coco import coco_labels
-from blitznet.inference.writers.label_writer import AddScene
+from blitznet.inference.writers.label_formats import choose_label_formats
 from blitznet.inference.writers.outlines import mask_polygons, signed_area
 from blitznet.inference.writers.voc import voc_labels
 from blitznet.inference.writers.yolo import yolo_labels

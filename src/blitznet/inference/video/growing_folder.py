@@ -1,16 +1,17 @@
-"""A folder that fills: every picture once, when it is complete."""
+"""A folder that fills: every image once, when it is complete."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
 from blitznet.errors import PictureError
 from blitznet.image import read_picture
-from blitznet.inference.sources import is_picture
+from blitznet.inference.sources import is_image
 
-# How often the folder is looked at, seconds. A file that is the same twice may be complete.
+# How often the folder is read, seconds. A file that is the same twice may be complete.
 PERIOD = 0.5
-# A file that has not changed for so long gets no more, even if it is no whole picture.
+# A file that has not changed for this many seconds gets no more, even if it is no whole image.
 PATIENCE = 10.0
 
 
@@ -18,34 +19,31 @@ def growing_folder(
     folder: Path,
     idle_seconds: float | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Path]:
-    """Pictures of a folder, those that are there and those that come.
+) -> Generator[Path]:
+    """The images of a folder, those that are there and those that arrive.
 
-    A picture is given out once for as long as it lies there: when its file no longer changes and
-    can be decoded, or has not changed for PATIENCE seconds. Those of one look come in the order
-    of their age.
+    An image is given out once for as long as it lies there: when its file no longer changes and
+    can be decoded, or has not changed for PATIENCE seconds; older files first.
 
     Args:
-        folder: folders inside it are not looked into.
-        idle_seconds: ends when nothing came for so long; None = never. It also ends when the
-            folder goes.
+        folder: folders inside it are left out.
+        idle_seconds: ends when nothing arrived for this long; None = never. It also ends when the
+            folder is removed.
         should_stop: asked often; ends when it is true.
 
     Yields:
-        Pictures, and files that are none in spite of their names.
+        Images, and files that are none in spite of their names.
     """
     done: set[str] = set()
     growing: dict[str, tuple[tuple[int, int], float]] = {}  # by name: state and since when
     last_news = monotonic()
     while not should_stop() and folder.is_dir():
-        present = [path for path in _files(folder) if is_picture(path)]
-        done.intersection_update(path.name for path in present)
-        for path in present:
+        present = _images_by_age(folder)
+        done.intersection_update(path.name for path, _ in present)
+        for path, state in present:
             if path.name in done:
                 continue
-            state, now = _state(path), monotonic()
-            if state is None:
-                continue
+            now = monotonic()
             before, since = growing.get(path.name, (None, now))
             if before != state:
                 growing[path.name] = state, now
@@ -62,21 +60,16 @@ def growing_folder(
         sleep(PERIOD)
 
 
-def _files(folder: Path) -> list[Path]:
-    """By age, then name; none where a file or the folder went while it was looked at."""
-    try:
-        return sorted(folder.iterdir(), key=lambda path: (path.stat().st_mtime_ns, path.name))
-    except OSError:
-        return []
-
-
-def _state(path: Path) -> tuple[int, int] | None:
-    """Size and time of the last change; None for a file that has gone."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_size, stat.st_mtime_ns
+def _images_by_age(folder: Path) -> list[tuple[Path, tuple[int, int]]]:
+    """Images, each with the time of its last change and its size; without those that are gone."""
+    found = []
+    with suppress(OSError):  # the folder may be gone
+        for path in folder.iterdir():
+            with suppress(OSError):  # so may a file
+                stat = path.stat()
+                if is_image(path):
+                    found.append((path, (stat.st_mtime_ns, stat.st_size)))
+    return sorted(found, key=lambda item: (item[1][0], item[0].name))
 
 
 def _is_whole(path: Path) -> bool:

@@ -7,24 +7,24 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from blitznet.errors import InputError
-from blitznet.inference.video.decoding import FrameDecoder, upright_image
-from blitznet.inference.video.frame import Frame
-from blitznet.inference.video.video_file import DEFAULT_RATE
+from blitznet.inference.video.decoding import Frame, OpenedVideo, upright_image
 
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
 
+STOPPED = "asked to stop"
+
 # Arrival is known no better.
 TIME_BASE = Fraction(1, 1000)
 # A lost source is asked for again after this many seconds, then after twice as many, and so on.
 FIRST_PAUSE = 1.0
-MOST_PAUSE = 30.0
+MAX_PAUSE = 30.0
 # How often a waiting thread looks whether it is to stop, seconds.
 _TICK = 0.1
 
 
-class LiveVideo:
+class LiveVideo(OpenedVideo):
     """A camera or a stream, read in a thread that keeps the latest frame only.
 
     Args:
@@ -32,19 +32,13 @@ class LiveVideo:
         reopen: opens the source again after it was lost; raises InputError where it cannot.
         name: for messages and results.
         stem: for the names of result files.
-        attempts: how often to ask for a lost source before giving up.
+        attempts: reconnection attempts before it is given up.
 
     Attributes:
-        should_stop: asked often; the source ends when it is true.
-        was_stopped: whether it was.
-        dropped: frames that came while the one before was still being looked at.
-        skipped: frames that could not be decoded.
-        reconnects: how often the source came back.
-        reason: why it ended.
+        should_stop: asked often; the source ends when it is true, and `reason` is STOPPED.
     """
 
     is_live = True
-    total = None
 
     def __init__(
         self,
@@ -54,16 +48,8 @@ class LiveVideo:
         stem: str,
         attempts: int,
     ):
-        stream = container.streams.video[0]
-        self.rate = Fraction(stream.average_rate or stream.guessed_rate or DEFAULT_RATE)
-        self.name = name
-        self.stem = stem
-        self.pixel_shape = Fraction(1)
-        self.dropped = self.skipped = self.reconnects = 0
-        self.reason = "end"
+        super().__init__(container, name, stem)
         self.should_stop: Callable[[], bool] = lambda: False
-        self.was_stopped = False
-        self._container = container
         self._reopen = reopen
         self._attempts = attempts
         self._is_closed = False
@@ -106,8 +92,8 @@ class LiveVideo:
 
     def _is_over(self) -> bool:
         if not self._is_closed and self.should_stop():
-            self._is_closed = self.was_stopped = True
-            self.reason = "asked to stop"
+            self._is_closed = True
+            self.reason = STOPPED
         return self._is_closed
 
     def _capture(self) -> None:
@@ -116,7 +102,7 @@ class LiveVideo:
             container: InputContainer | None = self._container
             while container is not None:
                 why = self._read(container)
-                container = None if self._is_closed else self._find_again(why)
+                container = None if self._is_closed else self._reconnect(why)
         finally:
             with self._change:
                 self._has_ended = True
@@ -126,13 +112,9 @@ class LiveVideo:
         """Take frames until the source is lost; returns why."""
         import av
 
-        decoder = FrameDecoder(container, is_live=True)
-        skipped_before = self.skipped
         try:
-            for frame in decoder:
+            for frame in self._decode(container):
                 with self._change:
-                    self.skipped = skipped_before + decoder.broken
-                    self.pixel_shape = decoder.pixel_shape
                     self.dropped += self._latest is not None
                     self._latest = frame, monotonic()
                     self._change.notify()
@@ -141,11 +123,10 @@ class LiveVideo:
         except av.error.FFmpegError as error:
             return str(error.strerror or error)
         finally:
-            self.skipped = skipped_before + decoder.broken
             container.close()
         return "it ended"
 
-    def _find_again(self, why: str) -> "InputContainer | None":
+    def _reconnect(self, why: str) -> "InputContainer | None":
         pause = FIRST_PAUSE
         for _ in range(self._attempts):
             deadline = monotonic() + pause
@@ -157,7 +138,7 @@ class LiveVideo:
             try:
                 container = self._reopen()
             except InputError:
-                pause = min(2 * pause, MOST_PAUSE)
+                pause = min(2 * pause, MAX_PAUSE)
                 continue
             self.reconnects += 1
             return container

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from blitznet.classes import coco_category_ids
-from blitznet.inference.writers.label_writer import AddScene, make_label_folder
+from blitznet.inference.writers import AddScene
 from blitznet.inference.writers.outlines import object_outlines, signed_area
+from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
 from blitznet.whole_file import whole_file
 
@@ -29,7 +30,7 @@ def coco_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
     Raises:
         InputError: if something cannot be written.
     """
-    make_label_folder(folder)
+    ensure_folder(folder)
     category_ids = coco_category_ids(names)
     head = {
         "info": {"description": "Predictions of BlitzNet, which nobody has checked"},

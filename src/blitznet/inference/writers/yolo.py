@@ -6,7 +6,8 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
-from blitznet.inference.writers.label_writer import AddScene, make_label_folder
+from blitznet.inference.writers import AddScene
+from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
 from blitznet.whole_file import whole_file
 
@@ -30,7 +31,7 @@ def yolo_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
     Raises:
         InputError: if something cannot be written.
     """
-    labels = make_label_folder(folder / "labels" / SUBSET)
+    labels = ensure_folder(folder / "labels" / SUBSET)
     data = {SUBSET: LIST_FILE, "names": dict(enumerate(names[1:]))}
     with whole_file(folder / DATA_FILE) as temporary:
         text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
