@@ -128,7 +128,7 @@ def predict(
 def demo(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SOURCE]", help="Images of yours, besides the demo's."),
+        typer.Argument(metavar="[SOURCE]", help="Images and videos of yours, besides the demo's."),
     ] = None,
     model: ModelOption = None,
     score: ScoreOption = 0.5,
@@ -140,24 +140,24 @@ def demo(
 ) -> None:
     """Run detection and segmentation on the sample photos that come with scikit-image."""
     from blitznet.inference.demo import demo_pictures, scene_rows, scene_table
-    from blitznet.inference.sources import find_images
+    from blitznet.inference.sources import find_sources
 
-    own_images, problems = find_images(sources or [], sys.stdin)
+    own, problems = find_sources(sources or [], sys.stdin)
     _complain_of(problems)
-    images = demo_pictures() + own_images
+    found = [*demo_pictures(), *own]
 
     from blitznet.inference.predict_folder import predict_to_folder
 
     predictor = _load(model, device, engine, calibrate, has_many_images=True)
     folder = make_folder(out, Path("runs/demo"), overwrite)
     table = scene_table()
-    for result in predict_to_folder(predictor, images, folder, score=score, show_progress=True):
-        if result.scene is None:
+    for result in predict_to_folder(predictor, found, folder, score=score, show_progress=True):
+        if result.error is not None:
             problems.append(str(result))
             complain(result)
-            continue
-        for row in scene_rows(result.scene):
-            table.add_row(*row)
+        elif result.scene is not None:
+            for row in scene_rows(result.scene):
+                table.add_row(*row)
     print_table(table)
     typer.echo(f"The images are in {folder.resolve()}")
     if problems:

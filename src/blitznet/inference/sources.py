@@ -79,17 +79,6 @@ def find_sources(
     return found, problems
 
 
-def find_images(sources: Sequence[str], listed: Iterable[str] = ()) -> tuple[list[Path], list[str]]:
-    """As `find_sources`, where videos are not wanted."""
-    found, problems = find_sources(sources, listed)
-    problems += [
-        f"{video.name}: a video, where an image was wanted; use blitznet predict"
-        for video in found
-        if isinstance(video, Video)
-    ]
-    return [path for path in found if isinstance(path, Path)], problems
-
-
 def find_watched_folder(sources: Sequence[str], idle_seconds: float | None) -> WatchedFolder:
     """The one folder to watch.
 
@@ -117,12 +106,9 @@ def check_sources(sources: Sequence[Source], has_label_formats: bool, track: boo
 
 
 def has_many_images(sources: Sequence[Source]) -> bool:
-    """Whether throughput matters: neither a single image nor a source that does not wait."""
-    is_live = any(
-        isinstance(source, WatchedFolder) or (isinstance(source, Video) and is_stream(source.name))
-        for source in sources
-    )
-    return not is_live and (len(sources) > 1 or not isinstance(sources[0], Path))
+    """Whether throughput matters, as it does neither for one image nor for a live source."""
+    only = sources[0]
+    return len(sources) > 1 or (isinstance(only, Video) and not is_stream(only.name))
 
 
 def is_url(name: str) -> bool:
