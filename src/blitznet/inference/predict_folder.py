@@ -8,7 +8,7 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import Any, TextIO, TypeVar
+from typing import Any, TextIO
 
 from PIL import Image
 
@@ -31,8 +31,6 @@ from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
 from blitznet.text_files import write_json
 from blitznet.whole_file import whole_file
-
-Item = TypeVar("Item")
 
 PREDICTIONS_FILE = "predictions.jsonl"
 VIDEOS_FILE = "videos.json"
@@ -119,18 +117,9 @@ def predict_to_folder(
         open_label_files(folder / LABELS_FOLDER, formats, predictor.names, images) as add_labels,
     ):
         run = _Run(
-            predictor=predictor,
-            folder=folder,
-            score=score,
-            batch=batch,
-            draw=draw,
-            save_masks=save_masks,
-            video=video or VideoOptions(),
-            show_progress=show_progress,
-            taken=_names_of_inputs(folder, inputs),
-            lines=lines,
-            add_labels=add_labels,
-        )
+            predictor, folder, score, batch, draw, save_masks, video or VideoOptions(),
+            show_progress, _names_of_inputs(folder, inputs), lines, add_labels,
+        )  # fmt: skip
         yield from run.predict(sources)
     if run.videos:
         write_json(folder / VIDEOS_FILE, run.videos)
@@ -176,24 +165,17 @@ class _Run:
         for is_image, group in groupby(sources, lambda source: isinstance(source, Path)):
             if is_image:
                 images = [source for source in group if isinstance(source, Path)]
-                yield from self._with_bar(self._predict_images(images), len(images), "images")
+                results = self._predict_images(images)
+                yield from with_progress(results, len(images), "images", self.show_progress)
                 continue
             for source in group:
                 if isinstance(source, WatchedFolder):
-                    yield from self._with_bar(self._watch(source), None, "images")
+                    results = self._watch(source)
+                    yield from with_progress(results, None, "images", self.show_progress)
                 elif isinstance(source, Video):
                     yield self._predict_video(source)
                     if self.videos and self.videos[-1]["ended"] == STOPPED:
                         return
-
-    def _with_bar(
-        self, items: Generator[Item], total: int | None, what: str, has_speed: bool = False
-    ) -> Generator[Item]:
-        with closing(items):
-            if self.show_progress:
-                yield from with_progress(items, total, what, has_speed)
-            else:
-                yield from items
 
     def _predict_images(self, images: Sequence[Path]) -> Generator[Result]:
         scenes = self.predictor.predict_stream(images, self.score, self.batch)
@@ -251,7 +233,13 @@ class _Run:
             ) as frames,
             closing(run_ahead(map_ahead(finish, frames, _DRAWERS), _DRAWN_AHEAD)) as finished,
             closing(
-                self._with_bar(finished, self.video.expected_frames(video), video.name, True)
+                with_progress(
+                    finished,
+                    self.video.expected_frames(video),
+                    video.name,
+                    self.show_progress,
+                    True,
+                )
             ) as shown,
             ExitStack() as writers,
         ):
