@@ -201,7 +201,7 @@ def test_a_watched_folder_is_done_when_nothing_comes_any_more(
     assert "a watched folder cannot take the results" in capsys.readouterr().err
     assert main([*command, "--out", "more"]) == 1
     output = capsys.readouterr()
-    assert "bad.jpg: not a picture" in output.err
+    assert "bad.jpg: not an image" in output.err
     assert "1 of 2 images done" in output.out
 
 

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 wrong input, 2 wrong usage, 130 interrupted.
     """
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # damaged pictures get a line of ours
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # damaged images get a line of ours
     for stream in (sys.stdin, sys.stdout, sys.stderr):  # file names need not be valid text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")

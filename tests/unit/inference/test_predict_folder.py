@@ -49,7 +49,7 @@ def test_every_source_gives_a_result_in_order() -> None:
     assert last.record is not None
     assert last.record["source"] == "b.png"
     assert isinstance(bad.error, PictureError)
-    assert str(bad).startswith("bad.jpg: not a picture")
+    assert str(bad).startswith("bad.jpg: not an image")
     assert (bad.record, bad.scene, bad.drawn) == (None, None, None)
     assert video.scene is None
     assert video.drawn == Path("out/clip.mp4")

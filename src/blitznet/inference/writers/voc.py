@@ -1,4 +1,4 @@
-"""PASCAL VOC's layout: an XML file and a map a picture, lists, and CVAT's labelmap.txt."""
+"""PASCAL VOC's layout: XML and a segmentation map for each image, lists, CVAT's labelmap.txt."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -28,7 +28,7 @@ _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def voc_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
     """Write Annotations, SegmentationClass where the network segments, ImageSets, labelmap.txt.
 
-    See `AddScene`. The lists appear when the last picture is done.
+    See `AddScene`. The lists appear when the last image is done.
 
     Args:
         folder: as VOCdevkit/VOC2012; made if it is not there.
