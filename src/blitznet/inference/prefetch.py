@@ -44,20 +44,20 @@ def map_ahead(
                 future.cancel()
 
 
-def run_ahead(items: Generator[Item], waiting: int) -> Generator[Item]:
+def run_ahead(items: Iterable[Item], waiting: int) -> Generator[Item]:
     """As `items`, which runs in a thread of its own before its items are asked for.
 
     Args:
-        items: what it raises is raised here, in order; closed at the end.
+        items: what it raises is raised here, in order.
         waiting: how many items may wait while one is being used, at least 1.
 
     Yields:
         The items in order. When the consumer stops early, the item that is being made is waited
         for.
     """
-    end = object()
-    made = map_ahead(lambda _: next(items, end), repeat(None), 1, waiting + 1)
-    with closing(items), closing(made):
+    iterator, end = iter(items), object()
+    made = map_ahead(lambda _: next(iterator, end), repeat(None), 1, waiting + 1)
+    with closing(made):
         for item in made:
             if item is end:
                 return

@@ -87,9 +87,9 @@ class OpenedVideo(ABC):
     def __iter__(self) -> Iterator[Frame]:
         """Yields frames whose times grow."""
 
-    @abstractmethod
     def close(self) -> None:
         """Close the source."""
+        self._container.close()
 
     def _decode(self, container: "InputContainer") -> Iterator["VideoFrame"]:
         """Yields the frames that are not broken.

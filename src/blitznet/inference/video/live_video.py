@@ -1,8 +1,11 @@
 """A source that does not wait: its latest frame, what was dropped, and coming back after a loss."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
-from threading import Condition, Thread
+from itertools import count
+from queue import Empty, Queue
+from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -20,7 +23,7 @@ TIME_BASE = Fraction(1, 1000)
 # A lost source is asked for again after this many seconds, then after twice as many, and so on.
 FIRST_PAUSE = 1.0
 MAX_PAUSE = 30.0
-# How often a waiting thread looks whether it is to stop, seconds.
+# How often a waiting consumer looks whether it is to stop, seconds.
 _TICK = 0.1
 
 
@@ -52,10 +55,9 @@ class LiveVideo(OpenedVideo):
         self.should_stop: Callable[[], bool] = lambda: False
         self._reopen = reopen
         self._attempts = attempts
-        self._is_closed = False
-        self._has_ended = False
-        self._latest: tuple[VideoFrame, float] | None = None
-        self._change = Condition()
+        self._latest: Queue[tuple[VideoFrame, float]] = Queue(maxsize=1)
+        self._is_closed = Event()
+        self._has_ended = Event()
         self._thread = Thread(target=self._capture, name=f"capture {name}", daemon=True)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -64,49 +66,47 @@ class LiveVideo(OpenedVideo):
         Times are those of arrival, from the first frame on, so that a loss shows as a gap.
         """
         self._thread.start()
-        begin = None
-        index, last = 0, -1
-        while (arrival := self._take()) is not None:
+        begin, last = 0.0, -1
+        for index in count():
+            arrival = self._take()
+            if arrival is None:
+                return
             frame, time = arrival
-            begin = time if begin is None else begin
+            begin = begin or time
             last = max(last + 1, round((time - begin) / TIME_BASE))
             yield Frame(upright_image(frame), index, last, TIME_BASE)
-            index += 1
 
     def close(self) -> None:
         """Let the thread end; it closes the source."""
-        self._is_closed = True
+        self._is_closed.set()
         if self._thread.is_alive():
             self._thread.join(timeout=2)  # longer only where FFmpeg waits for a silent source
-        elif not self._has_ended:
-            self._container.close()
+        elif not self._has_ended.is_set():
+            super().close()
 
     def _take(self) -> "tuple[VideoFrame, float] | None":
-        with self._change:
-            while self._latest is None and not self._has_ended and not self._is_over():
-                self._change.wait(_TICK)
-            if self._is_over():
+        while not self._is_closed.is_set():
+            if self.should_stop():
+                self._is_closed.set()
+                self.reason = STOPPED
                 return None
-            arrival, self._latest = self._latest, None
-            return arrival
-
-    def _is_over(self) -> bool:
-        if not self._is_closed and self.should_stop():
-            self._is_closed = True
-            self.reason = STOPPED
-        return self._is_closed
+            is_last = self._has_ended.is_set()
+            try:
+                return self._latest.get(timeout=_TICK)
+            except Empty:
+                if is_last:
+                    return None
+        return None
 
     def _capture(self) -> None:
         """Runs in the thread."""
+        container: InputContainer | None = self._container
         try:
-            container: InputContainer | None = self._container
             while container is not None:
                 why = self._read(container)
-                container = None if self._is_closed else self._reconnect(why)
+                container = None if self._is_closed.is_set() else self._reconnect(why)
         finally:
-            with self._change:
-                self._has_ended = True
-                self._change.notify()
+            self._has_ended.set()
 
     def _read(self, container: "InputContainer") -> str:
         """Take frames until the source is lost; returns why."""
@@ -114,11 +114,11 @@ class LiveVideo(OpenedVideo):
 
         try:
             for frame in self._decode(container):
-                with self._change:
-                    self.dropped += self._latest is not None
-                    self._latest = frame, monotonic()
-                    self._change.notify()
-                if self._is_closed:
+                with suppress(Empty):
+                    self._latest.get_nowait()
+                    self.dropped += 1
+                self._latest.put((frame, monotonic()))
+                if self._is_closed.is_set():
                     return "closed"
         except av.error.FFmpegError as error:
             return str(error.strerror or error)
@@ -129,11 +129,7 @@ class LiveVideo(OpenedVideo):
     def _reconnect(self, why: str) -> "InputContainer | None":
         pause = FIRST_PAUSE
         for _ in range(self._attempts):
-            deadline = monotonic() + pause
-            with self._change:
-                while not self._is_closed and (left := deadline - monotonic()) > 0:
-                    self._change.wait(min(left, _TICK))
-            if self._is_closed:
+            if self._is_closed.wait(pause):
                 return None
             try:
                 container = self._reopen()

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
@@ -105,38 +105,33 @@ def find_address(name: str) -> StreamAddress:
     if is_url(name):
         return _url_address(name)
     if is_stream(name):
-        return _camera_address(name)
+        return _camera_address(name, name.removeprefix("/dev/video"))
     return StreamAddress(name, f"file:{name}", Path(name).stem, options=_LOCAL)
 
 
 def _url_address(url: str) -> StreamAddress:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    scheme = parts.scheme.lower()
+    stems = (re.sub(r"[^\w.-]+", "-", text).strip(".-") for text in (Path(parts.path).stem, host))
     return StreamAddress(
         name=urlunsplit(parts._replace(netloc=host)),
         target=url,
-        stem=_file_name(PurePosixPath(parts.path).stem) or _file_name(host),
-        is_live=True if scheme in LIVE_SCHEMES else None,
+        stem=next(filter(None, stems)),
+        is_live=True if parts.scheme.lower() in LIVE_SCHEMES else None,
         # Over UDP, RTSP loses packets wherever a camera is behind a router.
-        options={"rtsp_transport": "tcp"} if scheme.startswith("rtsp") else {},
+        options={"rtsp_transport": "tcp"} if parts.scheme.lower().startswith("rtsp") else {},
     )
 
 
-def _file_name(text: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", text).strip(".-")
-
-
-def _camera_address(name: str) -> StreamAddress:
-    number = name.removeprefix("/dev/video")
-    stem = f"camera{number}"
+def _camera_address(name: str, number: str) -> StreamAddress:
+    options: dict[str, str] = {}
+    target, device = f"/dev/video{number}", "v4l2"
     if sys.platform == "darwin":
         # AVFoundation refuses its own default of 29.97 frames a second.
-        options = {"framerate": "30"}
-        return StreamAddress(name, f"{number}:none", stem, True, "avfoundation", options)
-    if sys.platform == "win32":
-        return StreamAddress(name, f"video={_directshow_name(int(number))}", stem, True, "dshow")
-    return StreamAddress(name, f"/dev/video{number}", stem, True, "v4l2")
+        target, device, options = f"{number}:none", "avfoundation", {"framerate": "30"}
+    elif sys.platform == "win32":
+        target, device = f"video={_directshow_name(int(number))}", "dshow"
+    return StreamAddress(name, target, f"camera{number}", True, device, options)
 
 
 def _directshow_name(index: int) -> str:

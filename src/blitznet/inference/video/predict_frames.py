@@ -1,7 +1,7 @@
 """What a network finds in the frames of a video."""
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -73,22 +73,16 @@ def predict_frames(
     """
     tracker = Tracker(score, video.rate / options.every) if options.track else None
     minimum = min(score, WEAK_SCORE) if options.track else score
-    frames = _frames(video, options)
+    most = options.max_frames
+    stop = None if most is None else (most - 1) * options.every + 1
+    frames = islice(video, 0, stop, options.every)
     if video.is_live:
         found = ((frame, predictor.predict(frame.image, minimum)) for frame in frames)
     else:
-        frames = run_ahead(frames, _FRAMES_AHEAD)
         found = _predict_recording(predictor, frames, minimum, batch)
-    with closing(frames), closing(found):
+    with closing(found):
         for frame, scene in found:
             yield frame, tracker.follow(scene, frame.time) if tracker else scene
-
-
-def _frames(video: OpenedVideo, options: VideoOptions) -> Generator[Frame]:
-    most = options.max_frames
-    yield from islice(
-        video, 0, None if most is None else (most - 1) * options.every + 1, options.every
-    )
 
 
 def _predict_recording(
@@ -96,11 +90,12 @@ def _predict_recording(
 ) -> Generator[tuple[Frame, Scene]]:
     under_way: deque[Frame] = deque()
 
-    def images() -> Iterator[Image.Image]:
-        for frame in frames:
+    def images(ahead: Iterable[Frame]) -> Iterator[Image.Image]:
+        for frame in ahead:
             under_way.append(frame)
             yield frame.image
 
-    for _, scene in predictor.predict_stream(images(), score, batch):
-        assert not isinstance(scene, PictureError)  # these images are decoded already
-        yield under_way.popleft(), scene
+    with closing(run_ahead(frames, _FRAMES_AHEAD)) as ahead:
+        for _, scene in predictor.predict_stream(images(ahead), score, batch):
+            assert not isinstance(scene, PictureError)  # these images are decoded already
+            yield under_way.popleft(), scene

@@ -37,7 +37,3 @@ class VideoFile(OpenedVideo):
             yield Frame(upright_image(frame), index, last, time_base)
         if index + 1 + self.skipped < self._stream.frames:
             self.reason = f"cut off, it should have {self._stream.frames} frames"
-
-    def close(self) -> None:
-        """Close the file."""
-        self._container.close()
