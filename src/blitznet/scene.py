@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NO_OBJECT = -1
 NO_ID = 0
 # Regions below this share of an image are not mentioned.
-MIN_SHARE = 0.01
+_MIN_SHARE = 0.01
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -188,7 +188,7 @@ class Scene:
         regions = [
             f"{share:.0%} {name}"
             for name, share in (self.pixel_shares() or {}).items()
-            if name != self.names[0] and share >= MIN_SHARE
+            if name != self.names[0] and share >= _MIN_SHARE
         ]
         return f"{self._objects()}; pixels {', '.join(regions)}" if regions else self._objects()
 

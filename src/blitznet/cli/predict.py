@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blitznet.cli.app import app, complain, print_table
+from blitznet.cli.app import app, complain
 from blitznet.cli.options import (
     BatchOption,
     CalibrateOption,
@@ -139,7 +139,7 @@ def demo(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Run detection and segmentation on the sample photos that come with scikit-image."""
-    from blitznet.inference.demo import demo_pictures, scene_rows, scene_table
+    from blitznet.inference.demo import demo_pictures
     from blitznet.inference.sources import find_sources
 
     own, problems = find_sources(sources or [], sys.stdin)
@@ -150,17 +150,10 @@ def demo(
 
     predictor = _load(model, device, engine, calibrate, has_many_images=True)
     folder = make_folder(out, Path("runs/demo"), overwrite)
-    table = scene_table()
-    for result in predict_to_folder(predictor, found, folder, score=score, show_progress=True):
-        if result.error is not None:
-            problems.append(str(result))
-            complain(result)
-        elif result.scene is not None:
-            for row in scene_rows(result.scene):
-                table.add_row(*row)
-    print_table(table)
-    typer.echo(f"The images are in {folder.resolve()}")
-    if problems:
+    results = predict_to_folder(predictor, found, folder, score=score, show_progress=True)
+    counts, is_complete = _report(results)
+    typer.echo(f"{counts} done, results in {folder.resolve()}")
+    if problems or not is_complete:
         raise typer.Exit(1)
 
 
