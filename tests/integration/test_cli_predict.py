@@ -21,6 +21,7 @@ from blitznet.classes import voc_palette
 from blitznet.cli import main
 from blitznet.inference.engines.choose import FASTEST
 from blitznet.inference.engines.torch_engine import TorchEngine
+from blitznet.model_files import NetworkFiles
 from tiny_network import NAMES, save_tiny_checkpoint
 
 
@@ -278,14 +279,13 @@ def test_what_auto_chose_is_said_and_what_was_asked_for_is_not(
     checkpoint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(FASTEST, "cpu", ("torch",))
-    monkeypatch.setattr("blitznet.inference.engines.choose.FASTEST_GROUPED_ON_CPU", ("torch",))
     assert predict(checkpoint, "album/a.jpg", "--engine", "auto") == 0
     assert complaints(capsys) == ["runs on torch (cpu)"]
     assert predict(checkpoint, "album/a.jpg", "--engine", "torch") == 0
     assert complaints(capsys) == []
     assert predict(checkpoint, "album/a.jpg", "--engine", "torhc") == 1
     (line,) = complaints(capsys)
-    assert line.startswith("no runtime is called 'torhc'; there are auto, torch, ")
+    assert line.startswith("no engine is called 'torhc'; there are auto, onnxruntime, ")
 
 
 @pytest.mark.usefixtures("album")
@@ -366,8 +366,8 @@ def test_help_and_version_do_not_import_anything_heavy() -> None:
 def test_models_shows_how_each_network_was_trained_and_how_good_it_is(
     checkpoint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundled = {"blitznet300-mobile": Path(checkpoint)}
-    monkeypatch.setattr(blitznet.model_files, "bundled_checkpoints", lambda: bundled)
+    bundled = {"blitznet300-mobile": NetworkFiles(exported=None, checkpoint=Path(checkpoint))}
+    monkeypatch.setattr(blitznet.model_files, "bundled_networks", lambda: bundled)
     assert main(["models"]) == 0
     table = capsys.readouterr().out
     for text in ("blitznet300-mobile", "default", "mAP (voc07) 50.0", "mIoU 25.0", "free", "steps"):
@@ -383,7 +383,7 @@ def test_models_shows_how_each_network_was_trained_and_how_good_it_is(
 def test_models_says_so_if_there_are_none(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blitznet.model_files, "bundled_checkpoints", dict)
+    monkeypatch.setattr(blitznet.model_files, "bundled_networks", dict)
     assert main(["models"]) == 0
     assert capsys.readouterr().out == "This installation bundles no network.\n"
 

@@ -23,7 +23,7 @@ from blitznet.result_folder import make_folder
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from blitznet.inference.engines.openvino_runtime import Hint
+    from blitznet.inference.engines.openvino_engine import Hint
     from blitznet.inference.predict_folder import Result
     from blitznet.inference.predictor import Predictor
 
@@ -187,12 +187,12 @@ def _load(
     has_many_images: bool,
 ) -> "Predictor":
     """A loaded network; says which engine runs it, if that was ours to choose."""
-    from blitznet.inference.engines.choose import AUTO, usual_runtime
+    from blitznet.inference.engines.choose import AUTO, usual_engine
     from blitznet.inference.predictor import load
 
-    chosen = engine or usual_runtime(model)
+    chosen = engine or usual_engine()
     hint: Hint = "throughput" if has_many_images else "latency"
     predictor = load(model, device, chosen, hint=hint, calibrate=calibrate, tell=complain)
     if chosen == AUTO:
-        typer.echo(f"blitznet: runs on {predictor.runtime.name} ({predictor.device})", err=True)
+        complain(f"runs on {predictor.engine.name} ({predictor.engine.device})")
     return predictor
