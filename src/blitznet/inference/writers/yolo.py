@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-import yaml
-
 from blitznet.inference.writers import AddScene
 from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
@@ -31,6 +29,8 @@ def yolo_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
     Raises:
         InputError: if something cannot be written.
     """
+    import yaml
+
     labels = ensure_folder(folder / "labels" / SUBSET)
     data = {SUBSET: LIST_FILE, "names": dict(enumerate(names[1:]))}
     with whole_file(folder / DATA_FILE) as temporary:
