@@ -86,13 +86,7 @@ def read_picture(source: PictureSource) -> Image.Image:
             "an image is a path, a PIL image or a uint8 array (H, W, 3) in RGB, "
             f"not {type(source).__name__}"
         )
-    name = os.fspath(source)
-    try:
-        stream = Path(name).open("rb")  # noqa: SIM115 - closed below
-    except (OSError, ValueError) as error:
-        raise _cannot_be_read(name, error) from error
-    with stream:
-        return _decode(_open(stream, name), name)
+    return OpenPicture(source).decode()
 
 
 class OpenPicture:
@@ -113,8 +107,13 @@ class OpenPicture:
         self._name = os.fspath(path)
         try:
             content = Path(path).read_bytes()
-        except (OSError, ValueError) as error:
-            raise _cannot_be_read(self._name, error) from None
+        except FileNotFoundError:
+            raise PictureError(f"{self._name}: no such file") from None
+        except IsADirectoryError:
+            raise PictureError(f"{self._name}: a folder, where one image was wanted") from None
+        except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+            reason = getattr(error, "strerror", None) or error
+            raise PictureError(f"{self._name}: cannot be read ({reason})") from None
         image = _open(BytesIO(content), self._name)
         self._image: Image.Image = image
         self.reductions: tuple[int, ...] = (1,)
@@ -155,15 +154,6 @@ def source_name(source: PictureSource) -> str | None:
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     return str(getattr(source, "filename", "")) or None
-
-
-def _cannot_be_read(name: str, error: OSError | ValueError) -> PictureError:
-    """ValueError: a null byte in the name."""
-    if isinstance(error, FileNotFoundError):
-        return PictureError(f"{name}: no such file")
-    if isinstance(error, IsADirectoryError):
-        return PictureError(f"{name}: a folder, where one image was wanted")
-    return PictureError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})")
 
 
 def _open(stream: BinaryIO, name: str) -> ImageFile:
