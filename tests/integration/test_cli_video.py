@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 import blitznet.extras
-import blitznet.inference.video.growing_folder
+import blitznet.inference.watch_folder
 from blitznet.cli import main
 from synthetic_video import break_packet, read_times, write_video
 from tiny_network import save_tiny_checkpoint
@@ -190,8 +190,8 @@ def test_a_watched_folder_is_done_when_nothing_comes_any_more(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(blitznet.inference.video.growing_folder, "PERIOD", 0.02)
-    monkeypatch.setattr(blitznet.inference.video.growing_folder, "PATIENCE", 0.1)
+    monkeypatch.setattr(blitznet.inference.watch_folder, "PERIOD", 0.02)
+    monkeypatch.setattr(blitznet.inference.watch_folder, "PATIENCE", 0.1)
     assert predict(checkpoint, ".", "--watch", "--idle-seconds", "0.1") == 0
     assert [line["source"] for line in records()] == ["a.png"]
     assert "1 of 1 images done" in capsys.readouterr().out

@@ -18,11 +18,11 @@ from blitznet.inference.predictor import DEFAULT_SCORE, Predictor
 from blitznet.inference.prefetch import map_ahead, run_ahead
 from blitznet.inference.sources import Source, Video, WatchedFolder
 from blitznet.inference.video.decoding import Frame, OpenedVideo
-from blitznet.inference.video.growing_folder import growing_folder
 from blitznet.inference.video.live_video import STOPPED, LiveVideo
 from blitznet.inference.video.open_video import open_video
 from blitznet.inference.video.predict_frames import VideoOptions, predict_frames
 from blitznet.inference.video.video_writer import video_writer
+from blitznet.inference.watch_folder import watch_folder
 from blitznet.inference.writers.label_formats import open_label_files
 from blitznet.inference.writers.voc import MAPS_FOLDER
 from blitznet.interruption import deferred_interruption
@@ -212,7 +212,7 @@ class _Run:
                 f"{source.folder}: a watched folder cannot take the results; name another --out"
             )
         with deferred_interruption() as received:
-            for path in growing_folder(source.folder, source.idle_seconds, lambda: bool(received)):
+            for path in watch_folder(source.folder, source.idle_seconds, lambda: bool(received)):
                 yield from self._predict_images([path])
 
     def _predict_video(self, source: Video) -> Result:

@@ -1,4 +1,4 @@
-"""A folder that fills: every image once, when it is complete."""
+"""A folder that is being filled: every image once, when it is complete."""
 
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -15,7 +15,7 @@ PERIOD = 0.5
 PATIENCE = 10.0
 
 
-def growing_folder(
+def watch_folder(
     folder: Path,
     idle_seconds: float | None = None,
     should_stop: Callable[[], bool] = lambda: False,
