@@ -64,7 +64,7 @@ class Result:
     error: InputError | None = None
 
     def __str__(self) -> str:
-        """One line: `a.jpg: 2 person, 1 dog; pixels 31% person, 12% dog`, or what is wrong."""
+        """One line: `a.jpg: 2 x person, 1 x dog; pixels 31% person, 12% dog`, or the error."""
         if self.record is None:
             return str(self.error)
         found = describe_video(self.record) if self.scene is None else self.scene.summary()
@@ -224,6 +224,7 @@ class _Run:
         name = self._free_name(video.stem)
         drawn = self.folder / f"{name}.mp4" if self.draw else None
         finish = partial(self._finish_frame, video.name, name)
+        total = self.video.expected_frames(video)
         num_frames, last_time, start = 0, 0.0, monotonic()
         with (
             closing(video),
@@ -232,15 +233,7 @@ class _Run:
                 predict_frames(self.predictor, video, self.score, self.batch, self.video)
             ) as frames,
             closing(run_ahead(map_ahead(finish, frames, _DRAWERS), _DRAWN_AHEAD)) as finished,
-            closing(
-                with_progress(
-                    finished,
-                    self.video.expected_frames(video),
-                    video.name,
-                    self.show_progress,
-                    True,
-                )
-            ) as shown,
+            closing(with_progress(finished, total, video.name, self.show_progress, True)) as shown,
             ExitStack() as writers,
         ):
             write: Callable[[Image.Image, int], None] | None = None
@@ -333,6 +326,6 @@ def _video_record(
 
 
 def _rounded_times(scene: Scene, write_start: float) -> dict[str, float]:
-    """Milliseconds of every stage; `write_start`, of `perf_counter`, is when writing began."""
+    """Milliseconds of every stage; writing began at `write_start`, of `perf_counter`."""
     times = scene.milliseconds | {"write": (perf_counter() - write_start) * 1000}
     return {stage: round(time, 2) for stage, time in times.items()}
