@@ -12,7 +12,7 @@ ModelOption = Annotated[
         "-m",
         metavar="NAME|FILE",
         help="Bundled network, checkpoint, or exported file.",
-        show_default="best bundled one",
+        show_default="best bundled network",
     ),
 ]
 ScoreOption = Annotated[
@@ -24,7 +24,7 @@ EngineOption = Annotated[
     typer.Option(
         "--engine",
         metavar="NAME",
-        help="What runs the network: auto = the fastest here, torch, openvino, ...",
+        help="Inference engine: auto (the fastest here), onnxruntime, openvino, torch, ...",
         show_default="auto, or what BLITZNET_ENGINE says",
     ),
 ]
@@ -33,14 +33,14 @@ CalibrateOption = Annotated[
     typer.Option(
         "--calibrate",
         metavar="DATA.yaml",
-        help="Images to calibrate openvino-int8 with, once for each network.",
-        show_default="those of last time",
+        help="Images to calibrate openvino-int8 with, once per network.",
+        show_default="those of the last calibration",
     ),
 ]
 BatchOption = Annotated[
     int | None,
     typer.Option(
-        "--batch", min=1, help="Images a forward pass.", show_default="1 on a CPU, 8 on a GPU"
+        "--batch", min=1, help="Images per forward pass.", show_default="1 on a CPU, 8 on a GPU"
     ),
 ]
 OutOption = Annotated[
@@ -54,7 +54,7 @@ OutOption = Annotated[
     ),
 ]
 OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Write into DIR even if it holds something.")
+    bool, typer.Option("--overwrite", help="Write into DIR even if it is not empty.")
 ]
 
 

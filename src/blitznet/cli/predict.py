@@ -47,7 +47,7 @@ def predict(
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     save_masks: Annotated[
-        bool, typer.Option("--save-masks", help="Also write masks/NAME.png: a class id a pixel.")
+        bool, typer.Option("--save-masks", help="Also write masks/NAME.png with the class ids.")
     ] = False,
     no_draw: Annotated[
         bool, typer.Option("--no-draw", help="Do not write annotated images and videos.")
@@ -62,7 +62,7 @@ def predict(
         ),
     ] = None,
     track: Annotated[
-        bool, typer.Option("--track", help="Track objects through a video: an id for each.")
+        bool, typer.Option("--track", help="Track objects across video frames, with an id each.")
     ] = False,
     every: Annotated[
         int, typer.Option("--every", min=1, metavar="N", help="Every N-th frame of a video.")
@@ -75,7 +75,7 @@ def predict(
     ] = None,
     reconnect: Annotated[
         int,
-        typer.Option("--reconnect", min=0, help="Reconnection attempts of a camera or stream."),
+        typer.Option("--reconnect", min=0, help="Reconnection attempts for a camera or stream."),
     ] = 5,
     watch: Annotated[
         bool, typer.Option("--watch", help="Also wait for images that arrive in the folder.")
@@ -90,7 +90,7 @@ def predict(
         ),
     ] = None,
 ) -> None:
-    """Find the objects in images and videos, and the class of every pixel.
+    """Detect objects and segment classes in images and videos.
 
     Writes NAME.jpg or NAME.mp4 with boxes and segmentation map for each, and predictions.jsonl.
     """
@@ -128,7 +128,7 @@ def predict(
 def demo(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SOURCE]", help="Images and videos of yours, besides the demo's."),
+        typer.Argument(metavar="[SOURCE]", help="Your own images and videos, in addition."),
     ] = None,
     model: ModelOption = None,
     score: ScoreOption = 0.5,

@@ -96,7 +96,7 @@ def predict_to_folder(
         sources: as of `find_sources`.
         folder: exists; files of the same names are replaced, except the inputs themselves.
         score: minimum score of an object, 0..1.
-        batch: images a forward pass; None = what suits the device.
+        batch: images per forward pass; None = what suits the device.
         draw: whether to write NAME.jpg or NAME.mp4 with boxes and segmentation map.
         save_masks: whether to write masks/NAME.png, class ids with the VOC palette.
         formats: label formats, see `choose_label_formats`; written to labels/FORMAT.

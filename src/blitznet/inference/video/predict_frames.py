@@ -62,7 +62,7 @@ def predict_frames(
         predictor: a loaded network.
         video: opened; it is not closed.
         score: minimum score of an object, 0..1.
-        batch: frames a forward pass of a recording; None = what suits the device.
+        batch: frames per forward pass of a recording; None = what suits the device.
         options: which frames to take, and whether to track objects.
 
     Yields:
