@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 app = typer.Typer(
-    help="Boxes of every object and the class of every pixel, from one network.",
+    help="Boxes and per-pixel classes from one network.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
