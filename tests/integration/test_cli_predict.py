@@ -237,17 +237,6 @@ def test_wrong_settings_are_one_line_and_leave_nothing_behind(
 
 
 @pytest.mark.usefixtures("album")
-def test_a_checkpoint_cut_in_half_is_one_line(
-    checkpoint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    content = Path(checkpoint).read_bytes()
-    Path("half.safetensors").write_bytes(content[: len(content) // 2])
-    assert predict("half.safetensors", "album/b.png") == 1
-    (line,) = complaints(capsys)
-    assert "half.safetensors" in line
-
-
-@pytest.mark.usefixtures("album")
 @pytest.mark.parametrize(
     "arguments",
     [["predict"], ["predict", "a", "--score", "2"], ["predict", "a", "--batch", "0"], ["fly"]],

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from blitznet.errors import InputError, PictureError
+from blitznet.errors import PictureError
 from blitznet.inference.predict_folder import Result, predict_to_folder
-from blitznet.inference.sources import Source, Video, WatchedFolder
+from blitznet.inference.sources import Source, Video
 from blitznet.inference.video.predict_frames import VideoOptions
 from synthetic_video import write_video
 from tiny_network import colour_predictor
@@ -70,10 +70,3 @@ def test_a_run_that_is_left_in_the_middle_leaves_whole_images_alone() -> None:
     for path in Path("out").iterdir():
         with Image.open(path) as image:
             image.load()
-
-
-@pytest.mark.usefixtures("here")
-def test_a_watched_folder_cannot_take_the_results() -> None:
-    with pytest.raises(InputError, match="a watched folder cannot take the results"):
-        run(WatchedFolder(Path("out"), idle_seconds=0))
-    assert list(Path("out").iterdir()) == []
