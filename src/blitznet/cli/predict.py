@@ -113,6 +113,7 @@ def predict(
     network = predictor.info.model
     formats = choose_label_formats(label_formats or (), network.detect, network.segment)
     folder = make_folder(out, Path("runs/predict"), overwrite)
+    _say_engine(predictor, engine)
     results = predict_to_folder(
         predictor, found, folder, score=score, batch=batch, draw=not no_draw, formats=formats,
         save_masks=save_masks, video=VideoOptions(every, max_frames, track, reconnect),
@@ -150,6 +151,7 @@ def demo(
 
     predictor = _load(model, device, engine, calibrate, has_many_images=True)
     folder = make_folder(out, Path("runs/demo"), overwrite)
+    _say_engine(predictor, engine)
     results = predict_to_folder(predictor, found, folder, score=score, show_progress=True)
     counts, is_complete = _report(results)
     typer.echo(f"{counts} done, results in {folder.resolve()}")
@@ -186,13 +188,15 @@ def _load(
     calibrate: Path | None,
     has_many_images: bool,
 ) -> "Predictor":
-    """A loaded network; says which engine runs it, if that was ours to choose."""
-    from blitznet.inference.engines.choose import AUTO, usual_engine
     from blitznet.inference.predictor import load
 
-    chosen = engine or usual_engine()
     hint: Hint = "throughput" if has_many_images else "latency"
-    predictor = load(model, device, chosen, hint=hint, calibrate=calibrate, tell=complain)
-    if chosen == AUTO:
+    return load(model, device, engine, hint=hint, calibrate=calibrate, tell=complain)
+
+
+def _say_engine(predictor: "Predictor", asked: str | None) -> None:
+    """Says which engine runs, if that was ours to choose."""
+    from blitznet.inference.engines.choose import AUTO, usual_engine
+
+    if (asked or usual_engine()) == AUTO:
         complain(f"runs on {predictor.engine.name} ({predictor.engine.device})")
-    return predictor
