@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from blitznet.classes import VOC_CLASSES
 from blitznet.data.labels import ClassTable, PictureLabels
@@ -20,6 +21,7 @@ from blitznet.data.loader import (
     TrainingSamples,
     batch_positions,
     collate_samples,
+    prepare_ahead,
     training_batches,
 )
 from blitznet.data.source import Subset
@@ -174,6 +176,15 @@ def test_a_worker_that_dies_is_an_error_of_one_line(num_workers: int) -> None:
         str(raised.value),
     )
     assert multiprocessing.active_children() == []
+
+
+def test_an_error_of_the_code_itself_is_not_taken_for_a_dead_worker() -> None:
+    class Broken(Dataset[int | InputError]):
+        def __getitem__(self, position: int) -> int:
+            raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="^a bug$"):
+        next(prepare_ahead(Broken(), [[0]], list, 0))
 
 
 @forks

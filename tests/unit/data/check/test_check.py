@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from blitznet.data import labels
 from blitznet.data.check import before_training
 from blitznet.data.check.before_training import find_errors, fingerprint
 from blitznet.data.check.check import (
@@ -20,7 +22,7 @@ from blitznet.data.check.check import (
     open_data,
 )
 from blitznet.data.check.picture_check import PictureRecord
-from blitznet.data.check.report import report_lines
+from blitznet.data.check.report import TITLES, report_lines
 from blitznet.data.check.sheet import CELL, draw_sheet
 from blitznet.data.check.skipped import (
     SKIPPED_FILE,
@@ -286,3 +288,10 @@ def test_a_run_without_a_record_leaves_nothing_out(workplace: Path) -> None:
     sources = describe().open_split("train")
     assert without_skipped(sources, "train", workplace) == sources
     assert list(skipped_lines(workplace)) == []
+
+
+def test_every_kind_of_problem_has_a_title() -> None:
+    files = Path(labels.__file__).parent.rglob("*.py")
+    code = "".join(path.read_text() for path in files)
+    kinds = set(re.findall(r'[Pp]roblem\(\s*"([a-z-]+)"', code))
+    assert kinds == set(TITLES)
