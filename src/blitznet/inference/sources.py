@@ -100,9 +100,9 @@ def check_sources(sources: Sequence[Source], has_label_formats: bool, track: boo
     if has_label_formats and not all(isinstance(source, Path) for source in sources):
         raise InputError("--format writes labels of images, not of videos or with --watch")
     if any(isinstance(source, Video) for source in sources):
-        require("av", "video", "reading and writing videos")
+        require("av", "video", "a video")
     if track:
-        require("trackers", "track", "tracking objects")
+        require("trackers", "track", "--track")
 
 
 def has_many_images(sources: Sequence[Source]) -> bool:

@@ -25,7 +25,7 @@ class Tracker:
     """
 
     def __init__(self, score: float, rate: Fraction):
-        require("trackers", "track", "tracking objects")
+        require("trackers", "track", "tracking")
         from trackers import ByteTrackTracker
 
         self._score = score

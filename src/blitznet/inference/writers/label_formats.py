@@ -44,7 +44,7 @@ def choose_label_formats(asked: Sequence[str], detect: bool, segment: bool) -> t
                 "use --format voc for its segmentation maps"
             )
     if "coco" in formats and segment:
-        require("skimage", "labels", "outlines in COCO's format")
+        require("skimage", "labels", "--format coco")
     return formats
 
 
