@@ -252,3 +252,4 @@ def test_wrong_input_of_eval_gets_one_line(
     error = capsys.readouterr().err.strip()
     assert line in error
     assert "\n" not in error
+    assert not (workplace / "runs/eval").exists()
