@@ -138,7 +138,7 @@ def engine_of(
     Draws from PyTorch's random numbers.
 
     Raises:
-        InputError: if there are not as many names as classes, or there is no such device.
+        InputError: if names and classes differ in number, or there is no such device.
     """
     if len(names) != network.config.num_classes:
         raise InputError(
