@@ -7,7 +7,6 @@ Both sides apply SSD's policy; see docs/bench_data.md for what is inside the clo
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Annotated, Any
@@ -20,7 +19,7 @@ from blitznet.bench import describe_machine, take_turns
 from blitznet.data.description import read_description
 from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
 from blitznet.data.source import LabelSource, Subset
-from blitznet.data.ssd_policy import Augmentation, augment_sample
+from blitznet.data.ssd_policy import Augmentation, augment_sample, read_augmented
 from blitznet.evenly_spaced import evenly_spaced
 from torchvision_policy import build_policy, faster_decoder, read_tv_sample, to_tv_sample
 
@@ -96,7 +95,9 @@ def pipelines(source: LabelSource, size: int) -> dict[str, Callable[[int], objec
         f"blitznet: {AUGMENT}": lambda i: augment_sample(samples[i], size, augmentation, rng),
         f"torchvision: {AUGMENT}": lambda i: policy(tv_samples[i]),
         f"torchvision, colours last: {AUGMENT}": lambda i: policy_last(tv_samples[i]),
-        f"blitznet: {FILES}": lambda i: augment_sample(source.open(i), size, augmentation, rng),
+        f"blitznet: {FILES}": lambda i: read_augmented(
+            source.labels(i), source.table, size, augmentation, rng
+        ),
         f"torchvision, {decode.__name__}: {FILES}": lambda i: policy(
             read_tv_sample(source, i, decode)
         ),
@@ -106,18 +107,13 @@ def pipelines(source: LabelSource, size: int) -> dict[str, Callable[[int], objec
 def loader_speed(source: LabelSource, size: int, workers: int, rounds: int) -> float:
     """Images a second on the wall, after the first two batches of every worker."""
     warm_up, batches = 2 * max(workers, 1), max(rounds * len(source) // BATCH, 8)
-    samples = TrainingSamples([source], partial(always, size), Augmentation(), seed=0)
+    samples = TrainingSamples([source], size, Augmentation(), seed=0)
     positions = batch_positions(0, warm_up + batches, BATCH, 0, 1)
     steps = training_batches(samples, positions, workers)
     for _ in range(warm_up):
         next(steps)
     start = perf_counter()
     return sum(len(batch.sources) for batch in steps) / (perf_counter() - start)
-
-
-def always(size: int, _: int) -> int:
-    """The input's side at any step."""
-    return size
 
 
 if __name__ == "__main__":

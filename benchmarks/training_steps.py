@@ -8,7 +8,6 @@ EMA. `waiting` is the share of the time in which a step waits for its batch.
 
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import repeat
 from pathlib import Path
 from time import perf_counter
@@ -66,7 +65,7 @@ def measure(
     recipe = recipe.model_copy(update=changes)
     size = recipe.model.image_size
     sources = description.open_split(split)
-    samples = TrainingSamples(sources, partial(always, size), recipe.augmentation, recipe.seed)
+    samples = TrainingSamples(sources, size, recipe.augmentation, recipe.seed)
     step = training_step(recipe, device)
     fixed = next(training_batches(samples, batch_positions(0, 1, batch, 0, 1), 0))
     positions = batch_positions(0, WARM_UP + steps, batch, 0, 1)
@@ -111,11 +110,6 @@ def time_steps(
             torch.accelerator.synchronize(device)
         whole.append(perf_counter() - start)
     return whole[WARM_UP:], waited[WARM_UP:]
-
-
-def always(size: int, _: int) -> int:
-    """The input's side at any step."""
-    return size
 
 
 if __name__ == "__main__":

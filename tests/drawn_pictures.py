@@ -6,9 +6,8 @@ import numpy as np
 from PIL import Image
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.class_table import ClassTable
-from blitznet.data.labels import ObjectLabel, PictureLabels
-from blitznet.data.seg_map import IdMapFile
+from blitznet.data.labels import ClassTable, ObjectLabel, PictureLabels
+from blitznet.data.seg_map import VOC_CODES, MapFile
 from blitznet.data.source import LabelSource
 
 MOST_OBJECTS = 4
@@ -65,6 +64,4 @@ def _draw_picture(stem: Path, size: tuple[int, int], rng: np.random.Generator) -
     picture, map_file = stem.with_suffix(".jpg"), stem.with_suffix(".png")
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(picture, quality=JPEG_QUALITY)
     Image.fromarray(seg_map).save(map_file)
-    return PictureLabels(
-        picture, tuple(objects), IdMapFile(map_file, tuple(enumerate(VOC_CLASSES)))
-    )
+    return PictureLabels(picture, tuple(objects), MapFile(map_file, VOC_CODES))

@@ -130,7 +130,7 @@ def test_a_run_that_stops_early_says_so_and_measures_the_best(
     ("arguments", "line"),
     [
         (["nothing", "--data", "data.yaml"], "no recipe or file is called 'nothing'"),
-        (["recipe.yaml", "--data", "no.yaml"], "no.yaml does not exist; give a data description"),
+        (["recipe.yaml", "--data", "no.yaml"], "no.yaml does not exist"),
         (
             ["recipe.yaml", "--data", "data.yaml", "--set", "model.num_classes=3"],
             "use --set model.num_classes=21",

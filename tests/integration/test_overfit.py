@@ -12,10 +12,8 @@ import pytest
 import torch
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.class_table import ClassTable
 from blitznet.data.description import DataDescription, VocEntry
 from blitznet.data.ssd_policy import Augmentation
-from blitznet.data.voc import VocSource
 from blitznet.evaluation.evaluate import measure
 from blitznet.evaluation.metrics import Metrics
 from blitznet.inference.engines.torch_engine import TorchEngine
@@ -88,7 +86,9 @@ def test_the_bundled_network_learns_four_real_pictures_by_heart(tmp_path: Path) 
 
 def pictures_of_few_large_objects(root: Path, count: int) -> list[str]:
     """The first ones with one to three objects, each over a tenth of the picture."""
-    source = VocSource(root, "Segmentation/val", ClassTable(VOC_CLASSES), True, "SegmentationClass")
+    source = VocEntry(root=root, image_set="Segmentation/val", masks="SegmentationClass").open(
+        Path(), VOC_CLASSES
+    )
     found: list[str] = []
     for index, name in enumerate(source.ids):
         sample = source.read(index)

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, distributed
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.collate import collate_samples
 from blitznet.data.geometry import resize_sample
+from blitznet.data.loader import collate_samples
 from blitznet.detection.anchors import anchors_of
 from blitznet.losses.joint import joint_loss
 from blitznet.model.blitznet import BlitzNet, normalize_images

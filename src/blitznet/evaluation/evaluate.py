@@ -2,17 +2,18 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from blitznet.data.description import read_description
 from blitznet.data.geometry import resize_sample
+from blitznet.data.loader import prepare_ahead
 from blitznet.data.source import LabelSource, locate
 from blitznet.detection.limits import SCORE_THRESHOLD
 from blitznet.detections import Detections
@@ -213,15 +214,10 @@ def _predictions(
 ) -> Iterator[tuple[Sample, Detections | None, np.ndarray | None]]:
     """Every sample with what the network finds, in pixels of the image."""
     size = engine.info.model.image_size
-    loader: Iterable[list[_Item | InputError]] = DataLoader(
-        _Items(sources, size), batch_size=batch_size, num_workers=workers, collate_fn=list
-    )
-    for batch in loader:
-        items = []
-        for item in batch:
-            if isinstance(item, InputError):
-                raise item
-            items.append(item)
+    unread = _Items(sources, size)
+    total = len(unread)
+    positions = [list(range(i, min(i + batch_size, total))) for i in range(0, total, batch_size)]
+    for items in prepare_ahead(unread, positions, list, workers):
         output = engine.run(np.stack([pixels for _, pixels in items]), SCORE_THRESHOLD)
         for index, (sample, _) in enumerate(items):
             detections = seg_map = None

@@ -4,7 +4,6 @@ import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -208,15 +207,11 @@ def _open_samples(recipe: Recipe, data: DataDescription, run: Path) -> TrainingS
     sources = without_skipped(data.open_split("train"), "train", run)
     return TrainingSamples(
         sources,
-        partial(_always, recipe.model.image_size),
+        recipe.model.image_size,
         recipe.augmentation,
         recipe.seed,
         draw_frequencies(sources, recipe.class_balance),
     )
-
-
-def _always(image_size: int, _: int) -> int:
-    return image_size
 
 
 def _open_validation(

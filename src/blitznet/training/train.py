@@ -7,11 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from blitznet.cpu import usable_cores
 from blitznet.data.check.before_training import find_errors
-from blitznet.data.check.check import default_workers
-from blitznet.data.check.report import Finding, count_of
+from blitznet.data.check.report import count_of
 from blitznet.data.check.skipped import require_skippable, write_skipped
 from blitznet.data.description import DataDescription, read_description
+from blitznet.data.labels import Problem
 from blitznet.device import choose_device
 from blitznet.errors import LabelError, RecipeError
 from blitznet.evaluation.metrics import Metrics
@@ -188,7 +189,7 @@ def _start(
         if errors:
             write_skipped(folder, errors, description)
             for error in errors:
-                tell(f"left out: {error.problem}")
+                tell(f"left out: {error}")
         os.environ[_FOLDER_VARIABLE] = str(folder)
     elif out is not None or _FOLDER_VARIABLE in os.environ:
         folder = out or Path(os.environ[_FOLDER_VARIABLE])
@@ -199,14 +200,14 @@ def _start(
 
 def _errors_before_training(
     description: DataDescription, data: Path, has_workers: bool, skip_bad: bool
-) -> list[Finding]:
+) -> list[Problem]:
     """The errors of single images, to leave these out; without `skip_bad`, none are tolerated."""
     splits = ["train", *({VALIDATION_SPLIT} & description.splits.keys())]
-    errors = find_errors(description, data, splits, default_workers() if has_workers else 0)
+    errors = find_errors(description, data, splits, usable_cores() if has_workers else 0)
     require_skippable(errors)
     if errors and not skip_bad:
         raise LabelError(
-            f"{data} has {count_of(len(errors), 'error')}, the first: {errors[0].problem}; see all "
+            f"{data} has {count_of(len(errors), 'error')}, the first: {errors[0]}; see all "
             f"with blitznet check-data {data}, or leave those images out with --skip-bad"
         )
     return errors

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from blitznet.data.source import LabelSource
-from blitznet.data.worker_watch import child_signals_as_before
 from blitznet.evaluation.evaluate import engine_of, measure
 from blitznet.evaluation.metrics import Metrics
 from blitznet.model.blitznet import BlitzNet
@@ -124,10 +123,9 @@ class Validation:
             if interrupted:
                 raise _Interruption
 
-        # The copy and the data loader draw random numbers; it would watch the run's workers, too.
+        # The copy and the data loader draw random numbers.
         with (
             torch.random.fork_rng([]),
-            child_signals_as_before(),
             closing(engine_of(network, info.names, self._device)) as engine,
         ):
             metrics = measure(

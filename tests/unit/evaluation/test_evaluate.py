@@ -2,13 +2,13 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.class_table import ClassTable
-from blitznet.data.voc import VocSource
+from blitznet.data.voc import VocEntry
 from blitznet.detections import Detections
 from blitznet.errors import InputError
 from blitznet.evaluation.metrics import Evaluation, Metrics
@@ -17,9 +17,8 @@ from fixtures.make_fixtures import VOC_MINI
 
 
 def samples() -> list[Sample]:
-    source = VocSource(
-        VOC_MINI, "Main/trainval", ClassTable(VOC_CLASSES), True, "SegmentationClass"
-    )
+    entry = VocEntry(root=VOC_MINI, image_set="Main/trainval", masks="SegmentationClass")
+    source = entry.open(Path(), VOC_CLASSES)
     return [source.read(index) for index in range(len(source))]
 
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from blitznet.classes import COCO_CLASSES, VOC_CLASSES, coco_category_ids, voc_palette
-from blitznet.data.class_table import ClassTable
-from blitznet.data.coco import CocoSource
+from blitznet.data.coco import CocoEntry
+from blitznet.data.source import LabelSource
 from blitznet.detections import Detections
 from blitznet.errors import InputError
 from blitznet.evaluation.submission import AddPicture, coco_results, open_submission
@@ -156,7 +156,7 @@ def measure(annotations: Path, results: Path) -> tuple[float, float]:
     return float(evaluation.stats[0]), float(evaluation.stats[1])
 
 
-def add_truth(add: AddPicture, source: CocoSource) -> int:
+def add_truth(add: AddPicture, source: LabelSource) -> int:
     """Every counted object as a detection; returns how many."""
     total = 0
     for index in range(len(source)):
@@ -192,7 +192,7 @@ def test_drawn_truth_as_predictions_has_an_ap_of_1(tmp_path: Path) -> None:
     path.write_text(json.dumps(content))
     for image in (42, 7):
         Image.new("RGB", (50, 40)).save(tmp_path / f"{image}.png")
-    source = CocoSource(tmp_path, path, ClassTable(COCO_CLASSES), boxes=True, masks=None)
+    source = CocoEntry(images=tmp_path, annotations=path).open(Path(), COCO_CLASSES)
     with coco_results(tmp_path / "results.json", COCO_CLASSES) as add:
         assert add_truth(add, source) == 4
     assert measure(path, tmp_path / "results.json") == pytest.approx((1, 1))
@@ -209,7 +209,7 @@ def test_truth_of_real_coco_pictures_as_predictions_has_an_ap_of_1(
     root = Path(os.environ["BLITZNET_DATA"]).parent / "coco-mini"
     path = root / "annotations" / f"instances_{split}.json"
     images = root / "images" / split
-    source = CocoSource(images, path, ClassTable(COCO_CLASSES), boxes=True, masks=None)
+    source = CocoEntry(images=images, annotations=path).open(Path(), COCO_CLASSES)
     with coco_results(tmp_path / "results.json", COCO_CLASSES) as add:
         assert add_truth(add, source) > 100
     assert measure(path, tmp_path / "results.json") == pytest.approx((1, 1))

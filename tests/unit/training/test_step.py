@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.optim import SGD
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from blitznet.data.collate import collate_samples
 from blitznet.data.geometry import resize_sample
+from blitznet.data.loader import collate_samples
 from blitznet.model.blitznet import BlitzNet
 from blitznet.structures import Batch
 from blitznet.training import step

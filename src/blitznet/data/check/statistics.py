@@ -1,4 +1,4 @@
-"""What the pictures of a split show, counted."""
+"""What the images of a split show, counted."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,14 +14,17 @@ class SplitStatistics:
 
     Attributes:
         names: class names, background first; C in all.
-        num_pictures: all, those that cannot be used included.
-        num_with_boxes: pictures whose boxes are labelled.
-        num_with_maps: pictures whose pixels are labelled.
+        num_pictures: all images, those that cannot be used included.
+        num_with_boxes: images whose boxes are labelled.
+        num_with_maps: images whose pixels are labelled.
         num_with_both: both.
-        num_ignored: boxes that neither help nor hurt.
+        num_ignored: boxes that are ignored.
         boxes: (C,) int64 boxes that count, by class.
         one_anchor: (C,) int64 of these, those that no anchor matches.
         pixels: (256,) int64 by value of the maps.
+        shapes: arrays (N, 2) float32, width and height of the boxes that count as fractions of
+            their images.
+        best_iou: arrays (N,) float32, of each of these boxes with its best anchor.
     """
 
     def __init__(self, names: Sequence[str]):
@@ -31,11 +34,11 @@ class SplitStatistics:
         self.boxes = np.zeros(len(names), np.int64)
         self.one_anchor = np.zeros(len(names), np.int64)
         self.pixels = np.zeros(256, np.int64)
-        self._shapes: list[np.ndarray] = []
-        self._best_iou: list[np.ndarray] = []
+        self.shapes: list[np.ndarray] = []
+        self.best_iou: list[np.ndarray] = []
 
     def add(self, record: PictureRecord) -> None:
-        """One more picture."""
+        """One more image."""
         has_map = record.pixels is not None
         self.num_pictures += 1
         self.num_with_boxes += record.has_boxes
@@ -46,29 +49,15 @@ class SplitStatistics:
         if len(record.best_iou):
             lonely = record.labels[record.best_iou < MATCHING_IOU]
             self.one_anchor += np.bincount(lonely, minlength=len(self.names))
-        if record.pixels is not None:
-            self.pixels += record.pixels
-        self._shapes.append(record.shapes)
-        self._best_iou.append(record.best_iou)
-
-    @property
-    def shapes(self) -> np.ndarray:
-        """(N, 2) float32 width and height of all boxes that count, fractions of their pictures."""
-        return np.concatenate([np.zeros((0, 2), np.float32), *self._shapes])
-
-    @property
-    def best_iou(self) -> np.ndarray:
-        """(N,) float32, of each of these boxes with its best anchor; empty without anchors."""
-        return np.concatenate([np.zeros(0, np.float32), *self._best_iou])
+        for value, count in (record.pixels or {}).items():
+            self.pixels[value] += count
+        self.shapes.append(record.shapes)
+        self.best_iou.append(record.best_iou)
 
     def absent_classes(self) -> list[str]:
         """Classes that no box and no pixel shows."""
-        is_absent = (self.boxes == 0) & (self.pixels[: len(self.names)] == 0)
-        return [
-            name
-            for name, absent in zip(self.names[1:], is_absent[1:].tolist(), strict=True)
-            if absent
-        ]
+        shown = self.boxes + self.pixels[: len(self.names)]
+        return [name for name, count in zip(self.names[1:], shown[1:], strict=True) if not count]
 
     def pixel_shares(self) -> dict[str, float] | None:
         """Shares of the labelled pixels by class; None without maps."""
