@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import blitznet.extras
 from blitznet.classes import VOC_CLASSES
 from blitznet.cli import main
+from blitznet.inference.predictor import load
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo, read_info
@@ -70,8 +71,9 @@ def test_training_leaves_a_measured_network_that_predicts_and_evaluates(
     assert main(["eval", model, *described, "--report"]) == 0
     assert (workplace / "reported/index.html").is_file()
     assert json.loads((workplace / "reported/metrics.json").read_text())["ap"] == metrics["ap"]
-    picture = str(VOC_MINI / "JPEGImages/000001.jpg")
-    assert main(["predict", picture, "--model", model, "--device", "cpu"]) == 0
+    with load(model, engine="torch", device="cpu") as predictor:
+        scene = predictor.predict(VOC_MINI / "JPEGImages/000001.jpg")
+    assert scene.seg_map is not None
 
 
 @pytest.mark.usefixtures("without_report")
@@ -252,3 +254,4 @@ def test_wrong_input_of_eval_gets_one_line(
     error = capsys.readouterr().err.strip()
     assert line in error
     assert "\n" not in error
+    assert not (workplace / "runs/eval").exists()

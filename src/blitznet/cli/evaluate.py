@@ -1,5 +1,7 @@
 """blitznet eval."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +15,7 @@ from blitznet.cli.options import (
     OverwriteOption,
     split_names,
 )
+from blitznet.errors import BlitzNetError
 from blitznet.extras import require
 from blitznet.result_folder import make_folder
 
@@ -68,20 +71,21 @@ def evaluate(
     from blitznet.evaluation.metrics_table import metrics_table
 
     folder = make_folder(out, Path("runs/eval"), overwrite)
-    metrics = evaluation.evaluate(
-        model,
-        data,
-        split,
-        engine=engine,
-        device=device,
-        classes=split_names(classes),
-        batch_size=batch,
-        workers=workers,
-        calibrate=calibrate,
-        out=folder,
-        submission=submission,
-        report=report,
-    )
+    with _removed_if_empty(folder):
+        metrics = evaluation.evaluate(
+            model,
+            data,
+            split,
+            engine=engine,
+            device=device,
+            classes=split_names(classes),
+            batch_size=batch,
+            workers=workers,
+            calibrate=calibrate,
+            out=folder,
+            submission=submission,
+            report=report,
+        )
     if submission is not None:
         typer.echo(f"Files for the {submission} server: {folder}")
     if metrics.has_figures:
@@ -89,3 +93,14 @@ def evaluate(
         if report:
             typer.echo(f"Report: {folder / 'index.html'}")
         typer.echo(f"{metrics.pictures} images; figures in {folder / evaluation.METRICS_FILE}")
+
+
+@contextmanager
+def _removed_if_empty(folder: Path) -> Iterator[None]:
+    """Leave no empty folder where the evaluation fails."""
+    try:
+        yield
+    except BlitzNetError:
+        with suppress(OSError):
+            folder.rmdir()
+        raise

@@ -86,10 +86,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a network on images with boxes, segmentation maps, or both; --resume RUN continues."""
-    if resume is None and recipe is None and data is None:
-        raise typer.BadParameter("give --data DATA.yaml, or --resume RUN")
-    if resume is not None and (recipe or data or settings or out or skip_bad):
-        raise typer.BadParameter("--resume RUN takes recipe and data from the run; give it alone")
+    _require_usage(resume, recipe or data, settings or out or skip_bad)
     require("lightning_fabric", "train", "training")
     from blitznet.evaluation.metrics_table import metrics_table
     from blitznet.paper.tables import find_training, read_experiments
@@ -121,3 +118,11 @@ def train(
     )
     if run.metrics is not None:
         print_table(metrics_table(run.metrics))
+
+
+def _require_usage(resume: Path | None, start: object, others: object) -> None:
+    """Raise typer.BadParameter unless a run is either started or resumed."""
+    if resume is None and not start:
+        raise typer.BadParameter("give --data DATA.yaml, or --resume RUN")
+    if resume is not None and (start or others):
+        raise typer.BadParameter("--resume RUN takes recipe and data from the run; give it alone")

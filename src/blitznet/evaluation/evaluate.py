@@ -30,6 +30,7 @@ from blitznet.inference.engines.engine import Engine
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model_files import CheckpointInfo, find_network
+from blitznet.progress import with_progress
 from blitznet.structures import Sample
 from blitznet.text_files import write_json
 
@@ -104,7 +105,7 @@ def evaluate(
                 "--submission voc|coco writes what the evaluation servers take"
             )
         evaluation = (Review if report else Evaluation)(opened.info.names)
-        metrics = measure(opened, sources, classes, batch_size, workers, found, evaluation)
+        metrics = measure(opened, sources, classes, batch_size, workers, found, evaluation, True)
     metrics = replace(metrics, model=name, data=os.fspath(data), split=split)
     if out is not None and metrics.has_figures:
         write_json(out / METRICS_FILE, metrics.to_dict())
@@ -139,7 +140,7 @@ def engine_of(
     Draws from PyTorch's random numbers.
 
     Raises:
-        InputError: if there are not as many names as classes, or there is no such device.
+        InputError: if names and classes differ in number, or there is no such device.
     """
     if len(names) != network.config.num_classes:
         raise InputError(
@@ -160,6 +161,7 @@ def measure(
     workers: int = 1,
     found: Found | None = None,
     evaluation: Evaluation | None = None,
+    show_progress: bool = False,
 ) -> Metrics:
     """The evaluation loop. There is one.
 
@@ -171,6 +173,7 @@ def measure(
         workers: processes that read images.
         found: called with the detections and the segmentation map of every image, in order.
         evaluation: accumulates the images; None = a new one.
+        show_progress: on a terminal; not inside another bar.
 
     Returns:
         Without model, data and split.
@@ -181,7 +184,10 @@ def measure(
     started = time.monotonic()
     evaluation = evaluation or Evaluation(engine.info.names)
     evaluation.require_classes(classes or ())
-    for sample, detections, seg_map in _predictions(engine, sources, batch_size, workers):
+    predictions = _predictions(engine, sources, batch_size, workers)
+    if show_progress:
+        predictions = with_progress(predictions, sum(map(len, sources)), "images", has_speed=True)
+    for sample, detections, seg_map in predictions:
         evaluation.update(sample, detections, seg_map)
         if found is not None:
             found(detections, seg_map)

@@ -77,7 +77,7 @@ def _measure(folder: Path, data: Path, device: str, workers: int, review: Review
     sources = read_description(data).open_split(VALIDATION_SPLIT)
     sources = without_skipped(sources, VALIDATION_SPLIT, folder)
     with closing(engine_of(model, info.names, device)) as engine:
-        metrics = measure(engine, sources, workers=workers, evaluation=review)
+        metrics = measure(engine, sources, workers=workers, evaluation=review, show_progress=True)
     metrics = replace(metrics, model=str(path), data=str(data), split=VALIDATION_SPLIT)
     save_checkpoint(path, model, with_metrics(info, metrics))
     write_json(folder / METRICS_FILE, metrics.to_dict())
@@ -111,5 +111,8 @@ def _export(folder: Path, tell: Tell) -> None:
         from blitznet.exporting.onnx_file import export_onnx
 
         export_onnx(folder / ONNX_FILE, *load_checkpoint(folder / MODEL_FILE))
-    except InputError as error:  # likewise
+    except InputError as error:
         tell(f"No {ONNX_FILE}: {error}; then: blitznet export {folder / MODEL_FILE}")
+    except RuntimeError as error:  # of PyTorch's exporter
+        cause = str(error).partition("\n")[0]
+        tell(f"No {ONNX_FILE}: PyTorch cannot export this network ({cause})")

@@ -54,8 +54,8 @@ class LossMeter:
         """
         now = time.monotonic()
         means = (self._sum / self._steps).tolist()
-        pictures = self._steps * global_batch_size
-        row = (step, *means, lr, pictures / (now - self._started))
+        images = self._steps * global_batch_size
+        row = (step, *means, lr, images / (now - self._started))
         self._sum.zero_()
         self._steps, self._started = 0, now
         return dict(zip(LOG_FIELDS, row, strict=True))

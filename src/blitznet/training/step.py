@@ -96,7 +96,7 @@ class Learner:
         """
         lr = learning_rate(self._recipe, step)
         set_learning_rate(self._optimizer, lr)
-        # Layers that drop at random do it as they did before the run was broken off.
+        # Layers that drop at random do the same after resuming.
         place = step * self._fabric.world_size + self._fabric.global_rank
         torch.manual_seed(self._recipe.seed + (place << 32))
         parts = batch.split(self._recipe.accumulate)

@@ -120,7 +120,7 @@ def train(
         skip_bad: leave out images with errors, and list them in the folder.
         tensorboard: also write the figures for TensorBoard.
         tell: called with lines of progress where standard error is no terminal, and with what is
-            left out, stopped or written; None = nobody is.
+            left out, stopped or written; None = silence.
         changes: of the recipe, such as `steps=1000` or `model={"fusion": "refine"}`.
 
     Raises:
@@ -164,7 +164,7 @@ def train(
 
 
 def _ignore(_: str) -> None:
-    """Nobody is told."""
+    """Drop a line."""
 
 
 def is_first_process() -> bool:
@@ -214,7 +214,7 @@ def _errors_before_training(
 
 
 def _resume(folder: Path, options: LoopOptions) -> tuple[Path, Recipe, Rows]:
-    """Likewise, of a run that was broken off, even before its first checkpoint."""
+    """Likewise, of an interrupted run, even one without a checkpoint so far."""
     recipe, data = read_run(folder)
     if (folder / MODEL_FILE).exists():
         raise RecipeError(f"{folder} is finished: {folder / MODEL_FILE} is the trained network")

@@ -34,7 +34,7 @@ class Verdict(Enum):
 
 
 class _Interruption(Exception):  # noqa: N818 - nothing is wrong
-    """A validation is broken off."""
+    """A validation is interrupted."""
 
 
 def read_validation(folder: Path) -> list[ValidationRow]:

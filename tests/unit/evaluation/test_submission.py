@@ -126,7 +126,7 @@ def test_what_a_server_does_not_take_is_refused(
 @pytest.mark.parametrize(
     ("picture", "found", "text"),
     [
-        ("COCO_1", NOTHING, "picture 'COCO_1': COCO's ids are numbers"),
+        ("COCO_1", NOTHING, "image 'COCO_1': COCO's ids are numbers"),
         ("1", None, "COCO's server takes boxes, and this network finds none"),
     ],
 )

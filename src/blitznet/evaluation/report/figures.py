@@ -1,4 +1,4 @@
-"""Curves and tables of a run as pictures."""
+"""Figures of the report."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,10 +93,10 @@ def draw_confusion(
     """Which class is taken for which, in per cent of the true class.
 
     Args:
-        counts: (C, C) int64, [true, predicted]. Classes that appear in neither way are left out.
+        counts: (C, C) int64, [true, predicted]. Classes without any are left out.
         names: of the classes, background first.
         background: what background is called here.
-        title: of the picture.
+        title: of the figure.
         path: of the PNG.
     """
     from matplotlib.figure import Figure
