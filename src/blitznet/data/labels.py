@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -102,31 +102,12 @@ def _unknown(name: str, known: Sequence[str]) -> str:
     return f"unknown class {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
-ProblemKind = Literal[
-    "picture",  # missing, damaged, no image
-    "label-file",  # missing, damaged, not what the format says
-    "unknown-class",
-    "box-not-finite",
-    "box-without-area",
-    "box-outside",
-    "map",  # missing, damaged, unknown values, another size
-    "other-size",  # labels state another size than the image has
-    "rotation",  # labels are of the image as stored, not as seen
-    "same-picture",
-    "near-duplicate",
-    "empty-picture",
-    "tiny-box",
-    "class-absent",
-    "mostly-void",
-]
-
-
 @dataclass(frozen=True)
 class Problem:
     """One finding.
 
     Attributes:
-        kind: what for, for counting.
+        kind: key of `check.report.TITLES`.
         where: file, and line or object in it.
         text: what is wrong and, where that helps, what to do.
         is_error: training would suffer or fail; otherwise only worth a look.
@@ -135,7 +116,7 @@ class Problem:
         index: of the image in its source; None = not of one image.
     """
 
-    kind: ProblemKind
+    kind: str
     where: str
     text: str
     is_error: bool = True

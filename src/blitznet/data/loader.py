@@ -169,6 +169,7 @@ def prepare_ahead(
     collate: Callable[[list[Item]], Prepared],
     num_workers: int,
     pin_memory: bool = False,
+    prefetch: int = 4,
 ) -> Generator[Prepared]:
     """What `collate` makes of the items at some positions, one batch per list.
 
@@ -180,6 +181,7 @@ def prepare_ahead(
         collate: a function defined in a module, so that worker processes can get it.
         num_workers: processes, each with one thread; 0 = this process, when a batch is asked for.
         pin_memory: put batches into page-locked memory.
+        prefetch: batches that each worker prepares ahead.
 
     Raises:
         InputError: if an item of the batch is one.
@@ -191,7 +193,7 @@ def prepare_ahead(
         num_workers=num_workers,
         collate_fn=partial(_collate_or_error, collate),
         worker_init_fn=_use_one_thread if num_workers else None,
-        prefetch_factor=4 if num_workers else None,
+        prefetch_factor=prefetch if num_workers else None,
         pin_memory=pin_memory,
     )
     batches = _start(loader)

@@ -223,7 +223,7 @@ def _predictions(
     unread = _Items(sources, size)
     total = len(unread)
     positions = [list(range(i, min(i + batch_size, total))) for i in range(0, total, batch_size)]
-    for items in prepare_ahead(unread, positions, list, workers):
+    for items in prepare_ahead(unread, positions, list, workers, prefetch=2):
         output = engine.run(np.stack([pixels for _, pixels in items]), SCORE_THRESHOLD)
         for index, (sample, _) in enumerate(items):
             detections = seg_map = None

@@ -95,7 +95,6 @@ def check_data(opened: OpenData, model: ModelConfig | None = None, workers: int 
         InputError: if a package is missing that the data needs.
     """
     problems = list(opened.problems)
-    statistics = {split: SplitStatistics(opened.names) for split in opened.splits}
     records: list[PictureRecord] = []
     unread = _Records(opened.sources, AnchorSet(model) if model is not None else None)
     total = len(unread)
@@ -103,10 +102,13 @@ def check_data(opened: OpenData, model: ModelConfig | None = None, workers: int 
     with closing(prepare_ahead(unread, positions, list, workers)) as batches:
         single = (record for batch in batches for record in batch)
         for record in with_progress(single, total, "images"):
-            statistics[record.split].add(record)
             problems += record.problems
             records.append(record)
     problems += find_same_pictures(records)
+    statistics = {
+        split: SplitStatistics(opened.names, [one for one in records if one.split == split])
+        for split in opened.splits
+    }
     if model is None:
         problems = [problem for problem in problems if problem.is_error]
     else:

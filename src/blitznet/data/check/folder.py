@@ -90,8 +90,8 @@ def _plot_sizes(path: Path, report: Report, anchors: AnchorSet) -> None:
     from matplotlib.figure import Figure
 
     statistics = list(report.statistics.values())
-    shapes = np.concatenate([np.zeros((0, 2)), *(part for s in statistics for part in s.shapes)])
-    best_iou = np.concatenate([np.zeros(0), *(part for s in statistics for part in s.best_iou)])
+    shapes = np.concatenate([np.zeros((0, 2)), *(s.shapes for s in statistics)])
+    best_iou = np.concatenate([np.zeros(0), *(s.best_iou for s in statistics)])
     chosen = np.random.default_rng(0).permutation(len(shapes))[:_DOTS]
     sides, is_matched = shapes[chosen] * anchors.image_size, best_iou[chosen] >= MATCHING_IOU
     corners = anchors.anchors.numpy()

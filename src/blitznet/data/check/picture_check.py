@@ -18,7 +18,6 @@ from blitznet.data.labels import (
     ObjectLabel,
     PictureLabels,
     Problem,
-    ProblemKind,
     find_object_problems,
     read_objects,
 )
@@ -96,9 +95,7 @@ class PictureRecord:
     num_ignored: int = 0
     pixels: Mapping[int, int] | None = None
 
-    def problem(
-        self, kind: ProblemKind, text: str, where: object = None, is_error: bool = True
-    ) -> Problem:
+    def problem(self, kind: str, text: str, where: object = None, is_error: bool = True) -> Problem:
         """A problem of this image; `where` = its file unless said otherwise."""
         where = str(self.path if where is None else where)
         return Problem(kind, where, text, is_error, self.split, self.source, self.index)

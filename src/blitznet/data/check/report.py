@@ -8,12 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from blitznet.data.check.statistics import SplitStatistics
-from blitznet.data.labels import Problem, ProblemKind
+from blitznet.data.labels import Problem
 
 WARNINGS_SHOWN = 5  # of each kind
 
-# In the order of the table.
-TITLES: dict[ProblemKind, str] = {
+# Kinds of problems, in the order of the table.
+TITLES = {
     "picture": "images that cannot be read",
     "label-file": "labels that cannot be read",
     "unknown-class": "unknown classes",
@@ -53,7 +53,7 @@ class Report:
         """What would make training fail or learn wrong things."""
         return [finding for finding in self.findings if finding.is_error]
 
-    def of_kind(self, kind: ProblemKind) -> list[Problem]:
+    def of_kind(self, kind: str) -> list[Problem]:
         """Errors first."""
         found = [finding for finding in self.findings if finding.kind == kind]
         return sorted(found, key=lambda finding: not finding.is_error)
