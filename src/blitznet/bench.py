@@ -47,16 +47,16 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Row:
-    """A network on an engine. Times are milliseconds an image.
+    """A network on an engine. Times are milliseconds per image.
 
     Attributes:
         network: its name.
         engine: what ran it.
-        batch: images a call.
+        batch: images per call.
         resize_ms, network_ms, post_ms: medians of the stages, see STAGES.
         total_ms: median of their sum.
         p95_ms: 95 of 100 batches took less in total.
-        fps: images a second, of the median total.
+        fps: images per second, of the median total.
         peak_mib: largest resident memory of a process that does only this, 2^20 bytes; None = not
             measured.
         images: timed.
@@ -126,7 +126,7 @@ def bench(
         engines: names; None = all that are here and need no calibration.
         images: a folder; None = drawn ones. See `load_images`.
         score: minimum score of an object, 0..1.
-        batch: images a call.
+        batch: images per call.
         rounds: in which all take turns.
         seconds: of each engine over all rounds, at least.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -136,6 +136,7 @@ def bench(
         InputError: if there is no such network, engine, device or image, or no engine can run it.
     """
     tell = tell or (lambda _: None)
+    decoded, decode_ms = load_images(images)
     left_out: dict[str, str] = {}
     opened: dict[str, Engine] = {}
     for name in engines or default_engines(device):
@@ -146,7 +147,6 @@ def bench(
             left_out[name] = str(error)
     if not opened:
         raise InputError(f"nothing can be measured here: {next(iter(left_out.values()))}")
-    decoded, decode_ms = load_images(images)
     looks = {name: look_with(engine, score) for name, engine in opened.items()}
     samples = take_turns(looks, decoded, batch, rounds, seconds, tell)
     memory = {}
@@ -205,7 +205,7 @@ def take_turns(
     Args:
         looks: by name.
         images: decoded, shown over and over again.
-        batch: images a call.
+        batch: images per call.
         rounds: turns of each.
         seconds: of each over all rounds, at least.
         tell: receives a line before every turn.
@@ -309,7 +309,7 @@ def describe_machine(device: str = "auto") -> dict[str, object]:
 
 
 def speed_table(speeds: Speeds, more: Mapping[str, Sequence[str]] | None = None) -> "Table":
-    """For a terminal: times in milliseconds an image.
+    """For a terminal: times in milliseconds per image.
 
     Args:
         speeds: measured.
@@ -322,7 +322,7 @@ def speed_table(speeds: Speeds, more: Mapping[str, Sequence[str]] | None = None)
     more = {} if more is None else more
     table = Table(
         title=f"Speed on {speeds.machine['device']}, {speeds.machine['cores']} cores",
-        caption=f"Medians in ms an image over {speeds.rounds} rounds; images: {speeds.data}; "
+        caption=f"Medians in ms per image over {speeds.rounds} rounds; images: {speeds.data}; "
         f"objects from score {speeds.score:g}; decoding a file takes {speeds.decode_ms:.1f} ms "
         f"more.\n{stages}{left_out}",
         caption_justify="left",
