@@ -2,7 +2,7 @@
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -29,34 +29,16 @@ _EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 TRAIN_SEG_AUG = "voc12_train_seg_aug"
 
-
-@dataclass(frozen=True)
-class VocSplit:
-    """Which images a split has.
-
-    Attributes:
-        root: of which year, as the folder in VOCdevkit is called.
-        image_set: its list under ImageSets.
-        num_pictures: images in the complete dataset.
-        adds_sbd: SBD's images are added, see `train_seg_aug`.
-    """
-
-    root: str
-    image_set: str
-    num_pictures: int
-    adds_sbd: bool = False
-
-
-# Section 4.1; SBD are "the extra annotations provided by [8]".
+# Section 4.1: the year's folder in VOCdevkit, a list under ImageSets, and its number of images.
 VOC_SPLITS = {
-    "voc07_trainval": VocSplit("VOC2007", "Main/trainval", 5011),
-    "voc07_test": VocSplit("VOC2007", "Main/test", 4952),
-    "voc12_train": VocSplit("VOC2012", "Main/train", 5717),
-    "voc12_val": VocSplit("VOC2012", "Main/val", 5823),
-    "voc12_trainval": VocSplit("VOC2012", "Main/trainval", 5717 + 5823),
-    "voc12_train_seg": VocSplit("VOC2012", "Segmentation/train", 1464),
-    "voc12_val_seg": VocSplit("VOC2012", "Segmentation/val", 1449),
-    TRAIN_SEG_AUG: VocSplit("VOC2012", "Segmentation/train", 10_582, adds_sbd=True),
+    "voc07_trainval": ("VOC2007", "Main/trainval"),  # 5 011
+    "voc07_test": ("VOC2007", "Main/test"),  # 4 952
+    "voc12_train": ("VOC2012", "Main/train"),  # 5 717
+    "voc12_val": ("VOC2012", "Main/val"),  # 5 823
+    "voc12_trainval": ("VOC2012", "Main/trainval"),  # 11 540
+    "voc12_train_seg": ("VOC2012", "Segmentation/train"),  # 1 464
+    "voc12_val_seg": ("VOC2012", "Segmentation/val"),  # 1 449
+    TRAIN_SEG_AUG: ("VOC2012", "Segmentation/train"),  # 10 582, see `list_ids`
 }
 
 
@@ -190,22 +172,6 @@ def _find_picture(folder: Path, name: str) -> Path:
     return next((path for path in paths if path.is_file()), folder / f"{name}.jpg")
 
 
-def train_seg_aug(
-    train_seg: Iterable[str], sbd: Iterable[str], val_seg: Iterable[str]
-) -> list[str]:
-    """VOC12-train-seg-aug: VOC12-train-seg and all of SBD without VOC12-val-seg.
-
-    Args:
-        train_seg: VOC2012's Segmentation/train.
-        sbd: SBD's train and val together.
-        val_seg: VOC2012's Segmentation/val, which keeps to the original annotations for testing.
-
-    Returns:
-        Image ids, sorted.
-    """
-    return sorted((set(train_seg) | set(sbd)) - set(val_seg))
-
-
 def twin_key(name: str) -> str:
     """The same for two ids of one image: VOC2012's `2007_<id>` is `<id>` of VOC2007."""
     return name.removeprefix("2007_")
@@ -220,22 +186,25 @@ def without_twins(names: Sequence[str], others: Iterable[str]) -> list[str]:
 def list_ids(root: Path, image_set: str, sbd: Path | None = None) -> list[str]:
     """The image ids of an image set; arguments as of `VocEntry`.
 
+    VOC12-train-seg-aug is VOC12-train-seg and all of SBD ("the extra annotations provided by [8]")
+    without VOC12-val-seg, sorted.
+
     Raises:
         LabelError: if a list cannot be read, or a split of another year or of SBD is asked for.
     """
     lists = root / "ImageSets"
-    split = VOC_SPLITS.get(image_set)
-    if split is None:
+    if image_set not in VOC_SPLITS:
         return read_image_set(lists / f"{image_set}.txt")
-    if root.name != split.root and root.name in {other.root for other in VOC_SPLITS.values()}:
-        raise LabelError(f"{image_set} is a split of {split.root}, not of {root}")
-    ids = read_image_set(lists / f"{split.image_set}.txt")
-    if not split.adds_sbd:
+    year, name = VOC_SPLITS[image_set]
+    if root.name != year and root.name in {other for other, _ in VOC_SPLITS.values()}:
+        raise LabelError(f"{image_set} is a split of {year}, not of {root}")
+    ids = read_image_set(lists / f"{name}.txt")
+    if image_set != TRAIN_SEG_AUG:
         return ids
     if sbd is None:
         raise LabelError(f"{image_set} needs SBD; say `sbd`")
     extra = [name for part in ("train", "val") for name in read_image_set(sbd / f"{part}.txt")]
-    return train_seg_aug(ids, extra, read_image_set(lists / "Segmentation" / "val.txt"))
+    return sorted({*ids, *extra} - {*read_image_set(lists / "Segmentation" / "val.txt")})
 
 
 def read_image_set(path: Path) -> list[str]:
