@@ -11,7 +11,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from blitznet.data.check.duplicates import near_duplicates
-from blitznet.data.check.picture_check import AnchorSet, PictureRecord, check_picture
+from blitznet.data.check.picture_check import PictureRecord, check_picture
 from blitznet.data.check.report import Report
 from blitznet.data.check.statistics import SplitStatistics
 from blitznet.data.description import DataDescription
@@ -96,7 +96,7 @@ def check_data(opened: OpenData, model: ModelConfig | None = None, workers: int 
     """
     problems = list(opened.problems)
     records: list[PictureRecord] = []
-    unread = _Records(opened.sources, AnchorSet(model) if model is not None else None)
+    unread = _Records(opened.sources, model)
     total = len(unread)
     positions = [list(range(i, min(i + _AT_ONCE, total))) for i in range(0, total, _AT_ONCE)]
     with closing(prepare_ahead(unread, positions, list, workers)) as batches:
@@ -124,9 +124,9 @@ def check_data(opened: OpenData, model: ModelConfig | None = None, workers: int 
 class _Records(Dataset[PictureRecord | InputError]):
     """The records of all images, by position."""
 
-    def __init__(self, sources: Sequence[OpenSource], anchors: AnchorSet | None):
+    def __init__(self, sources: Sequence[OpenSource], model: ModelConfig | None):
         self.sources = sources
-        self.anchors = anchors
+        self.model = model
 
     def __len__(self) -> int:
         return sum(len(opened.source) for opened in self.sources)
@@ -137,7 +137,7 @@ class _Records(Dataset[PictureRecord | InputError]):
         opened = next(opened for opened in self.sources if opened.source is source)
         try:
             place = PictureRecord(opened.split, opened.number, index)
-            return check_picture(source, place, self.anchors)
+            return check_picture(source, place, self.model)
         except InputError as error:
             return error
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from blitznet.data.check.check import OpenData
-from blitznet.data.check.picture_check import MATCHING_IOU, AnchorSet
+from blitznet.data.check.picture_check import MATCHING_IOU, cached_anchors
 from blitznet.data.check.report import Report
 from blitznet.data.check.sheet import draw_sheet
 from blitznet.extras import require
@@ -53,7 +53,7 @@ def write_folder(folder: Path, report: Report, opened: OpenData, model: ModelCon
         if (s := counts_.pixel_shares()) is not None
     }
     _plot_bars(folder / "pixels_by_class.png", shares, "% of the labelled pixels", "{:.2g}")
-    _plot_sizes(folder / "box_sizes.png", report, AnchorSet(model))
+    _plot_sizes(folder / "box_sizes.png", report, model)
     write_json(folder / "report.json", report.to_dict())
 
 
@@ -85,7 +85,7 @@ def _plot_bars(path: Path, values: dict[str, dict[str, float]], title: str, numb
     save_figure(figure, path)
 
 
-def _plot_sizes(path: Path, report: Report, anchors: AnchorSet) -> None:
+def _plot_sizes(path: Path, report: Report, model: ModelConfig) -> None:
     """Width and height at the network's input, of boxes and of anchors."""
     from matplotlib.figure import Figure
 
@@ -93,13 +93,13 @@ def _plot_sizes(path: Path, report: Report, anchors: AnchorSet) -> None:
     shapes = np.concatenate([np.zeros((0, 2)), *(s.shapes for s in statistics)])
     best_iou = np.concatenate([np.zeros(0), *(s.best_iou for s in statistics)])
     chosen = np.random.default_rng(0).permutation(len(shapes))[:_DOTS]
-    sides, is_matched = shapes[chosen] * anchors.image_size, best_iou[chosen] >= MATCHING_IOU
-    corners = anchors.anchors.numpy()
+    sides, is_matched = shapes[chosen] * model.image_size, best_iou[chosen] >= MATCHING_IOU
+    corners = cached_anchors(model).numpy()
     anchor_sides = np.unique((corners[:, 2:] - corners[:, :2]).round(1), axis=0).T
     share = 100 * (best_iou >= MATCHING_IOU).mean() if len(best_iou) else 100.0
     figure = Figure(figsize=(7, 7))
     axes = figure.add_subplot(
-        xlabel=f"width, pixels of {anchors.model}'s {anchors.image_size} pixel input",
+        xlabel=f"width, pixels of {model.name}'s {model.image_size} pixel input",
         ylabel="height",
         title=f"{share:.1f} % of {len(best_iou)} boxes match an anchor (IoU {MATCHING_IOU})",
         xscale="log",

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -34,31 +35,16 @@ MOSTLY_VOID = 0.9  # share of a map
 _BOXES_AT_ONCE = 8  # times 131 070 anchors at most
 
 
-class AnchorSet:
-    """The anchors of the network that the data is checked for.
+@lru_cache(maxsize=1)
+def cached_anchors(model: ModelConfig) -> Tensor:
+    """(A, 4) float32 xyxy, input pixels; made once in a process."""
+    return anchors_of(model)
 
-    Args:
-        config: of the network.
 
-    Attributes:
-        model: its name.
-        image_size: S, side of its input in pixels.
-        anchors: (A, 4) float32 xyxy, input pixels.
-    """
-
-    def __init__(self, config: ModelConfig):
-        self.model = config.name
-        self.image_size = config.image_size
-        self.anchors: Tensor = anchors_of(config)
-
-    def best_iou(self, boxes: np.ndarray) -> np.ndarray:
-        """(G, 4) xyxy in fractions of the image to (G,) float32: each one's IoU with its best."""
-        scaled = torch.from_numpy(np.asarray(boxes, np.float32)) * self.image_size
-        best = [
-            pairwise_iou(part, self.anchors).amax(dim=1)
-            for part in torch.split(scaled, _BOXES_AT_ONCE)
-        ]
-        return torch.cat(best).numpy()
+def best_iou(boxes: np.ndarray, anchors: Tensor) -> np.ndarray:
+    """(G, 4) and (A, 4) xyxy of one frame to (G,) float32, each box's IoU with its best anchor."""
+    parts = torch.split(torch.from_numpy(np.asarray(boxes, np.float32)), _BOXES_AT_ONCE)
+    return torch.cat([pairwise_iou(part, anchors).amax(dim=1) for part in parts]).numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,14 +88,14 @@ class PictureRecord:
 
 
 def check_picture(
-    source: LabelSource, place: PictureRecord, anchors: AnchorSet | None
+    source: LabelSource, place: PictureRecord, model: ModelConfig | None
 ) -> PictureRecord:
     """Read one image with everything that is said of it.
 
     Args:
         source: of the image.
         place: split, source and index.
-        anchors: None = errors alone are looked for.
+        model: the network whose anchors boxes are compared with; None = errors alone.
 
     Raises:
         InputError: if a package is missing that its labels need.
@@ -135,12 +121,12 @@ def check_picture(
     if image is None:
         checked = _check_labels(record, labels, size, source.table, None)
         return replace(record, problems=(*problems, *checked.problems))
-    checked = _check_labels(record, labels, size, source.table, anchors)
+    checked = _check_labels(record, labels, size, source.table, model)
     return replace(
         checked,
         problems=(*problems, *checked.problems),
         pixel_hash=hash_pixels(image),
-        look=grey_cells(image) if anchors is not None else None,
+        look=grey_cells(image) if model is not None else None,
     )
 
 
@@ -166,7 +152,7 @@ def _check_labels(
     labels: PictureLabels,
     size: tuple[int, int] | None,
     table: ClassTable,
-    anchors: AnchorSet | None,
+    model: ModelConfig | None,
 ) -> PictureRecord:
     """The record with what its labels show, and with their problems; see `check_picture`."""
     wrong = list(find_object_problems(labels, size, table))
@@ -194,12 +180,13 @@ def _check_labels(
         shapes=fractions[:, 2:] - fractions[:, :2],
         num_ignored=int(ignored.sum()),
     )
-    if anchors is not None:
-        record = replace(record, best_iou=anchors.best_iou(fractions))
+    if model is not None:
+        overlaps = best_iou(fractions * model.image_size, cached_anchors(model))
+        record = replace(record, best_iou=overlaps)
         # The objects that `read_objects` makes arrays of, in its order.
         read = [item for item in labels.objects or () if table.id_of(item.name) != BACKGROUND]
         items = [item for item, skip in zip(read, ignored, strict=True) if not skip]
-        problems += _tiny_boxes(record, items, anchors)
+        problems += _tiny_boxes(record, items, model)
         problems += _emptiness(record, map_path)
     return replace(record, problems=tuple(problems))
 
@@ -228,14 +215,14 @@ def _stored_size(path: Path) -> tuple[int, int] | None:
 
 
 def _tiny_boxes(
-    record: PictureRecord, items: Sequence[ObjectLabel], anchors: AnchorSet
+    record: PictureRecord, items: Sequence[ObjectLabel], model: ModelConfig
 ) -> Iterator[Problem]:
     """SSD gives every box its best anchor, however little they overlap; but only that one."""
-    sides = record.shapes * anchors.image_size
+    sides = record.shapes * model.image_size
     for item, (width, height), iou in zip(items, sides, record.best_iou, strict=True):
         if iou < MATCHING_IOU:
             text = (
-                f"{item.name} of {width:.1f}x{height:.1f} pixels at {anchors.model}'s input "
+                f"{item.name} of {width:.1f}x{height:.1f} pixels at {model.name}'s input "
                 f"overlaps its best anchor by {iou:.2f} (IoU): learnt from one anchor only"
             )
             yield record.problem("tiny-box", text, item.where, is_error=False)

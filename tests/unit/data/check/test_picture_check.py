@@ -10,21 +10,22 @@ from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX
 from blitznet.data.check.picture_check import (
-    AnchorSet,
     PictureRecord,
+    best_iou,
     check_picture,
     hash_pixels,
 )
 from blitznet.data.labels import ClassTable, MapLabel, ObjectLabel, PictureLabels
 from blitznet.data.seg_map import MapCodes, MapFile
 from blitznet.data.source import LabelSource
+from blitznet.detection.anchors import anchors_of
 from blitznet.detection.matcher import NO_MATCH, match_anchors
 from blitznet.image import read_picture
-from blitznet.model_info import BLITZNET300_MOBILE
+from blitznet.model_info import BLITZNET300_MOBILE, ModelConfig
 from reference.iou_loops import box_iou
 
 NAMES = ("background", "cat", "dog")
-ANCHORS = AnchorSet(BLITZNET300_MOBILE)
+ANCHORS = anchors_of(BLITZNET300_MOBILE)
 
 
 class OnePicture(LabelSource):
@@ -61,10 +62,10 @@ def check(
     objects: Sequence[ObjectLabel] | None,
     seg_map: MapLabel | None = None,
     size: tuple[int, int] | None = None,
-    anchors: AnchorSet | None = ANCHORS,
+    model: ModelConfig | None = BLITZNET300_MOBILE,
 ) -> PictureRecord:
     labels = PictureLabels(picture, None if objects is None else tuple(objects), seg_map, size)
-    return check_picture(OnePicture(labels), PictureRecord("train", 1, 0), anchors)
+    return check_picture(OnePicture(labels), PictureRecord("train", 1, 0), model)
 
 
 def found(record: PictureRecord) -> list[tuple[str, bool]]:
@@ -99,14 +100,10 @@ def test_the_best_overlap_is_that_of_the_loop() -> None:
     rng = np.random.default_rng(0)
     corners = rng.random((11, 2, 2)).astype(np.float32)
     boxes = np.concatenate((corners.min(axis=1), corners.max(axis=1)), axis=1)
-    few = AnchorSet(BLITZNET300_MOBILE)
-    few.anchors = few.anchors[::97]
-    expected = [
-        max(box_iou((box * 300).tolist(), anchor) for anchor in few.anchors.tolist())
-        for box in boxes
-    ]
-    np.testing.assert_allclose(few.best_iou(boxes), expected, atol=1e-5)
-    assert few.best_iou(np.zeros((0, 4), np.float32)).shape == (0,)
+    boxes, few = 300 * boxes, ANCHORS[::97]
+    expected = [max(box_iou(box.tolist(), anchor) for anchor in few.tolist()) for box in boxes]
+    np.testing.assert_allclose(best_iou(boxes, few), expected, atol=1e-5)
+    assert best_iou(np.zeros((0, 4), np.float32), few).shape == (0,)
 
 
 def test_boxes_are_learnt_from_one_anchor_as_the_matcher_says(picture: Path) -> None:
@@ -118,14 +115,14 @@ def test_boxes_are_learnt_from_one_anchor_as_the_matcher_says(picture: Path) -> 
         f"anchor by {record.best_iou[0]:.2f} (IoU): learnt from one anchor only"
     )
     boxes = torch.tensor([[[50.0, 75, 60, 90], [0, 0, 300, 300]]])
-    matched = match_anchors(ANCHORS.anchors, boxes, torch.tensor([[1, 2]]))
+    matched = match_anchors(ANCHORS, boxes, torch.tensor([[1, 2]]))
     assert int((matched == 0).sum()) == 1
     assert int((matched == 1).sum()) > 1
     assert NO_MATCH in matched
 
 
 def test_without_anchors_only_errors_are_looked_for(picture: Path) -> None:
-    record = check(picture, [thing("cat", 10, 10, 12, 12)], anchors=None)
+    record = check(picture, [thing("cat", 10, 10, 12, 12)], model=None)
     assert record.problems == ()
     assert record.look is None
     assert record.pixel_hash is not None
