@@ -278,8 +278,8 @@ def _draw_jpeg(seed: int) -> BytesIO:
     """Coarse and fine noise, about as slow to decode as a photograph."""
     rng, stream = np.random.default_rng(seed), BytesIO()
     coarse, fine = (rng.integers(0, 256, (*size, 3), np.uint8) for size in ((12, 16), (375, 500)))
-    images = (Image.fromarray(noise).resize((500, 375)) for noise in (coarse, fine))
-    Image.blend(*images, alpha=0.2).save(stream, "JPEG", quality=90)
+    blurred = Image.fromarray(coarse).resize((500, 375))
+    Image.blend(blurred, Image.fromarray(fine), 0.2).save(stream, "JPEG", quality=90)
     return stream
 
 
