@@ -66,6 +66,12 @@ def without_report(hide_package: Callable[[str], None]) -> None:
 
 
 @pytest.fixture
+def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exporting to ONNX takes longer than a short run: an empty file stands for it."""
+    monkeypatch.setattr("blitznet.exporting.onnx_file.export_onnx", lambda path, *_: path.touch())
+
+
+@pytest.fixture
 def rng() -> torch.Generator:
     """Explicit randomness, the same in every run."""
     return torch.Generator().manual_seed(0)

@@ -15,7 +15,7 @@ import torch
 import typer
 
 from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
-from blitznet.model_files import bundled_checkpoints
+from blitznet.model_files import bundled_networks
 from blitznet.result_folder import make_folder
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
@@ -44,7 +44,10 @@ def average(networks: list[str], out: Annotated[Path, typer.Option()]) -> None:
 
 def checkpoint_of(network: str) -> Path:
     """The file of a bundled network or a run."""
-    return bundled_checkpoints().get(network, Path(network) / MODEL_FILE)
+    bundled = bundled_networks()
+    return (
+        bundled[network].require_checkpoint() if network in bundled else Path(network) / MODEL_FILE
+    )
 
 
 if __name__ == "__main__":

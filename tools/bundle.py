@@ -2,11 +2,10 @@
 
 python tools/bundle.py runs/train/RUN NAME --data data/voc-subset.yaml --storage float16
 
-What is measured is the file that is stored; the figures of the float32 file that it was made from
-stand beside.
+The network is stored as a checkpoint, to train further, and as ONNX, to predict. The stored
+checkpoint is measured; the metrics of the float32 file that it was made from stand beside.
 """
 
-import json
 import shutil
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, cast
@@ -14,13 +13,14 @@ from typing import Annotated, Any, NamedTuple, cast
 import typer
 
 from blitznet.device import choose_device
+from blitznet.evaluation.evaluate import evaluate
+from blitznet.exporting.onnx_file import export_onnx
 from blitznet.model.checkpoint import Storage, load_checkpoint, save_checkpoint
-from blitznet.model_files import CheckpointInfo, bundled_checkpoints, find_checkpoint, read_info
+from blitznet.model_files import CheckpointInfo, bundled_networks, find_checkpoint, read_info
+from blitznet.text_files import read_json, write_json
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
-from blitznet.training.run import evaluate_checkpoint
-from blitznet.training.run_record import RUN_FILE, hardware_name, write_json
-from blitznet.training.validation import summarize
+from blitznet.training.run_record import RUN_FILE, hardware_name
 
 WEIGHTS = Path("src/blitznet/weights")
 RESULTS = Path("results")
@@ -63,24 +63,26 @@ def bundle(
     save_checkpoint(stored, model, info, stored_as)
 
     folder = RESULTS / name
+    folder.mkdir(parents=True, exist_ok=True)
     device = choose_device("auto")
     metrics: dict[str, Any] = {}
     for split, (title, classes) in SPLITS.items():
-        figures = evaluate_checkpoint(str(stored), data, split, device, classes)
-        reference = evaluate_checkpoint(str(trained), data, split, device, classes)
-        figures |= {
+        measured = evaluate(stored, data, split, device=device, classes=classes)
+        reference = evaluate(trained, data, split, device=device, classes=classes)
+        figures = measured.to_dict() | {
             "model": name,
             "title": title,
             "hardware": hardware_name(device),
-            "float32": {key: reference[key] for key in ("mean_ap", "mean_iou")},
+            "float32": {"mean_ap": reference.mean_ap, "mean_iou": reference.mean_iou},
         }
         write_json(folder / f"{split}.json", figures)
-        metrics[title] = summarize(figures)
-        typer.echo(f"{title}: {figures['mean_ap']}, {figures['mean_iou']}")
+        metrics[title] = measured.summary()
+        typer.echo(f"{title}: {measured.mean_ap}, {measured.mean_iou}")
         typer.echo(f"float32: {figures['float32']}")
     # The weights are the same bit for bit; only the description grows.
     save_checkpoint(stored, model, info.model_copy(update={"metrics": metrics}), stored_as)
-    environment = json.loads((run / RUN_FILE).read_text())["environment"]
+    export_onnx(stored.with_suffix(".onnx"), *load_checkpoint(stored), precision="fp16")
+    environment = read_json(run / RUN_FILE)["environment"]
     write_json(
         folder / "run.json",
         {
@@ -111,8 +113,8 @@ def read_history(info: CheckpointInfo) -> History:
     start = info.recipe.get("start_from")
     if start is None:
         before = History([], 0, 0.0)
-    elif start in bundled_checkpoints():
-        told = json.loads((RESULTS / start / RUN_FILE).read_text())
+    elif start in bundled_networks():
+        told = read_json(RESULTS / start / RUN_FILE)
         before = History(told["recipes"], told["training"]["steps"], told["training"]["minutes"])
     else:
         before = read_history(read_info(find_checkpoint(start)))

@@ -19,7 +19,7 @@ import traceback
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -27,14 +27,13 @@ from rich.progress import track
 from safetensors.torch import load_file
 
 from blitznet.model_info import ModelConfig
-from blitznet.training import loop
+from blitznet.training import finish, loop
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE, STATE_FILE
-from blitznet.training.options import LoopOptions
 from blitznet.training.recipe import Recipe
 from blitznet.training.resume import read_progress
-from blitznet.training.run import resume_training, start_training
 from blitznet.training.run_record import RUN_FILE
+from blitznet.training.train import train
 from blitznet.whole_file import unfinished_files
 
 DRAWN_PICTURES = Path(__file__).parents[1] / "tests" / "fixtures" / "voc_mini"
@@ -66,7 +65,7 @@ RECIPE = Recipe(
     ema_decay=0.9,
     precision="fp32",
 )
-OPTIONS = LoopOptions(devices=1, accelerator="cpu", workers=1)
+OPTIONS: dict[str, Any] = {"device": "cpu", "workers": 1}
 LONGEST_S = 5.0  # a process lives at most so long
 
 
@@ -84,12 +83,11 @@ def start(run: Path, data: Path) -> int:
         torch.set_num_threads(1)
         # So that many kills strike while something is being written.
         loop.LOG_EVERY, loop.SAVE_EVERY_S = 5, 0.0
+        finish._export = lambda *_: None  # takes longer than the training
         if (run / RUN_FILE).exists():
-            _, _, rows = resume_training(run, OPTIONS)
+            train(resume=run, **OPTIONS)
         else:
-            _, _, rows = start_training(RECIPE, data, run, OPTIONS)
-        for _ in rows:
-            pass
+            train(data, RECIPE, out=run, **OPTIONS)
         status = 0
     except BaseException:  # noqa: BLE001 - told to the parent, which stops
         traceback.print_exc()

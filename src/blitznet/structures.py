@@ -2,34 +2,34 @@
 
 Tensor dimensions, one letter each: B images, A anchors, G ground-truth boxes of one image (padded
 to the largest of a batch), K kept detections, C classes including background, H W height and width
-of a picture, S side of the network's input, h w height and width of the finest feature map.
+of an image, S side of the network's input, h w height and width of the finest feature map.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-# In `Batch.labels`: a padding row, and a box that neither helps nor hurts (difficult, crowd).
+# In `Batch.labels`: a padding row, and a box that is ignored (difficult, crowd).
 PADDING_LABEL = 0
 IGNORE_LABEL = -1
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture and what is known about it.
+    """One image and what is known about it.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
         boxes: (G, 4) float32 xyxy in pixels of `image`, or None where boxes are not labelled.
-            An empty array says that the picture was labelled and holds no object.
+            An empty array says that the image was labelled and holds no object.
         labels: (G,) int64 class ids from 1 on.
-        difficult: (G,) bool; VOC's difficult or COCO's crowd: neither helps nor hurts.
+        difficult: (G,) bool; VOC's difficult or COCO's crowd, which is ignored.
         seg_map: (H, W) uint8 class ids, 255 = void, or None where pixels are not labelled.
-        source: where the picture came from, for messages.
+        source: where the image came from, for messages.
         known_classes: (C,) bool, the classes that its labels speak of, background included; None =
             all. Where nothing is labelled, an unknown class may be there (partial labels).
     """
@@ -59,7 +59,7 @@ class Batch:
         has_boxes: (B,) bool; False where boxes are not labelled.
         seg_maps: (B, S, S) uint8; all 255 where pixels are not labelled.
         sources: B names, for messages.
-        known_classes: (B, C) bool, the classes that a picture's labels speak of; None = all of all.
+        known_classes: (B, C) bool, the classes that an image's labels speak of; None = all of all.
     """
 
     images: Tensor
@@ -72,15 +72,10 @@ class Batch:
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         """The same batch with every tensor put through `function`."""
-        return Batch(
-            images=function(self.images),
-            boxes=function(self.boxes),
-            labels=function(self.labels),
-            has_boxes=function(self.has_boxes),
-            seg_maps=function(self.seg_maps),
-            sources=self.sources,
-            known_classes=None if self.known_classes is None else function(self.known_classes),
-        )
+        fields: dict[str, Any] = {
+            name: function(value) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **fields)
 
     def split(self, parts: int) -> "list[Batch]":
         """In as many batches of equal size, in order; B must be a multiple."""
@@ -89,8 +84,7 @@ class Batch:
 
     def _between(self, start: int, stop: int) -> "Batch":
         part = self.map_tensors(lambda tensor: tensor[start:stop])
-        part.sources = self.sources[start:stop]
-        return part
+        return replace(part, sources=self.sources[start:stop])
 
     def to(self, device: torch.device) -> "Batch":
         """On another device; from pinned memory without waiting."""

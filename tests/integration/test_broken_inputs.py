@@ -182,44 +182,42 @@ PICTURES = [
     Case(
         "a picture of val in train, saved in another format",
         same_in_val_as_png,
-        f"{JPEG}: is the same picture as VOC/JPEGImages/000004.jpg in val; keep one",
+        f"{JPEG}: is the same image as VOC/JPEGImages/000004.jpg in val; keep one",
     ),
 ]
 LABELS = [
     Case(
         "an empty annotation",
         lambda: cut(XML, 0),
-        f"train, source 1, picture 1: {XML} cannot be read as XML: "
+        f"train, source 1, image 1: {XML} cannot be read as XML: "
         "no element found: line 1, column 0",
     ),
     Case(
         "an annotation that is cut off",
         lambda: XML.write_text("<annotation><object>"),
-        f"train, source 1, picture 1: {XML} cannot be read as XML: "
+        f"train, source 1, image 1: {XML} cannot be read as XML: "
         "no element found: line 1, column 20",
     ),
     Case(
         "tags that do not match",
         lambda: edit(XML, "</size>", "</sise>"),
-        f"train, source 1, picture 1: {XML} cannot be read as XML: "
-        "mismatched tag: line 7, column 3",
+        f"train, source 1, image 1: {XML} cannot be read as XML: mismatched tag: line 7, column 3",
     ),
     Case(
         "a picture in place of an annotation",
         lambda: shutil.copy(JPEG, XML),
-        f"train, source 1, picture 1: {XML} cannot be read as XML: "
+        f"train, source 1, image 1: {XML} cannot be read as XML: "
         "not well-formed (invalid token): line 1, column 0",
     ),
     Case(
         "an annotation in an unknown encoding",
         lambda: XML.write_text('<?xml version="1.0" encoding="klingon"?><annotation/>'),
-        f"train, source 1, picture 1: {XML} cannot be read as XML: unknown encoding: klingon",
+        f"train, source 1, image 1: {XML} cannot be read as XML: unknown encoding: klingon",
     ),
     Case(
         "a missing annotation",
         XML.unlink,
-        f"train, source 1, picture 1: {XML} does not exist; "
-        "every listed picture needs an annotation",
+        f"train, source 1, image 1: {XML} does not exist; every listed image needs an annotation",
     ),
     Case(
         "an object without a name",
@@ -274,18 +272,17 @@ LABELS = [
     Case(
         "a box beyond the right edge",
         lambda: box(xmax="90"),
-        f"{XML}, object 1: box [15.0, 13.0, 90.0, 28.0] reaches beyond the picture of 64x48 pixels",
+        f"{XML}, object 1: box [15.0, 13.0, 90.0, 28.0] reaches beyond the image of 64x48 pixels",
     ),
     Case(
         "a box that begins left of the picture",
         lambda: box(xmin="-20"),
-        f"{XML}, object 1: box [-20.0, 13.0, 50.0, 28.0] reaches beyond the picture of 64x48 "
-        "pixels",
+        f"{XML}, object 1: box [-20.0, 13.0, 50.0, 28.0] reaches beyond the image of 64x48 pixels",
     ),
     Case(
         "a box in the pixels of a larger picture",
         lambda: box(xmin="150", ymin="130", xmax="500", ymax="280"),
-        f"{XML}, object 1: box [150.0, 130.0, 500.0, 280.0] reaches beyond the picture of 64x48 "
+        f"{XML}, object 1: box [150.0, 130.0, 500.0, 280.0] reaches beyond the image of 64x48 "
         "pixels",
     ),
 ]
@@ -293,12 +290,12 @@ MAPS = [
     Case(
         "a map of another size",
         lambda: draw_map(np.zeros((24, 32), np.uint8)),
-        f"{MAP}: is 32x24 but its picture is 64x48; a map needs the size of its picture",
+        f"{MAP}: is 32x24 but its image is 64x48; a map needs the size of its image",
     ),
     Case(
         "a map with an id beyond the classes",
         lambda: draw_map(np.full((48, 64), 21, np.uint8)),
-        f"{MAP}: holds the ids [21], which no class of the network stands for",
+        f"{MAP}: 3 072 pixels have values that no class of the network stands for: 21",
     ),
     Case(
         "a map of colours where ids are wanted",
@@ -313,36 +310,35 @@ MAPS = [
     Case(
         "a map that was resized smoothly",
         smooth_map,
-        f"{MAP}: holds 79 values that no class of the network stands for, as 21: it looks "
+        f"{MAP}: 720 pixels have values that no class has: it looks "
         "anti-aliased or saved as JPEG; save maps as PNG and resize them by nearest",
     ),
     Case(
         "a map that is cut off",
         lambda: cut(MAP, 900),
-        f"{MAP}: cannot be read as a picture: image file is truncated",
+        f"{MAP}: cannot be read as an image: image file is truncated",
     ),
     Case(
         "a text file called .png",
         lambda: MAP.write_text("no map"),
-        f"{MAP}: cannot be read as a picture: cannot identify image file '{MAP}'",
+        f"{MAP}: cannot be read as an image: cannot identify image file '{MAP}'",
     ),
 ]
 SOURCES = [
     Case(
         "an image set that does not exist",
         LIST.unlink,
-        f"data.yaml, train, source 1: {LIST} does not exist; check `root` and `image_set`",
+        f"data.yaml, train, source 1: {LIST} does not exist",
     ),
     Case(
         "an empty image set",
         lambda: LIST.write_text("\n"),
-        f"data.yaml, train, source 1: {LIST} lists no picture",
+        f"data.yaml, train, source 1: {LIST} lists no image",
     ),
     Case(
         "a root that does not exist",
         lambda: describe(root="VOC2012"),
-        "data.yaml, train, source 1: VOC2012/ImageSets/Main/train.txt does not exist; "
-        "check `root` and `image_set`",
+        "data.yaml, train, source 1: VOC2012/ImageSets/Main/train.txt does not exist",
     ),
     Case(
         "a folder of maps that does not exist",
@@ -369,7 +365,7 @@ SOURCES = [
         "a COCO file without categories",
         lambda: (describe_coco(), edit_coco(lambda c: c.pop("categories"))),
         "data.yaml, train, source 1: coco.json has no `categories`; "
-        "give a file as instances_train2014.json",
+        "give a COCO file as instances_train2014.json",
     ),
     Case(
         "results of a detector in place of a COCO file",
@@ -396,16 +392,16 @@ SOURCES = [
     Case(
         "YOLO pictures without any labels",
         lambda: (describe_yolo(), shutil.rmtree("yolo/labels")),
-        "data.yaml, train, source 1: no picture has a file of labels: yolo/labels/000001.txt "
-        "would be that of yolo/images/000001.jpg; check `labels`, or make an empty file for a "
-        "picture without objects",
+        "data.yaml, train, source 1: no image has a file of labels: yolo/labels/000001.txt "
+        "would be that of yolo/images/000001.jpg; check `labels`, or make an empty file for an "
+        "image without objects",
     ),
 ]
 OBJECTS = [
     Case(
         "a COCO category that is not listed",
         lambda: (describe_coco(), edit_coco(lambda c: c["annotations"][0].update(category_id=4))),
-        "train, source 1, picture 1: coco.json, annotation 7: category_id 4 is not among its "
+        "train, source 1, image 1: coco.json, annotation 7: category_id 4 is not among its "
         "`categories`",
     ),
     Case(
@@ -445,7 +441,7 @@ OBJECTS = [
             ),
         ),
         f"{JPEG}: coco.json, annotation 7: its run-length code is for height and width [10, 10], "
-        "its picture has [48, 64]",
+        "its image has [48, 64]",
     ),
     Case(
         "a YOLO row of four numbers",
@@ -461,7 +457,7 @@ OBJECTS = [
     Case(
         "a YOLO box in pixels",
         lambda: (describe_yolo(), ROWS.write_text("0 32 20 36 16\n")),
-        f"{ROWS}, line 1: 36 is not a fraction; divide x by the width of the picture and y by its "
+        f"{ROWS}, line 1: 36 is not a fraction; divide x by the width of the image and y by its "
         "height",
     ),
     Case(
@@ -474,7 +470,7 @@ DESCRIPTIONS = [
     Case(
         "a missing description",
         DATA.unlink,
-        "data.yaml does not exist; give a data description (a YAML file)",
+        "data.yaml does not exist",
     ),
     Case(
         "a description that is no YAML",
@@ -601,7 +597,7 @@ def test_train_does_not_start_with(case: Case, capsys: pytest.CaptureFixture[str
     assert main(command) == 1
     assert capsys.readouterr().err == (
         f"blitznet: data.yaml has 1 error, the first: {case.line}; see all with blitznet "
-        "check-data data.yaml, or leave those pictures out with --skip-bad\n"
+        "check-data data.yaml, or leave those images out with --skip-bad\n"
     )
     assert not Path("runs").exists()
 

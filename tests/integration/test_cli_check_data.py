@@ -52,13 +52,13 @@ def test_sound_data_passes_with_its_counts_and_its_warnings(
     Image.open("mine/JPEGImages/000003.jpg").save("others/JPEGImages/000003.jpg", quality=80)
     assert check() == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any("pictures" in line and "6" in line and "5" in line for line in lines)
+    assert any("images" in line and "6" in line and "5" in line for line in lines)
     assert not any(line.startswith("error: ") for line in lines)
     assert (
         "warning: others/JPEGImages/000003.jpg: looks like mine/JPEGImages/000003.jpg in train"
         in (lines)
     )
-    assert lines[-1].startswith("11 pictures checked: 0 errors, ")
+    assert lines[-1].startswith("11 images checked: 0 errors, ")
 
 
 def test_errors_exit_with_1_and_are_listed_for_people_and_programs(
@@ -69,7 +69,7 @@ def test_errors_exit_with_1_and_are_listed_for_people_and_programs(
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("error: ")] == [
         "error: mine/JPEGImages/000002.jpg: the file is empty",
-        "error: val, source 1, picture 4: others/Annotations/000004.xml cannot be read as XML: "
+        "error: val, source 1, image 4: others/Annotations/000004.xml cannot be read as XML: "
         "no element found: line 1, column 12",
     ]
     assert check("--json") == 1
@@ -91,7 +91,7 @@ def test_errors_exit_with_1_and_are_listed_for_people_and_programs(
 def test_one_split_can_be_checked_alone(capsys: pytest.CaptureFixture[str]) -> None:
     Path("others/JPEGImages/000001.jpg").unlink()
     assert check("--split", "train") == 0
-    assert "6 pictures checked" in capsys.readouterr().out
+    assert "6 images checked" in capsys.readouterr().out
     assert check("--split", "val") == 1
     assert check("--split", "test") == 1
     assert "no split 'test'; there are train, val" in capsys.readouterr().err
@@ -129,7 +129,7 @@ def test_plots_without_their_extra_name_the_command_that_installs_it(
     assert check() == 0
 
 
-@pytest.mark.usefixtures("without_report")
+@pytest.mark.usefixtures("without_report", "without_onnx")
 def test_training_refuses_errors_and_leaves_them_out_when_told_to(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -144,7 +144,7 @@ def test_training_refuses_errors_and_leaves_them_out_when_told_to(
     assert train(*arguments, "--max-minutes", "0") == 0
     assert capsys.readouterr().out.splitlines()[:2] == [
         "left out: mine/JPEGImages/000002.jpg: the file is empty",
-        "left out: val, source 1, picture 4: others/Annotations/000004.xml cannot be read as XML: "
+        "left out: val, source 1, image 4: others/Annotations/000004.xml cannot be read as XML: "
         "no element found: line 1, column 12",
     ]
     assert len(json.loads(Path("run", SKIPPED_FILE).read_text())["skipped"]) == 2

@@ -9,17 +9,21 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import blitznet.extras
-import blitznet.training.precision
 from blitznet.classes import VOC_CLASSES
 from blitznet.cli import main
+from blitznet.inference.predictor import load
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo, read_info
+from blitznet.training import options
 from blitznet.training.validation import read_validation
 from fixtures.make_fixtures import VOC_MINI, draw
 from fixtures.tiny_run import read_log, tiny_recipe
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning"),
+    pytest.mark.usefixtures("without_onnx"),
+]
 
 
 @pytest.fixture
@@ -53,6 +57,7 @@ def test_training_leaves_a_measured_network_that_predicts_and_evaluates(
     assert info.recipe["steps"] == 4
     assert info.training["recipe"] == "tiny"
     assert [row["step"] for row in read_log(run)] == ["4"]
+    assert (run / "model.onnx").is_file()
     assert {"index.html", "curves.png", "best_worst.png"} <= {
         path.name for path in (run / "report").iterdir()
     }
@@ -66,8 +71,9 @@ def test_training_leaves_a_measured_network_that_predicts_and_evaluates(
     assert main(["eval", model, *described, "--report"]) == 0
     assert (workplace / "reported/index.html").is_file()
     assert json.loads((workplace / "reported/metrics.json").read_text())["ap"] == metrics["ap"]
-    picture = str(VOC_MINI / "JPEGImages/000001.jpg")
-    assert main(["predict", picture, "--model", model, "--device", "cpu"]) == 0
+    with load(model, engine="torch", device="cpu") as predictor:
+        scene = predictor.predict(VOC_MINI / "JPEGImages/000001.jpg")
+    assert scene.seg_map is not None
 
 
 @pytest.mark.usefixtures("without_report")
@@ -126,7 +132,7 @@ def test_a_run_that_stops_early_says_so_and_measures_the_best(
     ("arguments", "line"),
     [
         (["nothing", "--data", "data.yaml"], "no recipe or file is called 'nothing'"),
-        (["recipe.yaml", "--data", "no.yaml"], "no.yaml does not exist; give a data description"),
+        (["recipe.yaml", "--data", "no.yaml"], "no.yaml does not exist"),
         (
             ["recipe.yaml", "--data", "data.yaml", "--set", "model.num_classes=3"],
             "use --set model.num_classes=21",
@@ -136,7 +142,7 @@ def test_a_run_that_stops_early_says_so_and_measures_the_best(
         (["--resume", "nowhere"], "nowhere holds no run"),
         (
             ["recipe.yaml", "--data", "data.yaml", "--set", "accumulate=3"],
-            "a global batch of 4 pictures cannot be shared by 1 devices in 3 parts each",
+            "a global batch of 4 images cannot be shared by 1 devices in 3 parts each",
         ),
         (
             ["recipe.yaml", "--data", "data.yaml", "--early-stopping", "2", "--validate-every=0"],
@@ -216,11 +222,11 @@ def test_training_says_that_bfloat16_would_be_emulated(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(blitznet.training.precision, "has_fast_bfloat16", lambda _: has_bfloat16)
+    monkeypatch.setattr(options, "has_fast_bfloat16", lambda _: has_bfloat16)
     settings = ("--set", "precision=bf16", "--max-minutes", "0")
     assert train("recipe.yaml", "--data", "data.yaml", *settings) == 0
-    line = "blitznet: this processor would emulate bfloat16; the steps are taken in fp32\n"
-    assert (line in capsys.readouterr().err) != has_bfloat16
+    line = "This processor would emulate bfloat16; training runs in fp32\n"
+    assert (line in capsys.readouterr().out) != has_bfloat16
 
 
 def test_train_without_data_is_wrong_usage(workplace: Path) -> None:
@@ -248,3 +254,4 @@ def test_wrong_input_of_eval_gets_one_line(
     error = capsys.readouterr().err.strip()
     assert line in error
     assert "\n" not in error
+    assert not (workplace / "runs/eval").exists()

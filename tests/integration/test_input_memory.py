@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from blitznet.bench.drawn_pictures import DrawnSource
 from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
 from blitznet.data.ssd_policy import Augmentation
+from drawn_pictures import DrawnSource
 
 PICTURES, BATCH, PASSES = 200, 10, 6
 
@@ -31,7 +31,7 @@ def resident_mib(process_id: int) -> float:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_memory_is_flat_over_passes_and_no_worker_is_left(tmp_path: Path) -> None:
     source = DrawnSource(tmp_path, PICTURES, (320, 240))
-    samples = TrainingSamples([source], lambda _: 200, Augmentation(), seed=0)
+    samples = TrainingSamples([source], 200, Augmentation(), seed=0)
     steps = PASSES * PICTURES // BATCH
     batches = training_batches(samples, batch_positions(0, steps, BATCH, 0, 1), num_workers=2)
     used: list[dict[str, float]] = []

@@ -144,7 +144,7 @@ def test_a_split_without_labels_is_submitted(
     assert "the split 'test' has no labels to measure with" in capsys.readouterr().err
 
     assert main([*evaluate, "--submission", "voc", "--out", "out"]) == 0
-    assert capsys.readouterr().out == "6 pictures; what the voc server takes is in out\n"
+    assert capsys.readouterr().out == "Files for the voc server: out\n"
     assert not Path("out/metrics.json").exists()
     with tarfile.open("out/results.tgz") as archive:
         files = [member.name for member in archive.getmembers() if member.isfile()]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from blitznet.classes import VOC_CLASSES
 from blitznet.data.description import DataDescription, read_description
-from blitznet.training.loop import MODEL_FILE, train
+from blitznet.training.loop import MODEL_FILE, train_steps
 from fixtures.make_fixtures import VOC_MINI
 from fixtures.tiny_run import ON_CPU, assert_same_tensors, read_log, read_state, tiny_recipe
 
@@ -71,8 +71,8 @@ def test_a_mixture_trains_and_logs_what_its_batches_are_made_of(
     mixed: DataDescription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("blitznet.training.loop.LOG_EVERY", 1)
-    recipe = tiny_recipe(steps=11, resolution=((0, 64),))
-    rows = list(train(recipe, mixed, tmp_path / "run", ON_CPU))
+    recipe = tiny_recipe(steps=11)
+    rows = list(train_steps(recipe, mixed, tmp_path / "run", ON_CPU))
     assert (tmp_path / "run" / MODEL_FILE).exists()
     assert all(np.isfinite(list(row.values())).all() for row in rows)
     assert {float(row["with_boxes"]) % 0.25 for row in read_log(tmp_path / "run")} == {0}
@@ -88,7 +88,7 @@ def test_a_stopped_run_on_a_mixture_goes_on_bit_for_bit(
     mixed: DataDescription, tmp_path: Path
 ) -> None:
     recipe = tiny_recipe(steps=4, class_balance=0.5)
-    list(train(recipe, mixed, tmp_path / "whole", ON_CPU))
-    list(train(recipe, mixed, tmp_path / "parts", replace(ON_CPU, max_minutes=0)))
-    list(train(recipe, mixed, tmp_path / "parts", ON_CPU, resume=True))
+    list(train_steps(recipe, mixed, tmp_path / "whole", ON_CPU))
+    list(train_steps(recipe, mixed, tmp_path / "parts", replace(ON_CPU, max_minutes=0)))
+    list(train_steps(recipe, mixed, tmp_path / "parts", ON_CPU, resume=True))
     assert_same_tensors(read_state(tmp_path / "whole"), read_state(tmp_path / "parts"))

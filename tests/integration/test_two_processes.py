@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, distributed
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.collate import collate_samples
 from blitznet.data.geometry import resize_sample
+from blitznet.data.loader import collate_samples
 from blitznet.detection.anchors import anchors_of
 from blitznet.losses.joint import joint_loss
 from blitznet.model.blitznet import BlitzNet, normalize_images
@@ -191,12 +191,12 @@ import torch
 from torch import nn
 
 sys.path.insert(0, {tests!r})
-from blitznet.training import learner, loop, step
+from blitznet.training import loop, step
 from fixtures.tiny_run import MIXED, ON_CPU, tiny_recipe
 from dataclasses import replace
 
 torch.set_num_threads(1)
-build = learner.build_network
+build = step.build_network
 loop.LOG_EVERY = 1
 
 def build_without_batch_statistics(recipe):
@@ -206,7 +206,7 @@ def build_without_batch_statistics(recipe):
             module.eval()
     return network
 
-learner.build_network = build_without_batch_statistics
+step.build_network = build_without_batch_statistics
 run, changes, options, poisoned = Path(sys.argv[1]), *map(json.loads, sys.argv[2:])
 fixed = dict(global_batch_size=2, clip_grad_norm=None, lr=1e-4, warmup_steps=0)
 recipe = tiny_recipe(**(fixed | changes))
@@ -228,7 +228,7 @@ if poisoned:
 
 resume = (run / loop.STATE_FILE).exists()
 data = MIXED.model_copy(update=dict(splits=splits))
-for row in loop.train(recipe, data, run, options, resume):
+for row in loop.train_steps(recipe, data, run, options, resume):
     pass
 """
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from blitznet.bench.views import (
+from reference.ssd_policy_loops import draw_view_slowly
+from reference.view_figures import (
     FIGURES,
     TorchvisionViews,
     draw_ours,
@@ -11,7 +12,6 @@ from blitznet.bench.views import (
     random_pictures,
     view_figures,
 )
-from reference.ssd_policy_loops import draw_view_slowly
 
 DRAWS = 20_000
 

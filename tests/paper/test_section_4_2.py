@@ -31,7 +31,6 @@ def test_nothing_that_the_paper_does_not_mention_is_in_its_recipe() -> None:
     assert PAPER.precision == "fp32"
     assert PAPER.freeze_stride == PAPER.warmup_steps == 0
     assert PAPER.clip_grad_norm is PAPER.ema_decay is None
-    assert PAPER.resolution == ()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Laws of the whole way from a file to a training sample, whatever is drawn."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,22 +7,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
-from blitznet.data.class_table import ClassTable
-from blitznet.data.geometry import (
-    View,
-    choose_reduction,
-    view_labels,
-    view_picture,
-    view_sample,
-)
-from blitznet.data.labels import ObjectLabel, PictureLabels
-from blitznet.data.seg_map import IdMapFile
-from blitznet.data.source import UnreadSample, open_sample
-from blitznet.data.ssd_policy import Augmentation, augment_sample, draw_view
+from blitznet.data.geometry import View, choose_reduction, view_sample
+from blitznet.data.labels import ClassTable, ObjectLabel, PictureLabels, read_labels
+from blitznet.data.seg_map import VOC_CODES, MapFile
+from blitznet.data.ssd_policy import Augmentation, augment_sample, draw_view, read_augmented
+from blitznet.image import OpenPicture, read_picture
 from blitznet.structures import Sample
 
-laws = settings(deadline=None, max_examples=60)
+laws = settings(deadline=None, max_examples=25)
 
+TABLE = ClassTable(VOC_CLASSES)
 PERSON = VOC_CLASSES.index("person")
 SIZES = {None: (643, 481), 1: (643, 481), 3: (640, 480), 6: (640, 480), 8: (640, 480)}
 
@@ -53,17 +45,14 @@ def photo(
     return PictureLabels(
         folder / "a.jpg",
         (ObjectLabel("person", box, "a", str(box)),),
-        IdMapFile(Path(folder / "a.png"), tuple(enumerate(VOC_CLASSES))),
+        MapFile(folder / "a.png", VOC_CODES),
     )
 
 
-def opened(photo: PictureLabels) -> UnreadSample:
-    return open_sample(photo, ClassTable(VOC_CLASSES))
-
-
 def whole(photo: PictureLabels) -> Sample:
-    sample = opened(photo)
-    return sample.with_image(np.asarray(sample.picture.decode()))
+    image = read_picture(photo.picture)
+    labels = read_labels(photo, image.size, TABLE)
+    return Sample(np.asarray(image), *labels, str(photo.picture), TABLE.known)
 
 
 @laws
@@ -72,7 +61,7 @@ def test_box_map_and_picture_of_an_object_land_at_one_place(
     photo: PictureLabels, seed: int, size: int
 ) -> None:
     augmentation = Augmentation(photometric=False)
-    result = augment_sample(opened(photo), size, augmentation, np.random.default_rng(seed))
+    result = read_augmented(photo, TABLE, size, augmentation, np.random.default_rng(seed))
     assert result.boxes is not None
     assert result.seg_map is not None
     assert np.isfinite(result.boxes).all()
@@ -82,7 +71,7 @@ def test_box_map_and_picture_of_an_object_land_at_one_place(
     rows = np.flatnonzero((result.seg_map == PERSON).any(axis=1))
     columns = np.flatnonzero((result.seg_map == PERSON).any(axis=0))
     for box in result.boxes:
-        # A pixel: half from rounding to the nearest, up to one at the picture's padded edge.
+        # A pixel: half from rounding to the nearest, up to one at the image's padded edge.
         shown = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
         np.testing.assert_allclose(shown, box, atol=1 + 1e-4)
     # Two pixels off every edge, where nothing is mixed, red tells object from background.
@@ -102,11 +91,11 @@ def test_box_map_and_picture_of_an_object_land_at_one_place(
 def test_shrinking_while_decoding_changes_grey_levels_and_nothing_else(
     photo: PictureLabels, seed: int, size: int
 ) -> None:
-    sample = opened(photo)
-    view = draw_view(sample.size, sample.boxes, Augmentation(), np.random.default_rng(seed))
-    reduction = choose_reduction(view, size, sample.picture.reductions)
-    result = view_labels(sample, view, size, 2.0, view_picture(sample, view, size))
-    expected = view_sample(whole(photo), view, size, 2.0)
+    augmentation, sample = Augmentation(photometric=False), whole(photo)
+    result = read_augmented(photo, TABLE, size, augmentation, np.random.default_rng(seed))
+    expected = augment_sample(sample, size, augmentation, np.random.default_rng(seed))
+    view = draw_view(sample.size, sample.boxes, augmentation, np.random.default_rng(seed))
+    reduction = choose_reduction(view, size, OpenPicture(photo.picture).reductions)
     np.testing.assert_array_equal(result.boxes, expected.boxes)
     np.testing.assert_array_equal(result.seg_map, expected.seg_map)
     difference = abs(result.image.astype(int) - expected.image)

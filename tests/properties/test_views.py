@@ -1,4 +1,4 @@
-"""Laws of views: picture, boxes, labels and map move together, whatever is drawn."""
+"""Laws of views: image, boxes, labels and map move together, whatever is drawn."""
 
 from dataclasses import replace
 
@@ -14,12 +14,12 @@ from blitznet.structures import Sample
 COLOUR = (250, 10, 200)
 
 # No deadline: the machine may be busy with something else.
-laws = settings(deadline=None, max_examples=150)
+laws = settings(deadline=None, max_examples=60)
 
 
 @st.composite
 def views(draw: st.DrawFn) -> tuple[int, int, View]:
-    """Width and height of a picture and any view that training may take of it."""
+    """Width and height of an image and any view that training may take of it."""
     width, height = draw(st.integers(8, 60)), draw(st.integers(8, 60))
     x1, y1 = draw(st.floats(-3, 0.9)) * width, draw(st.floats(-3, 0.9)) * height
     view_width, view_height = draw(st.floats(0.1, 5)) * width, draw(st.floats(0.1, 5)) * height
@@ -28,7 +28,7 @@ def views(draw: st.DrawFn) -> tuple[int, int, View]:
 
 @st.composite
 def samples(draw: st.DrawFn) -> Sample:
-    """Any picture, with 0 to 5 boxes that may reach its edges, or without labels."""
+    """Any image, with 0 to 5 boxes that may reach its edges, or without labels."""
     width, height = draw(st.integers(1, 60)), draw(st.integers(1, 60))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     count = draw(st.integers(0, 5))
@@ -72,11 +72,11 @@ def test_the_box_of_the_moved_map_is_the_moved_box(
     assert result.seg_map is not None
     shown = result.seg_map == 7
     if (moved[2:] - moved[:2]).min() > 2:  # smaller ones may fall between the pixels
-        # Half a pixel from rounding to the nearest, up to one at the picture's padded edge.
+        # Half a pixel from rounding to the nearest, up to one at the image's padded edge.
         np.testing.assert_allclose(box_of(shown), moved, atol=1 + 1e-4)
     if (moved[2:] - moved[:2]).min() == 0:
         assert not shown.any()
-    # The picture shows the rectangle where the map does, blurred by up to a source pixel.
+    # The image shows the rectangle where the map does, blurred by up to a source pixel.
     blur = max(size / view.width, size / view.height, 1) + 1
     y, x = np.mgrid[:size, :size] + 0.5
     is_deep = np.minimum.reduce([x - moved[0], y - moved[1], moved[2] - x, moved[3] - y]) > blur

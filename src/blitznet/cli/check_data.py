@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,58 +10,60 @@ from blitznet.cli.app import app, print_table
 from blitznet.cli.options import OverwriteOption
 from blitznet.result_folder import make_folder
 
-if TYPE_CHECKING:
-    pass
-
 
 @app.command()
 def check_data(
     data: Annotated[Path, typer.Argument(metavar="DATA.yaml", help="Data description.")],
     splits: Annotated[
         list[str] | None,
-        typer.Option("--split", metavar="NAME", help="Check this one.", show_default="all"),
+        typer.Option(
+            "--split", metavar="NAME", help="Check this split only; repeatable.", show_default="all"
+        ),
     ] = None,
     model: Annotated[
         str,
-        typer.Option("--model", "-m", metavar="NAME", help="Whose anchors boxes must match."),
+        typer.Option(
+            "--model", "-m", metavar="NAME", help="Network whose anchors the boxes should match."
+        ),
     ] = "blitznet300",
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=0, help="Processes.", show_default="number of cores"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every warning.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole report as JSON.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List all warnings.")] = False,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
             metavar="DIR",
-            help="Write a sheet of samples and statistics as pictures; must be empty or new.",
+            help="Folder for a sheet of samples, plots and report.json; must be empty or new.",
             show_default="none",
         ),
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Find everything in pictures and labels that would hurt a training run.
+    """Validate images and labels before training.
 
     Exits with 1 if there is an error; warnings do not count.
     """
-    from blitznet.data.check.check import check_data, default_workers, open_data
-    from blitznet.data.check.report import finding_lines, findings_table, splits_table, verdict
+    from blitznet.cpu import usable_cores
+    from blitznet.data.check.check import check_data, open_data
+    from blitznet.data.check.report import findings_table, report_lines, splits_table
     from blitznet.data.description import read_description
     from blitznet.model_info import find_model
 
     description, config = read_description(data), find_model(model)
     if out is not None:
-        from blitznet.data.check.folder import write_folder
-        from blitznet.data.check.plots import require_plots
+        from blitznet.data.check.folder import require_plots, write_folder
 
         require_plots()
         make_folder(out, out, overwrite)
-    workers = default_workers() if workers is None else workers
     opened = open_data(description, data, splits)
-    report = check_data(opened, config, workers)
+    report = check_data(opened, config, usable_cores() if workers is None else workers)
     if out is not None:
         write_folder(out, report, opened, config)
     if as_json:
@@ -70,9 +72,8 @@ def check_data(
         print_table(splits_table(report))
         if report.findings:
             print_table(findings_table(report))
-        for line in finding_lines(report, verbose):
+        for line in report_lines(report, verbose):
             typer.echo(line)
-        typer.echo(verdict(report))
         if out is not None:
             typer.echo(f"The sheet and the statistics are in {out}")
     if report.errors:

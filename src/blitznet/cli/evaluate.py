@@ -1,12 +1,21 @@
 """blitznet eval."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from blitznet.cli.app import app, print_table
-from blitznet.cli.options import CalibrateOption, DeviceOption, OutOption, OverwriteOption
+from blitznet.cli.options import (
+    CalibrateOption,
+    DeviceOption,
+    OutOption,
+    OverwriteOption,
+    split_names,
+)
+from blitznet.errors import BlitzNetError
 from blitznet.extras import require
 from blitznet.result_folder import make_folder
 
@@ -24,72 +33,74 @@ def evaluate(
         typer.Option("--classes", metavar="A,B,C", help="Average these.", show_default="all"),
     ] = None,
     device: DeviceOption = "auto",
-    runtime: Annotated[
+    engine: Annotated[
         str | None,
         typer.Option(
-            "--runtime",
+            "--engine",
             metavar="NAME",
             help="What runs the network: torch, openvino, ..., or auto.",
-            show_default="torch, which the others are measured by",
+            show_default="torch in float32; onnxruntime or openvino for exported files",
         ),
     ] = None,
     calibrate: CalibrateOption = None,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures a forward pass.")] = 16,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Images a forward pass.")] = 16,
     workers: Annotated[
-        int, typer.Option("--workers", min=0, help="Processes that read pictures.")
+        int, typer.Option("--workers", min=0, help="Processes that read images.")
     ] = 1,
-    server: Annotated[
+    submission: Annotated[
         str | None,
         typer.Option(
             "--submission",
             metavar="voc|coco",
-            help="Also write what its evaluation server takes; the split needs no labels then.",
+            help="Also write the files for its evaluation server; needs no labels.",
             show_default="none",
         ),
     ] = None,
     report: Annotated[
         bool,
-        typer.Option("--report", help="Also draw confusions, curves, best and worst pictures."),
+        typer.Option("--report", help="Also draw confusions, curves, best and worst images."),
     ] = False,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Measure a network on labelled pictures: mAP (VOC07, VOC12, COCO) and mIoU."""
-    from blitznet.data.description import read_description
-    from blitznet.evaluation.metrics_table import metrics_table
-    from blitznet.evaluation.report.review import Review
-    from blitznet.evaluation.report.write import write_report
-    from blitznet.evaluation.submission import Submission
-    from blitznet.training.run import evaluate_checkpoint
-    from blitznet.training.run_record import METRICS_FILE, write_json
-
-    chosen = [name.strip() for name in classes.split(",")] if classes else None
-    default, submission, review = Path("runs/eval"), None, None
+    """Measure a network on labelled images: mAP (VOC07, VOC12, COCO) and mIoU."""
+    require("torch", "train", "evaluation")
     if report:
         require("matplotlib", "plots", "--report")
-        review = Review(read_description(data).classes)
-    if server is not None:
-        submission = Submission(server, make_folder(out, default, overwrite))
-    metrics = evaluate_checkpoint(
-        model,
-        data,
-        split,
-        device,
-        chosen,
-        batch,
-        workers,
-        submission=submission,
-        runtime=runtime,
-        calibrate=calibrate,
-        evaluation=review,
-    )
-    folder = submission.folder if submission else make_folder(out, default, overwrite)
+    from blitznet.evaluation import evaluate as evaluation
+    from blitznet.evaluation.metrics_table import metrics_table
+
+    folder = make_folder(out, Path("runs/eval"), overwrite)
+    with _removed_if_empty(folder):
+        metrics = evaluation.evaluate(
+            model,
+            data,
+            split,
+            engine=engine,
+            device=device,
+            classes=split_names(classes),
+            batch_size=batch,
+            workers=workers,
+            calibrate=calibrate,
+            out=folder,
+            submission=submission,
+            report=report,
+        )
     if submission is not None:
-        typer.echo(f"{metrics['pictures']} pictures; what the {server} server takes is in {folder}")
-    if metrics["ap"] is None and metrics["iou"] is None:
-        return
-    write_json(folder / METRICS_FILE, metrics)
-    if review is not None:
-        typer.echo(f"Report: {write_report(folder, review, metrics)}")
-    print_table(metrics_table(metrics))
-    typer.echo(f"{metrics['pictures']} pictures; figures in {folder / METRICS_FILE}")
+        typer.echo(f"Files for the {submission} server: {folder}")
+    if metrics.has_figures:
+        print_table(metrics_table(metrics))
+        if report:
+            typer.echo(f"Report: {folder / 'index.html'}")
+        typer.echo(f"{metrics.pictures} images; figures in {folder / evaluation.METRICS_FILE}")
+
+
+@contextmanager
+def _removed_if_empty(folder: Path) -> Iterator[None]:
+    """Leave no empty folder where the evaluation fails."""
+    try:
+        yield
+    except BlitzNetError:
+        with suppress(OSError):
+            folder.rmdir()
+        raise

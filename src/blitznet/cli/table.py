@@ -1,5 +1,6 @@
 """blitznet table."""
 
+import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,21 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blitznet.cli.app import app, print_table
-from blitznet.cli.options import DeviceOption
+from blitznet.cli.options import DeviceOption, split_names
+from blitznet.errors import InputError
 from blitznet.extras import require
 
 if TYPE_CHECKING:
-    pass
+    from blitznet.paper.report import Report
 
 
 @app.command()
 def table(
-    number: Annotated[int, typer.Argument(metavar="N", help="Of the paper's table, 1 to 8.")],
+    number: Annotated[int, typer.Argument(metavar="N", help="Number of the table, 1 to 8.")],
     per_class: Annotated[
-        bool, typer.Option("--per-class", help="Also the figures of single classes.")
+        bool, typer.Option("--per-class", help="Also show single classes.")
     ] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="For a document.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every seed.")] = False,
     figure: Annotated[
         Path | None,
         typer.Option(
@@ -32,13 +34,13 @@ def table(
         ),
     ] = None,
     results: Annotated[
-        Path, typer.Option("--results", metavar="DIR", help="Where our figures are.")
+        Path, typer.Option("--results", metavar="DIR", help="Folder of our results.")
     ] = Path("results"),
     run: Annotated[
-        bool, typer.Option("--run", help="First train and measure what is missing of the twins.")
+        bool, typer.Option("--run", help="First train and measure missing twins.")
     ] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="With --run: of the paper's rows, on the full data sets.")
+        bool, typer.Option("--full", help="With --run: the paper's rows, on the full data sets.")
     ] = False,
     only: Annotated[
         str | None,
@@ -54,55 +56,59 @@ def table(
     ] = None,
     max_minutes: Annotated[
         float | None,
-        typer.Option("--max-minutes", min=0, help="With --run: stop in time.", show_default="none"),
+        typer.Option(
+            "--max-minutes", min=0, help="With --run: stop in time, resumable.", show_default="none"
+        ),
     ] = None,
     device: DeviceOption = "auto",
     workers: Annotated[
-        int, typer.Option("--workers", min=0, help="Processes that read pictures.")
+        int, typer.Option("--workers", min=0, help="Processes that read images.")
     ] = 2,
 ) -> None:
     """Show a table of the paper, its figures beside ours.
 
-    With --run it goes on with what an earlier one began; Ctrl-C and kills cost no finished step.
+    --run continues where an earlier call stopped or was killed.
     """
-    from blitznet.paper.catalogue import find_table
     from blitznet.paper.figure_4 import draw_figure_4
-    from blitznet.paper.report import fill_in, notes_of, to_dict
-    from blitznet.paper.results import Results
-    from blitznet.paper.show import grid_of, markdown_table, terminal_table
+    from blitznet.paper.report import fill_in, to_dict
+    from blitznet.paper.tables import find_table
 
     chosen = find_table(number)
     if run:
         require("lightning_fabric", "train", "training")
-        from blitznet.paper.training_queue import (
-            choose_experiments,
-            missing_jobs,
-            read_seeds,
-            run_jobs,
-        )
+        from blitznet.paper.training_queue import choose_experiments, train_missing
 
-        names = [name.strip() for name in only.split(",")] if only else None
-        wanted = choose_experiments(chosen, names, full)
-        jobs = missing_jobs(wanted, Results(results), read_seeds(seeds))
-        for (experiment, seed), finished in run_jobs(jobs, results, device, workers, max_minutes):
-            state = "done" if finished else "not finished; the same command goes on with it"
-            typer.echo(f"{experiment.name}, seed {seed}: {state}", err=True)
-    found = Results(results)
-    reports = fill_in(chosen, found, per_class or as_json)
-    notes = notes_of(chosen, found)
+        wanted = choose_experiments(chosen, split_names(only), full)
+        tell = functools.partial(typer.echo, err=True)
+        train_missing(wanted, results, _seeds(seeds), device, workers, max_minutes, tell)
+    report = fill_in(chosen, results)
     if figure is not None:
-        draw_figure_4(chosen, found, figure)
+        draw_figure_4(report, figure)
     if as_json:
-        typer.echo(json.dumps(to_dict(chosen, reports, notes), indent=2))
-        return
-    typer.echo(f"Table {number}: {chosen.caption}. Figures in per cent unless said.")
-    for report in reports:
-        grid = grid_of(report, per_class)
+        typer.echo(json.dumps(to_dict(report), indent=2))
+    else:
+        _print(report, per_class, markdown)
+
+
+def _print(report: "Report", per_class: bool, markdown: bool) -> None:
+    from blitznet.paper.report import grids_of, markdown_table, terminal_table
+
+    table = report.table
+    typer.echo(f"Table {table.number}: {table.caption}. Figures in per cent unless said.")
+    for grid in grids_of(report, per_class):
         typer.echo(f"\n{grid.title}\n")
         if markdown:
             typer.echo(markdown_table(grid))
         else:
             print_table(terminal_table(grid), least_width=130)
     typer.echo()
-    for note in notes:
+    for note in report.notes:
         typer.echo(f"- {note}")
+
+
+def _seeds(text: str | None) -> list[int] | None:
+    """Of a list with commas; None for None."""
+    parts = split_names(text)
+    if parts is not None and not all(part.isdecimal() for part in parts):
+        raise InputError(f"--seeds {text}: give whole numbers from 0 on, for example --seeds 0,1,2")
+    return None if parts is None else [int(part) for part in parts]

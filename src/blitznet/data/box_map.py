@@ -1,4 +1,4 @@
-"""Coarse segmentation maps from boxes alone, for pictures that nobody has segmented (D17)."""
+"""Coarse segmentation maps from boxes alone, for images that nobody has segmented (D17)."""
 
 import math
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
-from blitznet.data.class_table import ClassTable
-from blitznet.data.labels import PictureLabels, read_objects
+from blitznet.data.labels import ClassTable, PictureLabels, read_objects
+
+FROM_BOXES = "from_boxes"  # as a data description says it
 
 # Share of a box around its middle that is taken for the object: "Box^i" of Khoreva et al., Simple
 # Does It: Weakly Supervised Instance and Semantic Segmentation, CVPR 2017, section 3.1.
@@ -16,13 +17,13 @@ INNER_AREA = 0.2
 
 @dataclass(frozen=True)
 class BoxMap:
-    """What the boxes of a picture say of its pixels, given that every object has one.
+    """What the boxes of an image say of its pixels, given that every object has one.
 
     Outside all boxes there is background; the inner fifth of a box is its object, the rest is void.
     Where boxes overlap the smallest counts, with its void. Objects to ignore are all void.
 
     Attributes:
-        labels: of the picture.
+        labels: of the image.
     """
 
     labels: PictureLabels

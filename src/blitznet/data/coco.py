@@ -1,8 +1,8 @@
-"""COCO's annotation files: instances, and lists of pictures to predict on."""
+"""COCO's annotation files: instances, and lists of images to predict on."""
 
 import json
 import marshal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count, repeat
 from pathlib import Path
 from typing import Any, Literal
@@ -10,73 +10,94 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import model_validator
 
-from blitznet.data.box_map import BoxMap
-from blitznet.data.class_table import ClassTable
-from blitznet.data.entry import SourceEntry
-from blitznet.data.instance_map import InstanceMap
-from blitznet.data.labels import MapLabel, ObjectLabel, PictureLabels
-from blitznet.data.source import LabelSource
+from blitznet.data.box_map import FROM_BOXES, BoxMap
+from blitznet.data.instance_map import FROM_INSTANCES, InstanceMap
+from blitznet.data.labels import ClassTable, MapLabel, ObjectLabel, PictureLabels
+from blitznet.data.source import LabelSource, SourceEntry
 from blitznet.errors import LabelError
 from blitznet.progress import with_progress
+from blitznet.text_files import read_text
 
-Id = int | str  # of a picture or a category
-MapOrigin = Literal["from_instances", "from_boxes"]
+Id = int | str  # of an image or a category
+
+_EXAMPLE = "as instances_train2014.json"
 
 # What is kept of an annotation, in this order.
 _FIELDS = ("id", "category_id", "bbox", "area", "iscrowd", "segmentation")
 _TICK = 1000  # of the progress bar, in annotations
 
 
-class CocoSource(LabelSource):
-    """The pictures of one annotation file.
-
-    The file is parsed once. What is kept of it is one buffer of bytes, as forked workers would copy
-    a tree of Python objects merely by looking at it.
-
-    Args:
-        images: the folder that the file names of the pictures are relative to.
-        annotations: as instances_train2014.json; where nothing is read but pictures, a list of
-            them as image_info_test2015.json will do.
-        table: from COCO's category names to the network's classes.
-        boxes: whether boxes are read.
-        masks: what maps are made of: "from_instances" = see `InstanceMap`, "from_boxes" = see
-            `BoxMap`; None = there are none.
-        ids: a file with the ids of the pictures wanted, see `read_ids`; None = all.
+class CocoEntry(SourceEntry):
+    """`format: coco`. Without boxes and masks: images to predict on.
 
     Attributes:
-        ids: picture ids, in the order of the pictures.
+        images: the folder that the file names of the images are relative to.
+        annotations: as instances_train2014.json; where nothing is read but images, a list of them
+            as image_info_test2015.json will do.
+        masks: what maps are made of: "from_instances" = see `InstanceMap`, "from_boxes" = see
+            `BoxMap`; None = there are none.
+        ids: a file with the ids of the images wanted, see `read_ids`; None = all.
+    """
+
+    format: Literal["coco"] = "coco"
+    images: Path
+    annotations: Path
+    masks: Literal["from_instances", "from_boxes"] | None = None
+    ids: Path | None = None
+
+    @model_validator(mode="after")
+    def _has_boxes_for_maps(self) -> "CocoEntry":
+        if not self.boxes and self.masks == FROM_BOXES:
+            raise ValueError("masks: from_boxes needs boxes: true")
+        return self
+
+    @property
+    def is_labelled(self) -> bool:
+        """See `SourceEntry`."""
+        return self.boxes or self.masks is not None
+
+    def open_all(self, folder: Path, table: ClassTable) -> "CocoSource":
+        """See `SourceEntry`."""
+        return CocoSource(self, folder, table)
+
+
+class CocoSource(LabelSource):
+    """The images of a `CocoEntry`; arguments as of `VocSource`.
+
+    The file is parsed once. What is kept of it is one buffer of bytes: forked workers would copy a
+    tree of Python objects merely by looking at it.
+
+    Attributes:
+        ids: image ids, in the order of the images.
 
     Raises:
         LabelError: if one of the files or the folder cannot be used.
     """
 
-    def __init__(
-        self,
-        images: Path,
-        annotations: Path,
-        table: ClassTable,
-        boxes: bool,
-        masks: MapOrigin | None,
-        ids: Path | None = None,
-    ):
-        if not images.is_dir():
-            raise LabelError(f"{images} is no folder; check `images`")
-        self.images = images
-        self.annotations = annotations
+    def __init__(self, entry: CocoEntry, folder: Path, table: ClassTable):
+        self.images, self.annotations = folder / entry.images, folder / entry.annotations
+        if not self.images.is_dir():
+            raise LabelError(f"{self.images} is no folder; check `images`")
+        self.entry = entry
         self.table = table
-        self.has_boxes = boxes
-        self.masks = masks
-        wants_labels = boxes or masks is not None
-        content, buffer = _read_file(annotations, with_outlines=masks == "from_instances")
-        pictures = _list_pictures(content, annotations)
-        self._names = _list_categories(content, annotations) if wants_labels else {}
-        spans = _group_annotations(content, buffer, annotations, pictures) if wants_labels else {}
-        self.ids = list(pictures) if ids is None else read_ids(ids)
-        _require_listed(self.ids, ids, pictures, annotations)
+        fields = _FIELDS if entry.masks == FROM_INSTANCES else _FIELDS[:-1]
+        content = _read_file(self.annotations, fields)
+        pictures = _list_pictures(content, self.annotations)
+        self._names: Mapping[Id, str] = {}
+        groups: dict[Id, list[bytes]] = {}
+        if entry.is_labelled:
+            self._names = _list_categories(content, self.annotations)
+            groups = _group_annotations(content["annotations"], self.annotations, pictures)
+        self.ids = list(pictures) if entry.ids is None else read_ids(folder / entry.ids)
+        unknown = [key for key in self.ids if key not in pictures]
+        if unknown:
+            raise LabelError(
+                f"{folder / (entry.ids or '')} lists {len(unknown)} images that "
+                f"{self.annotations} does not have, the first is {unknown[0]}"
+            )
         self._records, ends = bytearray(), []
         for key in self.ids:
-            packed = [bytes(buffer[start:end]) for start, end in spans.get(key, ())]
-            self._records += marshal.dumps((*pictures[key], packed))
+            self._records += marshal.dumps((*pictures[key], groups.get(key, [])))
             ends.append(len(self._records))
         self._ends = np.array(ends, np.int64)
 
@@ -87,21 +108,22 @@ class CocoSource(LabelSource):
         """See `LabelSource`."""
         start = int(self._ends[index - 1]) if index else 0
         record = self._records[start : int(self._ends[index])]
-        file_name, size, packed = marshal.loads(record)
-        objects = tuple(self._read_objects(packed, file_name))
+        file_name, size, annotations = marshal.loads(record)
+        objects = tuple(self._read_objects(map(marshal.loads, annotations), file_name))
         labels = PictureLabels(self.images / file_name, objects, size=size)
         seg_map: MapLabel | None = None
-        if self.masks is not None:
-            seg_map = BoxMap(labels) if self.masks == "from_boxes" else InstanceMap(objects)
-        return PictureLabels(labels.picture, objects if self.has_boxes else None, seg_map, size)
+        if self.entry.masks is not None:
+            seg_map = BoxMap(labels) if self.entry.masks == FROM_BOXES else InstanceMap(objects)
+        return PictureLabels(labels.picture, objects if self.entry.boxes else None, seg_map, size)
 
     def picture_id(self, index: int) -> str:
         """See `LabelSource`."""
         return str(self.ids[index])
 
-    def _read_objects(self, packed: Sequence[bytes], file_name: str) -> Iterator[ObjectLabel]:
-        for annotation in packed:
-            key, category, bbox, area, is_crowd, segmentation = marshal.loads(annotation)
+    def _read_objects(
+        self, annotations: Iterable[Sequence[Any]], file_name: str
+    ) -> Iterator[ObjectLabel]:
+        for key, category, bbox, area, is_crowd, *outlines in annotations:
             where = f"{self.annotations}, annotation {key}"
             if key is None:
                 where = f"{self.annotations}, an annotation of {file_name}"
@@ -122,110 +144,44 @@ class CocoSource(LabelSource):
                 written=str(bbox),
                 problem=problem,
                 ignore=bool(is_crowd),
-                outline=_read_outline(segmentation, where),
+                outline=_read_outline(outlines[0], where) if outlines else None,
             )
 
 
-class CocoEntry(SourceEntry):
-    """`format: coco`; see `CocoSource`. Without boxes and masks: pictures to predict on."""
-
-    format: Literal["coco"]
-    images: Path
-    annotations: Path
-    masks: MapOrigin | None = None
-    ids: Path | None = None
-
-    @model_validator(mode="after")
-    def _has_boxes_for_maps(self) -> "CocoEntry":
-        if not self.boxes and self.masks == "from_boxes":
-            raise ValueError("masks: from_boxes needs boxes: true")
-        return self
-
-    @property
-    def is_labelled(self) -> bool:
-        """See `SourceEntry`."""
-        return self.boxes or self.masks is not None
-
-    def open_all(self, folder: Path, table: ClassTable) -> CocoSource:
-        """See `SourceEntry`."""
-        return CocoSource(
-            folder / self.images,
-            folder / self.annotations,
-            table,
-            self.boxes,
-            self.masks,
-            folder / self.ids if self.ids is not None else None,
-        )
-
-
 def read_ids(path: Path) -> list[Id]:
-    """Picture ids: one a line, a JSON list of them, or the pictures of another COCO file.
+    """Image ids: one a line, a JSON list of them, or the images of another COCO file.
 
     Raises:
         LabelError: if the file is missing, holds something else, nothing, or an id twice.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise LabelError(f"{path} does not exist; check `ids`") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabelError(f"{path} cannot be read as text: {error}") from None
+    text = read_text(path, LabelError)
     ids: Any
     if text.lstrip()[:1] in ("[", "{"):
-        try:
-            ids = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise LabelError(f"{path} cannot be read as JSON: {error}") from None
+        ids = _parse(text, path)
         if isinstance(ids, dict):
             ids = list(_list_pictures(ids, path))
         if not all(isinstance(key, Id) for key in ids):
-            raise LabelError(f"{path} is a list of something else than picture ids")
+            raise LabelError(f"{path} is a list of something else than image ids")
     else:
         lines = (line.strip() for line in text.splitlines())
         ids = [int(line) if line.isdecimal() else line for line in lines if line]
     if not ids:
-        raise LabelError(f"{path} lists no picture")
-    seen: set[Id] = set()
-    for key in ids:
-        if key in seen:
-            raise LabelError(f"{path} lists picture {key} twice")
-        seen.add(key)
+        raise LabelError(f"{path} lists no image")
+    if len(set(ids)) < len(ids):
+        twice = next(key for position, key in enumerate(ids) if key in ids[:position])
+        raise LabelError(f"{path} lists image {twice} twice")
     return list(ids)
 
 
-def _read_file(path: Path, with_outlines: bool) -> tuple[dict[str, Any], bytearray]:
-    """The JSON and a buffer; each annotation is a picture id and where in the buffer it is."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise LabelError(f"{path} does not exist; check `annotations`") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabelError(f"{path} cannot be read as text: {error}") from None
-    buffer = bytearray()
+def _read_file(path: Path, fields: Sequence[str]) -> dict[str, Any]:
+    """The JSON; each annotation is its image's id and its fields as bytes.
+
+    They are packed as the parser meets them: that halves time and memory, 9 s and 1.7 GB for the
+    860 000 objects of train2017 on one core, and not 18 s and 2.9 GB.
+    """
+    text = read_text(path, LabelError)
     total = text.count('"category_id"') // _TICK
     ticks = with_progress(repeat(None), total, f"reading {path.name}, thousands of objects")
-    fields = _FIELDS if with_outlines else _FIELDS[:-1]
-    try:
-        content = json.loads(text, object_hook=_packer(fields, buffer, ticks))
-    except (ValueError, RecursionError) as error:
-        raise LabelError(f"{path} cannot be read as JSON: {error}") from None
-    finally:
-        ticks.close()
-    if isinstance(content, list):
-        raise LabelError(
-            f"{path} is a list, as results of a detector are; give a file with `images` and "
-            "`annotations`, as instances_train2014.json"
-        )
-    if not isinstance(content, dict):
-        raise LabelError(f"{path} is no COCO file; give one as instances_train2014.json")
-    return content, buffer
-
-
-def _packer(
-    fields: Sequence[str], buffer: bytearray, ticks: Iterator[None]
-) -> Callable[[dict[str, Any]], Any]:
-    """A hook of the JSON parser: an annotation becomes bytes before the next one is read."""
-    padding = [None] * (len(_FIELDS) - len(fields))
     numbers = count(1)
 
     def pack(node: dict[str, Any]) -> Any:
@@ -233,28 +189,38 @@ def _packer(
             return node
         if next(numbers) % _TICK == 0:
             next(ticks)
-        start = len(buffer)
-        buffer.extend(marshal.dumps([node.get(field) for field in fields] + padding))
-        return node["image_id"], start, len(buffer)
+        return node["image_id"], marshal.dumps([node.get(field) for field in fields])
 
-    return pack
+    try:
+        content = _parse(text, path, pack)
+    finally:
+        ticks.close()
+    if isinstance(content, list):
+        raise LabelError(
+            f"{path} is a list, as results of a detector are; give a file with `images` and "
+            f"`annotations`, {_EXAMPLE}"
+        )
+    if not isinstance(content, dict):
+        raise LabelError(f"{path} is no COCO file; give one {_EXAMPLE}")
+    return content
+
+
+def _parse(text: str, path: Path, object_hook: Any = None) -> Any:
+    try:
+        return json.loads(text, object_hook=object_hook)
+    except (ValueError, RecursionError) as error:
+        raise LabelError(f"{path} cannot be read as JSON: {error}") from None
 
 
 def _list_pictures(
     content: Mapping[str, Any], path: Path
 ) -> dict[Id, tuple[str, tuple[int, int] | None]]:
-    """File name and size of every picture by its id."""
-    images = content.get("images")
-    if not isinstance(images, list) or not images:
-        raise LabelError(f"{path} has no `images`; give a COCO file as instances_train2014.json")
+    """File name and size of every image by its id."""
     pictures: dict[Id, tuple[str, tuple[int, int] | None]] = {}
-    for number, image in enumerate(images, start=1):
-        key = image.get("id") if isinstance(image, dict) else None
-        if not isinstance(key, Id) or not isinstance(image.get("file_name"), str):
-            raise LabelError(f"{path}, image number {number} needs an `id` and a `file_name`")
+    for key, image in _items(content, "images", "file_name", path):
         if key in pictures:
             raise LabelError(f"{path} has two images with the id {key}")
-        size = image.get("width"), image.get("height")
+        size: Any = image.get("width"), image.get("height")
         is_size = all(type(side) is int and side > 0 for side in size)
         pictures[key] = image["file_name"], size if is_size else None
     return pictures
@@ -264,59 +230,48 @@ def _list_categories(content: Mapping[str, Any], path: Path) -> dict[Id, str]:
     """Names by category id."""
     if "annotations" not in content:
         raise LabelError(
-            f"{path} has no `annotations`: it lists pictures only, as COCO's image_info files; "
+            f"{path} has no `annotations`: it lists images only, as COCO's image_info files; "
             "give an instances file, or say boxes: false and no masks to predict on them"
         )
-    categories = content.get("categories")
-    if not isinstance(categories, list) or not categories:
-        raise LabelError(f"{path} has no `categories`; give a file as instances_train2014.json")
-    names = {}
-    for number, category in enumerate(categories, start=1):
-        key = category.get("id") if isinstance(category, dict) else None
-        if not isinstance(key, Id) or not isinstance(category.get("name"), str):
-            raise LabelError(f"{path}, category number {number} needs an `id` and a `name`")
-        names[key] = category["name"]
-    return names
+    return {key: item["name"] for key, item in _items(content, "categories", "name", path)}
+
+
+def _items(
+    content: Mapping[str, Any], what: str, field: str, path: Path
+) -> Iterator[tuple[Id, dict[str, Any]]]:
+    """The ids and the rest of a list whose items need an id and a text."""
+    items = content.get(what)
+    if not isinstance(items, list) or not items:
+        raise LabelError(f"{path} has no `{what}`; give a COCO file {_EXAMPLE}")
+    for number, item in enumerate(items, start=1):
+        key = item.get("id") if isinstance(item, dict) else None
+        if not isinstance(key, Id) or not isinstance(item.get(field), str):
+            where = f"{path}, `{what}`, item {number}"
+            raise LabelError(f"{where} needs an `id` and a `{field}`")
+        yield key, item
 
 
 def _group_annotations(
-    content: Mapping[str, Any],
-    buffer: bytearray,
-    path: Path,
-    pictures: Mapping[Id, object],
-) -> dict[Id, list[tuple[int, int]]]:
-    """Where annotations are in the buffer, by picture id."""
-    if not isinstance(content["annotations"], list):
+    annotations: object, path: Path, pictures: Mapping[Id, object]
+) -> dict[Id, list[bytes]]:
+    """Packed annotations by image id."""
+    if not isinstance(annotations, list):
         raise LabelError(f"{path}: `annotations` is no list")
-    groups: dict[Id, list[tuple[int, int]]] = {key: [] for key in pictures}
-    for number, item in enumerate(content["annotations"], start=1):
+    groups: dict[Id, list[bytes]] = {key: [] for key in pictures}
+    for number, item in enumerate(annotations, start=1):
         if not isinstance(item, tuple):
             item = item if isinstance(item, dict) else {}
             missing = "category_id" if "image_id" in item else "image_id"
             raise LabelError(
                 f"{path}, annotation {item.get('id', f'number {number}')} has no `{missing}`; "
-                "give a file of instances, as instances_train2014.json"
+                f"give a file of instances, {_EXAMPLE}"
             )
-        key, start, end = item
+        key, packed = item
         if not isinstance(key, Id) or key not in groups:
-            where = f"{path}, annotation {marshal.loads(buffer[start:end])[0]}"
+            where = f"{path}, annotation {marshal.loads(packed)[0]}"
             raise LabelError(f"{where}: image_id {key} is not among its `images`")
-        groups[key].append((start, end))
+        groups[key].append(packed)
     return groups
-
-
-def _require_listed(
-    wanted: Sequence[Id],
-    ids: Path | None,
-    pictures: Mapping[Id, object],
-    annotations: Path,
-) -> None:
-    unknown = [key for key in wanted if key not in pictures]
-    if unknown:
-        raise LabelError(
-            f"{ids} lists {len(unknown)} pictures that {annotations} does not have, "
-            f"the first is {unknown[0]}"
-        )
 
 
 def _read_numbers(values: object) -> list[float] | None:

@@ -1,9 +1,8 @@
-"""The data description: one YAML file that says where pictures and labels are."""
+"""The data description: one YAML file that says where images and labels are."""
 
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from blitznet.classes import COCO_CLASSES, VOC_CLASSES
@@ -14,6 +13,7 @@ from blitznet.data.source import LabelSource
 from blitznet.data.voc import VocEntry
 from blitznet.data.yolo import YoloEntry
 from blitznet.errors import LabelError, first_problem
+from blitznet.text_files import read_yaml
 
 # A new format: one file with its entry and its reader, and one name here.
 Entry = Annotated[
@@ -74,12 +74,7 @@ def read_description(path: Path) -> DataDescription:
     Raises:
         LabelError: if it is missing, no YAML, or does not say what it must.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise LabelError(f"{path} does not exist; give a data description (a YAML file)") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no text, or no such date
-        raise LabelError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(path, LabelError)
     if not isinstance(content, dict) or "classes" not in content:
         raise LabelError(f"{path} is no data description; it needs `classes` and splits as `train`")
     splits = {name: entries for name, entries in content.items() if name != "classes"}

@@ -1,37 +1,35 @@
-"""Zoom-out, crop and flip as one view of the source picture, resampled once.
+"""Zoom-out, crop and flip as one view of the source image, resampled once.
 
-A view is a box in source pixels that may reach beyond the picture (zoom-out), and whether it is
-mirrored. Picture, boxes and map go through the same view, so they cannot come apart.
+A view is a box in source pixels that may reach beyond the image (zoom-out), and whether it is
+mirrored. Image, boxes and segmentation map go through the same view, so they stay aligned.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.source import Labelled, UnreadSample
 from blitznet.structures import Sample
 
-# Beyond the picture: a mid grey close to the mean of natural pictures, as SSD fills its canvas.
+# Beyond the image: a mid grey close to the mean of natural images, as SSD fills its canvas.
 FILL_COLOUR = (123, 117, 104)
 
-# Pixels that a shrunk picture keeps, per pixel of the result and axis: anti-aliasing needs some to
+# Pixels that a shrunk image keeps, per pixel of the result and axis: anti-aliasing needs some to
 # average, so that shrinking while decoding changes grey levels by rounding and does not blur.
 PIXELS_TO_AVERAGE = 2
 
 
 @dataclass(frozen=True)
 class View:
-    """What the network gets to see of a picture.
+    """The part of an image that the network sees.
 
     Attributes:
         x1: left edge in source pixels; may be negative.
         y1: top edge.
-        x2: right edge, greater than x1; may lie beyond the picture.
+        x2: right edge, greater than x1; may lie beyond the image.
         y2: bottom edge, greater than y1.
         flip: mirrored left to right.
     """
@@ -53,27 +51,13 @@ class View:
         return self.y2 - self.y1
 
 
-class Objects(NamedTuple):
-    """The objects of a picture; see `Sample`.
-
-    Attributes:
-        boxes: (G, 4) float32 xyxy, or None.
-        labels: (G,) int64.
-        difficult: (G,) bool.
-    """
-
-    boxes: np.ndarray | None
-    labels: np.ndarray
-    difficult: np.ndarray
-
-
 def whole_view(width: int, height: int) -> View:
-    """The picture as it is."""
+    """The image as it is."""
     return View(0, 0, width, height)
 
 
 def resize_sample(sample: Sample, size: int) -> Sample:
-    """The whole picture, stretched to (size, size), as at test time."""
+    """The whole image, stretched to (size, size), as at test time."""
     return view_sample(sample, whole_view(*sample.size), size)
 
 
@@ -89,72 +73,60 @@ def view_sample(sample: Sample, view: View, size: int, min_box_side: float = 0.0
 
     Returns:
         A sample whose boxes are those with their centre inside the view, clipped to it. Pixels
-        beyond the picture are grey in the image and void in the map.
+        beyond the image are grey in the image and void in the segmentation map.
     """
-    return view_labels(sample, view, size, min_box_side, view_picture(sample, view, size))
+    image = view_image(Image.fromarray(sample.image), sample.size, view, size)
+    return view_labels(replace(sample, image=np.asarray(image)), view, size, min_box_side)
 
 
-def view_picture(sample: Sample | UnreadSample, view: View, size: int) -> Image.Image:
-    """What `view` shows of a sample's picture, RGB, (size, size); see `view_sample`.
-
-    Raises:
-        PictureError: if the picture cannot be decoded.
-    """
-    if isinstance(sample, Sample):
-        picture, reduction = Image.fromarray(sample.image), 1
-    else:
-        reduction = choose_reduction(view, size, sample.picture.reductions)
-        picture = sample.picture.decode(reduction)
-    bilinear = Image.Resampling.BILINEAR
-    return _resample(picture, sample.size, view, size, bilinear, FILL_COLOUR, reduction)
-
-
-def choose_reduction(view: View, size: int, reductions: Sequence[int]) -> int:
-    """The most that a picture may be shrunk by before `view` of it is resampled to (size, size).
+def view_image(
+    image: Image.Image, whole_size: tuple[int, int], view: View, size: int, reduction: int = 1
+) -> Image.Image:
+    """What `view` shows of an image, RGB, (size, size).
 
     Args:
-        view: in pixels of the whole picture.
+        image: RGB; whole, or shrunk by `reduction` while it was decoded.
+        whole_size: width and height before that.
+        view: in pixels of the whole image.
         size: S.
-        reductions: to choose from, ascending; the first one is always good.
+        reduction: see `OpenPicture.decode`.
     """
-    most = min(view.width, view.height) / (size * PIXELS_TO_AVERAGE)
-    return max((reduction for reduction in reductions if reduction <= most), default=reductions[0])
+    bilinear = Image.Resampling.BILINEAR
+    return _resample(image, whole_size, view, size, bilinear, FILL_COLOUR, reduction)
 
 
-def view_labels(
-    sample: Sample | UnreadSample,
-    view: View,
-    size: int,
-    min_box_side: float,
-    picture: Image.Image,
-) -> Sample:
-    """A sample of which `view_picture` has given the picture; other arguments as `view_sample`."""
+def view_labels(sample: Sample, view: View, size: int, min_box_side: float) -> Sample:
+    """A sample whose labels are moved to a view; its image is one of `view_image` already."""
     seg_map = None
     if sample.seg_map is not None:
         whole = Image.fromarray(sample.seg_map)
         nearest = Image.Resampling.NEAREST
         seg_map = np.asarray(_resample(whole, whole.size, view, size, nearest, IGNORE_INDEX))
-    objects = view_objects(sample, view, size, min_box_side)
-    return Sample(
-        image=np.asarray(picture),
-        boxes=objects.boxes,
-        labels=objects.labels,
-        difficult=objects.difficult,
-        seg_map=seg_map,
-        source=sample.source,
-        known_classes=sample.known_classes,
-    )
-
-
-def view_objects(sample: Labelled, view: View, size: int, min_box_side: float) -> Objects:
-    """The objects that `view` shows; arguments as `view_sample`."""
     if sample.boxes is None:
-        return Objects(None, sample.labels, sample.difficult)
+        return replace(sample, seg_map=seg_map)
     moved = view_boxes(sample.boxes, view, size)
     sides = moved[:, 2:] - moved[:, :2]
     is_shown = has_centre_inside(sample.boxes, view)
     keep = is_shown & (sides.min(axis=1, initial=np.inf) > min_box_side)
-    return Objects(moved[keep], sample.labels[keep], sample.difficult[keep])
+    return replace(
+        sample,
+        boxes=moved[keep],
+        labels=sample.labels[keep],
+        difficult=sample.difficult[keep],
+        seg_map=seg_map,
+    )
+
+
+def choose_reduction(view: View, size: int, reductions: Sequence[int]) -> int:
+    """The most that an image may be shrunk by before `view` of it is resampled to (size, size).
+
+    Args:
+        view: in pixels of the whole image.
+        size: S.
+        reductions: to choose from, ascending; the first one is always good.
+    """
+    most = min(view.width, view.height) / (size * PIXELS_TO_AVERAGE)
+    return max((reduction for reduction in reductions if reduction <= most), default=reductions[0])
 
 
 def view_boxes(boxes: np.ndarray, view: View, size: int) -> np.ndarray:
@@ -175,7 +147,7 @@ def has_centre_inside(boxes: np.ndarray, view: View) -> np.ndarray:
 
 
 def _resample(
-    picture: Image.Image,
+    image: Image.Image,
     whole_size: tuple[int, int],
     view: View,
     size: int,
@@ -183,42 +155,28 @@ def _resample(
     fill: int | tuple[int, ...],
     reduction: int = 1,
 ) -> Image.Image:
-    """A picture of any mode to (size, size) in one pass, anti-aliased when bilinear.
-
-    Args:
-        picture: whole, or shrunk by `reduction`.
-        whole_size: width and height before that.
-        view: in pixels of the whole picture.
-        size: S.
-        resampling: method.
-        fill: beyond the picture.
-        reduction: see `OpenPicture.decode`.
-    """
+    """An image of any mode to (size, size) in one pass, anti-aliased when bilinear."""
     left, right, source_x1, source_x2 = visible_span(view.x1, view.x2, whole_size[0], size)
     top, bottom, source_y1, source_y2 = visible_span(view.y1, view.y2, whole_size[1], size)
     if right <= left or bottom <= top:
-        return Image.new(picture.mode, (size, size), fill)
-    box = (
-        source_x1 / reduction,
-        source_y1 / reduction,
-        source_x2 / reduction,
-        source_y2 / reduction,
-    )
-    visible = picture.resize((right - left, bottom - top), resampling, box)
+        return Image.new(image.mode, (size, size), fill)
+    x1, y1, x2, y2 = (edge / reduction for edge in (source_x1, source_y1, source_x2, source_y2))
+    visible = image.resize((right - left, bottom - top), resampling, (x1, y1, x2, y2))
     if view.flip:
         left, right = size - right, size - left
         visible = visible.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if visible.size == (size, size):
         return visible
-    canvas = Image.new(picture.mode, (size, size), fill)
+    canvas = Image.new(image.mode, (size, size), fill)
     canvas.paste(visible, (left, top))
     return canvas
 
 
 def visible_span(start: float, end: float, length: int, size: int) -> tuple[int, int, float, float]:
-    """Along one axis, the result's pixels wholly on the picture and the source span they show.
+    """Along one axis, the result's pixels wholly on the image and the source span they show.
 
-    Rounding inwards keeps the scale exact; it costs at most a pixel of picture at a padded edge.
+    Rounding inwards keeps the scale exact; it costs at most one pixel of the image at a padded
+    edge.
     """
     scale = size / (end - start)
     first = max(math.ceil(-start * scale - 1e-6), 0)

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
-from blitznet.data.class_table import ClassTable
-from blitznet.data.labels import ObjectLabel, is_outside
+from blitznet.data.labels import ClassTable, ObjectLabel, is_outside
 from blitznet.errors import LabelError
 from blitznet.extras import require
 from blitznet.structures import IGNORE_LABEL
+
+FROM_INSTANCES = "from_instances"  # as a data description says it
 
 MIN_COORDINATES = 6  # of a polygon: three points; fewer enclose nothing
 
 
 @dataclass(frozen=True)
 class InstanceMap:
-    """The instances of one picture, combined by class.
+    """The instances of one image, combined by class.
 
     A pixel belongs to the smallest instance that covers it, of equal ones to the last (D16). Void
     are ignored objects (COCO's crowds) and the box of an object whose outline covers no pixel, as
@@ -25,8 +26,8 @@ class InstanceMap:
     painted.
 
     Attributes:
-        objects: of the picture.
-        in_fractions: their boxes and outlines are fractions of the picture's width and height.
+        objects: of the image.
+        in_fractions: their boxes and outlines are fractions of the image's width and height.
     """
 
     objects: tuple[ObjectLabel, ...]
@@ -77,7 +78,7 @@ def read_outline(
     Args:
         outline: see `ObjectLabel`. Polygons are united; those of less than three points enclose
             nothing.
-        size: width and height of the picture.
+        size: width and height of the image.
         scale: (2,) pixels per unit of x and y in polygons.
 
     Returns:
@@ -85,7 +86,7 @@ def read_outline(
         is no outline.
 
     Raises:
-        LabelError: if it is damaged or does not fit the picture.
+        LabelError: if it is damaged or does not fit the image.
     """
     if isinstance(outline, Mapping):
         return _read_run_lengths(outline, size)
@@ -123,7 +124,7 @@ def _read_polygon(
     if is_outside((x1, y1, x2, y2), size):
         raise LabelError(
             f"a polygon spans [{x1:g}, {y1:g}, {x2:g}, {y2:g}], "
-            f"beyond the picture of {size[0]}x{size[1]} pixels"
+            f"beyond the image of {size[0]}x{size[1]} pixels"
         )
     numbers: list[float] = points.ravel().tolist()
     return numbers
@@ -135,7 +136,7 @@ def _read_run_lengths(code: Mapping[str, object], size: tuple[int, int]) -> list
     if code.get("size") not in ([height, width], (height, width)):
         raise LabelError(
             f"its run-length code is for height and width {code.get('size')}, "
-            f"its picture has {[height, width]}"
+            f"its image has {[height, width]}"
         )
     counts = code.get("counts")
     if isinstance(counts, str | bytes):
@@ -145,7 +146,7 @@ def _read_run_lengths(code: Mapping[str, object], size: tuple[int, int]) -> list
     if sum(counts) != width * height:
         raise LabelError(
             f"its run-length code is damaged: it counts {sum(counts)} pixels "
-            f"of {width * height} in the picture"
+            f"of {width * height} in the image"
         )
     return counts
 
@@ -153,7 +154,7 @@ def _read_run_lengths(code: Mapping[str, object], size: tuple[int, int]) -> list
 def uncompress(counts: str | bytes) -> list[int]:
     """Run lengths from COCO's text form: LEB128 in steps of five bits, from the third on as deltas.
 
-    Whatever text comes, numbers come back; those of a damaged one do not add up to the picture.
+    Whatever text comes, numbers come back; those of a damaged one do not add up to the image.
     """
     lengths: list[int] = []
     value = shift = 0

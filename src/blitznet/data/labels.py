@@ -1,42 +1,105 @@
-"""What a reader finds in label files, before anything is checked, and the checks.
+"""What a reader finds in label files, before anything is checked; the checks; the classes.
 
 A reader says where things are written; what they mean and whether they can be used is decided
 here, for training (the first problem is raised) and for `blitznet check-data` (all are listed).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from blitznet.classes import BACKGROUND
-from blitznet.data.class_table import ClassTable
+from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.errors import LabelError
 from blitznet.structures import IGNORE_LABEL
 
-# A box may reach beyond its picture by this much: tools round, and COCO's decimals do.
+IGNORE = "ignore"  # in a label map: is ignored
+
+# A box may reach beyond its image by this much: tools round, and COCO's decimals do.
 OUTSIDE_TOLERANCE_PIXELS = 2.0
 OUTSIDE_TOLERANCE_SHARE = 0.01  # of the side
 
-ProblemKind = Literal[
-    "picture",  # missing, damaged, no picture
-    "label-file",  # missing, damaged, not what the format says
-    "unknown-class",
-    "box-not-finite",
-    "box-without-area",
-    "box-outside",
-    "map",  # missing, damaged, unknown values, another size
-    "other-size",  # labels state another size than the picture has
-    "rotation",  # labels are of the picture as stored, not as seen
-    "same-picture",
-    "near-duplicate",
-    "empty-picture",
-    "tiny-box",
-    "class-absent",
-    "mostly-void",
-]
+
+class ClassTable:
+    """What a source's class names stand for, and which classes it labels at all.
+
+    Args:
+        names: class names of the network, background first.
+        label_map: from names of the source to names of the network; None = is background there,
+            "ignore" = a box that is ignored, void pixels. Other names stand for themselves.
+        labels_only: names of the network that the source labels everywhere; labels of other classes
+            are left out, and of these classes nothing is known where nothing else is labelled.
+            None = all.
+
+    Attributes:
+        names: as given.
+        label_map: as given, a copy.
+        known: (C,) bool, the classes that the source labels; background is always known.
+
+    Raises:
+        LabelError: if the label map or `labels_only` names a class that the network does not have.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        label_map: Mapping[str, str | None] | None = None,
+        labels_only: Sequence[str] | None = None,
+    ):
+        self.names = tuple(names)
+        self.label_map = dict(label_map or {})
+        for name in self.label_map.values():
+            if name not in (None, IGNORE, *self.names[1:]):
+                raise LabelError(f"label_map: {_unknown(str(name), self.names[1:])}")
+        for name in labels_only or ():
+            if name not in self.names[1:]:
+                raise LabelError(f"labels_only: {_unknown(name, self.names[1:])}")
+        self.known = np.array(
+            [
+                index == BACKGROUND or labels_only is None or name in labels_only
+                for index, name in enumerate(self.names)
+            ]
+        )
+
+    def id_of(self, name: str) -> int:
+        """The class id of a source's name; BACKGROUND = is left out, IGNORE_LABEL = is ignored.
+
+        Raises:
+            LabelError: for a name that stands for nothing, with the nearest known one.
+        """
+        target = self.label_map.get(name, name)
+        if target is None:
+            return BACKGROUND
+        if target == IGNORE:
+            return IGNORE_LABEL
+        if target not in self.names[1:]:
+            raise LabelError(_unknown(name, [*self.names[1:], *self.label_map]))
+        index = self.names.index(target)
+        return index if self.known[index] else BACKGROUND
+
+    def map_ids(self, names: Iterable[str]) -> list[int]:
+        """The value in segmentation maps of each of a source's names.
+
+        "background" is BACKGROUND, what is ignored IGNORE_INDEX, a name that stands for nothing -1.
+        """
+        ids = []
+        for name in names:
+            try:
+                index = BACKGROUND if name == self.names[BACKGROUND] else self.id_of(name)
+            except LabelError:
+                index = -1
+            else:
+                index = IGNORE_INDEX if index == IGNORE_LABEL else index
+            ids.append(index)
+        return ids
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"unknown class {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 @dataclass(frozen=True)
@@ -44,16 +107,22 @@ class Problem:
     """One finding.
 
     Attributes:
-        kind: what for, for counting.
+        kind: key of `check.report.TITLES`.
         where: file, and line or object in it.
         text: what is wrong and, where that helps, what to do.
         is_error: training would suffer or fail; otherwise only worth a look.
+        split: that it is in, as the data description names it.
+        source: number of the entry in the split, from 1; None = not of one source.
+        index: of the image in its source; None = not of one image.
     """
 
-    kind: ProblemKind
+    kind: str
     where: str
     text: str
     is_error: bool = True
+    split: str = ""
+    source: int | None = None
+    index: int | None = None
 
     def __str__(self) -> str:
         return f"{self.where}: {self.text}"
@@ -70,7 +139,7 @@ class ObjectLabel:
         where: file, and line or object in it.
         written: the box as it is written, for messages.
         problem: why `box` is None.
-        ignore: VOC's difficult or COCO's crowd: neither helps nor hurts.
+        ignore: VOC's difficult or COCO's crowd, which is ignored.
         outline: for maps made from instances: polygons as flat lists x1, y1, x2, y2, ... in the
             units of `box`, or a COCO run-length code; None = the object has none.
     """
@@ -85,10 +154,10 @@ class ObjectLabel:
 
 
 class MapLabel(Protocol):
-    """Where the classes of a picture's pixels come from."""
+    """Where the classes of an image's pixels come from."""
 
     def read(self, size: tuple[int, int], table: ClassTable) -> np.ndarray:
-        """(H, W) uint8 class ids of the network, 255 = void, for a picture of width and height.
+        """(H, W) uint8 class ids of the network, 255 = void, for an image of width and height.
 
         Raises:
             LabelError: if the map cannot be read or does not fit.
@@ -97,14 +166,14 @@ class MapLabel(Protocol):
 
 @dataclass(frozen=True)
 class PictureLabels:
-    """What one source says of one picture.
+    """What one source says of one image.
 
     Attributes:
         picture: the file.
         objects: None = boxes are not labelled; empty = there is no object.
         seg_map: None = pixels are not labelled.
         size: width and height that the label file states; None = it does not.
-        in_fractions: boxes and outlines are fractions of the picture's width and height.
+        in_fractions: boxes and outlines are fractions of the image's width and height.
     """
 
     picture: Path
@@ -117,10 +186,10 @@ class PictureLabels:
 def find_object_problems(
     labels: PictureLabels, size: tuple[int, int] | None, table: ClassTable
 ) -> Iterator[Problem]:
-    """Everything that is wrong with the objects of one picture.
+    """Everything that is wrong with the objects of one image.
 
     Args:
-        labels: of the picture.
+        labels: of the image.
         size: its width and height as a person sees it; None = unknown, then boxes may lie anywhere.
         table: of the source.
     """
@@ -139,17 +208,17 @@ def find_object_problems(
         elif not (item.box[2] > item.box[0] and item.box[3] > item.box[1]):
             yield Problem("box-without-area", item.where, f"box {item.written} has no area")
         elif size is not None and is_outside(_in_pixels(item.box, labels, size), size):
-            text = f"box {item.written} reaches beyond the picture of {size[0]}x{size[1]} pixels"
+            text = f"box {item.written} reaches beyond the image of {size[0]}x{size[1]} pixels"
             yield Problem("box-outside", item.where, text)
 
 
 def read_objects(
     labels: PictureLabels, size: tuple[int, int] | None, table: ClassTable
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The objects of one picture; arguments as of `find_object_problems`.
+    """The objects of one image; arguments as of `find_object_problems`.
 
     Returns:
-        (G, 4) float32 xyxy in pixels, within the picture; (G,) int64 class ids from 1 on; (G,) bool
+        (G, 4) float32 xyxy in pixels, within the image; (G,) int64 class ids from 1 on; (G,) bool
         difficult. An ignored object's class does not matter; it is 1 where the source has none.
 
     Raises:
@@ -169,6 +238,24 @@ def read_objects(
     if size is not None:
         array = array.clip(0, np.array([*size, *size], np.float32))
     return array, np.array(ids, np.int64), np.array(difficult, bool)
+
+
+def read_labels(
+    labels: PictureLabels, size: tuple[int, int], table: ClassTable
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Everything that is said of one image as arrays; arguments as of `find_object_problems`.
+
+    Returns:
+        `boxes`, `labels`, `difficult` and `seg_map` of `Sample`, in pixels of the image.
+
+    Raises:
+        LabelError: for the first problem.
+    """
+    boxes, ids, difficult = None, np.zeros(0, np.int64), np.zeros(0, bool)
+    if labels.objects is not None:
+        boxes, ids, difficult = read_objects(labels, size, table)
+    seg_map = None if labels.seg_map is None else labels.seg_map.read(size, table)
+    return boxes, ids, difficult, seg_map
 
 
 def _in_pixels(

@@ -5,21 +5,27 @@ number of workers and of processes does not change what is trained on, and a run
 step alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import numpy as np
-from torch.utils.data import Dataset
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from blitznet.data.collate import collate_samples
-from blitznet.data.mosaic import mosaic
-from blitznet.data.pieces import Openable, PictureT, Piece, draw_pieces
+from blitznet.classes import IGNORE_INDEX
+from blitznet.data.mosaic import TILES, mosaic
 from blitznet.data.sampling import DrawOrder
-from blitznet.data.source import LabelSource, UnreadSample, locate
-from blitznet.data.ssd_policy import Augmentation, apply_change
-from blitznet.data.worker_batches import prepare_ahead
-from blitznet.errors import InputError
-from blitznet.structures import Batch, Sample
+from blitznet.data.source import LabelSource, locate
+from blitznet.data.ssd_policy import Augmentation, read_augmented
+from blitznet.errors import InputError, WorkerError
+from blitznet.structures import IGNORE_LABEL, PADDING_LABEL, Batch, Sample
+
+Item = TypeVar("Item")
+Prepared = TypeVar("Prepared")
 
 
 class TrainingSamples(Dataset[Sample | InputError]):
@@ -27,77 +33,78 @@ class TrainingSamples(Dataset[Sample | InputError]):
 
     Attributes:
         sources: concatenated.
-        size_at: S of the sample at a position.
+        size: S, side of the samples in pixels.
         augmentation: strengths.
-        order: which picture is drawn at which position.
+        order: which image is drawn at which position.
         seed: of the run.
 
     Args:
-        frequencies: (N,) float, see `DrawOrder`; None = all pictures equally often.
+        frequencies: (N,) float, see `DrawOrder`; None = all images equally often.
     """
 
     def __init__(
         self,
         sources: Sequence[LabelSource],
-        size_at: Callable[[int], int],
+        size: int,
         augmentation: Augmentation,
         seed: int,
         frequencies: np.ndarray | None = None,
     ):
         self.sources = list(sources)
-        self.size_at = size_at
+        self.size = size
         self.augmentation = augmentation
         self.seed = seed
         if frequencies is None:
             frequencies = np.ones(sum(map(len, sources)))
         self.order = DrawOrder(frequencies, seed)
 
-    def name_at(self, position: int) -> str:
-        """The picture that is drawn at a position, for messages."""
-        source, index = locate(self.sources, self.order.picture_at(position))
-        with suppress(InputError):
-            return str(source.labels(index).picture)
-        return f"picture {index}"
-
     def __getitem__(self, position: int) -> Sample | InputError:
-        """An error is returned, not raised: a worker process would wrap it in a traceback."""
+        """An error is returned, not raised; see `prepare_ahead`."""
+        rng = np.random.default_rng((self.seed, position))
+        source, index = locate(self.sources, self.order.picture_at(position))
         try:
-            return make_sample(self.draw(position, self.sources))
+            return draw_sample(source, index, self.size, self.augmentation, rng)
         except InputError as error:
             return error
 
-    def draw(self, position: int, sources: Sequence[Openable[PictureT]]) -> list[Piece[PictureT]]:
-        """What the sample at a position is made of.
 
-        Args:
-            position: of the run.
-            sources: where its pictures are taken from; as many, as long as this run's.
+def draw_sample(
+    source: LabelSource,
+    index: int,
+    size: int,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+) -> Sample:
+    """One augmented image, or a mosaic of it and three others of its source.
 
-        Returns:
-            One piece, or the four of a mosaic.
-
-        Raises:
-            InputError: if a picture cannot be opened.
-        """
-        rng = np.random.default_rng((self.seed, position))
-        source, index = locate(sources, self.order.picture_at(position))
-        return draw_pieces(source, index, self.size_at(position), self.augmentation, rng)
-
-
-def make_sample(pieces: Sequence[Piece[UnreadSample]]) -> Sample:
-    """The sample that was drawn.
+    Args:
+        source: of the images.
+        index: of the first one.
+        size: S of the sample. With an odd one there are no mosaics.
+        augmentation: strengths.
+        rng: the only source of randomness.
 
     Raises:
-        PictureError: if a picture cannot be decoded.
+        InputError: if an image or its labels cannot be used.
     """
-    done = [apply_change(piece.picture, piece.change, piece.size) for piece in pieces]
-    return done[0] if len(done) == 1 else mosaic(done)
+    tiles = [source.labels(index)]
+    is_possible = augmentation.mosaic_probability > 0 and size % 2 == 0
+    if is_possible and rng.random() < augmentation.mosaic_probability:
+        tiles += [source.labels(i) for i in rng.integers(len(source), size=TILES - 1).tolist()]
+        if len({tile.objects is None for tile in tiles}) > 1:
+            del tiles[1:]
+    if len(tiles) == 1:
+        return read_augmented(tiles[0], source.table, size, augmentation, rng)
+    augmentation = augmentation.model_copy(update={"zoom_out_probability": 0.0})
+    return mosaic(
+        [read_augmented(tile, source.table, size // 2, augmentation, rng) for tile in tiles]
+    )
 
 
 def batch_positions(
     first_step: int, last_step: int, global_batch_size: int, rank: int, world_size: int
 ) -> Iterator[list[int]]:
-    """This process's sample positions, a list a step."""
+    """This process's sample positions, one list per step."""
     per_device = global_batch_size // world_size
     for step in range(first_step, last_step):
         start = step * global_batch_size + rank * per_device
@@ -106,18 +113,137 @@ def batch_positions(
 
 def training_batches(
     samples: TrainingSamples,
-    positions: Iterator[list[int]],
+    positions: Iterable[list[int]],
     num_workers: int,
     pin_memory: bool = False,
 ) -> Iterator[Batch]:
-    """Batches in order, prepared ahead by worker processes.
+    """Batches in order, prepared ahead by worker processes; arguments as of `prepare_ahead`.
 
     Closing the iterator ends the workers.
 
     Raises:
-        InputError: if a picture of the batch cannot be used.
+        InputError: if an image of the batch cannot be used.
         WorkerError: if a worker process dies.
     """
-    return prepare_ahead(
-        samples, samples.name_at, collate_samples, positions, num_workers, pin_memory
+    return prepare_ahead(samples, positions, collate_samples, num_workers, pin_memory)
+
+
+def collate_samples(samples: Sequence[Sample]) -> Batch:
+    """Stack samples that are already at (S, S); see `Batch` for shapes and padding."""
+    size = samples[0].image.shape[0]
+    num_boxes = max(len(sample.labels) for sample in samples)
+    boxes = np.zeros((len(samples), num_boxes, 4), np.float32)
+    labels = np.full((len(samples), num_boxes), PADDING_LABEL, np.int64)
+    seg_maps = np.full((len(samples), size, size), IGNORE_INDEX, np.uint8)
+    for index, sample in enumerate(samples):
+        if sample.boxes is not None:
+            count = len(sample.boxes)
+            boxes[index, :count] = sample.boxes
+            labels[index, :count] = np.where(sample.difficult, IGNORE_LABEL, sample.labels)
+        if sample.seg_map is not None:
+            seg_maps[index] = sample.seg_map
+    images = np.stack([sample.image for sample in samples])
+    return Batch(
+        images=torch.from_numpy(images).permute(0, 3, 1, 2),  # channels_last in memory
+        boxes=torch.from_numpy(boxes),
+        labels=torch.from_numpy(labels),
+        has_boxes=torch.tensor([sample.boxes is not None for sample in samples]),
+        seg_maps=torch.from_numpy(seg_maps),
+        sources=tuple(sample.source for sample in samples),
+        known_classes=_stack_known_classes([sample.known_classes for sample in samples]),
     )
+
+
+def _stack_known_classes(rows: Sequence[np.ndarray | None]) -> Tensor | None:
+    """`known_classes` of a `Batch`: None unless some class of some image is unknown."""
+    known = [row for row in rows if row is not None]
+    if all(row.all() for row in known):
+        return None
+    everything = np.ones_like(known[0])
+    return torch.from_numpy(np.stack([everything if row is None else row for row in rows]))
+
+
+def prepare_ahead(
+    items: Dataset[Item | InputError],
+    positions: Iterable[list[int]],
+    collate: Callable[[list[Item]], Prepared],
+    num_workers: int,
+    pin_memory: bool = False,
+    prefetch: int = 4,
+) -> Generator[Prepared]:
+    """What `collate` makes of the items at some positions, one batch per list.
+
+    Closing the iterator ends the workers.
+
+    Args:
+        items: by position. An error is returned, not raised: PyTorch would wrap it in a traceback.
+        positions: one list per batch; may be endless.
+        collate: a function defined in a module, so that worker processes can get it.
+        num_workers: processes, each with one thread; 0 = this process, when a batch is asked for.
+        pin_memory: put batches into page-locked memory.
+        prefetch: batches that each worker prepares ahead.
+
+    Raises:
+        InputError: if an item of the batch is one.
+        WorkerError: if a worker process dies.
+    """
+    loader = DataLoader(
+        items,
+        batch_sampler=positions,
+        num_workers=num_workers,
+        collate_fn=partial(_collate_or_error, collate),
+        worker_init_fn=_use_one_thread if num_workers else None,
+        prefetch_factor=prefetch if num_workers else None,
+        pin_memory=pin_memory,
+    )
+    batches = _start(loader)
+    try:
+        while True:
+            death = ""
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                death = str(error)
+            if death:  # raised outside the handler, whose traceback would keep the workers alive
+                raise WorkerError(
+                    f"a process that prepares images died ({death}); if memory ran out, use fewer "
+                    "--workers, else look for a damaged image with blitznet check-data"
+                )
+            if isinstance(batch, InputError):
+                raise batch
+            yield cast(Prepared, batch)
+    finally:
+        del batches  # ends the workers
+
+
+def _start(loader: DataLoader[Any]) -> Iterator[Any]:
+    """The loader's iterator, without the handler of SIGCHLD that PyTorch installs.
+
+    That one raises in whatever the main thread is just doing. Without it, a dead worker is noticed
+    within seconds of its next batch being waited for.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
+        return iter(loader)
+    before = signal.getsignal(signal.SIGCHLD)
+    batches = iter(loader)
+    signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+    return batches
+
+
+def _use_one_thread(_: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _collate_or_error(
+    collate: Callable[[list[Item]], Prepared], items: list[Item | InputError]
+) -> Prepared | InputError:
+    good: list[Item] = []
+    for item in items:
+        if isinstance(item, InputError):
+            return item
+        good.append(item)
+    return collate(good)

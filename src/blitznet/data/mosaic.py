@@ -1,61 +1,47 @@
-"""Four pictures as one, two by two: more and smaller objects, beside what they never stand beside.
+"""Four images as one, two by two: more and smaller objects in contexts they never occur in.
 
 "Mosaic" of Bochkovskiy, Wang and Liao, YOLOv4, 2020, section 3.3, with its seams in the middle.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.geometry import Objects
 from blitznet.structures import Sample
+
+TILES = 4
 
 
 def mosaic(tiles: Sequence[Sample]) -> Sample:
     """Put four samples of one source together.
 
     Args:
-        tiles: at (S / 2, S / 2), in reading order; all with boxes or none. Where one lacks a map,
-            its pixels are void, if another has one.
+        tiles: at (S / 2, S / 2), in reading order; all with boxes or none. Where one lacks a
+            segmentation map, its pixels are void if another has one.
 
     Returns:
         A sample at (S, S), named after the first tile.
     """
     side = len(tiles[0].image)
-    objects = join_objects([Objects(t.boxes, t.labels, t.difficult) for t in tiles], side)
     void = np.full((side, side), IGNORE_INDEX, np.uint8)
     seg_map = None
     if any(tile.seg_map is not None for tile in tiles):
         seg_map = _two_by_two([void if t.seg_map is None else t.seg_map for t in tiles])
-    return Sample(
-        image=_two_by_two([tile.image for tile in tiles]),
-        boxes=objects.boxes,
-        labels=objects.labels,
-        difficult=objects.difficult,
-        seg_map=seg_map,
-        source=tiles[0].source,
-        known_classes=tiles[0].known_classes,
-    )
-
-
-def join_objects(tiles: Sequence[Objects], side: int) -> Objects:
-    """The objects of four tiles as those of the whole.
-
-    Args:
-        tiles: in reading order; all with boxes or none.
-        side: of a tile in pixels.
-    """
     corners = np.array([(0, 0), (side, 0), (0, side), (side, side)], np.float32)
     moved = [
         tile.boxes + np.tile(corner, 2)
         for tile, corner in zip(tiles, corners, strict=True)
         if tile.boxes is not None
     ]
-    return Objects(
+    return replace(
+        tiles[0],
+        image=_two_by_two([tile.image for tile in tiles]),
         boxes=np.concatenate(moved) if moved else None,
         labels=np.concatenate([tile.labels for tile in tiles]),
         difficult=np.concatenate([tile.difficult for tile in tiles]),
+        seg_map=seg_map,
     )
 
 

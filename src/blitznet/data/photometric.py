@@ -1,11 +1,10 @@
 """Photometric distortion as one affine map of colour space.
 
 Brightness, contrast, saturation and hue are affine in RGB, so any sequence of them is one 3x4
-matrix, drawn first and applied once to the network-sized picture (D9).
+matrix, drawn first and applied once to the network-sized image (D9).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -28,7 +27,7 @@ def brightness(delta: float) -> ColourMap:
 
 
 def contrast(factor: float, mean: np.ndarray) -> ColourMap:
-    """Scale the distance to the picture's mean colour."""
+    """Scale the distance to the image's mean colour."""
     return np.eye(3) * factor, (1 - factor) * mean
 
 
@@ -44,48 +43,24 @@ def hue(turn: float) -> ColourMap:
     return _YIQ_TO_RGB @ rotation @ _RGB_TO_YIQ, np.zeros(3)
 
 
-@dataclass(frozen=True)
-class Distortion:
-    """What is done to the colours of a picture, whichever it is.
+def draw_distortion(mean: np.ndarray, rng: np.random.Generator) -> ColourMap:
+    """One random distortion: the four operations in random order.
 
-    Attributes:
-        delta: of `brightness`.
-        contrast_factor: of `contrast`.
-        saturation_factor: of `saturation`.
-        turn: of `hue`.
-        order: in which these four, numbered as they stand here, follow each other.
+    Args:
+        mean: (3,) mean colour of the image, 0..255.
+        rng: drawn from.
     """
-
-    delta: float
-    contrast_factor: float
-    saturation_factor: float
-    turn: float
-    order: tuple[int, ...]
-
-    def colour_map(self, mean: np.ndarray) -> ColourMap:
-        """What that is for a picture.
-
-        Args:
-            mean: (3,) its mean colour, 0..255.
-        """
-        steps: list[Callable[[np.ndarray], ColourMap]] = [
-            lambda _: brightness(self.delta),
-            lambda current_mean: contrast(self.contrast_factor, current_mean),
-            lambda _: saturation(self.saturation_factor),
-            lambda _: hue(self.turn),
-        ]
-        return compose([steps[index] for index in self.order], mean)
-
-
-def draw_distortion(rng: np.random.Generator) -> Distortion:
-    """One random distortion: the four operations in random order."""
-    return Distortion(
-        delta=rng.uniform(-BRIGHTNESS, BRIGHTNESS),
-        contrast_factor=rng.uniform(1 - CONTRAST, 1 + CONTRAST),
-        saturation_factor=rng.uniform(1 - SATURATION, 1 + SATURATION),
-        turn=rng.uniform(-HUE, HUE),
-        order=tuple(rng.permutation(4).tolist()),
-    )
+    delta = rng.uniform(-BRIGHTNESS, BRIGHTNESS)
+    contrast_factor = rng.uniform(1 - CONTRAST, 1 + CONTRAST)
+    saturation_factor = rng.uniform(1 - SATURATION, 1 + SATURATION)
+    turn = rng.uniform(-HUE, HUE)
+    steps: list[Callable[[np.ndarray], ColourMap]] = [
+        lambda _: brightness(delta),
+        lambda current_mean: contrast(contrast_factor, current_mean),
+        lambda _: saturation(saturation_factor),
+        lambda _: hue(turn),
+    ]
+    return compose([steps[index] for index in rng.permutation(4).tolist()], mean)
 
 
 def compose(steps: Sequence[Callable[[np.ndarray], ColourMap]], mean: np.ndarray) -> ColourMap:
@@ -102,15 +77,15 @@ def compose(steps: Sequence[Callable[[np.ndarray], ColourMap]], mean: np.ndarray
     return matrix, offset
 
 
-def mean_colour(picture: Image.Image) -> np.ndarray:
-    """(3,) float64 mean of the pixels of an RGB picture, 0..255."""
-    counts = np.array(picture.histogram(), np.int64).reshape(3, 256)
-    mean: np.ndarray = counts @ np.arange(256) / (picture.width * picture.height)
+def mean_colour(image: Image.Image) -> np.ndarray:
+    """(3,) float64 mean of the pixels of an RGB image, 0..255."""
+    counts = np.array(image.histogram(), np.int64).reshape(3, 256)
+    mean: np.ndarray = counts @ np.arange(256) / (image.width * image.height)
     return mean
 
 
-def apply_colour_map(picture: Image.Image, colour_map: ColourMap) -> Image.Image:
+def apply_colour_map(image: Image.Image, colour_map: ColourMap) -> Image.Image:
     """RGB to RGB, rounded and clipped to 0..255."""
     matrix, offset = colour_map
     coefficients = np.concatenate((matrix, offset[:, None]), axis=1).ravel().tolist()
-    return picture.convert("RGB", tuple(coefficients))
+    return image.convert("RGB", tuple(coefficients))

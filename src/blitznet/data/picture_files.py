@@ -1,4 +1,4 @@
-"""Pictures in folders, and which file belongs to which picture by its name."""
+"""Images in folders, and which file belongs to which image by its name."""
 
 import os
 from collections.abc import Iterable
@@ -11,14 +11,14 @@ _SUFFIXES = tuple(PICTURE_SUFFIXES)
 
 
 def find_pictures(folder: Path, option: str) -> list[Path]:
-    """All pictures in a folder and in those inside it, by name; hidden ones are left out.
+    """All images in a folder and in those inside it, by name; hidden ones are left out.
 
     Args:
         folder: to search; links are followed.
         option: of a data description, that names the folder, for messages.
 
     Raises:
-        LabelError: if it is no folder or holds no picture.
+        LabelError: if it is no folder or holds no image.
     """
     if not folder.is_dir():
         reason = "is a file, not a folder" if folder.exists() else "does not exist"
@@ -32,12 +32,12 @@ def find_pictures(folder: Path, option: str) -> list[Path]:
             if not name.startswith(".") and name.lower().endswith(_SUFFIXES)
         ]
     if not found:
-        raise LabelError(f"{folder} holds no picture; check `{option}`")
+        raise LabelError(f"{folder} holds no image; check `{option}`")
     return sorted(found)
 
 
 def file_key(path: Path, folder: Path, suffix: str = "") -> str:
-    """What a picture and its map share: the path in its folder, without ending and `suffix`."""
+    """What an image and its map share: the path in its folder, without ending and `suffix`."""
     return path.relative_to(folder).with_suffix("").as_posix().removesuffix(suffix)
 
 
@@ -60,25 +60,25 @@ def files_by_key(files: Iterable[Path], folder: Path, suffix: str = "") -> dict[
 
 
 def find_maps(masks: Path, keys: Iterable[str], suffix: str = "") -> dict[str, Path]:
-    """The maps of pictures: files of the same key in the folder of maps.
+    """The maps of images: files of the same key in the folder of maps.
 
     Args:
         masks: the folder.
-        keys: of the pictures, see `file_key`.
-        suffix: that the maps' names have behind those of the pictures, as "_mask".
+        keys: of the images, see `file_key`.
+        suffix: that the maps' names have behind those of the images, as "_mask".
 
     Returns:
-        By key; a picture without a file has no map.
+        By key; an image without a file has no map.
 
     Raises:
-        LabelError: if the folder is missing, two maps have the same key, or no picture has a map.
+        LabelError: if the folder is missing, two maps have the same key, or no image has a map.
     """
     maps = files_by_key(find_pictures(masks, "masks"), masks, suffix)
     keys = list(keys)
     found = {key: maps[key] for key in keys if key in maps}
     if not found:
         raise LabelError(
-            f"no map in {masks} is called as a picture: {keys[0]}{suffix}.png would be one; "
+            f"no map in {masks} is called as an image: {keys[0]}{suffix}.png would be one; "
             "check `masks`" + (" and `suffix`" if suffix else "")
         )
     return found

@@ -1,4 +1,4 @@
-"""Which picture is drawn when: weighted, balanced, and a function of seed and position alone."""
+"""Which image is drawn when: weighted, balanced, and a function of seed and position alone."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,13 +14,13 @@ _ORDER_STREAM = 1
 
 
 class DrawOrder:
-    """An endless order of pictures, in passes of as many draws as there are pictures.
+    """An endless order of images, in passes of as many draws as there are images.
 
-    In a pass a picture comes as often as its share of all frequencies says, rounded down or up by
+    In a pass an image comes as often as its share of all frequencies says, rounded down or up by
     chance (systematic sampling); with equal frequencies that is exactly once.
 
     Args:
-        frequencies: (N,) float, how often each picture is wanted, relative to the others.
+        frequencies: (N,) float, how often each image is wanted, relative to the others.
         seed: of the run.
     """
 
@@ -37,7 +37,7 @@ class DrawOrder:
         return len(self._cumulative) - 1
 
     def picture_at(self, position: int) -> int:
-        """The picture that is drawn at a position of the run."""
+        """The image that is drawn at a position of the run."""
         passes, offset = divmod(position, len(self))
         if passes != self._pass:
             rng = np.random.default_rng((self.seed, passes, _ORDER_STREAM))
@@ -48,15 +48,15 @@ class DrawOrder:
 
 
 def draw_frequencies(sources: Sequence[LabelSource], class_balance: float = 0.0) -> np.ndarray:
-    """How often every picture of some sources is wanted.
+    """How often every image of some sources is wanted.
 
     The weight of its source, times the repeat factor of LVIS (Gupta, Dollar, Girshick, CVPR 2019,
-    section 4.3): the square root of `class_balance` over the share of pictures that show its rarest
+    section 4.3): the square root of `class_balance` over the share of images that show its rarest
     class, at least 1.
 
     Args:
         sources: concatenated.
-        class_balance: share of pictures below which a class is rare; 0 = classes do not matter.
+        class_balance: share of images below which a class is rare; 0 = classes do not matter.
 
     Returns:
         (N,) float64.
@@ -72,7 +72,7 @@ def draw_frequencies(sources: Sequence[LabelSource], class_balance: float = 0.0)
 
 
 def _classes_shown(source: LabelSource) -> np.ndarray:
-    """(N, C) bool: the classes of the objects of every picture, or of its map if it has no boxes.
+    """(N, C) bool: the classes of the objects of every image, or of its map if it has no boxes.
 
     A label that cannot be used shows nothing here; training says what is wrong with it.
     """

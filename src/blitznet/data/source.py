@@ -1,103 +1,26 @@
-"""What all readers are: pictures with labels, readable by position."""
+"""An entry of a data description, and the reader that it opens: labelled images by position."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence, Sized
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
 
-from blitznet.data.class_table import ClassTable
-from blitznet.data.labels import PictureLabels, read_objects
-from blitznet.image import OpenPicture
+from blitznet.data.labels import ClassTable, PictureLabels, read_labels
+from blitznet.image import read_picture
 from blitznet.structures import Sample
 
-
-class Labelled(Protocol):
-    """What all pictures with labels have, decoded or not; see `Sample` for the meaning."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-
-    @property
-    def boxes(self) -> np.ndarray | None:
-        """(G, 4) float32 xyxy in pixels."""
-
-    @property
-    def labels(self) -> np.ndarray:
-        """(G,) int64."""
-
-    @property
-    def difficult(self) -> np.ndarray:
-        """(G,) bool."""
-
-
-class Decodable(Protocol):
-    """A picture whose pixels can be had; see `OpenPicture`."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height as a person sees it."""
-
-    @property
-    def reductions(self) -> tuple[int, ...]:
-        """What `decode` can shrink by, ascending."""
-
-    def decode(self, reduction: int = 1) -> Image.Image:
-        """Pixels, shrunk by one of `reductions`."""
-
-
-@dataclass(frozen=True)
-class UnreadSample:
-    """A sample whose picture is not decoded yet, so that a view of it can be drawn before.
-
-    Attributes:
-        picture: its header is read.
-        boxes: as all that follow, see `Sample`.
-        labels: of the boxes.
-        difficult: of the boxes.
-        seg_map: at the size of the whole picture.
-        source: name of the picture.
-        known_classes: of its labels.
-    """
-
-    picture: Decodable
-    boxes: np.ndarray | None
-    labels: np.ndarray
-    difficult: np.ndarray
-    seg_map: np.ndarray | None
-    source: str
-    known_classes: np.ndarray | None = None
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.picture.size
-
-    def with_image(self, image: np.ndarray) -> Sample:
-        """The sample, once its picture is decoded."""
-        return Sample(
-            image,
-            self.boxes,
-            self.labels,
-            self.difficult,
-            self.seg_map,
-            self.source,
-            self.known_classes,
-        )
-
-
-Pictures = TypeVar("Pictures", bound=Sized)
+Images = TypeVar("Images", bound=Sized)
 
 
 class LabelSource(ABC):
-    """Pictures of one entry of a data description; a format adds `labels`.
+    """Images of one entry of a data description; a format adds `labels`.
 
     Attributes:
         table: from the source's class names to the network's ids.
-        weight: how often its pictures are drawn in training, relative to those of other sources.
+        weight: how often its images are drawn in training, relative to those of other sources.
     """
 
     table: ClassTable
@@ -108,65 +31,31 @@ class LabelSource(ABC):
 
     @abstractmethod
     def labels(self, index: int) -> PictureLabels:
-        """What the label files say of one picture, unchecked; the picture is not opened.
+        """What the label files say of one image, unchecked; the image is not opened.
 
         Raises:
             LabelError: if a label file is missing or damaged.
         """
 
     def picture_id(self, index: int) -> str:
-        """What the source calls one picture, for results: the file's name without its ending."""
+        """What the source calls one image, for results: the file's name without its ending."""
         return self.labels(index).picture.stem
 
-    def open(self, index: int) -> UnreadSample:
-        """One picture with its labels, checked.
-
-        Raises:
-            PictureError: if the picture cannot be read, as far as its header shows.
-            LabelError: for the first thing that is wrong with its labels.
-        """
-        return open_sample(self.labels(index), self.table)
-
     def read(self, index: int) -> Sample:
-        """As `open`, decoded.
+        """One image, decoded, with its labels.
 
         Raises:
-            PictureError: if the picture cannot be read.
+            PictureError: if the image cannot be read.
             LabelError: for the first thing that is wrong with its labels.
         """
-        sample = self.open(index)
-        return sample.with_image(np.asarray(sample.picture.decode()))
-
-
-def open_sample(labels: PictureLabels, table: ClassTable) -> UnreadSample:
-    """Read a picture's header and make its labels arrays; raises as `LabelSource.open`."""
-    picture = OpenPicture(labels.picture)
-    boxes = None
-    ids, difficult = np.zeros(0, np.int64), np.zeros(0, bool)
-    if labels.objects is not None:
-        boxes, ids, difficult = read_objects(labels, picture.size, table)
-    return UnreadSample(
-        picture=picture,
-        boxes=boxes,
-        labels=ids,
-        difficult=difficult,
-        seg_map=labels.seg_map.read(picture.size, table) if labels.seg_map is not None else None,
-        source=str(labels.picture),
-        known_classes=table.known,
-    )
-
-
-def locate(sources: Sequence[Pictures], position: int) -> tuple[Pictures, int]:
-    """The source and the index in it of a position in the concatenation of all sources."""
-    for source in sources:
-        if position < len(source):
-            return source, position
-        position -= len(source)
-    raise IndexError("position beyond the last source")
+        labels = self.labels(index)
+        image = read_picture(labels.picture)
+        arrays = read_labels(labels, image.size, self.table)
+        return Sample(np.asarray(image), *arrays, str(labels.picture), self.table.known)
 
 
 class Subset(LabelSource):
-    """Some pictures of a source: what a cap or the check of the data leaves.
+    """Some images of a source: what a cap or the check of the data leaves.
 
     Args:
         source: whole.
@@ -189,3 +78,60 @@ class Subset(LabelSource):
     def picture_id(self, index: int) -> str:
         """See `LabelSource`."""
         return self.source.picture_id(int(self.indices[index]))
+
+
+class SourceEntry(BaseModel, ABC):
+    """One source of a split; a format adds `format` and where its files are.
+
+    Attributes:
+        boxes: whether boxes are read.
+        label_map: from the source's class names to the network's; null = background there,
+            "ignore" = is ignored.
+        labels_only: classes that the source labels; of the others nothing is known there. None =
+            all.
+        weight: how often its images are drawn in training, relative to those of other sources.
+        max_pictures: maximum number of images; a random choice, always the same. None = all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    boxes: bool = True
+    label_map: dict[str, str | None] = Field(default_factory=dict)
+    labels_only: tuple[str, ...] | None = None
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    max_pictures: int | None = Field(default=None, ge=1)
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it has labels to read; without any, its images can be predicted on."""
+        return True
+
+    @abstractmethod
+    def open_all(self, folder: Path, table: ClassTable) -> LabelSource:
+        """The reader of all its images; paths are relative to `folder`."""
+
+    def open(self, folder: Path, names: Sequence[str]) -> LabelSource:
+        """The reader of its images, up to the maximum.
+
+        Args:
+            folder: what relative paths are relative to.
+            names: class names of the network, background first.
+
+        Raises:
+            LabelError: if it cannot be opened.
+        """
+        source = self.open_all(folder, ClassTable(names, self.label_map, self.labels_only))
+        source.weight = self.weight
+        if self.max_pictures is None or self.max_pictures >= len(source):
+            return source
+        chosen = np.random.default_rng(0).permutation(len(source))[: self.max_pictures]
+        return Subset(source, np.sort(chosen).tolist())
+
+
+def locate(sources: Sequence[Images], position: int) -> tuple[Images, int]:
+    """The source and the index in it of a position in the concatenation of all sources."""
+    for source in sources:
+        if position < len(source):
+            return source, position
+        position -= len(source)
+    raise IndexError("position beyond the last source")

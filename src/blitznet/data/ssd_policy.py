@@ -1,20 +1,17 @@
-"""SSD's augmentation policy (SSD, section 2.2; paper, section 3.6): randomness, without pixels."""
+"""SSD's augmentation policy (SSD, section 2.2; paper, section 3.6)."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from blitznet.data.geometry import View, view_labels, view_picture, whole_view
-from blitznet.data.photometric import (
-    Distortion,
-    apply_colour_map,
-    draw_distortion,
-    mean_colour,
-)
-from blitznet.data.source import UnreadSample
+from blitznet.data.geometry import View, choose_reduction, view_image, view_labels, whole_view
+from blitznet.data.labels import ClassTable, PictureLabels, read_labels
+from blitznet.data.photometric import apply_colour_map, draw_distortion, mean_colour
+from blitznet.image import OpenPicture
 from blitznet.structures import Sample
 
 MIN_OVERLAPS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)  # None: no crop
@@ -26,14 +23,14 @@ MIN_BOX_SIDE = 2.0  # pixels of the input
 
 
 class Augmentation(BaseModel):
-    """How strongly training pictures are changed.
+    """How strongly training images are changed.
 
     Attributes:
-        zoom_out_probability: how often the picture is put on a larger canvas.
-        zoom_out_max: largest side of that canvas, in sides of the picture.
+        zoom_out_probability: how often the image is put on a larger canvas.
+        zoom_out_max: largest side of that canvas, in sides of the image.
         photometric: whether colours are distorted.
-        mosaic_probability: how often a sample is four pictures of one source, two by two, see
-            `blitznet.data.mosaic`; such pictures are not zoomed out.
+        mosaic_probability: how often a sample is four images of one source, two by two, see
+            `blitznet.data.mosaic`; such images are not zoomed out.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,60 +41,67 @@ class Augmentation(BaseModel):
     mosaic_probability: float = Field(default=0.0, ge=0, le=1)
 
 
-@dataclass(frozen=True)
-class Change:
-    """What is done to a picture.
-
-    Attributes:
-        view: what is shown of it.
-        distortion: of its colours; None = they stay.
-    """
-
-    view: View
-    distortion: Distortion | None
-
-
 def augment_sample(
-    sample: Sample | UnreadSample, size: int, augmentation: Augmentation, rng: np.random.Generator
+    sample: Sample, size: int, augmentation: Augmentation, rng: np.random.Generator
 ) -> Sample:
-    """Draw a change, then apply it; arguments as there."""
-    return apply_change(sample, draw_change(sample.size, sample.boxes, augmentation, rng), size)
-
-
-def apply_change(sample: Sample | UnreadSample, change: Change, size: int) -> Sample:
-    """A sample as a change shows it, resampled once.
+    """Draw a view and a distortion of a sample in memory, and apply both.
 
     Args:
-        sample: any size; one not decoded yet is shrunk meanwhile where its view leaves pixels to
-            spare.
-        change: see `draw_change`.
+        sample: any size.
         size: S, side of the result in pixels.
+        augmentation: strengths.
+        rng: the only source of randomness.
 
     Returns:
         A sample at (S, S); boxes under 2 pixels are dropped.
     """
-    picture = view_picture(sample, change.view, size)
-    if change.distortion is not None:
-        picture = apply_colour_map(picture, change.distortion.colour_map(mean_colour(picture)))
-    return view_labels(sample, change.view, size, MIN_BOX_SIDE, picture)
+    view = draw_view(sample.size, sample.boxes, augmentation, rng)
+    image = view_image(Image.fromarray(sample.image), sample.size, view, size)
+    pixels = _distort(image, augmentation, rng)
+    return view_labels(replace(sample, image=pixels), view, size, MIN_BOX_SIDE)
 
 
-def draw_change(
-    size: tuple[int, int],
-    boxes: np.ndarray | None,
+def read_augmented(
+    labels: PictureLabels,
+    table: ClassTable,
+    size: int,
     augmentation: Augmentation,
     rng: np.random.Generator,
-) -> Change:
-    """A view, then a distortion.
+) -> Sample:
+    """`augment_sample` of a file: its view is drawn before it is decoded.
+
+    So a JPEG whose view leaves pixels to spare is shrunk while it is decoded; all others give the
+    same sample bit for bit.
 
     Args:
-        size: width and height of the picture.
-        boxes: (G, 4) xyxy in its pixels, or None.
+        labels: of the image.
+        table: of its source.
+        size: as of `augment_sample`, like all that follow.
         augmentation: strengths.
         rng: the only source of randomness.
+
+    Raises:
+        PictureError: if the image cannot be read.
+        LabelError: for the first thing that is wrong with its labels.
     """
-    view = draw_view(size, boxes, augmentation, rng)
-    return Change(view, draw_distortion(rng) if augmentation.photometric else None)
+    picture = OpenPicture(labels.picture)
+    boxes, ids, difficult, seg_map = read_labels(labels, picture.size, table)
+    view = draw_view(picture.size, boxes, augmentation, rng)
+    reduction = choose_reduction(view, size, picture.reductions)
+    image = view_image(picture.decode(reduction), picture.size, view, size, reduction)
+    pixels = _distort(image, augmentation, rng)
+    name = str(labels.picture)
+    sample = Sample(pixels, boxes, ids, difficult, seg_map, name, table.known)
+    return view_labels(sample, view, size, MIN_BOX_SIDE)
+
+
+def _distort(
+    image: Image.Image, augmentation: Augmentation, rng: np.random.Generator
+) -> np.ndarray:
+    """(S, S, 3) uint8."""
+    if augmentation.photometric:
+        image = apply_colour_map(image, draw_distortion(mean_colour(image), rng))
+    return np.asarray(image)
 
 
 def draw_view(
@@ -109,7 +113,7 @@ def draw_view(
     """Zoom out, then crop, then flip: all of it one box in source pixels.
 
     Args:
-        size: width and height of the picture.
+        size: width and height of the image.
         boxes: (G, 4) xyxy in its pixels, or None.
         augmentation: strengths.
         rng: drawn from.
@@ -131,14 +135,14 @@ def draw_zoom_out(view: View, max_ratio: float, rng: np.random.Generator) -> Vie
 
 
 def draw_iou_crop(view: View, boxes: np.ndarray | None, rng: np.random.Generator) -> View:
-    """A crop of `view` that overlaps some object by a random least IoU, or `view` itself.
+    """A crop of `view` that overlaps some object by a random minimum IoU, or `view` itself.
 
     Args:
         view: what is cropped, source pixels.
         boxes: (G, 4) xyxy in source pixels; without any, every crop is good.
         rng: drawn from.
     """
-    # Plain numbers: a picture has few boxes and may take hundreds of trials.
+    # Plain numbers: an image has few boxes and may take hundreds of trials.
     candidates = () if boxes is None else boxes.tolist()
     random = rng.random
     while True:

@@ -1,36 +1,30 @@
-"""YOLO: a text file a picture, a row an object, in fractions of the picture's sides.
+"""YOLO: one text file per image, one row per object, in fractions of the image's sides.
 
-Layouts: Ultralytics' twin folders `images` and `labels`, its data.yaml, lists of pictures, and
-labels beside the pictures (Darknet, labelImg).
+Layouts: Ultralytics' twin folders `images` and `labels`, its data.yaml, lists of images, and
+labels beside the images (Darknet, labelImg).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import yaml
 from pydantic import model_validator
 
-from blitznet.data.box_map import BoxMap
-from blitznet.data.class_table import ClassTable
-from blitznet.data.entry import SourceEntry
-from blitznet.data.instance_map import InstanceMap
-from blitznet.data.labels import MapLabel, ObjectLabel, PictureLabels
+from blitznet.data.box_map import FROM_BOXES, BoxMap
+from blitznet.data.instance_map import FROM_INSTANCES, InstanceMap
+from blitznet.data.labels import ClassTable, MapLabel, ObjectLabel, PictureLabels
 from blitznet.data.map_codes import (
-    MAX_VALUE,
     ColourNames,
-    MapCodes,
     ValueNames,
-    read_colour_codes,
+    parse_codes,
     read_lines,
-    read_value_codes,
     value_codes,
 )
 from blitznet.data.picture_files import file_key, find_maps, find_pictures
-from blitznet.data.source import LabelSource
+from blitznet.data.seg_map import MAX_VALUE, MapFile
+from blitznet.data.source import LabelSource, SourceEntry
 from blitznet.errors import LabelError
-
-MapOrigin = Literal["from_instances", "from_boxes"]  # instead of a folder of maps
+from blitznet.text_files import read_text, read_yaml
 
 IMAGES, LABELS = "images", "labels"  # twin folders
 
@@ -42,110 +36,35 @@ _MIN_POLYGON_COLUMNS = 7  # three points
 _ROW = "a row is CLASS CX CY W H, or CLASS and the X Y of three or more points"
 
 
-class YoloPicture(NamedTuple):
-    """A picture and what belongs to it.
-
-    Attributes:
-        path: of the picture.
-        labels: its text file; it need not exist, then there is no object.
-        key: the name of its map without ending, see `file_key`.
-    """
-
-    path: Path
-    labels: Path
-    key: str
-
-
-class YoloSource(LabelSource):
-    """Pictures with a text file each.
-
-    Args:
-        pictures: with their files.
-        names: class names by class number, from 0.
-        table: from `names` to the network's classes.
-        boxes: whether rows are read as boxes. A row of a polygon is the box around it.
-        masks: folder of maps; "from_instances" = maps painted from the polygons, see `InstanceMap`;
-            "from_boxes" = see `BoxMap`; None = not read. A picture without a file in the folder has
-            no map.
-        codes: what the values of the maps in a folder stand for.
-
-    Raises:
-        LabelError: if no picture has a text file or none has a map, or if two share one.
-    """
-
-    def __init__(
-        self,
-        pictures: Sequence[YoloPicture],
-        names: Sequence[str],
-        table: ClassTable,
-        boxes: bool = True,
-        masks: Path | MapOrigin | None = None,
-        codes: MapCodes | None = None,
-    ):
-        self.pictures = pictures
-        self.names = names
-        self.table = table
-        self.has_boxes = boxes
-        self.map_origin = masks if not isinstance(masks, Path) else None
-        self.codes = codes or name_codes(names)
-        self.maps: dict[str, Path] = {}
-        _require_own_files(pictures)
-        if (boxes or self.map_origin) and not any(item.labels.is_file() for item in pictures):
-            raise LabelError(
-                f"no picture has a file of labels: {pictures[0].labels} would be that of "
-                f"{pictures[0].path}; check `labels`, or make an empty file for a picture without "
-                "objects"
-            )
-        if isinstance(masks, Path):
-            self.maps = find_maps(masks, [item.key for item in pictures])
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def labels(self, index: int) -> PictureLabels:
-        """See `LabelSource`."""
-        picture = self.pictures[index]
-        objects: tuple[ObjectLabel, ...] = ()
-        seg_map: MapLabel | None = None
-        if self.has_boxes or self.map_origin:
-            objects = read_rows(picture.labels, self.names)
-        if self.map_origin == "from_instances":
-            seg_map = InstanceMap(objects, in_fractions=True)
-        elif self.map_origin == "from_boxes":
-            seg_map = BoxMap(PictureLabels(picture.path, objects, in_fractions=True))
-        elif picture.key in self.maps:
-            seg_map = self.codes.open(self.maps[picture.key])
-        return PictureLabels(
-            picture.path, objects if self.has_boxes else None, seg_map, in_fractions=True
-        )
-
-
 class YoloEntry(SourceEntry):
-    """`format: yolo`; its pictures come from `root`, `data` or `images`.
+    """`format: yolo`; its images come from `root`, `data` or `images`.
 
     Attributes:
-        root: folder with `images` and `labels` in it, or with pictures and labels side by side.
-        data: a data.yaml; its `split` says where pictures are, its `names` what classes are called.
+        root: folder with `images` and `labels` in it, or with images and labels side by side.
+        data: a data.yaml; its `split` says where images are, its `names` what classes are called.
         split: of the data.yaml.
-        images: a folder of pictures, or a text file that lists them. Labels are in the twin folder:
-            the last `images` in the path of a picture becomes `labels`; where there is none they
-            lie beside the pictures.
-        labels: folder of labels, laid out as `images`; of listed pictures by name alone.
+        images: a folder of images, or a text file that lists them. Labels are in the twin folder:
+            the last `images` in the path of an image becomes `labels`; where there is none they
+            lie beside the images.
+        labels: folder of labels, laid out as `images`; of listed images by name alone. An image
+            without a file has no objects. A row of a polygon is also the box around it.
         names: class names in the order of their numbers: a list, or a text file, one a line.
-        masks: see `YoloSource`.
-        mask_values: class names by value of the maps; None = 0 is background, i + 1 is `names[i]`,
-            255 is void.
+        masks: folder of maps; "from_instances" = maps painted from the polygons, see `InstanceMap`;
+            "from_boxes" = see `BoxMap`; None = not read. An image without a file in the folder has
+            no map.
+        mask_values: class names by value of the maps, see `parse_codes`; None = 0 is background,
+            i + 1 is `names[i]`, 255 is void.
         mask_colours: class names by colour, instead.
     """
 
-    format: Literal["yolo"]
+    format: Literal["yolo"] = "yolo"
     root: Path | None = None
     data: Path | None = None
     split: str | None = None
     images: Path | None = None
     labels: Path | None = None
     names: tuple[str, ...] | Path | None = None
-    masks: MapOrigin | Path | None = None
+    masks: Literal["from_instances", "from_boxes"] | Path | None = None
     mask_values: ValueNames | None = None
     mask_colours: ColourNames | None = None
 
@@ -171,39 +90,94 @@ class YoloEntry(SourceEntry):
         """See `SourceEntry`."""
         return self.boxes or self.masks is not None
 
-    def open_all(self, folder: Path, table: ClassTable) -> YoloSource:
+    def open_all(self, folder: Path, table: ClassTable) -> "YoloSource":
         """See `SourceEntry`."""
-        names = self.names
-        if self.data is not None and self.split is not None:
-            names, places = read_data_yaml(folder / self.data, self.split)
-            pictures = [item for place in places for item in find_labelled(place)]
-        elif self.root is not None:
-            pictures = list(_find_in_root(folder / self.root))
-        elif self.images is not None:
-            labels = folder / self.labels if self.labels is not None else None
-            pictures = list(find_labelled(folder / self.images, labels))
-        if isinstance(names, Path):
-            names = read_names(folder / names)
-        assert names is not None  # `_is_complete`
-        codes = None
-        if self.mask_values is not None:
-            codes = read_value_codes(self.mask_values, folder)
-        elif self.mask_colours is not None:
-            codes = read_colour_codes(self.mask_colours, folder)
-        masks = folder / self.masks if isinstance(self.masks, Path) else self.masks
-        return YoloSource(pictures, names, table, self.boxes, masks, codes)
+        return YoloSource(self, folder, table)
 
 
-def name_codes(names: Sequence[str]) -> MapCodes:
-    """Codes of maps where 0 is background, i + 1 is `names[i]` and 255 is void."""
-    named = dict(enumerate(("background", *names[: MAX_VALUE - 1])))
-    return value_codes(named)
+class YoloPicture(NamedTuple):
+    """An image and what belongs to it.
+
+    Attributes:
+        path: of the image.
+        labels: its text file; it need not exist, then there is no object.
+        key: the name of its map without ending, see `file_key`.
+    """
+
+    path: Path
+    labels: Path
+    key: str
+
+
+class YoloSource(LabelSource):
+    """The images of a `YoloEntry`; arguments as of `VocSource`.
+
+    Raises:
+        LabelError: if no image has a text file or none has a map, or if two share one.
+    """
+
+    def __init__(self, entry: YoloEntry, folder: Path, table: ClassTable):
+        self.names, self.pictures = _names_and_pictures(entry, folder)
+        self.entry = entry
+        self.table = table
+        self.maps: dict[str, Path] = {}
+        self.has_rows = entry.boxes or entry.masks in (FROM_INSTANCES, FROM_BOXES)
+        _require_own_files(self.pictures)
+        if self.has_rows and not any(item.labels.is_file() for item in self.pictures):
+            first = self.pictures[0]
+            raise LabelError(
+                f"no image has a file of labels: {first.labels} would be that of {first.path}; "
+                "check `labels`, or make an empty file for an image without objects"
+            )
+        if isinstance(entry.masks, Path):
+            self.maps = find_maps(folder / entry.masks, [item.key for item in self.pictures])
+        if entry.mask_values is None and entry.mask_colours is None:
+            self.codes = value_codes(dict(enumerate(("background", *self.names[: MAX_VALUE - 1]))))
+        else:
+            self.codes = parse_codes(entry.mask_values, entry.mask_colours, folder)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def labels(self, index: int) -> PictureLabels:
+        """See `LabelSource`."""
+        picture = self.pictures[index]
+        objects = read_rows(picture.labels, self.names) if self.has_rows else ()
+        seg_map: MapLabel | None = None
+        if self.entry.masks == FROM_INSTANCES:
+            seg_map = InstanceMap(objects, in_fractions=True)
+        elif self.entry.masks == FROM_BOXES:
+            seg_map = BoxMap(PictureLabels(picture.path, objects, in_fractions=True))
+        elif picture.key in self.maps:
+            seg_map = MapFile(self.maps[picture.key], self.codes)
+        boxes = objects if self.entry.boxes else None
+        return PictureLabels(picture.path, boxes, seg_map, in_fractions=True)
+
+
+def _names_and_pictures(
+    entry: YoloEntry, folder: Path
+) -> tuple[Sequence[str], Sequence[YoloPicture]]:
+    names = entry.names
+    if entry.data is not None and entry.split is not None:
+        names, places = read_data_yaml(folder / entry.data, entry.split)
+        return names, [item for place in places for item in find_labelled(place)]
+    assert names is not None  # `YoloEntry._is_complete`
+    if isinstance(names, Path):
+        names = _checked_names(folder / names, read_lines(folder / names))
+    if entry.images is not None:
+        labels = folder / entry.labels if entry.labels is not None else None
+        return names, list(find_labelled(folder / entry.images, labels))
+    root = folder / (entry.root or "")
+    if (root / IMAGES).is_dir():
+        return names, list(find_labelled(root / IMAGES))
+    beside = root if root.is_dir() else None
+    return names, list(find_labelled(root, beside, option="root"))
 
 
 def find_labelled(
     place: Path, labels: Path | None = None, option: str = IMAGES
 ) -> Iterator[YoloPicture]:
-    """The pictures of a folder or of a list, and where their labels are.
+    """The images of a folder or of a list, and where their labels are.
 
     Args:
         place: see `YoloEntry.images`.
@@ -211,7 +185,7 @@ def find_labelled(
         option: that names `place`, for messages.
 
     Raises:
-        LabelError: if there is no picture, or the folder of labels is missing.
+        LabelError: if there is no image, or the folder of labels is missing.
     """
     if labels is not None and not labels.is_dir():
         raise LabelError(f"{labels} does not exist; check `labels`")
@@ -220,12 +194,6 @@ def find_labelled(
         key = path.stem if is_list else file_key(path, place)
         beside = twin_folder(path.parent) / f"{path.stem}.txt"
         yield YoloPicture(path, beside if labels is None else labels / f"{key}.txt", key)
-
-
-def _find_in_root(root: Path) -> Iterator[YoloPicture]:
-    if (root / IMAGES).is_dir():
-        return find_labelled(root / IMAGES)
-    return find_labelled(root, labels=root if root.is_dir() else None, option="root")
 
 
 def twin_folder(folder: Path) -> Path:
@@ -238,7 +206,7 @@ def twin_folder(folder: Path) -> Path:
 
 
 def read_picture_list(path: Path) -> list[Path]:
-    """The pictures that a text file lists, one a line, relative to its folder.
+    """The images that a text file lists, one a line, relative to its folder.
 
     Darknet's lists, as CVAT writes them, begin with `data/`, which is the folder of the list then.
 
@@ -256,17 +224,8 @@ def read_picture_list(path: Path) -> list[Path]:
             raise LabelError(f"{path}, line {number}: {path.parent / line} does not exist")
         pictures.append(found)
     if not pictures:
-        raise LabelError(f"{path} lists no picture")
+        raise LabelError(f"{path} lists no image")
     return pictures
-
-
-def read_names(path: Path) -> tuple[str, ...]:
-    """Class names, one a line, in the order of their numbers.
-
-    Raises:
-        LabelError: if there is none, a line is blank, or a name comes twice.
-    """
-    return _checked_names(path, read_lines(path))
 
 
 def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path]]:
@@ -278,12 +237,7 @@ def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path]]
     Raises:
         LabelError: if it is no such file, or has no such split.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise LabelError(f"{path} does not exist; check `data`") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise LabelError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(path, LabelError)
     if not isinstance(content, dict) or not isinstance(content.get("names"), dict | list):
         raise LabelError(f"{path} is no data.yaml of YOLO: it has no `names`")
     names = content["names"]
@@ -297,9 +251,8 @@ def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path]]
         there = [key for key in ("train", "val", "test") if content.get(key)]
         raise LabelError(f"{path} has no split {split!r}; there are {', '.join(there) or 'none'}")
     base = path.parent / str(content.get("path") or "")
-    return _checked_names(path, [str(name) for name in names]), [
-        _resolve(base, place, path) for place in places
-    ]
+    found = [_resolve(base, place, path) for place in places]
+    return _checked_names(path, [str(name) for name in names]), found
 
 
 def _resolve(base: Path, place: str, data_yaml: Path) -> Path:
@@ -336,15 +289,11 @@ def read_rows(path: Path, names: Sequence[str]) -> tuple[ObjectLabel, ...]:
     Raises:
         LabelError: if it is no text.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
+    if not path.exists():
         return ()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabelError(f"{path} cannot be read as text: {error}") from None
     return tuple(
         _read_row(line.split(), names, f"{path}, line {number}")
-        for number, line in enumerate(lines, start=1)
+        for number, line in enumerate(read_text(path, LabelError).splitlines(), start=1)
         if line.strip()
     )
 
@@ -392,7 +341,6 @@ def _read_values(columns: Sequence[str]) -> tuple[list[float], str]:
     if max(map(abs, values)) > MAX_FRACTION:
         largest = max(values, key=abs)
         return [], (
-            f"{largest:g} is not a fraction; divide x by the width of the picture and y by its "
-            "height"
+            f"{largest:g} is not a fraction; divide x by the width of the image and y by its height"
         )
     return values, ""

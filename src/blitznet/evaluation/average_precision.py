@@ -13,12 +13,12 @@ IOU_THRESHOLD = 0.5
 
 
 class AveragePrecision:
-    """VOC AP of every class, accumulated picture by picture.
+    """VOC AP of every class, accumulated image by image.
 
-    A detection belongs to the box of its class and picture that it overlaps most, claimed already
+    A detection belongs to the box of its class and image that it overlaps most, claimed already
     or not. It is correct if their IoU reaches 0.5 (D11: the paper says "higher than", the kit's
     `VOCevaldet.m` has `>=`) and no better detection claimed that box; a second one is a false
-    positive. Detections of difficult boxes count neither way, and missing one costs nothing.
+    positive. Difficult boxes are ignored, found or missed.
 
     The kit's "+1" in widths is absent: our boxes are continuous, x2 is VOC's inclusive xmax and x1
     its xmin - 1.
@@ -41,12 +41,12 @@ class AveragePrecision:
         true_labels: np.ndarray,
         difficult: np.ndarray,
     ) -> None:
-        """Add one picture. K and G may be 0.
+        """Add one image. K and G may be 0.
 
         Args:
             boxes: (K, 4) float xyxy in pixels, the detections in any order.
             labels: (K,) int64 class ids from 1 on.
-            scores: (K,) float; among equal scores, earlier detections and pictures come first.
+            scores: (K,) float; among equal scores, earlier detections and images come first.
             true_boxes: (G, 4) float xyxy, same frame.
             true_labels: (G,) int64 class ids from 1 on.
             difficult: (G,) bool.
@@ -115,6 +115,12 @@ def precision_envelope(precision: np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(precision[::-1])[::-1]
 
 
+def box_iou(boxes: np.ndarray, true_boxes: np.ndarray) -> np.ndarray:
+    """(K, 4) and (G, 4) xyxy to (K, G) float64 intersection over union."""
+    both = (torch.from_numpy(array.astype(np.float64)) for array in (boxes, true_boxes))
+    return pairwise_iou(*both).numpy()
+
+
 def _judge(
     boxes: np.ndarray,
     labels: np.ndarray,
@@ -123,10 +129,8 @@ def _judge(
     true_labels: np.ndarray,
     difficult: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which detections of a picture count, and which of them are correct: two (K,) bool."""
-    iou = pairwise_iou(
-        torch.from_numpy(boxes.astype(np.float64)), torch.from_numpy(true_boxes.astype(np.float64))
-    ).numpy()
+    """Which detections of an image count, and which of them are correct: two (K,) bool."""
+    iou = box_iou(boxes, true_boxes)
     iou[labels[:, None] != true_labels] = 0
     iou = np.pad(iou, ((0, 0), (0, 1)))  # the last column is "no box", so G = 0 has a maximum too
     best = iou.argmax(axis=1)

@@ -1,15 +1,13 @@
-"""Which classes detections are taken for."""
+"""The confusion matrix of detections."""
 
 import numpy as np
-import torch
 
-from blitznet.boxes import pairwise_iou
 from blitznet.classes import BACKGROUND
-from blitznet.evaluation.average_precision import IOU_THRESHOLD
+from blitznet.evaluation.average_precision import IOU_THRESHOLD, box_iou
 
 
 class BoxConfusion:
-    """Pairs of boxes by true and predicted class, accumulated picture by picture.
+    """Pairs of boxes by true and predicted class, accumulated image by image.
 
     A detection, best score first, is paired with the box that it overlaps most of those that are
     still free, whatever their classes, if their IoU reaches 0.5. A detection without a box counts
@@ -31,17 +29,14 @@ class BoxConfusion:
         true_labels: np.ndarray,
         difficult: np.ndarray,
     ) -> np.ndarray:
-        """Add one picture; the arguments are those of `AveragePrecision.update`.
+        """Add one image; the arguments are those of `AveragePrecision.update`.
 
         Returns:
-            (C, C) int64, the picture's own counts.
+            (C, C) int64, the image's own counts.
         """
         kept = np.flatnonzero(scores >= self.score)
         kept = kept[np.argsort(-scores[kept], kind="stable")]
-        iou = pairwise_iou(
-            torch.from_numpy(boxes[kept].astype(np.float64)),
-            torch.from_numpy(true_boxes.astype(np.float64)),
-        ).numpy()
+        iou = box_iou(boxes[kept], true_boxes)
         counts = np.zeros_like(self.counts)
         free = np.ones(len(true_boxes), dtype=bool)
         for row, label in zip(iou, labels[kept], strict=True):

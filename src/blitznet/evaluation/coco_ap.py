@@ -10,10 +10,10 @@ from blitznet.extras import require
 
 
 class CocoAveragePrecision:
-    """COCO AP of every class, accumulated picture by picture.
+    """COCO AP of every class, accumulated image by image.
 
     Difficult boxes are COCO crowds here: pycocotools overwrites `ignore` by `iscrowd`, so there is
-    no other flag for a box that neither helps nor hurts. For VOC's difficult boxes that is lenient:
+    no other flag for a box to ignore. For VOC's difficult boxes that is lenient:
     a crowd absorbs any number of detections, by intersection over the detection's own area.
     """
 
@@ -21,7 +21,7 @@ class CocoAveragePrecision:
         """`num_classes` includes background."""
         require("pycocotools", "train", "COCO average precision")
         self.num_classes = num_classes
-        self._num_pictures = 0
+        self._num_images = 0
         self._detections: list[dict[str, Any]] = []
         self._ground_truth: list[dict[str, Any]] = []
 
@@ -34,14 +34,14 @@ class CocoAveragePrecision:
         true_labels: np.ndarray,
         difficult: np.ndarray,
     ) -> None:
-        """Add one picture; the arguments are those of `AveragePrecision.update`."""
-        picture = self._num_pictures
-        self._num_pictures += 1
-        self._detections += _annotations(picture, boxes, labels, score=scores)
-        self._ground_truth += _annotations(picture, true_boxes, true_labels, iscrowd=difficult)
+        """Add one image; the arguments are those of `AveragePrecision.update`."""
+        image = self._num_images
+        self._num_images += 1
+        self._detections += _annotations(image, boxes, labels, score=scores)
+        self._ground_truth += _annotations(image, true_boxes, true_labels, iscrowd=difficult)
 
     def compute(self) -> dict[str, list[float | None]]:
-        """AP of every class; at most 100 detections a picture count.
+        """AP of every class; at most 100 detections an image count.
 
         Returns:
             "coco", the mean over IoU 0.5, 0.55, ... 0.95, "coco_50" and "coco_75", at that IoU
@@ -72,12 +72,12 @@ class CocoAveragePrecision:
         }
 
     def _dataset(self, annotations: list[dict[str, Any]]) -> Any:
-        """A `COCO` over all pictures. Not by `loadRes`, which fails without any detection."""
+        """A `COCO` over all images. Not by `loadRes`, which fails without any detection."""
         from pycocotools.coco import COCO
 
         dataset = COCO()
         dataset.dataset = {
-            "images": [{"id": picture} for picture in range(self._num_pictures)],
+            "images": [{"id": image} for image in range(self._num_images)],
             "categories": [{"id": label} for label in range(1, self.num_classes)],
             # From 1 on: to pycocotools a match with annotation 0 is no match.
             "annotations": [{"id": i, **item} for i, item in enumerate(annotations, start=1)],
@@ -87,13 +87,13 @@ class CocoAveragePrecision:
 
 
 def _annotations(
-    picture: int, boxes: np.ndarray, labels: np.ndarray, **field: np.ndarray
+    image: int, boxes: np.ndarray, labels: np.ndarray, **field: np.ndarray
 ) -> list[dict[str, Any]]:
-    """Boxes of one picture as COCO annotations (xywh), with one more field that each has."""
+    """Boxes of one image as COCO annotations (xywh), with one more field that each has."""
     ((name, values),) = field.items()
     return [
         {
-            "image_id": picture,
+            "image_id": image,
             "category_id": label,
             "bbox": [x1, y1, x2 - x1, y2 - y1],
             "area": (x2 - x1) * (y2 - y1),

@@ -1,44 +1,202 @@
-"""The evaluation loop. There is one."""
+"""Measure a network on labelled images: mAP and mean IoU."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+import torch
+from torch.utils.data import Dataset
 
-from blitznet.classes import BACKGROUND, IGNORE_INDEX
+from blitznet.data.description import read_description
 from blitznet.data.geometry import resize_sample
+from blitznet.data.loader import prepare_ahead
 from blitznet.data.source import LabelSource, locate
 from blitznet.detection.limits import SCORE_THRESHOLD
+from blitznet.detections import Detections
+from blitznet.device import choose_device
 from blitznet.errors import InputError
-from blitznet.evaluation.average_precision import AveragePrecision
-from blitznet.evaluation.coco_ap import CocoAveragePrecision
-from blitznet.evaluation.mean_iou import MeanIoU
+from blitznet.evaluation.metrics import Evaluation
+from blitznet.evaluation.metrics import Metrics as Metrics
+from blitznet.evaluation.report.review import Review
+from blitznet.evaluation.report.write import write_report
+from blitznet.evaluation.submission import add_in_order, open_submission
 from blitznet.inference.class_map import classify_pixels
+from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
+from blitznet.inference.engines.torch_engine import TorchEngine
+from blitznet.model.blitznet import BlitzNet
+from blitznet.model_files import CheckpointInfo, find_network
+from blitznet.progress import with_progress
 from blitznet.structures import Sample
+from blitznet.text_files import write_json
+
+METRICS_FILE = "metrics.json"
+
+# A sample with labels in pixels of its image, and (S, S, 3) uint8 RGB for the network.
+_Item = tuple[Sample, np.ndarray]
+
+Found = Callable[[Detections | None, np.ndarray | None], None]
 
 
-@dataclass(frozen=True)
-class TestItem:
-    """A labelled picture and what the network gets to see of it.
+def evaluate(
+    model: BlitzNet | str | os.PathLike[str],
+    data: str | os.PathLike[str],
+    split: str = "val",
+    *,
+    engine: str | None = None,
+    device: str | torch.device = "auto",
+    classes: Sequence[str] | None = None,
+    batch_size: int = 16,
+    workers: int = 1,
+    calibrate: Path | None = None,
+    out: Path | None = None,
+    submission: str | None = None,
+    report: bool = False,
+) -> Metrics:
+    """Measure a network on one split of a data description.
 
-    Attributes:
-        sample: with labels in pixels of the picture.
-        pixels: (S, S, 3) uint8 RGB.
+    Args:
+        model: a network in memory, of which a copy is measured; or a bundled name, a checkpoint or
+            an exported file.
+        data: path of the data description; its classes must be those of the network.
+        split: which images.
+        engine: what runs a network that is given by name or path, or `auto`; None = float32 by
+            PyTorch, of an exported file by ONNX Runtime or OpenVINO.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        classes: the means are over these; None = all with ground truth.
+        batch_size: images a forward pass.
+        workers: processes that read images.
+        calibrate: data description with images for int8.
+        out: folder that gets `metrics.json` and the files of the next two; None = nothing is
+            written.
+        submission: also write what this evaluation server takes, of `submission.SERVERS`; the split
+            needs no labels then.
+        report: also draw confusions, curves, the best and the worst images.
+
+    Raises:
+        InputError: if network, data, split or classes do not exist or do not fit together.
     """
+    if out is None and (report or submission is not None):
+        raise InputError("a report or a submission needs a folder; give out=FOLDER")
+    description = read_description(Path(data))
+    with ExitStack() as stack:
+        opened: Engine
+        if isinstance(model, BlitzNet):
+            name, opened = model.config.name, engine_of(model, description.classes, device)
+        else:
+            name = os.fspath(model)
+            opened = open_engine(
+                name, engine or _float32_engine(name), str(device), calibrate=calibrate
+            )
+        stack.enter_context(closing(opened))
+        _require_same_classes(name, opened.info.names, data, description.classes)
+        sources, found = description.open_split(split), None
+        if submission is not None and out is not None:
+            title = Path(name).stem
+            add = open_submission(submission, out, opened.info.names, split, title)
+            found = add_in_order(stack.enter_context(add), sources)
+        elif not any(entry.is_labelled for entry in description.entries(split)):
+            raise InputError(
+                f"the split {split!r} has no labels to measure with; "
+                "--submission voc|coco writes what the evaluation servers take"
+            )
+        evaluation = (Review if report else Evaluation)(opened.info.names)
+        metrics = measure(opened, sources, classes, batch_size, workers, found, evaluation, True)
+    metrics = replace(metrics, model=name, data=os.fspath(data), split=split)
+    if out is not None and metrics.has_figures:
+        write_json(out / METRICS_FILE, metrics.to_dict())
+        if isinstance(evaluation, Review):
+            write_report(out, evaluation, metrics)
+    return metrics
 
-    __test__ = False  # no test class, whatever pytest thinks of the name
 
-    sample: Sample
-    pixels: np.ndarray
+def _float32_engine(name: str) -> str:
+    """What the others are measured by."""
+    network = find_network(name)
+    if network.checkpoint is not None or network.exported is None:
+        return "torch"
+    return "openvino" if network.exported.suffix == ".xml" else "onnxruntime"
 
 
-class TestItems(Dataset[TestItem | InputError]):
-    """Every picture of some sources once, in order."""
+def _require_same_classes(
+    name: str, names: Sequence[str], data: str | os.PathLike[str], described: Sequence[str]
+) -> None:
+    if tuple(described) != tuple(names):
+        raise InputError(
+            f"{name} knows the classes {', '.join(names[1:])}; "
+            f"{os.fspath(data)} describes {', '.join(described[1:])}"
+        )
 
-    __test__ = False
+
+def engine_of(
+    network: BlitzNet, names: Sequence[str], device: str | torch.device = "auto"
+) -> TorchEngine:
+    """PyTorch in float32 on a copy of a network, which stays as and where it is.
+
+    Draws from PyTorch's random numbers.
+
+    Raises:
+        InputError: if names and classes differ in number, or there is no such device.
+    """
+    if len(names) != network.config.num_classes:
+        raise InputError(
+            f"the network has {network.config.num_classes} classes, the data has {len(names)} with "
+            "background"
+        )
+    copy = BlitzNet(network.config)
+    copy.load_state_dict(network.state_dict())
+    info = CheckpointInfo(model=network.config, names=tuple(names))
+    return TorchEngine(copy, info, choose_device(device))
+
+
+def measure(
+    engine: Engine,
+    sources: Sequence[LabelSource],
+    classes: Sequence[str] | None = None,
+    batch_size: int = 16,
+    workers: int = 1,
+    found: Found | None = None,
+    evaluation: Evaluation | None = None,
+    show_progress: bool = False,
+) -> Metrics:
+    """The evaluation loop. There is one.
+
+    Args:
+        engine: runs the network.
+        sources: of one split.
+        classes: see `Evaluation.compute`.
+        batch_size: images a forward pass.
+        workers: processes that read images.
+        found: called with the detections and the segmentation map of every image, in order.
+        evaluation: accumulates the images; None = a new one.
+        show_progress: on a terminal; not inside another bar.
+
+    Returns:
+        Without model, data and split.
+
+    Raises:
+        InputError: for the first image or label that cannot be used.
+    """
+    started = time.monotonic()
+    evaluation = evaluation or Evaluation(engine.info.names)
+    evaluation.require_classes(classes or ())
+    predictions = _predictions(engine, sources, batch_size, workers)
+    if show_progress:
+        predictions = with_progress(predictions, sum(map(len, sources)), "images", has_speed=True)
+    for sample, detections, seg_map in predictions:
+        evaluation.update(sample, detections, seg_map)
+        if found is not None:
+            found(detections, seg_map)
+    seconds = round(time.monotonic() - started, 1)
+    return replace(evaluation.compute(classes), engine=engine.name, seconds=seconds)
+
+
+class _Items(Dataset[_Item | InputError]):
+    """Every image of some sources once, in order."""
 
     def __init__(self, sources: Sequence[LabelSource], size: int):
         self.sources = list(sources)
@@ -47,176 +205,32 @@ class TestItems(Dataset[TestItem | InputError]):
     def __len__(self) -> int:
         return sum(map(len, self.sources))
 
-    def __getitem__(self, position: int) -> TestItem | InputError:
+    def __getitem__(self, position: int) -> _Item | InputError:
         """An error is returned, not raised: a worker process would wrap it in a traceback."""
         try:
             source, index = locate(self.sources, position)
             sample = source.read(index)
         except InputError as error:
             return error
-        return TestItem(sample, resize_sample(sample, self.size).image)
+        return sample, resize_sample(sample, self.size).image
 
 
-Detections = tuple[np.ndarray, np.ndarray, np.ndarray]  # boxes in pixels, labels, scores
-Prediction = tuple[TestItem, Detections | None, np.ndarray | None]
-
-
-class Evaluation:
-    """Metrics of both tasks, accumulated picture by picture; a task without labels stays null."""
-
-    def __init__(self, names: Sequence[str]):
-        self.names = tuple(names)
-        self.voc_ap = AveragePrecision(len(names))
-        self.coco_ap = CocoAveragePrecision(len(names))
-        self.mean_iou = MeanIoU(len(names))
-        self.num_pictures = 0
-        self.has_boxes = self.has_maps = False
-
-    def update(
-        self,
-        sample: Sample,
-        detections: Detections | None,
-        seg_map: np.ndarray | None,
-    ) -> None:
-        """Add one picture: detections as boxes in its pixels, labels, scores; a map of its size.
-
-        Of a class that the picture's source does not label, what is found neither helps nor hurts.
-        """
-        self.num_pictures += 1
-        if detections is not None and sample.boxes is not None:
-            detections = known_detections(sample, detections)
-            truth = sample.boxes, sample.labels, sample.difficult
-            self.voc_ap.update(*detections, *truth)
-            self.coco_ap.update(*detections, *truth)
-            self.has_boxes = True
-        if seg_map is not None and sample.seg_map is not None:
-            self.mean_iou.update(seg_map, known_map(sample.seg_map, sample, seg_map))
-            self.has_maps = True
-
-    def compute(self, classes: Sequence[str] | None = None) -> dict[str, Any]:
-        """The figures of `metrics.json`, all fractions.
-
-        Args:
-            classes: the means are over these; None = all with ground truth. The mean IoU takes
-                background in besides.
-
-        Raises:
-            InputError: if a class does not exist.
-        """
-        chosen = list(self.names[1:] if classes is None else classes)
-        unknown = sorted(set(chosen) - set(self.names[1:]))
-        if unknown:
-            raise InputError(
-                f"no class is called {unknown[0]!r}; there are {', '.join(self.names[1:])}"
-            )
-        average_precision: dict[str, list[float | None]] | None = None
-        if self.has_boxes:
-            average_precision = self.voc_ap.compute() | self.coco_ap.compute()
-        iou = self.mean_iou.compute() if self.has_maps else None
-        return {
-            "pictures": self.num_pictures,
-            "classes": chosen,
-            "mean_ap": average_precision
-            and {kind: self._mean(values, chosen) for kind, values in average_precision.items()},
-            "ap": average_precision
-            and {
-                kind: dict(zip(self.names[1:], values[1:], strict=True))
-                for kind, values in average_precision.items()
-            },
-            "mean_iou": iou and self._mean(iou, [self.names[BACKGROUND], *chosen]),
-            "iou": iou and dict(zip(self.names, iou, strict=True)),
-        }
-
-    def _mean(self, values: Sequence[float | None], classes: Sequence[str]) -> float | None:
-        counted = [values[self.names.index(name)] for name in classes]
-        present = [value for value in counted if value is not None]
-        return float(np.mean(present)) if present else None
-
-
-def known_detections(sample: Sample, detections: Detections) -> Detections:
-    """Without those of classes that the picture's source does not label."""
-    if sample.known_classes is None:
-        return detections
-    boxes, labels, scores = detections
-    known = sample.known_classes[labels]
-    return boxes[known], labels[known], scores[known]
-
-
-def known_map(true_map: np.ndarray, sample: Sample, seg_map: np.ndarray) -> np.ndarray:
-    """The labels with void where `seg_map` sees what the picture's source does not label."""
-    if sample.known_classes is None or sample.known_classes.all():
-        return true_map
-    is_open = (true_map == BACKGROUND) & ~sample.known_classes[seg_map]
-    return np.where(is_open, np.uint8(IGNORE_INDEX), true_map)
-
-
-def evaluate(
-    runtime: Engine,
-    sources: Sequence[LabelSource],
-    classes: Sequence[str] | None = None,
-    batch_size: int = 16,
-    workers: int = 1,
-    found: Callable[[Detections | None, np.ndarray | None], None] | None = None,
-    evaluation: Evaluation | None = None,
-) -> dict[str, Any]:
-    """Measure a network on labelled pictures.
-
-    Args:
-        runtime: what runs it.
-        sources: of one split.
-        classes: see `Evaluation.compute`.
-        batch_size: pictures a forward pass.
-        workers: processes that read pictures.
-        found: told the detections and the map of every picture, in order.
-        evaluation: takes the pictures in, to look into afterwards; None = a new one.
-
-    Returns:
-        See `Evaluation.compute`.
-
-    Raises:
-        InputError: for the first picture or label that cannot be used.
-    """
-    evaluation = evaluation or Evaluation(runtime.info.names)
-    for item, detections, seg_map in predict_items(runtime, sources, batch_size, workers):
-        evaluation.update(item.sample, detections, seg_map)
-        if found is not None:
-            found(detections, seg_map)
-    return evaluation.compute(classes)
-
-
-def predict_items(
-    runtime: Engine,
-    sources: Sequence[LabelSource],
-    batch_size: int = 16,
-    workers: int = 1,
-) -> Iterator[Prediction]:
-    """Every picture with boxes, labels and scores in its pixels, and its map; see `evaluate`."""
-    loader: Iterable[list[TestItem | InputError]] = DataLoader(
-        TestItems(sources, runtime.info.model.image_size),
-        batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=list,
-    )
-    for batch in loader:
-        items: list[TestItem] = []
-        for item in batch:
-            if isinstance(item, InputError):
-                raise item
-            items.append(item)
-        yield from _predict_batch(runtime, items)
-
-
-def _predict_batch(runtime: Engine, items: list[TestItem]) -> list[Prediction]:
-    output = runtime.run(np.stack([item.pixels for item in items]), SCORE_THRESHOLD)
-    predictions: list[Prediction] = []
-    for index, item in enumerate(items):
-        width, height = item.sample.size
-        objects = seg_map = None
-        if output.detections is not None:
-            boxes, labels, scores = output.detections[index]
-            scale = np.array([width, height] * 2, np.float32) / runtime.info.model.image_size
-            objects = boxes * scale, labels, scores
-        if output.seg_logits is not None:
-            seg_map = classify_pixels(output.seg_logits[index], width, height)
-        predictions.append((item, objects, seg_map))
-    return predictions
+def _predictions(
+    engine: Engine, sources: Sequence[LabelSource], batch_size: int, workers: int
+) -> Iterator[tuple[Sample, Detections | None, np.ndarray | None]]:
+    """Every sample with what the network finds, in pixels of the image."""
+    size = engine.info.model.image_size
+    unread = _Items(sources, size)
+    total = len(unread)
+    positions = [list(range(i, min(i + batch_size, total))) for i in range(0, total, batch_size)]
+    for items in prepare_ahead(unread, positions, list, workers, prefetch=2):
+        output = engine.run(np.stack([pixels for _, pixels in items]), SCORE_THRESHOLD)
+        for index, (sample, _) in enumerate(items):
+            detections = seg_map = None
+            if output.detections is not None:
+                boxes, labels, scores = output.detections[index]
+                scale = np.array(sample.size * 2, np.float32) / size
+                detections = Detections(boxes * scale, labels, scores)
+            if output.seg_logits is not None:
+                seg_map = classify_pixels(output.seg_logits[index], *sample.size)
+            yield sample, detections, seg_map

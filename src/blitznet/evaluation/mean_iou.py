@@ -9,7 +9,7 @@ from blitznet.classes import IGNORE_INDEX
 
 
 class MeanIoU:
-    """IoU of every class over the pixels of all pictures together; void pixels are left out."""
+    """IoU of every class over the pixels of all images together; void pixels are left out."""
 
     def __init__(self, num_classes: int) -> None:
         """`num_classes` includes background."""
@@ -17,7 +17,7 @@ class MeanIoU:
         self.confusion = np.zeros((num_classes, num_classes), dtype=np.int64)  # [true, predicted]
 
     def update(self, seg_map: np.ndarray, true_seg_map: np.ndarray) -> None:
-        """Add one picture.
+        """Add one image.
 
         Args:
             seg_map: (H, W) uint8 class ids, predicted.
@@ -26,7 +26,7 @@ class MeanIoU:
         if seg_map.shape != true_seg_map.shape:
             raise ValueError(
                 f"the predicted map is {seg_map.shape}, the true one {true_seg_map.shape}; "
-                "resize the prediction's logits to the picture first"
+                "resize the prediction's logits to the image first"
             )
         labelled = true_seg_map != IGNORE_INDEX
         true, predicted = true_seg_map[labelled].astype(np.int64), seg_map[labelled]

@@ -1,68 +1,47 @@
-"""`metrics.json` as a table for people: a row a class, figures in per cent."""
+"""Metrics as a table: one row per class, in per cent."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from rich.table import Table
 
+from blitznet.evaluation.metrics import Metrics
+
 _AP_TITLES = {"voc07": "AP (VOC07)", "voc12": "AP (VOC12)", "coco": "AP (COCO)"}
+_NOT_AVERAGED = " (not averaged)"
 
 
-class MetricRows(NamedTuple):
-    """The cells of the table; each row begins with the name of a class.
-
-    Attributes:
-        titles: of the columns.
-        averaged: classes that the means are over, background before them.
-        others: other classes with ground truth, by name.
-        mean: the last row.
-    """
-
-    titles: list[str]
-    averaged: list[list[str]]
-    others: list[list[str]]
-    mean: list[str]
-
-
-def metric_rows(metrics: Mapping[str, Any]) -> MetricRows:
-    """What `metrics.json` holds, as text."""
-    titles, columns = ["class"], list[tuple[Mapping[str, float | None], float | None]]()
-    if metrics["ap"] is not None:
+def metrics_rows(metrics: Metrics) -> list[list[str]]:
+    """The cells: titles, averaged classes, other classes with ground truth, means."""
+    columns: list[tuple[str, Mapping[str, float | None], float | None]] = []
+    if metrics.ap is not None and metrics.mean_ap is not None:
         for kind, title in _AP_TITLES.items():
-            titles.append(title)
-            columns.append((metrics["ap"][kind], metrics["mean_ap"][kind]))
-    if metrics["iou"] is not None:
-        titles.append("IoU")
-        columns.append((metrics["iou"], metrics["mean_iou"]))
-    labelled = {
-        name for values, _ in columns for name, value in values.items() if value is not None
-    }
-    averaged = ["background", *metrics["classes"]]
+            columns.append((title, metrics.ap[kind], metrics.mean_ap[kind]))
+    if metrics.iou is not None:
+        columns.append(("IoU", metrics.iou, metrics.mean_iou))
+    labelled = {name for _, values, _ in columns for name in values if values[name] is not None}
+    averaged = [name for name in ("background", *metrics.classes) if name in labelled]
 
-    def row(name: str) -> list[str]:
-        return [name, *(_per_cent(values.get(name)) for values, _ in columns)]
+    def row(name: str, note: str = "") -> list[str]:
+        return [name + note, *(_per_cent(values.get(name)) for _, values, _ in columns)]
 
-    return MetricRows(
-        titles,
-        [row(name) for name in averaged if name in labelled],
-        [row(name) for name in sorted(labelled - set(averaged))],
-        ["mean", *(_per_cent(mean) for _, mean in columns)],
-    )
+    return [
+        ["class", *(title for title, _, _ in columns)],
+        *(row(name) for name in averaged),
+        *(row(name, _NOT_AVERAGED) for name in sorted(labelled - {*averaged})),
+        ["mean", *(_per_cent(mean) for _, _, mean in columns)],
+    ]
 
 
-def metrics_table(metrics: Mapping[str, Any]) -> Table:
-    """Classes that are averaged first, then those that are not, then the means."""
-    rows = metric_rows(metrics)
-    table = Table(rows.titles[0])
-    for title in rows.titles[1:]:
+def metrics_table(metrics: Metrics) -> Table:
+    """The same for a terminal."""
+    (first, *titles), *rows, means = metrics_rows(metrics)
+    table = Table(first)
+    for title in titles:
         table.add_column(title, justify="right")
-    for row in rows.averaged:
-        table.add_row(*row)
+    for row in rows:
+        table.add_row(*row, style="dim" if row[0].endswith(_NOT_AVERAGED) else None)
     table.add_section()
-    for name, *cells in rows.others:
-        table.add_row(f"{name} (not averaged)", *cells, style="dim")
-    table.add_section()
-    table.add_row(*rows.mean, style="bold")
+    table.add_row(*means, style="bold")
     return table
 
 

@@ -6,7 +6,6 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -15,11 +14,11 @@ import numpy as np
 
 from blitznet.classes import COCO_CLASSES, VOC_CLASSES, coco_category_ids, palette_image
 from blitznet.data.source import LabelSource
+from blitznet.detections import Detections
 from blitznet.errors import InputError
-from blitznet.evaluation.evaluate import Detections
 from blitznet.whole_file import whole_file
 
-# Picture id, its detections, its map of class ids; None for a task that the network lacks.
+# Image id, its detections, its map of class ids; None for a task that the network lacks.
 AddPicture = Callable[[str, Detections | None, np.ndarray | None], None]
 
 SERVERS = {"voc": VOC_CLASSES, "coco": COCO_CLASSES}  # and the classes that each asks for
@@ -30,26 +29,14 @@ _VOC_DETECTION = "results/VOC2012/Main/comp4_det_test_{}.txt"
 _VOC_SEGMENTATION = "results/VOC2012/Segmentation/comp6_test_cls"
 
 
-@dataclass(frozen=True)
-class Submission:
-    """What to write, and where.
-
-    Attributes:
-        server: of `SERVERS`.
-        folder: exists.
-    """
-
-    server: str
-    folder: Path
-
-
 def open_submission(
-    submission: Submission, names: Sequence[str], split: str, algorithm: str
+    server: str, folder: Path, names: Sequence[str], split: str, algorithm: str
 ) -> AbstractContextManager[AddPicture]:
-    """The files of a submission, to add pictures to; their archive appears when all are added.
+    """The files of a submission, to add images to; their archive appears when all are added.
 
     Args:
-        submission: for whom, and where.
+        server: of `SERVERS`.
+        folder: where; must exist.
         names: class names, background first.
         split: as the server calls it; part of the name of COCO's file.
         algorithm: what to call the network there.
@@ -57,7 +44,6 @@ def open_submission(
     Raises:
         InputError: if there is no such server, or it asks for other classes.
     """
-    server, folder = submission.server, submission.folder
     if server not in SERVERS:
         raise InputError(f"no server is called {server!r}; there are {', '.join(SERVERS)}")
     classes = SERVERS[server]
@@ -75,7 +61,7 @@ def open_submission(
 def add_in_order(
     add: AddPicture, sources: Sequence[LabelSource]
 ) -> Callable[[Detections | None, np.ndarray | None], None]:
-    """Add pictures without their ids, in the order of the sources, as `evaluate` finds them."""
+    """Add images without their ids, in the order of the sources, as `evaluate` finds them."""
     ids = (source.picture_id(index) for source in sources for index in range(len(source)))
     return lambda detections, seg_map: add(next(ids), detections, seg_map)
 
@@ -88,16 +74,16 @@ def _voc_submission(folder: Path, names: Sequence[str]) -> Iterator[AddPicture]:
     with ExitStack() as stack:
         files: list[TextIO] = []
 
-        def add(picture: str, detections: Detections | None, seg_map: np.ndarray | None) -> None:
+        def add(image: str, detections: Detections | None, seg_map: np.ndarray | None) -> None:
             if detections is not None:
                 if not files:
                     files.extend(map(partial(_open_text, stack, folder), names[1:]))
-                for row, label in _voc_rows(picture, detections):
+                for row, label in _voc_rows(image, detections):
                     files[label - 1].write(row)
             if seg_map is not None:
                 maps = folder / _VOC_SEGMENTATION
                 maps.mkdir(parents=True, exist_ok=True)
-                with whole_file(maps / f"{picture}.png") as temporary:
+                with whole_file(maps / f"{image}.png") as temporary:
                     palette_image(seg_map).save(temporary, format="PNG")
 
         yield add
@@ -110,33 +96,33 @@ def _open_text(stack: ExitStack, folder: Path, name: str) -> TextIO:
     return stack.enter_context(temporary.open("w", encoding="utf-8"))
 
 
-def _voc_rows(picture: str, detections: Detections) -> Iterator[tuple[str, int]]:
+def _voc_rows(image: str, detections: Detections) -> Iterator[tuple[str, int]]:
     """Id, score and corners, which count pixels from 1 and include the last one; and the label."""
     for (x1, y1, x2, y2), label, score in zip(*detections, strict=True):
         corners = f"{x1 + 1:.2f} {y1 + 1:.2f} {x2:.2f} {y2:.2f}"
-        yield f"{picture} {score:.6f} {corners}\n", int(label)
+        yield f"{image} {score:.6f} {corners}\n", int(label)
 
 
 @contextmanager
 def coco_results(path: Path, names: Sequence[str]) -> Iterator[AddPicture]:
-    """COCO's results file, written as pictures come, and a zip of it beside it.
+    """COCO's results file, written as images come, and a zip of it beside it.
 
     Args:
         path: of the JSON file.
         names: class names, background first; see `coco_category_ids`.
 
     Raises:
-        InputError: if a picture id is no number, or something cannot be written.
+        InputError: if an image id is no number, or something cannot be written.
     """
     ids = coco_category_ids(names)
     separator = "["
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
 
-        def add(picture: str, detections: Detections | None, _: np.ndarray | None) -> None:
+        def add(image: str, detections: Detections | None, _: np.ndarray | None) -> None:
             nonlocal separator
-            if not picture.isdecimal():
+            if not image.isdecimal():
                 raise InputError(
-                    f"picture {picture!r}: COCO's ids are numbers; "
+                    f"image {image!r}: COCO's ids are numbers; "
                     "describe the split with format: coco and its annotation file"
                 )
             if detections is None:
@@ -145,7 +131,7 @@ def coco_results(path: Path, names: Sequence[str]) -> Iterator[AddPicture]:
                 *(values.tolist() for values in detections), strict=True
             ):
                 record = {
-                    "image_id": int(picture),
+                    "image_id": int(image),
                     "category_id": ids[names[label]],
                     "bbox": [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)],
                     "score": round(score, 6),

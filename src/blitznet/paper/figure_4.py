@@ -1,67 +1,55 @@
 """Figure 4: accuracy against speed."""
 
 from pathlib import Path
-from typing import NamedTuple
+from statistics import fmean
 
 from blitznet.errors import InputError
 from blitznet.extras import require
-from blitznet.paper.figure import VOC07_AP
-from blitznet.paper.paper_table import PaperTable
-from blitznet.paper.results import Results
-from blitznet.paper.table_7 import FPS
+from blitznet.paper.report import Report
 from blitznet.whole_file import whole_file
 
+Point = tuple[str, float, float, str]  # name, images a second, mAP in per cent, style
 
-class Point(NamedTuple):
-    """One network.
-
-    Attributes:
-        name: as in table 7.
-        fps: pictures a second.
-        mean_ap: on VOC07 test, per cent.
-        is_ours: whether the speed is; else both figures are the paper's.
-        is_ours_throughout: whether the accuracy is ours, too.
-    """
-
-    name: str
-    fps: float
-    mean_ap: float
-    is_ours: bool = False
-    is_ours_throughout: bool = False
+# By whose the speed and the accuracy are: label, marker, colour, filling.
+PAPER, OUR_SPEED, OURS = "paper", "our speed", "ours"
+_STYLES = {
+    PAPER: ("the paper's, Titan X (Maxwell)", "o", "tab:grey", "tab:grey"),
+    OUR_SPEED: ("our speed, {}; accuracy of the paper", "s", "tab:blue", "none"),
+    OURS: ("ours, {}", "s", "tab:blue", "tab:blue"),
+}
 
 
-def speed_points(table: PaperTable, results: Results) -> list[Point]:
+def speed_points(report: Report) -> list[Point]:
     """The points of the paper's table 7, and ours where our speed was measured.
 
-    Where our accuracy was not, the point takes the paper's, and says so.
+    Where our accuracy was not, the point takes the paper's, and its style says so.
     """
-    points = []
-    for row in table.block.rows:
-        points.append(Point(row.labels[0], row.paper[FPS], row.paper[VOC07_AP]))
-        if row.experiment is None:
-            continue
-        speed = results.measured(row.experiment, FPS)
-        accuracy = results.measured(row.experiment, VOC07_AP)
-        if speed is not None:
-            mean_ap = accuracy.mean if accuracy is not None else row.paper[VOC07_AP]
-            points.append(Point(row.labels[0], speed.mean, mean_ap, True, accuracy is not None))
+    points: list[Point] = []
+    accuracy, fps, _ = report.table.blocks[0].columns
+    for row in report.table.blocks[0].rows:
+        name, theirs = row.labels[0], row.printed[accuracy]
+        points.append((name, row.printed[fps], theirs, PAPER))
+        speed, ours = report.measured(row, fps), report.measured(row, accuracy)
+        if speed is not None and ours is not None:
+            points.append((name, speed.values[0], fmean(ours.values), OURS))
+        elif speed is not None:
+            points.append((name, speed.values[0], theirs, OUR_SPEED))
     return points
 
 
-def draw_figure_4(table: PaperTable, results: Results, path: Path) -> None:
-    """Write the figure as a picture.
+def draw_figure_4(report: Report, path: Path) -> None:
+    """Write the figure.
 
     Args:
-        table: 7.
-        results: what was measured.
-        path: of the picture, as .png, .svg or .pdf.
+        report: of table 7.
+        path: of the figure: .png, .svg or .pdf.
 
     Raises:
         InputError: for another table or kind of file, or without matplotlib.
     """
-    if table.number != 7:
+    if report.table.number != 7:
         raise InputError(
-            f"--figure draws table 7 (figure 4), not table {table.number}; "
+            f"--figure draws table 7 (figure 4), not table {report.table.number}; "
             f"run: blitznet table 7 --figure {path}"
         )
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
@@ -72,45 +60,32 @@ def draw_figure_4(table: PaperTable, results: Results, path: Path) -> None:
     mpl.use("Agg")
     from matplotlib.figure import Figure
 
-    points = speed_points(table, results)
-    record = results.speed_record()
-    device = record.machine.device if record is not None else ""
-    styles = {  # by whose the speed and whose the accuracy is: label, marker, colour, filling
-        (False, False): ("the paper's, Titan X (Maxwell)", "o", "tab:grey", "tab:grey"),
-        (True, False): (f"our speed, {device}; accuracy of the paper", "s", "tab:blue", "none"),
-        (True, True): (f"ours, {device}", "s", "tab:blue", "tab:blue"),
-    }
+    points = speed_points(report)
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    for kind, (label, marker, colour, filling) in styles.items():
-        chosen = [point for point in points if (point.is_ours, point.is_ours_throughout) == kind]
+    for style, (label, marker, edge, face) in _STYLES.items():
+        chosen = [(fps, mean_ap) for _, fps, mean_ap, of in points if of == style]
         if chosen:
+            text = label.format(report.device)
             axes.scatter(
-                [point.fps for point in chosen],
-                [point.mean_ap for point in chosen],
-                label=label,
+                *zip(*chosen, strict=True),
+                label=text,
                 marker=marker,
-                edgecolors=colour,
-                facecolors=filling,
+                edgecolors=edge,
+                facecolors=face,
             )
-    speeds = [point.fps for point in points]
+    speeds = [fps for _, fps, _, _ in points]
     if max(speeds) > 10 * min(speeds):
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
     axes.margins(0.2, 0.12)
-    for point in points:
+    for name, fps, mean_ap, _ in points:
         # Names of the fastest would not fit on the right.
-        side = ("right", -6) if point.fps > 0.8 * max(speeds) else ("left", 6)
-        axes.annotate(
-            point.name,
-            (point.fps, point.mean_ap),
-            (side[1], -3),
-            textcoords="offset points",
-            ha=side[0],
-            fontsize=8,
-        )
+        side, shift = ("right", -6) if fps > 0.8 * max(speeds) else ("left", 6)
+        place, offset = (fps, mean_ap), (shift, -3)
+        axes.annotate(name, place, offset, textcoords="offset points", ha=side, fontsize=8)
     axes.grid(alpha=0.3)
-    axes.set(xlabel="pictures a second", ylabel="mAP on VOC07 test, %")
+    axes.set(xlabel="images a second", ylabel="mAP on VOC07 test, %")
     axes.set_title("Figure 4: accuracy against speed")
     figure.legend(loc="outside lower center", fontsize=8)
     with whole_file(path) as temporary:

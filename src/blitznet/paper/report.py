@@ -1,208 +1,308 @@
-"""A table of the paper beside what we measured, as text that any format can print."""
+"""A table of the paper beside our results: results/EXPERIMENT/seed-N/SPLIT.json and bench.json."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
 
-from blitznet.paper.figure import BENCH, Figure
-from blitznet.paper.paper_table import Block, PaperTable, Row
-from blitznet.paper.results import Measured, Results
+from rich.table import Table as RichTable
 
+from blitznet.errors import InputError
+from blitznet.paper.tables import BENCH, Block, Column, Experiment, Row, Table
+from blitznet.text_files import read_json
+
+RUN_FILE = "run.json"  # of a run; in a folder of results it is written last
+BENCH_FILE = "bench.json"  # what `blitznet bench --json` or benchmarks/race.py wrote
 NOT_RUN = "-"
 
+# Of a recipe, what may differ between a result and the experiment as it is now.
+_FREE = {"name", "seed", "model"}
 
-@dataclass(frozen=True)
-class Line:
-    """A row with its figures.
+Results = dict[int, dict[str, dict[str, Any]]]  # `metrics.json` by seed and split
 
-    Attributes:
-        row: of the paper's table.
-        paper: what the paper printed, by column; None = nothing.
-        ours: what we measured; None = not run, or not ours.
-    """
 
-    row: Row
-    paper: tuple[float | None, ...]
-    ours: tuple[Measured | None, ...]
+class Measured(NamedTuple):
+    """Our figure: a value for each seed; `seeds` is empty for what does not depend on training."""
+
+    values: tuple[float, ...]
+    seeds: tuple[int, ...] = ()
 
     @property
-    def num_seeds(self) -> int:
-        """Most seeds of any of its figures; a speed has none."""
-        return max((len(one.values) for one in self.ours if one and one.seeds), default=0)
-
-    def is_measurable(self, figure: Figure) -> bool:
-        """Whether we would have this figure if the row had been run."""
-        experiment = self.row.experiment
-        if experiment is None or not figure.keys:
-            return False
-        if figure.split == BENCH or figure.of_one_class:
-            return True
-        return figure in (experiment.figures or experiment.paper)
+    def spread(self) -> float | None:
+        """Sample standard deviation (n - 1) over the seeds; None with one seed."""
+        return stdev(self.values) if len(self.values) > 1 else None
 
 
 @dataclass(frozen=True)
 class Report:
-    """One block of a table, filled in.
+    """A table filled in.
 
     Attributes:
-        block: of the table.
-        figures: the columns that are shown.
-        lines: the rows.
+        table: of the paper.
+        ours: what we measured, by the experiment's name and the column.
+        notes: below the table: its own, and why some results are not shown.
+        device: that our speeds were measured on; empty without any.
     """
 
-    block: Block
-    figures: tuple[Figure, ...]
-    lines: tuple[Line, ...]
+    table: Table
+    ours: Mapping[tuple[str, Column], Measured]
+    notes: tuple[str, ...]
+    device: str
+
+    def measured(self, row: Row, column: Column) -> Measured | None:
+        """Our figure; None = not run, or not ours."""
+        return self.ours.get((row.experiment.name, column)) if row.experiment else None
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A report as text.
-
-    Attributes:
-        title: of the block.
-        header: titles of columns.
-        rows: cells.
-        num_labels: columns that are words, the leftmost.
-    """
+class Grid(NamedTuple):
+    """A block as text; the leftmost `num_labels` columns are words."""
 
     title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    header: list[str]
+    rows: list[list[str]]
     num_labels: int
 
 
-def fill_in(table: PaperTable, results: Results, per_class: bool = False) -> list[Report]:
-    """Every block of a table with the paper's figures and ours.
+def fill_in(table: Table, root: Path) -> Report:
+    """Put our results beside the paper's figures.
 
     Args:
         table: of the paper.
-        results: what was measured.
-        per_class: whether figures of single classes are shown.
+        root: folder of the results; need not exist.
 
     Raises:
         InputError: if a file of results is damaged.
     """
-    reports = []
+    notes, ours = list(table.notes), {}
+    device, fastest = _read_speeds(root / BENCH_FILE)
     for block in table.blocks:
-        figures = tuple(f for f in block.figures if per_class or not f.of_one_class)
-        lines = tuple(_fill_in_row(row, figures, results) for row in block.rows)
-        reports.append(Report(block, figures, lines))
-    return reports
+        has_speed = any(column.split == BENCH for column in block.columns)
+        for experiment in (row.experiment for row in block.rows if row.experiment is not None):
+            results, problems = read_results(root, experiment)
+            speed: dict[str, Any] = {}
+            if has_speed:
+                model = experiment.model
+                anchors = sum(6 * size**2 for size in model.level_sizes)
+                speed = {"anchors": anchors, **fastest.get(model.name, {})}
+            if "fps" in speed:
+                notes.append(f"Our FPS of {speed['network']}: {device}, {speed['engine']}.")
+            notes += problems
+            for column in block.columns:
+                measured = _measured(column, results, speed)
+                if measured is not None:
+                    ours[experiment.name, column] = measured
+    return Report(table, ours, tuple(notes), device)
 
 
-def _fill_in_row(row: Row, figures: Sequence[Figure], results: Results) -> Line:
-    paper = tuple(row.paper.get(figure) for figure in figures)
-    experiment = row.experiment
-    if experiment is None:
-        return Line(row, paper, (None,) * len(figures))
-    return Line(row, paper, tuple(results.measured(experiment, figure) for figure in figures))
+def read_results(root: Path, experiment: Experiment) -> tuple[Results, list[str]]:
+    """By seed, what was measured on every split; and why some results do not count.
+
+    Raises:
+        InputError: if a file of results is damaged.
+    """
+    parent = seed_folder(root, experiment, 0).parent
+    found: Results = {}
+    notes = []
+    for folder in sorted(parent.glob("seed-*"), key=lambda path: (len(path.name), path.name)):
+        number = folder.name.removeprefix("seed-")
+        # Without the file, its measuring was interrupted.
+        if not number.isdecimal() or not (folder / RUN_FILE).is_file():
+            continue
+        difference = recipe_difference(_read_object(folder / RUN_FILE), experiment)
+        if difference is not None:
+            notes.append(f"{folder} is not shown: {difference}")
+            continue
+        found[int(number)] = {}
+        for split, classes in experiment.splits.items():
+            file = folder / f"{split}.json"
+            if not file.is_file():
+                continue
+            metrics = found[int(number)][split] = _read_object(file)
+            if classes is not None and tuple(metrics.get("classes", ())) != classes:
+                raise InputError(
+                    f"{file} averages other classes than {','.join(classes)}; remove its folder "
+                    "and run it anew"
+                )
+    return found, notes
 
 
-def notes_of(table: PaperTable, results: Results) -> list[str]:
-    """What stands below a table, once it is filled in."""
-    notes = [*table.notes]
-    record = results.speed_record()
-    if record is not None and any(f.split == BENCH for f in table.block.figures):
-        for experiment in table.block.experiments:
-            row = results.speed(experiment)
-            if row is not None:
-                notes.append(f"Our FPS of {row.network}: {record.machine.device}, {row.runtime}.")
-    return [*notes, *results.notes]
+def seed_folder(root: Path, experiment: Experiment, seed: int) -> Path:
+    """Where the results of an experiment with one seed are."""
+    folder = root / "subset" if experiment.is_twin else root
+    return folder / experiment.name / f"seed-{seed}"
 
 
-def side_by_side(report: Report) -> Grid:
-    """A line a row: for every figure the paper's, then ours."""
-    has_paper = [any(line.paper[i] is not None for line in report.lines) for i in _range(report)]
-    has_ours = [any(line.is_measurable(f) for line in report.lines) for f in report.figures]
-    header = list(report.block.labels)
-    for index, figure in enumerate(report.figures):
-        header += [f"{figure.title} paper"] * has_paper[index]
-        header += [f"{figure.title} ours" if has_paper[index] else figure.title] * has_ours[index]
-    rows = []
-    for line in report.lines:
-        cells = list(line.row.labels)
-        for index, figure in enumerate(report.figures):
-            cells += [_paper_cell(line, index, figure)] * has_paper[index]
-            cells += [_our_cell(line, index, figure)] * has_ours[index]
-        rows.append((*cells, _seeds_cell(line)))
-    return Grid(report.block.title, (*header, "seeds"), tuple(rows), len(report.block.labels))
+def recipe_difference(run: Mapping[str, Any], experiment: Experiment) -> str | None:
+    """In what the recipe of a run differs from the experiment's, or None.
+
+    Fields that one of them does not have are passed over: recipes gain fields in time.
+    """
+    wanted = experiment.recipe.model_dump(mode="json")
+    came = run.get("recipe")
+    if not isinstance(came, dict):
+        return "it does not say its recipe"
+    for key in sorted((wanted.keys() & came.keys()) - _FREE):
+        if wanted[key] != came[key]:
+            return f"it was trained with {key} {came[key]}, the experiment has {wanted[key]}"
+    return None
 
 
-def one_below_the_other(report: Report) -> Grid:
-    """Two lines a row, the paper's and ours: for many figures."""
-    header = (*report.block.labels, "", *(figure.title for figure in report.figures), "seeds")
-    rows = []
-    for line in report.lines:
-        if any(value is not None for value in line.paper):
-            cells = (_paper_cell(line, i, f) for i, f in enumerate(report.figures))
-            rows.append((*line.row.labels, "paper", *cells, ""))
-        if line.row.experiment is not None:
-            cells = (_our_cell(line, i, f) for i, f in enumerate(report.figures))
-            rows.append((*line.row.labels, "ours", *cells, _seeds_cell(line)))
-    return Grid(report.block.title, header, tuple(rows), len(report.block.labels) + 1)
+def grids_of(report: Report, per_class: bool = False) -> list[Grid]:
+    """Its blocks as text; with figures of single classes, the paper's are above ours."""
+    grids = []
+    for block in report.table.blocks:
+        columns = [one for one in block.columns if per_class or not one.of_one_class]
+        is_wide = any(column.of_one_class for column in columns)
+        grids.append((_one_below_the_other if is_wide else _side_by_side)(report, block, columns))
+    return grids
 
 
-def to_dict(table: PaperTable, reports: Sequence[Report], notes: Sequence[str]) -> dict[str, Any]:
+def terminal_table(grid: Grid) -> RichTable:
+    """For a terminal, without its title."""
+    table = RichTable()
+    for index, title in enumerate(grid.header):
+        is_label = index < grid.num_labels
+        table.add_column(
+            title,
+            justify="left" if is_label else "right",
+            no_wrap=is_label,
+            min_width=max(map(len, title.split()), default=0),  # words are not cut
+        )
+    for row in grid.rows:
+        table.add_row(*row)
+    return table
+
+
+def markdown_table(grid: Grid) -> str:
+    """For a document, without its title."""
+    rule = ["---" if index < grid.num_labels else "---:" for index in range(len(grid.header))]
+    rows = ([cell.replace("|", r"\|") for cell in row] for row in (grid.header, rule, *grid.rows))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def to_dict(report: Report) -> dict[str, Any]:
     """Everything, for programs."""
     return {
-        "table": table.number,
-        "caption": table.caption,
-        "notes": list(notes),
+        "table": report.table.number,
+        "caption": report.table.caption,
+        "notes": list(report.notes),
         "blocks": [
-            {
-                "title": report.block.title,
-                "rows": [_line_dict(report, line) for line in report.lines],
-            }
-            for report in reports
+            {"title": block.title, "rows": [_row_dict(report, block, row) for row in block.rows]}
+            for block in report.table.blocks
         ],
     }
 
 
-def _line_dict(report: Report, line: Line) -> dict[str, Any]:
-    experiment = line.row.experiment
+def _row_dict(report: Report, block: Block, row: Row) -> dict[str, Any]:
+    ours: dict[str, Any] = {}
+    for column in block.columns:
+        one = report.measured(row, column)
+        ours[column.title] = one and {
+            "mean": fmean(one.values),
+            "spread": one.spread,
+            "values": list(one.values),
+            "seeds": list(one.seeds),
+        }
     return {
-        **dict(zip(report.block.labels, line.row.labels, strict=True)),
-        "experiment": experiment.name if experiment else None,
-        "source": experiment.source if experiment else "cited from the paper",
-        "paper": {f.title: line.paper[i] for i, f in enumerate(report.figures)},
-        "ours": {
-            figure.title: measured
-            and {
-                "mean": measured.mean,
-                "spread": measured.spread,
-                "values": list(measured.values),
-                "seeds": list(measured.seeds),
-            }
-            for figure, measured in zip(report.figures, line.ours, strict=True)
-        },
+        **dict(zip(block.labels, row.labels, strict=True)),
+        "experiment": row.experiment.name if row.experiment else None,
+        "source": row.experiment.source if row.experiment else "cited from the paper",
+        "paper": {column.title: row.printed.get(column) for column in block.columns},
+        "ours": ours,
     }
 
 
-def _range(report: Report) -> range:
-    return range(len(report.figures))
+def _measured(column: Column, results: Results, speed: Mapping[str, Any]) -> Measured | None:
+    if column.split == BENCH:
+        value = column.read(speed)
+        return None if value is None else Measured((value,))
+    values = {seed: column.read(splits.get(column.split, {})) for seed, splits in results.items()}
+    known = {seed: value for seed, value in values.items() if value is not None}
+    return Measured(tuple(known.values()), tuple(known)) if known else None
 
 
-def _paper_cell(line: Line, index: int, figure: Figure) -> str:
-    value = line.paper[index]
+def _read_speeds(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The device, and by network the row of its fastest engine on single images."""
+    if not path.is_file():
+        return "", {}
+    record = read_json(path)
+    fastest: dict[str, dict[str, Any]] = {}
+    try:
+        for row in sorted(record["rows"], key=lambda row: float(row["fps"])):
+            if row["batch"] == 1:
+                fastest[row["network"]] = {key: row[key] for key in ("network", "engine", "fps")}
+        return record["machine"]["device"], fastest
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{path} is no record of blitznet bench; write it again with blitznet bench --json"
+        ) from None
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no JSON object; remove its folder and run it anew")
+    return content
+
+
+def _side_by_side(report: Report, block: Block, columns: Sequence[Column]) -> Grid:
+    """For every column the paper's figure, then ours, where any row has one."""
+    rows = block.rows
+    shown = [(title, [row.labels[i] for row in rows]) for i, title in enumerate(block.labels)]
+    for column in columns:
+        has_paper = any(column in row.printed for row in rows)
+        if has_paper:
+            shown.append((f"{column.title} paper", [_paper_cell(row, column) for row in rows]))
+        if any(_is_measurable(row, column) for row in rows):
+            title = f"{column.title} ours" if has_paper else column.title
+            shown.append((title, [_our_cell(report, row, column) for row in rows]))
+    shown.append(("seeds", [_seeds_cell(report, row, columns) for row in rows]))
+    header, cells = zip(*shown, strict=True)
+    grid = [list(row) for row in zip(*cells, strict=True)]
+    return Grid(block.title, list(header), grid, len(block.labels))
+
+
+def _one_below_the_other(report: Report, block: Block, columns: Sequence[Column]) -> Grid:
+    """Two lines a row, the paper's and ours: for many columns."""
+    rows = []
+    for row in block.rows:
+        if row.printed:
+            paper = [_paper_cell(row, column) for column in columns]
+            rows.append([*row.labels, "paper", *paper, ""])
+        if row.experiment is not None:
+            ours = [_our_cell(report, row, column) for column in columns]
+            rows.append([*row.labels, "ours", *ours, _seeds_cell(report, row, columns)])
+    header = [*block.labels, "", *(column.title for column in columns), "seeds"]
+    return Grid(block.title, header, rows, len(block.labels) + 1)
+
+
+def _paper_cell(row: Row, column: Column) -> str:
+    value = row.printed.get(column)
     if value is None:
         return ""
-    return f"{value:g}" if figure.split == BENCH else f"{value:.{figure.decimals}f}"
+    return f"{value:g}" if column.split == BENCH else f"{value:.{column.decimals}f}"
 
 
-def _our_cell(line: Line, index: int, figure: Figure) -> str:
-    if not line.is_measurable(figure):
+def _our_cell(report: Report, row: Row, column: Column) -> str:
+    if not _is_measurable(row, column):
         return ""
-    measured = line.ours[index]
+    measured = report.measured(row, column)
     if measured is None:
         return NOT_RUN
-    text = f"{measured.mean:.{figure.decimals}f}"
-    if measured.spread is not None:
-        text += f" ± {measured.spread:.{figure.decimals}f}"
-    return text
+    figures = [fmean(measured.values)] + [measured.spread] * (measured.spread is not None)
+    return " ± ".join(f"{figure:.{column.decimals}f}" for figure in figures)
 
 
-def _seeds_cell(line: Line) -> str:
-    if line.row.experiment is None:
+def _is_measurable(row: Row, column: Column) -> bool:
+    """Whether we would have this figure if the row had been run."""
+    if row.experiment is None or not column.keys:
+        return False
+    return column.split == BENCH or column.of_one_class or column in row.experiment.columns
+
+
+def _seeds_cell(report: Report, row: Row, columns: Sequence[Column]) -> str:
+    if row.experiment is None:
         return ""
-    return str(line.num_seeds) if line.num_seeds else NOT_RUN
+    figures = [report.measured(row, column) for column in columns]
+    return str(max((len(one.seeds) for one in figures if one), default=0) or NOT_RUN)

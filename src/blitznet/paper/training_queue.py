@@ -3,151 +3,69 @@
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from blitznet.device import choose_device
 from blitznet.errors import InputError
+from blitznet.evaluation.evaluate import evaluate
 from blitznet.model_files import read_info
-from blitznet.paper.experiment import Experiment
-from blitznet.paper.paper_table import PaperTable
-from blitznet.paper.results import (
-    Results,
-    read_json,
-    recipe_difference,
-    seed_folder,
-    split_file,
-)
+from blitznet.paper.report import RUN_FILE, read_results, recipe_difference, seed_folder
+from blitznet.paper.tables import Experiment, Table, existing_data
+from blitznet.text_files import read_json, write_json
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
-from blitznet.training.options import LoopOptions
-from blitznet.training.run import evaluate_checkpoint, resume_training, start_training
-from blitznet.training.run_record import RUN_FILE, write_json
-from blitznet.training.show import show_training
+from blitznet.training.train import train
 
 RUNS_FOLDER = Path("runs/table")
 
 Job = tuple[Experiment, int]  # and its seed
 
 
-def missing_jobs(
-    experiments: Sequence[Experiment], results: Results, seeds: Sequence[int] | None = None
-) -> list[Job]:
-    """What has not been measured yet: first all experiments with their first seed.
-
-    Args:
-        experiments: wanted.
-        results: what there is.
-        seeds: of each; None = the experiment's own.
-    """
-    jobs = [
-        (place, experiment, seed)
-        for experiment in experiments
-        for place, seed in enumerate(seeds if seeds is not None else experiment.seeds)
-        if results.seeds(experiment).get(seed, {}).keys() != experiment.splits.keys()
-    ]
-    return [(experiment, seed) for _, experiment, seed in sorted(jobs, key=lambda job: job[0])]
-
-
-def run_jobs(
-    jobs: Sequence[Job],
+def train_missing(
+    experiments: Sequence[Experiment],
     root: Path,
+    seeds: Sequence[int] | None = None,
     device: str = "auto",
     workers: int = 2,
     max_minutes: float | None = None,
+    tell: Callable[[str], None] = print,
     runs: Path = RUNS_FOLDER,
-) -> Iterator[tuple[Job, bool]]:
-    """Carry them out; what was broken off goes on where it stood.
+) -> bool:
+    """Train and measure what is missing of experiments; what was interrupted is continued.
 
     Args:
-        jobs: what to do.
+        experiments: of `choose_experiments`.
         root: folder of the results.
+        seeds: of each; None = the experiment's own.
         device: as `blitznet train` takes it.
-        workers: processes that prepare pictures.
+        workers: processes that read images.
         max_minutes: for all together; None = no limit.
+        tell: receives lines of progress.
         runs: where the networks are kept.
 
-    Yields:
-        A job, and whether it is finished: if not, the time was over.
+    Returns:
+        Whether nothing is missing any more: otherwise the time was over.
 
     Raises:
         InputError: if an experiment cannot be trained: its data is not there, say.
     """
     started = time.monotonic()
-    for job in jobs:
+    for experiment, seed in missing_jobs(experiments, root, seeds):
+        run = runs / experiment.name / f"seed-{seed}"
         left = None
         if max_minutes is not None:
             left = max(0.0, max_minutes - (time.monotonic() - started) / 60)
-        options = LoopOptions(1, choose_device(device).type, workers, left)
-        finished = run_job(job, root, runs, options, device)
-        yield job, finished
-        if not finished:
-            return
-
-
-def run_job(job: Job, root: Path, runs: Path, options: LoopOptions, device: str) -> bool:
-    """Train one experiment with one seed, measure it, write its results.
-
-    Returns:
-        Whether it is finished.
-    """
-    experiment, seed = job
-    run = runs / experiment.name / f"seed-{seed}"
-    if (run / RUN_FILE).is_file():
-        difference = recipe_difference(read_json(run / RUN_FILE), experiment)
-        if difference is not None:
-            raise InputError(f"{run} is another run: {difference}; remove it, or move it away")
-    if not (run / MODEL_FILE).is_file() and not _train(experiment, seed, run, options):
-        return False
-    folder = seed_folder(root, experiment, seed)
-    for split, classes in experiment.splits.items():
-        metrics = evaluate_checkpoint(
-            str(run / MODEL_FILE),
-            experiment.data_file,
-            split,
-            choose_device(device),
-            classes,
-            workers=options.workers,
-        )
-        write_json(split_file(folder, split), metrics)
-    shutil.copyfile(run / LOG_FILE, folder / LOG_FILE)
-    # Last: with it the folder counts as complete.
-    write_json(folder / RUN_FILE, _describe(experiment, seed, run))
+        if not _train(experiment, seed, run, device, workers, left, tell):
+            tell(f"{experiment.name}, seed {seed}: not finished; the same command continues it")
+            return False
+        _measure(experiment, seed, run, root, device, workers)
+        tell(f"{experiment.name}, seed {seed}: done")
     return True
 
 
-def _train(experiment: Experiment, seed: int, run: Path, options: LoopOptions) -> bool:
-    if (run / RUN_FILE).is_file():
-        _, total, rows = resume_training(run, options)
-    else:
-        if not experiment.data_file.is_file():
-            raise InputError(
-                f"{experiment.name} is trained with {experiment.data_file}, which is not here; "
-                "run it in a clone of the repository"
-            )
-        recipe = experiment.recipe.model_copy(update={"seed": seed})
-        _, total, rows = start_training(recipe, experiment.data_file, run, options)
-    show_training(rows, total, run)
-    return (run / MODEL_FILE).is_file()
-
-
-def _describe(experiment: Experiment, seed: int, run: Path) -> dict[str, Any]:
-    """What there is to say of a result: without paths that mean nothing elsewhere."""
-    content = read_json(run / RUN_FILE)
-    return {
-        "experiment": experiment.name,
-        "source": experiment.source,
-        "seed": seed,
-        **content,
-        "data": str(experiment.data_file),
-        "command": ["blitznet", *sys.argv[1:]],
-        "training": read_info(run / MODEL_FILE).training,
-    }
-
-
 def choose_experiments(
-    table: PaperTable, names: Sequence[str] | None, full: bool
+    table: Table, names: Sequence[str] | None = None, full: bool = False
 ) -> list[Experiment]:
     """Experiments of a table that can be measured.
 
@@ -159,7 +77,7 @@ def choose_experiments(
     Raises:
         InputError: for a name that the table does not have, or if there is nothing to run.
     """
-    by_name = {one.name: one for block in table.blocks for one in block.experiments if one.splits}
+    by_name = {one.name: one for one in table.experiments if one.splits}
     if names is None:
         chosen = [one for one in by_name.values() if one.is_twin != full]
         if not chosen:
@@ -178,15 +96,70 @@ def choose_experiments(
     return [by_name[name] for name in names]
 
 
-def read_seeds(text: str | None) -> list[int] | None:
-    """Seeds as the command line takes them, "0,1,2".
+def missing_jobs(
+    experiments: Sequence[Experiment], root: Path, seeds: Sequence[int] | None = None
+) -> list[Job]:
+    """What has not been measured yet: first all experiments with their first seed."""
+    jobs = []
+    for experiment in experiments:
+        done = {
+            seed
+            for seed, splits in read_results(root, experiment)[0].items()
+            if splits.keys() == experiment.splits.keys()
+        }
+        wanted = enumerate(experiment.seeds if seeds is None else seeds)
+        jobs += [(place, experiment, seed) for place, seed in wanted if seed not in done]
+    return [(experiment, seed) for _, experiment, seed in sorted(jobs, key=lambda job: job[0])]
 
-    Raises:
-        InputError: if they are something else.
-    """
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise InputError(f"--seeds {text}: give whole numbers from 0 on, for example --seeds 0,1,2")
-    return [int(part) for part in parts]
+
+def _train(
+    experiment: Experiment,
+    seed: int,
+    run: Path,
+    device: str,
+    workers: int,
+    max_minutes: float | None,
+    tell: Callable[[str], None],
+) -> bool:
+    """Train in the folder `run` what is not trained yet; whether it is finished."""
+    if has_begun := (run / RUN_FILE).is_file():
+        difference = recipe_difference(read_json(run / RUN_FILE), experiment)
+        if difference is not None:
+            raise InputError(f"{run} is another run: {difference}; remove it, or move it away")
+    if (run / MODEL_FILE).is_file():
+        return True
+    options: dict[str, Any] = {
+        "device": device,
+        "workers": workers,
+        "max_minutes": max_minutes,
+        "validate_every": 0,
+        "tell": tell,
+    }
+    if has_begun:
+        return train(resume=run, **options).is_finished
+    recipe = experiment.recipe.model_copy(update={"seed": seed})
+    return train(existing_data(experiment), recipe, out=run, **options).is_finished
+
+
+def _measure(
+    experiment: Experiment, seed: int, run: Path, root: Path, device: str, workers: int
+) -> None:
+    """Measure the network in the folder `run`, and write all that is kept of it."""
+    folder, data = seed_folder(root, experiment, seed), existing_data(experiment)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = run / MODEL_FILE
+    for split, classes in experiment.splits.items():
+        metrics = evaluate(model, data, split, device=device, classes=classes, workers=workers)
+        write_json(folder / f"{split}.json", metrics.to_dict())
+    shutil.copyfile(run / LOG_FILE, folder / LOG_FILE)
+    # Last, as with it the folder counts as complete; without paths that mean nothing elsewhere.
+    description = {
+        "experiment": experiment.name,
+        "source": experiment.source,
+        "seed": seed,
+        **read_json(run / RUN_FILE),
+        "data": str(data),
+        "command": ["blitznet", *sys.argv[1:]],
+        "training": read_info(model).training,
+    }
+    write_json(folder / RUN_FILE, description)

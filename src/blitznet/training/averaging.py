@@ -1,4 +1,4 @@
-"""The exponential moving average of a network's weights, which is what a run is after."""
+"""The exponential moving average (EMA) of a network's weights; it is evaluated and saved."""
 
 from itertools import chain
 

@@ -1,4 +1,4 @@
-"""What a run reports while it goes on."""
+"""The log of a run: loss terms, make-up of the batches and speed, one CSV row every 20 steps."""
 
 import csv
 import time
@@ -50,37 +50,27 @@ class LossMeter:
     def read(self, step: int, lr: float, global_batch_size: int) -> dict[str, float]:
         """A row of `LOG_FIELDS`: means since the last reading.
 
-        `with_boxes` and `with_maps` are shares of the pictures, 0..1.
+        `with_boxes` and `with_maps` are shares of the images, 0..1.
         """
         now = time.monotonic()
         means = (self._sum / self._steps).tolist()
-        pictures = self._steps * global_batch_size
-        row = (step, *means, lr, pictures / (now - self._started))
+        images = self._steps * global_batch_size
+        row = (step, *means, lr, images / (now - self._started))
         self._sum.zero_()
         self._steps, self._started = 0, now
         return dict(zip(LOG_FIELDS, row, strict=True))
 
 
-class LogFile:
-    """The CSV log of a run; resuming drops the rows of steps that are taken again."""
+def start_log(path: Path, step: int) -> None:
+    """Begin the CSV log of a run; rows behind `step`, which are taken again, are dropped."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_rows(path, LOG_FIELDS, [row for row in read_rows(path) if int(row["step"]) <= step])
 
-    def __init__(self, path: Path, first_step: int):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [row for row in read_rows(path) if int(row["step"]) <= first_step]
-        write_rows(path, LOG_FIELDS, kept)
-        self._file = path.open("a", newline="")
-        self._writer = csv.DictWriter(self._file, LOG_FIELDS)
 
-    def __enter__(self) -> "LogFile":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def write(self, row: dict[str, float]) -> None:
-        """One row, on disk at once."""
-        self._writer.writerow(row)
-        self._file.flush()
+def append_row(path: Path, row: Mapping[str, float]) -> None:
+    """One row of `LOG_FIELDS`, on disk at once."""
+    with path.open("a", newline="") as file:
+        csv.DictWriter(file, LOG_FIELDS).writerow(row)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

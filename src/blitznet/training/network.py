@@ -1,4 +1,4 @@
-"""The network that a run begins with, and its averaged twin."""
+"""The network that a run begins with."""
 
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from blitznet.errors import RecipeError
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model_files import find_checkpoint, read_info
-from blitznet.training.averaging import AveragedWeights
 from blitznet.training.recipe import Recipe
 
 # Fields of `ModelConfig` that belong to the weights and not to the shape of the network.
@@ -69,12 +68,6 @@ def _take_over(network: BlitzNet, name_or_path: str) -> None:
     network.load_state_dict(fitting, strict=False)
 
 
-def average_weights(network: BlitzNet, recipe: Recipe) -> AveragedWeights | None:
-    """The exponential moving average of weights and batch statistics, if the recipe wants one."""
-    decay = recipe.fitted_ema_decay
-    return None if decay is None else AveragedWeights(network, decay)
-
-
 def require_synchronizable(device_type: str) -> None:
     """Raise RecipeError unless batch norms can be synchronised on such devices."""
     if device_type not in ("cuda", "gpu", "auto"):
@@ -85,7 +78,7 @@ def require_synchronizable(device_type: str) -> None:
 
 
 def synchronize_batch_norms(network: BlitzNet, device: torch.device) -> None:
-    """Let all batch norms that learn see the pictures of all processes; parameters stay the same.
+    """Let all batch norms that learn see the images of all processes; parameters stay the same.
 
     Raises:
         RecipeError: if the device cannot.

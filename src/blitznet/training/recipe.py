@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blitznet.data.ssd_policy import Augmentation
 from blitznet.errors import RecipeError, first_problem
 from blitznet.model_info import BLITZNET300, BLITZNET300_MOBILE, MODELS, ModelConfig
-from blitznet.training.precision import Precision
+from blitznet.text_files import read_yaml
+
+Precision = Literal["fp32", "bf16"]
 
 
 class Recipe(BaseModel):
@@ -23,11 +25,11 @@ class Recipe(BaseModel):
         start_from: a bundled network or a checkpoint file whose weights are taken over wherever
             name and shape agree, so not in heads for other classes; None = the backbone's alone.
         steps: optimizer steps.
-        global_batch_size: pictures a step, over all processes.
-        accumulate: parts that a process takes its pictures of a step in, one after the other, to
+        global_batch_size: images per step, over all processes.
+        accumulate: parts in which a process takes its images of a step, one after the other, to
             save memory; apart from the statistics of batch norms the step is the same.
-        sync_batchnorm: batch norms see the pictures of all processes, not of their own alone; on
-            GPUs. It takes several processes to make a difference.
+        sync_batchnorm: batch norms see the images of all processes, not of their own alone; CUDA
+            only.
         optimizer: adam with L2 weight decay (section 4.2), or adamw.
         lr: initial learning rate (drops) or its peak (cosine).
         backbone_lr_scale: what the backbone's learning rate is multiplied by.
@@ -40,14 +42,11 @@ class Recipe(BaseModel):
             themselves. In a short run less, so that the average is over a third of it.
         freeze_stride: the backbone up to and including this stride keeps its weights; 0 = all is
             trained.
-        resolution: pairs of a step and the input side in pixels from it on; empty = the network's
-            own side all along. A smaller side at first saves most of the time; anchors scale with
-            it.
-        class_balance: share of pictures below which a class is rare: pictures that show one are
-            drawn more often, see `blitznet.data.sampling`; 0 = off.
+        class_balance: share of images below which a class is rare: images that show one are drawn
+            more often, see `blitznet.data.sampling`; 0 = off.
         augmentation: see there.
         precision: bf16 = autocast, weights in fp32; on a processor that has no instructions for
-            bfloat16 steps are taken in fp32.
+            bfloat16, training runs in fp32.
         seed: of weights and samples.
     """
 
@@ -71,21 +70,10 @@ class Recipe(BaseModel):
     clip_grad_norm: float | None = Field(default=None, gt=0)
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     freeze_stride: Literal[0, 2, 4, 8] = 0
-    resolution: tuple[tuple[int, int], ...] = ()
     class_balance: float = Field(default=0.0, ge=0, le=1)
     augmentation: Augmentation = Augmentation()
     precision: Precision = "bf16"
     seed: int = 0
-
-    @model_validator(mode="after")
-    def _resolution_fits(self) -> "Recipe":
-        starts = [step for step, _ in self.resolution]
-        if starts and (starts[0] != 0 or sorted(set(starts)) != starts):
-            raise ValueError("resolution begins with step 0 and its steps rise")
-        for _, size in self.resolution:
-            if len(self.model_at(size).level_sizes) != len(self.model.level_sizes):
-                raise ValueError(f"at {size} pixels {self.model.name} has another number of levels")
-        return self
 
     @property
     def fitted_warmup_steps(self) -> int:
@@ -98,15 +86,6 @@ class Recipe(BaseModel):
         if self.ema_decay is None:
             return None
         return min(self.ema_decay, max(0.0, 1 - 3 / self.steps))
-
-    def image_size_at(self, step: int) -> int:
-        """Side of the input that `step` is taken with."""
-        sizes = [size for start, size in self.resolution if start <= step]
-        return sizes[-1] if sizes else self.model.image_size
-
-    def model_at(self, image_size: int) -> ModelConfig:
-        """The same network for another input side."""
-        return self.model.model_copy(update={"image_size": image_size})
 
 
 # MobileNetV2, for two CPU cores.
@@ -144,8 +123,8 @@ RESNET50 = Recipe(
     freeze_stride=2,
 )
 
-# The bundled network goes on learning, with other classes too, as in its own second part, but for
-# what has turned out not to help (D21, D22). The default.
+# The default: fine-tunes the bundled network, for other classes too. As its own second part, but
+# without what turned out not to help (D21, D22).
 MODERN = MOBILE.model_copy(
     update={
         "name": "modern",
@@ -185,13 +164,46 @@ def read_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
     return _change(_base_values(name_or_path), overrides, name_or_path)
 
 
-def change_recipe(recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
-    """The recipe with `key=value` overrides, see `read_recipe`.
+def change_recipe(recipe: Recipe, overrides: tuple[str, ...] = (), **changes: object) -> Recipe:
+    """The recipe with `key=value` overrides, see `read_recipe`, or changes as values.
+
+    Args:
+        recipe: stays as it is.
+        overrides: as text.
+        changes: fields and their values; of the parts `model` and `augmentation` a dict of what
+            changes in them.
 
     Raises:
         RecipeError: for a key or value that does not exist.
     """
-    return _change(recipe.model_dump(), overrides, recipe.name)
+    values = _values(recipe)
+    for key, value in changes.items():
+        part = values.get(key)
+        values[key] = part | value if isinstance(part, dict) and isinstance(value, dict) else value
+    return _change(values, overrides, recipe.name)
+
+
+def fit_to_classes(recipe: Recipe, num_classes: int) -> Recipe:
+    """The recipe for the number of classes of the data, unless it asks for a number itself.
+
+    Args:
+        recipe: asks for a number if `model.num_classes` was given, even if it is the default.
+        num_classes: C of the data, background included.
+    """
+    if "num_classes" in recipe.model.model_fields_set:
+        return recipe
+    model = recipe.model.model_copy(update={"num_classes": num_classes})
+    return recipe.model_copy(update={"model": model})
+
+
+def _values(recipe: Recipe) -> dict[str, Any]:
+    """All fields as plain values, but not a number of classes that nobody has given."""
+    return recipe.model_dump() | {"model": _without_default_classes(recipe.model)}
+
+
+def _without_default_classes(model: ModelConfig) -> dict[str, Any]:
+    is_given = "num_classes" in model.model_fields_set
+    return model.model_dump(exclude=None if is_given else {"num_classes"})
 
 
 def _change(values: dict[str, Any], overrides: tuple[str, ...], source: str) -> Recipe:
@@ -209,31 +221,26 @@ def _change(values: dict[str, Any], overrides: tuple[str, ...], source: str) -> 
 
 def _base_values(name_or_path: str) -> dict[str, Any]:
     if name_or_path in RECIPES:
-        return RECIPES[name_or_path].model_dump()
+        return _values(RECIPES[name_or_path])
     path = Path(name_or_path)
     if not path.is_file():
         raise RecipeError(
             f"no recipe or file is called {name_or_path!r}; recipes: {', '.join(RECIPES)}"
         )
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no text, or no such date
-        raise RecipeError(
-            f"{path} cannot be read as YAML: {' '.join(str(error).split())}"
-        ) from None
+    content = read_yaml(path, RecipeError)
     if not isinstance(content, dict):
         raise RecipeError(f"{path} is no recipe; it needs fields as `base`, `model` and `steps`")
     base = content.pop("base", None)
     if base is not None and base not in tuple(RECIPES):  # a list, say, has no hash
         raise RecipeError(f"{path}: no recipe is called {base!r}; there are {', '.join(RECIPES)}")
-    values: dict[str, Any] = RECIPES[base].model_dump() if base else {}
+    values = _values(RECIPES[base]) if base else {}
     model = content.get("model")
     if isinstance(model, str):
         if model not in MODELS:
             raise RecipeError(
                 f"{path}: no network is called {model!r}; there are {', '.join(MODELS)}"
             )
-        content["model"] = MODELS[model].model_dump()
+        content["model"] = _without_default_classes(MODELS[model])
     for part in ("model", "augmentation"):
         if isinstance(content.get(part), dict):
             content[part] = values.get(part, {}) | content[part]

@@ -1,4 +1,4 @@
-"""The state of a run in one safetensors file, from which it goes on as if it had never stopped.
+"""The state of a run in one safetensors file, from which it resumes as if it had never stopped.
 
 The samples of a step depend on the seed and the step alone (`data.loader`), and so does the
 learning rate, so weights, averaged weights and the optimizer's moments are all there is.
@@ -83,7 +83,7 @@ def load_state(
 
 
 def _require_same(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Names and shapes; torch would say it in as many lines as there are tensors."""
+    """Names and shapes; torch's own error has a line per tensor."""
     if {n: t.shape for n, t in found.items()} != {n: t.shape for n, t in expected.items()}:
         raise CheckpointError(
             f"{path} is the state of another network or optimizer; resume with the recipe and the "

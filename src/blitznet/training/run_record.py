@@ -1,23 +1,19 @@
 """What a run folder says of its run: enough to resume it, to repeat it, to trust its figures."""
 
-import json
 import platform
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import ValidationError
 
 from blitznet.errors import RecipeError, first_problem
-from blitznet.training.precision import Precision
+from blitznet.text_files import read_json, write_json
 from blitznet.training.recipe import Recipe
-from blitznet.whole_file import whole_file
 
 RUN_FILE = "run.json"
-METRICS_FILE = "metrics.json"
 
 
 def write_run(folder: Path, recipe: Recipe, data: Path) -> None:
@@ -60,35 +56,15 @@ def read_run(folder: Path) -> tuple[Recipe, Path]:
         RecipeError: if the folder holds no run.
     """
     path = folder / RUN_FILE
+    if not path.is_file():
+        raise RecipeError(f"{folder} holds no run ({RUN_FILE} is missing)")
+    content = read_json(path, RecipeError)
     try:
-        content = json.loads(path.read_text())
         return Recipe.model_validate(content["recipe"]), Path(content["data"])
-    except FileNotFoundError:
-        raise RecipeError(f"{folder} holds no run ({RUN_FILE} is missing)") from None
     except ValidationError as error:
         raise RecipeError(f"{path}: {first_problem(error)}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise RecipeError(f"{path} is damaged: {error!r}") from None
-
-
-def describe_training(
-    recipe: Recipe,
-    step: int,
-    pictures: int,
-    minutes: float,
-    device: torch.device,
-    precision: Precision,
-) -> dict[str, Any]:
-    """What the checkpoint says of how it was trained."""
-    return {
-        "recipe": recipe.name,
-        "steps": step,
-        "pictures": pictures,
-        "minutes": round(minutes, 1),
-        "hardware": hardware_name(device),
-        "precision": precision,
-        "torch": torch.__version__,
-    }
 
 
 def hardware_name(device: torch.device) -> str:
@@ -96,10 +72,3 @@ def hardware_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{platform.machine()} CPU, {torch.get_num_threads()} cores"
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Readable JSON, whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")

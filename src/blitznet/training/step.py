@@ -1,97 +1,145 @@
-"""One step of training: forward, joint loss, backward, update."""
+"""One step of training: forward, joint loss, backward, update; without waiting for the device."""
 
 from functools import partial
-from typing import NamedTuple, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
-from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import get_total_norm
-from torch.optim import Optimizer
 
 from blitznet.detection.anchors import anchors_of
+from blitznet.errors import InputError
 from blitznet.losses.joint import LabelCounts, LossTerms, count_labels, joint_loss
-from blitznet.model.blitznet import normalize_images
+from blitznet.model.blitznet import BlitzNet, normalize_images
 from blitznet.structures import Batch
+from blitznet.training.averaging import AveragedWeights
+from blitznet.training.network import build_network, synchronize_batch_norms
+from blitznet.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from blitznet.training.recipe import Recipe
+from blitznet.training.resume import load_state, save_state
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class StepResult(NamedTuple):
     """Scalars on the device; to look at one waits for it.
 
     Attributes:
-        terms: of this process's pictures.
+        lr: learning rate of the step.
+        terms: of this process's images.
         gradient_norm: of the averaged gradients of all processes, before clipping.
     """
 
+    lr: float
     terms: LossTerms
     gradient_norm: Tensor
 
 
-class TrainingStep:
-    """What a step does with a batch, without ever waiting for the device.
-
-    Has anchors and constants there: to copy a number from pageable memory would wait.
+class Learner:
+    """All that the steps of a run change: weights, their average, the optimizer.
 
     Args:
         fabric: launched.
-        model: set up by it.
-        optimizer: set up by it.
         recipe: how.
+        state: file of `save` to continue from; None = the recipe's starting weights.
+        is_compiled: whether `torch.compile` compiles the network, at its first step.
+
+    Attributes:
+        network: with the weights of the last step, in training mode.
+        result: what is evaluated and saved: the EMA of the weights if the recipe wants it, or
+            `network`.
+
+    Raises:
+        InputError: if starting weights, batch norms or state do not fit.
     """
 
-    def __init__(self, fabric: Fabric, model: nn.Module, optimizer: Optimizer, recipe: Recipe):
+    def __init__(
+        self, fabric: "Fabric", recipe: Recipe, state: Path | None = None, is_compiled: bool = False
+    ):
         self._fabric = fabric
-        self._model = model
-        self._optimizer = optimizer
         self._recipe = recipe
-        sizes = {recipe.model.image_size, *(size for _, size in recipe.resolution)}
-        models = {size: recipe.model_at(size) for size in sizes}
-        self._anchors = {size: anchors_of(m).to(fabric.device) for size, m in models.items()}
-        self._seg_size = {size: m.level_sizes[0] for size, m in models.items()}
+        # Before there is an optimizer, whose moments go where the weights are.
+        self.network = cast(BlitzNet, fabric.to_device(build_network(recipe)))
+        decay = recipe.fitted_ema_decay
+        self._averaged = None if decay is None else AveragedWeights(self.network, decay)
+        self.result = self.network
+        if self._averaged is not None:
+            self.result = cast(BlitzNet, self._averaged.module)
+        if recipe.sync_batchnorm and fabric.world_size > 1:
+            synchronize_batch_norms(self.network, fabric.device)
+        optimizer = build_optimizer(self.network, recipe)
+        if state is not None:
+            load_state(state, self.network, self._averaged, optimizer)
+        if is_compiled:
+            # In place, so that parameters, their names and checkpoints stay as they are.
+            self.network.compile(dynamic=False)
+        self._model, self._optimizer = fabric.setup(self.network, optimizer)
+        # On the device beforehand: to copy a number from pageable memory would wait.
+        self._anchors = anchors_of(recipe.model).to(fabric.device)
         self._mean = torch.tensor(recipe.model.mean, device=fabric.device)
         self._std = torch.tensor(recipe.model.std, device=fabric.device)
 
-    def __call__(self, batch: Batch) -> StepResult:
-        """Take one step with this process's part of the global batch, on the device.
+    def take_step(self, step: int, batch: Batch) -> StepResult:
+        """Learn from a batch, without waiting for the device.
 
         With `accumulate` the batch goes through in parts, one after the other; as all of them are
         divided by the counts of the whole, the sum of their gradients is the gradient of the whole.
+
+        Args:
+            step: counted from 0; decides the learning rate and what layers drop at random.
+            batch: this process's part of the global batch, on the device.
+
+        Raises:
+            InputError: if the compiler fails.
         """
+        lr = learning_rate(self._recipe, step)
+        set_learning_rate(self._optimizer, lr)
+        # Layers that drop at random do the same after resuming.
+        place = step * self._fabric.world_size + self._fabric.global_rank
+        torch.manual_seed(self._recipe.seed + (place << 32))
         parts = batch.split(self._recipe.accumulate)
         counts = self._count(parts) if len(parts) > 1 else None
         terms = []
-        for part in parts:
-            is_last = part is parts[-1]
-            with self._fabric.no_backward_sync(
-                self._model,  # type: ignore[arg-type]  # is what `setup` gave, of a private class
-                enabled=not is_last,
-            ):
-                terms.append(self._backward(part, counts))
+        try:
+            for part in parts:
+                with self._fabric.no_backward_sync(self._model, enabled=part is not parts[-1]):
+                    terms.append(self._backward(part, counts))
+        except RuntimeError as error:
+            _raise_compiler_failure(error, self._fabric.device)
+            raise
         gradient_norm = self._clip()
         self._optimizer.step()
         self._optimizer.zero_grad()
+        if self._averaged is not None:
+            self._averaged.update_parameters(self.network)
         summed = (torch.stack(values).sum(dim=0) for values in zip(*terms, strict=True))
-        return StepResult(terms[0] if len(terms) == 1 else LossTerms(*summed), gradient_norm)
+        return StepResult(lr, terms[0] if len(terms) == 1 else LossTerms(*summed), gradient_norm)
+
+    def save(self, path: Path, step: int, seconds: float) -> None:
+        """Write the state to continue from.
+
+        Args:
+            path: of the file.
+            step: how many were taken.
+            seconds: that the run has taken.
+        """
+        progress = {"step": step, "seconds": seconds}
+        save_state(path, self.network, self._averaged, self._optimizer, progress)
 
     def _backward(self, part: Batch, counts: LabelCounts | None) -> LossTerms:
-        """Add the gradient of some pictures to what there is."""
+        """Add the gradient of some images to what there is."""
         images = normalize_images(part.images, self._mean, self._std)
         raw = self._model(images.contiguous(memory_format=torch.channels_last))
-        terms = joint_loss(
-            raw,
-            part,
-            self._anchors[images.shape[-1]],
-            partial(_average, self._fabric),
-            counts,
-        )
+        terms = joint_loss(raw, part, self._anchors, partial(_average, self._fabric), counts)
         self._fabric.backward(terms.total)
         return LossTerms(*(term.detach() for term in terms))
 
     def _count(self, parts: list[Batch]) -> LabelCounts:
         """Labels of all parts, averaged over the processes."""
-        size = parts[0].images.shape[-1]
-        counted = [count_labels(part, self._anchors[size], self._seg_size[size]) for part in parts]
+        seg_size = self._recipe.model.level_sizes[0]
+        counted = [count_labels(part, self._anchors, seg_size) for part in parts]
         totals = torch.stack([torch.stack(counts) for counts in counted]).sum(dim=0)
         return LabelCounts(*_average(self._fabric, totals).unbind())
 
@@ -110,6 +158,21 @@ class TrainingStep:
         return cast(Tensor, norm)
 
 
-def _average(fabric: Fabric, values: Tensor) -> Tensor:
+def _average(fabric: "Fabric", values: Tensor) -> Tensor:
     """Mean over all processes."""
     return cast(Tensor, fabric.all_reduce(values, reduce_op="mean"))
+
+
+def _raise_compiler_failure(error: RuntimeError, device: torch.device) -> None:
+    """Raise one line instead of the traceback of `torch.compile`; nothing for any other error."""
+    from torch._dynamo.exc import TorchDynamoException  # takes seconds to import
+
+    if not isinstance(error, TorchDynamoException):
+        return
+    inner: BaseException = getattr(error, "inner_exception", error)
+    first_line = str(inner).strip().partition("\n")[0]
+    cause = f"{type(inner).__name__}: {first_line}" if first_line else type(inner).__name__
+    raise InputError(
+        f"--compile: PyTorch {torch.__version__} cannot compile this training on "
+        f"{device.type} ({cause}); train without --compile"
+    ) from error

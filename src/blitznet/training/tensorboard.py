@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,85 +24,53 @@ _LOG_TAGS = {
 }
 _VALIDATION_TAGS = {name: f"val/{name}" for name in VALIDATION_FIELDS if name != "step"}
 
-_Written = dict[str, set[int]]  # steps by tag
-
 
 def with_tensorboard(rows: Iterator[dict[str, float]], run: Path) -> Iterator[dict[str, float]]:
     """Pass on the rows of a run's log, and write them and the validations as event files.
 
-    A run that is resumed goes on in the same curves; what was written of steps that are taken again
-    is dropped, and what is missing is taken from the run's CSV files.
+    Event files of an earlier start are replaced: a resumed run takes some of its steps again, and
+    its CSV files have all that is left of the earlier ones.
 
     Args:
-        rows: with the fields `blitznet.training.log.LOG_FIELDS`.
+        rows: with the fields `blitznet.training.log.LOG_FIELDS`; in the log when they come.
         run: folder of the run; gets `tensorboard/`.
     """
-    from torch.utils.tensorboard import SummaryWriter
-
     first = next(rows, None)
     if first is None:
         return
-    first_step, folder = int(first["step"]), run / TENSORBOARD_FOLDER
-    written = {
-        tag: {step for step in steps if step < first_step}
-        for tag, steps in _read_written(folder).items()
-    }
-    writer = SummaryWriter(str(folder), purge_step=first_step)
-    try:
-        for kept in read_rows(run / LOG_FILE):
-            if int(kept["step"]) < first_step:
-                row = {name: float(kept[name]) for name in ("step", *_LOG_TAGS)}
-                _write(writer, row, _LOG_TAGS, written)
-        _write(writer, first, _LOG_TAGS, written)
-        _write_validations(writer, run, written)
+    with _rewrite(run) as writer:
+        num_written = len(read_validation(run))
         yield first
         for row in rows:
-            _write(writer, row, _LOG_TAGS, written)
-            _write_validations(writer, run, written)
+            _write(writer, row, _LOG_TAGS)
+            for measured in read_validation(run)[num_written:]:
+                _write(writer, measured, _VALIDATION_TAGS)
+                num_written += 1
+            writer.flush()  # a run that is killed keeps its curves
             yield row
-    finally:
-        _write_validations(writer, run, written)
-        writer.close()
 
 
-def add_validations(run: Path) -> None:
-    """Write what a run has measured since its event files were written, as at its very end."""
+def rewrite_tensorboard(run: Path) -> None:
+    """Write all event files anew, with what a run has measured at its very end."""
+    _rewrite(run).close()
+
+
+def _rewrite(run: Path) -> SummaryWriter:
+    """A writer of new event files, which hold what the CSV files have so far."""
     from torch.utils.tensorboard import SummaryWriter
 
-    folder = run / TENSORBOARD_FOLDER
-    written = _read_written(folder)
-    with SummaryWriter(str(folder)) as writer:
-        _write_validations(writer, run, written)
-
-
-def _write_validations(writer: SummaryWriter, run: Path, written: _Written) -> None:
-    """On disk at once: a run that is killed keeps its curves."""
-    for row in read_validation(run):
-        _write(writer, row, _VALIDATION_TAGS, written)
+    shutil.rmtree(run / TENSORBOARD_FOLDER, ignore_errors=True)
+    writer = SummaryWriter(str(run / TENSORBOARD_FOLDER))
+    for row in read_rows(run / LOG_FILE):
+        _write(writer, {name: float(row[name]) for name in ("step", *_LOG_TAGS)}, _LOG_TAGS)
+    for measured in read_validation(run):
+        _write(writer, measured, _VALIDATION_TAGS)
     writer.flush()
+    return writer
 
 
-def _write(
-    writer: SummaryWriter,
-    row: Mapping[str, float | None],
-    tags: Mapping[str, str],
-    written: _Written,
-) -> None:
-    """The figures of a row that are there and not written yet."""
-    step = int(row["step"] or 0)
+def _write(writer: SummaryWriter, row: Mapping[str, float | None], tags: Mapping[str, str]) -> None:
+    """The figures of a row that are there."""
     for name, tag in tags.items():
-        steps, figure = written.setdefault(tag, set()), row[name]
-        if figure is not None and step not in steps:
-            writer.add_scalar(tag, figure, step)
-            steps.add(step)
-
-
-def _read_written(folder: Path) -> _Written:
-    """Steps that event files have figures of."""
-    from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
-
-    if not folder.is_dir():
-        return {}
-    events = EventAccumulator(str(folder), size_guidance={SCALARS: 0})  # 0 = all of them
-    events.Reload()
-    return {tag: {event.step for event in events.Scalars(tag)} for tag in events.Tags()[SCALARS]}
+        if (figure := row[name]) is not None:
+            writer.add_scalar(tag, figure, int(row["step"] or 0))

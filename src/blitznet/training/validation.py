@@ -1,17 +1,15 @@
-"""Validation while a run goes on: its figures, the best weights so far, and when to give up."""
+"""Validation during a run: its figures, the best weights so far, and early stopping."""
 
-import time
 from collections.abc import Sequence
+from contextlib import closing
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from blitznet.data.source import LabelSource
-from blitznet.data.worker_watch import child_signals_as_before
-from blitznet.evaluation.evaluate import evaluate
-from blitznet.inference.engines.torch_engine import TorchEngine
+from blitznet.evaluation.evaluate import engine_of, measure
+from blitznet.evaluation.metrics import Metrics
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
@@ -30,13 +28,13 @@ ValidationRow = dict[str, float | None]  # of `VALIDATION_FIELDS`
 class Verdict(Enum):
     """What a validation means for the run."""
 
-    GO_ON = "go on"
+    CONTINUE = "continue"
     STOP_EARLY = "stop early"
     INTERRUPTED = "interrupted"
 
 
 class _Interruption(Exception):  # noqa: N818 - nothing is wrong
-    """A validation is broken off."""
+    """A validation is interrupted."""
 
 
 def read_validation(folder: Path) -> list[ValidationRow]:
@@ -48,29 +46,13 @@ def read_validation(folder: Path) -> list[ValidationRow]:
     ]
 
 
-def score(metrics: dict[str, Any]) -> float | None:
-    """What makes one network better than another: the mean of VOC12 mAP and mean IoU.
-
-    Of a network or labels for one task, that task's alone; None without labels.
-    """
-    mean_ap = metrics["mean_ap"] and metrics["mean_ap"]["voc12"]
-    figures = [figure for figure in (mean_ap, metrics["mean_iou"]) if figure is not None]
-    return sum(figures) / len(figures) if figures else None
-
-
-def summarize(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The figures that a checkpoint carries of itself."""
-    return {key: metrics[key] for key in ("pictures", "classes", "mean_ap", "mean_iou")}
-
-
-def best_row(rows: Sequence[ValidationRow]) -> ValidationRow | None:
-    """The row of the best score, of equals the first; None if nothing could be measured."""
-    scored = [row for row in rows if row["score"] is not None]
-    return max(scored, key=lambda row: row["score"] or 0.0, default=None)
+def with_metrics(info: CheckpointInfo, metrics: Metrics) -> CheckpointInfo:
+    """The description of a checkpoint with the figures of its run's `val` split."""
+    return info.model_copy(update={"metrics": {VALIDATION_SPLIT: metrics.summary()}})
 
 
 class Validation:
-    """Measures a run's weights on its validation pictures; has what was measured before, too.
+    """Measures a run's weights on its validation images; has what was measured before, too.
 
     Leaves in the folder `last.safetensors`, `best.safetensors` and then `validation.csv`, so that a
     validation that was killed is simply made again.
@@ -79,8 +61,8 @@ class Validation:
         folder: of the run.
         sources: of the validation split.
         device: where the network runs.
-        workers: processes that read pictures.
-        last_step: that the run goes on from; what it measured later is forgotten.
+        workers: processes that read images.
+        last_step: that the run continues from; what it measured later is forgotten.
         patience: validations without a gain after which the run stops; None = it never does.
 
     Attributes:
@@ -122,45 +104,47 @@ class Validation:
             interrupted: measuring ends, without a row, when something gets into it.
 
         Raises:
-            InputError: for the first picture or label that cannot be used.
+            InputError: for the first image or label that cannot be used.
         """
         if not any(row["step"] == step for row in self.rows):
             try:
                 self._measure(step, network, info, interrupted)
             except _Interruption:
                 return Verdict.INTERRUPTED
-        has_patience = self._patience is None or self._without_gain() < self._patience
-        return Verdict.GO_ON if has_patience else Verdict.STOP_EARLY
+        best = best_row(self.rows)
+        without_gain = 0 if best is None else len(self.rows) - 1 - self.rows.index(best)
+        has_patience = self._patience is None or without_gain < self._patience
+        return Verdict.CONTINUE if has_patience else Verdict.STOP_EARLY
 
     def _measure(
         self, step: int, network: BlitzNet, info: CheckpointInfo, interrupted: Sequence[int]
     ) -> None:
-        def go_on(*_: object) -> None:
+        def stop_if_interrupted(*_: object) -> None:
             if interrupted:
                 raise _Interruption
 
-        started = time.monotonic()
-        # A fresh network and the data loader draw numbers; it would watch the run's workers, too.
-        with torch.random.fork_rng([]), child_signals_as_before():
-            copy = BlitzNet(info.model)
-            copy.load_state_dict(network.state_dict())
-            runtime = TorchEngine(copy, info, self._device)
-            metrics = evaluate(runtime, self._sources, workers=self._workers, found=go_on)
-        seconds = time.monotonic() - started
-        keep_measured(self.folder, self.rows, step, metrics, seconds, copy, info)
+        # The copy and the data loader draw random numbers.
+        with (
+            torch.random.fork_rng([]),
+            closing(engine_of(network, info.names, self._device)) as engine,
+        ):
+            metrics = measure(
+                engine, self._sources, workers=self._workers, found=stop_if_interrupted
+            )
+        keep_measured(self.folder, self.rows, step, metrics, network, info)
 
-    def _without_gain(self) -> int:
-        """Validations since the best one."""
-        best = best_row(self.rows)
-        return 0 if best is None else len(self.rows) - 1 - self.rows.index(best)
+
+def best_row(rows: Sequence[ValidationRow]) -> ValidationRow | None:
+    """The row of the best score, of equals the first; None if nothing could be measured."""
+    scored = [row for row in rows if row["score"] is not None]
+    return max(scored, key=lambda row: row["score"] or 0.0, default=None)
 
 
 def keep_measured(
     folder: Path,
     rows: list[ValidationRow],
     step: int,
-    metrics: dict[str, Any],
-    seconds: float,
+    metrics: Metrics,
     network: BlitzNet,
     info: CheckpointInfo,
 ) -> None:
@@ -170,19 +154,16 @@ def keep_measured(
         folder: of the run.
         rows: measured before; one is added.
         step: that the weights are of.
-        metrics: of `evaluate`.
-        seconds: that it took.
-        network: that was measured.
-        info: of its checkpoint; gets the figures.
+        metrics: that were measured.
+        network: of these weights.
+        info: of its checkpoint; the metrics are added.
     """
-    best, found = best_row(rows), score(metrics)
-    info = info.model_copy(update={"metrics": {VALIDATION_SPLIT: summarize(metrics)}})
+    best, score, info = best_row(rows), metrics.score, with_metrics(info, metrics)
     save_checkpoint(folder / LAST_FILE, network, info)
-    if found is not None and (best is None or found > (best["score"] or 0.0)):
+    if score is not None and (best is None or score > (best["score"] or 0.0)):
         save_checkpoint(folder / BEST_FILE, network, info)
-    mean_ap = metrics["mean_ap"] or {}
-    kinds = {kind: mean_ap.get(kind) for kind in ("voc07", "voc12", "coco")}
-    row = {"step": step, "score": found, **kinds, "mean_iou": metrics["mean_iou"]}
-    rows.append(row | {"seconds": round(seconds, 1)})
+    kinds = {kind: (metrics.mean_ap or {}).get(kind) for kind in ("voc07", "voc12", "coco")}
+    row = {"step": step, "score": score, **kinds, "mean_iou": metrics.mean_iou}
+    rows.append(row | {"seconds": metrics.seconds})
     whole_steps = [row | {"step": int(row["step"] or 0)} for row in rows]
     write_rows(folder / VALIDATION_FILE, VALIDATION_FIELDS, whole_steps)

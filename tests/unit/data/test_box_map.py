@@ -7,8 +7,7 @@ import pytest
 
 from blitznet.classes import IGNORE_INDEX
 from blitznet.data.box_map import INNER_AREA, BoxMap
-from blitznet.data.class_table import ClassTable
-from blitznet.data.labels import ObjectLabel, PictureLabels
+from blitznet.data.labels import ClassTable, ObjectLabel, PictureLabels
 
 TABLE = ClassTable(("background", "cat", "dog"))
 SIZE = (20, 10)

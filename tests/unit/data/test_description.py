@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.class_table import ClassTable
 from blitznet.data.description import DataDescription, read_description
 from blitznet.data.source import locate
-from blitznet.data.voc import VocSource
+from blitznet.data.voc import VocEntry, VocSource
 from blitznet.errors import LabelError
 from fixtures.make_fixtures import VOC_MINI
 
@@ -90,7 +89,7 @@ def test_a_split_opens_as_one_source_an_entry() -> None:
     assert isinstance(first, VocSource)
     assert isinstance(second, VocSource)
     assert (len(first), len(second)) == (6, 5)
-    assert (first.masks, second.masks) == ("SegmentationClass", None)
+    assert (first.masks, second.masks) == (VOC_MINI / "SegmentationClass", None)
     assert first.table.names == ("background", "cat", "tvmonitor")
 
 
@@ -141,7 +140,7 @@ def test_a_wrong_description_gets_one_line(tmp_path: Path, text: str, problem: s
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00", b"classes: 2001-99-99", b"\t- x"])
+@pytest.mark.parametrize("content", [b"a: [", b"classes: 2001-99-99", b"\t- x"])
 def test_a_file_that_is_no_yaml_gets_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "data.yaml"
     path.write_bytes(content)
@@ -153,19 +152,21 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "data.yaml"
     with pytest.raises(
         LabelError,
-        match=f"^{re.escape(str(path))} does not exist; give a data description \\(a YAML file\\)$",
+        match=f"^{re.escape(str(path))} does not exist$",
     ):
         read_description(path)
 
 
 def test_a_folder_is_no_description(tmp_path: Path) -> None:
-    with pytest.raises(LabelError, match=f"^{re.escape(str(tmp_path))} cannot be read as YAML"):
+    with pytest.raises(LabelError, match=f"^{re.escape(str(tmp_path))} cannot be read "):
         read_description(tmp_path)
 
 
 def test_positions_run_through_the_sources_one_after_another() -> None:
-    six = VocSource(VOC_MINI, "Main/trainval", ClassTable(VOC_CLASSES), True, None)
-    five = VocSource(VOC_MINI, "Segmentation/trainval", ClassTable(VOC_CLASSES), True, None)
+    six, five = (
+        VocEntry(root=VOC_MINI, image_set=f"{kind}/trainval").open(Path(), VOC_CLASSES)
+        for kind in ("Main", "Segmentation")
+    )
     found = [locate([six, five, six], position) for position in range(17)]
     assert found == [
         *((six, i) for i in range(6)),

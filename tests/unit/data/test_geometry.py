@@ -1,4 +1,4 @@
-"""Views: exact placement on pictures small enough to write down, and slow twins on others."""
+"""Views: exact placement on images small enough to write down, and slow twins on others."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ VIEWS = {
     "zoom-out, mirrored": View(-20.5, -3.25, 25.5, 30.75, flip=True),
     "far zoom-out": View(-40, -30, 52, 38),
     "crop of a zoomed-out canvas": View(-6.4, 9.1, 11.3, 29.6),
-    "beyond the picture": View(30, 2, 40, 12),
+    "beyond the image": View(30, 2, 40, 12),
 }
 
 
@@ -170,7 +170,7 @@ def test_boxes_without_area_are_always_dropped(sample: Sample) -> None:
 
 
 def test_beyond_the_picture_there_is_only_filling(sample: Sample) -> None:
-    result = view_sample(sample, VIEWS["beyond the picture"], 8)
+    result = view_sample(sample, VIEWS["beyond the image"], 8)
     assert (result.image == FILL_COLOUR).all()
     assert result.seg_map is not None
     assert (result.seg_map == IGNORE_INDEX).all()

@@ -113,7 +113,7 @@ def test_contrast_of_a_grey_picture_equals_torchvisions(image: np.ndarray, facto
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_map_is_applied_as_its_formula_says(image: np.ndarray, seed: int) -> None:
-    colour_map = draw_distortion(np.random.default_rng(seed)).colour_map(image.mean(axis=(0, 1)))
+    colour_map = draw_distortion(image.mean(axis=(0, 1)), np.random.default_rng(seed))
     result = apply_colour_map(image, colour_map)
     assert result.dtype == np.uint8
     exact = apply_exactly(image.astype(float), colour_map).clip(0, 255)
@@ -152,7 +152,7 @@ def test_a_drawn_distortion_moves_the_mean_grey_by_the_brightness_alone() -> Non
     grey = np.full(3, 128.0)
     shifts = []
     for seed in range(200):
-        colour_map = draw_distortion(np.random.default_rng(seed)).colour_map(grey)
+        colour_map = draw_distortion(grey, np.random.default_rng(seed))
         (red, green, blue) = apply_exactly(grey, colour_map) - grey
         assert red == pytest.approx(green, abs=0.05) == pytest.approx(blue, abs=0.05)
         shifts.append(red)
@@ -172,6 +172,6 @@ def test_the_order_of_the_steps_is_drawn_too(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(f"blitznet.data.photometric.{name}", note)
     for seed in range(300):
         order: list[str] = []
-        draw_distortion(np.random.default_rng(seed)).colour_map(np.zeros(3))
+        draw_distortion(np.zeros(3), np.random.default_rng(seed))
         orders.add(tuple(order))
     assert len(orders) == 24

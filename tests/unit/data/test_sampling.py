@@ -1,4 +1,4 @@
-"""Weights, rare classes and caps: how often pictures are drawn, counted."""
+"""Weights, rare classes and caps: how often images are drawn, counted."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,18 +7,17 @@ import numpy as np
 import pytest
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.class_table import ClassTable
-from blitznet.data.labels import ObjectLabel, PictureLabels
+from blitznet.data.labels import ClassTable, ObjectLabel, PictureLabels
 from blitznet.data.sampling import DrawOrder, draw_frequencies
 from blitznet.data.source import LabelSource, Subset
-from blitznet.data.voc import VocEntry, VocSource
+from blitznet.data.voc import VocEntry
 from fixtures.make_fixtures import VOC_MINI
 
 TABLE = ClassTable(("background", "cat", "dog", "bus"))
 
 
 class NamedObjects(LabelSource):
-    """Pictures of which only the classes are known."""
+    """Images of which only the classes are known."""
 
     def __init__(self, *classes: list[str], weight: float = 1.0):
         self.table, self.classes, self.weight = TABLE, classes, weight
@@ -75,7 +74,7 @@ def test_sources_are_drawn_by_weight() -> None:
 
 
 def test_rare_classes_are_drawn_by_the_square_root_of_what_is_missing() -> None:
-    # Of ten pictures eight show a cat, two a dog, one of them a bus, too.
+    # Of ten images eight show a cat, two a dog, one of them a bus, too.
     source = NamedObjects(*[["cat"]] * 8, ["dog", "dog"], ["dog", "bus"])
     expected = [1.0] * 8 + [np.sqrt(0.4 / 0.2), np.sqrt(0.4 / 0.1)]
     np.testing.assert_allclose(draw_frequencies([source], 0.4), expected, rtol=1e-12)
@@ -89,8 +88,10 @@ def test_weights_and_balance_multiply() -> None:
 
 def test_a_picture_without_boxes_shows_the_classes_of_its_map() -> None:
     table = ClassTable(VOC_CLASSES)
-    by_boxes = VocSource(VOC_MINI, "Segmentation/trainval", table, True, None)
-    by_maps = VocSource(VOC_MINI, "Segmentation/trainval", table, False, "SegmentationClass")
+    entry = VocEntry(root=VOC_MINI, image_set="Segmentation/trainval")
+    by_boxes = entry.open_all(Path(), table)
+    maps_alone = entry.model_copy(update={"boxes": False, "masks": "SegmentationClass"})
+    by_maps = maps_alone.open_all(Path(), table)
     assert draw_frequencies([by_maps], 0.9).tolist() == draw_frequencies([by_boxes], 0.9).tolist()
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from blitznet.bench.views import random_pictures
 from blitznet.data import ssd_policy
 from blitznet.data.geometry import View, view_sample, whole_view
 from blitznet.data.ssd_policy import (
@@ -19,6 +18,7 @@ from blitznet.data.ssd_policy import (
 from blitznet.structures import Sample
 from reference.iou_loops import box_iou
 from reference.ssd_policy_loops import draw_view_slowly
+from reference.view_figures import random_pictures
 
 WHOLE = View(0, 0, 60, 40)
 LARGE_BOX = np.array([[10, 5, 55, 35]], np.float32)

@@ -1,10 +1,10 @@
 """What labelling programs export is read as they write it.
 
 The text files in `fixtures/tool_exports` follow the programs' own code or published examples; all
-label one street of 64x48 pixels with a car and a cat. Its pictures and maps are drawn here.
+label one street of 64x48 pixels with a car and a cat. Its images and maps are drawn here.
 
 Not read is Label Studio's "brush to PNG": a file for each region (task-1-annotation-1-by-1-tag-
-road-0.png) and no file that says which picture task 1 is.
+road-0.png) and no file that says which image task 1 is.
 """
 
 import shutil
@@ -41,7 +41,7 @@ def draw(path: Path, pixels: np.ndarray | None = None) -> None:
 
 
 def open_export(folder: Path, pictures: list[str], entry: dict[str, object]) -> LabelSource:
-    """Copy an export, draw its pictures and open it."""
+    """Copy an export, draw its images and open it."""
     shutil.copytree(EXPORTS / Path(pictures[0]).parts[0], folder / Path(pictures[0]).parts[0])
     for name in pictures:
         draw(folder / name)

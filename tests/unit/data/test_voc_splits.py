@@ -11,8 +11,15 @@ from PIL import Image
 from blitznet.classes import VOC_CLASSES
 from blitznet.data.description import DataDescription
 from blitznet.data.source import LabelSource
-from blitznet.data.voc import VocEntry, list_ids, read_image_set
-from blitznet.data.voc_splits import VOC_SPLITS, train_seg_aug, twin_key, without_twins
+from blitznet.data.voc import (
+    VOC_SPLITS,
+    VocEntry,
+    list_ids,
+    read_image_set,
+    train_seg_aug,
+    twin_key,
+    without_twins,
+)
 from blitznet.errors import LabelError
 from fixtures.sbd_mat import save_mat
 
@@ -30,7 +37,7 @@ def write_list(path: Path, names: list[str]) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """VOC2012 and SBD as their archives are laid out; every picture is there, its maps are not."""
+    """VOC2012 and SBD as their archives are laid out; every image is there, its maps are not."""
     voc, sbd = tmp_path / "VOC2012", tmp_path / "SBD" / "dataset"
     everything = sorted({*TRAIN_SEG, *VAL_SEG, *SBD_TRAIN, *SBD_VAL})
     write_list(voc / "ImageSets" / "Segmentation" / "train.txt", TRAIN_SEG)
@@ -140,7 +147,7 @@ def test_pictures_that_are_tested_on_under_another_name_can_be_excluded(folder: 
         exclude=["VOC2007/ImageSets/Main/test.txt"],
     )
     assert ids_of(source) == ["2008_000007"]
-    with pytest.raises(LabelError, match=r"VOC2012: `exclude` leaves no picture$"):
+    with pytest.raises(LabelError, match=r"VOC2012: `exclude` leaves no image$"):
         open_voc(
             folder,
             image_set="voc12_train_seg",

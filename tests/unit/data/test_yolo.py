@@ -7,15 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blitznet.data.class_table import ClassTable
 from blitznet.data.description import DataDescription, read_description
 from blitznet.data.labels import ObjectLabel
 from blitznet.data.source import LabelSource
-from blitznet.data.yolo import YoloSource, read_rows, twin_folder
+from blitznet.data.yolo import read_rows, twin_folder
 from blitznet.errors import LabelError
 
 NAMES = ("cat", "dog")
-CLASSES = ("background", *NAMES)
 SIZE = (40, 20)
 
 # pycocotools 2.0.11 with numpy 2.
@@ -59,7 +57,7 @@ def raises(text: str) -> pytest.RaisesExc[LabelError]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Twin folders with a picture of two objects, one with an empty file and one without a file."""
+    """Twin folders with an image of two objects, one with an empty file and one without a file."""
     for name in ("a", "b", "c"):
         draw(tmp_path / "mine" / "images" / f"{name}.jpg")
     write(
@@ -228,7 +226,7 @@ def test_a_class_number_may_be_written_as_a_fraction(tmp_path: Path) -> None:
         ),
         (
             "0 20 10 8 -16",
-            "20 is not a fraction; divide x by the width of the picture and y by its height",
+            "20 is not a fraction; divide x by the width of the image and y by its height",
         ),
         ("cat 0.5 0.5 0.2 0.2", "a row begins with the number of its class, not with 'cat'"),
     ],
@@ -255,12 +253,11 @@ def test_a_wrong_row_is_said_to_be_wrong_with_its_line(
         ("0 nan 0.5 0.2 0.2", "box nan 0.5 0.2 0.2 is not finite"),
         (
             "0 0.5 0.5 1.3 0.2",
-            "box 0.5 0.5 1.3 0.2 reaches beyond the picture of 40x20 pixels",
+            "box 0.5 0.5 1.3 0.2 reaches beyond the image of 40x20 pixels",
         ),
         (
             "0 0.1 0.1 0.1 0.5 1.2 0.5",
-            "box around a polygon, [0.1, 0.1, 1.2, 0.5], reaches beyond the picture of 40x20 "
-            "pixels",
+            "box around a polygon, [0.1, 0.1, 1.2, 0.5], reaches beyond the image of 40x20 pixels",
         ),
     ],
 )
@@ -282,7 +279,7 @@ def test_what_rounding_leaves_outside_is_cut_off(tmp_path: Path) -> None:
 def test_a_label_file_that_is_no_text_is_named(root: Path) -> None:
     path = root / "labels" / "a.txt"
     path.write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(LabelError, match=f"^{re.escape(str(path))} cannot be read as text: .+$"):
+    with raises(f"{path} is no text in UTF-8; save it as UTF-8"):
         open_entry(root.parent, root="mine").read(0)
 
 
@@ -293,24 +290,9 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         open_entry(tmp_path, images="nowhere")
 
 
-def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
-    write(tmp_path / "images" / "notes.txt", "nothing here")
-    with raises(f"{tmp_path / 'images'} holds no picture; check `images`"):
-        open_entry(tmp_path, images="images")
-
-
 def test_a_missing_folder_of_labels_is_named(root: Path) -> None:
     with raises(f"{root.parent / 'texts'} does not exist; check `labels`"):
         open_entry(root.parent, images="mine/images", labels="texts")
-
-
-def test_pictures_none_of_which_has_labels_are_refused(tmp_path: Path) -> None:
-    picture = draw(tmp_path / "images" / "a.jpg")
-    with raises(
-        f"no picture has a file of labels: {tmp_path / 'labels' / 'a.txt'} would be that of "
-        f"{picture}; check `labels`, or make an empty file for a picture without objects"
-    ):
-        open_entry(tmp_path, images="images")
 
 
 def test_two_pictures_that_share_their_labels_are_refused(root: Path) -> None:
@@ -322,14 +304,6 @@ def test_two_pictures_that_share_their_labels_are_refused(root: Path) -> None:
         open_entry(root.parent, root="mine")
 
 
-def test_maps_none_of_which_is_called_as_a_picture_are_refused(root: Path) -> None:
-    draw(root / "masks" / "a_mask.png")
-    with raises(
-        f"no map in {root / 'masks'} is called as a picture: a.png would be one; check `masks`"
-    ):
-        open_entry(root.parent, root="mine", masks="mine/masks")
-
-
 def test_a_listed_picture_that_is_missing_is_named_with_its_line(root: Path) -> None:
     path = write(root / "train.txt", "images/a.jpg\nimages/z.jpg\n")
     with raises(f"{path}, line 2: {root / 'images' / 'z.jpg'} does not exist"):
@@ -338,7 +312,7 @@ def test_a_listed_picture_that_is_missing_is_named_with_its_line(root: Path) -> 
 
 def test_an_empty_list_is_refused(root: Path) -> None:
     path = write(root / "train.txt", "\n")
-    with raises(f"{path} lists no picture"):
+    with raises(f"{path} lists no image"):
         open_entry(root.parent, images="mine/train.txt")
 
 
@@ -356,11 +330,6 @@ def test_a_file_of_names_with_gaps_or_doubles_is_refused(
     path = write(root / "names.txt", text)
     with raises(f"{path} {problem}"):
         open_entry(root.parent, "mine/names.txt", root="mine")
-
-
-def test_a_missing_file_of_names_is_named(root: Path) -> None:
-    with raises(f"{root / 'classes.txt'} does not exist"):
-        open_entry(root.parent, "mine/classes.txt", root="mine")
 
 
 @pytest.mark.parametrize(
@@ -420,10 +389,3 @@ def test_pictures_can_be_opened_without_labels_to_predict_on(tmp_path: Path) -> 
     assert sample.seg_map is None
     with pytest.raises(LabelError, match=r"a source to train with needs boxes: true"):
         open_entry(tmp_path, images="images", boxes="false")
-
-
-def test_the_reader_works_without_a_description(root: Path) -> None:
-    source = open_entry(root.parent, root="mine")
-    assert isinstance(source, YoloSource)
-    again = YoloSource(source.pictures, NAMES, ClassTable(CLASSES))
-    assert boxes_of(again) == boxes_of(source)

@@ -1,29 +1,30 @@
 """The evaluation loop against ground truth given back as predictions."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.class_table import ClassTable
-from blitznet.data.voc import VocSource
+from blitznet.data.voc import VocEntry
+from blitznet.detections import Detections
 from blitznet.errors import InputError
-from blitznet.evaluation.evaluate import Evaluation
+from blitznet.evaluation.metrics import Evaluation, Metrics
 from blitznet.structures import Sample
 from fixtures.make_fixtures import VOC_MINI
 
 
 def samples() -> list[Sample]:
-    source = VocSource(
-        VOC_MINI, "Main/trainval", ClassTable(VOC_CLASSES), True, "SegmentationClass"
-    )
+    entry = VocEntry(root=VOC_MINI, image_set="Main/trainval", masks="SegmentationClass")
+    source = entry.open(Path(), VOC_CLASSES)
     return [source.read(index) for index in range(len(source))]
 
 
-def truth(sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def truth(sample: Sample) -> Detections:
     assert sample.boxes is not None
-    return sample.boxes, sample.labels, np.ones(len(sample.labels), np.float32)
+    return Detections(sample.boxes, sample.labels, np.ones(len(sample.labels), np.float32))
 
 
 def test_ground_truth_given_back_is_perfect_in_every_metric() -> None:
@@ -31,8 +32,8 @@ def test_ground_truth_given_back_is_perfect_in_every_metric() -> None:
     for sample in samples():
         evaluation.update(sample, truth(sample), sample.seg_map)
     metrics = evaluation.compute()
-    assert metrics["pictures"] == 6
-    for mean in (*metrics["mean_ap"].values(), metrics["mean_iou"]):
+    assert metrics.pictures == 6
+    for mean in (*metrics.mean_ap.values(), metrics.mean_iou):
         assert math.isclose(mean, 1.0)
 
 
@@ -44,21 +45,21 @@ def test_means_are_over_the_chosen_classes_and_iou_takes_background_in() -> None
     sample = Sample(image, None, np.zeros(0, np.int64), np.zeros(0, bool), true_map, "drawn")
     evaluation.update(sample, None, predicted)
     metrics = evaluation.compute(["cat"])
-    assert metrics["iou"] == {"background": 4 / 5, "cat": 2 / 4, "dog": 0}
-    assert metrics["mean_iou"] == pytest.approx((4 / 5 + 2 / 4) / 2)
-    assert metrics["classes"] == ["cat"]
+    assert metrics.iou == {"background": 4 / 5, "cat": 2 / 4, "dog": 0}
+    assert metrics.mean_iou == pytest.approx((4 / 5 + 2 / 4) / 2)
+    assert metrics.classes == ("cat",)
 
 
 def test_a_task_without_labels_or_without_a_head_is_null() -> None:
     with_map = next(sample for sample in samples() if sample.seg_map is not None)
     no_pixels = Evaluation(VOC_CLASSES)
     no_pixels.update(with_map, truth(with_map), None)
-    assert no_pixels.compute()["mean_iou"] is None
-    assert no_pixels.compute()["iou"] is None
+    assert no_pixels.compute().mean_iou is None
+    assert no_pixels.compute().iou is None
     no_boxes = Evaluation(VOC_CLASSES)
     no_boxes.update(with_map, None, with_map.seg_map)
-    assert no_boxes.compute()["mean_ap"] is None
-    assert no_boxes.compute()["ap"] is None
+    assert no_boxes.compute().mean_ap is None
+    assert no_boxes.compute().ap is None
 
 
 def test_a_class_without_ground_truth_is_null_and_left_out_of_the_mean() -> None:
@@ -66,9 +67,9 @@ def test_a_class_without_ground_truth_is_null_and_left_out_of_the_mean() -> None
     for sample in samples():
         evaluation.update(sample, truth(sample), sample.seg_map)
     metrics = evaluation.compute()
-    absent = [name for name, value in metrics["ap"]["voc07"].items() if value is None]
+    absent = [name for name, value in metrics.ap["voc07"].items() if value is None]
     assert absent
-    assert math.isclose(metrics["mean_ap"]["voc07"], 1.0)
+    assert math.isclose(metrics.mean_ap["voc07"], 1.0)
 
 
 def test_an_unknown_class_is_named_with_those_there_are() -> None:
@@ -82,19 +83,45 @@ def test_what_is_found_of_a_class_that_a_source_does_not_label_neither_helps_nor
     cat = np.array([[0, 0, 2, 2]], np.float32)
     true_map = np.array([[1, 0, 0, 0], [1, 0, 0, 255]], np.uint8)
     predicted = np.array([[1, 1, 2, 2], [2, 0, 2, 2]], np.uint8)
-    found = np.repeat(cat, 2, axis=0), np.array([2, 1]), np.array([0.9, 0.8], np.float32)
+    found = Detections(
+        np.repeat(cat, 2, axis=0), np.array([2, 1]), np.array([0.9, 0.8], np.float32)
+    )
 
     def measure(known: np.ndarray | None) -> dict[str, float]:
         sample = Sample(image, cat, np.array([1]), np.array([False]), true_map, "drawn", known)
         with_dog = Sample(image, cat, np.array([2]), np.array([False]), None, "drawn")
         evaluation = Evaluation(names)
         evaluation.update(sample, found, predicted)
-        evaluation.update(with_dog, (cat, np.array([2]), np.array([0.5], np.float32)), None)
+        dog = Detections(cat, np.array([2]), np.array([0.5], np.float32))
+        evaluation.update(with_dog, dog, None)
         metrics = evaluation.compute()
-        return {"dogs": metrics["ap"]["voc12"]["dog"], **metrics["iou"]}
+        return {"dogs": metrics.ap["voc12"]["dog"], **metrics.iou}
 
     # Three background pixels and a box are called dog: wrong if dogs are labelled, else open.
     everything = {"dogs": 1 / 2, "background": 1 / 5, "cat": 1 / 3, "dog": None}
     assert measure(None) == measure(np.array([True, True, True])) == everything
     partial = {"dogs": 1, "background": 1 / 2, "cat": 1 / 3, "dog": None}
     assert measure(np.array([True, True, False])) == partial
+
+
+def test_the_score_is_the_mean_of_what_there_is() -> None:
+    both = Metrics(
+        pictures=1, classes=("cat",), mean_ap={"voc12": 0.5}, ap={}, mean_iou=0.25, iou={}
+    )
+    assert both.score == 0.375
+    assert replace(both, mean_iou=None).score == 0.5
+    assert replace(both, mean_ap=None).score == 0.25
+    assert replace(both, mean_ap={"voc12": None}).score == 0.25
+    assert replace(both, mean_ap=None, mean_iou=None).score is None
+
+
+def test_metrics_json_has_the_documented_fields() -> None:
+    evaluation = Evaluation(VOC_CLASSES)
+    for sample in samples():
+        evaluation.update(sample, truth(sample), sample.seg_map)
+    content = evaluation.compute(["cat", "person"]).to_dict()
+    assert list(content) == [
+        *("model", "data", "split", "pictures", "classes", "mean_ap", "ap", "mean_iou", "iou")
+    ]
+    assert content["classes"] == ["cat", "person"]
+    assert {"voc07", "voc12", "coco"} <= content["ap"].keys() == content["mean_ap"].keys()

@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 
 from blitznet.classes import COCO_CLASSES, VOC_CLASSES, coco_category_ids, voc_palette
-from blitznet.data.class_table import ClassTable
-from blitznet.data.coco import CocoSource
+from blitznet.data.coco import CocoEntry
+from blitznet.data.source import LabelSource
+from blitznet.detections import Detections
 from blitznet.errors import InputError
-from blitznet.evaluation.submission import AddPicture, Submission, coco_results, open_submission
+from blitznet.evaluation.submission import AddPicture, coco_results, open_submission
 
 CAT, DOG = VOC_CLASSES.index("cat"), VOC_CLASSES.index("dog")
 
@@ -25,10 +26,8 @@ CAT, DOG = VOC_CLASSES.index("cat"), VOC_CLASSES.index("dog")
 old_copy_protocol = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
 
 
-def detections(
-    boxes: list[list[float]], labels: list[int], scores: list[float]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return (
+def detections(boxes: list[list[float]], labels: list[int], scores: list[float]) -> Detections:
+    return Detections(
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(labels, np.int64),
         np.array(scores, np.float32),
@@ -44,7 +43,7 @@ def main_folder(folder: Path) -> Path:
 
 
 def test_vocs_rows_count_pixels_from_1_and_include_the_last_one(tmp_path: Path) -> None:
-    with open_submission(Submission("voc", tmp_path), VOC_CLASSES, "test", "net") as add:
+    with open_submission("voc", tmp_path, VOC_CLASSES, "test", "net") as add:
         add("2008_000001", TWO, None)
         add("2008_000002", NOTHING, None)
         add("2008_000003", TWO, None)
@@ -63,7 +62,7 @@ def test_vocs_rows_count_pixels_from_1_and_include_the_last_one(tmp_path: Path) 
 def test_vocs_archive_holds_rows_and_maps_of_the_pictures_size(tmp_path: Path) -> None:
     seg_map = np.zeros((3, 5), np.uint8)
     seg_map[1, 2:] = DOG
-    with open_submission(Submission("voc", tmp_path), VOC_CLASSES, "test", "net") as add:
+    with open_submission("voc", tmp_path, VOC_CLASSES, "test", "net") as add:
         add("2008_000001", TWO, seg_map)
         add("2008_000002", NOTHING, seg_map.T)
     with tarfile.open(tmp_path / "results.tgz") as archive:
@@ -81,7 +80,7 @@ def test_vocs_archive_holds_rows_and_maps_of_the_pictures_size(tmp_path: Path) -
 
 
 def test_a_network_without_boxes_submits_maps_alone(tmp_path: Path) -> None:
-    with open_submission(Submission("voc", tmp_path), VOC_CLASSES, "test", "net") as add:
+    with open_submission("voc", tmp_path, VOC_CLASSES, "test", "net") as add:
         add("2008_000001", None, np.zeros((2, 2), np.uint8))
     assert list(main_folder(tmp_path).iterdir()) == []
     assert (tmp_path / "results.tgz").is_file()
@@ -89,8 +88,7 @@ def test_a_network_without_boxes_submits_maps_alone(tmp_path: Path) -> None:
 
 def test_cocos_results_have_official_ids_and_sizes_and_are_zipped(tmp_path: Path) -> None:
     found = detections([[1.25, 2.5, 20.125, 10]], [80], [0.123456])
-    submission = Submission("coco", tmp_path)
-    with open_submission(submission, COCO_CLASSES, "test-dev2017", "my net_1") as add:
+    with open_submission("coco", tmp_path, COCO_CLASSES, "test-dev2017", "my net_1") as add:
         add("000000000139", found, None)
         add("285", NOTHING, None)
         add("7", found, None)
@@ -122,13 +120,13 @@ def test_what_a_server_does_not_take_is_refused(
     tmp_path: Path, server: str, names: tuple[str, ...], text: str
 ) -> None:
     with pytest.raises(InputError, match=text):
-        open_submission(Submission(server, tmp_path), names, "test", "net")
+        open_submission(server, tmp_path, names, "test", "net")
 
 
 @pytest.mark.parametrize(
     ("picture", "found", "text"),
     [
-        ("COCO_1", NOTHING, "picture 'COCO_1': COCO's ids are numbers"),
+        ("COCO_1", NOTHING, "image 'COCO_1': COCO's ids are numbers"),
         ("1", None, "COCO's server takes boxes, and this network finds none"),
     ],
 )
@@ -158,7 +156,7 @@ def measure(annotations: Path, results: Path) -> tuple[float, float]:
     return float(evaluation.stats[0]), float(evaluation.stats[1])
 
 
-def add_truth(add: AddPicture, source: CocoSource) -> int:
+def add_truth(add: AddPicture, source: LabelSource) -> int:
     """Every counted object as a detection; returns how many."""
     total = 0
     for index in range(len(source)):
@@ -194,7 +192,7 @@ def test_drawn_truth_as_predictions_has_an_ap_of_1(tmp_path: Path) -> None:
     path.write_text(json.dumps(content))
     for image in (42, 7):
         Image.new("RGB", (50, 40)).save(tmp_path / f"{image}.png")
-    source = CocoSource(tmp_path, path, ClassTable(COCO_CLASSES), boxes=True, masks=None)
+    source = CocoEntry(images=tmp_path, annotations=path).open(Path(), COCO_CLASSES)
     with coco_results(tmp_path / "results.json", COCO_CLASSES) as add:
         assert add_truth(add, source) == 4
     assert measure(path, tmp_path / "results.json") == pytest.approx((1, 1))
@@ -211,7 +209,7 @@ def test_truth_of_real_coco_pictures_as_predictions_has_an_ap_of_1(
     root = Path(os.environ["BLITZNET_DATA"]).parent / "coco-mini"
     path = root / "annotations" / f"instances_{split}.json"
     images = root / "images" / split
-    source = CocoSource(images, path, ClassTable(COCO_CLASSES), boxes=True, masks=None)
+    source = CocoEntry(images=images, annotations=path).open(Path(), COCO_CLASSES)
     with coco_results(tmp_path / "results.json", COCO_CLASSES) as add:
         assert add_truth(add, source) > 100
     assert measure(path, tmp_path / "results.json") == pytest.approx((1, 1))

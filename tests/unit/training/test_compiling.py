@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ from safetensors.torch import load_file
 
 from blitznet.errors import InputError
 from blitznet.model.blitznet import BlitzNet
-from blitznet.training import learner
-from blitznet.training.loop import MODEL_FILE, train
+from blitznet.training.loop import MODEL_FILE, train_steps
 from fixtures.tiny_run import MIXED, ON_CPU, read_state, tiny_recipe
 
 COMPILED = replace(ON_CPU, compile=True)
@@ -25,10 +25,8 @@ def compile_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Backend], None]:
     """Another compiler behind PyTorch's graphs than the C++ one, which takes minutes."""
 
     def choose(backend: Backend) -> None:
-        def compile_network(network: BlitzNet) -> None:
-            network.compile(dynamic=False, backend=backend)
-
-        monkeypatch.setattr(learner, "compile_network", compile_network)
+        compile_it = BlitzNet.compile
+        monkeypatch.setattr(BlitzNet, "compile", partialmethod(compile_it, backend=backend))
 
     torch._dynamo.reset()
     return choose
@@ -39,9 +37,9 @@ def test_a_compiled_run_is_the_same_up_to_rounding_and_has_the_same_files(
     tmp_path: Path, compile_with: Callable[[Backend], None]
 ) -> None:
     compile_with("aot_eager")
-    recipe = tiny_recipe(lr=1e-5, accumulate=2, resolution=((0, 48), (2, 64)), steps=3)
-    (row,) = train(recipe, MIXED, tmp_path / "compiled", COMPILED)
-    (plain,) = train(recipe, MIXED, tmp_path / "plain", ON_CPU)
+    recipe = tiny_recipe(lr=1e-5, accumulate=2, steps=3)
+    (row,) = train_steps(recipe, MIXED, tmp_path / "compiled", COMPILED)
+    (plain,) = train_steps(recipe, MIXED, tmp_path / "plain", ON_CPU)
     for name in ("classification", "box", "segmentation"):
         assert row[name] == pytest.approx(plain[name], rel=1e-4)
     for read in (read_state, lambda run: load_file(run / MODEL_FILE)):
@@ -51,6 +49,7 @@ def test_a_compiled_run_is_the_same_up_to_rounding_and_has_the_same_files(
     torch.testing.assert_close(found[weight], expected[weight], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_compiler_that_fails_is_told_in_one_line(
     tmp_path: Path, compile_with: Callable[[Backend], None]
 ) -> None:
@@ -60,9 +59,9 @@ def test_a_compiler_that_fails_is_told_in_one_line(
     compile_with(fail)
     with pytest.raises(
         InputError,
-        match=r"^--compile: PyTorch \S+ cannot compile this training on cpu \(.+\); go on without "
+        match=r"^--compile: PyTorch \S+ cannot compile this training on cpu \(.+\); train without "
         "--compile$",
     ) as error:
-        list(train(tiny_recipe(), MIXED, tmp_path, COMPILED))
+        list(train_steps(tiny_recipe(), MIXED, tmp_path, COMPILED))
     assert "cannot vectorise" in str(error.value)
     assert "\n" not in str(error.value)

@@ -4,14 +4,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
-from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model_files import read_info
-from blitznet.training import precision as module
-from blitznet.training.loop import MODEL_FILE, train
-from blitznet.training.precision import Precision, usable_precision
-from fixtures.tiny_run import MIXED, ON_CPU, assert_same_tensors, tiny_recipe
+from blitznet.training import options as module
+from blitznet.training.loop import MODEL_FILE, train_steps
+from blitznet.training.options import usable_precision
+from blitznet.training.recipe import Precision
+from fixtures.tiny_run import MIXED, ON_CPU, assert_same_tensors, tiny_recipe, use_small_network
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """See `SmallNetwork`."""
+    use_small_network(monkeypatch)
 
 
 def have_bfloat16(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
@@ -20,8 +27,8 @@ def have_bfloat16(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
 
 def trained(run: Path, precision: Precision) -> dict[str, Tensor]:
     """Weights after a short run."""
-    list(train(tiny_recipe(steps=2, precision=precision), MIXED, run, ON_CPU))
-    return load_checkpoint(run / MODEL_FILE)[0].state_dict()
+    list(train_steps(tiny_recipe(steps=2, precision=precision), MIXED, run, ON_CPU))
+    return load_file(run / MODEL_FILE)
 
 
 def test_bfloat16_is_used_only_where_it_is_not_emulated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,6 @@ def test_the_papers_recipe_is_that_of_sections_4_2_and_4_3() -> None:
     assert (recipe.global_batch_size, recipe.steps) == (32, 65_000)
     assert (recipe.schedule, recipe.lr_drops) == ("drops", (35_000, 50_000))
     assert (recipe.ema_decay, recipe.clip_grad_norm, recipe.freeze_stride) == (None, None, 0)
-    assert recipe.resolution == ()
 
 
 @pytest.mark.parametrize("path", RECIPE_FILES, ids=lambda path: path.stem)
@@ -71,7 +70,7 @@ def test_a_file_without_base_starts_from_the_defaults(tmp_path: Path) -> None:
 
 
 def test_the_name_of_a_network_replaces_all_of_the_bases(tmp_path: Path) -> None:
-    path = written(tmp_path, "base: blitznet300-mobile\nmodel: ssd300\nresolution: []\n")
+    path = written(tmp_path, "base: blitznet300-mobile\nmodel: ssd300\n")
     assert read_recipe(path).model == MODELS["ssd300"]
 
 
@@ -85,7 +84,6 @@ def test_the_name_of_a_network_replaces_all_of_the_bases(tmp_path: Path) -> None
         ("ema_decay=null", "ema_decay", None),
         ("backbone_weights=a=b.safetensors", "backbone_weights", "a=b.safetensors"),
         ("lr_drops=[3, 5]", "lr_drops", (3, 5)),
-        ("resolution=[[0, 224], [9, 300]]", "resolution", ((0, 224), (9, 300))),
     ],
 )
 def test_an_override_sets_one_field(override: str, field: str, value: object) -> None:
@@ -140,21 +138,6 @@ def test_a_wrong_override_gets_one_line(override: str, message: str) -> None:
         read_recipe("blitznet300", (override,))
 
 
-@pytest.mark.parametrize(
-    ("resolution", "problem"),
-    [
-        ("[[1, 300]]", "resolution begins with step 0 and its steps rise"),
-        ("[[0, 224], [5, 300], [5, 256]]", "resolution begins with step 0 and its steps rise"),
-        ("[[0, 64]]", "at 64 pixels blitznet300 has another number of levels"),
-    ],
-)
-def test_a_resolution_that_the_network_cannot_take_is_refused(
-    resolution: str, problem: str
-) -> None:
-    with pytest.raises(RecipeError, match=f"^recipe blitznet300: {re.escape(problem)}"):
-        read_recipe("blitznet300", (f"resolution={resolution}",))
-
-
 def test_an_unknown_name_is_answered_with_those_that_there_are() -> None:
     message = f"no recipe or file is called 'blitznet301'; recipes: {', '.join(RECIPES)}"
     with pytest.raises(RecipeError, match=f"^{re.escape(message)}$"):
@@ -183,25 +166,12 @@ def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, problem: str) -> 
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00", b"lr: 2001-99-99"])
+@pytest.mark.parametrize("content", [b"a: [", b"lr: 2001-99-99"])
 def test_a_file_that_is_no_yaml_gets_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes(content)
     with pytest.raises(RecipeError, match=f"^{re.escape(str(path))} cannot be read as YAML: .+$"):
         read_recipe(str(path))
-
-
-def test_the_side_of_the_input_changes_at_the_given_steps() -> None:
-    recipe = MOBILE.model_copy(update={"resolution": ((0, 224), (10, 256), (20, 300))})
-    sides = [recipe.image_size_at(step) for step in (0, 9, 10, 19, 20, 10**6)]
-    assert sides == [224, 224, 256, 256, 300, 300]
-    assert PAPER.image_size_at(0) == 300
-
-
-def test_the_network_for_another_side_differs_in_nothing_else() -> None:
-    other = MOBILE.model_at(224)
-    assert other.image_size == 224
-    assert other.model_copy(update={"image_size": 300}) == MOBILE.model
 
 
 @pytest.mark.parametrize(

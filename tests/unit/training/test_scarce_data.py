@@ -12,12 +12,18 @@ from safetensors.torch import load_file
 
 from blitznet.classes import IGNORE_INDEX
 from blitznet.data.description import DataDescription, VocEntry
-from blitznet.training.loop import MODEL_FILE, train
+from blitznet.training.loop import MODEL_FILE, train_steps
 from blitznet.training.validation import BEST_FILE, LAST_FILE, read_validation
 from fixtures.make_fixtures import VOC_MINI
-from fixtures.tiny_run import MIXED, ON_CPU, read_state, tiny_recipe
+from fixtures.tiny_run import MIXED, ON_CPU, read_state, tiny_recipe, use_small_network
 
 ALL = ("000001", "000002", "000003", "000004", "000006")
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """See `SmallNetwork`."""
+    use_small_network(monkeypatch)
 
 
 def describe(folder: Path, ids: tuple[str, ...] = ALL, **options: Any) -> DataDescription:
@@ -32,8 +38,8 @@ def describe(folder: Path, ids: tuple[str, ...] = ALL, **options: Any) -> DataDe
 
 
 def assert_trains(data: DataDescription, run: Path, **changes: Any) -> list[dict[str, float]]:
-    recipe = tiny_recipe(**({"steps": 4, "resolution": ()} | changes))
-    rows = list(train(recipe, data, run, replace(ON_CPU, validate_every=2)))
+    recipe = tiny_recipe(**({"steps": 4} | changes))
+    rows = list(train_steps(recipe, data, run, replace(ON_CPU, validate_every=2)))
     assert rows[-1]["step"] == recipe.steps
     for tensors in (read_state(run), load_file(run / MODEL_FILE)):
         assert all(tensor.isfinite().all() for tensor in tensors.values())

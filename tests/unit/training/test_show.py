@@ -12,7 +12,7 @@ import blitznet.training.show as show
 from blitznet.training.log import LOG_FIELDS, write_rows
 from blitznet.training.validation import VALIDATION_FIELDS, VALIDATION_FILE
 
-ROW = "classification 2.000  box 0.500  segmentation 0.250  lr 1.25e-01  16.0 pictures/s"
+ROW = "classification 2.000  box 0.500  segmentation 0.250  lr 1.25e-01  16.0 images/s"
 
 
 class Terminal(io.StringIO):
@@ -65,13 +65,12 @@ def test_without_a_terminal_a_line_now_and_then_tells_the_time_left_and_the_last
     ]
 
 
-def test_without_a_folder_or_a_score_no_validation_is_told(
+def test_without_a_score_no_validation_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], clock: SimpleNamespace
 ) -> None:
     write_validation(tmp_path, (100, "", "", "", "", "", 60))
-    for run in (None, tmp_path):
-        assert show.show_training(iter([log_row(200)]), 400, run) == 200
-        assert capsys.readouterr().out == f"step 200/400  {ROW}\n"
+    assert show.show_training(iter([log_row(200)]), 400, tmp_path) == 200
+    assert capsys.readouterr().out == f"step 200/400  {ROW}\n"
 
 
 @pytest.mark.parametrize(("width", "is_told"), [(200, True), (160, False)])

@@ -12,11 +12,10 @@ from blitznet.errors import RecipeError
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
-from blitznet.training.loop import train
 from blitznet.training.network import build_network
 from blitznet.training.optimizer import build_optimizer, set_learning_rate
 from blitznet.training.recipe import Recipe
-from fixtures.tiny_run import MIXED, ON_CPU, TINY, read_state, tiny_recipe
+from fixtures.tiny_run import TINY, tiny_recipe
 
 # Beginnings of names, by the stride up to which a backbone is frozen.
 FROZEN = {
@@ -39,19 +38,27 @@ CASES = [(backbone, stride) for backbone in FROZEN for stride in (0, 2, 4, 8)]
 
 def recipe_of(backbone: str, stride: int) -> Recipe:
     model = TINY.model_copy(update={"backbone": backbone})
-    return tiny_recipe(model=model, freeze_stride=stride, steps=4, ema_decay=None, resolution=())
+    return tiny_recipe(model=model, freeze_stride=stride)
 
 
 @pytest.mark.parametrize(("backbone", "stride"), CASES)
 def test_frozen_layers_keep_weights_and_statistics_and_all_others_change(
-    tmp_path: Path, backbone: str, stride: int
+    backbone: str, stride: int
 ) -> None:
     recipe = recipe_of(backbone, stride)
-    torch.manual_seed(recipe.seed)
-    before = build_network(recipe).state_dict()
-    list(train(recipe, MIXED, tmp_path, ON_CPU))
-    after = read_state(tmp_path)
-    kept = {name for name in before if torch.equal(before[name], after[f"model.{name}"])}
+    torch.manual_seed(0)
+    network = build_network(recipe)
+    optimizer = build_optimizer(network, recipe)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    for _ in range(2):  # of a new network, some gradients of the first step are 0
+        raw = network(torch.randn(2, 3, 64, 64))
+        torch.stack(
+            [output.square().mean() for output in raw if output is not None]
+        ).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    after = network.state_dict()
+    kept = {name for name in before if torch.equal(before[name], after[name])}
     frozen = tuple(f"backbone.body.{start}" for start in FROZEN[backbone][stride])
     assert kept == {name for name in before if name.startswith(frozen)}
 

@@ -1,5 +1,6 @@
 """One step: in parts it is the same as at once, and it never waits for the device."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,17 +11,20 @@ from torch import Tensor
 from torch.optim import SGD
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from blitznet.data.collate import collate_samples
 from blitznet.data.geometry import resize_sample
+from blitznet.data.loader import collate_samples
 from blitznet.model.blitznet import BlitzNet
 from blitznet.structures import Batch
-from blitznet.training.averaging import AveragedWeights
+from blitznet.training import step
 from blitznet.training.divergence import DivergenceWatch
 from blitznet.training.log import LossMeter
-from blitznet.training.step import StepResult, TrainingStep
+from blitznet.training.step import Learner, StepResult
 from fixtures.tiny_run import MIXED, TINY, tiny_recipe
 
 NUM_PICTURES = 4
+
+MakeLearner = Callable[..., tuple[Learner, BlitzNet, SGD]]
+Gradients = Callable[..., tuple[StepResult, dict[str, Tensor]]]
 
 
 @pytest.fixture
@@ -32,27 +36,41 @@ def batch() -> Batch:
     return replace(drawn, has_boxes=torch.tensor([False, False, True, True]))
 
 
-def make_step(device: str = "cpu", **changes: Any) -> tuple[TrainingStep, BlitzNet, SGD]:
+@pytest.fixture
+def make_learner(monkeypatch: pytest.MonkeyPatch) -> MakeLearner:
     """With batch norms that use their running statistics, and an optimizer that changes nothing."""
-    torch.manual_seed(0)
-    network = BlitzNet(TINY).eval()
-    # With this momentum the buffer of the first step is the gradient.
-    optimizer = SGD(network.parameters(), lr=0.0, momentum=0.9)
-    fabric = Fabric(accelerator=device, devices=1, precision="32-true")
-    model, wrapped = fabric.setup(network, optimizer)
-    recipe = tiny_recipe(resolution=(), **changes)
-    return TrainingStep(fabric, model, wrapped, recipe), network, optimizer
+
+    def make(device: str = "cpu", **changes: Any) -> tuple[Learner, BlitzNet, SGD]:
+        torch.manual_seed(0)
+        network = BlitzNet(TINY).eval()
+        # With this momentum the buffer of the first step is the gradient.
+        groups = [{"params": list(network.parameters()), "lr_scale": 0.0}]
+        optimizer = SGD(groups, lr=0.0, momentum=0.9)
+        monkeypatch.setattr(step, "build_network", lambda _: network)
+        monkeypatch.setattr(step, "build_optimizer", lambda *_: optimizer)
+        fabric = Fabric(accelerator=device, devices=1, precision="32-true")
+        return Learner(fabric, tiny_recipe(**changes)), network, optimizer
+
+    return make
 
 
-def gradients(batch: Batch, **changes: Any) -> tuple[StepResult, dict[str, Tensor]]:
-    step, network, optimizer = make_step(**changes)
-    result = step(batch)
-    named = network.named_parameters()
-    return result, {name: optimizer.state[p]["momentum_buffer"] for name, p in named}
+@pytest.fixture
+def gradients(make_learner: MakeLearner) -> Gradients:
+    """What a step gives, and the gradients by name of the parameter."""
+
+    def take(batch: Batch, **changes: Any) -> tuple[StepResult, dict[str, Tensor]]:
+        learner, network, optimizer = make_learner(ema_decay=None, **changes)
+        result = learner.take_step(0, batch)
+        named = network.named_parameters()
+        return result, {name: optimizer.state[p]["momentum_buffer"] for name, p in named}
+
+    return take
 
 
 @pytest.mark.parametrize("parts", [2, 4])
-def test_a_step_in_parts_is_the_step_with_the_whole_batch(batch: Batch, parts: int) -> None:
+def test_a_step_in_parts_is_the_step_with_the_whole_batch(
+    batch: Batch, gradients: Gradients, parts: int
+) -> None:
     changes = {"clip_grad_norm": None}
     whole, expected = gradients(batch, **changes)
     accumulated, found = gradients(batch, accumulate=parts, **changes)
@@ -67,7 +85,9 @@ def test_a_step_in_parts_is_the_step_with_the_whole_batch(batch: Batch, parts: i
         assert (found[name] - gradient).abs().max() <= limit, name
 
 
-def test_parts_without_a_label_for_a_head_count_for_nothing(batch: Batch) -> None:
+def test_parts_without_a_label_for_a_head_count_for_nothing(
+    batch: Batch, gradients: Gradients
+) -> None:
     """Each part by itself would be divided by its own labels: a part of few would weigh more."""
     bare = replace(batch, has_boxes=torch.tensor([False, False, False, True]))
     whole, _ = gradients(bare, clip_grad_norm=None)
@@ -77,7 +97,7 @@ def test_parts_without_a_label_for_a_head_count_for_nothing(batch: Batch) -> Non
     )
 
 
-def test_nothing_labelled_costs_nothing_in_parts_too(batch: Batch) -> None:
+def test_nothing_labelled_costs_nothing_in_parts_too(batch: Batch, gradients: Gradients) -> None:
     bare = replace(batch, has_boxes=torch.zeros(NUM_PICTURES, dtype=torch.bool))
     bare.seg_maps[:] = 255
     for parts in (1, 4):
@@ -88,7 +108,7 @@ def test_nothing_labelled_costs_nothing_in_parts_too(batch: Batch) -> None:
 
 @pytest.mark.parametrize("clip", [None, 0.5])
 def test_the_norm_is_that_of_the_gradients_before_clipping(
-    batch: Batch, clip: float | None
+    batch: Batch, gradients: Gradients, clip: float | None
 ) -> None:
     _, unclipped = gradients(batch, clip_grad_norm=None)
     expected = torch.cat([gradient.flatten() for gradient in unclipped.values()]).norm()
@@ -117,48 +137,43 @@ class WaitingOperations(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("parts", [1, 2])
-@pytest.mark.parametrize("clip", [None, 0.5])
-@pytest.mark.parametrize("known", [None, 5])
+@pytest.mark.parametrize(
+    ("parts", "clip", "known"), [(1, None, None), (1, 0.5, 5), (2, None, 5), (2, 0.5, None)]
+)
 def test_a_step_asks_the_device_for_no_value(
-    batch: Batch, parts: int, clip: float | None, known: int | None
+    batch: Batch, make_learner: MakeLearner, parts: int, clip: float | None, known: int | None
 ) -> None:
     if known is not None:
         batch.known_classes = torch.arange(TINY.num_classes).lt(known).repeat(NUM_PICTURES, 1)
-    step, network, _ = make_step(accumulate=parts, clip_grad_norm=clip)
-    averaged = AveragedWeights(network, 0.9)
+    learner, _, _ = make_learner(accumulate=parts, clip_grad_norm=clip)
     meter, watch = LossMeter(torch.device("cpu")), DivergenceWatch(torch.device("cpu"))
 
     def take(number: int) -> None:
-        result = step(batch)
+        result = learner.take_step(number, batch)
         meter.add(result.terms, batch)
         watch.add(number, result, batch)
 
     take(1)
-    averaged.update_parameters(network)
     with WaitingOperations() as waiting:
         take(2)
-    assert waiting.found == []
-    with WaitingOperations() as waiting:
-        averaged.update_parameters(network)
-    # Its counter, which stays on the CPU.
+    # The counter of the averaged weights, which stays on the CPU, once for each of their tensors.
     assert set(waiting.found) <= {"_local_scalar_dense"}
+    assert learner.result is not learner.network
+    assert len(waiting.found) <= len(learner.result.state_dict())
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("parts", [1, 2])
-def test_a_step_never_waits_for_a_gpu(batch: Batch, parts: int) -> None:
+def test_a_step_never_waits_for_a_gpu(batch: Batch, make_learner: MakeLearner, parts: int) -> None:
     device = torch.device("cuda")
-    step, network, _ = make_step("cuda", accumulate=parts)
-    averaged = AveragedWeights(network, 0.9)
+    learner, _, _ = make_learner("cuda", accumulate=parts)
     meter, watch = LossMeter(device), DivergenceWatch(device)
     there = batch.to(device)
     try:
         for number in (1, 2):
-            result = step(there)
+            result = learner.take_step(number, there)
             meter.add(result.terms, there)
             watch.add(number, result, there)
-            averaged.update_parameters(network)
             torch.cuda.set_sync_debug_mode("error")  # from the second step on
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from blitznet.errors import RecipeError
-from blitznet.training.loop import train
+from blitznet.training.loop import train_steps
 from blitznet.training.network import build_network, synchronize_batch_norms
-from fixtures.tiny_run import MIXED, ON_CPU, tiny_recipe
+from fixtures.tiny_run import MIXED, ON_CPU, tiny_recipe, use_small_network
 
 
 def test_a_synchronised_network_is_the_same_network() -> None:
@@ -36,9 +36,12 @@ def test_several_processes_on_a_cpu_cannot(tmp_path: Path) -> None:
         "use --set sync_batchnorm=false$"
     )
     with pytest.raises(RecipeError, match=message):
-        list(train(tiny_recipe(sync_batchnorm=True), MIXED, tmp_path, options))
+        list(train_steps(tiny_recipe(sync_batchnorm=True), MIXED, tmp_path, options))
 
 
-def test_one_process_has_nothing_to_synchronise(tmp_path: Path) -> None:
-    (row,) = train(tiny_recipe(sync_batchnorm=True, steps=1), MIXED, tmp_path, ON_CPU)
+def test_one_process_has_nothing_to_synchronise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_small_network(monkeypatch)
+    (row,) = train_steps(tiny_recipe(sync_batchnorm=True, steps=1), MIXED, tmp_path, ON_CPU)
     assert row["step"] == 1

@@ -14,12 +14,13 @@ from safetensors.torch import load_file
 
 from blitznet.data.description import DataDescription
 from blitznet.errors import RecipeError
-from blitznet.evaluation.evaluate import evaluate
+from blitznet.evaluation.evaluate import measure
+from blitznet.evaluation.metrics import Metrics
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model_files import read_info
 from blitznet.training import validation
-from blitznet.training.loop import MODEL_FILE, STATE_FILE, train
+from blitznet.training.loop import MODEL_FILE, STATE_FILE, train_steps
 from blitznet.training.options import steps_between_validations
 from blitznet.training.resume import read_progress
 from blitznet.training.validation import (
@@ -29,7 +30,6 @@ from blitznet.training.validation import (
     VALIDATION_FILE,
     ValidationRow,
     read_validation,
-    score,
 )
 from fixtures.tiny_run import (
     MIXED,
@@ -39,13 +39,18 @@ from fixtures.tiny_run import (
     read_log,
     read_state,
     tiny_recipe,
+    use_small_network,
 )
 
 WITH_VAL = MIXED.model_copy(update={"splits": MIXED.splits | {"val": MIXED.splits["train"][:1]}})
 EVERY_SECOND = replace(ON_CPU, validate_every=2)
 STOP_AT_ONCE = replace(EVERY_SECOND, max_minutes=0)
 
-Metrics = dict[str, Any]
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """See `SmallNetwork`."""
+    use_small_network(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +58,15 @@ def validated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of six steps that is measured at steps 2 and 4."""
     torch.set_num_threads(1)
     run = tmp_path_factory.mktemp("validated")
-    list(train(tiny_recipe(), WITH_VAL, run, EVERY_SECOND))
+    with pytest.MonkeyPatch.context() as patch:
+        use_small_network(patch)
+        list(train_steps(tiny_recipe(), WITH_VAL, run, EVERY_SECOND))
     return run
 
 
 def metrics_of(figure: float) -> Metrics:
-    mean_ap = {"voc07": 0.5, "voc12": figure, "coco": 0.25}
-    return {"pictures": 6, "classes": ["cat"], "mean_ap": mean_ap, "mean_iou": figure}
+    mean_ap: dict[str, float | None] = {"voc07": 0.5, "voc12": figure, "coco": 0.25}
+    return Metrics(pictures=6, classes=("cat",), mean_ap=mean_ap, ap={}, mean_iou=figure, iou={})
 
 
 @pytest.fixture
@@ -68,7 +75,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def script(*figures: float) -> None:
         left = iter(figures)
-        monkeypatch.setattr(validation, "evaluate", lambda *_, **__: metrics_of(next(left)))
+        monkeypatch.setattr(validation, "measure", lambda *_, **__: metrics_of(next(left)))
 
     return script
 
@@ -84,7 +91,7 @@ def steps(run: Path) -> list[float | None]:
 def test_a_run_that_is_measured_is_the_same_run_bit_for_bit(
     tmp_path: Path, validated: Path
 ) -> None:
-    list(train(tiny_recipe(), WITH_VAL, tmp_path, ON_CPU))
+    list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, ON_CPU))
     assert not (tmp_path / VALIDATION_FILE).exists()
     assert_same_tensors(read_state(tmp_path), read_state(validated))
     assert_same_tensors(load_file(tmp_path / MODEL_FILE), load_file(validated / MODEL_FILE))
@@ -95,9 +102,9 @@ def test_what_is_measured_are_the_averaged_weights_of_that_step(
 ) -> None:
     assert steps(validated) == [2, 4]
     assert [row["step"] for row in read_log(validated)] == ["2", "4", "6"]
-    list(train(tiny_recipe(), WITH_VAL, tmp_path, replace(ON_CPU, max_minutes=0)))
-    for _ in range(3):
-        list(train(tiny_recipe(), WITH_VAL, tmp_path, replace(ON_CPU, max_minutes=0), resume=True))
+    for step in range(4):
+        unmeasured = replace(ON_CPU, max_minutes=0)
+        list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, unmeasured, resume=step > 0))
     averaged = {
         name.removeprefix("averaged.module."): tensor
         for name, tensor in read_state(tmp_path).items()
@@ -106,18 +113,27 @@ def test_what_is_measured_are_the_averaged_weights_of_that_step(
     assert_same_tensors(load_file(validated / LAST_FILE), averaged)
 
 
-def test_a_row_holds_the_figures_of_the_evaluator(validated: Path) -> None:
-    network, info = load_checkpoint(validated / LAST_FILE)
-    runtime = TorchEngine(network, info, torch.device("cpu"))
-    metrics = evaluate(runtime, WITH_VAL.open_split("val"), workers=0)
-    row = read_validation(validated)[-1]
+@pytest.mark.parametrize("tasks", [{}, {"segment": False}, {"detect": False}])
+def test_a_row_holds_the_figures_of_the_evaluator(
+    tmp_path: Path, tasks: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # the true network
+    recipe = tiny_recipe(model=TINY.model_copy(update=tasks), steps=3)
+    list(train_steps(recipe, WITH_VAL, tmp_path, EVERY_SECOND))
+    network, info = load_checkpoint(tmp_path / LAST_FILE)
+    engine = TorchEngine(network, info, torch.device("cpu"))
+    metrics = measure(engine, WITH_VAL.open_split("val"), workers=0)
+    (row,) = read_validation(tmp_path)
     assert tuple(row) == VALIDATION_FIELDS
     for kind in ("voc07", "voc12", "coco"):
-        assert row[kind] == metrics["mean_ap"][kind]
-    assert row["mean_iou"] == metrics["mean_iou"]
-    assert row["score"] == (metrics["mean_ap"]["voc12"] + metrics["mean_iou"]) / 2
-    assert info.metrics["val"]["mean_iou"] == metrics["mean_iou"]
-    assert info.training["steps"] == 4
+        assert row[kind] == (metrics.mean_ap and metrics.mean_ap[kind])
+    assert (row["voc12"] is None) == ("detect" in tasks)
+    assert (row["mean_iou"] is None) == ("segment" in tasks)
+    assert row["mean_iou"] == metrics.mean_iou
+    assert row["score"] == metrics.score
+    assert info.metrics["val"]["mean_iou"] == metrics.mean_iou
+    assert info.training["steps"] == 2
+    assert (tmp_path / BEST_FILE).exists()
 
 
 @pytest.mark.parametrize(("figures", "best"), [((0.5, 0.7), 4), ((0.5, 0.5), 2), ((0.0, 0.0), 2)])
@@ -125,7 +141,7 @@ def test_the_best_is_kept_and_of_equals_the_first(
     tmp_path: Path, scripted: Callable[..., None], figures: tuple[float, ...], best: int
 ) -> None:
     scripted(*figures)
-    list(train(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND))
+    list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND))
     info = read_info(tmp_path / BEST_FILE)
     assert info.training["steps"] == best
     assert info.metrics["val"]["mean_iou"] == max(figures)
@@ -138,7 +154,7 @@ def test_a_run_stopped_after_every_step_measures_the_same_and_knows_the_best(
     tmp_path: Path, validated: Path
 ) -> None:
     for step in range(6):
-        list(train(tiny_recipe(), WITH_VAL, tmp_path, STOP_AT_ONCE, resume=step > 0))
+        list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, STOP_AT_ONCE, resume=step > 0))
     assert without_seconds(tmp_path) == without_seconds(validated)
     for name in (BEST_FILE, LAST_FILE, MODEL_FILE):
         assert_same_tensors(load_file(tmp_path / name), load_file(validated / name))
@@ -151,17 +167,17 @@ def test_the_best_of_before_the_break_is_not_replaced_by_a_worse_one(
 ) -> None:
     scripted(0.7, 0.5)
     for step in range(6):
-        list(train(tiny_recipe(), WITH_VAL, tmp_path, STOP_AT_ONCE, resume=step > 0))
+        list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, STOP_AT_ONCE, resume=step > 0))
     assert read_info(tmp_path / BEST_FILE).training["steps"] == 2
 
 
 def test_a_validation_that_was_killed_is_made_again(tmp_path: Path, validated: Path) -> None:
     """Its row is written last, and the state before it."""
     for step in range(4):
-        list(train(tiny_recipe(), WITH_VAL, tmp_path, STOP_AT_ONCE, resume=step > 0))
+        list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, STOP_AT_ONCE, resume=step > 0))
     assert read_progress(tmp_path / STATE_FILE)["step"] == 4
     assert steps(tmp_path) == [2]
-    list(train(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND, resume=True))
+    list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND, resume=True))
     assert without_seconds(tmp_path) == without_seconds(validated)
     text = (tmp_path / VALIDATION_FILE).read_text()
     assert re.fullmatch(r"step,score,.*\n2,.*\n4,.*\n", text)
@@ -171,8 +187,8 @@ def test_a_run_that_starts_anew_forgets_what_was_measured(
     tmp_path: Path, scripted: Callable[..., None]
 ) -> None:
     scripted(0.9, 0.8, 0.1, 0.2)
-    list(train(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND))
-    list(train(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND))
+    list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND))
+    list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND))
     assert [row["mean_iou"] for row in read_validation(tmp_path)] == [0.1, 0.2]
     assert read_info(tmp_path / BEST_FILE).metrics["val"]["mean_iou"] == 0.2
 
@@ -182,7 +198,7 @@ def test_without_gain_the_run_stops_and_the_best_is_the_result(
 ) -> None:
     scripted(0.1, 0.5, 0.4, 0.5)
     options = replace(ON_CPU, validate_every=2, early_stopping=2)
-    rows = list(train(tiny_recipe(steps=20), WITH_VAL, tmp_path, options))
+    rows = list(train_steps(tiny_recipe(steps=20), WITH_VAL, tmp_path, options))
     assert [row["step"] for row in rows] == steps(tmp_path) == [2, 4, 6, 8]
     assert read_info(tmp_path / MODEL_FILE) == read_info(tmp_path / BEST_FILE)
     assert read_info(tmp_path / MODEL_FILE).training["steps"] == 4
@@ -196,9 +212,9 @@ def test_a_run_killed_before_it_wrote_the_best_as_its_result_writes_it_when_resu
     scripted(0.5, 0.4)
     options = replace(ON_CPU, validate_every=2, early_stopping=1)
     recipe = tiny_recipe(steps=20)
-    list(train(recipe, WITH_VAL, tmp_path, options))
+    list(train_steps(recipe, WITH_VAL, tmp_path, options))
     (tmp_path / MODEL_FILE).unlink()
-    assert list(train(recipe, WITH_VAL, tmp_path, options, resume=True)) == []
+    assert list(train_steps(recipe, WITH_VAL, tmp_path, options, resume=True)) == []
     assert read_info(tmp_path / MODEL_FILE).training["steps"] == 2
 
 
@@ -207,7 +223,7 @@ def test_a_gain_in_time_lets_the_run_go_on_to_its_end(
 ) -> None:
     scripted(0.5, 0.4, 0.6, 0.5)
     options = replace(ON_CPU, validate_every=2, early_stopping=2)
-    *_, row = train(tiny_recipe(steps=10), WITH_VAL, tmp_path, options)
+    *_, row = train_steps(tiny_recipe(steps=10), WITH_VAL, tmp_path, options)
     assert row["step"] == 10
     assert read_info(tmp_path / MODEL_FILE).training["steps"] == 10
 
@@ -217,23 +233,23 @@ def test_ctrl_c_ends_a_validation_which_is_made_when_the_run_goes_on(
 ) -> None:
     looked_at = 0
 
-    def evaluate_and_interrupt(*arguments: Any, found: Callable[..., None], **others: Any) -> None:
+    def measure_and_interrupt(*arguments: Any, found: Callable[..., None], **others: Any) -> None:
         def find(*prediction: object) -> None:
             nonlocal looked_at
             looked_at += 1
             os.kill(os.getpid(), signal.SIGINT)
             found(*prediction)
 
-        evaluate(*arguments, found=find, **others)
+        measure(*arguments, found=find, **others)
 
     with monkeypatch.context() as patch:
-        patch.setattr(validation, "evaluate", evaluate_and_interrupt)
+        patch.setattr(validation, "measure", measure_and_interrupt)
         with pytest.raises(KeyboardInterrupt):
-            list(train(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND))
+            list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND))
     assert looked_at == 1
     assert read_progress(tmp_path / STATE_FILE)["step"] == 2
     assert not (tmp_path / VALIDATION_FILE).exists()
-    list(train(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND, resume=True))
+    list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND, resume=True))
     assert without_seconds(tmp_path) == without_seconds(validated)
     assert_same_tensors(read_state(tmp_path), read_state(validated))
 
@@ -244,9 +260,9 @@ def test_a_validation_that_would_last_too_long_waits_until_the_run_goes_on(
     scripted(0.5, 0.6)
     monkeypatch.setattr(validation.Validation, "seconds", 3600.0)
     options = replace(EVERY_SECOND, max_minutes=30)
-    *_, row = train(tiny_recipe(), WITH_VAL, tmp_path, options)
+    *_, row = train_steps(tiny_recipe(), WITH_VAL, tmp_path, options)
     assert row["step"] == 2
-    *_, row = train(tiny_recipe(), WITH_VAL, tmp_path, options, resume=True)
+    *_, row = train_steps(tiny_recipe(), WITH_VAL, tmp_path, options, resume=True)
     assert row["step"] == 4
     assert steps(tmp_path) == [2]
 
@@ -264,30 +280,8 @@ def test_no_random_number_is_drawn_from_the_run(
         return verdict
 
     monkeypatch.setattr(validation.Validation, "judge", note_state)
-    list(train(tiny_recipe(steps=3), WITH_VAL, tmp_path, EVERY_SECOND))
+    list(train_steps(tiny_recipe(steps=3), WITH_VAL, tmp_path, EVERY_SECOND))
     assert torch.equal(*states)
-
-
-@pytest.mark.parametrize("task", ["detect", "segment"])
-def test_a_network_for_one_task_is_measured_by_it(tmp_path: Path, task: str) -> None:
-    tasks = {"detect": task == "detect", "segment": task == "segment"}
-    recipe = tiny_recipe(model=TINY.model_copy(update=tasks), steps=3)
-    list(train(recipe, WITH_VAL, tmp_path, EVERY_SECOND))
-    (row,) = read_validation(tmp_path)
-    has_boxes = task == "detect"
-    assert (row["voc12"] is None) == (row["voc07"] is None) == (row["coco"] is None) != has_boxes
-    assert (row["mean_iou"] is None) == has_boxes
-    assert row["score"] == (row["voc12"] if has_boxes else row["mean_iou"])
-    assert (tmp_path / BEST_FILE).exists()
-
-
-def test_the_score_is_the_mean_of_what_there_is() -> None:
-    both = metrics_of(0.5) | {"mean_iou": 0.25}
-    assert score(both) == 0.375
-    assert score(both | {"mean_iou": None}) == 0.5
-    assert score(both | {"mean_ap": None}) == 0.25
-    assert score(both | {"mean_ap": {"voc12": None}}) == 0.25
-    assert score(both | {"mean_ap": None, "mean_iou": None}) is None
 
 
 @pytest.mark.parametrize(
@@ -328,4 +322,4 @@ def test_validations_that_cannot_be_are_refused(
     tmp_path: Path, options: Any, data: DataDescription, message: str
 ) -> None:
     with pytest.raises(RecipeError, match=f"^{re.escape(message)}$"):
-        list(train(tiny_recipe(), data, tmp_path, options))
+        list(train_steps(tiny_recipe(), data, tmp_path, options))

@@ -1,1 +1,1 @@
-"""What would hurt a training run, found before it starts."""
+"""Validates a dataset before training."""

@@ -1,26 +1,26 @@
 """The check that training begins with, and what it remembers so that the next one starts at once.
 
 What is remembered is that nothing was wrong: a file in the user's cache folder, named for what the
-labels say and for the size and time of every picture and map. Any change gives another name.
+labels say and for the size and time of every image and map. Any change gives another name.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from blitznet.cache import cache_folder
 from blitznet.data.check.check import OpenData, check_data, open_data
 from blitznet.data.check.picture_check import map_file
-from blitznet.data.check.report import Finding
 from blitznet.data.description import DataDescription
+from blitznet.data.labels import Problem
 from blitznet.errors import InputError, LabelError
 from blitznet.whole_file import whole_file
 
 
 def find_errors(
     description: DataDescription, data: Path, splits: Sequence[str], workers: int
-) -> list[Finding]:
+) -> list[Problem]:
     """Everything that training would fail on or suffer from.
 
     Args:
@@ -39,7 +39,13 @@ def find_errors(
         return []
     errors = check_data(opened, workers=workers).errors
     if not errors and remembered is not None:
-        _remember(remembered, data)
+        try:
+            remembered.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(remembered) as temporary:
+                text = f"{data.absolute()}\n"
+                temporary.write_text(text, encoding="utf-8", errors="replace")
+        except (OSError, InputError):
+            pass  # where the cache cannot be written, the next training checks again
     return errors
 
 
@@ -58,30 +64,17 @@ def fingerprint(opened: OpenData) -> str | None:
             digest.update(repr(meaning).encode())
             for index in range(len(source)):
                 labels = source.labels(index)
-                digest.update(repr(labels).encode("utf-8", "surrogateescape"))
-                digest.update(_stamps(filter(None, (labels.picture, map_file(labels)))))
+                stamps = [_stamp(path) for path in (labels.picture, map_file(labels)) if path]
+                digest.update(repr((labels, stamps)).encode("utf-8", "surrogateescape"))
     except LabelError:
         return None
     return digest.hexdigest()
 
 
-def _stamps(paths: Iterable[Path]) -> bytes:
-    """Name, size and time of change of files."""
-    stamps = []
-    for path in paths:
-        try:
-            status = path.stat()
-            stamps.append((str(path.absolute()), status.st_size, status.st_mtime_ns))
-        except (OSError, ValueError):  # missing; a null byte in the name
-            stamps.append((str(path), -1, -1))
-    return repr(stamps).encode("utf-8", "surrogateescape")
-
-
-def _remember(path: Path, data: Path) -> None:
-    """Write the file; where the cache cannot be written, the next training checks again."""
+def _stamp(path: Path) -> tuple[str, int, int]:
+    """Name, size and time of change of a file."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as temporary:
-            temporary.write_text(f"{data.absolute()}\n", encoding="utf-8", errors="replace")
-    except (OSError, InputError):
-        return
+        status = path.stat()
+    except (OSError, ValueError):  # missing; a null byte in the name
+        return str(path), -1, -1
+    return str(path.absolute()), status.st_size, status.st_mtime_ns

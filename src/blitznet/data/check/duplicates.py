@@ -1,4 +1,4 @@
-"""Pictures that look the same, though their pixels differ."""
+"""Images that look the same, though their pixels differ."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ _BITS_SET = np.array([bin(value).count("1") for value in range(1 << 16)], np.uin
 
 
 def grey_cells(image: Image.Image) -> np.ndarray:
-    """(8, 9) uint8: the mean brightness of 8 rows of 9 cells, whatever the picture's size."""
+    """(8, 9) uint8: the mean brightness of 8 rows of 9 cells, whatever the image's size."""
     return np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX))
 
 
@@ -46,14 +46,14 @@ def count_bits(values: np.ndarray) -> np.ndarray:
 
 
 def near_duplicates(cells: np.ndarray) -> np.ndarray:
-    """All pairs of pictures that look the same.
+    """All pairs of images that look the same.
 
     Args:
         cells: (N, 8, 9) uint8, see `grey_cells`.
 
     Returns:
         (P, 2) int64 indices, the smaller first, sorted, each pair once: their hashes differ in at
-        most `NEAR_BITS` bits, and, as the hash says nothing of flat pictures, their cells by at
+        most `NEAR_BITS` bits, and, as the hash says nothing of flat images, their cells by at
         most `NEAR_GREY` on average, after their means are made equal.
     """
     if not len(cells):

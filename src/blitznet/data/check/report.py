@@ -8,45 +8,28 @@ from rich.table import Table
 from rich.text import Text
 
 from blitznet.data.check.statistics import SplitStatistics
-from blitznet.data.labels import Problem, ProblemKind
+from blitznet.data.labels import Problem
 
 WARNINGS_SHOWN = 5  # of each kind
 
-# In the order of the table.
-TITLES: dict[ProblemKind, str] = {
-    "picture": "pictures that cannot be read",
+# Kinds of problems, in the order of the table.
+TITLES = {
+    "picture": "images that cannot be read",
     "label-file": "labels that cannot be read",
     "unknown-class": "unknown classes",
     "box-not-finite": "boxes that are not finite",
     "box-without-area": "boxes without area",
-    "box-outside": "boxes beyond the picture",
+    "box-outside": "boxes beyond the image",
     "map": "maps that cannot be used",
     "rotation": "labels that ignore the camera's orientation",
-    "same-picture": "the same picture twice",
+    "same-picture": "the same image twice",
     "other-size": "labels that state another size",
-    "near-duplicate": "pictures that look the same",
-    "empty-picture": "pictures without an object",
+    "near-duplicate": "images that look the same",
+    "empty-picture": "images without an object",
     "tiny-box": "boxes that no anchor matches",
     "class-absent": "classes that are not there",
     "mostly-void": "maps that are nearly all void",
 }
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A problem, and which picture it is of.
-
-    Attributes:
-        problem: what is wrong and where.
-        split: as the data description names it.
-        source: number of the entry in the split, from 1.
-        index: of the picture in its source; None = not of one picture.
-    """
-
-    problem: Problem
-    split: str
-    source: int | None = None
-    index: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,29 +39,24 @@ class Report:
     Attributes:
         data: the data description.
         model: the network that boxes were compared with; None = they were not.
-        findings: picture by picture, then what concerns several.
+        findings: image by image, then what concerns several.
         statistics: by split.
     """
 
     data: str
     model: str | None
-    findings: Sequence[Finding]
+    findings: Sequence[Problem]
     statistics: Mapping[str, SplitStatistics]
 
     @property
-    def errors(self) -> list[Finding]:
-        """What would hurt."""
-        return [finding for finding in self.findings if finding.problem.is_error]
+    def errors(self) -> list[Problem]:
+        """What would make training fail or learn wrong things."""
+        return [finding for finding in self.findings if finding.is_error]
 
-    @property
-    def warnings(self) -> list[Finding]:
-        """What is worth a look."""
-        return [finding for finding in self.findings if not finding.problem.is_error]
-
-    def of_kind(self, kind: ProblemKind) -> list[Finding]:
+    def of_kind(self, kind: str) -> list[Problem]:
         """Errors first."""
-        found = [finding for finding in self.findings if finding.problem.kind == kind]
-        return sorted(found, key=lambda finding: not finding.problem.is_error)
+        found = [finding for finding in self.findings if finding.kind == kind]
+        return sorted(found, key=lambda finding: not finding.is_error)
 
     def to_dict(self) -> dict[str, Any]:
         """For programs; `--json` writes it."""
@@ -86,15 +64,15 @@ class Report:
             "data": self.data,
             "model": self.model,
             "errors": len(self.errors),
-            "warnings": len(self.warnings),
+            "warnings": len(self.findings) - len(self.errors),
             "counts": {kind: len(found) for kind in TITLES if (found := self.of_kind(kind))},
             "splits": {split: counts.to_dict() for split, counts in self.statistics.items()},
             "findings": [
                 {
-                    "kind": finding.problem.kind,
-                    "error": finding.problem.is_error,
-                    "where": finding.problem.where,
-                    "text": finding.problem.text,
+                    "kind": finding.kind,
+                    "error": finding.is_error,
+                    "where": finding.where,
+                    "text": finding.text,
                     "split": finding.split,
                     "source": finding.source,
                     "picture": None if finding.index is None else finding.index + 1,
@@ -109,27 +87,23 @@ def count_of(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
-def verdict(report: Report) -> str:
-    """One line that sums up."""
-    pictures = sum(counts.num_pictures for counts in report.statistics.values())
-    errors, warnings = len(report.errors), len(report.warnings)
-    found = f"{count_of(errors, 'error')}, {count_of(warnings, 'warning')}"
-    return f"{count_of(pictures, 'picture')} checked: {found}"
-
-
-def finding_lines(report: Report, verbose: bool = False) -> Iterator[str]:
-    """All errors, then the first warnings of each kind, or all of them."""
+def report_lines(report: Report, verbose: bool = False) -> Iterator[str]:
+    """All errors, the first warnings of each kind or all of them, and one line that sums up."""
     for finding in report.errors:
-        yield f"error: {finding.problem}"
+        yield f"error: {finding}"
     hidden = 0
     for kind in TITLES:
-        warnings = [f for f in report.of_kind(kind) if not f.problem.is_error]
+        warnings = [finding for finding in report.of_kind(kind) if not finding.is_error]
         shown = warnings if verbose else warnings[:WARNINGS_SHOWN]
         hidden += len(warnings) - len(shown)
         for finding in shown:
-            yield f"warning: {finding.problem}"
+            yield f"warning: {finding}"
     if hidden:
         yield f"{count_of(hidden, 'more warning')}; --verbose lists all"
+    images = sum(counts.num_pictures for counts in report.statistics.values())
+    errors, warned = len(report.errors), len(report.findings) - len(report.errors)
+    found = f"{count_of(errors, 'error')}, {count_of(warned, 'warning')}"
+    yield f"{count_of(images, 'image')} checked: {found}"
 
 
 def findings_table(report: Report) -> Table:
@@ -141,9 +115,9 @@ def findings_table(report: Report) -> Table:
     for kind, title in TITLES.items():
         found = report.of_kind(kind)
         if found:
-            errors = sum(finding.problem.is_error for finding in found)
+            errors = sum(finding.is_error for finding in found)
             counts = [str(count or "-") for count in (errors, len(found) - errors)]
-            table.add_row(title, *counts, Text(found[0].problem.where))
+            table.add_row(title, *counts, Text(found[0].where))
     return table
 
 
@@ -154,7 +128,7 @@ def splits_table(report: Report) -> Table:
     for split in report.statistics:
         table.add_column(Text(split), justify="right")
     for title, values in (
-        ("pictures", [counts.num_pictures for counts in statistics]),
+        ("images", [counts.num_pictures for counts in statistics]),
         ("with boxes", [counts.num_with_boxes for counts in statistics]),
         ("with a map", [counts.num_with_maps for counts in statistics]),
         ("with both", [counts.num_with_both for counts in statistics]),

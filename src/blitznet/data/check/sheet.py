@@ -1,4 +1,4 @@
-"""A sheet of sample pictures with their boxes and maps, as labels say."""
+"""A sheet of sample images with their boxes and maps, as labels say."""
 
 from collections.abc import Sequence
 
@@ -19,9 +19,9 @@ CAPTION_FONT = 13
 
 
 def draw_sheet(sources: Sequence[OpenSource], names: Sequence[str], seed: int = 0) -> Image.Image:
-    """Up to 16 pictures drawn by chance from all sources, always the same for a seed.
+    """Up to 16 random images of all sources, always the same for a seed.
 
-    Pictures with errors are passed over. Boxes that neither help nor hurt are called "ignored".
+    Images with errors are left out. Boxes that are ignored are called "ignored".
 
     Args:
         sources: of any splits.
@@ -29,7 +29,7 @@ def draw_sheet(sources: Sequence[OpenSource], names: Sequence[str], seed: int = 
         seed: of the choice.
 
     Returns:
-        RGB, on white; a caption under each picture says its split and file.
+        RGB, on white; a caption under each image says its split and file.
     """
     samples = _choose(sources, seed)
     rows = max(1, -(-len(samples) // COLUMNS))
@@ -58,17 +58,17 @@ def _choose(sources: Sequence[OpenSource], seed: int) -> list[tuple[str, Sample]
         try:
             samples.append((sources[number].split, sources[number].source.read(index)))
         except InputError:
-            continue  # told of in the report
+            continue  # listed in the report
     return samples
 
 
 def draw_labels(sample: Sample, names: Sequence[str], cell: tuple[int, int]) -> Image.Image:
-    """One picture as labels say, as large as fits into a cell.
+    """One image as labels say, as large as fits into a cell.
 
     It is scaled before it is drawn on, so that lines and tags stay readable.
 
     Args:
-        sample: what to draw; boxes that neither help nor hurt are called "ignored".
+        sample: what to draw; boxes that are ignored are called "ignored".
         names: class names, background first.
         cell: width and height in pixels.
     """
@@ -87,7 +87,7 @@ def draw_labels(sample: Sample, names: Sequence[str], cell: tuple[int, int]) -> 
 
 
 def _lacks(sample: Sample) -> str:
-    """What is not labelled: nobody sees that in the picture."""
+    """What is not labelled: nobody sees that in the image."""
     if sample.boxes is None:
         return ", no boxes"
     return ", no map" if sample.seg_map is None else ""

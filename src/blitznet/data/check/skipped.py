@@ -1,43 +1,41 @@
-"""Pictures that a run leaves out because of their errors: what its folder says of them."""
+"""Images that a run leaves out because of their errors: what its folder says of them."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from blitznet.data.check.report import Finding
 from blitznet.data.description import DataDescription
+from blitznet.data.labels import Problem
 from blitznet.data.source import LabelSource, Subset
 from blitznet.errors import InputError
-from blitznet.whole_file import whole_file
+from blitznet.text_files import read_json, write_json
 
 SKIPPED_FILE = "skipped.json"
 
 
-def require_skippable(errors: Sequence[Finding]) -> None:
-    """Leaving out pictures mends errors of pictures, not of whole sources.
+def require_skippable(errors: Sequence[Problem]) -> None:
+    """Leaving out images mends errors of images, not of whole sources.
 
     Raises:
         InputError: for the first error of a source.
     """
-    for finding in errors:
-        if finding.index is None:
-            raise InputError(str(finding.problem))
+    for problem in errors:
+        if problem.index is None:
+            raise InputError(str(problem))
 
 
-def write_skipped(folder: Path, errors: Sequence[Finding], description: DataDescription) -> None:
-    """Record which pictures a run leaves out, and why.
+def write_skipped(folder: Path, errors: Sequence[Problem], description: DataDescription) -> None:
+    """Record which images a run leaves out, and why.
 
     Raises:
         InputError: if the file cannot be written.
     """
     reasons: dict[tuple[str, int, int], list[str]] = defaultdict(list)
-    for finding in errors:
-        assert finding.source is not None
-        assert finding.index is not None
-        place = finding.split, finding.source, finding.index + 1
-        reasons[place].append(str(finding.problem))
+    for problem in errors:
+        assert problem.source is not None
+        assert problem.index is not None
+        reasons[problem.split, problem.source, problem.index + 1].append(str(problem))
     content = {
         "pictures": {
             split: [len(source) for source in description.open_split(split)]
@@ -48,8 +46,7 @@ def write_skipped(folder: Path, errors: Sequence[Finding], description: DataDesc
             for (split, source, picture), why in sorted(reasons.items())
         ],
     }
-    with whole_file(folder / SKIPPED_FILE) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+    write_json(folder / SKIPPED_FILE, content)
 
 
 def skipped_lines(folder: Path) -> Iterator[str]:
@@ -59,7 +56,7 @@ def skipped_lines(folder: Path) -> Iterator[str]:
 
 
 def without_skipped(sources: Sequence[LabelSource], split: str, folder: Path) -> list[LabelSource]:
-    """The sources of a split without the pictures that a run leaves out.
+    """The sources of a split without the images that a run leaves out.
 
     Args:
         sources: all of the split.
@@ -76,9 +73,9 @@ def without_skipped(sources: Sequence[LabelSource], split: str, folder: Path) ->
     if content["pictures"][split] != lengths:
         raise InputError(
             f"{folder / SKIPPED_FILE} is of {split} sources with {content['pictures'][split]} "
-            f"pictures, now there are {lengths}; start a new run"
+            f"images, now there are {lengths}; start a new run"
         )
-    left = []
+    left: list[LabelSource] = []
     for number, source in enumerate(sources, start=1):
         skipped = {
             picture["picture"] - 1
@@ -89,19 +86,16 @@ def without_skipped(sources: Sequence[LabelSource], split: str, folder: Path) ->
         if kept:
             left.append(Subset(source, kept) if skipped else source)
     if not left:
-        raise InputError(f"every picture of {split} has an error; see {folder / SKIPPED_FILE}")
+        raise InputError(f"every image of {split} has an error; see {folder / SKIPPED_FILE}")
     return left
 
 
 def _read(folder: Path) -> dict[str, Any]:
     """The record; an empty one where nothing is left out."""
     path = folder / SKIPPED_FILE
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
+    if not path.exists():
         return {"pictures": {}, "skipped": []}
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+    content = read_json(path)
     if not isinstance(content, dict) or not {"pictures", "skipped"} <= content.keys():
         raise InputError(f"{path} is damaged; start a new run")
     return content

@@ -1,4 +1,4 @@
-"""What the pictures of a split show, counted."""
+"""What the images of a split show, counted."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,65 +10,51 @@ from blitznet.data.check.picture_check import MATCHING_IOU, PictureRecord
 
 
 class SplitStatistics:
-    """Counts over one split, record by record.
+    """Counts over one split.
+
+    Args:
+        names: class names, background first; C in all.
+        records: of all images, those that cannot be used included.
 
     Attributes:
-        names: class names, background first; C in all.
-        num_pictures: all, those that cannot be used included.
-        num_with_boxes: pictures whose boxes are labelled.
-        num_with_maps: pictures whose pixels are labelled.
+        names: as given.
+        num_pictures: images.
+        num_with_boxes: images whose boxes are labelled.
+        num_with_maps: images whose pixels are labelled.
         num_with_both: both.
-        num_ignored: boxes that neither help nor hurt.
+        num_ignored: boxes that are ignored.
         boxes: (C,) int64 boxes that count, by class.
         one_anchor: (C,) int64 of these, those that no anchor matches.
         pixels: (256,) int64 by value of the maps.
+        shapes: (N, 2) float32, width and height of the boxes that count as fractions of their
+            images.
+        best_iou: (N,) float32, of each of these boxes with its best anchor; empty without anchors.
     """
 
-    def __init__(self, names: Sequence[str]):
+    def __init__(self, names: Sequence[str], records: Sequence[PictureRecord]):
         self.names = tuple(names)
-        self.num_pictures = self.num_with_boxes = self.num_with_maps = self.num_with_both = 0
-        self.num_ignored = 0
-        self.boxes = np.zeros(len(names), np.int64)
-        self.one_anchor = np.zeros(len(names), np.int64)
+        self.num_pictures = len(records)
+        self.num_with_boxes = sum(record.has_boxes for record in records)
+        self.num_with_maps = sum(record.pixels is not None for record in records)
+        self.num_with_both = sum(r.has_boxes and r.pixels is not None for r in records)
+        self.num_ignored = sum(record.num_ignored for record in records)
+        nothing = PictureRecord("", 0, 0)  # np.concatenate needs one
+        everything = [nothing, *records]
+        labels = np.concatenate([record.labels for record in everything])
+        self.shapes = np.concatenate([record.shapes for record in everything])
+        self.best_iou = np.concatenate([record.best_iou for record in everything])
+        self.boxes = np.bincount(labels, minlength=len(names))
+        is_lonely = self.best_iou < MATCHING_IOU
+        self.one_anchor = np.bincount(labels[: len(is_lonely)][is_lonely], minlength=len(names))
         self.pixels = np.zeros(256, np.int64)
-        self._shapes: list[np.ndarray] = []
-        self._best_iou: list[np.ndarray] = []
-
-    def add(self, record: PictureRecord) -> None:
-        """One more picture."""
-        has_map = record.pixels is not None
-        self.num_pictures += 1
-        self.num_with_boxes += record.has_boxes
-        self.num_with_maps += has_map
-        self.num_with_both += record.has_boxes and has_map
-        self.num_ignored += record.num_ignored
-        self.boxes += np.bincount(record.labels, minlength=len(self.names))
-        if len(record.best_iou):
-            lonely = record.labels[record.best_iou < MATCHING_IOU]
-            self.one_anchor += np.bincount(lonely, minlength=len(self.names))
-        if record.pixels is not None:
-            self.pixels += record.pixels
-        self._shapes.append(record.shapes)
-        self._best_iou.append(record.best_iou)
-
-    @property
-    def shapes(self) -> np.ndarray:
-        """(N, 2) float32 width and height of all boxes that count, fractions of their pictures."""
-        return np.concatenate([np.zeros((0, 2), np.float32), *self._shapes])
-
-    @property
-    def best_iou(self) -> np.ndarray:
-        """(N,) float32, of each of these boxes with its best anchor; empty without anchors."""
-        return np.concatenate([np.zeros(0, np.float32), *self._best_iou])
+        for record in records:
+            for value, count in (record.pixels or {}).items():
+                self.pixels[value] += count
 
     def absent_classes(self) -> list[str]:
         """Classes that no box and no pixel shows."""
-        is_absent = (self.boxes == 0) & (self.pixels[: len(self.names)] == 0)
-        return [
-            name
-            for name, absent in zip(self.names[1:], is_absent[1:].tolist(), strict=True)
-            if absent
-        ]
+        shown = self.boxes + self.pixels[: len(self.names)]
+        return [name for name, count in zip(self.names[1:], shown[1:], strict=True) if not count]
 
     def pixel_shares(self) -> dict[str, float] | None:
         """Shares of the labelled pixels by class; None without maps."""

@@ -1,1 +1,1 @@
-"""What is left to look at when a network has been measured: pictures and a page."""
+"""The report on a network: figures and a page."""

@@ -1,4 +1,4 @@
-"""Curves and tables of a run as pictures."""
+"""Figures of the report."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,14 +7,15 @@ import numpy as np
 
 from blitznet.evaluation.average_precision import area_ap, precision_envelope
 from blitznet.figure_file import save_figure
-from blitznet.training.validation import ValidationRow
 
 _LOSSES = ("classification", "box", "segmentation")
 _MEASURED = {"voc12": "mAP (VOC12)", "coco": "mAP (COCO)", "mean_iou": "mIoU"}
 
 
 def draw_curves(
-    log: Sequence[Mapping[str, str]], validation: Sequence[ValidationRow], path: Path
+    log: Sequence[Mapping[str, str]],
+    validation: Sequence[Mapping[str, float | None]],
+    path: Path,
 ) -> None:
     """Loss terms, learning rate and what was measured on `val`, over the steps.
 
@@ -92,10 +93,10 @@ def draw_confusion(
     """Which class is taken for which, in per cent of the true class.
 
     Args:
-        counts: (C, C) int64, [true, predicted]. Classes that appear in neither way are left out.
+        counts: (C, C) int64, [true, predicted]. Classes without any are left out.
         names: of the classes, background first.
         background: what background is called here.
-        title: of the picture.
+        title: of the figure.
         path: of the PNG.
     """
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""An evaluation that also remembers what classes are taken for, and the best and worst pictures."""
+"""An evaluation that also keeps the confusion of boxes, and the best and worst images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,33 +7,30 @@ from heapq import heappush, heappushpop
 import numpy as np
 
 from blitznet.classes import BACKGROUND
+from blitznet.detections import Detections
 from blitznet.evaluation.box_confusion import BoxConfusion
-from blitznet.evaluation.evaluate import Detections, Evaluation, known_detections, known_map
 from blitznet.evaluation.mean_iou import MeanIoU
+from blitznet.evaluation.metrics import Evaluation, known_detections, known_map
 from blitznet.structures import Sample
 
 SCORE = 0.5  # of detections that count in the confusion and are drawn, as in `blitznet predict`
-KEPT = 6  # pictures, of the best and of the worst
+KEPT = 6  # images, of the best and of the worst
 
 
 @dataclass(frozen=True)
-class ReviewedPicture:
-    """A picture with what was found in it.
+class ReviewedImage:
+    """An image with what was found in it.
 
     Attributes:
         sample: with its labels.
-        boxes: (K, 4) float32 xyxy in pixels, best score first; None without that task.
-        labels: (K,) int64 class ids.
-        scores: (K,) float32, from `SCORE` on.
+        detections: boxes in pixels, from `SCORE` on; None without that task.
         seg_map: (H, W) uint8 class ids; None without that task.
         f1: of the boxes, 0..1; None where boxes are not labelled or not found.
         mean_iou: over the classes that its map or its labels show, 0..1; None likewise.
     """
 
     sample: Sample
-    boxes: np.ndarray | None
-    labels: np.ndarray
-    scores: np.ndarray
+    detections: Detections | None
     seg_map: np.ndarray | None
     f1: float | None
     mean_iou: float | None
@@ -45,15 +42,18 @@ class ReviewedPicture:
         return sum(figures) / len(figures) if figures else None
 
 
+_Heap = list[tuple[float, int, ReviewedImage]]
+
+
 class Review(Evaluation):
     """See the module; nothing but what is kept is held in memory."""
 
     def __init__(self, names: Sequence[str]):
         super().__init__(names)
         self.box_confusion = BoxConfusion(len(names), SCORE)
-        # Heaps by score, negative for the worst; the number keeps pictures from being compared.
-        self._best: list[tuple[float, int, ReviewedPicture]] = []
-        self._worst: list[tuple[float, int, ReviewedPicture]] = []
+        # Heaps by score, negative for the worst; the number keeps images from being compared.
+        self._best: _Heap = []
+        self._worst: _Heap = []
 
     def update(
         self, sample: Sample, detections: Detections | None, seg_map: np.ndarray | None
@@ -69,50 +69,39 @@ class Review(Evaluation):
             mean_iou = _mean_iou(
                 seg_map, known_map(sample.seg_map, sample, seg_map), len(self.names)
             )
-        picture = _picture(sample, detections, seg_map, f1, mean_iou)
-        if picture.score is not None:
-            _keep(self._best, (picture.score, -self.num_pictures, picture))
-            _keep(self._worst, (-picture.score, -self.num_pictures, picture))
+        image = ReviewedImage(sample, _shown(detections), seg_map, f1, mean_iou)
+        if image.score is not None:
+            _keep(self._best, (image.score, -self.num_images, image))
+            _keep(self._worst, (-image.score, -self.num_images, image))
 
     @property
-    def best(self) -> list[ReviewedPicture]:
-        """Up to `KEPT` pictures, the best first."""
-        return [picture for *_, picture in sorted(self._best, key=lambda item: item[:2])[::-1]]
+    def best(self) -> list[ReviewedImage]:
+        """Up to `KEPT` images, the best first."""
+        return [image for *_, image in sorted(self._best, key=lambda item: item[:2])[::-1]]
 
     @property
-    def worst(self) -> list[ReviewedPicture]:
-        """Up to `KEPT` pictures, the worst first; those that are among the best are left out."""
-        best = {id(picture) for picture in self.best}
+    def worst(self) -> list[ReviewedImage]:
+        """Up to `KEPT` images, the worst first; those that are among the best are left out."""
+        best = {id(image) for image in self.best}
         ordered = sorted(self._worst, key=lambda item: item[:2])[::-1]
-        return [picture for *_, picture in ordered if id(picture) not in best]
+        return [image for *_, image in ordered if id(image) not in best]
 
 
-def _keep(
-    heap: list[tuple[float, int, ReviewedPicture]], item: tuple[float, int, ReviewedPicture]
-) -> None:
+def _keep(heap: _Heap, item: tuple[float, int, ReviewedImage]) -> None:
     (heappush if len(heap) < KEPT else heappushpop)(heap, item)
 
 
-def _picture(
-    sample: Sample,
-    detections: Detections | None,
-    seg_map: np.ndarray | None,
-    f1: float | None,
-    mean_iou: float | None,
-) -> ReviewedPicture:
+def _shown(detections: Detections | None) -> Detections | None:
+    """Those from `SCORE` on, best score first."""
     if detections is None:
-        nothing = np.zeros(0, np.int64), np.zeros(0, np.float32)
-        return ReviewedPicture(sample, None, *nothing, seg_map, f1, mean_iou)
-    boxes, labels, scores = detections
-    shown = np.flatnonzero(scores >= SCORE)
-    shown = shown[np.argsort(-scores[shown], kind="stable")]
-    return ReviewedPicture(
-        sample, boxes[shown], labels[shown], scores[shown], seg_map, f1, mean_iou
-    )
+        return None
+    order = np.argsort(-detections.scores, kind="stable")
+    order = order[detections.scores[order] >= SCORE]
+    return Detections(*(values[order] for values in detections))
 
 
 def _f1(counts: np.ndarray) -> float:
-    """Of one picture's (C, C) counts; 1 where there is nothing and nothing is found."""
+    """Of one image's (C, C) counts; 1 where there is nothing and nothing is found."""
     total = counts[1:].sum() + counts[:, 1:].sum()
     return float(2 * counts.diagonal()[BACKGROUND + 1 :].sum() / total) if total else 1.0
 

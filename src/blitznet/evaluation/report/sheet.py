@@ -1,4 +1,4 @@
-"""The best and the worst pictures, what is labelled beside what was found."""
+"""The best and the worst images, labels beside what was found."""
 
 from collections.abc import Sequence
 
@@ -6,18 +6,19 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from blitznet.data.check.sheet import draw_labels
+from blitznet.detections import Detections
 from blitznet.draw import draw_scene
-from blitznet.evaluation.report.review import ReviewedPicture
+from blitznet.evaluation.report.review import ReviewedImage
 
-HEIGHT = 220  # of every picture, in pixels
-WIDEST = 440
+HEIGHT, MAXIMUM_WIDTH = 220, 440  # of every image, in pixels
 MARGIN, CAPTION, TITLE = 8, 22, 30
+NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 def draw_best_worst(
-    best: Sequence[ReviewedPicture], worst: Sequence[ReviewedPicture], names: Sequence[str]
+    best: Sequence[ReviewedImage], worst: Sequence[ReviewedImage], names: Sequence[str]
 ) -> Image.Image:
-    """Two columns, the best on the left and the worst on the right, a row a picture.
+    """Two columns, the best on the left and the worst on the right.
 
     Args:
         best: the best first.
@@ -27,57 +28,52 @@ def draw_best_worst(
     Returns:
         RGB, on white.
     """
-    titles = ("the best: labels, found", "the worst: labels, found")
-    columns = [[_draw_pair(picture, names) for picture in column] for column in (best, worst)]
-    widths = [max((pair.width for pair in column), default=0) + MARGIN for column in columns]
-    rows = max(map(len, columns))
-    size = sum(widths) + 3 * MARGIN, TITLE + rows * (HEIGHT + CAPTION + MARGIN) + MARGIN
-    sheet = Image.new("RGB", size, "white")
-    pen = ImageDraw.Draw(sheet)
-    x = MARGIN
-    for title, pictures, pairs, width in zip(titles, (best, worst), columns, widths, strict=True):
-        pen.text((x, MARGIN), title, fill="black", font=ImageFont.load_default(16))
-        for row, (picture, pair) in enumerate(zip(pictures, pairs, strict=True)):
-            y = TITLE + MARGIN + row * (HEIGHT + CAPTION + MARGIN)
-            sheet.paste(pair, (x, y))
-            pen.text(
-                (x, y + HEIGHT + 3),
-                _caption(picture),
-                fill="black",
-                font=ImageFont.load_default(13),
-            )
-        x += width + MARGIN
-    return sheet
+    columns = [_draw_column("best", best, names), _draw_column("worst", worst, names)]
+    return _join(columns, (0, columns[0].width + MARGIN))
 
 
-def _draw_pair(picture: ReviewedPicture, names: Sequence[str]) -> Image.Image:
-    labelled = draw_labels(picture.sample, names, (WIDEST, HEIGHT))
-    size = labelled.size
-    seg_map = picture.seg_map
-    boxes: np.ndarray = np.zeros((0, 4), np.float32)
+def _draw_column(title: str, images: Sequence[ReviewedImage], names: Sequence[str]) -> Image.Image:
+    pairs = [_draw_pair(image, names) for image in images]
+    width = max((pair.width for pair in pairs), default=0) + 2 * MARGIN
+    height = TITLE + MARGIN + len(pairs) * (HEIGHT + CAPTION + MARGIN)
+    column = Image.new("RGB", (width, height), "white")
+    pen = ImageDraw.Draw(column)
+    heading = f"the {title}: labels, found"
+    pen.text((MARGIN, MARGIN), heading, fill="black", font=ImageFont.load_default(16))
+    for row, (image, pair) in enumerate(zip(images, pairs, strict=True)):
+        y = TITLE + MARGIN + row * (HEIGHT + CAPTION + MARGIN)
+        column.paste(pair, (MARGIN, y))
+        font = ImageFont.load_default(13)
+        pen.text((MARGIN, y + HEIGHT + 3), _caption(image), fill="black", font=font)
+    return column
+
+
+def _draw_pair(image: ReviewedImage, names: Sequence[str]) -> Image.Image:
+    labelled = draw_labels(image.sample, names, (MAXIMUM_WIDTH, HEIGHT))
+    size, seg_map = labelled.size, image.seg_map
     if seg_map is not None:
         seg_map = np.asarray(Image.fromarray(seg_map).resize(size, Image.Resampling.NEAREST))
-    if picture.boxes is not None:
-        boxes = picture.boxes * (size[0] / picture.sample.size[0])
-    found = draw_scene(
-        Image.fromarray(picture.sample.image).resize(size, Image.Resampling.BICUBIC),
-        boxes,
-        picture.labels,
-        picture.scores,
-        seg_map,
-        names,
-    )
-    pair = Image.new("RGB", (2 * size[0] + MARGIN // 2, HEIGHT), "white")
-    pair.paste(labelled, (0, 0))
-    pair.paste(found, (size[0] + MARGIN // 2, 0))
-    return pair
+    boxes, labels, scores = image.detections or NOTHING
+    boxes = boxes * (size[0] / image.sample.size[0])
+    scaled = Image.fromarray(image.sample.image).resize(size, Image.Resampling.BICUBIC)
+    found = draw_scene(scaled, boxes, labels, scores, seg_map, names)
+    return _join([labelled, found], (0, size[0] + MARGIN // 2))
 
 
-def _caption(picture: ReviewedPicture) -> str:
-    name = picture.sample.source.replace("\\", "/").rsplit("/", 1)[-1]
+def _join(images: Sequence[Image.Image], lefts: Sequence[int]) -> Image.Image:
+    """Side by side on white, each at its place."""
+    size = lefts[-1] + images[-1].width, max(image.height for image in images)
+    joined = Image.new("RGB", size, "white")
+    for image, left in zip(images, lefts, strict=True):
+        joined.paste(image, (left, 0))
+    return joined
+
+
+def _caption(image: ReviewedImage) -> str:
+    name = image.sample.source.replace("\\", "/").rsplit("/", 1)[-1]
     parts = [name if len(name) <= 30 else f"...{name[-27:]}"]
-    if picture.f1 is not None:
-        parts.append(f"boxes F1 {picture.f1:.2f}")
-    if picture.mean_iou is not None:
-        parts.append(f"mIoU {picture.mean_iou:.2f}")
+    if image.f1 is not None:
+        parts.append(f"boxes F1 {image.f1:.2f}")
+    if image.mean_iou is not None:
+        parts.append(f"mIoU {image.mean_iou:.2f}")
     return "   ".join(parts)

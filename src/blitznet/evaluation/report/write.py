@@ -1,37 +1,53 @@
-"""Write the report of a measured network into a folder."""
+"""The report of a measured network: one page that any browser shows, its figures and numbers."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
+from blitznet.evaluation.metrics import Metrics
+from blitznet.evaluation.metrics_table import metrics_rows
 from blitznet.evaluation.report.figures import draw_confusion, draw_curves, draw_precision_recall
-from blitznet.evaluation.report.page import make_page
 from blitznet.evaluation.report.review import SCORE, Review
 from blitznet.evaluation.report.sheet import draw_best_worst
 from blitznet.extras import require
-from blitznet.training.log import LOG_FILE, read_rows
-from blitznet.training.run_record import RUN_FILE, write_json
-from blitznet.training.validation import read_validation
+from blitznet.text_files import write_json
 from blitznet.whole_file import whole_file
 
-REPORT_FOLDER = "report"  # of a run
 PAGE_FILE = "index.html"
 NUMBERS_FILE = "confusion.json"
 
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; }
+img { max-width: 100%; }
+table { border-collapse: collapse; }
+td { padding: 0.15em 0.8em; text-align: right; border-bottom: 1px solid #ddd; }
+td:first-child { text-align: left; }
+tr:first-child, tr:last-child { font-weight: bold; }
+pre { background: #f5f5f5; padding: 1em; overflow-x: auto; }
+"""
+
 
 def write_report(
-    folder: Path, review: Review, metrics: Mapping[str, Any], run: Path | None = None
+    folder: Path,
+    review: Review,
+    metrics: Metrics,
+    log: Sequence[Mapping[str, str]] = (),
+    validation: Sequence[Mapping[str, float | None]] = (),
+    records: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
-    """Pictures, the numbers behind them, and a page with all.
+    """Write the figures, the numbers behind them, and the page.
 
     Args:
         folder: made if missing; files of the same names are replaced.
-        review: took in the pictures that `metrics` were measured on.
-        metrics: what `metrics.json` holds.
-        run: its curves, recipe and environment are shown, too; None = just a measured network.
+        review: accumulated the images that `metrics` were measured on.
+        metrics: of the network.
+        log: rows of a training run's log, for its curves; empty = none are drawn.
+        validation: what the run measured on the way.
+        records: recipe, environment and the like, shown as YAML under their names.
 
     Returns:
         The page.
@@ -41,39 +57,52 @@ def write_report(
     """
     require("matplotlib", "plots", "the report")
     folder.mkdir(parents=True, exist_ok=True)
-    names, pictures, numbers = review.names, dict[str, str](), dict[str, Any]()
-    if run is not None and (log := read_rows(run / LOG_FILE)):
-        draw_curves(log, read_validation(run), folder / "curves.png")
-        pictures["curves.png"] = "Training"
+    names, captions = review.names, dict[str, str]()
+    confusions: dict[str, np.ndarray] = {}
+    if log:
+        draw_curves(log, validation, folder / "curves.png")
+        captions["curves.png"] = "Training"
     if review.has_boxes:
         draw_precision_recall(review.voc_ap.curves(), names, folder / "pr_curves.png")
-        pictures["pr_curves.png"] = "Precision and recall at IoU 0.5, and AP (area)"
+        captions["pr_curves.png"] = "Precision and recall at IoU 0.5, and AP (area)"
+        confusions["boxes"] = counts = review.box_confusion.counts
         title = f"boxes of score {SCORE:g} or more, % of the true class"
-        counts = review.box_confusion.counts
         draw_confusion(counts, names, "nothing", title, folder / "confusion_boxes.png")
-        pictures["confusion_boxes.png"] = "What boxes are taken for"
-        numbers["boxes"] = _as_table(counts, names)
+        captions["confusion_boxes.png"] = "Confusion of boxes"
     if review.has_maps:
-        counts = review.mean_iou.confusion
+        confusions["pixels"] = counts = review.mean_iou.confusion
         title = "pixels, % of the true class"
         draw_confusion(counts, names, names[0], title, folder / "confusion_pixels.png")
-        pictures["confusion_pixels.png"] = "What pixels are taken for"
-        numbers["pixels"] = _as_table(counts, names)
+        captions["confusion_pixels.png"] = "Confusion of pixels"
     if review.best:
         with whole_file(folder / "best_worst.png") as temporary:
             draw_best_worst(review.best, review.worst, names).save(temporary, format="PNG")
-        pictures["best_worst.png"] = "The best and the worst pictures"
+        captions["best_worst.png"] = "The best and the worst images"
+    numbers = {  # rows are true, columns predicted
+        task: {"classes": list(names), "counts": counts.tolist()}
+        for task, counts in confusions.items()
+    }
     write_json(folder / NUMBERS_FILE, numbers)
-    records = {}
-    if run is not None:
-        record = json.loads((run / RUN_FILE).read_text())
-        records = {"Recipe": record["recipe"], "Environment": record["environment"]}
-    title = f"{metrics['model']} on {metrics['split']}"
     with whole_file(folder / PAGE_FILE) as temporary:
-        temporary.write_text(make_page(title, metrics, pictures, records), encoding="utf-8")
+        temporary.write_text(_page(metrics, captions, records or {}), encoding="utf-8")
     return folder / PAGE_FILE
 
 
-def _as_table(counts: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
-    """Rows are true, columns predicted."""
-    return {"classes": list(names), "counts": counts.tolist()}
+def _page(
+    metrics: Metrics, captions: Mapping[str, str], records: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """HTML; `captions` by name of the figure's file."""
+    title = escape(f"{metrics.model} on {metrics.split}")
+    rows = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in metrics_rows(metrics)]
+    parts = [
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>',
+        f"<style>{_STYLE}</style>\n<h1>{title}</h1>",
+        f"<p>{escape(f'{metrics.pictures} images of {metrics.data}, {metrics.split}')}</p>",
+        "<table>\n" + "\n".join(f"<tr>{row}</tr>" for row in rows) + "\n</table>",
+    ]
+    for name, caption in captions.items():
+        parts.append(f'<h2>{caption}</h2>\n<img src="{name}" alt="{caption}">')
+    for name, record in records.items():
+        text = yaml.safe_dump(dict(record), sort_keys=False, default_flow_style=False)
+        parts.append(f"<h2>{escape(name)}</h2>\n<pre>{escape(text)}</pre>")
+    return "\n".join([*parts, "</html>\n"])

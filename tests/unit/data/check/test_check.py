@@ -1,4 +1,4 @@
-"""Findings that concern several pictures, what is remembered, and what is left out."""
+"""Findings that concern several images, what is remembered, and what is left out."""
 
 import json
 import os
@@ -14,13 +14,13 @@ from PIL import Image
 from blitznet.data.check import before_training
 from blitznet.data.check.before_training import find_errors, fingerprint
 from blitznet.data.check.check import (
-    Picture,
     check_data,
     find_near_duplicates,
     find_same_pictures,
     open_data,
 )
-from blitznet.data.check.report import Finding, finding_lines
+from blitznet.data.check.picture_check import PictureRecord
+from blitznet.data.check.report import report_lines
 from blitznet.data.check.sheet import CELL, draw_sheet
 from blitznet.data.check.skipped import (
     SKIPPED_FILE,
@@ -41,7 +41,7 @@ DATA = Path("data.yaml")
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of `voc_mini`: four pictures to train on, two to measure on; an own cache."""
+    """A copy of `voc_mini`: four images to train on, two to measure on; an own cache."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     shutil.copytree(VOC_MINI, "VOC")
@@ -61,19 +61,21 @@ def describe(**entry: Any) -> DataDescription:
     return read_description(DATA)
 
 
-def named(split: str, name: str, pixels: str, number: int = 1) -> Picture:
-    return Picture(split, number, 0, Path(name), pixels.encode())
+def named(
+    split: str, name: str, pixels: str, number: int = 1, look: np.ndarray | None = None
+) -> PictureRecord:
+    return PictureRecord(split, number, 0, Path(name), pixel_hash=pixels.encode(), look=look)
 
 
 def told(findings: Any) -> list[tuple[str, bool, str]]:
-    return [(f.split, f.problem.is_error, str(f.problem)) for f in findings]
+    return [(f.split, f.is_error, str(f)) for f in findings]
 
 
 def test_a_picture_that_is_trained_and_measured_on_is_an_error_of_the_copy_in_train() -> None:
     pictures = [named("train", "a", "x"), named("val", "b", "x"), named("test", "c", "x")]
     assert told(find_same_pictures(pictures)) == [
-        ("train", True, "a: is the same picture as b in val; keep one"),
-        ("test", False, "c: is the same picture as b in val"),
+        ("train", True, "a: is the same image as b in val; keep one"),
+        ("test", False, "c: is the same image as b in val"),
     ]
 
 
@@ -85,27 +87,26 @@ def test_a_picture_twice_within_a_split_is_a_warning_of_the_later_copy() -> None
         named("train", "a", "x", number=2),
     ]
     assert told(find_same_pictures(pictures)) == [
-        ("train", False, "c: is the same picture as a"),
+        ("train", False, "c: is the same image as a"),
         ("train", False, "a: again as in source 1"),
     ]
 
 
 def test_unreadable_pictures_are_not_the_same() -> None:
-    pictures = [Picture("train", 1, 0, None, None), Picture("val", 1, 0, None, None)]
+    pictures = [PictureRecord("train", 1, 0), PictureRecord("val", 1, 0)]
     assert list(find_same_pictures(pictures)) == []
 
 
 def test_a_near_duplicate_in_another_split_is_named_first_and_equal_ones_not_at_all() -> None:
     look = np.random.default_rng(0).integers(0, 256, (8, 9), dtype=np.uint8)
     pictures = [
-        named("train", "a", "x"),
-        named("val", "b", "y"),
-        named("val", "c", "z"),
-        named("val", "d", "z"),
+        named("train", "a", "x", look=look),
+        named("val", "b", "y", look=look + 1),
+        named("val", "c", "z", look=look),
+        named("val", "d", "z", look=look),
         named("val", "e", "w"),
     ]
-    looks = [look, look + 1, look, look, None]
-    assert told(find_near_duplicates(pictures, looks)) == [
+    assert told(find_near_duplicates(pictures)) == [
         ("val", False, "b: looks like a in train"),
         ("val", False, "c: looks like a in train"),
     ]
@@ -130,7 +131,7 @@ def test_the_counts_are_those_of_the_drawn_pictures() -> None:
     labelled = sum(int((ids != 255).sum()) for ids in maps)
     assert train["pixel_shares"]["car"] == int((maps[1] == 7).sum()) / labelled
     assert train["void_share"] == sum(int((ids == 255).sum()) for ids in maps) / (3 * 64 * 48)
-    absent = [f.problem.text for f in report.of_kind("class-absent") if f.split == "val"]
+    absent = [f.text for f in report.of_kind("class-absent") if f.split == "val"]
     assert len(absent) == 20 - 3
     assert "no box and no pixel is labelled 'cat'" in absent
     assert report.errors == []
@@ -154,9 +155,8 @@ def test_a_source_that_cannot_be_opened_leaves_the_others_to_be_checked() -> Non
     DATA.write_text(text)
     Path("VOC/JPEGImages/000006.jpg").unlink()
     report = check_data(open_data(read_description(DATA), DATA))
-    assert [line for line in finding_lines(report) if line.startswith("error: ")] == [
-        "error: data.yaml, train, source 1: VOC/ImageSets/Main/nothing.txt does not exist; "
-        "check `root` and `image_set`",
+    assert [line for line in report_lines(report) if line.startswith("error: ")] == [
+        "error: data.yaml, train, source 1: VOC/ImageSets/Main/nothing.txt does not exist",
         "error: VOC/JPEGImages/000006.jpg: no such file",
     ]
     with pytest.raises(InputError, match=r"^data\.yaml, train, source 1: "):
@@ -169,7 +169,7 @@ def test_the_sheet_holds_a_cell_a_readable_picture_and_is_always_the_same() -> N
     opened = open_data(describe(), DATA)
     sheet = draw_sheet(opened.sources, opened.names)
     assert 4 * CELL[0] < sheet.width < 4 * CELL[0] + 60
-    assert 2 * CELL[1] < sheet.height < 2 * CELL[1] + 100  # five pictures: two rows
+    assert 2 * CELL[1] < sheet.height < 2 * CELL[1] + 100  # five images: two rows
     assert sheet.tobytes() == draw_sheet(opened.sources, opened.names).tobytes()
 
 
@@ -179,15 +179,16 @@ def test_warnings_are_cut_a_kind_and_errors_never() -> None:
     problems += [Problem("empty-picture", "z.jpg", "empty", is_error=False)]
     opened = open_data(DataDescription(classes=["cat"], splits={}), DATA)  # type: ignore[arg-type]
     report = check_data(opened)
-    report = type(report)("d", None, [Finding(problem, "train") for problem in problems], {})
-    lines = list(finding_lines(report))
+    report = type(report)("d", None, problems, {})
+    lines = list(report_lines(report))
     assert lines[:9] == [f"error: {n}.jpg: bad" for n in range(9)]
     assert lines[9:] == [
         "warning: z.jpg: empty",
         *(f"warning: {n}.xml: tiny" for n in range(5)),
         "2 more warnings; --verbose lists all",
+        "0 images checked: 9 errors, 8 warnings",
     ]
-    assert len(list(finding_lines(report, verbose=True))) == 17
+    assert len(list(report_lines(report, verbose=True))) == 18
 
 
 def test_a_clean_result_is_remembered_until_something_changes(
@@ -251,8 +252,8 @@ def test_what_a_run_leaves_out_is_recorded_with_the_reasons(workplace: Path) -> 
     assert record["pictures"] == {"train": [4]}
     assert [picture["picture"] for picture in record["skipped"]] == [1, 3]
     assert list(skipped_lines(workplace)) == [
-        "train, source 1, picture 1: VOC/Annotations/000001.xml does not exist; every listed "
-        "picture needs an annotation",
+        "train, source 1, image 1: VOC/Annotations/000001.xml does not exist; every listed "
+        "image needs an annotation",
         "VOC/JPEGImages/000003.jpg: the file is empty",
     ]
     left = without_skipped(description.open_split("train"), "train", workplace)
@@ -267,13 +268,14 @@ def test_what_a_run_leaves_out_is_recorded_with_the_reasons(workplace: Path) -> 
 
 def test_a_record_of_other_data_or_of_everything_is_refused(workplace: Path) -> None:
     description = describe()
-    problem = Problem("picture", "x", "bad")
-    findings = [Finding(problem, "train", 1, index) for index in range(4)]
-    write_skipped(workplace, findings, description)
+    problems = [
+        Problem("picture", "x", "bad", split="train", source=1, index=index) for index in range(4)
+    ]
+    write_skipped(workplace, problems, description)
     sources = description.open_split("train")
-    with pytest.raises(InputError, match=r"^every picture of train has an error; see .*json$"):
+    with pytest.raises(InputError, match=r"^every image of train has an error; see .*json$"):
         without_skipped(sources, "train", workplace)
-    with pytest.raises(InputError, match=r"with \[4\] pictures, now there are \[3\]; start a new"):
+    with pytest.raises(InputError, match=r"with \[4\] images, now there are \[3\]; start a new"):
         without_skipped([Subset(sources[0], [0, 1, 2])], "train", workplace)
     (workplace / SKIPPED_FILE).write_text("[]")
     with pytest.raises(InputError, match="is damaged; start a new run"):

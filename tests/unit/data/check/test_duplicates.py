@@ -1,4 +1,4 @@
-"""Looks of pictures, and the pairs among them, against obvious loops."""
+"""Looks of images, and the pairs among them, against obvious loops."""
 
 import numpy as np
 import pytest

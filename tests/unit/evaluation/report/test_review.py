@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from blitznet.detections import Detections
 from blitznet.evaluation.report.review import KEPT, Review
 from blitznet.structures import Sample
 
@@ -18,13 +19,10 @@ def sample(name: str, seg_map: np.ndarray | None = None, labelled: bool = True) 
     return Sample(image, boxes, labels, np.zeros(len(labels), bool), seg_map, name)
 
 
-def cats(*scores: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cats(*scores: float) -> Detections:
     """As many detections, all of them where the cat is."""
-    return (
-        np.repeat(BOX, len(scores), axis=0),
-        np.ones(len(scores), np.int64),
-        np.array(scores, np.float32),
-    )
+    labels = np.ones(len(scores), np.int64)
+    return Detections(np.repeat(BOX, len(scores), axis=0), labels, np.array(scores, np.float32))
 
 
 def test_a_picture_has_the_f1_of_its_boxes_and_the_iou_of_its_pixels() -> None:
@@ -36,7 +34,7 @@ def test_a_picture_has_the_f1_of_its_boxes_and_the_iou_of_its_pixels() -> None:
     assert picture.f1 == pytest.approx(2 / 3)  # one right, one too many, one too weak to count
     assert picture.mean_iou == pytest.approx((4 / 12 + 4 / 8 + 0) / 3)
     assert picture.score == pytest.approx((2 / 3 + 5 / 18) / 2)
-    assert picture.scores.tolist() == pytest.approx([0.9, 0.8])
+    assert picture.detections.scores.tolist() == pytest.approx([0.9, 0.8])
     assert review.worst == []
 
 
@@ -65,7 +63,7 @@ def test_what_a_source_does_not_label_is_no_mistake() -> None:
     a = sample("a", true_map)
     partly = Sample(a.image, a.boxes, a.labels, a.difficult, a.seg_map, a.source, known)
     boxes, _, scores = cats(0.9, 0.8)
-    review.update(partly, (boxes, np.array([1, 2]), scores), seg_map)
+    review.update(partly, Detections(boxes, np.array([1, 2]), scores), seg_map)
     (picture,) = review.best
     assert (picture.f1, picture.mean_iou) == (1, 1)
     assert review.box_confusion.counts.tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]

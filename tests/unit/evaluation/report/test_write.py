@@ -2,19 +2,20 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from blitznet.detections import Detections
 from blitznet.errors import InputError
+from blitznet.evaluation.metrics import Metrics
 from blitznet.evaluation.report.review import Review
 from blitznet.evaluation.report.sheet import draw_best_worst
 from blitznet.evaluation.report.write import write_report
 from blitznet.structures import Sample
-from blitznet.training.log import LOG_FIELDS, LOG_FILE, write_rows
-from blitznet.training.run_record import RUN_FILE
 
 NAMES = ("background", "cat", "<dog>")
 BOX = np.array([[2, 2, 30, 20]], np.float32)
@@ -34,27 +35,25 @@ def review() -> Review:
             true_map,
             "a.jpg",
         )
-        found = BOX, np.array([label]), np.array([0.9], np.float32)
+        found = Detections(BOX, np.array([label]), np.array([0.9], np.float32))
         review.update(sample, found, np.where(true_map, label, 0).astype(np.uint8))
     return review
 
 
-def metrics(review: Review) -> dict[str, object]:
-    return {"model": "mine", "data": "data.yaml", "split": "val", **review.compute()}
+def metrics(review: Review) -> Metrics:
+    return replace(review.compute(), model="mine", data="data.yaml", split="val")
 
 
 def test_the_page_shows_every_picture_and_the_numbers_are_those_of_the_pictures(
     tmp_path: Path, review: Review
 ) -> None:
     pytest.importorskip("matplotlib")
-    run = tmp_path / "run"
-    run.mkdir()
-    write_rows(
-        run / LOG_FILE, LOG_FIELDS, [dict.fromkeys(LOG_FIELDS, 1), dict.fromkeys(LOG_FIELDS, 2)]
-    )
-    record = {"recipe": {"name": "tiny"}, "environment": {"torch": "2 & more"}}
-    (run / RUN_FILE).write_text(json.dumps(record))
-    page = write_report(tmp_path / "report", review, metrics(review), run).read_text()
+    fields = ("step", "classification", "box", "segmentation", "lr")
+    log = [dict.fromkeys(fields, text) for text in ("1", "2")]
+    records = {"Recipe": {"name": "tiny"}, "Environment": {"torch": "2 & more"}}
+    page = write_report(
+        tmp_path / "report", review, metrics(review), log, records=records
+    ).read_text()
     shown = re.findall(r'<img src="([^"]+)"', page)
     assert sorted(shown) == sorted(path.name for path in (tmp_path / "report").glob("*.png"))
     assert shown == [

@@ -1,0 +1,178 @@
+"""Our networks beside torchvision's on the same images, taking turns in one run.
+
+    python benchmarks/race.py --images VOCdevkit/VOC2012/JPEGImages --json results/bench.json
+
+Prints a table and one JSON line in the format of `blitznet bench`, which `blitznet table 7` reads.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import torch
+import typer
+from PIL import Image
+from rich.console import Console
+
+from blitznet.bench import (
+    Look,
+    Row,
+    Speeds,
+    default_engines,
+    describe_machine,
+    load_images,
+    look_with,
+    make_row,
+    speed_table,
+    take_turns,
+)
+from blitznet.cli.options import split_names
+from blitznet.device import choose_device
+from blitznet.errors import CheckpointError, InputError
+from blitznet.inference.engines.choose import open_engine
+from blitznet.model_files import find_checkpoint
+from blitznet.model_info import MODELS
+from peers import PEERS, TORCH_DEFAULT, build_peer, look_with_peer
+from untrained import write_single_tasks, write_untrained
+
+Contestant = tuple[str, str]  # network and engine
+
+# What the ratios are relative to, as torchvision builds it.
+REFERENCES = ("ssd300_vgg16", "ssdlite320_mobilenet_v3_large")
+
+
+def main(
+    networks: Annotated[
+        str, typer.Option(help="Of the family, or files. Those without weights get random ones.")
+    ] = "blitznet300,blitznet300-s8,blitznet300-mobile",
+    engines: Annotated[str | None, typer.Option(help="Of ours.", show_default="all here")] = None,
+    peers: Annotated[str, typer.Option(help="By a part of their names.")] = ",".join(PEERS),
+    two: Annotated[str, typer.Option(help="Engine for one network a task; '' = none.")] = "",
+    images: Annotated[Path | None, typer.Option(help="Folder.", show_default="drawn")] = None,
+    calibrate: Annotated[Path | None, typer.Option(help="Data description, for int8.")] = None,
+    score: Annotated[float, typer.Option(help="Minimum score; peers keep their own.")] = 0.01,
+    rounds: int = 3,
+    seconds: Annotated[float, typer.Option(help="Of each, over all rounds.")] = 3.0,
+    device: str = "auto",
+    json_file: Annotated[Path | None, typer.Option("--json")] = None,
+) -> None:
+    """Time our networks and torchvision's."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        decoded, decode_ms = load_images(images)
+        looks, left_out, random = _open_all(
+            split_names(networks) or (),
+            split_names(engines) or default_engines(device),
+            two,
+            folder,
+            decoded,
+            score,
+            device,
+            calibrate,
+        )
+        for peer in [one for one in PEERS if any(part in one for part in split_names(peers) or ())]:
+            model = build_peer(PEERS[peer], decoded)
+            for engine in PEERS[peer].engines:
+                _tell(f"opening {peer} on {engine}")
+                look = look_with_peer(PEERS[peer], model, engine, choose_device(device))
+                looks[f"torchvision {peer}", engine] = look
+        named = {" on ".join(contestant): look for contestant, look in looks.items()}
+        samples = take_turns(named, decoded, 1, rounds, seconds, _tell)
+    rows = [make_row(*contestant, 1, samples[" on ".join(contestant)]) for contestant in looks]
+    speeds = Speeds(
+        machine=describe_machine(device),
+        data=f"{images or 'drawn'}; random weights: {', '.join(random)}",
+        decode_ms=decode_ms,
+        score=score,
+        rounds=rounds,
+        seconds=seconds,
+        rows=tuple(rows),
+        left_out=left_out,
+    )
+    ratios = {f"x {name.split('_')[0]}": _ratios(rows, name) for name in REFERENCES}
+    console = Console()
+    console.width = max(console.width, 170)
+    console.print(speed_table(speeds, ratios))
+    typer.echo(speeds.to_json())
+    if json_file is not None:
+        json_file.write_text(speeds.to_json() + "\n")
+
+
+def _open_all(
+    files: Sequence[str],
+    engines: Sequence[str],
+    two: str,
+    folder: Path,
+    images: Sequence[Image.Image],
+    score: float,
+    device: str,
+    calibrate: Path | None,
+) -> tuple[dict[Contestant, Look], dict[str, str], list[str]]:
+    """Ours: those that can run, why others cannot, and which networks have random weights."""
+    looks: dict[Contestant, Look] = {}
+    left_out: dict[str, str] = {}
+    random = ["torchvision's"]
+    for file in files:
+        name, network = file, Path(file).stem
+        if file in MODELS and not _has_weights(file):
+            name = str(write_untrained(file, folder, images, score))
+            random.append(file)
+        for engine in engines:
+            _open(looks, left_out, (network, engine), [name], score, device, calibrate)
+        if two:
+            pair = write_single_tasks(name, folder)
+            contestant = (f"{network}, two networks", two)
+            _open(looks, left_out, contestant, pair, score, device, calibrate)
+    return looks, left_out, random
+
+
+def _has_weights(name: str) -> bool:
+    try:
+        find_checkpoint(name)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _open(
+    looks: dict[Contestant, Look],
+    left_out: dict[str, str],
+    contestant: Contestant,
+    files: Sequence[str],
+    score: float,
+    device: str,
+    calibrate: Path | None,
+) -> None:
+    """A network of ours, or one for each task, which run one after the other."""
+    _tell(f"opening {' on '.join(contestant)}")
+    try:
+        opened = [open_engine(file, contestant[1], device, calibrate=calibrate) for file in files]
+    except InputError as reason:
+        left_out[" on ".join(contestant)] = str(reason)
+        return
+    parts = [look_with(engine, score) for engine in opened]
+
+    def look(images: Sequence[Image.Image]) -> dict[str, float]:
+        times = [part(images) for part in parts]
+        # The image is resized once for both.
+        total = {stage: sum(one[stage] for one in times) for stage in times[0]}
+        return total | {"resize": times[0]["resize"]}
+
+    looks[contestant] = look
+
+
+def _ratios(rows: Sequence[Row], reference: str) -> list[str]:
+    """How many times as fast every row is."""
+    wanted = (f"torchvision {reference}", TORCH_DEFAULT)
+    theirs = [row.fps for row in rows if (row.network, row.engine) == wanted]
+    return [f"{row.fps / theirs[0]:.1f}" if theirs else "-" for row in rows]
+
+
+def _tell(line: str) -> None:
+    typer.echo(f"{line} ...", err=True)
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    typer.run(main)

@@ -1,0 +1,116 @@
+"""How fast networks train: whole steps with one batch in memory, and with batches from files.
+
+    python benchmarks/training_steps.py --data DATA.yaml --steps 30 --workers 1 --json FILE
+
+A step is what `blitznet train` does with a batch: copy, normalise, forward, loss, backward, update,
+EMA. `waiting` is the share of the time in which a step waits for its batch.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import repeat
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from lightning_fabric import Fabric
+
+from blitznet.bench import describe_machine
+from blitznet.data.description import read_description
+from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
+from blitznet.device import choose_device
+from blitznet.model_info import find_model
+from blitznet.structures import Batch
+from blitznet.training.options import FABRIC_PRECISION, usable_precision
+from blitznet.training.recipe import RECIPES, Recipe
+from blitznet.training.step import Learner
+
+WARM_UP = 2  # steps
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Data description.")],
+    split: str = "train",
+    network: Annotated[str, typer.Option(help="Of the family.")] = "blitznet300-mobile",
+    steps: int = 20,
+    batch: Annotated[int, typer.Option(help="Images a step.")] = 8,
+    workers: Annotated[int, typer.Option(help="Processes that read images.")] = 2,
+    device: str = "auto",
+    json_file: Annotated[Path | None, typer.Option("--json")] = None,
+) -> None:
+    """Print milliseconds a step and images a second."""
+    result = measure(data, split, network, steps, batch, workers, choose_device(device))
+    line = json.dumps({"data": f"{data}, {split}", **result, "machine": describe_machine(device)})
+    typer.echo(line)
+    if json_file is not None:
+        json_file.write_text(line + "\n")
+
+
+def measure(
+    data: Path, split: str, name: str, steps: int, batch: int, workers: int, device: torch.device
+) -> dict[str, Any]:
+    """Of one network, in this process."""
+    description = read_description(data)
+    recipe = RECIPES.get(name, RECIPES["blitznet300"])
+    changes = {
+        "model": find_model(name).model_copy(update={"num_classes": len(description.classes)}),
+        "backbone_weights": None,
+        "start_from": None,
+        "precision": usable_precision(recipe.precision, device),
+        "global_batch_size": batch,
+    }
+    recipe = recipe.model_copy(update=changes)
+    size = recipe.model.image_size
+    sources = description.open_split(split)
+    samples = TrainingSamples(sources, size, recipe.augmentation, recipe.seed)
+    step = training_step(recipe, device)
+    fixed = next(training_batches(samples, batch_positions(0, 1, batch, 0, 1), 0))
+    positions = batch_positions(0, WARM_UP + steps, batch, 0, 1)
+    alone, _ = time_steps(repeat(fixed), step, steps, device)
+    real, waited = time_steps(training_batches(samples, positions, workers), step, steps, device)
+    low, median, high = np.quantile(alone, (0.25, 0.5, 0.75)).tolist()
+    return {
+        "network": name,
+        "batch": batch,
+        "workers": workers,
+        "steps": steps,
+        "precision": recipe.precision,
+        "step_ms": {"quarter": 1000 * low, "median": 1000 * median, "three_quarters": 1000 * high},
+        "fixed_images_per_second": batch / median,
+        "real_images_per_second": batch * steps / sum(real),
+        "waiting": sum(waited) / sum(real),
+    }
+
+
+def training_step(recipe: Recipe, device: torch.device) -> Callable[[Batch], None]:
+    """What the training loop does with a batch."""
+    accelerator = "gpu" if device.type == "cuda" else device.type
+    precision = FABRIC_PRECISION[recipe.precision]
+    fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+    fabric.launch()
+    fabric.seed_everything(recipe.seed, verbose=False)
+    learner = Learner(fabric, recipe)
+    return lambda batch: learner.take_step(0, batch.to(device))
+
+
+def time_steps(
+    batches: Iterator[Batch], step: Callable[[Batch], None], steps: int, device: torch.device
+) -> tuple[list[float], list[float]]:
+    """Seconds of every step, and how long each waited for its batch; the first ones warm up."""
+    whole, waited = [], []
+    for _ in range(WARM_UP + steps):
+        start = perf_counter()
+        batch = next(batches)
+        waited.append(perf_counter() - start)
+        step(batch)
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+        whole.append(perf_counter() - start)
+    return whole[WARM_UP:], waited[WARM_UP:]
+
+
+if __name__ == "__main__":
+    typer.run(main)

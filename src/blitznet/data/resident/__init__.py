@@ -1,1 +1,0 @@
-"""A whole decoded set on the device that trains, augmented there in batches."""

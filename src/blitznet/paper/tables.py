@@ -1,0 +1,261 @@
+"""The paper's tables and the experiments behind their rows: the YAML files beside this one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from blitznet.errors import InputError, RecipeError
+from blitznet.extras import require
+from blitznet.model_info import ModelConfig, find_model
+
+if TYPE_CHECKING:
+    from blitznet.training.recipe import Recipe
+
+BENCH = "bench"  # instead of a split: what `blitznet bench` measures
+DATA_FOLDER = Path("data")  # of a clone of the repository
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column of a table shows.
+
+    Attributes:
+        title: text above the column.
+        split: split of the data description that it is measured on, or BENCH.
+        keys: path to it in `metrics.json`; empty = we cannot measure it.
+        classes: that are averaged; None = all with ground truth.
+        of_one_class: whether it is one class's share of another column.
+        scale: factor of the value there; 100 = a fraction, printed in per cent.
+        decimals: printed.
+    """
+
+    title: str
+    split: str
+    keys: tuple[str, ...] = ()
+    classes: tuple[str, ...] | None = None
+    of_one_class: bool = False
+    scale: float = 100.0
+    decimals: int = 1
+
+    def read(self, metrics: Mapping[str, Any]) -> float | None:
+        """Its value in the content of a `metrics.json`, as the paper prints it; None = none."""
+        value: Any = metrics
+        for key in self.keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return self.scale * value if self.keys and value is not None else None
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """How the network of a row is trained and measured.
+
+    Attributes:
+        name: what `blitznet train` calls it.
+        source: where the paper has it: "Table 1, row 5".
+        data: the data description, data/NAME.yaml.
+        columns: what it is measured by.
+        seeds: it is trained with each.
+        is_twin: whether it repeats a row of the paper on the nine-class VOC subset.
+        base: the named recipe that its recipe derives from.
+        changes: fields that differ; of `model` a network as `base` and what differs from that.
+    """
+
+    name: str
+    source: str
+    data: str
+    columns: tuple[Column, ...]
+    seeds: tuple[int, ...]
+    is_twin: bool
+    base: str
+    changes: Mapping[str, Any]
+
+    @property
+    def model(self) -> ModelConfig:
+        """The network; the number of classes is that of the data, unless the row gives one."""
+        values = {**self.changes["model"]}
+        base = find_model(values.pop("base")).model_dump(exclude_unset=True)
+        return ModelConfig.model_validate(base | values)
+
+    @cached_property
+    def recipe(self) -> "Recipe":
+        """How it is trained; its name is the experiment's.
+
+        Raises:
+            InputError: without PyTorch.
+        """
+        require("torch", "train", "the recipe of an experiment")
+        from blitznet.training.recipe import RECIPES, Recipe
+
+        changes = {**self.changes, "name": self.name, "model": self.model}
+        return Recipe.model_validate({**dict(RECIPES[self.base]), **changes})
+
+    @property
+    def data_file(self) -> Path:
+        """The data description, from the root of a clone."""
+        return DATA_FOLDER / f"{self.data}.yaml"
+
+    @property
+    def splits(self) -> dict[str, tuple[str, ...] | None]:
+        """Splits that it is measured on, with the classes to average over; None = all."""
+        return {column.split: column.classes for column in self.columns}
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A row: what stands left of the figures, the printed ones, and what gives ours, if any."""
+
+    labels: tuple[str, ...]
+    printed: Mapping[Column, float]
+    experiment: Experiment | None
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Rows that share their columns; `labels` are the titles of the columns left of the figures."""
+
+    title: str
+    labels: tuple[str, ...]
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """One of the paper's tables: first the block that the paper has, then variants of ours."""
+
+    number: int
+    caption: str
+    blocks: tuple[Block, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def experiments(self) -> tuple[Experiment, ...]:
+        """Those of all rows."""
+        rows = (row for block in self.blocks for row in block.rows)
+        return tuple(row.experiment for row in rows if row.experiment is not None)
+
+
+@cache
+def read_experiments() -> dict[str, Experiment]:
+    """All experiments by name."""
+    content, columns = _read("experiments"), _read_columns()
+    found = {}
+    for name, own in content["experiments"].items():
+        base = content["bases"][own.pop("base")]
+        fields = base | own | {"model": base["model"] | own.get("model", {})}
+        found[name] = Experiment(
+            name=name,
+            source=fields.pop("source"),
+            data=fields.pop("data"),
+            columns=tuple(columns[key][0] for key in fields.pop("columns", ())),
+            seeds=tuple(fields.pop("seeds", (0,))),
+            is_twin=fields.pop("is_twin", False),
+            base=fields.pop("base"),
+            changes=fields,
+        )
+    return found
+
+
+@cache
+def read_tables() -> dict[int, Table]:
+    """The paper's tables by number, 1 to 8."""
+    return {
+        number: Table(
+            number,
+            table["caption"],
+            tuple(_block(block) for block in table["blocks"]),
+            tuple(table["notes"]),
+        )
+        for number, table in _read("tables")["tables"].items()
+    }
+
+
+def find_table(number: int) -> Table:
+    """A table of the paper.
+
+    Raises:
+        InputError: if there is none of this number.
+    """
+    tables = read_tables()
+    if number not in tables:
+        raise InputError(f"the paper has no table {number}; give a number from 1 to {len(tables)}")
+    return tables[number]
+
+
+def find_training(
+    name_or_path: str, data: Path | None, overrides: tuple[str, ...] = ()
+) -> tuple["Recipe", Path]:
+    """What `blitznet train` is to do: an experiment, or a recipe and a data description.
+
+    Args:
+        name_or_path: an experiment, a named recipe, or a recipe's file.
+        data: the data description; None = the experiment's own, a recipe has none.
+        overrides: of the recipe, see `read_recipe`.
+
+    Raises:
+        InputError: if there is no such recipe, or the experiment's data description is not here.
+    """
+    from blitznet.training.recipe import change_recipe, read_recipe
+
+    experiment = read_experiments().get(name_or_path)
+    if experiment is None:
+        assert data is not None
+        return read_recipe(name_or_path, overrides), data
+    return change_recipe(experiment.recipe, overrides), data or existing_data(experiment)
+
+
+def existing_data(experiment: Experiment) -> Path:
+    """The experiment's data description.
+
+    Raises:
+        RecipeError: if it is not here.
+    """
+    if not experiment.data_file.is_file():
+        raise RecipeError(
+            f"{experiment.name} is trained with {experiment.data_file}, which is not here; run it "
+            "in a clone of the repository, or give --data DATA.yaml"
+        )
+    return experiment.data_file
+
+
+def _read(name: str) -> Any:
+    return yaml.safe_load(files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+@cache
+def _read_columns() -> dict[str, tuple[Column, ...]]:
+    """By key; one that stands for several classes gives a column each."""
+    columns: dict[str, tuple[Column, ...]] = {}
+    for key, values in _read("tables")["columns"].items():
+        values |= {name: tuple(of) for name, of in values.items() if isinstance(of, list)}
+        classes, keys = values.pop("each_of", None), values.pop("keys", ())
+        if classes is None:
+            columns[key] = (Column(keys=keys, **values),)
+        else:
+            columns[key] = tuple(
+                Column(name, keys=keys and (*keys, name), of_one_class=True, **values)
+                for name in classes
+            )
+    return columns
+
+
+def _block(content: Mapping[str, Any]) -> Block:
+    columns = tuple(column for key in content["columns"] for column in _read_columns()[key])
+    return Block(
+        "; ".join(content["title"]),
+        tuple(content["labels"]),
+        columns,
+        tuple(_row(row, columns) for row in content["rows"]),
+    )
+
+
+def _row(content: Mapping[str, Any], columns: tuple[Column, ...]) -> Row:
+    figures = zip(columns, str(content.get("printed", "")).split(), strict=False)
+    printed = {column: yaml.safe_load(text) for column, text in figures if text != "-"}
+    name = content.get("experiment")
+    return Row(tuple(content["labels"]), printed, read_experiments()[name] if name else None)

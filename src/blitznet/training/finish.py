@@ -1,0 +1,118 @@
+"""The end of a run: its network is measured, reported and exported."""
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from blitznet.data.check.report import count_of
+from blitznet.data.check.skipped import without_skipped
+from blitznet.data.description import read_description
+from blitznet.errors import InputError
+from blitznet.evaluation.evaluate import METRICS_FILE, engine_of, measure
+from blitznet.evaluation.metrics import Metrics
+from blitznet.evaluation.report.review import Review
+from blitznet.evaluation.report.write import write_report
+from blitznet.extras import require
+from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
+from blitznet.model_files import read_info
+from blitznet.text_files import read_json, write_json
+from blitznet.training.log import LOG_FILE, read_rows
+from blitznet.training.loop import MODEL_FILE
+from blitznet.training.recipe import Recipe
+from blitznet.training.run_record import RUN_FILE, read_run
+from blitznet.training.show import Tell
+from blitznet.training.validation import (
+    VALIDATION_SPLIT,
+    keep_measured,
+    read_validation,
+    with_metrics,
+)
+
+ONNX_FILE = "model.onnx"
+REPORT_FOLDER = "report"
+
+
+def finish_run(folder: Path, device: str, workers: int, tell: Tell) -> Metrics | None:
+    """Measure the network of a run that has come to its end, report on it and export it.
+
+    Args:
+        folder: of the run.
+        device: where the network runs.
+        workers: processes that read images.
+        tell: called with what is written, and what cannot be.
+
+    Returns:
+        Its metrics; None if the data has no `val` split.
+    """
+    recipe, data = read_run(folder)
+    stop = _early_stop(folder, recipe)
+    if stop is not None:
+        tell(stop)
+    metrics = None
+    if VALIDATION_SPLIT in read_description(data).splits:
+        review = Review(read_info(folder / MODEL_FILE).names)
+        metrics = _measure(folder, data, device, workers, review)
+        _report(folder, review, metrics, tell)
+    _export(folder, tell)
+    tell(f"The trained network is in {folder}")
+    return metrics
+
+
+def _early_stop(folder: Path, recipe: Recipe) -> str | None:
+    """Why a finished run has fewer steps than its recipe; None if it has them all."""
+    best, rows = read_info(folder / MODEL_FILE).training["steps"], read_validation(folder)
+    if best == recipe.steps:
+        return None
+    since = sum((row["step"] or 0) > best for row in rows)
+    return (
+        f"Stopped early at step {rows[-1]['step']:.0f} of {recipe.steps}: no gain in "
+        f"{count_of(since, 'validation')}; the network is that of step {best}"
+    )
+
+
+def _measure(folder: Path, data: Path, device: str, workers: int, review: Review) -> Metrics:
+    """Measure a finished run on its validation images and write the metrics into its files."""
+    path = folder / MODEL_FILE
+    model, info = load_checkpoint(path)
+    sources = read_description(data).open_split(VALIDATION_SPLIT)
+    sources = without_skipped(sources, VALIDATION_SPLIT, folder)
+    with closing(engine_of(model, info.names, device)) as engine:
+        metrics = measure(engine, sources, workers=workers, evaluation=review, show_progress=True)
+    metrics = replace(metrics, model=str(path), data=str(data), split=VALIDATION_SPLIT)
+    save_checkpoint(path, model, with_metrics(info, metrics))
+    write_json(folder / METRICS_FILE, metrics.to_dict())
+    rows, step = read_validation(folder), info.training["steps"]
+    if all(row["step"] != step for row in rows):  # as after stopping early
+        keep_measured(folder, rows, step, metrics, model, info)
+    return metrics
+
+
+def _report(folder: Path, review: Review, metrics: Metrics, tell: Tell) -> None:
+    record = read_json(folder / RUN_FILE)
+    try:
+        page = write_report(
+            folder / REPORT_FOLDER,
+            review,
+            metrics,
+            read_rows(folder / LOG_FILE),
+            read_validation(folder),
+            {"Recipe": record["recipe"], "Environment": record["environment"]},
+        )
+        tell(f"Curves, confusions, best and worst images: {page}")
+    except InputError as error:  # the network is there all the same
+        tell(f"No report: {error}")
+
+
+def _export(folder: Path, tell: Tell) -> None:
+    """Leave `model.onnx` beside the checkpoint, to predict without PyTorch."""
+    try:
+        for package in ("onnx", "onnxscript"):
+            require(package, "train", ONNX_FILE)
+        from blitznet.exporting.onnx_file import export_onnx
+
+        export_onnx(folder / ONNX_FILE, *load_checkpoint(folder / MODEL_FILE))
+    except InputError as error:
+        tell(f"No {ONNX_FILE}: {error}; then: blitznet export {folder / MODEL_FILE}")
+    except RuntimeError as error:  # of PyTorch's exporter
+        cause = str(error).partition("\n")[0]
+        tell(f"No {ONNX_FILE}: PyTorch cannot export this network ({cause})")

@@ -1,0 +1,102 @@
+"""Figures of the views that our policy draws, and of those of torchvision's SSD transforms."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from blitznet.data.geometry import View, has_centre_inside, whole_view
+from blitznet.data.ssd_policy import Augmentation, draw_iou_crop, draw_zoom_out
+
+Picture = tuple[tuple[int, int], np.ndarray]  # width and height, (G, 4) float32 boxes
+DrawView = Callable[[tuple[int, int], np.ndarray], tuple[View, View]]  # to canvas and view of it
+
+FIGURES = ("zoom ratio", "area", "aspect", "visible share", "filled share", "boxes kept")
+
+
+def draw_ours(
+    size: tuple[int, int], boxes: np.ndarray, rng: np.random.Generator
+) -> tuple[View, View]:
+    """The steps of `draw_view`, with the canvas that lies between them."""
+    augmentation = Augmentation()
+    canvas = whole_view(*size)
+    if rng.random() < augmentation.zoom_out_probability:
+        canvas = draw_zoom_out(canvas, augmentation.zoom_out_max, rng)
+    return canvas, draw_iou_crop(canvas, boxes, rng)
+
+
+class TorchvisionViews:
+    """Draws the parameters of RandomZoomOut and RandomIoUCrop, without pixels."""
+
+    def __init__(self) -> None:
+        self.zoom_out, self.crop = v2.RandomZoomOut(), v2.RandomIoUCrop()
+
+    def __call__(self, size: tuple[int, int], boxes: np.ndarray) -> tuple[View, View]:
+        """Canvas, and view of it, in pixels of the picture."""
+        width, height = size
+        left = top = right = bottom = 0
+        if torch.rand(1) < self.zoom_out.p:
+            image = torch.empty((1, height, width), device="meta")
+            left, top, right, bottom = self.zoom_out.make_params([image])["padding"]
+        canvas = View(-left, -top, width + right, height + bottom)
+        canvas_size = (height + top + bottom, width + left + right)
+        moved = tv_tensors.BoundingBoxes(
+            torch.from_numpy(boxes + np.array([left, top] * 2, np.float32)),
+            format="XYXY",
+            canvas_size=canvas_size,
+        )
+        image = tv_tensors.Image(torch.empty((1, *canvas_size), device="meta"))
+        drawn = self.crop.make_params([image, moved])
+        if not drawn:
+            return canvas, canvas
+        x1, y1 = drawn["left"] - left, drawn["top"] - top
+        return canvas, View(x1, y1, x1 + drawn["width"], y1 + drawn["height"])
+
+
+def view_figures(draw: DrawView, pictures: Sequence[Picture], draws: int) -> dict[str, np.ndarray]:
+    """FIGURES of as many views, the pictures taken in turns.
+
+    Returns:
+        (draws,) each: side of the canvas in sides of the picture; area of the view in areas of the
+        picture; width over height of the view, relative to the picture's; share of the picture that
+        is visible; share of the view that shows no picture; share of the boxes kept.
+    """
+    rows = []
+    for number in range(draws):
+        size, boxes = pictures[number % len(pictures)]
+        canvas, view = draw(size, boxes)
+        width = max(min(view.x2, size[0]) - max(view.x1, 0), 0)
+        height = max(min(view.y2, size[1]) - max(view.y1, 0), 0)
+        shown, area, whole = width * height, view.width * view.height, size[0] * size[1]
+        rows.append(
+            (
+                canvas.width / size[0],
+                area / whole,
+                view.width / view.height / (size[0] / size[1]),
+                shown / whole,
+                1 - shown / area,
+                float(has_centre_inside(boxes, view).mean()),
+            )
+        )
+    return dict(zip(FIGURES, np.array(rows).T, strict=True))
+
+
+def ks_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Kolmogorov and Smirnov's: the largest distance between two empirical distributions."""
+    places = np.concatenate((a, b))
+    below_a = np.searchsorted(np.sort(a), places, side="right") / len(a)
+    below_b = np.searchsorted(np.sort(b), places, side="right") / len(b)
+    return float(np.abs(below_a - below_b).max())
+
+
+def random_pictures(count: int, size: tuple[int, int] = (500, 375)) -> list[Picture]:
+    """Sizes and 1 to 4 boxes drawn by chance, always the same."""
+    rng = np.random.default_rng(0)
+    pictures = []
+    for _ in range(count):
+        sides = rng.uniform(0.05, 0.8, (rng.integers(1, 5), 2)) * size
+        corners = rng.uniform(0, 1, sides.shape) * (np.array(size) - sides)
+        pictures.append((size, np.concatenate((corners, corners + sides), 1).astype(np.float32)))
+    return pictures

@@ -1,0 +1,115 @@
+"""The Python call: what it returns, what it takes, what it says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from blitznet.errors import CheckpointError, InputError, RecipeError
+from blitznet.evaluation.evaluate import evaluate
+from blitznet.evaluation.metrics import Metrics
+from blitznet.model.blitznet import BlitzNet
+from blitznet.training.train import TrainingRun, train
+from fixtures.make_fixtures import VOC_MINI, draw
+from fixtures.tiny_run import TINY, tiny_recipe
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning")
+
+QUICK: dict[str, Any] = {"device": "cpu", "workers": 0}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A description of the drawn images, and of noisy ones to measure on."""
+    entry = {"format": "voc", "masks": "SegmentationClass"}
+    draw(tmp_path / "others", noise=100)
+    description = {
+        "classes": "voc",
+        "train": [entry | {"root": str(VOC_MINI), "image_set": "Main/trainval"}],
+        "val": [entry | {"root": "others", "image_set": "Segmentation/trainval"}],
+    }
+    path = tmp_path / "data.yaml"
+    path.write_text(yaml.safe_dump(description))
+    return path
+
+
+@pytest.mark.usefixtures("without_onnx", "without_report")
+def test_a_run_has_its_folder_its_network_and_its_metrics(
+    tmp_path: Path, data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    run = train(data, tiny_recipe(), out=out, steps=2, model={"seg_width": 8}, **QUICK)
+    assert (run.folder, run.steps, run.is_finished) == (out, 2, True)
+    assert run.onnx_path.is_file()
+    assert not run.model.training
+    assert run.model.config.seg_width == 8
+    assert isinstance(run.metrics, Metrics)
+    assert json.loads((out / "metrics.json").read_text()) == run.metrics.to_dict()
+    assert capfd.readouterr().out == ""
+
+    before = {name: tensor.clone() for name, tensor in run.model.train().state_dict().items()}
+    again = evaluate(run.model, data, device="cpu", workers=0)
+    assert (again.mean_ap, again.iou) == (run.metrics.mean_ap, run.metrics.iou)
+    assert run.model.training, "a copy is measured"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in run.model.state_dict().items())
+
+
+@pytest.mark.usefixtures("without_onnx", "without_report")
+def test_a_run_out_of_time_is_resumed(tmp_path: Path, data: Path) -> None:
+    lines: list[str] = []
+    out = tmp_path / "run"
+    run = train(data, tiny_recipe(steps=2), out=out, max_minutes=0, tell=lines.append, **QUICK)
+    assert run == TrainingRun(out, 1)
+    assert lines[-1] == f"Stopped at step 1 of 2; blitznet train --resume {out}"
+    with pytest.raises(CheckpointError, match="does not exist"):
+        _ = run.model
+    run = train(resume=out, tell=lines.append, **QUICK)
+    assert (run.steps, run.is_finished) == (2, True)
+    assert lines[-1] == f"The trained network is in {out}"
+    with pytest.raises(RecipeError, match="is finished"):
+        train(resume=out, **QUICK)
+
+
+def test_without_onnx_a_line_says_how_to_get_the_file(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = ("onnxscript", "matplotlib")
+    monkeypatch.setattr("blitznet.extras.find_spec", lambda name: None if name in missing else name)
+    lines: list[str] = []
+    out = tmp_path / "run"
+    run = train(data, tiny_recipe(steps=1), out=out, tell=lines.append, **QUICK)
+    assert run.is_finished
+    assert not run.onnx_path.exists()
+    (line,) = [line for line in lines if line.startswith("No model.onnx: ")]
+    assert "pip install 'blitznet[train]'; then: blitznet export " in line
+    assert line.endswith("run/model.safetensors")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_report")
+def test_the_exported_network_measures_as_the_trained_one(tmp_path: Path, data: Path) -> None:
+    run = train(data, tiny_recipe(steps=2), out=tmp_path / "run", **QUICK)
+    assert run.metrics is not None
+    exported = evaluate(run.onnx_path, data, device="cpu", workers=0)
+    assert exported.mean_iou == pytest.approx(run.metrics.mean_iou, abs=1e-3)
+    assert exported.mean_ap == pytest.approx(run.metrics.mean_ap, abs=1e-3)
+
+
+def test_what_does_not_go_together_is_refused(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(RecipeError, match=r"give data=DATA\.yaml, or resume=FOLDER"):
+        train(**QUICK)
+    with pytest.raises(RecipeError, match="give resume alone"):
+        train(resume=tmp_path, steps=5, **QUICK)
+    with pytest.raises(RecipeError, match="recipe modern: stepz: Extra inputs"):
+        train(data, stepz=5, **QUICK)
+    with pytest.raises(InputError, match="no recipe or file is called 'mdern'"):
+        train(data, "mdern", **QUICK)
+
+
+def test_a_network_of_other_classes_is_not_measured(data: Path) -> None:
+    network = BlitzNet(TINY.model_copy(update={"num_classes": 3}))
+    with pytest.raises(InputError, match="the network has 3 classes, the data has 21 with"):
+        evaluate(network, data, device="cpu", workers=0)
