@@ -1,4 +1,4 @@
-"""Pictures with boxes, labels and the translucent class map, readable at any size."""
+"""Images with boxes, labels and the translucent segmentation map, readable at any size."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from blitznet.classes import voc_palette
 # How much of the class colour covers a pixel: a veil over the region, nearly opaque on its edge.
 REGION_OPACITY = 0.45
 EDGE_OPACITY = 0.85
-# Class regions smaller than this share of the picture get no name of their own.
-LEAST_NAMED_SHARE = 0.01
+# Class regions smaller than this share of the image get no name of their own.
+MIN_NAMED_SHARE = 0.01
 # A tag may cover other tags by this share of its own area; in a crowd the weakest go without one.
-MOST_HIDDEN = 0.3
+MAX_HIDDEN = 0.3
 
 _STRIP_PIXELS = 1 << 18
 Color = tuple[int, int, int]
@@ -24,7 +24,7 @@ Rectangle = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Style:
-    """Sizes in pixels that suit a picture of a given size."""
+    """Sizes in pixels that suit an image of a given size."""
 
     line: int
     edge: int
@@ -50,7 +50,7 @@ def draw_scene(
     ids: np.ndarray | None = None,
     in_place: bool = False,
 ) -> Image.Image:
-    """Draw what the network saw, or what labels say: map below, boxes above it, tags on top.
+    """Draw predictions or labels: segmentation map below, boxes above it, tags on top.
 
     Args:
         image: RGB.
@@ -60,7 +60,7 @@ def draw_scene(
         seg_map: (H, W) uint8 class ids of the size of `image`, or None.
         names: name of every class id that occurs; 255 where the map has void.
         ids: (K,) int64 identities, 0 = none; None = none at all.
-        in_place: draw on `image` itself: the copy of a huge picture is huge, too.
+        in_place: draw on `image` itself: the copy of a huge image is huge, too.
 
     Returns:
         An RGB image of the same size, a new one unless drawn in place. Background pixels outside
@@ -88,7 +88,7 @@ def draw_scene(
 
 
 class Tags:
-    """Writes names on coloured plates that stay inside the picture and out of each other's way.
+    """Writes names on coloured plates that stay inside the image and out of each other's way.
 
     Attributes:
         placed: plates so far, xyxy in pixels.
@@ -105,7 +105,7 @@ class Tags:
     def attach(self, texts: Sequence[str], box: np.ndarray, color: Color) -> None:
         """Write the first of `texts` for which there is room at a corner of `box`, or nothing.
 
-        Above the box, inside it, or below it: the first of these that is in the picture and hides
+        Above the box, inside it, or below it: the first of these that is in the image and hides
         no other tag, else the one that hides least, up to a limit.
         """
         x1, y1, _, y2 = box.tolist()
@@ -113,7 +113,7 @@ class Tags:
             tops = (y1 - self._tag_height, y1, y2, y2 - self._tag_height)
             places = [place for top in tops if (place := self._place(text, x1, top))]
             best = min(places, key=self._hidden, default=None)
-            if best and self._hidden(best) <= MOST_HIDDEN * _area(best):
+            if best and self._hidden(best) <= MAX_HIDDEN * _area(best):
                 self._write(text, best, color)
                 return
 
@@ -128,7 +128,7 @@ class Tags:
         return ceil(self._font.getlength(text)) + 2 * self._padding
 
     def _place(self, text: str, left: float, top: float) -> Rectangle | None:
-        """A plate moved sideways into the picture; None where it does not fit."""
+        """A plate moved sideways into the image; None where it does not fit."""
         width = self._plate_width(text)
         if width > self._width or top < 0 or top + self._tag_height > self._height:
             return None
@@ -150,7 +150,7 @@ class Tags:
 
 
 def _paint_map(canvas: Image.Image, seg_map: np.ndarray, palette: np.ndarray, edge: int) -> None:
-    """Lay the class colours over everything but background, in strips: the picture may be huge."""
+    """Lay the class colours over everything but background, in strips: the image may be huge."""
     height, width = seg_map.shape
     light = (palette // 2 + 128).astype(np.uint8)
     strip = max(1, _STRIP_PIXELS // width)
@@ -183,7 +183,7 @@ def _region_middles(
     """
     step = max(1, round(sqrt(seg_map.size) / 64))
     coarse = seg_map[step // 2 :: step, step // 2 :: step]
-    for class_id in np.flatnonzero(np.bincount(coarse.ravel()) >= LEAST_NAMED_SHARE * coarse.size):
+    for class_id in np.flatnonzero(np.bincount(coarse.ravel()) >= MIN_NAMED_SHARE * coarse.size):
         if class_id == 0 or class_id in without:
             continue
         shrinking = np.pad(coarse == class_id, 1)

@@ -1,4 +1,4 @@
-"""Any picture as a person sees it: upright, eight-bit RGB, one frame."""
+"""Any image as a person sees it: upright, eight-bit RGB, one frame."""
 
 import os
 import struct
@@ -61,10 +61,10 @@ _TRANSPOSING = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 
 
 def read_picture(source: PictureSource) -> Image.Image:
-    """Decode a picture and bring it into the form that a viewer would show.
+    """Decode an image and bring it into the form that a viewer would show.
 
     The orientation of the camera (EXIF) is applied, transparent parts become white, sixteen-bit and
-    floating-point pictures are scaled to eight bits, and of an animation the first frame is taken.
+    floating-point images are scaled to eight bits, and of an animation the first frame is taken.
 
     Args:
         source: a file, a Pillow image, or an array, uint8 (H, W, 3) RGB or (H, W) grey.
@@ -73,30 +73,24 @@ def read_picture(source: PictureSource) -> Image.Image:
         Mode RGB; never the object that was given.
 
     Raises:
-        PictureError: if it is missing, no picture, damaged, or larger than MAX_PIXELS.
+        PictureError: if it is missing, no image, damaged, or larger than MAX_PIXELS.
         TypeError: if `source` is none of these things.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        picture = _decode(source, source_name(source) or "the given picture")
-        return picture.copy() if picture is source else picture
+        image = _decode(source, source_name(source) or "the given image")
+        return image.copy() if image is source else image
     if not isinstance(source, str | os.PathLike):
         raise TypeError(
-            "a picture is a path, a PIL image or a uint8 array (H, W, 3) in RGB, "
+            "an image is a path, a PIL image or a uint8 array (H, W, 3) in RGB, "
             f"not {type(source).__name__}"
         )
-    name = os.fspath(source)
-    try:
-        stream = Path(name).open("rb")  # noqa: SIM115 - closed below
-    except (OSError, ValueError) as error:
-        raise _cannot_be_read(name, error) from error
-    with stream:
-        return _decode(_open(stream, name), name)
+    return OpenPicture(source).decode()
 
 
 class OpenPicture:
-    """A picture file whose size is known and whose pixels are still to be decoded.
+    """An image file whose size is known and whose pixels are still to be decoded.
 
     Args:
         path: of the file, which is read here.
@@ -113,8 +107,13 @@ class OpenPicture:
         self._name = os.fspath(path)
         try:
             content = Path(path).read_bytes()
-        except (OSError, ValueError) as error:
-            raise _cannot_be_read(self._name, error) from None
+        except FileNotFoundError:
+            raise PictureError(f"{self._name}: no such file") from None
+        except IsADirectoryError:
+            raise PictureError(f"{self._name}: a folder, where one image was wanted") from None
+        except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+            reason = getattr(error, "strerror", None) or error
+            raise PictureError(f"{self._name}: cannot be read ({reason})") from None
         image = _open(BytesIO(content), self._name)
         self._image: Image.Image = image
         self.reductions: tuple[int, ...] = (1,)
@@ -123,7 +122,7 @@ class OpenPicture:
             turn = _turn(image)
             width, height = image.size
             self.size = (height, width) if turn in _TRANSPOSING else (width, height)
-            # The last column and row of a shrunk picture may lie partly beyond it. Turning would
+            # The last column and row of a shrunk image may lie partly beyond it. Turning would
             # move them to the front, where they shift the rest.
             self.reductions = tuple(
                 reduction
@@ -140,7 +139,7 @@ class OpenPicture:
 
         Args:
             reduction: one of `reductions`. Pixel i covers the pixels i * reduction up to
-                (i + 1) * reduction of the whole picture; the last one may reach beyond it.
+                (i + 1) * reduction of the whole image; the last one may reach beyond it.
         """
         if not isinstance(self._image, JpegImageFile):
             return self._image
@@ -151,19 +150,10 @@ class OpenPicture:
 
 
 def source_name(source: PictureSource) -> str | None:
-    """What to call a picture in messages and results; None for one that came without a file."""
+    """What to call an image in messages and results; None for one that came without a file."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     return str(getattr(source, "filename", "")) or None
-
-
-def _cannot_be_read(name: str, error: OSError | ValueError) -> PictureError:
-    """ValueError: a null byte in the name."""
-    if isinstance(error, FileNotFoundError):
-        return PictureError(f"{name}: no such file")
-    if isinstance(error, IsADirectoryError):
-        return PictureError(f"{name}: a folder, where one picture was wanted")
-    return PictureError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})")
 
 
 def _open(stream: BinaryIO, name: str) -> ImageFile:
@@ -186,14 +176,14 @@ def _open(stream: BinaryIO, name: str) -> ImageFile:
         except (SyntaxError, LookupError, TypeError, struct.error):
             continue  # these say "not mine", as in Image.open
         except _DECODING_ERRORS as error:
-            raise PictureError(f"{name}: damaged {image_format} picture ({error})") from error
+            raise PictureError(f"{name}: damaged {image_format} image ({error})") from error
         if isinstance(image, ImageFile):
             return image
-    raise PictureError(f"{name}: not a picture; BlitzNet reads {', '.join(FORMATS)}")
+    raise PictureError(f"{name}: not an image; BlitzNet reads {', '.join(FORMATS)}")
 
 
 def _decode(image: Image.Image, name: str) -> Image.Image:
-    """Upright RGB pixels of an opened picture; the same object if nothing had to change."""
+    """Upright RGB pixels of an opened image; the same object if nothing had to change."""
     _require_sensible_size(image, name)
     try:
         image.load()
@@ -212,11 +202,11 @@ def _require_sensible_size(image: Image.Image, name: str) -> None:
             "make it smaller first"
         )
     if width * height == 0:
-        raise PictureError(f"{name}: a picture without pixels ({width}x{height})")
+        raise PictureError(f"{name}: an image without pixels ({width}x{height})")
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes a picture upright, from its EXIF block; None where that is missing or damaged."""
+    """What makes an image upright, from its EXIF block; None where that is missing or damaged."""
     try:
         return _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
     except _DECODING_ERRORS:
@@ -253,14 +243,13 @@ def _to_eight_bits(values: np.ndarray) -> np.ndarray:
 def _from_array(array: np.ndarray) -> Image.Image:
     if array.dtype != np.uint8:
         raise TypeError(
-            f"an array picture is uint8 with values 0..255, not {array.dtype}; "
-            "multiply pictures in 0..1 by 255 and convert them"
+            f"an array is uint8 with values 0..255, not {array.dtype}; "
+            "multiply images in 0..1 by 255 and convert them"
         )
     is_rgb, is_grey = array.ndim == 3 and array.shape[2] == 3, array.ndim == 2
     if not (is_rgb or is_grey) or array.size == 0:
         raise PictureError(
-            "an array picture has shape (H, W, 3) in RGB order, or (H, W) if grey, "
-            f"not {array.shape}"
+            f"an array has shape (H, W, 3) in RGB order, or (H, W) if grey, not {array.shape}"
         )
     return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
 

@@ -3,12 +3,19 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import current_thread, main_thread
 
 
 @contextmanager
 def deferred_interruption() -> Iterator[list[int]]:
-    """A list that Ctrl-C or SIGTERM fills, so that the work at hand is finished first."""
+    """A list that Ctrl-C or SIGTERM fills, so that the work at hand is finished first.
+
+    Python delivers signals to its main thread; in another one the list stays empty.
+    """
     received: list[int] = []
+    if current_thread() is not main_thread():
+        yield received
+        return
     names = (signal.SIGINT, signal.SIGTERM)
     previous = {n: signal.signal(n, lambda number, _: received.append(number)) for n in names}
     try:

@@ -12,7 +12,11 @@ PATIENCE_SECONDS = 2
 
 
 def with_progress(
-    items: Iterable[Item], total: int | None, what: str, has_speed: bool = False
+    items: Iterable[Item],
+    total: int | None,
+    what: str,
+    is_wanted: bool = True,
+    has_speed: bool = False,
 ) -> Generator[Item, None, None]:
     """Pass items through and show how far they are.
 
@@ -23,9 +27,10 @@ def with_progress(
         items: what is waited for.
         total: how many there will be; None = nobody knows.
         what: short text before the bar.
+        is_wanted: if False, nothing is shown.
         has_speed: whether to show how many come in a second.
     """
-    if not sys.stderr.isatty():
+    if not (is_wanted and sys.stderr.isatty()):
         yield from items
         return
     from rich.console import Console

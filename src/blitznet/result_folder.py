@@ -5,6 +5,19 @@ from pathlib import Path
 from blitznet.errors import InputError
 
 
+def ensure_folder(folder: Path) -> Path:
+    """The folder itself, made with its parents if it is not there.
+
+    Raises:
+        InputError: if it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    return folder
+
+
 def make_folder(out: Path | None, default: Path, overwrite: bool = False) -> Path:
     """The folder for a run's results, made if it is not there.
 

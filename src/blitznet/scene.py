@@ -1,20 +1,29 @@
-"""What the network saw in one picture: objects, pixel classes, and both put together."""
+"""What the network found in one image: objects, pixel classes, and both put together."""
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from blitznet.draw import draw_scene
+from blitznet.extras import require
+
+if TYPE_CHECKING:
+    import supervision
 
 NO_OBJECT = -1
 NO_ID = 0
+# Regions below this share of an image are not mentioned.
+_MIN_SHARE = 0.01
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scene:
-    """The prediction for one picture, in pixels of that picture as a person sees it.
+    """The prediction for one image, in pixels of that image as a person sees it.
 
     Attributes:
         boxes: (K, 4) float32 xyxy, best score first; K = 0 if the network does not detect.
@@ -22,11 +31,11 @@ class Scene:
         scores: (K,) float32 in 0..1.
         seg_map: (H, W) uint8 class ids, 0 = background; None if the network does not segment.
         names: name of every class id, background included.
-        image: the picture, upright RGB, which is what boxes and map refer to.
+        image: upright RGB, which is what boxes and segmentation map refer to.
         source: the file it came from, or None.
         milliseconds: how long each stage took: read, network, post.
         ids: (K,) int64 identities across the frames of a video, from 1 on, NO_ID for an object
-            that has none yet; None where objects are not followed.
+            that has none yet; None where objects are not tracked.
     """
 
     boxes: np.ndarray
@@ -39,6 +48,18 @@ class Scene:
     milliseconds: dict[str, float] = field(default_factory=dict)
     ids: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        """One line: `Scene(street.jpg 500x375: 2 x person, 1 x dog; map)`."""
+        name = f"{Path(self.source).name} " if self.source else ""
+        seg_map = "" if self.seg_map is None else "; map"
+        return f"Scene({name}{self.size[0]}x{self.size[1]}: {self._objects()}{seg_map})"
+
+    def _repr_png_(self) -> bytes:
+        """The drawn image, which notebooks show."""
+        content = BytesIO()
+        self.draw().save(content, format="PNG")
+        return content.getvalue()
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
@@ -49,7 +70,7 @@ class Scene:
 
         Returns:
             (K, H, W) bool; a pixel is in at most one of them. K bytes for every pixel of the
-            picture: where that is too much, use `instance_map`.
+            image: where that is too much, use `instance_map`.
 
         Raises:
             ValueError: if the network does not segment.
@@ -89,7 +110,7 @@ class Scene:
         return owners
 
     def draw(self, boxes: bool = True, seg_map: bool = True, in_place: bool = False) -> Image.Image:
-        """The picture with boxes, labels, scores and the translucent map.
+        """The image with boxes, labels, scores and the translucent segmentation map.
 
         Args:
             boxes: whether to draw the objects.
@@ -111,12 +132,12 @@ class Scene:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """One line of `predictions.jsonl`, without timings and with no file for the map.
+        """One line of `predictions.jsonl`, without timings and without a file for the map.
 
         Returns:
             Plain Python values: `box` in pixels, `pixels` the share of every class that occurs,
             largest first, or None if the network does not segment; `id` only where objects are
-            followed.
+            tracked.
         """
         width, height = self.size
         detections: list[dict[str, Any]] = [
@@ -139,8 +160,44 @@ class Scene:
             "seg_map": None,
         }
 
+    def to_supervision(self) -> "supervision.Detections":
+        """The objects for Roboflow's `supervision`, which annotates, counts and tracks.
+
+        Returns:
+            `supervision.Detections` with `xyxy`, `confidence`, `class_id`, `data["class_name"]`;
+            `mask`, see `instances`, if the network segments; `tracker_id`, see `ids`, where
+            objects are tracked.
+
+        Raises:
+            InputError: if supervision is not installed.
+        """
+        require("supervision", "track", "to_supervision()")
+        from supervision import Detections
+
+        return Detections(
+            xyxy=self.boxes,
+            confidence=self.scores,
+            class_id=self.labels,
+            mask=None if self.seg_map is None else self.instances(),
+            tracker_id=self.ids,
+            data={"class_name": np.array(self.names)[self.labels]},
+        )
+
+    def summary(self) -> str:
+        """One line: `2 x person, 1 x dog; pixels 31% person, 12% dog`."""
+        regions = [
+            f"{share:.0%} {name}"
+            for name, share in (self.pixel_shares() or {}).items()
+            if name != self.names[0] and share >= _MIN_SHARE
+        ]
+        return f"{self._objects()}; pixels {', '.join(regions)}" if regions else self._objects()
+
+    def _objects(self) -> str:
+        counts = Counter(self.names[label] for label in self.labels)
+        return ", ".join(f"{count} x {name}" for name, count in counts.items()) or "no objects"
+
     def pixel_shares(self) -> dict[str, float] | None:
-        """Share of the picture, 0..1, of every class that occurs in the map, largest first."""
+        """Share of the image, 0..1, of every class that occurs in it, largest first."""
         if self.seg_map is None:
             return None
         counts = Image.fromarray(self.seg_map).histogram()

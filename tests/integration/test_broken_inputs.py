@@ -150,7 +150,7 @@ PICTURES = [
     Case(
         "a text file called .jpg",
         lambda: JPEG.write_text("no picture at all"),
-        f"{JPEG}: not a picture; BlitzNet reads {FORMATS}",
+        f"{JPEG}: not an image; BlitzNet reads {FORMATS}",
     ),
     Case(
         "a picture cut off in the middle",
@@ -160,13 +160,13 @@ PICTURES = [
     Case(
         "a picture cut off in its header",
         lambda: cut(JPEG, 100),
-        f"{JPEG}: damaged JPEG picture (Truncated File Read)",
+        f"{JPEG}: damaged JPEG image (Truncated File Read)",
     ),
     Case("a missing picture", JPEG.unlink, f"{JPEG}: no such file"),
     Case(
         "a folder in place of a picture",
         lambda: (JPEG.unlink(), JPEG.mkdir()),
-        f"{JPEG}: a folder, where one picture was wanted",
+        f"{JPEG}: a folder, where one image was wanted",
     ),
     Case(
         "a picture whose header promises too much",

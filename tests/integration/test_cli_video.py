@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 import blitznet.extras
-import blitznet.inference.video.growing_folder
+import blitznet.inference.watch_folder
 from blitznet.cli import main
 from synthetic_video import break_packet, read_times, write_video
 from tiny_network import save_tiny_checkpoint
@@ -135,7 +135,7 @@ def test_pictures_and_videos_stand_in_one_list(
         with Image.open(Path("out") / line["seg_map"]) as mask:
             assert mask.size == (line["width"], line["height"])
     assert capsys.readouterr().out.endswith(
-        "2 of 2 pictures and 2 of 2 videos done, results in out\n"
+        "2 of 2 images and 2 of 2 videos done, results in out\n"
     )
 
 
@@ -176,7 +176,7 @@ def test_what_cannot_work_is_one_line_before_anything_is_written(
     for arguments, part in [
         (["clip.mp4"], "pip install 'blitznet[video]'"),
         (["a.png", "--track"], "pip install 'blitznet[track]'"),
-        (["clip.mp4", "--format", "yolo"], "--format writes labels of pictures"),
+        (["clip.mp4", "--format", "yolo"], "--format writes labels of images"),
         (["a.png", "--watch"], "--watch takes one folder, got a.png"),
     ]:
         assert predict(checkpoint, *arguments) == 1
@@ -190,19 +190,19 @@ def test_a_watched_folder_is_done_when_nothing_comes_any_more(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(blitznet.inference.video.growing_folder, "PERIOD", 0.02)
-    monkeypatch.setattr(blitznet.inference.video.growing_folder, "PATIENCE", 0.1)
+    monkeypatch.setattr(blitznet.inference.watch_folder, "PERIOD", 0.02)
+    monkeypatch.setattr(blitznet.inference.watch_folder, "PATIENCE", 0.1)
     assert predict(checkpoint, ".", "--watch", "--idle-seconds", "0.1") == 0
     assert [line["source"] for line in records()] == ["a.png"]
-    assert "1 of 1 pictures done" in capsys.readouterr().out
+    assert "1 of 1 images done" in capsys.readouterr().out
     (here / "out" / "bad.jpg").write_text("no picture")
     command = ["predict", "out", "--watch", "--idle-seconds", "0.1", "--model", checkpoint]
     assert main([*command, "--out", "out", "--overwrite"]) == 1
     assert "a watched folder cannot take the results" in capsys.readouterr().err
     assert main([*command, "--out", "more"]) == 1
     output = capsys.readouterr()
-    assert "bad.jpg: not a picture" in output.err
-    assert "1 of 2 pictures done" in output.out
+    assert "bad.jpg: not an image" in output.err
+    assert "1 of 2 images done" in output.out
 
 
 def start(checkpoint: str, *arguments: str) -> "subprocess.Popen[str]":

@@ -113,11 +113,6 @@ def test_a_picture_that_cannot_be_read_is_in_no_list(checkpoint: str, album: Pat
     assert listed == 'a\nc\n"two words"\n'
 
 
-def test_no_labels_are_written_where_none_are_asked_for(checkpoint: str, album: Path) -> None:
-    assert predict(checkpoint, "album", "--out", "out") == 0
-    assert not Path("out/labels").exists()
-
-
 def test_an_unknown_format_gets_one_line_and_no_folder(
     checkpoint: str, album: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# A picture's pixels are 192 MB in Pillow, its map 48 MB; PyTorch built for CUDA alone takes 520 MB.
-MOST_BYTES = 1_000_000_000
+# An image's pixels are 192 MB in Pillow, its segmentation map 48 MB; 394 MB were measured with ONNX
+# Runtime, 451 MB with OpenVINO, and 152 MB and 210 MB for an image of 500 x 375 pixels.
+MAX_BYTES = 600_000_000
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -28,10 +29,10 @@ pytestmark = [
 ]
 
 
-def peak_bytes(picture: Path, runtime: str) -> int:
+def peak_bytes(picture: Path, engine: str) -> int:
     """Of a process that predicts one picture and writes what it sees."""
-    out = picture.parent / f"{picture.stem}-{runtime}"
-    arguments = ["predict", str(picture), "--out", str(out), "--runtime", runtime]
+    out = picture.parent / f"{picture.stem}-{engine}"
+    arguments = ["predict", str(picture), "--out", str(out), "--engine", engine]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments, "--score", "0.1"],
         capture_output=True,
@@ -43,11 +44,11 @@ def peak_bytes(picture: Path, runtime: str) -> int:
     return int(done.stdout.splitlines()[-1]) * 1024
 
 
-@pytest.mark.parametrize("runtime", ["torch", "openvino"])
-def test_a_picture_of_48_million_pixels_fits_in_a_gigabyte(runtime: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_picture_of_48_million_pixels_fits_in_600_megabytes(engine: str, tmp_path: Path) -> None:
     cells = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     blobs = Image.fromarray(cells)
     blobs.save(tmp_path / "small.png")
-    peak_bytes(tmp_path / "small.png", runtime)  # a first start converts the network
+    peak_bytes(tmp_path / "small.png", engine)  # the first start fills the cache
     blobs.resize((8000, 6000), Image.Resampling.BICUBIC).save(tmp_path / "huge.jpg")
-    assert peak_bytes(tmp_path / "huge.jpg", runtime) < MOST_BYTES
+    assert peak_bytes(tmp_path / "huge.jpg", engine) < MAX_BYTES

@@ -1,16 +1,15 @@
 """Memory over the length of a video."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from blitznet.inference.folder_output import open_results
-from blitznet.inference.video.open_video import open_video
-from blitznet.inference.video.run_video import VideoOptions, predict_video
+from blitznet.inference.predict_folder import predict_to_folder
+from blitznet.inference.sources import Video
+from blitznet.inference.video.predict_frames import VideoOptions
 from blitznet.scene import Scene
 from synthetic_video import read_times, write_video
 
@@ -24,6 +23,9 @@ class MovingThing:
 
     names = NAMES
 
+    def __init__(self) -> None:
+        self.resident: list[float] = []
+
     def predict_stream(
         self,
         images: Iterable[Image.Image],
@@ -36,6 +38,7 @@ class MovingThing:
             seg_map[10:30, left : left + 30] = 1
             boxes = np.array([[left, 10, left + 30, 30]], dtype=np.float32)
             scores, labels = np.array([0.9], dtype=np.float32), np.ones(1, dtype=np.int64)
+            self.resident.append(resident_megabytes())
             yield image, Scene(boxes, labels, scores, seg_map, NAMES, image)
 
 
@@ -50,14 +53,10 @@ def resident_megabytes() -> float:
 def test_memory_stays_the_same_over_the_length_of_a_video(tmp_path: Path) -> None:
     path = write_video(tmp_path / "long.mp4", range(0, 40 * NUM_FRAMES, 40), gop=250)
     (tmp_path / "out").mkdir()
-    resident = []
-    with (
-        closing(open_video(str(path))) as video,
-        open_results(tmp_path / "out", [path], NAMES) as files,
-    ):
-        options = VideoOptions(track=True)
-        for _ in predict_video(MovingThing(), video, files, 0.5, None, options):  # type: ignore[arg-type]
-            resident.append(resident_megabytes())
+    network, options = MovingThing(), VideoOptions(track=True)
+    sources = [Video(str(path))]
+    list(predict_to_folder(network, sources, tmp_path / "out", video=options))  # type: ignore[arg-type]
+    resident = network.resident
     assert len(resident) == NUM_FRAMES
     times = read_times(tmp_path / "out" / "long.mp4")
     assert times == pytest.approx(np.arange(NUM_FRAMES) * 0.04, abs=1e-6)

@@ -169,7 +169,7 @@ def test_a_file_that_was_cut_off_is_an_error_and_not_half_a_picture(
     noise(64, 48).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(PictureError, match=r"cut\.\w+: (damaged|not a picture)"):
+    with pytest.raises(PictureError, match=r"cut\.\w+: (damaged|not an image)"):
         read_picture(path)
 
 
@@ -186,7 +186,7 @@ def test_an_open_image_that_was_cut_off_is_an_error(tmp_path: Path) -> None:
     content = (tmp_path / "a.jpg").read_bytes()
     with (
         Image.open(BytesIO(content[: len(content) // 2])) as image,
-        pytest.raises(PictureError, match="the given picture: damaged or cut off"),
+        pytest.raises(PictureError, match="the given image: damaged or cut off"),
     ):
         read_picture(image)
 
@@ -195,9 +195,9 @@ def test_an_open_image_that_was_cut_off_is_an_error(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "the file is empty"),
-        (b"Dear diary, today I was a text file.", "not a picture; BlitzNet reads JPEG, PNG"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not a picture"),
-        (b"\xff\xd8\xff\xe0", "not a picture|damaged"),
+        (b"Dear diary, today I was a text file.", "not an image; BlitzNet reads JPEG, PNG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not an image"),
+        (b"\xff\xd8\xff\xe0", "not an image|damaged"),
         (png_header(40_000, 25_000), "40000x25000 pixels, more than 200 million"),
         (png_header(12_000, 10_000), "damaged or cut off"),  # 120 million are allowed: no warning
     ],

@@ -1,9 +1,13 @@
 import json
+from collections.abc import Callable
+from dataclasses import replace
+from io import BytesIO
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from blitznet.errors import InputError
 from blitznet.scene import NO_OBJECT, Scene
 
 NAMES = ("background", "cat", "dog")
@@ -144,3 +148,38 @@ def test_drawing_can_leave_out_either_part() -> None:
     )
     assert neither == scene.image.tobytes()
     assert len({both, boxes, pixels, neither}) == 4
+
+
+def test_a_scene_is_one_line_to_read_and_a_png_in_a_notebook() -> None:
+    scene = make_scene([[0, 0, 2, 2], [1, 0, 3, 2], [0, 1, 4, 3]], [1, 2, 1], [[0, 1, 1, 0]] * 3)
+    named = replace(scene, source="trip/street.jpg")
+    assert repr(named) == "Scene(street.jpg 4x3: 2 x cat, 1 x dog; map)"
+    assert repr(make_scene([], [], None)) == "Scene(4x3: no objects)"
+    assert named.summary() == "2 x cat, 1 x dog; pixels 50% cat"
+    with Image.open(BytesIO(scene._repr_png_())) as png:
+        assert png.format == "PNG"
+        np.testing.assert_array_equal(png, scene.draw())
+
+
+@pytest.mark.parametrize("has_map", [True, False])
+def test_supervision_gets_boxes_scores_names_and_masks(has_map: bool) -> None:
+    pytest.importorskip("supervision")
+    seg_map = [[0, 2, 2, 0], [1, 2, 2, 0]] if has_map else None
+    scene = make_scene([[1, 0, 3, 2], [0, 1, 1, 2]], [2, 1], seg_map, scores=[0.9, 0.6])
+    found = scene.to_supervision()
+    assert found.xyxy.tolist() == [[1, 0, 3, 2], [0, 1, 1, 2]]
+    assert found.confidence.tolist() == pytest.approx([0.9, 0.6])
+    assert found.class_id.tolist() == [2, 1]
+    assert found["class_name"].tolist() == ["dog", "cat"]
+    assert found.tracker_id is None
+    if has_map:
+        assert found.mask.tolist() == scene.instances().tolist()
+    else:
+        assert found.mask is None
+    assert len(make_scene([], [], seg_map).to_supervision()) == 0
+
+
+def test_supervision_that_is_not_installed_is_one_line(hide_package: Callable[[str], None]) -> None:
+    hide_package("supervision")
+    with pytest.raises(InputError, match=r"pip install 'blitznet\[track\]'"):
+        make_scene([], [], None).to_supervision()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 app = typer.Typer(
-    help="Boxes of every object and the class of every pixel, from one network.",
+    help="Boxes and per-pixel classes from one network.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 wrong input, 2 wrong usage, 130 interrupted.
     """
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # damaged pictures get a line of ours
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # damaged images get a line of ours
     for stream in (sys.stdin, sys.stdout, sys.stderr):  # file names need not be valid text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")

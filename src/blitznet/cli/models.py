@@ -1,29 +1,25 @@
 """blitznet models."""
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from blitznet.cli.app import app, print_table
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
-    """List the networks that come with the package: how they were trained, how good they are."""
+    """List the bundled networks: how they were trained, how accurate they are."""
     from blitznet.inference.model_table import model_records, model_table
-    from blitznet.model_files import bundled_checkpoints, default_model, read_info
+    from blitznet.model_files import bundled_networks, default_model
 
-    files = bundled_checkpoints()
-    infos = {name: read_info(file) for name, file in files.items()}
+    networks = bundled_networks()
     if as_json:
-        typer.echo(json.dumps(model_records(files, infos), indent=2))
-    elif infos:
-        print_table(model_table(files, infos, default_model()))
+        typer.echo(json.dumps(model_records(networks), indent=2))
+    elif networks:
+        print_table(model_table(networks, default_model()))
     else:
         typer.echo("This installation bundles no network.")

@@ -1,12 +1,9 @@
 """Options that several verbs share."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    pass
 
 ModelOption = Annotated[
     str | None,
@@ -15,20 +12,20 @@ ModelOption = Annotated[
         "-m",
         metavar="NAME|FILE",
         help="Bundled network, checkpoint, or exported file.",
-        show_default="best bundled one",
+        show_default="best bundled network",
     ),
 ]
 ScoreOption = Annotated[
-    float, typer.Option("--score", min=0, max=1, help="Least score of an object.")
+    float, typer.Option("--score", min=0, max=1, help="Minimum score of an object.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-RuntimeOption = Annotated[
+EngineOption = Annotated[
     str | None,
     typer.Option(
-        "--runtime",
+        "--engine",
         metavar="NAME",
-        help="What runs the network: auto = the fastest here, torch, openvino, ...",
-        show_default="auto, or what BLITZNET_RUNTIME says",
+        help="Inference engine: auto (the fastest here), onnxruntime, openvino, torch, ...",
+        show_default="auto, or what BLITZNET_ENGINE says",
     ),
 ]
 CalibrateOption = Annotated[
@@ -36,14 +33,14 @@ CalibrateOption = Annotated[
     typer.Option(
         "--calibrate",
         metavar="DATA.yaml",
-        help="Pictures for --runtime openvino-int8, once for a network.",
-        show_default="those of last time",
+        help="Images to calibrate openvino-int8 with, once per network.",
+        show_default="those of the last calibration",
     ),
 ]
 BatchOption = Annotated[
     int | None,
     typer.Option(
-        "--batch", min=1, help="Pictures a forward pass.", show_default="1 on a CPU, 8 on a GPU"
+        "--batch", min=1, help="Images per forward pass.", show_default="1 on a CPU, 8 on a GPU"
     ),
 ]
 OutOption = Annotated[
@@ -57,12 +54,12 @@ OutOption = Annotated[
     ),
 ]
 OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Write into DIR even if it holds something.")
+    bool, typer.Option("--overwrite", help="Write into DIR even if it is not empty.")
 ]
 
 
 def split_names(text: str | None) -> tuple[str, ...] | None:
-    """Of a list with commas; None for None."""
+    """Names separated by commas; None for None."""
     if text is None:
         return None
     return tuple(name.strip() for name in text.split(",") if name.strip())

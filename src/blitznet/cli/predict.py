@@ -1,35 +1,31 @@
 """blitznet predict, blitznet demo."""
 
-import collections
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import closing
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blitznet.cli.app import app, complain, print_table
+from blitznet.cli.app import app, complain
 from blitznet.cli.options import (
     BatchOption,
     CalibrateOption,
     DeviceOption,
+    EngineOption,
     ModelOption,
     OutOption,
     OverwriteOption,
-    RuntimeOption,
     ScoreOption,
 )
-from blitznet.errors import PictureError
-from blitznet.progress import with_progress
 from blitznet.result_folder import make_folder
 
 if TYPE_CHECKING:
-    from blitznet.inference.engines.openvino_runtime import Hint
-    from blitznet.inference.folder_output import ResultFiles
-    from blitznet.inference.parts import Part
+    from collections.abc import Iterable
+
+    from blitznet.inference.engines.openvino_engine import Hint
+    from blitznet.inference.predict_folder import Result
     from blitznet.inference.predictor import Predictor
-    from blitznet.inference.run import Result
 
 
 @app.command()
@@ -38,35 +34,35 @@ def predict(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Pictures, videos, folders, patterns such as 'trip/**/*.jpg', a camera's number, "
+            help="Images, videos, folders, patterns such as 'trip/**/*.jpg', a camera's number, "
             "a stream's URL, or - for a list on stdin.",
         ),
     ],
     model: ModelOption = None,
     score: ScoreOption = 0.5,
     device: DeviceOption = "auto",
-    runtime: RuntimeOption = None,
+    engine: EngineOption = None,
     calibrate: CalibrateOption = None,
     batch: BatchOption = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     save_masks: Annotated[
-        bool, typer.Option("--save-masks", help="Also write masks/NAME.png: a class id a pixel.")
+        bool, typer.Option("--save-masks", help="Also write masks/NAME.png with the class ids.")
     ] = False,
     no_draw: Annotated[
-        bool, typer.Option("--no-draw", help="Do not write pictures and videos with boxes and map.")
+        bool, typer.Option("--no-draw", help="Do not write annotated images and videos.")
     ] = False,
     label_formats: Annotated[
         list[str] | None,
         typer.Option(
             "--format",
             metavar="coco|voc|yolo",
-            help="Also write labels/FORMAT for labelling tools; several with commas.",
+            help="Also write labels/FORMAT for labelling tools; several separated by commas.",
             show_default="none",
         ),
     ] = None,
     track: Annotated[
-        bool, typer.Option("--track", help="Follow objects through a video: an id for each.")
+        bool, typer.Option("--track", help="Track objects across video frames, with an id each.")
     ] = False,
     every: Annotated[
         int, typer.Option("--every", min=1, metavar="N", help="Every N-th frame of a video.")
@@ -74,66 +70,58 @@ def predict(
     max_frames: Annotated[
         int | None,
         typer.Option(
-            "--max-frames", min=1, help="Stop after so many of a video.", show_default="all"
+            "--max-frames", min=1, help="Stop after N frames of a video.", show_default="all"
         ),
     ] = None,
     reconnect: Annotated[
         int,
-        typer.Option("--reconnect", min=0, help="Asks for a lost camera or stream so many times."),
+        typer.Option("--reconnect", min=0, help="Reconnection attempts for a camera or stream."),
     ] = 5,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Also wait for pictures that come into the folder.")
+        bool, typer.Option("--watch", help="Also wait for images that arrive in the folder.")
     ] = False,
     idle_seconds: Annotated[
         float | None,
         typer.Option(
-            "--idle-seconds", min=0, help="End --watch if none came.", show_default="never"
+            "--idle-seconds",
+            min=0,
+            help="End --watch after N seconds without a new image.",
+            show_default="never",
         ),
     ] = None,
 ) -> None:
-    """Find the objects in pictures and videos, and the class of every pixel.
+    """Detect objects and segment classes in images and videos.
 
-    Writes NAME.jpg or NAME.mp4 with boxes and map for each, and predictions.jsonl.
+    Writes NAME.jpg or NAME.mp4 with boxes and segmentation map for each, and predictions.jsonl.
     """
-    from blitznet.inference.sources import find_sources, find_watched_folder, paths_of
+    from blitznet.inference.sources import find_sources, find_watched_folder
 
-    watched = find_watched_folder(sources) if watch else None
-    found, problems = find_sources([] if watched else sources, sys.stdin)
-    for problem in problems:
-        complain(problem)
-    if not found and not watched:
+    found, problems = find_sources([] if watch else sources, sys.stdin)
+    if watch:
+        found.append(find_watched_folder(sources, idle_seconds))
+    _complain_of(problems)
+    if not found:
         raise typer.Exit(1)
 
-    from blitznet.inference.folder_output import choose_label_formats, open_results
-    from blitznet.inference.parts import check_sources, prediction_parts, watched_parts
-    from blitznet.inference.video.address import is_stream_name
-    from blitznet.inference.video.run_video import VideoOptions
+    from blitznet.inference.predict_folder import predict_to_folder
+    from blitznet.inference.sources import check_sources, has_many_images
+    from blitznet.inference.video.predict_frames import VideoOptions
+    from blitznet.inference.writers.label_formats import choose_label_formats
 
-    options = VideoOptions(every, max_frames, track, reconnect)
-    check_sources(found, watched, bool(label_formats), options)
-    is_live = watched is not None or any(is_stream_name(str(source)) for source in sources)
-    is_one_picture = len(found) == 1 and isinstance(found[0], Path)
-    hint: Hint = "latency" if is_live or is_one_picture else "throughput"
-    predictor = _load(model, device, runtime, calibrate, hint)
+    check_sources(found, bool(label_formats), track)
+    predictor = _load(model, device, engine, calibrate, has_many_images(found))
     network = predictor.info.model
     formats = choose_label_formats(label_formats or (), network.detect, network.segment)
     folder = make_folder(out, Path("runs/predict"), overwrite)
-    inputs = paths_of(found)
-    done: collections.Counter[str] = collections.Counter()
-    wanted: collections.Counter[str] = collections.Counter()
-    with open_results(folder, inputs, predictor.names, not no_draw, save_masks, formats) as files:
-        parts = (
-            watched_parts(predictor, watched, files, score, idle_seconds)
-            if watched
-            else prediction_parts(predictor, found, files, score, batch, options)
-        )
-        for part in parts:
-            num_done, num_wanted = _show_part(part, files)
-            done[part.kind] += num_done
-            wanted[part.kind] += num_wanted
-    counts = [f"{done[kind]} of {wanted[kind]} {kind}" for kind in wanted]
-    typer.echo(f"{' and '.join(counts)} done, results in {folder}")
-    if problems or done != wanted:
+    _say_engine(predictor, engine)
+    results = predict_to_folder(
+        predictor, found, folder, score=score, batch=batch, draw=not no_draw, formats=formats,
+        save_masks=save_masks, video=VideoOptions(every, max_frames, track, reconnect),
+        show_progress=True,
+    )  # fmt: skip
+    counts, is_complete = _report(results)
+    typer.echo(f"{counts} done, results in {folder}")
+    if problems or not is_complete:
         raise typer.Exit(1)
 
 
@@ -141,90 +129,74 @@ def predict(
 def demo(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SOURCE]", help="Pictures of yours, besides the demo's."),
+        typer.Argument(metavar="[SOURCE]", help="Your own images and videos, in addition."),
     ] = None,
     model: ModelOption = None,
     score: ScoreOption = 0.5,
     device: DeviceOption = "auto",
-    runtime: RuntimeOption = None,
+    engine: EngineOption = None,
     calibrate: CalibrateOption = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Show what the network finds in the photographs that come with scikit-image."""
-    from blitznet.inference.demo import demo_pictures, scene_rows, scene_table
-    from blitznet.inference.sources import find_pictures
+    """Run detection and segmentation on the sample photos that come with scikit-image."""
+    from blitznet.inference.demo import demo_pictures
+    from blitznet.inference.sources import find_sources
 
-    own_pictures, problems = find_pictures(sources or [], sys.stdin)
-    for problem in problems:
-        complain(problem)
-    pictures = demo_pictures() + own_pictures
+    own, problems = find_sources(sources or [], sys.stdin)
+    _complain_of(problems)
+    found = [*demo_pictures(), *own]
 
-    from blitznet.inference.run import predict_to_folder
+    from blitznet.inference.predict_folder import predict_to_folder
 
-    predictor = _load(model, device, runtime, calibrate, "throughput")
+    predictor = _load(model, device, engine, calibrate, has_many_images=True)
     folder = make_folder(out, Path("runs/demo"), overwrite)
-    table = scene_table()
-    num_read = 0
-    for path, result in _readable(
-        predict_to_folder(predictor, pictures, folder, score), len(pictures)
-    ):
-        for row in scene_rows(path, result.scene):
-            table.add_row(*row)
-        num_read += 1
-    print_table(table)
-    typer.echo(f"The pictures are in {folder.resolve()}")
-    if problems or num_read < len(pictures):
+    _say_engine(predictor, engine)
+    results = predict_to_folder(predictor, found, folder, score=score, show_progress=True)
+    counts, is_complete = _report(results)
+    typer.echo(f"{counts} done, results in {folder.resolve()}")
+    if problems or not is_complete:
         raise typer.Exit(1)
 
 
-def _show_part(part: "Part", files: "ResultFiles") -> tuple[int, int]:
-    """Go through one part of a run; returns how many pictures or videos could be read, of all."""
-    from blitznet.inference.run import describe
-    from blitznet.inference.video.run_video import describe_video
+def _report(results: "Iterable[Result]") -> tuple[str, bool]:
+    """A line each; returns `2 of 3 images and 1 of 1 videos`, and whether all could be read."""
+    from blitznet.inference.sources import Video
 
-    num_read = num_wrong = 0
-    with closing(part.results) as results:
-        for source, result in with_progress(results, part.total, part.what, part.is_video):
-            if isinstance(result, PictureError):
-                complain(result)
-                num_wrong += 1
-                continue
-            num_read += 1
-            if not part.is_video:
-                typer.echo(f"{source}: {describe(result.scene)}")
-    if not part.is_video:
-        return num_read, num_read + num_wrong
-    if not num_wrong:
-        typer.echo(f"{part.what}: {describe_video(files.videos[-1])}")
-    return int(not num_wrong), 1
+    done, total = Counter[str](), Counter[str]()
+    for result in results:
+        kind = "videos" if isinstance(result.source, Video) else "images"
+        total[kind] += 1
+        if result.error is None:
+            done[kind] += 1
+            typer.echo(result)
+        else:
+            complain(result)
+    counts = (f"{done[kind]} of {total[kind]} {kind}" for kind in total)
+    return " and ".join(counts), done == total
 
 
-def _readable(
-    results: Generator[tuple[Path, "Result | PictureError"]], total: int
-) -> Iterator[tuple[Path, "Result"]]:
-    """The pictures that could be read; of each of the others, the reason on standard error."""
-    with closing(results):
-        for path, result in with_progress(results, total, "pictures"):
-            if isinstance(result, PictureError):
-                complain(result)
-            else:
-                yield path, result
+def _complain_of(problems: list[str]) -> None:
+    for problem in problems:
+        complain(problem)
 
 
 def _load(
     model: str | None,
     device: str,
-    runtime: str | None,
+    engine: str | None,
     calibrate: Path | None,
-    hint: "Hint",
+    has_many_images: bool,
 ) -> "Predictor":
-    """A network on its runtime; says which one, if that was ours to choose."""
-    from blitznet.inference.engines.choose import AUTO, usual_runtime
     from blitznet.inference.predictor import load
 
-    chosen = runtime or usual_runtime(model)
-    predictor = load(model, device, chosen, hint=hint, calibrate=calibrate, tell=complain)
-    if chosen == AUTO:
-        typer.echo(f"blitznet: runs on {predictor.runtime.name} ({predictor.device})", err=True)
-    return predictor
+    hint: Hint = "throughput" if has_many_images else "latency"
+    return load(model, device, engine, hint=hint, calibrate=calibrate, tell=complain)
+
+
+def _say_engine(predictor: "Predictor", asked: str | None) -> None:
+    """Says which engine runs, if that was ours to choose."""
+    from blitznet.inference.engines.choose import AUTO, usual_engine
+
+    if (asked or usual_engine()) == AUTO:
+        complain(f"runs on {predictor.engine.name} ({predictor.engine.device})")

@@ -1,24 +1,24 @@
-"""From the segmentation head's logits to the class of every pixel of a picture of any size."""
+"""From the segmentation head's logits to the class of every pixel of an image of any size."""
 
 import numpy as np
 
-# Rows of logits are taken together up to so many pixels: single ones of a small picture are more
+# Rows of logits are taken together up to this many pixels: single ones of a small image are more
 # calls than work.
 _PIXELS_AT_ONCE = 1 << 15
 
 
 def classify_pixels(seg_logits: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resize logits bilinearly to a picture and take the best class of every pixel (section 3.6).
+    """Resize logits bilinearly to an image and take the best class of every pixel (section 3.6).
 
     Gives what `interpolate(seg_logits, (height, width), mode="bilinear").argmax(0)` gives, without
-    its C planes of picture size and some hundred times faster. A pixel's logits are a weighted mean
+    its C planes of image size and some hundred times faster. A pixel's logits are a weighted mean
     of its four neighbours': where these agree on their best class, it is the pixel's too, and a
     class whose best of the four is below another one's worst cannot win. What is left to compute is
     a few classes on the pixels between neighbours that disagree.
 
     Args:
         seg_logits: (C, h, w) float32, at most 255 classes.
-        width: W of the picture in pixels.
+        width: W of the image in pixels.
         height: H.
 
     Returns:
@@ -27,20 +27,16 @@ def classify_pixels(seg_logits: np.ndarray, width: int, height: int) -> np.ndarr
     num_rows, num_columns = seg_logits.shape[1:]
     row, down = _source_positions(num_rows, height)
     column, right = _source_positions(num_columns, width)
-    next_row = np.minimum(np.arange(num_rows) + 1, num_rows - 1)
     next_column = np.minimum(np.arange(num_columns) + 1, num_columns - 1)
 
     best_class = seg_logits.argmax(axis=0).astype(np.uint8)
     seg_map: np.ndarray = best_class[:, column][row]
-    agree = _over_neighbours(np.minimum, best_class, next_row, next_column) == _over_neighbours(
-        np.maximum, best_class, next_row, next_column
-    )
-    least = _over_neighbours(np.minimum, seg_logits, next_row, next_column)
-    most = _over_neighbours(np.maximum, seg_logits, next_row, next_column)
-    can_win = most >= least.max(axis=0)
+    lowest, highest = _over_neighbours(best_class)
+    agree = lowest == highest
+    lowest, highest = _over_neighbours(seg_logits)
+    can_win = highest >= lowest.max(axis=0)
 
-    lines_a_row = -(-height // num_rows)
-    rows_at_once = max(1, _PIXELS_AT_ONCE // (lines_a_row * width))
+    rows_at_once = max(1, _PIXELS_AT_ONCE // (-(-height // num_rows) * width))
     for first in range(0, num_rows, rows_at_once):
         rows = slice(first, min(first + rows_at_once, num_rows))
         lines = slice(*np.searchsorted(row, (rows.start, rows.stop)))
@@ -49,13 +45,12 @@ def classify_pixels(seg_logits: np.ndarray, width: int, height: int) -> np.ndarr
         if lines.start == lines.stop or not len(open_columns):
             continue
         # Many columns of few pixels are reached fastest as one slice with what is between them.
-        across: slice | np.ndarray = open_columns
-        if rows_at_once > 1:
-            across = slice(open_columns[0], open_columns[-1] + 1)
+        one_slice = slice(open_columns[0], open_columns[-1] + 1)
+        across = one_slice if rows_at_once > 1 else open_columns
         classes = np.flatnonzero(can_win[:, rows][:, is_open].any(axis=1))
         left, way = column[across], right[across]
-        source_row = np.append(np.arange(rows.start, rows.stop), next_row[rows.stop - 1])
-        above: slice | np.ndarray = row[lines] - rows.start if rows_at_once > 1 else slice(0, 1)
+        source_row = np.append(np.arange(rows.start, rows.stop), min(rows.stop, num_rows - 1))
+        above = row[lines] - rows.start if rows_at_once > 1 else slice(0, 1)
         for number, class_id in enumerate(classes):
             line = seg_logits[class_id, source_row]
             upper = line[:, left]
@@ -74,20 +69,20 @@ def classify_pixels(seg_logits: np.ndarray, width: int, height: int) -> np.ndarr
     return seg_map
 
 
-def _over_neighbours(
-    function: np.ufunc, values: np.ndarray, next_row: np.ndarray, next_column: np.ndarray
-) -> np.ndarray:
-    """`function` of a cell, the one below, the one to the right, and the one below that one.
+def _over_neighbours(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Minimum and maximum of a cell, the one below, the one to the right, and the one below that.
 
     Args:
-        function: of two arrays.
-        values: (..., h, w).
-        next_row: (h,) below each row; the last one has none and is its own.
-        next_column: (w,) likewise.
+        values: (..., h, w); the last row and column have no such neighbours and are their own.
     """
-    columns = function(values, values[..., next_column])
-    over: np.ndarray = function(columns, columns[..., next_row, :])
-    return over
+    padding = [(0, 0)] * (values.ndim - 2) + [(0, 1), (0, 1)]
+    padded = np.pad(values, padding, mode="edge")
+    upper, lower = padded[..., :-1, :], padded[..., 1:, :]
+    lowest, highest = np.minimum(upper, lower), np.maximum(upper, lower)
+    return (
+        np.minimum(lowest[..., :-1], lowest[..., 1:]),
+        np.maximum(highest[..., :-1], highest[..., 1:]),
+    )
 
 
 def _source_positions(source_size: int, target_size: int) -> tuple[np.ndarray, np.ndarray]:

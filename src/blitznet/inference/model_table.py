@@ -1,46 +1,59 @@
 """What the bundled networks say of themselves."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from blitznet.model_files import CheckpointInfo
+from blitznet.inference.engines.onnxruntime_engine import OnnxRuntimeEngine
+from blitznet.model_files import CheckpointInfo, NetworkFiles, read_info
 
 _FIGURES = {"mean_ap": "mAP", "mean_iou": "mIoU"}
 
 
-def model_records(files: Mapping[str, Path], infos: Mapping[str, CheckpointInfo]) -> list[Any]:
-    """One JSON-ready object a network: its name, file, size in bytes and all of its description."""
-    return [
-        {"name": name, "file": str(files[name]), "bytes": files[name].stat().st_size}
-        | info.model_dump(mode="json")
-        for name, info in infos.items()
-    ]
+def network_info(files: NetworkFiles) -> CheckpointInfo:
+    """What a network says of itself: its checkpoint, or else its ONNX file.
+
+    Raises:
+        CheckpointError: if the file is damaged.
+    """
+    if files.checkpoint is not None:
+        return read_info(files.checkpoint)
+    assert files.exported is not None
+    return OnnxRuntimeEngine(files.exported, "cpu").info
 
 
-def model_table(
-    files: Mapping[str, Path], infos: Mapping[str, CheckpointInfo], default: str
-) -> Table:
+def model_records(networks: Mapping[str, NetworkFiles]) -> list[dict[str, Any]]:
+    """One JSON-ready object a network: name, file, size in bytes, checkpoint, its description."""
+    records = []
+    for name, files in networks.items():
+        file = files.exported or files.require_checkpoint()
+        checkpoint = None if files.checkpoint is None else str(files.checkpoint)
+        head = {"name": name, "file": str(file), "bytes": file.stat().st_size}
+        info = network_info(files).model_dump(mode="json")
+        records.append(head | {"checkpoint": checkpoint} | info)
+    return records
+
+
+def model_table(networks: Mapping[str, NetworkFiles], default: str) -> Table:
     """A column a network, a row a property; it stays readable in eighty characters."""
-    table = Table("", *(f"{name} (default)" if name == default else name for name in infos))
-    properties = {name: _properties(files[name], info) for name, info in infos.items()}
-    rows = dict.fromkeys(row for column in properties.values() for row in column)
-    for row in rows:
-        table.add_row(row, *(column.get(row, "-") for column in properties.values()))
+    table = Table("", *(f"{name} (default)" if name == default else name for name in networks))
+    columns = [_properties(files) for files in networks.values()]
+    for row in dict.fromkeys(row for column in columns for row in column):
+        table.add_row(row, *(column.get(row, "-") for column in columns))
     return table
 
 
-def _properties(file: Path, info: CheckpointInfo) -> dict[str, str]:
-    model = info.model
-    tasks = [task for task in ("detect", "segment") if getattr(model, task)]
+def _properties(files: NetworkFiles) -> dict[str, str]:
+    info = network_info(files)
+    paths = [path for path in (files.exported, files.checkpoint) if path is not None]
+    sizes = [f"{path.suffix[1:]} {path.stat().st_size / 1e6:.1f} MB" for path in paths]
     properties = {
-        "tasks": ", ".join(tasks),
-        "classes": str(model.num_classes - 1),
-        "input": f"{model.image_size} x {model.image_size}",
-        "backbone": model.backbone,
-        "file": f"{file.stat().st_size / 1e6:.1f} MB",
+        "tasks": ", ".join(task for task in ("detect", "segment") if getattr(info.model, task)),
+        "classes": str(info.model.num_classes - 1),
+        "input": f"{info.model.image_size} x {info.model.image_size}",
+        "backbone": info.model.backbone,
+        "files": "\n".join(sizes),
     }
     for data_set, figures in info.metrics.items():
         properties[data_set] = "\n".join(_percentages(figures))
@@ -59,8 +72,4 @@ def _percentages(figures: object) -> Iterator[str]:
         kinds = value if isinstance(value, Mapping) else {"": value}
         for kind, fraction in kinds.items():
             if fraction is not None:
-                yield (
-                    f"{label} ({kind}) {100 * fraction:.1f}"
-                    if kind
-                    else f"{label} {100 * fraction:.1f}"
-                )
+                yield f"{label}{f' ({kind})' if kind else ''} {100 * fraction:.1f}"

@@ -25,7 +25,7 @@ from blitznet.inference.prefetch import map_ahead
 from blitznet.scene import Scene
 
 if TYPE_CHECKING:
-    from blitznet.inference.video.frame import Frame
+    from blitznet.inference.video.decoding import Frame
 
 DEFAULT_SCORE = 0.5
 
@@ -210,13 +210,11 @@ class Predictor:
         Raises:
             InputError: if the source cannot be opened, or a package is missing.
         """
-        from blitznet.inference.video.look import look_at_video
         from blitznet.inference.video.open_video import open_video
-        from blitznet.inference.video.tracking import Tracker
+        from blitznet.inference.video.predict_frames import VideoOptions, predict_frames
 
         with closing(open_video(str(source))) as video:
-            tracker = Tracker(score, video.rate) if track else None
-            yield from look_at_video(self, video, score, batch, tracker)
+            yield from predict_frames(self, video, score, batch, VideoOptions(track=track))
 
     def _require_settings(self, score: float, batch: int | None) -> int:
         """Pictures a forward pass, if both settings are possible."""

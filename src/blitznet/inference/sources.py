@@ -1,18 +1,28 @@
-"""From what the user names to pictures and videos."""
+"""From what the user names to images, videos and a folder to watch."""
 
 import glob
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from blitznet.errors import InputError
+from blitznet.extras import require
 from blitznet.image import PICTURE_SUFFIXES
-from blitznet.inference.video.address import VIDEO_SUFFIXES, is_stream_name
 
 STANDARD_INPUT = "-"
 
-_ALL_SUFFIXES = PICTURE_SUFFIXES | VIDEO_SUFFIXES
+# What a folder is searched for besides images; a file named directly may be called anything.
+VIDEO_SUFFIXES = frozenset(
+    """.3gp .asf .avi .flv .m2ts .m4v .mjpeg .mjpg .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob
+    .webm .wmv""".split()  # noqa: SIM905
+)
+# Protocols that never give a recording; over HTTP either may come.
+LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "tcp"})
+
+_URL = re.compile(rf"({'|'.join(sorted(LIVE_SCHEMES))}|https?)://\S+", re.IGNORECASE)
+_CAMERA = re.compile(r"\d{1,3}|/dev/video\d+")
 
 
 @dataclass(frozen=True)
@@ -22,21 +32,37 @@ class Video:
     name: str
 
 
+@dataclass(frozen=True)
+class WatchedFolder:
+    """A folder whose images are predicted as they arrive.
+
+    Attributes:
+        folder: folders inside it are left out.
+        idle_seconds: ends when nothing arrived for this long; None = never.
+    """
+
+    folder: Path
+    idle_seconds: float | None = None
+
+
+Source = Path | Video | WatchedFolder  # a path is that of an image
+
+
 def find_sources(
     sources: Sequence[str], listed: Iterable[str] = ()
-) -> tuple[list[Path | Video], list[str]]:
-    """Pictures and videos that the sources name, in the order in which they are named.
+) -> tuple[list[Source], list[str]]:
+    """Find the images and videos that the user names, in that order.
 
     Args:
-        sources: each a file, a folder (its pictures and videos by name, without those of folders
+        sources: each a file, a folder (its images and videos by name, without those of folders
             inside), a glob pattern (`**` goes into folders), a camera's number, a URL, or `-` for
             `listed`.
         listed: lines that name sources, as of standard input; read only for `-`.
 
     Returns:
-        Paths of pictures, and videos; and one line for every source that gave none.
+        Paths of images, and videos; and one line for every source that gave none.
     """
-    found: list[Path | Video] = []
+    found: list[Source] = []
     problems: list[str] = []
     for source in sources:
         names = [line.strip() for line in listed] if source == STANDARD_INPUT else [source]
@@ -53,78 +79,82 @@ def find_sources(
     return found, problems
 
 
-def find_pictures(
-    sources: Sequence[str], listed: Iterable[str] = ()
-) -> tuple[list[Path], list[str]]:
-    """As `find_sources`, where videos are not wanted."""
-    found, problems = find_sources(sources, listed)
-    problems += [
-        f"{video.name}: a video, where a picture was wanted; use blitznet predict"
-        for video in found
-        if isinstance(video, Video)
-    ]
-    return [path for path in found if isinstance(path, Path)], problems
-
-
-def paths_of(sources: Sequence[Path | Video]) -> list[Path]:
-    """Where sources lie that are files; cameras and URLs give paths that are not there."""
-    return [Path(one.name) if isinstance(one, Video) else one for one in sources]
-
-
-def find_watched_folder(sources: Sequence[str]) -> Path:
-    """The one folder that is to be watched.
+def find_watched_folder(sources: Sequence[str], idle_seconds: float | None) -> WatchedFolder:
+    """The one folder to watch.
 
     Raises:
-        InputError: if it is not one, or no folder.
+        InputError: if several sources are named, or what is named is no folder.
     """
     if len(sources) != 1 or not Path(sources[0]).is_dir():
         raise InputError(f"--watch takes one folder, got {' '.join(sources)}")
-    return Path(sources[0])
+    return WatchedFolder(Path(sources[0]), idle_seconds)
 
 
-def is_picture(path: Path) -> bool:
-    """By name only. Hidden files are not: macOS leaves `._name.jpg` files that hold no picture."""
+def check_sources(sources: Sequence[Source], has_label_formats: bool, track: bool) -> None:
+    """Find what cannot work before a network is loaded.
+
+    Raises:
+        InputError: if label formats are wanted for anything but images, or a package for videos
+            or for tracking is missing.
+    """
+    if has_label_formats and not all(isinstance(source, Path) for source in sources):
+        raise InputError("--format writes labels of images, not of videos or with --watch")
+    if any(isinstance(source, Video) for source in sources):
+        require("av", "video", "a video")
+    if track:
+        require("trackers", "track", "--track")
+
+
+def has_many_images(sources: Sequence[Source]) -> bool:
+    """Whether throughput matters, as it does neither for one image nor for a live source."""
+    only = sources[0]
+    return len(sources) > 1 or (isinstance(only, Video) and not is_stream(only.name))
+
+
+def is_url(name: str) -> bool:
+    """Whether this is the URL of a video or a stream."""
+    return bool(_URL.fullmatch(name))
+
+
+def is_stream(name: str) -> bool:
+    """Whether this is a camera (`0`, `/dev/video0`) or a URL; a file of that name comes first."""
+    return is_url(name) or (bool(_CAMERA.fullmatch(name)) and not Path(name).is_file())
+
+
+def is_image(path: Path) -> bool:
+    """By name only. Hidden files are not: macOS leaves `._name.jpg` files that hold no image."""
     return _is_of_kind(path, PICTURE_SUFFIXES)
 
 
-def _expand(name: str) -> list[Path | Video]:
+def _expand(name: str) -> list[Source]:
     path = Path(name)
     if path.is_dir():
-        return _found_in_folder(path)
-    if path.exists() and not path.is_char_device():  # before patterns: a file may be "[1].jpg"
-        return [_picture_or_video(path)]
-    if is_stream_name(name):
-        if "://" in name and Path(urlsplit(name).path).suffix.lower() in PICTURE_SUFFIXES:
-            raise InputError(f"{name}: a picture somewhere else; download it first")
+        found = sorted(filter(_is_image_or_video, path.iterdir()))
+        nothing = f"no images in this folder; for those in folders inside, name '{path}/**/*.jpg'"
+    elif path.exists() and not path.is_char_device():  # before patterns: it may be "[1].jpg"
+        return [_source_of(path)]
+    elif is_stream(name):
+        if is_url(name) and Path(urlsplit(name).path).suffix.lower() in PICTURE_SUFFIXES:
+            raise InputError(f"{name}: an image somewhere else; download it first")
         return [Video(name)]
-    if any(character in name for character in "*?["):
-        return _found_by_pattern(name)
-    raise InputError(f"{name}: no such file or folder")
-
-
-def _found_in_folder(folder: Path) -> list[Path | Video]:
-    found = sorted(path for path in folder.iterdir() if _is_of_kind(path, _ALL_SUFFIXES))
-    if not found:
-        raise InputError(
-            f"{folder}: no pictures in this folder; "
-            f"for those in folders inside, name '{folder}/**/*.jpg'"
-        )
-    return [_picture_or_video(path) for path in found]
-
-
-def _found_by_pattern(pattern: str) -> list[Path | Video]:
-    matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
-    if Path(pattern).suffix:  # "*.dat" means what it says, "*" means the pictures and videos
-        found = [path for path in matches if path.is_file()]
+    elif any(character in name for character in "*?["):
+        matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207
+        # "*.dat" means what it says, "*" means the images and videos.
+        found = list(filter(Path.is_file if path.suffix else _is_image_or_video, matches))
+        nothing = "no image matches this pattern"
     else:
-        found = [path for path in matches if _is_of_kind(path, _ALL_SUFFIXES)]
+        raise InputError(f"{name}: no such file or folder")
     if not found:
-        raise InputError(f"{pattern}: no picture matches this pattern")
-    return [_picture_or_video(path) for path in found]
+        raise InputError(f"{name}: {nothing}")
+    return [_source_of(path) for path in found]
 
 
-def _picture_or_video(path: Path) -> Path | Video:
+def _source_of(path: Path) -> Source:
     return Video(str(path)) if path.suffix.lower() in VIDEO_SUFFIXES else path
+
+
+def _is_image_or_video(path: Path) -> bool:
+    return _is_of_kind(path, PICTURE_SUFFIXES | VIDEO_SUFFIXES)
 
 
 def _is_of_kind(path: Path, suffixes: frozenset[str]) -> bool:

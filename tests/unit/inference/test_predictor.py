@@ -205,7 +205,7 @@ def test_every_stage_is_timed() -> None:
 
 @pytest.mark.parametrize("source", [None, 7, {"a.jpg"}, torch.zeros(3, 8, 8), [None]])
 def test_what_is_no_picture_is_a_type_error(source: object) -> None:
-    with pytest.raises(TypeError, match="a picture is a path, a PIL image"):
+    with pytest.raises(TypeError, match="an image is a path, a PIL image"):
         colour_predictor().predict(source)  # type: ignore[call-overload]
 
 

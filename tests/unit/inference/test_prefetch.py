@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from threading import Event, current_thread
 
 import pytest
@@ -30,7 +30,7 @@ def test_no_more_items_are_taken_than_there_are_workers_ahead() -> None:
     results = map_ahead(str, items(), workers=2)
     assert next(results) == "0"
     assert len(taken) <= 3
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert len(taken) <= 3
 
 
@@ -49,47 +49,47 @@ def test_items_are_made_ahead_but_not_more_than_may_wait() -> None:
     made: list[int] = []
     is_full = Event()
 
-    def items() -> Iterator[int]:
+    def items() -> Generator[int]:
         for item in range(100):
             made.append(item)
-            if len(made) == 4:  # one is out, two wait, and one would like to
+            if len(made) == 3:  # one is out, two wait
                 is_full.set()
             yield item
 
-    results = run_ahead(items(), depth=2)
+    results = run_ahead(items(), waiting=2)
     assert next(results) == 0
     assert is_full.wait(10)
     results.close()
-    assert len(made) == 4
+    assert len(made) == 3
 
 
 def test_all_items_come_in_order_and_none_after_the_end() -> None:
-    assert list(run_ahead(range(50), depth=3)) == list(range(50))
-    assert list(run_ahead([], depth=1)) == []
+    assert list(run_ahead((item for item in range(50)), waiting=3)) == list(range(50))
+    assert list(run_ahead((item for item in ()), waiting=1)) == []
 
 
 def test_an_error_comes_after_the_items_before_it() -> None:
-    results = run_ahead((6 // item for item in (3, 2, 0)), depth=5)
+    results = run_ahead((6 // item for item in (3, 2, 0)), waiting=5)
     assert [next(results), next(results)] == [2, 3]
     with pytest.raises(ZeroDivisionError):
         next(results)
 
 
-def test_a_generator_is_closed_in_the_thread_that_ran_it() -> None:
+def test_items_are_made_in_a_thread_that_ends_and_closed_when_the_consumer_stops() -> None:
     threads = []
+    was_closed = Event()
 
-    def items() -> Iterator[int]:
+    def items() -> Generator[int]:
         threads.append(current_thread())
         try:
             while True:
                 yield 0
         finally:
-            threads.append(current_thread())
+            was_closed.set()
 
-    results = run_ahead(items(), depth=1)
+    results = run_ahead(items(), waiting=1)
     next(results)
     results.close()
-    assert len(threads) == 2
-    assert threads[0] is threads[1]
+    assert was_closed.is_set()
     assert threads[0] is not current_thread()
     assert not threads[0].is_alive()

@@ -3,7 +3,14 @@ from pathlib import Path
 import pytest
 
 from blitznet.errors import InputError
-from blitznet.inference.sources import Video, find_pictures, find_sources, find_watched_folder
+from blitznet.inference.sources import (
+    Source,
+    Video,
+    WatchedFolder,
+    find_sources,
+    find_watched_folder,
+    has_many_images,
+)
 
 
 @pytest.fixture
@@ -43,37 +50,37 @@ def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_files_folders_and_patterns_give_pictures_in_order(
     sources: list[str], pictures: list[str]
 ) -> None:
-    assert find_pictures(sources) == ([Path(name) for name in pictures], [])
+    assert find_sources(sources) == ([Path(name) for name in pictures], [])
 
 
 @pytest.mark.usefixtures("album")
 def test_a_dash_reads_a_list_of_anything_from_its_lines() -> None:
     lines = ["album/inner\n", "\n", "  x[1].jpg \n", "gone.jpg\n"]
-    pictures, problems = find_pictures(["album/b.jpg", "-"], lines)
+    pictures, problems = find_sources(["album/b.jpg", "-"], lines)
     assert pictures == [Path("album/b.jpg"), Path("album/inner/c.webp"), Path("x[1].jpg")]
     assert problems == ["gone.jpg: no such file or folder"]
 
 
 @pytest.mark.usefixtures("album")
 def test_every_source_without_pictures_gets_a_line_and_the_others_go_on() -> None:
-    pictures, problems = find_pictures(
+    pictures, problems = find_sources(
         ["gone.jpg", "empty", "*.gif", "-", "x" * 5000, "album/b.jpg", "http://host/a.jpg"]
     )
     assert pictures == [Path("album/b.jpg")]
     assert [line.split(": ")[1].split(";")[0] for line in problems] == [
         "no such file or folder",
-        "no pictures in this folder",
-        "no picture matches this pattern",
+        "no images in this folder",
+        "no image matches this pattern",
         "nothing named",
         "cannot be read (File name too long)",
-        "a picture somewhere else",
+        "an image somewhere else",
     ]
     assert not any("\n" in line for line in problems)
 
 
 def test_lines_are_not_read_unless_a_dash_asks_for_them(album: Path) -> None:
     lines = iter(["album/b.jpg"])
-    find_pictures([str(album / "album")], lines)
+    find_sources([str(album / "album")], lines)
     assert next(lines) == "album/b.jpg"
 
 
@@ -92,16 +99,26 @@ def test_videos_cameras_and_urls_stand_among_the_pictures() -> None:
         Video("rtsp://host/yard"),
         Video(str(Path("album/clip.MP4"))),
     ]
-    pictures, problems = find_pictures(["album"])
-    assert pictures == [Path("album/A.PNG"), Path("album/b.jpg")]
-    assert problems == [
-        f"{Path('album/clip.MP4')}: a video, where a picture was wanted; use blitznet predict"
-    ]
 
 
 @pytest.mark.usefixtures("album")
 def test_one_folder_can_be_watched() -> None:
-    assert find_watched_folder(["empty"]) == Path("empty")
+    assert find_watched_folder(["empty"], 3) == WatchedFolder(Path("empty"), 3)
     for sources in (["album", "empty"], ["album/b.jpg"], ["gone"]):
         with pytest.raises(InputError, match="--watch takes one folder"):
-            find_watched_folder(sources)
+            find_watched_folder(sources, None)
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        ([Path("a.jpg")], False),
+        ([Path("a.jpg"), Path("b.jpg")], True),
+        ([Video("clip.mp4")], True),
+        ([Video("0")], False),
+        ([Video("rtsp://host/yard")], False),
+        ([WatchedFolder(Path("inbox"))], False),
+    ],
+)
+def test_throughput_matters_for_many_images_alone(sources: list[Source], expected: bool) -> None:
+    assert has_many_images(sources) == expected

@@ -14,11 +14,10 @@ from PIL import Image
 
 import blitznet.extras
 from blitznet.classes import COCO_CLASSES, coco_category_ids, voc_palette
-from blitznet.data.voc import read_annotation
 from blitznet.errors import InputError
-from blitznet.inference.folder_output import choose_label_formats
+from blitznet.inference.writers import AddScene
 from blitznet.inference.writers.coco import coco_labels
-from blitznet.inference.writers.label_writer import AddScene
+from blitznet.inference.writers.label_formats import choose_label_formats
 from blitznet.inference.writers.outlines import mask_polygons, signed_area
 from blitznet.inference.writers.voc import voc_labels
 from blitznet.inference.writers.yolo import yolo_labels
@@ -220,15 +219,6 @@ def test_vocs_xml_counts_from_1_and_includes_the_last_pixel(tmp_path: Path) -> N
         "\t</object>\n"
         "</annotation>\n"
     )
-
-
-def test_our_reader_of_voc_gives_the_boxes_back(tmp_path: Path) -> None:
-    write(voc_labels, tmp_path, {"a": TWO, "b": NOTHING})
-    objects, size = read_annotation(tmp_path / "Annotations/a.xml")
-    assert size == (40, 20)
-    assert [item.name for item in objects] == ["cat", "traffic light"]
-    np.testing.assert_allclose([item.box for item in objects], TWO.boxes, atol=0.005001)
-    assert read_annotation(tmp_path / "Annotations/b.xml") == ((), (40, 20))
 
 
 def test_voc_without_maps_writes_xml_a_list_and_a_label_map(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Videos, cameras and folders that fill: frames in, scenes with time stamps out."""
+"""Videos, cameras and streams: frames in, scenes with time stamps out."""

@@ -1,141 +1,144 @@
-"""From packets to upright pictures, past what is broken."""
+"""From packets to upright images, past what is broken."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from blitznet.errors import InputError
-from blitznet.extras import require
-from blitznet.inference.video.address import Address
-
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
-    from av.video.stream import VideoStream
 
-# A source that says nothing for so long is lost, seconds to open it and to wait for a packet.
-_TIMEOUT = (10, 10)
-
+# Frames a second of streams that do not say theirs.
+_DEFAULT_RATE = Fraction(25)
 _TURN = {
     90: Image.Transpose.ROTATE_90,
     -90: Image.Transpose.ROTATE_270,
     180: Image.Transpose.ROTATE_180,
     -180: Image.Transpose.ROTATE_180,
 }
-# ITU-T H.273 code of a picture that does not say its colours.
+# ITU-T H.273 code of a frame that does not say its colours.
 _UNSPECIFIED = 2
 # Above the lines of PAL, BT.709 is meant.
 _STANDARD_DEFINITION_LINES = 576
 
 
-def require_video() -> None:
-    """Raises InputError if PyAV is not installed."""
-    require("av", "video", "reading and writing videos")
-
-
-def open_container(address: Address) -> "InputContainer":
-    """Open what holds a video stream.
-
-    Raises:
-        InputError: if nothing is there, it is no video, or PyAV is not installed.
-    """
-    require_video()
-    import av
-
-    try:
-        container = av.open(
-            address.target,
-            mode="r",
-            format=address.format,
-            options=dict(address.options),
-            timeout=_TIMEOUT,
-            metadata_errors="replace",
-        )
-    except av.error.FFmpegError as error:
-        raise InputError(f"{address.name}: {_reason(error)}") from error
-    if not container.streams.video:
-        container.close()
-        raise InputError(f"{address.name}: holds no video stream")
-    return container
-
-
-def _reason(error: "Exception") -> str:
-    import av
-
-    if isinstance(error, FileNotFoundError):
-        return "no such file, camera or address"
-    if isinstance(error, av.error.InvalidDataError):
-        return "not a video that can be read, or cut off before its index"
-    return f"cannot be opened ({getattr(error, 'strerror', None) or error})"
-
-
-class FrameDecoder:
-    """The frames of a container's first video stream, without the broken ones.
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A frame as a person sees it.
 
     Attributes:
-        broken: frames so far that could not be decoded; at the end it includes those that went
-            missing with the frame that they build on.
-        pixel_shape: width of a pixel by its height, as a person sees it; 1 for nearly all videos.
+        image: upright RGB.
+        index: its number among the frames that could be decoded, from 0 on.
+        pts: when it is shown, in units of `time_base`; greater than that of the frame before.
+        time_base: seconds.
     """
 
-    def __init__(self, container: "InputContainer", is_live: bool):
-        self._container = container
-        self.stream: VideoStream = container.streams.video[0]
-        # Decoding several frames at once is faster, and late by as many frames.
-        self.stream.thread_type = "SLICE" if is_live else "AUTO"
-        self._is_live = is_live
-        self.broken = 0
-        self.pixel_shape = Fraction(self.stream.sample_aspect_ratio or 1)
+    image: Image.Image
+    index: int
+    pts: int
+    time_base: Fraction
 
-    def __iter__(self) -> Iterator["VideoFrame"]:
-        """Yields decoded frames.
+    @property
+    def time(self) -> float:
+        """When it is shown, seconds from the start of the video."""
+        return float(self.pts * self.time_base)
+
+
+class OpenedVideo(ABC):
+    """A video stream that is read once, frame by frame.
+
+    Args:
+        container: opened; its first video stream is read.
+        name: for messages and results.
+        stem: for the names of result files.
+
+    Attributes:
+        is_live: whether frames that are not taken in time are lost.
+        rate: frames a second, on average.
+        total: how many frames there should be, or None.
+        pixel_shape: width of a pixel by its height, known from the first frame on.
+        skipped: frames so far that could not be decoded; at the end it includes those that went
+            missing with the frame that they build on.
+        dropped: frames of a live source that arrived while the one before was being processed.
+        reconnects: how often a lost live source came back.
+        reason: why it ended.
+    """
+
+    is_live = False
+
+    def __init__(self, container: "InputContainer", name: str, stem: str):
+        self._container = container
+        self._stream = container.streams.video[0]
+        self.rate = Fraction(
+            self._stream.average_rate or self._stream.guessed_rate or _DEFAULT_RATE
+        )
+        self.name = name
+        self.stem = stem
+        self.total: int | None = None
+        self.pixel_shape = Fraction(1)
+        self.skipped = self.dropped = self.reconnects = 0
+        self.reason = "end"
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Frame]:
+        """Yields frames whose times grow."""
+
+    def close(self) -> None:
+        """Close the source."""
+        self._container.close()
+
+    def _decode(self, container: "InputContainer") -> Iterator["VideoFrame"]:
+        """Yields the frames that are not broken.
 
         Raises:
             av.error.FFmpegError: if a live source is lost. A file that is cut off just ends.
         """
         import av
 
-        packets = self._container.demux(self.stream)
-        sent = decoded = 0
+        stream = container.streams.video[0]
+        # Decoding several frames at once is faster, and late by as many frames.
+        stream.thread_type = "SLICE" if self.is_live else "AUTO"
+        self.pixel_shape = Fraction(stream.sample_aspect_ratio or 1)
+        skipped_before, sent, decoded = self.skipped, 0, 0
+        packets = container.demux(stream)
         while True:
             try:
                 packet = next(packets)
             except StopIteration:
                 break
             except av.error.FFmpegError:
-                if self._is_live:
+                if self.is_live:
                     raise
                 # An empty one asks the decoder for what it still holds.
                 packet = av.Packet()  # type: ignore[assignment]
-                packet.stream = self.stream
+                packet.stream = stream
                 packets = iter(())
             sent += packet.size > 0
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
-                self.broken += 1
+                self.skipped += 1
                 continue
             for frame in frames:
                 if decoded == 0 and frame.rotation % 180:
                     self.pixel_shape = 1 / self.pixel_shape
                 decoded += 1
                 if frame.is_corrupt:
-                    self.broken += 1
+                    self.skipped += 1
                 else:
                     yield frame
-        if self.broken:
-            self.broken = max(self.broken, sent - decoded)
+        if self.skipped > skipped_before:
+            self.skipped = max(self.skipped, skipped_before + sent - decoded)
 
 
 def upright_image(frame: "VideoFrame") -> Image.Image:
     """RGB pixels, turned as the phone that took them says."""
-    matrix = "ITU709" if _is_unmarked_hd(frame) else None
+    is_unmarked_hd = frame.colorspace == _UNSPECIFIED and frame.height > _STANDARD_DEFINITION_LINES
+    matrix = "ITU709" if is_unmarked_hd else None
     image: Image.Image = frame.to_image(src_colorspace=matrix)  # type: ignore[no-untyped-call]
     turn = _TURN.get(frame.rotation)
     return image if turn is None else image.transpose(turn)
-
-
-def _is_unmarked_hd(frame: "VideoFrame") -> bool:
-    return frame.colorspace == _UNSPECIFIED and frame.height > _STANDARD_DEFINITION_LINES

@@ -1,30 +1,33 @@
 """A source that does not wait: its latest frame, what was dropped, and coming back after a loss."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
-from threading import Condition, Thread
+from itertools import count
+from queue import Empty, Queue
+from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from blitznet.errors import InputError
-from blitznet.inference.video.decoding import FrameDecoder, upright_image
-from blitznet.inference.video.frame import Frame
-from blitznet.inference.video.video_file import DEFAULT_RATE
+from blitznet.inference.video.decoding import Frame, OpenedVideo, upright_image
 
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
 
+STOPPED = "asked to stop"
+
 # Arrival is known no better.
 TIME_BASE = Fraction(1, 1000)
 # A lost source is asked for again after this many seconds, then after twice as many, and so on.
 FIRST_PAUSE = 1.0
-MOST_PAUSE = 30.0
-# How often a waiting thread looks whether it is to stop, seconds.
+MAX_PAUSE = 30.0
+# How often a waiting consumer looks whether it is to stop, seconds.
 _TICK = 0.1
 
 
-class LiveVideo:
+class LiveVideo(OpenedVideo):
     """A camera or a stream, read in a thread that keeps the latest frame only.
 
     Args:
@@ -32,19 +35,13 @@ class LiveVideo:
         reopen: opens the source again after it was lost; raises InputError where it cannot.
         name: for messages and results.
         stem: for the names of result files.
-        attempts: how often to ask for a lost source before giving up.
+        attempts: reconnection attempts before it is given up.
 
     Attributes:
-        should_stop: asked often; the source ends when it is true.
-        was_stopped: whether it was.
-        dropped: frames that came while the one before was still being looked at.
-        skipped: frames that could not be decoded.
-        reconnects: how often the source came back.
-        reason: why it ended.
+        should_stop: asked often; the source ends when it is true, and `reason` is STOPPED.
     """
 
     is_live = True
-    total = None
 
     def __init__(
         self,
@@ -54,22 +51,13 @@ class LiveVideo:
         stem: str,
         attempts: int,
     ):
-        stream = container.streams.video[0]
-        self.rate = Fraction(stream.average_rate or stream.guessed_rate or DEFAULT_RATE)
-        self.name = name
-        self.stem = stem
-        self.pixel_shape = Fraction(1)
-        self.dropped = self.skipped = self.reconnects = 0
-        self.reason = "end"
+        super().__init__(container, name, stem)
         self.should_stop: Callable[[], bool] = lambda: False
-        self.was_stopped = False
-        self._container = container
         self._reopen = reopen
         self._attempts = attempts
-        self._is_closed = False
-        self._has_ended = False
-        self._latest: tuple[VideoFrame, float] | None = None
-        self._change = Condition()
+        self._latest: Queue[tuple[VideoFrame, float]] = Queue(maxsize=1)
+        self._is_closed = Event()
+        self._has_ended = Event()
         self._thread = Thread(target=self._capture, name=f"capture {name}", daemon=True)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -78,86 +66,75 @@ class LiveVideo:
         Times are those of arrival, from the first frame on, so that a loss shows as a gap.
         """
         self._thread.start()
-        begin = None
-        index, last = 0, -1
-        while (arrival := self._take()) is not None:
+        begin, last = 0.0, -1
+        for index in count():
+            arrival = self._take()
+            if arrival is None:
+                return
             frame, time = arrival
-            begin = time if begin is None else begin
+            begin = begin or time
             last = max(last + 1, round((time - begin) / TIME_BASE))
             yield Frame(upright_image(frame), index, last, TIME_BASE)
-            index += 1
 
     def close(self) -> None:
         """Let the thread end; it closes the source."""
-        self._is_closed = True
+        self._is_closed.set()
         if self._thread.is_alive():
             self._thread.join(timeout=2)  # longer only where FFmpeg waits for a silent source
-        elif not self._has_ended:
-            self._container.close()
+        elif not self._has_ended.is_set():
+            super().close()
 
     def _take(self) -> "tuple[VideoFrame, float] | None":
-        with self._change:
-            while self._latest is None and not self._has_ended and not self._is_over():
-                self._change.wait(_TICK)
-            if self._is_over():
+        while not self._is_closed.is_set():
+            if self.should_stop():
+                self._is_closed.set()
+                self.reason = STOPPED
                 return None
-            arrival, self._latest = self._latest, None
-            return arrival
-
-    def _is_over(self) -> bool:
-        if not self._is_closed and self.should_stop():
-            self._is_closed = self.was_stopped = True
-            self.reason = "asked to stop"
-        return self._is_closed
+            is_last = self._has_ended.is_set()
+            try:
+                return self._latest.get(timeout=_TICK)
+            except Empty:
+                if is_last:
+                    return None
+        return None
 
     def _capture(self) -> None:
         """Runs in the thread."""
+        container: InputContainer | None = self._container
         try:
-            container: InputContainer | None = self._container
             while container is not None:
                 why = self._read(container)
-                container = None if self._is_closed else self._find_again(why)
+                container = None if self._is_closed.is_set() else self._reconnect(why)
         finally:
-            with self._change:
-                self._has_ended = True
-                self._change.notify()
+            self._has_ended.set()
 
     def _read(self, container: "InputContainer") -> str:
         """Take frames until the source is lost; returns why."""
         import av
 
-        decoder = FrameDecoder(container, is_live=True)
-        skipped_before = self.skipped
         try:
-            for frame in decoder:
-                with self._change:
-                    self.skipped = skipped_before + decoder.broken
-                    self.pixel_shape = decoder.pixel_shape
-                    self.dropped += self._latest is not None
-                    self._latest = frame, monotonic()
-                    self._change.notify()
-                if self._is_closed:
+            for frame in self._decode(container):
+                with suppress(Empty):
+                    self._latest.get_nowait()
+                    self.dropped += 1
+                self._latest.put((frame, monotonic()))
+                if self._is_closed.is_set():
                     return "closed"
         except av.error.FFmpegError as error:
             return str(error.strerror or error)
         finally:
-            self.skipped = skipped_before + decoder.broken
             container.close()
         return "it ended"
 
-    def _find_again(self, why: str) -> "InputContainer | None":
+    def _reconnect(self, why: str) -> "InputContainer | None":
         pause = FIRST_PAUSE
         for _ in range(self._attempts):
-            deadline = monotonic() + pause
-            with self._change:
-                while not self._is_closed and (left := deadline - monotonic()) > 0:
-                    self._change.wait(min(left, _TICK))
-            if self._is_closed:
+            if self._is_closed.wait(pause):
                 return None
             try:
                 container = self._reopen()
             except InputError:
-                pause = min(2 * pause, MOST_PAUSE)
+                pause = min(2 * pause, MAX_PAUSE)
                 continue
             self.reconnects += 1
             return container

@@ -1,27 +1,35 @@
-"""From a name to an opened video, recorded or live."""
+"""From what a user calls a video, a camera or a stream to an opened one."""
 
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
 from blitznet.errors import InputError
-from blitznet.inference.video.address import find_address
-from blitznet.inference.video.decoding import open_container
+from blitznet.extras import require
+from blitznet.inference.sources import LIVE_SCHEMES, is_stream, is_url
 from blitznet.inference.video.live_video import LiveVideo
 from blitznet.inference.video.video_file import VideoFile
 
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-DEFAULT_ATTEMPTS = 5
+# A file may be a playlist, which must not lead to the network.
+_LOCAL = {"protocol_whitelist": "file,crypto,data"}
+# A source that sends nothing for this long is lost: seconds to open it and to wait for a packet.
+_TIMEOUT = (10, 10)
 
 
-def open_video(name: str, attempts: int = DEFAULT_ATTEMPTS) -> VideoFile | LiveVideo:
+def open_video(name: str, attempts: int = 5) -> VideoFile | LiveVideo:
     """Open a video file, a camera or a URL.
 
     Args:
         name: a file, a camera's number, `/dev/videoN`, or a URL (rtsp, http, ...).
-        attempts: how often to ask for a lost live source before giving up.
+        attempts: reconnection attempts before a lost live source is given up.
 
     Raises:
         InputError: if there is no such thing, it is no video, or PyAV is not installed.
@@ -29,15 +37,108 @@ def open_video(name: str, attempts: int = DEFAULT_ATTEMPTS) -> VideoFile | LiveV
     address = find_address(name)
     if address.format is None and address.is_live is False and not Path(name).is_file():
         raise InputError(f"{name}: no such file")
-    container = open_container(address)
+    container = _open_container(address)
     is_live = _seems_live(container) if address.is_live is None else address.is_live
     if not is_live:
         return VideoFile(container, address.name, address.stem)
-    reopen = partial(open_container, address)
+    reopen = partial(_open_container, address)
     return LiveVideo(container, reopen, address.name, address.stem, attempts)
+
+
+def _open_container(address: "StreamAddress") -> "InputContainer":
+    """Raises InputError if nothing is there, it is no video, or PyAV is not installed."""
+    require("av", "video", "a video")
+    import av
+
+    try:
+        container = av.open(
+            address.target,
+            mode="r",
+            format=address.format,
+            options=dict(address.options),
+            timeout=_TIMEOUT,
+            metadata_errors="replace",
+        )
+    except av.error.FFmpegError as error:
+        if isinstance(error, FileNotFoundError):
+            reason = "no such file, camera or address"
+        elif isinstance(error, av.error.InvalidDataError):
+            reason = "not a video that can be read, or cut off before its index"
+        else:
+            reason = f"cannot be opened ({error.strerror or error})"
+        raise InputError(f"{address.name}: {reason}") from error
+    if not container.streams.video:
+        container.close()
+        raise InputError(f"{address.name}: holds no video stream")
+    return container
 
 
 def _seems_live(container: "InputContainer") -> bool:
     """Of HTTP: what has neither a duration nor, if it is one file, a length has no end."""
     is_one_file = container.format.name not in ("hls", "dash")
     return not container.duration and not (is_one_file and container.size > 0)
+
+
+@dataclass(frozen=True)
+class StreamAddress:
+    """Where frames come from.
+
+    Attributes:
+        name: for messages and results; a password in a URL is left out.
+        target: what FFmpeg opens.
+        stem: for the names of result files.
+        is_live: whether it does not wait for its reader; None = seen when it is opened.
+        format: FFmpeg's input device of a camera, or None.
+        options: for FFmpeg.
+    """
+
+    name: str
+    target: str
+    stem: str
+    is_live: bool | None = False
+    format: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def find_address(name: str) -> StreamAddress:
+    """The address of a video file, a camera or a URL; nothing is opened."""
+    if is_url(name):
+        return _url_address(name)
+    if is_stream(name):
+        return _camera_address(name, name.removeprefix("/dev/video"))
+    return StreamAddress(name, f"file:{name}", Path(name).stem, options=_LOCAL)
+
+
+def _url_address(url: str) -> StreamAddress:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    stems = (re.sub(r"[^\w.-]+", "-", text).strip(".-") for text in (Path(parts.path).stem, host))
+    return StreamAddress(
+        name=urlunsplit(parts._replace(netloc=host)),
+        target=url,
+        stem=next(filter(None, stems)),
+        is_live=True if parts.scheme.lower() in LIVE_SCHEMES else None,
+        # Over UDP, RTSP loses packets wherever a camera is behind a router.
+        options={"rtsp_transport": "tcp"} if parts.scheme.lower().startswith("rtsp") else {},
+    )
+
+
+def _camera_address(name: str, number: str) -> StreamAddress:
+    options: dict[str, str] = {}
+    target, device = f"/dev/video{number}", "v4l2"
+    if sys.platform == "darwin":
+        # AVFoundation refuses its own default of 29.97 frames a second.
+        target, device, options = f"{number}:none", "avfoundation", {"framerate": "30"}
+    elif sys.platform == "win32":
+        target, device = f"video={_directshow_name(int(number))}", "dshow"
+    return StreamAddress(name, target, f"camera{number}", True, device, options)
+
+
+def _directshow_name(index: int) -> str:
+    """DirectShow knows cameras by name alone; one that is not there gets a name that is not."""
+    from av.device import enumerate_input_devices
+
+    cameras = [
+        device.name for device in enumerate_input_devices("dshow") if "video" in device.media_types
+    ]
+    return cameras[index] if index < len(cameras) else str(index)

@@ -13,11 +13,6 @@ from blitznet.scene import Scene
 WEAK_SCORE = 0.1
 
 
-def require_tracking() -> None:
-    """Raises InputError if the tracking library is not installed."""
-    require("trackers", "track", "following objects")
-
-
 class Tracker:
     """Gives the objects of one video identities.
 
@@ -25,12 +20,12 @@ class Tracker:
     in which it is not seen. It has one class: a cat is never taken for the dog that it replaces.
 
     Args:
-        score: least score of an object that is reported or begins an identity.
+        score: minimum score of an object that is reported or begins an identity.
         rate: frames a second.
     """
 
     def __init__(self, score: float, rate: Fraction):
-        require_tracking()
+        require("trackers", "track", "tracking")
         from trackers import ByteTrackTracker
 
         self._score = score

@@ -9,7 +9,7 @@ from typing import Final
 from PIL import Image
 
 from blitznet.errors import InputError
-from blitznet.inference.video.frame import Frame
+from blitznet.inference.video.decoding import Frame
 from blitznet.whole_file import whole_file
 
 _ENCODER: Final = "libx264"

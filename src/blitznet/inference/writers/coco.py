@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from blitznet.classes import coco_category_ids
-from blitznet.inference.writers.label_writer import AddScene, make_label_folder
+from blitznet.inference.writers import AddScene
 from blitznet.inference.writers.outlines import object_outlines, signed_area
+from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
 from blitznet.whole_file import whole_file
 
@@ -19,8 +20,8 @@ INSTANCES_FILE = "instances.json"
 def coco_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
     """Write instances.json; see `AddScene`.
 
-    Annotations are written as they come. The list of pictures follows them, so that a line of text
-    a picture is all that is held.
+    Annotations are written as they come. The list of images follows them, so that only a line of
+    text for each image is held.
 
     Args:
         folder: made if it is not there.
@@ -29,7 +30,7 @@ def coco_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
     Raises:
         InputError: if something cannot be written.
     """
-    make_label_folder(folder)
+    ensure_folder(folder)
     category_ids = coco_category_ids(names)
     head = {
         "info": {"description": "Predictions of BlitzNet, which nobody has checked"},
@@ -38,7 +39,7 @@ def coco_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
             {"id": category_ids[name], "name": name, "supercategory": ""} for name in names[1:]
         ],
     }
-    pictures: list[str] = []
+    images: list[str] = []
     num_annotations = 0
     with (
         whole_file(folder / INSTANCES_FILE) as temporary,
@@ -47,18 +48,18 @@ def coco_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
 
         def add(scene: Scene, name: str, file_name: str) -> None:  # noqa: ARG001
             nonlocal num_annotations
-            picture = len(pictures) + 1
+            image_id = len(images) + 1
             width, height = scene.size
-            record = {"id": picture, "file_name": file_name, "width": width, "height": height}
-            pictures.append(json.dumps(record))
+            record = {"id": image_id, "file_name": file_name, "width": width, "height": height}
+            images.append(json.dumps(record))
             for item in annotations(scene, category_ids):
                 num_annotations += 1
                 file.write(",\n" if num_annotations > 1 else "\n")
-                json.dump({"id": num_annotations, "image_id": picture, **item}, file)
+                json.dump({"id": num_annotations, "image_id": image_id, **item}, file)
 
         file.write(json.dumps(head)[:-1] + ', "annotations": [')
         yield add
-        file.write('], "images": [\n' + ",\n".join(pictures) + "]}\n")
+        file.write('], "images": [\n' + ",\n".join(images) + "]}\n")
 
 
 def annotations(scene: Scene, category_ids: dict[str, int]) -> Iterator[dict[str, Any]]:

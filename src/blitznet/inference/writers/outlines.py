@@ -6,20 +6,20 @@ import numpy as np
 
 from blitznet.scene import Scene
 
-Polygon = list[float]  # x1, y1, x2, y2, ... in pixels of the picture
+Polygon = list[float]  # x1, y1, x2, y2, ... in pixels of the image
 
 # How far a polygon may be from the outline: a share of the size of the part, at most a pixel;
 # so small things keep their shape and large ones have few points.
 TOLERANCE_SHARE = 0.02  # of the square root of its area
-MOST_TOLERANCE = 1.0  # pixels
-LEAST_PART = 0.01  # of the area of an object's largest part; smaller ones are specks
+MAX_TOLERANCE = 1.0  # pixels
+MIN_PART = 0.01  # of the area of an object's largest part; smaller ones are specks
 
 
 def object_outlines(scene: Scene) -> Iterator[list[Polygon]]:
     """Polygons around the pixels of every object, see `Scene.instances`.
 
     Args:
-        scene: with a map.
+        scene: with a segmentation map.
 
     Yields:
         For every row of `boxes` the polygons of its parts, largest first; none where no pixel in
@@ -38,7 +38,7 @@ def mask_polygons(mask: np.ndarray, left: int = 0, top: int = 0) -> list[Polygon
 
     Args:
         mask: (h, w) bool.
-        left: column of the picture in which the mask begins.
+        left: column of the image in which the mask begins.
         top: row.
 
     Returns:
@@ -54,11 +54,11 @@ def mask_polygons(mask: np.ndarray, left: int = 0, top: int = 0) -> list[Polygon
         area = signed_area(corners.ravel())
         if area <= 0:  # contours turn one way around parts and the other way around holes
             continue
-        tolerance = min(TOLERANCE_SHARE * np.sqrt(area), MOST_TOLERANCE)
+        tolerance = min(TOLERANCE_SHARE * np.sqrt(area), MAX_TOLERANCE)
         polygon = approximate_polygon(corners, tolerance)[:-1]  # type: ignore[no-untyped-call]
         parts.append((area, polygon.round(2).ravel().tolist()))
     parts.sort(reverse=True)
-    return [polygon for area, polygon in parts if area >= LEAST_PART * parts[0][0]]
+    return [polygon for area, polygon in parts if area >= MIN_PART * parts[0][0]]
 
 
 def signed_area(polygon: Polygon | np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""PASCAL VOC's layout: an XML file and a map a picture, lists, and CVAT's labelmap.txt."""
+"""PASCAL VOC's layout: XML and a segmentation map for each image, lists, CVAT's labelmap.txt."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from blitznet.classes import palette_image, voc_palette
 from blitznet.errors import InputError
-from blitznet.inference.writers.label_writer import AddScene, make_label_folder
+from blitznet.inference.writers import AddScene
+from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
 from blitznet.whole_file import whole_file
 
@@ -27,7 +28,7 @@ _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def voc_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
     """Write Annotations, SegmentationClass where the network segments, ImageSets, labelmap.txt.
 
-    See `AddScene`. The lists appear when the last picture is done.
+    See `AddScene`. The lists appear when the last image is done.
 
     Args:
         folder: as VOCdevkit/VOC2012; made if it is not there.
@@ -36,7 +37,7 @@ def voc_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
     Raises:
         InputError: if something cannot be written, or a class name cannot be in labelmap.txt.
     """
-    annotations = make_label_folder(folder / ANNOTATIONS_FOLDER)
+    annotations = ensure_folder(folder / ANNOTATIONS_FOLDER)
     with whole_file(folder / LABEL_MAP_FILE) as temporary:
         temporary.write_text(label_map(names), encoding="utf-8")
 
@@ -50,14 +51,14 @@ def voc_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
         listed.append(line)
         if scene.seg_map is not None:
             mapped.append(line)
-            maps = make_label_folder(folder / MAPS_FOLDER)
+            maps = ensure_folder(folder / MAPS_FOLDER)
             with whole_file(maps / f"{name}.png") as temporary:
                 palette_image(scene.seg_map).save(temporary, format="PNG")
 
     yield add
     for task, lines in (("Main", listed), ("Segmentation", mapped)):
         if task == "Main" or lines:
-            path = make_label_folder(folder / "ImageSets" / task) / LIST_NAME
+            path = ensure_folder(folder / "ImageSets" / task) / LIST_NAME
             with whole_file(path) as temporary:
                 text = "".join(f"{line}\n" for line in lines)
                 temporary.write_text(text, encoding="utf-8", errors="surrogateescape")

@@ -1,12 +1,11 @@
-"""The layout of Ultralytics' YOLO: data.yaml, a list of pictures, a file of boxes for each."""
+"""The layout of Ultralytics' YOLO: data.yaml, a list of images, a file of boxes for each."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-import yaml
-
-from blitznet.inference.writers.label_writer import AddScene, make_label_folder
+from blitznet.inference.writers import AddScene
+from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
 from blitznet.whole_file import whole_file
 
@@ -17,9 +16,9 @@ SUBSET = "train"
 
 @contextmanager
 def yolo_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
-    """Write data.yaml, labels/train/NAME.txt for every picture, and train.txt, which lists them.
+    """Write data.yaml, labels/train/NAME.txt for every image, and train.txt, which lists them.
 
-    See `AddScene`. The pictures belong into images/train under the names that the list has. Rows
+    See `AddScene`. The images belong into images/train under the names that the list has. Rows
     are boxes, whether the network segments or not: Ultralytics reads files of boxes or files of
     polygons, and an object without pixels has no polygon.
 
@@ -30,26 +29,28 @@ def yolo_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
     Raises:
         InputError: if something cannot be written.
     """
-    labels = make_label_folder(folder / "labels" / SUBSET)
+    import yaml
+
+    labels = ensure_folder(folder / "labels" / SUBSET)
     data = {SUBSET: LIST_FILE, "names": dict(enumerate(names[1:]))}
     with whole_file(folder / DATA_FILE) as temporary:
         text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
         temporary.write_text(text, encoding="utf-8")
     with (
         whole_file(folder / LIST_FILE) as temporary,
-        temporary.open("w", encoding="utf-8", errors="surrogateescape") as pictures,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape") as images,
     ):
 
         def add(scene: Scene, name: str, file_name: str) -> None:
             with whole_file(labels / f"{name}.txt") as temporary:
                 temporary.write_text("".join(rows(scene)), encoding="utf-8")
-            pictures.write(f"./images/{SUBSET}/{name}{PurePosixPath(file_name).suffix}\n")
+            images.write(f"./images/{SUBSET}/{name}{PurePosixPath(file_name).suffix}\n")
 
         yield add
 
 
 def rows(scene: Scene) -> Iterator[str]:
-    """A line an object: class from 0, then centre and size as fractions of the picture."""
+    """A line an object: class from 0, then centre and size as fractions of the image."""
     width, height = scene.size
     for (x1, y1, x2, y2), label in zip(scene.boxes.tolist(), scene.labels.tolist(), strict=True):
         values = (

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from blitznet.errors import InputError
-from blitznet.inference.video.frame import Frame
+from blitznet.inference.video.decoding import Frame
 from blitznet.inference.video.video_writer import video_writer
 from synthetic_video import read_times
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,9 +11,8 @@ from PIL import Image
 
 from blitznet.errors import InputError
 from blitznet.inference.video.live_video import LiveVideo
-from blitznet.inference.video.look import look_at_video
 from blitznet.inference.video.open_video import open_video
-from blitznet.inference.video.tracking import Tracker
+from blitznet.inference.video.predict_frames import VideoOptions, predict_frames
 from blitznet.scene import Scene
 from synthetic_video import grey_of, write_video
 from tiny_network import colour_predictor
@@ -50,7 +48,7 @@ def clip(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("batch", [None, 1, 3, 50])
 def test_every_frame_has_the_scene_of_its_own_picture(clip: str, batch: int | None) -> None:
-    seen = list(look_at_video(Grey(), open_video(clip), 0.0, batch))  # type: ignore[arg-type]
+    seen = list(predict_frames(Grey(), open_video(clip), 0.0, batch, VideoOptions()))  # type: ignore[arg-type]
     assert [frame.index for frame, _ in seen] == list(range(20))
     for frame, scene in seen:
         assert scene.image is frame.image
@@ -70,14 +68,14 @@ def test_frames_may_be_left_out(
     clip: str, every: int, most: int | None, indices: list[int]
 ) -> None:
     video = open_video(clip)
-    seen = look_at_video(Grey(), video, 0.0, None, None, every, most)  # type: ignore[arg-type]
+    seen = predict_frames(Grey(), video, 0.0, None, VideoOptions(every, most))  # type: ignore[arg-type]
     assert [(frame.index, frame.time) for frame, _ in seen] == [(i, i * 0.04) for i in indices]
 
 
 def test_identities_need_the_weak_boxes_of_the_network(clip: str) -> None:
     video = open_video(clip)
     score = grey_of(10) / 255  # the first ten frames are below
-    seen = look_at_video(Grey(), video, score, None, Tracker(score, Fraction(25)))  # type: ignore[arg-type]
+    seen = predict_frames(Grey(), video, score, None, VideoOptions(track=True))  # type: ignore[arg-type]
     counts = [len(scene.boxes) for _, scene in seen]
     assert counts[:9] == [0] * 9
     assert counts[11:] == [1] * 9
@@ -94,7 +92,7 @@ def test_a_slow_network_drops_frames_of_a_live_source_and_keeps_up() -> None:
 
     source = av.open("testsrc=size=32x32:rate=25:duration=20", format="lavfi")
     video = LiveVideo(source, gone, "camera", "camera", attempts=0)
-    seen = list(look_at_video(Slow(), video, 0.0))  # type: ignore[arg-type]
+    seen = list(predict_frames(Slow(), video, 0.0, None, VideoOptions()))  # type: ignore[arg-type]
     assert len(seen) + video.dropped == 500
     assert video.dropped > 250
 

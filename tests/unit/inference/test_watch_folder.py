@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import blitznet.inference.video.growing_folder
-from blitznet.inference.video.growing_folder import growing_folder
+import blitznet.inference.watch_folder
+from blitznet.inference.watch_folder import watch_folder
 
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blitznet.inference.video.growing_folder, "PERIOD", 0.02)
-    monkeypatch.setattr(blitznet.inference.video.growing_folder, "PATIENCE", 0.5)
+    monkeypatch.setattr(blitznet.inference.watch_folder, "PERIOD", 0.02)
+    monkeypatch.setattr(blitznet.inference.watch_folder, "PATIENCE", 0.5)
 
 
 def picture_bytes(folder: Path) -> bytes:
@@ -28,7 +28,7 @@ def test_pictures_come_once_and_not_before_they_are_whole(tmp_path: Path) -> Non
     (tmp_path / "a.bmp").write_bytes(content)
     (tmp_path / "b.bmp").write_bytes(content[:5000])
     (tmp_path / "notes.txt").write_text("no picture")
-    pictures = growing_folder(tmp_path, idle_seconds=0.3)
+    pictures = watch_folder(tmp_path, idle_seconds=0.3)
     assert next(pictures).name == "a.bmp"
     with (tmp_path / "b.bmp").open("ab") as file:
         file.write(content[5000:])
@@ -39,12 +39,12 @@ def test_pictures_come_once_and_not_before_they_are_whole(tmp_path: Path) -> Non
 
 def test_what_never_becomes_a_picture_is_given_out_in_the_end(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("no picture")
-    assert [path.name for path in growing_folder(tmp_path, idle_seconds=0.1)] == ["a.jpg"]
+    assert [path.name for path in watch_folder(tmp_path, idle_seconds=0.1)] == ["a.jpg"]
 
 
 def test_a_picture_that_was_taken_away_may_come_back(tmp_path: Path) -> None:
     content = picture_bytes(tmp_path)
-    pictures = growing_folder(tmp_path, idle_seconds=0.5)
+    pictures = watch_folder(tmp_path, idle_seconds=0.5)
     for _ in range(2):
         (tmp_path / "a.bmp").write_bytes(content)
         assert next(pictures).name == "a.bmp"
@@ -55,5 +55,5 @@ def test_a_picture_that_was_taken_away_may_come_back(tmp_path: Path) -> None:
 
 
 def test_it_ends_when_asked_and_when_the_folder_goes(tmp_path: Path) -> None:
-    assert list(growing_folder(tmp_path, should_stop=lambda: True)) == []
-    assert list(growing_folder(tmp_path / "gone")) == []
+    assert list(watch_folder(tmp_path, should_stop=lambda: True)) == []
+    assert list(watch_folder(tmp_path / "gone")) == []

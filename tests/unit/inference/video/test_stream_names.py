@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from blitznet.inference.video.address import find_address, is_stream_name
+from blitznet.inference.sources import is_stream
+from blitznet.inference.video.open_video import find_address
 
 
 @pytest.mark.parametrize(
-    ("name", "is_stream"),
+    ("name", "expected"),
     [
         ("0", True),
         ("12", True),
@@ -22,8 +23,8 @@ from blitznet.inference.video.address import find_address, is_stream_name
         ("c:/videos/a.mp4", False),
     ],
 )
-def test_cameras_and_urls_are_known_by_their_names(name: str, is_stream: bool) -> None:
-    assert is_stream_name(name) == is_stream
+def test_cameras_and_urls_are_known_by_their_names(name: str, expected: bool) -> None:
+    assert is_stream(name) == expected
 
 
 def test_a_password_is_for_the_camera_alone() -> None:

@@ -1,0 +1,101 @@
+"""What a network finds in the frames of a video."""
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from blitznet.errors import PictureError
+from blitznet.inference.prefetch import run_ahead
+from blitznet.inference.video.decoding import Frame, OpenedVideo
+from blitznet.inference.video.tracking import WEAK_SCORE, Tracker
+from blitznet.scene import Scene
+
+if TYPE_CHECKING:
+    from blitznet.inference.predictor import Predictor
+
+# Decoded frames that may wait for the network.
+_FRAMES_AHEAD = 4
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """How videos are read.
+
+    Attributes:
+        every: take every N-th frame.
+        max_frames: stop after this many frames of a video; None = at its end.
+        track: whether objects keep an identity from frame to frame, see `Scene.ids`.
+        attempts: reconnection attempts before a lost live source is given up.
+    """
+
+    every: int = 1
+    max_frames: int | None = None
+    track: bool = False
+    attempts: int = 5
+
+    def expected_frames(self, video: OpenedVideo) -> int | None:
+        """How many frames of a video will be taken; None = unknown."""
+        if video.total is None:
+            return self.max_frames
+        frames = -(-video.total // self.every)
+        return frames if self.max_frames is None else min(frames, self.max_frames)
+
+
+def predict_frames(
+    predictor: "Predictor",
+    video: OpenedVideo,
+    score: float,
+    batch: int | None,
+    options: VideoOptions,
+) -> Generator[tuple[Frame, Scene]]:
+    """Predict a video frame by frame, in bounded memory however long it is.
+
+    A recording is decoded ahead in a thread, and none of its frames is left out. Of a live source
+    the latest frame is taken, alone, whenever the network is free.
+
+    Args:
+        predictor: a loaded network.
+        video: opened; it is not closed.
+        score: minimum score of an object, 0..1.
+        batch: frames per forward pass of a recording; None = what suits the device.
+        options: which frames to take, and whether to track objects.
+
+    Yields:
+        Frames in order, each with its scene.
+
+    Raises:
+        InputError: if objects are to be tracked and the library is not installed.
+    """
+    tracker = Tracker(score, video.rate / options.every) if options.track else None
+    minimum = min(score, WEAK_SCORE) if options.track else score
+    most = options.max_frames
+    stop = None if most is None else (most - 1) * options.every + 1
+    frames = islice(video, 0, stop, options.every)
+    if video.is_live:
+        found = ((frame, predictor.predict(frame.image, minimum)) for frame in frames)
+    else:
+        found = _predict_recording(predictor, frames, minimum, batch)
+    with closing(found):
+        for frame, scene in found:
+            yield frame, tracker.follow(scene, frame.time) if tracker else scene
+
+
+def _predict_recording(
+    predictor: "Predictor", frames: Iterator[Frame], score: float, batch: int | None
+) -> Generator[tuple[Frame, Scene]]:
+    under_way: deque[Frame] = deque()
+
+    def images(ahead: Iterable[Frame]) -> Iterator[Image.Image]:
+        for frame in ahead:
+            under_way.append(frame)
+            yield frame.image
+
+    with closing(run_ahead(frames, _FRAMES_AHEAD)) as ahead:
+        for _, scene in predictor.predict_stream(images(ahead), score, batch):
+            assert not isinstance(scene, PictureError)  # these images are decoded already
+            yield under_way.popleft(), scene
