@@ -10,6 +10,8 @@ from torch import Tensor
 
 from blitznet.errors import InputError
 
+PerChannel = tuple[float, float, float]
+
 
 @dataclass(frozen=True)
 class WeightsPackage:
@@ -72,14 +74,14 @@ def read_imagenet_weights(backbone: str, path: Path) -> dict[str, Tensor]:
     return dict(zip(expected, tensors, strict=True))
 
 
-def imagenet_normalization(
-    backbone: str,
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def imagenet_normalization(backbone: str) -> tuple[PerChannel, PerChannel]:
     """Mean and standard deviation per channel, of images in 0..1, that timm's weights go with."""
     config = timm.get_pretrained_cfg(backbone)
     if config is None:
         raise InputError(f"timm has no weights for {backbone}")
-    return tuple(config.mean), tuple(config.std)
+    mean, std = tuple(config.mean), tuple(config.std)
+    assert len(mean) == len(std) == 3
+    return mean, std
 
 
 def _is_counter(name: str) -> bool:
