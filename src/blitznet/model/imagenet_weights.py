@@ -1,4 +1,4 @@
-"""ImageNet weights of backbones: from an installed package if there is one, else from timm's hub."""
+"""ImageNet weights of backbones: from an installed package if there is one, else from the hub."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
