@@ -275,13 +275,11 @@ def load_images(folder: Path | None, count: int = MAX_IMAGES) -> tuple[list[Imag
 
 
 def _draw_jpeg(seed: int) -> BytesIO:
-    """Noise, coarse and fine, so that it takes about as long as a photograph to decode."""
-    rng, pixels = np.random.default_rng(seed), np.zeros((375, 500, 3))
-    for period, weight in ((64, 0.6), (8, 0.3), (1, 0.1)):
-        noise = rng.integers(0, 256, (375 // period + 1, 500 // period + 1, 3), np.uint8)
-        pixels += weight * np.asarray(Image.fromarray(noise).resize((500, 375)), np.float64)
-    stream = BytesIO()
-    Image.fromarray(pixels.astype(np.uint8)).save(stream, "JPEG", quality=90)
+    """Coarse and fine noise, about as slow to decode as a photograph."""
+    rng, stream = np.random.default_rng(seed), BytesIO()
+    coarse, fine = (rng.integers(0, 256, (*size, 3), np.uint8) for size in ((12, 16), (375, 500)))
+    blurred = Image.fromarray(coarse).resize((500, 375))
+    Image.blend(blurred, Image.fromarray(fine), 0.2).save(stream, "JPEG", quality=90)
     return stream
 
 

@@ -64,14 +64,3 @@ def with_progress(
             bar.advance(task)
             if not bar.live.is_started and monotonic() - start > PATIENCE_SECONDS:
                 shown.enter_context(bar)
-
-
-def tell_stage(what: str) -> None:
-    """Say what begins now, in a line on standard error, where no bar can show it.
-
-    Args:
-        what: `blitznet bench: opening 12 contestants`.
-    """
-    if not sys.stderr.isatty():
-        sys.stderr.write(f"{what}\n")
-        sys.stderr.flush()

@@ -81,7 +81,8 @@ def install(binaries: Path, *packages: str) -> None:
 def run(
     binaries: Path, *arguments: str, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    hidden = ("PYTHONPATH", "BLITZNET_")
+    variables = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
     return subprocess.run(
         [str(binaries / arguments[0]), *arguments[1:]],
         cwd=cwd, env=variables, capture_output=True, text=True, check=False,

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 import blitznet.progress
-from blitznet.progress import tell_stage, with_progress
+from blitznet.progress import with_progress
 
 
 class Terminal(io.StringIO):
@@ -46,14 +46,3 @@ def test_a_bar_of_unknown_length_shows_how_many_come_in_a_second(
     assert list(with_progress(range(3), None, "camera", has_speed=True)) == [0, 1, 2]
     assert "3/?" in terminal.getvalue()
     assert "/s" in terminal.getvalue()
-
-
-def test_a_stage_is_a_line_where_no_bar_can_be_shown(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tell_stage("timing")
-    assert capsys.readouterr() == ("", "timing\n")
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    tell_stage("timing")
-    assert terminal.getvalue() == ""

@@ -23,7 +23,7 @@ def per_class_nms(boxes: Tensor, scores: Tensor, labels: Tensor, limits: Limits 
     """
     by_score = scores.argsort(descending=True, stable=True)
     survivors = [by_score[:0]]
-    for label in labels.unique():
+    for label in torch.unique(labels):
         candidates = by_score[labels[by_score] == label][: limits.pre_nms_per_class]
         kept = nms(boxes[candidates], scores[candidates], limits.iou)
         survivors.append(candidates[kept[: limits.keep_per_class]])

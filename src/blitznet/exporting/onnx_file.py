@@ -122,6 +122,7 @@ def _halve_weights(program: torch.onnx.ONNXProgram) -> None:
             continue
         weight = node.inputs[1]
         assert weight is not None
+        assert weight.name is not None
         assert weight.const_value is not None
         half = ir.val(
             f"{weight.name}_half",

@@ -1,4 +1,4 @@
-"""ImageNet weights of backbones: from an installed package if there is one, else from timm's hub."""
+"""ImageNet weights of backbones: from an installed package if there is one, else from the hub."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from blitznet.errors import InputError
+
+PerChannel = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,14 @@ def read_imagenet_weights(backbone: str, path: Path) -> dict[str, Tensor]:
     return dict(zip(expected, tensors, strict=True))
 
 
-def imagenet_normalization(
-    backbone: str,
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def imagenet_normalization(backbone: str) -> tuple[PerChannel, PerChannel]:
     """Mean and standard deviation per channel, of images in 0..1, that timm's weights go with."""
     config = timm.get_pretrained_cfg(backbone)
     if config is None:
         raise InputError(f"timm has no weights for {backbone}")
-    return tuple(config.mean), tuple(config.std)
+    mean, std = tuple(config.mean), tuple(config.std)
+    assert len(mean) == len(std) == 3
+    return mean, std
 
 
 def _is_counter(name: str) -> bool:

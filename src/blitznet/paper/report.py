@@ -248,20 +248,19 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 def _side_by_side(report: Report, block: Block, columns: Sequence[Column]) -> Grid:
     """For every column the paper's figure, then ours, where any row has one."""
-    header, rows = list(block.labels), [list(row.labels) for row in block.rows]
+    rows = block.rows
+    shown = [(title, [row.labels[i] for row in rows]) for i, title in enumerate(block.labels)]
     for column in columns:
-        has_paper = any(column in row.printed for row in block.rows)
+        has_paper = any(column in row.printed for row in rows)
         if has_paper:
-            header.append(f"{column.title} paper")
-            for row, cells in zip(block.rows, rows, strict=True):
-                cells.append(_paper_cell(row, column))
-        if any(_is_measurable(row, column) for row in block.rows):
-            header.append(f"{column.title} ours" if has_paper else column.title)
-            for row, cells in zip(block.rows, rows, strict=True):
-                cells.append(_our_cell(report, row, column))
-    for row, cells in zip(block.rows, rows, strict=True):
-        cells.append(_seeds_cell(report, row, columns))
-    return Grid(block.title, [*header, "seeds"], rows, len(block.labels))
+            shown.append((f"{column.title} paper", [_paper_cell(row, column) for row in rows]))
+        if any(_is_measurable(row, column) for row in rows):
+            title = f"{column.title} ours" if has_paper else column.title
+            shown.append((title, [_our_cell(report, row, column) for row in rows]))
+    shown.append(("seeds", [_seeds_cell(report, row, columns) for row in rows]))
+    header, cells = zip(*shown, strict=True)
+    grid = [list(row) for row in zip(*cells, strict=True)]
+    return Grid(block.title, list(header), grid, len(block.labels))
 
 
 def _one_below_the_other(report: Report, block: Block, columns: Sequence[Column]) -> Grid:
