@@ -6,11 +6,12 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 
 .PHONY: demo test check slow-test clean
 
-demo: $(VENV)/demo.installed  ## find objects and label pixels on real photographs; pictures in runs/demo
+demo: $(VENV)/demo.installed  ## detection and segmentation on sample photos, without PyTorch; results in runs/demo
 	$(BIN)/blitznet demo
 
-test: $(VENV)/dev.installed  ## the fast suite, a process a core
+test: $(VENV)/dev.installed  ## the fast suite, a process per core; then the wheel in a fresh environment
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto
+	$(BIN)/python -m pytest -m install
 
 slow-test: $(VENV)/dev.installed  ## the slow suite; set BLITZNET_DATA=path/to/VOCdevkit for the part on real data
 	$(BIN)/python -m pytest -m "slow or data"

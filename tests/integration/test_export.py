@@ -64,6 +64,7 @@ def noise(count: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 7])
 def test_a_file_gives_what_the_checkpoint_gives_for_any_number_of_images(
     folder: Path, engine: Engine, count: int
@@ -84,6 +85,7 @@ def test_a_file_gives_what_the_checkpoint_gives_for_any_number_of_images(
         np.testing.assert_allclose(given.scores[:both], wanted.scores[:both], atol=tolerance)
 
 
+@pytest.mark.slow
 def test_a_file_says_what_the_checkpoint_says(engine: Engine) -> None:
     info = engine.info
     assert isinstance(info, ExportInfo)
@@ -94,6 +96,7 @@ def test_a_file_says_what_the_checkpoint_says(engine: Engine) -> None:
     assert info.outputs == ("boxes", "scores", "labels", "count", "seg_logits")
 
 
+@pytest.mark.slow
 def test_a_network_of_one_task_lacks_the_outputs_of_the_other(tmp_path: Path) -> None:
     for missing, outputs in (("detect", ("seg_logits",)), ("segment", ("boxes", "scores"))):
         checkpoint = save(tmp_path / f"no-{missing}.safetensors", **{missing: False})
@@ -106,6 +109,7 @@ def test_a_network_of_one_task_lacks_the_outputs_of_the_other(tmp_path: Path) ->
         assert (found.seg_logits is None) == (missing == "segment")
 
 
+@pytest.mark.slow
 def test_a_class_map_is_given_out_where_it_is_asked_for(tmp_path: Path) -> None:
     import onnxruntime
     import torch
@@ -122,6 +126,7 @@ def test_a_class_map_is_given_out_where_it_is_asked_for(tmp_path: Path) -> None:
     assert open_engine(tmp_path / "map.onnx", "openvino", "cpu").run(noise(1), 0.5).detections
 
 
+@pytest.mark.slow
 def test_the_verbs_take_a_file_as_they_take_a_checkpoint(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +146,7 @@ def test_the_verbs_take_a_file_as_they_take_a_checkpoint(
     assert masks[0] == masks[1]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_converted_once_for_an_engine_of_files(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +160,7 @@ def test_a_checkpoint_is_converted_once_for_an_engine_of_files(
     assert not list(tmp_path.rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_the_script_of_the_docs_runs_without_torch_and_without_us(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -171,6 +178,7 @@ def test_the_script_of_the_docs_runs_without_torch_and_without_us(
     assert all(line.split()[0] in NAMES for line in objects[:-1])
 
 
+@pytest.mark.slow
 def test_a_file_that_differs_too_much_is_not_kept_unless_it_is_forced(
     folder: Path,
     tmp_path: Path,
