@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -46,7 +47,11 @@ print(sorted({{"torch", "torchvision", "timm"}} & sys.modules.keys()))
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT))
+    clean = folder / "source"  # a build in the checkout would take in what an earlier one left
+    shutil.copytree(ROOT / "src", clean / "src", ignore=shutil.ignore_patterns("*.egg-info"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, clean)
+    pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(clean))
     return next(folder.glob("blitznet-*.whl"))
 
 

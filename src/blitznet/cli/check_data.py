@@ -8,6 +8,7 @@ import typer
 
 from blitznet.cli.app import app, print_table
 from blitznet.cli.options import OverwriteOption
+from blitznet.extras import require
 from blitznet.result_folder import make_folder
 
 
@@ -50,6 +51,7 @@ def check_data(
 
     Exits with 1 if there is an error; warnings do not count.
     """
+    require("torch", "train", "blitznet check-data")
     from blitznet.cpu import usable_cores
     from blitznet.data.check.check import check_data, open_data
     from blitznet.data.check.report import findings_table, report_lines, splits_table
