@@ -7,7 +7,7 @@ from typing import Any
 
 from blitznet.data.description import DataDescription
 from blitznet.data.labels import Problem
-from blitznet.data.source import LabelSource, Subset
+from blitznet.data.source import LabelSource
 from blitznet.errors import InputError
 from blitznet.text_files import read_json, write_json
 
@@ -84,7 +84,7 @@ def without_skipped(sources: Sequence[LabelSource], split: str, folder: Path) ->
         }
         kept = [index for index in range(len(source)) if index not in skipped]
         if kept:
-            left.append(Subset(source, kept) if skipped else source)
+            left.append(source.subset(kept) if skipped else source)
     if not left:
         raise InputError(f"every image of {split} has an error; see {folder / SKIPPED_FILE}")
     return left
