@@ -153,13 +153,9 @@ def _read_file(path: Path, fields: Sequence[str]) -> dict[str, Any]:
         content = _parse(text, path, pack)
     finally:
         ticks.close()
-    if isinstance(content, list):
-        raise LabelError(
-            f"{path} is a list, as results of a detector are; give a file with `images` and "
-            f"`annotations`, {_EXAMPLE}"
-        )
     if not isinstance(content, dict):
-        raise LabelError(f"{path} is no COCO file; give one {_EXAMPLE}")
+        found = "a list, as results of a detector are" if isinstance(content, list) else "no object"
+        raise LabelError(f"{path} is {found}; give a file of instances, {_EXAMPLE}")
     return content
 
 
@@ -218,10 +214,8 @@ def _group_annotations(
     groups: dict[Id, list[bytes]] = {key: [] for key in pictures}
     for number, item in enumerate(annotations, start=1):
         if not isinstance(item, tuple):
-            item = item if isinstance(item, dict) else {}
-            missing = "category_id" if "image_id" in item else "image_id"
             raise LabelError(
-                f"{path}, annotation {item.get('id', f'number {number}')} has no `{missing}`; "
+                f"{path}, annotation number {number} lacks `image_id` or `category_id`; "
                 f"give a file of instances, {_EXAMPLE}"
             )
         key, packed = item

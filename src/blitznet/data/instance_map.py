@@ -86,7 +86,9 @@ def _read_outline(outline: Any, size: tuple[int, int], scale: np.ndarray) -> Mas
         return _read_run_lengths(outline, size)
     try:
         polygons = [np.array(polygon, float) for polygon in outline or ()]
-        points = [np.reshape(p, (-1, 2)) * scale for p in polygons if p.size >= MIN_COORDINATES]
+        if any(polygon.ndim != 1 for polygon in polygons):
+            raise ValueError
+        points = [p.reshape(-1, 2) * scale for p in polygons if p.size >= MIN_COORDINATES]
     except (TypeError, ValueError, OverflowError):
         raise LabelError("its outline is neither polygons x1, y1, ... nor run lengths") from None
     for polygon in points:
