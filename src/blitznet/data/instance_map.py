@@ -46,10 +46,12 @@ class InstanceMap:
 
         regions = list(self._regions(size, table))
         regions.sort(key=lambda region: int(mask.area(region[1])), reverse=True)
-        seg_map = np.zeros(size[::-1], np.uint8)
+        pixels = np.zeros(size[0] * size[1], np.uint8)  # column by column, as run lengths count
         for value, region in regions:
-            seg_map[mask.decode(region).astype(bool)] = value
-        return seg_map
+            ends = np.cumsum(uncompress(region["counts"])).tolist()
+            for start, end in zip(ends[0::2], ends[1::2], strict=False):
+                pixels[start:end] = value
+        return np.ascontiguousarray(pixels.reshape(size).T)
 
     def _regions(self, size: tuple[int, int], table: ClassTable) -> Iterator[tuple[int, Mask]]:
         """Map value and pixels of every object that is painted."""
