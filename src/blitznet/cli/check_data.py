@@ -54,13 +54,14 @@ def check_data(
     from blitznet.data.check.check import check_data as check
     from blitznet.data.check.report import findings_table, report_lines, splits_table
     from blitznet.data.description import read_description
+    from blitznet.extras import require
     from blitznet.model_info import find_model
 
     description, config = read_description(data), find_model(model)
     if out is not None:
-        from blitznet.data.check.folder import require_plots, write_folder
+        from blitznet.data.check.folder import write_folder
 
-        require_plots()
+        require("matplotlib", "plots", "plots of statistics")
         make_folder(out, out, overwrite)
     workers = usable_cores() if workers is None else workers
     report = check(description, data, splits, config, workers)

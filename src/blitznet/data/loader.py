@@ -124,8 +124,7 @@ def _stack_known_classes(rows: Sequence[np.ndarray | None]) -> Tensor | None:
     known = [row for row in rows if row is not None]
     if all(row.all() for row in known):
         return None
-    everything = np.ones_like(known[0])
-    return torch.from_numpy(np.stack([everything if row is None else row for row in rows]))
+    return torch.from_numpy(np.stack([known[0] | True if row is None else row for row in rows]))
 
 
 def prepare_ahead(

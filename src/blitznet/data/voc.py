@@ -4,11 +4,11 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pydantic import model_validator
 
-from blitznet.data.labels import MapLabel, ObjectLabel, PictureLabels
+from blitznet.data.labels import ObjectLabel, PictureLabels
 from blitznet.data.map_codes import CodedEntry
 from blitznet.data.picture_files import files_by_key, find_pictures
 from blitznet.data.seg_map import VOC_CODES, MapCodes, MapFile, SbdMapFile
@@ -81,45 +81,35 @@ class VocEntry(CodedEntry):
         folders = [root / name for name in _PICTURE_FOLDERS if (root / name).is_dir()]
         pictures = folders[0] if folders else root
         annotations = root / "Annotations"
-        places = _Places(
-            pictures,
-            annotations if annotations.is_dir() else pictures,
-            root / self.masks if isinstance(self.masks, Path) else None,
-            sbd / "cls" if sbd is not None else None,
-            self.codes(folder, VOC_CODES),
-        )
-        for option, path in (("masks", places.masks), ("sbd", places.sbd_maps)):
+        if not annotations.is_dir():
+            annotations = pictures
+        masks = root / self.masks if isinstance(self.masks, Path) else None
+        sbd_maps = sbd / "cls" if sbd is not None else None
+        for option, path in (("masks", masks), ("sbd", sbd_maps)):
             if path is not None and not path.is_dir():
                 raise LabelError(f"{path} does not exist; check `{option}`")
         if self.image_set is not None:
             ids = list_ids(root, self.image_set, sbd)
         else:
-            ids = _ids_in_folder(pictures, places.masks)
-        return without_excluded(ids, self.exclude, folder), partial(self._read_labels, places)
+            ids = _ids_in_folder(pictures, masks)
+        folders, codes = (pictures, annotations, masks, sbd_maps), self.codes(folder, VOC_CODES)
+        ids = without_excluded(ids, self.exclude, folder)
+        return ids, partial(self._read_labels, folders, codes)
 
-    def _read_labels(self, places: "_Places", name: str) -> PictureLabels:
-        picture, seg_map = _find_picture(places.pictures, name), places.find_map(name)
+    def _read_labels(
+        self, folders: tuple[Path, Path, Path | None, Path | None], codes: MapCodes, name: str
+    ) -> PictureLabels:
+        """Of an image, from the folders of images, XML files, maps and SBD's maps."""
+        pictures, annotations, masks, sbd_maps = folders
+        picture, seg_map = _find_picture(pictures, name), None
+        if masks is not None and (path := masks / f"{name}.png").is_file():
+            seg_map = MapFile(path, codes)
+        elif sbd_maps is not None and (path := sbd_maps / f"{name}.mat").is_file():
+            seg_map = SbdMapFile(path)
         if not self.boxes and self.masks != "from_boxes":
             return PictureLabels(picture, None, seg_map, name=name)
-        objects, size = read_annotation(places.annotations / f"{name}.xml", self.corners)
+        objects, size = read_annotation(annotations / f"{name}.xml", self.corners)
         return self.complete(PictureLabels(picture, objects, seg_map, size, name=name))
-
-
-class _Places(NamedTuple):
-    """Folders of a `VocEntry`, and what the values or colours of its maps stand for."""
-
-    pictures: Path
-    annotations: Path
-    masks: Path | None
-    sbd_maps: Path | None
-    codes: MapCodes
-
-    def find_map(self, name: str) -> MapLabel | None:
-        if self.masks is not None and (path := self.masks / f"{name}.png").is_file():
-            return MapFile(path, self.codes)
-        if self.sbd_maps is not None and (path := self.sbd_maps / f"{name}.mat").is_file():
-            return SbdMapFile(path)
-        return None
 
 
 def _ids_in_folder(folder: Path, masks: Path | None) -> list[str]:

@@ -16,15 +16,6 @@ from blitznet.whole_file import whole_file
 _DOTS = 5000  # boxes drawn, a random choice
 
 
-def require_plots() -> None:
-    """Make sure that matplotlib is there.
-
-    Raises:
-        InputError: if it is not installed.
-    """
-    require("matplotlib", "plots", "plots of statistics")
-
-
 def write_folder(folder: Path, report: Report, model: ModelConfig) -> None:
     """Write samples.png, boxes_by_class.png, pixels_by_class.png, box_sizes.png and report.json.
 
@@ -36,7 +27,7 @@ def write_folder(folder: Path, report: Report, model: ModelConfig) -> None:
     Raises:
         InputError: if matplotlib is not installed, or a file cannot be written.
     """
-    require_plots()
+    require("matplotlib", "plots", "plots of statistics")
     statistics = report.statistics
     names = next(iter(statistics.values())).names
     with whole_file(folder / "samples.png") as temporary:
