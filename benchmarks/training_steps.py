@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 
 from blitznet.bench import describe_machine
 from blitznet.data.description import read_description
-from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
+from blitznet.data.loader import TrainingSamples, batch_positions, collate_samples, prepare_ahead
 from blitznet.device import choose_device
 from blitznet.model_info import find_model
 from blitznet.structures import Batch
@@ -67,10 +67,11 @@ def measure(
     sources = description.open_split(split)
     samples = TrainingSamples(sources, size, recipe.augmentation, recipe.seed)
     step = training_step(recipe, device)
-    fixed = next(training_batches(samples, batch_positions(0, 1, batch, 0, 1), 0))
+    fixed = collate_samples([samples[position] for position in range(batch)])
     positions = batch_positions(0, WARM_UP + steps, batch, 0, 1)
     alone, _ = time_steps(repeat(fixed), step, steps, device)
-    real, waited = time_steps(training_batches(samples, positions, workers), step, steps, device)
+    batches = prepare_ahead(samples, positions, collate_samples, workers)
+    real, waited = time_steps(batches, step, steps, device)
     low, median, high = np.quantile(alone, (0.25, 0.5, 0.75)).tolist()
     return {
         "network": name,

@@ -17,28 +17,23 @@ JPEG_QUALITY = 90
 _LAYERS = ((128, 0.4), (32, 0.25), (8, 0.2), (2, 0.1), (1, 0.05))
 
 
-class DrawnSource(LabelSource):
+def drawn_source(folder: Path, count: int, size: tuple[int, int] = (500, 375)) -> LabelSource:
     """JPEGs with 1 to MOST_OBJECTS rectangles and their maps as PNG, all written at once.
 
     Args:
         folder: to write into.
-        count: pictures.
+        count: of images.
         size: width and height in pixels.
     """
+    labels = [
+        _draw_picture(folder / f"{index:06}", size, np.random.default_rng(index))
+        for index in range(count)
+    ]
+    return LabelSource(labels, _as_it_is, ClassTable(VOC_CLASSES))
 
-    def __init__(self, folder: Path, count: int, size: tuple[int, int] = (500, 375)):
-        self.table = ClassTable(VOC_CLASSES)
-        self.pictures = [
-            _draw_picture(folder / f"{index:06}", size, np.random.default_rng(index))
-            for index in range(count)
-        ]
 
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def labels(self, index: int) -> PictureLabels:
-        """See `LabelSource`."""
-        return self.pictures[index]
+def _as_it_is(labels: PictureLabels) -> PictureLabels:
+    return labels
 
 
 def _draw_picture(stem: Path, size: tuple[int, int], rng: np.random.Generator) -> PictureLabels:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
+from blitznet.data.loader import TrainingSamples, batch_positions, collate_samples, prepare_ahead
 from blitznet.data.ssd_policy import Augmentation
-from drawn_pictures import DrawnSource
+from drawn_pictures import drawn_source
 
 PICTURES, BATCH, PASSES = 200, 10, 6
 
@@ -30,10 +30,10 @@ def resident_mib(process_id: int) -> float:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_memory_is_flat_over_passes_and_no_worker_is_left(tmp_path: Path) -> None:
-    source = DrawnSource(tmp_path, PICTURES, (320, 240))
+    source = drawn_source(tmp_path, PICTURES, (320, 240))
     samples = TrainingSamples([source], 200, Augmentation(), seed=0)
     steps = PASSES * PICTURES // BATCH
-    batches = training_batches(samples, batch_positions(0, steps, BATCH, 0, 1), num_workers=2)
+    batches = prepare_ahead(samples, batch_positions(0, steps, BATCH, 0, 1), collate_samples, 2)
     used: list[dict[str, float]] = []
     for step, _ in enumerate(batches):
         workers = sorted(one.pid or 0 for one in multiprocessing.active_children())

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from blitznet.classes import IGNORE_INDEX
 from blitznet.data.geometry import View, view_boxes, view_sample
-from blitznet.data.ssd_policy import Augmentation, augment_sample, draw_view
+from blitznet.data.ssd_policy import Augmentation, draw_view
 from blitznet.structures import Sample
+from reference.augment_in_memory import augment_sample
 
 COLOUR = (250, 10, 200)
 

@@ -53,21 +53,22 @@ def check_data(
     """
     require("torch", "train", "blitznet check-data")
     from blitznet.cpu import usable_cores
-    from blitznet.data.check.check import check_data, open_data
+    from blitznet.data.check.check import check_data as check
     from blitznet.data.check.report import findings_table, report_lines, splits_table
     from blitznet.data.description import read_description
+    from blitznet.extras import require
     from blitznet.model_info import find_model
 
     description, config = read_description(data), find_model(model)
     if out is not None:
-        from blitznet.data.check.folder import require_plots, write_folder
+        from blitznet.data.check.folder import write_folder
 
-        require_plots()
+        require("matplotlib", "plots", "plots of statistics")
         make_folder(out, out, overwrite)
-    opened = open_data(description, data, splits)
-    report = check_data(opened, config, usable_cores() if workers is None else workers)
+    workers = usable_cores() if workers is None else workers
+    report = check(description, data, splits, config, workers)
     if out is not None:
-        write_folder(out, report, opened, config)
+        write_folder(out, report, config)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))
     else:

@@ -8,8 +8,6 @@ import numpy as np
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.data.labels import ClassTable, PictureLabels, read_objects
 
-FROM_BOXES = "from_boxes"  # as a data description says it
-
 # Share of a box around its middle that is taken for the object: "Box^i" of Khoreva et al., Simple
 # Does It: Weakly Supervised Instance and Semantic Segmentation, CVPR 2017, section 3.1.
 INNER_AREA = 0.2

@@ -3,17 +3,15 @@
 import json
 import marshal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import count, repeat
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import model_validator
 
-from blitznet.data.box_map import FROM_BOXES, BoxMap
-from blitznet.data.instance_map import FROM_INSTANCES, InstanceMap
-from blitznet.data.labels import ClassTable, MapLabel, ObjectLabel, PictureLabels
-from blitznet.data.source import LabelSource, SourceEntry
+from blitznet.data.labels import ObjectLabel, PictureLabels
+from blitznet.data.source import ReadLabels, SourceEntry
 from blitznet.errors import LabelError
 from blitznet.progress import with_progress
 from blitznet.text_files import read_text
@@ -34,8 +32,6 @@ class CocoEntry(SourceEntry):
         images: the folder that the file names of the images are relative to.
         annotations: as instances_train2014.json; where nothing is read but images, a list of them
             as image_info_test2015.json will do.
-        masks: what maps are made of: "from_instances" = see `InstanceMap`, "from_boxes" = see
-            `BoxMap`; None = there are none.
         ids: a file with the ids of the images wanted, see `read_ids`; None = all.
     """
 
@@ -45,107 +41,69 @@ class CocoEntry(SourceEntry):
     masks: Literal["from_instances", "from_boxes"] | None = None
     ids: Path | None = None
 
-    @model_validator(mode="after")
-    def _has_boxes_for_maps(self) -> "CocoEntry":
-        if not self.boxes and self.masks == FROM_BOXES:
-            raise ValueError("masks: from_boxes needs boxes: true")
-        return self
-
-    @property
-    def is_labelled(self) -> bool:
+    def find_pictures(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
         """See `SourceEntry`."""
-        return self.boxes or self.masks is not None
-
-    def open_all(self, folder: Path, table: ClassTable) -> "CocoSource":
-        """See `SourceEntry`."""
-        return CocoSource(self, folder, table)
-
-
-class CocoSource(LabelSource):
-    """The images of a `CocoEntry`; arguments as of `VocSource`.
-
-    The file is parsed once. What is kept of it is one buffer of bytes: forked workers would copy a
-    tree of Python objects merely by looking at it.
-
-    Attributes:
-        ids: image ids, in the order of the images.
-
-    Raises:
-        LabelError: if one of the files or the folder cannot be used.
-    """
-
-    def __init__(self, entry: CocoEntry, folder: Path, table: ClassTable):
-        self.images, self.annotations = folder / entry.images, folder / entry.annotations
-        if not self.images.is_dir():
-            raise LabelError(f"{self.images} is no folder; check `images`")
-        self.entry = entry
-        self.table = table
-        fields = _FIELDS if entry.masks == FROM_INSTANCES else _FIELDS[:-1]
-        content = _read_file(self.annotations, fields)
-        pictures = _list_pictures(content, self.annotations)
-        self._names: Mapping[Id, str] = {}
-        groups: dict[Id, list[bytes]] = {}
-        if entry.is_labelled:
-            self._names = _list_categories(content, self.annotations)
-            groups = _group_annotations(content["annotations"], self.annotations, pictures)
-        self.ids = list(pictures) if entry.ids is None else read_ids(folder / entry.ids)
-        unknown = [key for key in self.ids if key not in pictures]
+        path, images = folder / self.annotations, folder / self.images
+        if not images.is_dir():
+            raise LabelError(f"{images} is no folder; check `images`")
+        content = _read_file(path, _FIELDS if self.masks == "from_instances" else _FIELDS[:-1])
+        pictures, names, groups = _list_pictures(content, path), {}, {}
+        if self.is_labelled:
+            names = _list_categories(content, path)
+            groups = _group_annotations(content["annotations"], path, pictures)
+        ids = list(pictures) if self.ids is None else read_ids(folder / self.ids)
+        unknown = [key for key in ids if key not in pictures]
         if unknown:
             raise LabelError(
-                f"{folder / (entry.ids or '')} lists {len(unknown)} images that "
-                f"{self.annotations} does not have, the first is {unknown[0]}"
+                f"{folder / (self.ids or '')} lists {len(unknown)} images that {path} does not "
+                f"have, the first is {unknown[0]}"
             )
-        self._records, ends = bytearray(), []
-        for key in self.ids:
-            self._records += marshal.dumps((*pictures[key], groups.get(key, [])))
-            ends.append(len(self._records))
-        self._ends = np.array(ends, np.int64)
+        records = _Records([(key, *pictures[key], groups.get(key, [])) for key in ids])
+        return records, partial(self._read_labels, images, path, names)
+
+    def _read_labels(
+        self, images: Path, path: Path, names: Mapping[Id, str], record: bytes
+    ) -> PictureLabels:
+        key, file_name, size, annotations = marshal.loads(record)
+        objects = tuple(_read_objects(map(marshal.loads, annotations), names, path, file_name))
+        return self.complete(PictureLabels(images / file_name, objects, None, size, name=str(key)))
+
+
+class _Records(Sequence[Any]):
+    """Marshalled records in one buffer: forked workers would copy a list by looking at it."""
+
+    def __init__(self, records: Iterable[Any]):
+        packed = [marshal.dumps(record) for record in records]
+        self._buffer = b"".join(packed)
+        self._ends = np.cumsum([0, *map(len, packed)])
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._ends) - 1
 
-    def labels(self, index: int) -> PictureLabels:
-        """See `LabelSource`."""
-        start = int(self._ends[index - 1]) if index else 0
-        record = self._records[start : int(self._ends[index])]
-        file_name, size, annotations = marshal.loads(record)
-        objects = tuple(self._read_objects(map(marshal.loads, annotations), file_name))
-        labels = PictureLabels(self.images / file_name, objects, size=size)
-        seg_map: MapLabel | None = None
-        if self.entry.masks is not None:
-            seg_map = BoxMap(labels) if self.entry.masks == FROM_BOXES else InstanceMap(objects)
-        return PictureLabels(labels.picture, objects if self.entry.boxes else None, seg_map, size)
+    def __getitem__(self, index: Any) -> Any:
+        return self._buffer[self._ends[index] : self._ends[index + 1]]
 
-    def picture_id(self, index: int) -> str:
-        """See `LabelSource`."""
-        return str(self.ids[index])
 
-    def _read_objects(
-        self, annotations: Iterable[Sequence[Any]], file_name: str
-    ) -> Iterator[ObjectLabel]:
-        for key, category, bbox, area, is_crowd, *outlines in annotations:
-            where = f"{self.annotations}, annotation {key}"
-            if key is None:
-                where = f"{self.annotations}, an annotation of {file_name}"
-            if not isinstance(category, Id) or category not in self._names:
-                raise LabelError(f"{where}: category_id {category} is not among its `categories`")
-            numbers = _read_numbers(bbox)
-            if numbers is None or len(numbers) != 4:
-                box, problem = None, f"bbox is {bbox}; it needs four numbers x, y, width, height"
-            else:
-                x, y, width, height = numbers
-                box, problem = (x, y, x + width, y + height), ""
-                if area == 0 and 0 in (width, height):
-                    continue  # names no object (D19)
-            yield ObjectLabel(
-                self._names[category],
-                box,
-                where,
-                written=str(bbox),
-                problem=problem,
-                ignore=bool(is_crowd),
-                outline=_read_outline(outlines[0], where) if outlines else None,
-            )
+def _read_objects(
+    annotations: Iterable[Sequence[Any]], names: Mapping[Id, str], path: Path, file_name: str
+) -> Iterator[ObjectLabel]:
+    for key, category, bbox, area, is_crowd, *outlines in annotations:
+        where = f"{path}, annotation {key}"
+        if key is None:
+            where = f"{path}, an annotation of {file_name}"
+        if not isinstance(category, Id) or category not in names:
+            raise LabelError(f"{where}: category_id {category} is not among its `categories`")
+        box, problem = None, ""
+        try:
+            x, y, width, height = map(float, bbox if isinstance(bbox, list) else ())
+        except (TypeError, ValueError, OverflowError):
+            problem = f"bbox is {bbox}; it needs four numbers x, y, width, height"
+        else:
+            if area == 0 and 0 in (width, height):
+                continue  # names no object (D19)
+            box = x, y, x + width, y + height
+        outline = outlines[0] if outlines else None
+        yield ObjectLabel(names[category], box, where, str(bbox), problem, bool(is_crowd), outline)
 
 
 def read_ids(path: Path) -> list[Id]:
@@ -195,13 +153,9 @@ def _read_file(path: Path, fields: Sequence[str]) -> dict[str, Any]:
         content = _parse(text, path, pack)
     finally:
         ticks.close()
-    if isinstance(content, list):
-        raise LabelError(
-            f"{path} is a list, as results of a detector are; give a file with `images` and "
-            f"`annotations`, {_EXAMPLE}"
-        )
     if not isinstance(content, dict):
-        raise LabelError(f"{path} is no COCO file; give one {_EXAMPLE}")
+        found = "a list, as results of a detector are" if isinstance(content, list) else "no object"
+        raise LabelError(f"{path} is {found}; give a file of instances, {_EXAMPLE}")
     return content
 
 
@@ -260,10 +214,8 @@ def _group_annotations(
     groups: dict[Id, list[bytes]] = {key: [] for key in pictures}
     for number, item in enumerate(annotations, start=1):
         if not isinstance(item, tuple):
-            item = item if isinstance(item, dict) else {}
-            missing = "category_id" if "image_id" in item else "image_id"
             raise LabelError(
-                f"{path}, annotation {item.get('id', f'number {number}')} has no `{missing}`; "
+                f"{path}, annotation number {number} lacks `image_id` or `category_id`; "
                 f"give a file of instances, {_EXAMPLE}"
             )
         key, packed = item
@@ -272,29 +224,3 @@ def _group_annotations(
             raise LabelError(f"{where}: image_id {key} is not among its `images`")
         groups[key].append(packed)
     return groups
-
-
-def _read_numbers(values: object) -> list[float] | None:
-    """A list of numbers; None if it is something else."""
-    if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
-        return None
-    try:
-        return [float(value) for value in values]
-    except OverflowError:
-        return None
-
-
-def _read_outline(
-    segmentation: object, where: str
-) -> tuple[tuple[float, ...], ...] | dict[str, object] | None:
-    if segmentation is None or isinstance(segmentation, dict):
-        return segmentation
-    polygons = []
-    for values in segmentation if isinstance(segmentation, list) else [None]:
-        numbers = _read_numbers(values)
-        if numbers is None:
-            raise LabelError(
-                f"{where}: segmentation is neither a list of polygons nor a run-length code"
-            )
-        polygons.append(tuple(numbers))
-    return tuple(polygons)

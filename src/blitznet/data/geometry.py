@@ -82,17 +82,32 @@ def view_sample(sample: Sample, view: View, size: int, min_box_side: float = 0.0
 def view_image(
     image: Image.Image, whole_size: tuple[int, int], view: View, size: int, reduction: int = 1
 ) -> Image.Image:
-    """What `view` shows of an image, RGB, (size, size).
+    """What `view` shows of an image or a segmentation map, (size, size), resampled once.
 
     Args:
-        image: RGB; whole, or shrunk by `reduction` while it was decoded.
+        image: RGB, which is resampled bilinearly and anti-aliased, on grey; or a map of mode L, by
+            nearest neighbour, on void. Whole, or shrunk by `reduction` while it was decoded.
         whole_size: width and height before that.
         view: in pixels of the whole image.
         size: S.
         reduction: see `OpenPicture.decode`.
     """
-    bilinear = Image.Resampling.BILINEAR
-    return _resample(image, whole_size, view, size, bilinear, FILL_COLOUR, reduction)
+    is_map = image.mode == "L"
+    resampling = Image.Resampling.NEAREST if is_map else Image.Resampling.BILINEAR
+    canvas = Image.new(image.mode, (size, size), IGNORE_INDEX if is_map else FILL_COLOUR)
+    left, right, source_x1, source_x2 = visible_span(view.x1, view.x2, whole_size[0], size)
+    top, bottom, source_y1, source_y2 = visible_span(view.y1, view.y2, whole_size[1], size)
+    if right <= left or bottom <= top:
+        return canvas
+    x1, y1, x2, y2 = (edge / reduction for edge in (source_x1, source_y1, source_x2, source_y2))
+    visible = image.resize((right - left, bottom - top), resampling, (x1, y1, x2, y2))
+    if view.flip:
+        left, right = size - right, size - left
+        visible = visible.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if visible.size == canvas.size:
+        return visible
+    canvas.paste(visible, (left, top))
+    return canvas
 
 
 def view_labels(sample: Sample, view: View, size: int, min_box_side: float) -> Sample:
@@ -100,8 +115,7 @@ def view_labels(sample: Sample, view: View, size: int, min_box_side: float) -> S
     seg_map = None
     if sample.seg_map is not None:
         whole = Image.fromarray(sample.seg_map)
-        nearest = Image.Resampling.NEAREST
-        seg_map = np.asarray(_resample(whole, whole.size, view, size, nearest, IGNORE_INDEX))
+        seg_map = np.asarray(view_image(whole, whole.size, view, size))
     if sample.boxes is None:
         return replace(sample, seg_map=seg_map)
     moved = view_boxes(sample.boxes, view, size)
@@ -144,32 +158,6 @@ def has_centre_inside(boxes: np.ndarray, view: View) -> np.ndarray:
     x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
     inside: np.ndarray = (view.x1 < x) & (x < view.x2) & (view.y1 < y) & (y < view.y2)
     return inside
-
-
-def _resample(
-    image: Image.Image,
-    whole_size: tuple[int, int],
-    view: View,
-    size: int,
-    resampling: Image.Resampling,
-    fill: int | tuple[int, ...],
-    reduction: int = 1,
-) -> Image.Image:
-    """An image of any mode to (size, size) in one pass, anti-aliased when bilinear."""
-    left, right, source_x1, source_x2 = visible_span(view.x1, view.x2, whole_size[0], size)
-    top, bottom, source_y1, source_y2 = visible_span(view.y1, view.y2, whole_size[1], size)
-    if right <= left or bottom <= top:
-        return Image.new(image.mode, (size, size), fill)
-    x1, y1, x2, y2 = (edge / reduction for edge in (source_x1, source_y1, source_x2, source_y2))
-    visible = image.resize((right - left, bottom - top), resampling, (x1, y1, x2, y2))
-    if view.flip:
-        left, right = size - right, size - left
-        visible = visible.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if visible.size == (size, size):
-        return visible
-    canvas = Image.new(image.mode, (size, size), fill)
-    canvas.paste(visible, (left, top))
-    return canvas
 
 
 def visible_span(start: float, end: float, length: int, size: int) -> tuple[int, int, float, float]:

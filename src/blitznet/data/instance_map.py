@@ -1,7 +1,8 @@
 """Segmentation maps made from the outlines of objects (paper, section 4.1)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +12,9 @@ from blitznet.errors import LabelError
 from blitznet.extras import require
 from blitznet.structures import IGNORE_LABEL
 
-FROM_INSTANCES = "from_instances"  # as a data description says it
-
 MIN_COORDINATES = 6  # of a polygon: three points; fewer enclose nothing
+
+Mask = dict[str, Any]  # run-length code, as pycocotools has it
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,21 @@ class InstanceMap:
             InputError: if pycocotools is not installed.
         """
         require("pycocotools", "train", "a map made from instances")
-        width, height = size
+        from pycocotools import mask
+
         regions = list(self._regions(size, table))
-        regions.sort(key=lambda region: _area(region[1]), reverse=True)
-        pixels = np.zeros(width * height, np.uint8)  # column by column, as run lengths count
-        for value, lengths in regions:
-            ends = np.cumsum(lengths).tolist()
+        regions.sort(key=lambda region: int(mask.area(region[1])), reverse=True)
+        pixels = np.zeros(size[0] * size[1], np.uint8)  # column by column, as run lengths count
+        for value, region in regions:
+            ends = np.cumsum(uncompress(region["counts"])).tolist()
             for start, end in zip(ends[0::2], ends[1::2], strict=False):
                 pixels[start:end] = value
-        return np.ascontiguousarray(pixels.reshape(width, height).T)
+        return np.ascontiguousarray(pixels.reshape(size).T)
 
-    def _regions(self, size: tuple[int, int], table: ClassTable) -> Iterator[tuple[int, list[int]]]:
-        """Map value and run lengths of every object that is painted."""
+    def _regions(self, size: tuple[int, int], table: ClassTable) -> Iterator[tuple[int, Mask]]:
+        """Map value and pixels of every object that is painted."""
+        from pycocotools import mask
+
         scale = np.array(size if self.in_fractions else (1, 1), float)
         for item in self.objects:
             try:
@@ -60,20 +64,16 @@ class InstanceMap:
                 if index == BACKGROUND:
                     continue
                 value = IGNORE_INDEX if item.ignore or index == IGNORE_LABEL else index
-                lengths = read_outline(item.outline, size, scale)
-                if not _area(lengths):
-                    value, lengths = IGNORE_INDEX, _read_box(item, size, scale)
+                region = _read_outline(item.outline, size, scale)
+                if region is None or not mask.area(region):
+                    value, region = IGNORE_INDEX, _read_box(item, size, scale)
             except LabelError as error:
                 raise LabelError(f"{item.where}: {error}") from None
-            yield value, lengths
+            yield value, region
 
 
-def read_outline(
-    outline: Sequence[Sequence[float]] | Mapping[str, object] | None,
-    size: tuple[int, int],
-    scale: np.ndarray,
-) -> list[int]:
-    """The pixels of one object, rasterised as pycocotools does.
+def _read_outline(outline: Any, size: tuple[int, int], scale: np.ndarray) -> Mask | None:
+    """The pixels of one object, rasterised as pycocotools does; None if it has no outline.
 
     Args:
         outline: see `ObjectLabel`. Polygons are united; those of less than three points enclose
@@ -81,57 +81,43 @@ def read_outline(
         size: width and height of the image.
         scale: (2,) pixels per unit of x and y in polygons.
 
-    Returns:
-        Run lengths, column by column: pixels outside, inside, outside, ... One run outside if there
-        is no outline.
-
     Raises:
         LabelError: if it is damaged or does not fit the image.
     """
     if isinstance(outline, Mapping):
         return _read_run_lengths(outline, size)
-    polygons = [
-        _read_polygon(polygon, size, scale)
-        for polygon in outline or ()
-        if len(polygon) >= MIN_COORDINATES
-    ]
-    return _fill(polygons, size) if polygons else [size[0] * size[1]]
+    try:
+        polygons = [np.array(polygon, float) for polygon in outline or ()]
+        if any(polygon.ndim != 1 for polygon in polygons):
+            raise ValueError
+        points = [p.reshape(-1, 2) * scale for p in polygons if p.size >= MIN_COORDINATES]
+    except (TypeError, ValueError, OverflowError):
+        raise LabelError("its outline is neither polygons x1, y1, ... nor run lengths") from None
+    for polygon in points:
+        if not np.isfinite(polygon).all():
+            raise LabelError("a polygon has coordinates that are not finite")
+        # pycocotools walks along the whole line, however far away it goes.
+        (x1, y1), (x2, y2) = polygon.min(axis=0).tolist(), polygon.max(axis=0).tolist()
+        if is_outside((x1, y1, x2, y2), size):
+            raise LabelError(
+                f"a polygon spans [{x1:g}, {y1:g}, {x2:g}, {y2:g}], "
+                f"beyond the image of {size[0]}x{size[1]} pixels"
+            )
+    return _fill([polygon.ravel().tolist() for polygon in points], size) if points else None
 
 
-def _fill(polygons: list[list[float]], size: tuple[int, int]) -> list[int]:
-    """Run lengths of the union of polygons in pixels, at least one."""
+def _fill(polygons: list[list[float]], size: tuple[int, int]) -> Mask:
+    """The union of polygons in pixels, at least one."""
     from pycocotools import mask
 
-    return uncompress(mask.merge(mask.frPyObjects(polygons, size[1], size[0]))["counts"])
+    region: Mask = mask.merge(mask.frPyObjects(polygons, size[1], size[0]))
+    return region
 
 
-def _area(lengths: Sequence[int]) -> int:
-    """Pixels inside."""
-    return sum(lengths[1::2])
+def _read_run_lengths(code: Mapping[str, object], size: tuple[int, int]) -> Mask:
+    """A run-length code, checked: pycocotools would read beyond the end of a damaged one."""
+    from pycocotools import mask
 
-
-def _read_polygon(
-    polygon: Sequence[float], size: tuple[int, int], scale: np.ndarray
-) -> list[float]:
-    """x1, y1, x2, y2, ... in pixels."""
-    if len(polygon) % 2:
-        raise LabelError(f"a polygon has {len(polygon)} numbers; it needs pairs of x and y")
-    points: np.ndarray = np.reshape(polygon, (-1, 2)) * scale
-    if not np.isfinite(points).all():
-        raise LabelError("a polygon has coordinates that are not finite")
-    # pycocotools walks along the whole line, however far away it goes.
-    (x1, y1), (x2, y2) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
-    if is_outside((x1, y1, x2, y2), size):
-        raise LabelError(
-            f"a polygon spans [{x1:g}, {y1:g}, {x2:g}, {y2:g}], "
-            f"beyond the image of {size[0]}x{size[1]} pixels"
-        )
-    numbers: list[float] = points.ravel().tolist()
-    return numbers
-
-
-def _read_run_lengths(code: Mapping[str, object], size: tuple[int, int]) -> list[int]:
-    """The counts of a run-length code, checked."""
     width, height = size
     if code.get("size") not in ([height, width], (height, width)):
         raise LabelError(
@@ -148,7 +134,8 @@ def _read_run_lengths(code: Mapping[str, object], size: tuple[int, int]) -> list
             f"its run-length code is damaged: it counts {sum(counts)} pixels "
             f"of {width * height} in the image"
         )
-    return counts
+    region: Mask = mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return region
 
 
 def uncompress(counts: str | bytes) -> list[int]:
@@ -171,8 +158,8 @@ def uncompress(counts: str | bytes) -> list[int]:
     return lengths
 
 
-def _read_box(item: ObjectLabel, size: tuple[int, int], scale: np.ndarray) -> list[int]:
-    """Run lengths of all pixels that the box of an object touches."""
+def _read_box(item: ObjectLabel, size: tuple[int, int], scale: np.ndarray) -> Mask:
+    """All pixels that the box of an object touches."""
     if item.box is None:
         raise LabelError(item.problem)
     if not np.isfinite(item.box).all():

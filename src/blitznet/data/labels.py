@@ -4,7 +4,7 @@ A reader says where things are written; what they mean and whether they can be u
 here, for training (the first problem is raised) and for `blitznet check-data` (all are listed).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -57,12 +57,8 @@ class ClassTable:
         for name in labels_only or ():
             if name not in self.names[1:]:
                 raise LabelError(f"labels_only: {_unknown(name, self.names[1:])}")
-        self.known = np.array(
-            [
-                index == BACKGROUND or labels_only is None or name in labels_only
-                for index, name in enumerate(self.names)
-            ]
-        )
+        self.known = np.array([labels_only is None or name in labels_only for name in self.names])
+        self.known[BACKGROUND] = True
 
     def id_of(self, name: str) -> int:
         """The class id of a source's name; BACKGROUND = is left out, IGNORE_LABEL = is ignored.
@@ -80,21 +76,15 @@ class ClassTable:
         index = self.names.index(target)
         return index if self.known[index] else BACKGROUND
 
-    def map_ids(self, names: Iterable[str]) -> list[int]:
-        """The value in segmentation maps of each of a source's names.
-
-        "background" is BACKGROUND, what is ignored IGNORE_INDEX, a name that stands for nothing -1.
-        """
-        ids = []
-        for name in names:
-            try:
-                index = BACKGROUND if name == self.names[BACKGROUND] else self.id_of(name)
-            except LabelError:
-                index = -1
-            else:
-                index = IGNORE_INDEX if index == IGNORE_LABEL else index
-            ids.append(index)
-        return ids
+    def map_id(self, name: str) -> int | None:
+        """The value in segmentation maps of a source's name; None = it stands for nothing."""
+        if name == self.names[BACKGROUND]:
+            return BACKGROUND
+        try:
+            index = self.id_of(name)
+        except LabelError:
+            return None
+        return IGNORE_INDEX if index == IGNORE_LABEL else index
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
@@ -140,8 +130,8 @@ class ObjectLabel:
         written: the box as it is written, for messages.
         problem: why `box` is None.
         ignore: VOC's difficult or COCO's crowd, which is ignored.
-        outline: for maps made from instances: polygons as flat lists x1, y1, x2, y2, ... in the
-            units of `box`, or a COCO run-length code; None = the object has none.
+        outline: for maps made from instances, unchecked: polygons as flat lists x1, y1, x2, y2, ...
+            in the units of `box`, or a COCO run-length code; None = the object has none.
     """
 
     name: str
@@ -150,7 +140,7 @@ class ObjectLabel:
     written: str
     problem: str = ""
     ignore: bool = False
-    outline: tuple[tuple[float, ...], ...] | dict[str, object] | None = None
+    outline: object = None
 
 
 class MapLabel(Protocol):
@@ -174,6 +164,7 @@ class PictureLabels:
         seg_map: None = pixels are not labelled.
         size: width and height that the label file states; None = it does not.
         in_fractions: boxes and outlines are fractions of the image's width and height.
+        name: what the source calls the image, for results; "" = the file's name without ending.
     """
 
     picture: Path
@@ -181,6 +172,7 @@ class PictureLabels:
     seg_map: MapLabel | None = None
     size: tuple[int, int] | None = None
     in_fractions: bool = False
+    name: str = ""
 
 
 def find_object_problems(

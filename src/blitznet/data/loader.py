@@ -63,42 +63,24 @@ class TrainingSamples(Dataset[Sample | InputError]):
         rng = np.random.default_rng((self.seed, position))
         source, index = locate(self.sources, self.order.picture_at(position))
         try:
-            return draw_sample(source, index, self.size, self.augmentation, rng)
+            return self._draw(source, index, rng)
         except InputError as error:
             return error
 
-
-def draw_sample(
-    source: LabelSource,
-    index: int,
-    size: int,
-    augmentation: Augmentation,
-    rng: np.random.Generator,
-) -> Sample:
-    """One augmented image, or a mosaic of it and three others of its source.
-
-    Args:
-        source: of the images.
-        index: of the first one.
-        size: S of the sample. With an odd one there are no mosaics.
-        augmentation: strengths.
-        rng: the only source of randomness.
-
-    Raises:
-        InputError: if an image or its labels cannot be used.
-    """
-    tiles = [source.labels(index)]
-    is_possible = augmentation.mosaic_probability > 0 and size % 2 == 0
-    if is_possible and rng.random() < augmentation.mosaic_probability:
-        tiles += [source.labels(i) for i in rng.integers(len(source), size=TILES - 1).tolist()]
-        if len({tile.objects is None for tile in tiles}) > 1:
-            del tiles[1:]
-    if len(tiles) == 1:
-        return read_augmented(tiles[0], source.table, size, augmentation, rng)
-    augmentation = augmentation.model_copy(update={"zoom_out_probability": 0.0})
-    return mosaic(
-        [read_augmented(tile, source.table, size // 2, augmentation, rng) for tile in tiles]
-    )
+    def _draw(self, source: LabelSource, index: int, rng: np.random.Generator) -> Sample:
+        """One augmented image, or a mosaic of it and three others; with an odd size none."""
+        size, augmentation, tiles = self.size, self.augmentation, [source.labels(index)]
+        is_possible = augmentation.mosaic_probability > 0 and size % 2 == 0
+        if is_possible and rng.random() < augmentation.mosaic_probability:
+            tiles += [source.labels(i) for i in rng.integers(len(source), size=TILES - 1).tolist()]
+            if len({tile.objects is None for tile in tiles}) > 1:
+                del tiles[1:]
+        if len(tiles) == 1:
+            return read_augmented(tiles[0], source.table, size, augmentation, rng)
+        augmentation = augmentation.model_copy(update={"zoom_out_probability": 0.0})
+        return mosaic(
+            [read_augmented(tile, source.table, size // 2, augmentation, rng) for tile in tiles]
+        )
 
 
 def batch_positions(
@@ -109,23 +91,6 @@ def batch_positions(
     for step in range(first_step, last_step):
         start = step * global_batch_size + rank * per_device
         yield list(range(start, start + per_device))
-
-
-def training_batches(
-    samples: TrainingSamples,
-    positions: Iterable[list[int]],
-    num_workers: int,
-    pin_memory: bool = False,
-) -> Iterator[Batch]:
-    """Batches in order, prepared ahead by worker processes; arguments as of `prepare_ahead`.
-
-    Closing the iterator ends the workers.
-
-    Raises:
-        InputError: if an image of the batch cannot be used.
-        WorkerError: if a worker process dies.
-    """
-    return prepare_ahead(samples, positions, collate_samples, num_workers, pin_memory)
 
 
 def collate_samples(samples: Sequence[Sample]) -> Batch:
@@ -159,8 +124,7 @@ def _stack_known_classes(rows: Sequence[np.ndarray | None]) -> Tensor | None:
     known = [row for row in rows if row is not None]
     if all(row.all() for row in known):
         return None
-    everything = np.ones_like(known[0])
-    return torch.from_numpy(np.stack([everything if row is None else row for row in rows]))
+    return torch.from_numpy(np.stack([known[0] | True if row is None else row for row in rows]))
 
 
 def prepare_ahead(
@@ -192,7 +156,6 @@ def prepare_ahead(
         batch_sampler=positions,
         num_workers=num_workers,
         collate_fn=partial(_collate_or_error, collate),
-        worker_init_fn=_use_one_thread if num_workers else None,
         prefetch_factor=prefetch if num_workers else None,
         pin_memory=pin_memory,
     )
@@ -232,10 +195,6 @@ def _start(loader: DataLoader[Any]) -> Iterator[Any]:
     batches = iter(loader)
     signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
     return batches
-
-
-def _use_one_thread(_: int) -> None:
-    torch.set_num_threads(1)
 
 
 def _collate_or_error(

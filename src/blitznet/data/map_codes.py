@@ -4,10 +4,14 @@ import csv
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
+
+from pydantic import model_validator
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES, voc_palette
 from blitznet.data.labels import IGNORE
 from blitznet.data.seg_map import MAX_VALUE, MapCodes
+from blitznet.data.source import SourceEntry
 from blitznet.errors import LabelError
 from blitznet.text_files import read_text
 
@@ -18,6 +22,31 @@ VOC = Path("voc")  # instead of a file: VOC's own values or colours
 
 # labelme2voc's class_names.txt
 _LABELME_NAMES = {"_background_": "background", "__ignore__": IGNORE}
+
+
+class CodedEntry(SourceEntry):
+    """An entry whose maps may have values or colours of their own.
+
+    Attributes:
+        mask_values: class names by value of the maps, see `parse_codes`; None = as the format says.
+        mask_colours: by colour, instead.
+    """
+
+    mask_values: ValueNames | None = None
+    mask_colours: ColourNames | None = None
+
+    @model_validator(mode="after")
+    def _codes_have_maps(self) -> Self:
+        codes = [self.mask_values, self.mask_colours]
+        if None not in codes or (codes != [None, None] and not isinstance(self.masks, Path)):
+            raise ValueError("mask_values: or mask_colours: goes with masks: FOLDER")
+        return self
+
+    def codes(self, folder: Path, default: MapCodes) -> MapCodes:
+        """Those of its maps; `default` is what the format says."""
+        if self.mask_values is None and self.mask_colours is None:
+            return default
+        return parse_codes(self.mask_values, self.mask_colours, folder)
 
 
 def parse_codes(

@@ -1,15 +1,17 @@
 """Folders of images with a segmentation map each: values or colours are classes."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import model_validator
 
-from blitznet.data.labels import ClassTable, PictureLabels
+from blitznet.data.labels import PictureLabels
 from blitznet.data.map_codes import ColourNames, ValueNames, parse_codes
 from blitznet.data.picture_files import files_by_key, find_maps, find_pictures
-from blitznet.data.seg_map import MapFile
-from blitznet.data.source import LabelSource, SourceEntry
+from blitznet.data.seg_map import MapCodes, MapFile
+from blitznet.data.source import ReadLabels, SourceEntry
 from blitznet.errors import LabelError
 
 
@@ -41,22 +43,10 @@ class MaskFolderEntry(SourceEntry):
             raise ValueError("a folder of maps needs values: or colours:, and not both")
         return self
 
-    def open_all(self, folder: Path, table: ClassTable) -> "MaskFolderSource":
-        """See `SourceEntry`."""
-        return MaskFolderSource(self, folder, table)
-
-
-class MaskFolderSource(LabelSource):
-    """The images of a `MaskFolderEntry`; arguments as of `VocSource`.
-
-    Raises:
-        LabelError: if a folder is missing or empty, two images or two maps differ in their ending
-            only, or no image has a map.
-    """
-
-    def __init__(self, entry: MaskFolderEntry, folder: Path, table: ClassTable):
-        images, masks, suffix = folder / entry.images, folder / entry.masks, entry.suffix
-        self.codes = parse_codes(entry.values, entry.colours, folder, entry.ignore)
+    def find_pictures(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
+        """See `SourceEntry`; two images or two maps must not differ in their ending alone."""
+        images, masks, suffix = folder / self.images, folder / self.masks, self.suffix
+        codes = parse_codes(self.values, self.colours, folder, self.ignore)
         pictures = find_pictures(images, "images")
         if images.resolve() == masks.resolve():
             if not suffix:
@@ -69,13 +59,10 @@ class MaskFolderSource(LabelSource):
         if not by_key:
             raise LabelError(f"{images} holds no image besides those that end with {suffix}")
         maps = find_maps(masks, by_key, suffix)
-        self.pictures = [(path, maps.get(key)) for key, path in by_key.items()]
-        self.table = table
+        return [(path, maps.get(key)) for key, path in by_key.items()], partial(_read_labels, codes)
 
-    def __len__(self) -> int:
-        return len(self.pictures)
 
-    def labels(self, index: int) -> PictureLabels:
-        """See `LabelSource`."""
-        picture, path = self.pictures[index]
-        return PictureLabels(picture, None, MapFile(path, self.codes) if path else None)
+def _read_labels(codes: MapCodes, paths: tuple[Path, Path | None]) -> PictureLabels:
+    """Of an image and its map."""
+    picture, path = paths
+    return PictureLabels(picture, None, MapFile(path, codes) if path else None)

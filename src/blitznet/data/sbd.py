@@ -3,15 +3,16 @@
 Its maps are MATLAB files, `cls/ID.mat`; it has no boxes, those are VOC2012's.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from pydantic import model_validator
 
-from blitznet.data.labels import ClassTable, PictureLabels
+from blitznet.data.labels import PictureLabels
 from blitznet.data.seg_map import SbdMapFile
-from blitznet.data.source import LabelSource, SourceEntry
-from blitznet.data.voc import read_annotation, read_image_set, without_twins
+from blitznet.data.source import ReadLabels, SourceEntry
+from blitznet.data.voc import read_annotation, read_image_set, without_excluded
 from blitznet.errors import LabelError
 
 
@@ -30,6 +31,12 @@ class SbdEntry(SourceEntry):
     image_set: str
     annotations: Path | None = None
     exclude: tuple[Path, ...] = ()
+    masks: None = None
+
+    @property
+    def is_labelled(self) -> bool:
+        """See `SourceEntry`."""
+        return True
 
     @model_validator(mode="after")
     def _has_boxes(self) -> "SbdEntry":
@@ -37,40 +44,21 @@ class SbdEntry(SourceEntry):
             raise ValueError("SBD has no boxes; say annotations: VOC2012/Annotations")
         return self
 
-    def open_all(self, folder: Path, table: ClassTable) -> "SbdSource":
+    def find_pictures(self, folder: Path) -> tuple[list[str], ReadLabels]:
         """See `SourceEntry`."""
-        return SbdSource(self, folder, table)
-
-
-class SbdSource(LabelSource):
-    """The images of an `SbdEntry`; arguments as of `VocSource`.
-
-    Raises:
-        LabelError: if a list cannot be read, or a folder is missing.
-    """
-
-    def __init__(self, entry: SbdEntry, folder: Path, table: ClassTable):
-        self.root = folder / entry.root
-        self.annotations = None
-        if entry.boxes and entry.annotations is not None:
-            self.annotations = folder / entry.annotations
-        ids = read_image_set(self.root / f"{entry.image_set}.txt")
-        excluded = [name for path in entry.exclude for name in read_image_set(folder / path)]
-        self.ids = without_twins(ids, excluded)
-        for path in (self.root / "img", self.root / "cls", self.annotations):
+        root, annotations = folder / self.root, None
+        if self.boxes and self.annotations is not None:
+            annotations = folder / self.annotations
+        ids = read_image_set(root / f"{self.image_set}.txt")
+        for path in (root / "img", root / "cls", annotations):
             if path is not None and not path.is_dir():
                 raise LabelError(f"{path} does not exist; check `root` and `annotations`")
-        self.table = table
+        return without_excluded(ids, self.exclude, folder), partial(_read_labels, root, annotations)
 
-    def __len__(self) -> int:
-        return len(self.ids)
 
-    def labels(self, index: int) -> PictureLabels:
-        """See `LabelSource`."""
-        name = self.ids[index]
-        picture = self.root / "img" / f"{name}.jpg"
-        seg_map = SbdMapFile(self.root / "cls" / f"{name}.mat")
-        if self.annotations is None:
-            return PictureLabels(picture, None, seg_map)
-        objects, size = read_annotation(self.annotations / f"{name}.xml")
-        return PictureLabels(picture, objects, seg_map, size)
+def _read_labels(root: Path, annotations: Path | None, name: str) -> PictureLabels:
+    picture, seg_map = root / "img" / f"{name}.jpg", SbdMapFile(root / "cls" / f"{name}.mat")
+    if annotations is None:
+        return PictureLabels(picture, None, seg_map)
+    objects, size = read_annotation(annotations / f"{name}.xml")
+    return PictureLabels(picture, objects, seg_map, size)

@@ -1,45 +1,58 @@
-"""An entry of a data description, and the reader that it opens: labelled images by position."""
+"""An entry of a data description, and the labelled images that it opens."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from blitznet.data.box_map import BoxMap
+from blitznet.data.instance_map import InstanceMap
 from blitznet.data.labels import ClassTable, PictureLabels, read_labels
 from blitznet.image import read_picture
 from blitznet.structures import Sample
 
 Images = TypeVar("Images", bound=Sized)
+ReadLabels = Callable[[Any], PictureLabels]
 
 
-class LabelSource(ABC):
-    """Images of one entry of a data description; a format adds `labels`.
+@dataclass(frozen=True)
+class LabelSource:
+    """Images of one entry of a data description.
 
     Attributes:
+        keys: what the format knows its images by, one each.
+        read_labels: from a key to what the label files say of the image, unchecked.
         table: from the source's class names to the network's ids.
         weight: how often its images are drawn in training, relative to those of other sources.
+        positions: of its images among the keys; None = all.
     """
 
+    keys: Sequence[Any]
+    read_labels: ReadLabels
     table: ClassTable
     weight: float = 1.0
+    positions: np.ndarray | None = None
 
-    @abstractmethod
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        return len(self.keys if self.positions is None else self.positions)
 
-    @abstractmethod
     def labels(self, index: int) -> PictureLabels:
         """What the label files say of one image, unchecked; the image is not opened.
 
         Raises:
             LabelError: if a label file is missing or damaged.
         """
+        position = index if self.positions is None else int(self.positions[index])
+        return self.read_labels(self.keys[position])
 
     def picture_id(self, index: int) -> str:
-        """What the source calls one image, for results: the file's name without its ending."""
-        return self.labels(index).picture.stem
+        """What the source calls one image, for results."""
+        labels = self.labels(index)
+        return labels.name or labels.picture.stem
 
     def read(self, index: int) -> Sample:
         """One image, decoded, with its labels.
@@ -53,31 +66,10 @@ class LabelSource(ABC):
         arrays = read_labels(labels, image.size, self.table)
         return Sample(np.asarray(image), *arrays, str(labels.picture), self.table.known)
 
-
-class Subset(LabelSource):
-    """Some images of a source: what a cap or the check of the data leaves.
-
-    Args:
-        source: whole.
-        indices: positions in it, in the order wanted.
-    """
-
-    def __init__(self, source: LabelSource, indices: Sequence[int]):
-        self.source = source
-        self.indices = np.asarray(indices, np.int64)
-        self.table = source.table
-        self.weight = source.weight
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def labels(self, index: int) -> PictureLabels:
-        """See `LabelSource`."""
-        return self.source.labels(int(self.indices[index]))
-
-    def picture_id(self, index: int) -> str:
-        """See `LabelSource`."""
-        return self.source.picture_id(int(self.indices[index]))
+    def subset(self, indices: Sequence[int]) -> "LabelSource":
+        """Some of its images, in the order given."""
+        positions = np.arange(len(self.keys)) if self.positions is None else self.positions
+        return replace(self, positions=positions[np.asarray(indices, np.int64)])
 
 
 class SourceEntry(BaseModel, ABC):
@@ -85,6 +77,9 @@ class SourceEntry(BaseModel, ABC):
 
     Attributes:
         boxes: whether boxes are read.
+        masks: what maps are made of: "from_boxes" = see `BoxMap`; "from_instances" = see
+            `InstanceMap`, in formats with outlines; a folder of maps, where an image without a file
+            has no map; None = pixels are not labelled.
         label_map: from the source's class names to the network's; null = background there,
             "ignore" = is ignored.
         labels_only: classes that the source labels; of the others nothing is known there. None =
@@ -96,6 +91,7 @@ class SourceEntry(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     boxes: bool = True
+    masks: Literal["from_boxes", "from_instances"] | Path | None = None
     label_map: dict[str, str | None] = Field(default_factory=dict)
     labels_only: tuple[str, ...] | None = None
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
@@ -104,14 +100,30 @@ class SourceEntry(BaseModel, ABC):
     @property
     def is_labelled(self) -> bool:
         """Whether it has labels to read; without any, its images can be predicted on."""
-        return True
+        return self.boxes or self.masks is not None
+
+    def complete(self, labels: PictureLabels) -> PictureLabels:
+        """All labels of an image, its map made as `masks` says, boxes left out if not asked for."""
+        seg_map = labels.seg_map
+        if self.masks == "from_boxes":
+            seg_map = BoxMap(labels)
+        elif self.masks == "from_instances":
+            seg_map = InstanceMap(labels.objects or (), labels.in_fractions)
+        return replace(labels, objects=labels.objects if self.boxes else None, seg_map=seg_map)
 
     @abstractmethod
-    def open_all(self, folder: Path, table: ClassTable) -> LabelSource:
-        """The reader of all its images; paths are relative to `folder`."""
+    def find_pictures(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
+        """Keys of all its images, and what reads the labels of one; see `LabelSource`.
+
+        Args:
+            folder: what relative paths are relative to.
+
+        Raises:
+            LabelError: if the images cannot be listed, or a file or folder is missing.
+        """
 
     def open(self, folder: Path, names: Sequence[str]) -> LabelSource:
-        """The reader of its images, up to the maximum.
+        """Its images, up to the maximum.
 
         Args:
             folder: what relative paths are relative to.
@@ -120,12 +132,12 @@ class SourceEntry(BaseModel, ABC):
         Raises:
             LabelError: if it cannot be opened.
         """
-        source = self.open_all(folder, ClassTable(names, self.label_map, self.labels_only))
-        source.weight = self.weight
+        table = ClassTable(names, self.label_map, self.labels_only)
+        source = LabelSource(*self.find_pictures(folder), table, self.weight)
         if self.max_pictures is None or self.max_pictures >= len(source):
             return source
         chosen = np.random.default_rng(0).permutation(len(source))[: self.max_pictures]
-        return Subset(source, np.sort(chosen).tolist())
+        return source.subset(np.sort(chosen).tolist())
 
 
 def locate(sources: Sequence[Images], position: int) -> tuple[Images, int]:

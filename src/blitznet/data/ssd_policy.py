@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from blitznet.data.geometry import View, choose_reduction, view_image, view_labels, whole_view
@@ -18,7 +17,6 @@ MIN_OVERLAPS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)  # None: no crop
 CROP_TRIALS = 50
 CROP_AREA = (0.3, 1.0)
 CROP_ASPECT = (0.5, 2.0)
-_LOG_CROP_ASPECT = (math.log(CROP_ASPECT[0]), math.log(CROP_ASPECT[1]))
 MIN_BOX_SIDE = 2.0  # pixels of the input
 
 
@@ -41,26 +39,6 @@ class Augmentation(BaseModel):
     mosaic_probability: float = Field(default=0.0, ge=0, le=1)
 
 
-def augment_sample(
-    sample: Sample, size: int, augmentation: Augmentation, rng: np.random.Generator
-) -> Sample:
-    """Draw a view and a distortion of a sample in memory, and apply both.
-
-    Args:
-        sample: any size.
-        size: S, side of the result in pixels.
-        augmentation: strengths.
-        rng: the only source of randomness.
-
-    Returns:
-        A sample at (S, S); boxes under 2 pixels are dropped.
-    """
-    view = draw_view(sample.size, sample.boxes, augmentation, rng)
-    image = view_image(Image.fromarray(sample.image), sample.size, view, size)
-    pixels = _distort(image, augmentation, rng)
-    return view_labels(replace(sample, image=pixels), view, size, MIN_BOX_SIDE)
-
-
 def read_augmented(
     labels: PictureLabels,
     table: ClassTable,
@@ -68,17 +46,19 @@ def read_augmented(
     augmentation: Augmentation,
     rng: np.random.Generator,
 ) -> Sample:
-    """`augment_sample` of a file: its view is drawn before it is decoded.
+    """Draw a view and a distortion of an image, decode it, and apply both.
 
-    So a JPEG whose view leaves pixels to spare is shrunk while it is decoded; all others give the
-    same sample bit for bit.
+    The view comes first: a JPEG whose view leaves pixels to spare is shrunk while it is decoded.
 
     Args:
         labels: of the image.
         table: of its source.
-        size: as of `augment_sample`, like all that follow.
+        size: S, side of the result in pixels.
         augmentation: strengths.
         rng: the only source of randomness.
+
+    Returns:
+        A sample at (S, S); boxes under 2 pixels are dropped.
 
     Raises:
         PictureError: if the image cannot be read.
@@ -89,19 +69,11 @@ def read_augmented(
     view = draw_view(picture.size, boxes, augmentation, rng)
     reduction = choose_reduction(view, size, picture.reductions)
     image = view_image(picture.decode(reduction), picture.size, view, size, reduction)
-    pixels = _distort(image, augmentation, rng)
-    name = str(labels.picture)
-    sample = Sample(pixels, boxes, ids, difficult, seg_map, name, table.known)
-    return view_labels(sample, view, size, MIN_BOX_SIDE)
-
-
-def _distort(
-    image: Image.Image, augmentation: Augmentation, rng: np.random.Generator
-) -> np.ndarray:
-    """(S, S, 3) uint8."""
     if augmentation.photometric:
         image = apply_colour_map(image, draw_distortion(mean_colour(image), rng))
-    return np.asarray(image)
+    name = str(labels.picture)
+    sample = Sample(np.asarray(image), boxes, ids, difficult, seg_map, name, table.known)
+    return view_labels(sample, view, size, MIN_BOX_SIDE)
 
 
 def draw_view(
@@ -145,13 +117,15 @@ def draw_iou_crop(view: View, boxes: np.ndarray | None, rng: np.random.Generator
     # Plain numbers: an image has few boxes and may take hundreds of trials.
     candidates = () if boxes is None else boxes.tolist()
     random = rng.random
+    low_area, high_area = CROP_AREA
+    low_aspect, high_aspect = map(math.log, CROP_ASPECT)
     while True:
         min_overlap = MIN_OVERLAPS[rng.integers(len(MIN_OVERLAPS))]
         if min_overlap is None:
             return view
         for _ in range(CROP_TRIALS):
-            area = _between(*CROP_AREA, random()) * view.width * view.height
-            aspect = math.exp(_between(*_LOG_CROP_ASPECT, random()))
+            area = (low_area + (high_area - low_area) * random()) * view.width * view.height
+            aspect = math.exp(low_aspect + (high_aspect - low_aspect) * random())
             width, height = math.sqrt(area * aspect), math.sqrt(area / aspect)
             if width > view.width or height > view.height:
                 continue
@@ -160,10 +134,6 @@ def draw_iou_crop(view: View, boxes: np.ndarray | None, rng: np.random.Generator
             x2, y2 = x1 + width, y1 + height
             if not candidates or _shows_an_object(x1, y1, x2, y2, candidates, min_overlap):
                 return View(x1, y1, x2, y2)
-
-
-def _between(low: float, high: float, fraction: float) -> float:
-    return low + (high - low) * fraction
 
 
 def _shows_an_object(

@@ -2,18 +2,17 @@
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from pydantic import model_validator
 
-from blitznet.data.box_map import FROM_BOXES, BoxMap
-from blitznet.data.labels import ClassTable, MapLabel, ObjectLabel, PictureLabels
-from blitznet.data.map_codes import ColourNames, ValueNames, parse_codes
+from blitznet.data.labels import ObjectLabel, PictureLabels
+from blitznet.data.map_codes import CodedEntry
 from blitznet.data.picture_files import files_by_key, find_pictures
-from blitznet.data.seg_map import VOC_CODES, MapFile, SbdMapFile
-from blitznet.data.source import LabelSource, SourceEntry
+from blitznet.data.seg_map import VOC_CODES, MapCodes, MapFile, SbdMapFile
+from blitznet.data.source import ReadLabels
 from blitznet.errors import LabelError
 from blitznet.image import PICTURE_SUFFIXES
 from blitznet.text_files import read_text
@@ -42,7 +41,7 @@ VOC_SPLITS = {
 }
 
 
-class VocEntry(SourceEntry):
+class VocEntry(CodedEntry):
     """`format: voc`: images with an XML file each, in VOC's folders or side by side.
 
     Attributes:
@@ -50,10 +49,6 @@ class VocEntry(SourceEntry):
             files in its Annotations, else beside the images.
         image_set: a list under ImageSets without its ending, as "Main/trainval", or one of
             `VOC_SPLITS`; None = every image there is.
-        masks: the folder with segmentation maps, as "SegmentationClassAug"; None = not read. An
-            image of the image set without a file there has no map. "from_boxes" = see `BoxMap`.
-        mask_values: class names by value of the maps, see `parse_codes`; None = VOC's classes.
-        mask_colours: by colour, instead.
         sbd: the folder `dataset` of SBD, whose map an image has if it has no other.
         exclude: lists of image ids; their images are left out, and so are those that are the same
             under VOC2007's or VOC2012's id.
@@ -63,100 +58,58 @@ class VocEntry(SourceEntry):
     format: Literal["voc"] = "voc"
     root: Path
     image_set: str | None = None
-    masks: str | None = None
-    mask_values: ValueNames | None = None
-    mask_colours: ColourNames | None = None
+    masks: Literal["from_boxes"] | Path | None = None
     sbd: Path | None = None
     exclude: tuple[Path, ...] = ()
     corners: Corners = "from_1"
 
     @model_validator(mode="after")
-    def _fits_together(self) -> "VocEntry":
-        if not self.boxes and self.masks == FROM_BOXES:
-            raise ValueError("masks: from_boxes needs boxes: true")
+    def _has_sbd(self) -> "VocEntry":
         if self.sbd is None and self.image_set == TRAIN_SEG_AUG:
             raise ValueError(f"{TRAIN_SEG_AUG} needs sbd: FOLDER")
-        codes = [self.mask_values, self.mask_colours]
-        if None not in codes or (self.masks in (None, FROM_BOXES) and codes != [None, None]):
-            raise ValueError("mask_values: or mask_colours: goes with masks: FOLDER")
         return self
 
     @property
     def is_labelled(self) -> bool:
         """See `SourceEntry`."""
-        return self.boxes or self.masks is not None or self.sbd is not None
+        return super().is_labelled or self.sbd is not None
 
-    def open_all(self, folder: Path, table: ClassTable) -> "VocSource":
+    def find_pictures(self, folder: Path) -> tuple[list[str], ReadLabels]:
         """See `SourceEntry`."""
-        return VocSource(self, folder, table)
-
-
-class VocSource(LabelSource):
-    """The images of a `VocEntry`.
-
-    Args:
-        entry: what to read.
-        folder: what its paths are relative to.
-        table: from VOC's names to the network's classes.
-
-    Attributes:
-        ids: of the images, in their order.
-
-    Raises:
-        LabelError: if the images cannot be listed, or a folder is missing.
-    """
-
-    def __init__(self, entry: VocEntry, folder: Path, table: ClassTable):
-        root = folder / entry.root
-        named = entry.masks is not None and entry.masks != FROM_BOXES
-        self.masks = root / entry.masks if named and entry.masks else None
-        self.sbd = folder / entry.sbd if entry.sbd is not None else None
+        root = folder / self.root
+        sbd = folder / self.sbd if self.sbd is not None else None
         folders = [root / name for name in _PICTURE_FOLDERS if (root / name).is_dir()]
-        self.pictures = folders[0] if folders else root
+        pictures = folders[0] if folders else root
         annotations = root / "Annotations"
-        self.annotations = annotations if annotations.is_dir() else self.pictures
-        if entry.image_set is not None:
-            ids = list_ids(root, entry.image_set, self.sbd)
-        else:
-            ids = _ids_in_folder(self.pictures, self.masks)
-        excluded = [name for path in entry.exclude for name in read_image_set(folder / path)]
-        self.ids = without_twins(ids, excluded)
-        if not self.ids:
-            raise LabelError(f"{root}: `exclude` leaves no image")
-        maps = self.sbd / "cls" if self.sbd is not None else None
-        for option, path in (("masks", self.masks), ("sbd", maps)):
+        if not annotations.is_dir():
+            annotations = pictures
+        masks = root / self.masks if isinstance(self.masks, Path) else None
+        sbd_maps = sbd / "cls" if sbd is not None else None
+        for option, path in (("masks", masks), ("sbd", sbd_maps)):
             if path is not None and not path.is_dir():
                 raise LabelError(f"{path} does not exist; check `{option}`")
-        self.entry = entry
-        self.table = table
-        self.codes = VOC_CODES
-        if entry.mask_values is not None or entry.mask_colours is not None:
-            self.codes = parse_codes(entry.mask_values, entry.mask_colours, folder)
+        if self.image_set is not None:
+            ids = list_ids(root, self.image_set, sbd)
+        else:
+            ids = _ids_in_folder(pictures, masks)
+        folders, codes = (pictures, annotations, masks, sbd_maps), self.codes(folder, VOC_CODES)
+        ids = without_excluded(ids, self.exclude, folder)
+        return ids, partial(self._read_labels, folders, codes)
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def labels(self, index: int) -> PictureLabels:
-        """See `LabelSource`."""
-        name = self.ids[index]
-        picture, seg_map = _find_picture(self.pictures, name), self._find_map(name)
-        if not self.entry.boxes:
-            return PictureLabels(picture, None, seg_map)
-        path = self.annotations / f"{name}.xml"
-        objects, size = read_annotation(path, self.entry.corners)
-        labels = PictureLabels(picture, objects, seg_map, size)
-        return replace(labels, seg_map=BoxMap(labels)) if self.entry.masks == FROM_BOXES else labels
-
-    def picture_id(self, index: int) -> str:
-        """See `LabelSource`."""
-        return self.ids[index]
-
-    def _find_map(self, name: str) -> MapLabel | None:
-        if self.masks is not None and (path := self.masks / f"{name}.png").is_file():
-            return MapFile(path, self.codes)
-        if self.sbd is not None and (path := self.sbd / "cls" / f"{name}.mat").is_file():
-            return SbdMapFile(path)
-        return None
+    def _read_labels(
+        self, folders: tuple[Path, Path, Path | None, Path | None], codes: MapCodes, name: str
+    ) -> PictureLabels:
+        """Of an image, from the folders of images, XML files, maps and SBD's maps."""
+        pictures, annotations, masks, sbd_maps = folders
+        picture, seg_map = _find_picture(pictures, name), None
+        if masks is not None and (path := masks / f"{name}.png").is_file():
+            seg_map = MapFile(path, codes)
+        elif sbd_maps is not None and (path := sbd_maps / f"{name}.mat").is_file():
+            seg_map = SbdMapFile(path)
+        if not self.boxes and self.masks != "from_boxes":
+            return PictureLabels(picture, None, seg_map, name=name)
+        objects, size = read_annotation(annotations / f"{name}.xml", self.corners)
+        return self.complete(PictureLabels(picture, objects, seg_map, size, name=name))
 
 
 def _ids_in_folder(folder: Path, masks: Path | None) -> list[str]:
@@ -172,15 +125,26 @@ def _find_picture(folder: Path, name: str) -> Path:
     return next((path for path in paths if path.is_file()), folder / f"{name}.jpg")
 
 
-def twin_key(name: str) -> str:
-    """The same for two ids of one image: VOC2012's `2007_<id>` is `<id>` of VOC2007."""
-    return name.removeprefix("2007_")
+def without_excluded(ids: Sequence[str], lists: Iterable[Path], folder: Path) -> list[str]:
+    """Image ids that no list has, under their own or their twin's id; in their order.
 
+    VOC2012's `2007_<id>` is the same image as `<id>` of VOC2007.
 
-def without_twins(names: Sequence[str], others: Iterable[str]) -> list[str]:
-    """Image ids that are not among others, under their own or their twin's id; in their order."""
-    keys = {twin_key(name) for name in others}
-    return [name for name in names if twin_key(name) not in keys]
+    Args:
+        ids: of images.
+        lists: files of ids.
+        folder: what their paths are relative to.
+
+    Raises:
+        LabelError: if a list cannot be read, or no image is left.
+    """
+    excluded = {
+        name.removeprefix("2007_") for path in lists for name in read_image_set(folder / path)
+    }
+    left = [name for name in ids if name.removeprefix("2007_") not in excluded]
+    if not left:
+        raise LabelError(f"`exclude` leaves no image of {len(ids)}")
+    return left
 
 
 def list_ids(root: Path, image_set: str, sbd: Path | None = None) -> list[str]:

@@ -4,25 +4,18 @@ Layouts: Ultralytics' twin folders `images` and `labels`, its data.yaml, lists o
 labels beside the images (Darknet, labelImg).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import model_validator
 
-from blitznet.data.box_map import FROM_BOXES, BoxMap
-from blitznet.data.instance_map import FROM_INSTANCES, InstanceMap
-from blitznet.data.labels import ClassTable, MapLabel, ObjectLabel, PictureLabels
-from blitznet.data.map_codes import (
-    ColourNames,
-    ValueNames,
-    parse_codes,
-    read_lines,
-    value_codes,
-)
+from blitznet.data.labels import ObjectLabel, PictureLabels
+from blitznet.data.map_codes import CodedEntry, read_lines, value_codes
 from blitznet.data.picture_files import file_key, find_maps, find_pictures
-from blitznet.data.seg_map import MAX_VALUE, MapFile
-from blitznet.data.source import LabelSource, SourceEntry
+from blitznet.data.seg_map import MAX_VALUE, MapCodes, MapFile
+from blitznet.data.source import ReadLabels
 from blitznet.errors import LabelError
 from blitznet.text_files import read_text, read_yaml
 
@@ -36,7 +29,7 @@ _MIN_POLYGON_COLUMNS = 7  # three points
 _ROW = "a row is CLASS CX CY W H, or CLASS and the X Y of three or more points"
 
 
-class YoloEntry(SourceEntry):
+class YoloEntry(CodedEntry):
     """`format: yolo`; its images come from `root`, `data` or `images`.
 
     Attributes:
@@ -48,13 +41,8 @@ class YoloEntry(SourceEntry):
             lie beside the images.
         labels: folder of labels, laid out as `images`; of listed images by name alone. An image
             without a file has no objects. A row of a polygon is also the box around it.
-        names: class names in the order of their numbers: a list, or a text file, one a line.
-        masks: folder of maps; "from_instances" = maps painted from the polygons, see `InstanceMap`;
-            "from_boxes" = see `BoxMap`; None = not read. An image without a file in the folder has
-            no map.
-        mask_values: class names by value of the maps, see `parse_codes`; None = 0 is background,
-            i + 1 is `names[i]`, 255 is void.
-        mask_colours: class names by colour, instead.
+        names: class names in the order of their numbers: a list, or a text file, one a line. In
+            maps without codes of their own 0 is background, i + 1 is `names[i]`, 255 is void.
     """
 
     format: Literal["yolo"] = "yolo"
@@ -64,9 +52,6 @@ class YoloEntry(SourceEntry):
     images: Path | None = None
     labels: Path | None = None
     names: tuple[str, ...] | Path | None = None
-    masks: Literal["from_instances", "from_boxes"] | Path | None = None
-    mask_values: ValueNames | None = None
-    mask_colours: ColourNames | None = None
 
     @model_validator(mode="after")
     def _is_complete(self) -> "YoloEntry":
@@ -78,21 +63,39 @@ class YoloEntry(SourceEntry):
             raise ValueError("YOLO needs names: FILE or a list; with data: they are in that file")
         if self.labels is not None and self.images is None:
             raise ValueError("labels: goes with images:")
-        if self.mask_values is not None and self.mask_colours is not None:
-            raise ValueError("maps have mask_values: or mask_colours:, not both")
-        has_codes = self.mask_values is not None or self.mask_colours is not None
-        if has_codes and not isinstance(self.masks, Path):
-            raise ValueError("mask_values: and mask_colours: go with masks: FOLDER")
         return self
 
-    @property
-    def is_labelled(self) -> bool:
-        """See `SourceEntry`."""
-        return self.boxes or self.masks is not None
+    def find_pictures(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
+        """See `SourceEntry`; images must not share a text file."""
+        names, pictures = _names_and_pictures(self, folder)
+        _require_own_files(pictures)
+        if self._has_rows and not any(picture.labels.is_file() for picture in pictures):
+            first = pictures[0]
+            raise LabelError(
+                f"no image has a file of labels: {first.labels} would be that of {first.path}; "
+                "check `labels`, or make an empty file for an image without objects"
+            )
+        maps: dict[str, Path] = {}
+        if isinstance(self.masks, Path):
+            maps = find_maps(folder / self.masks, [picture.key for picture in pictures])
+        default = value_codes(dict(enumerate(("background", *names[: MAX_VALUE - 1]))))
+        codes = self.codes(folder, default)
+        return pictures, partial(self._read_labels, names, maps, codes)
 
-    def open_all(self, folder: Path, table: ClassTable) -> "YoloSource":
-        """See `SourceEntry`."""
-        return YoloSource(self, folder, table)
+    @property
+    def _has_rows(self) -> bool:
+        return self.boxes or self.masks in ("from_instances", "from_boxes")
+
+    def _read_labels(
+        self,
+        names: Sequence[str],
+        maps: Mapping[str, Path],
+        codes: MapCodes,
+        picture: "YoloPicture",
+    ) -> PictureLabels:
+        objects = read_rows(picture.labels, names) if self._has_rows else ()
+        seg_map = MapFile(maps[picture.key], codes) if picture.key in maps else None
+        return self.complete(PictureLabels(picture.path, objects, seg_map, in_fractions=True))
 
 
 class YoloPicture(NamedTuple):
@@ -107,51 +110,6 @@ class YoloPicture(NamedTuple):
     path: Path
     labels: Path
     key: str
-
-
-class YoloSource(LabelSource):
-    """The images of a `YoloEntry`; arguments as of `VocSource`.
-
-    Raises:
-        LabelError: if no image has a text file or none has a map, or if two share one.
-    """
-
-    def __init__(self, entry: YoloEntry, folder: Path, table: ClassTable):
-        self.names, self.pictures = _names_and_pictures(entry, folder)
-        self.entry = entry
-        self.table = table
-        self.maps: dict[str, Path] = {}
-        self.has_rows = entry.boxes or entry.masks in (FROM_INSTANCES, FROM_BOXES)
-        _require_own_files(self.pictures)
-        if self.has_rows and not any(item.labels.is_file() for item in self.pictures):
-            first = self.pictures[0]
-            raise LabelError(
-                f"no image has a file of labels: {first.labels} would be that of {first.path}; "
-                "check `labels`, or make an empty file for an image without objects"
-            )
-        if isinstance(entry.masks, Path):
-            self.maps = find_maps(folder / entry.masks, [item.key for item in self.pictures])
-        if entry.mask_values is None and entry.mask_colours is None:
-            self.codes = value_codes(dict(enumerate(("background", *self.names[: MAX_VALUE - 1]))))
-        else:
-            self.codes = parse_codes(entry.mask_values, entry.mask_colours, folder)
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def labels(self, index: int) -> PictureLabels:
-        """See `LabelSource`."""
-        picture = self.pictures[index]
-        objects = read_rows(picture.labels, self.names) if self.has_rows else ()
-        seg_map: MapLabel | None = None
-        if self.entry.masks == FROM_INSTANCES:
-            seg_map = InstanceMap(objects, in_fractions=True)
-        elif self.entry.masks == FROM_BOXES:
-            seg_map = BoxMap(PictureLabels(picture.path, objects, in_fractions=True))
-        elif picture.key in self.maps:
-            seg_map = MapFile(self.maps[picture.key], self.codes)
-        boxes = objects if self.entry.boxes else None
-        return PictureLabels(picture.path, boxes, seg_map, in_fractions=True)
 
 
 def _names_and_pictures(
@@ -299,48 +257,48 @@ def read_rows(path: Path, names: Sequence[str]) -> tuple[ObjectLabel, ...]:
 
 
 def _read_row(columns: Sequence[str], names: Sequence[str], where: str) -> ObjectLabel:
-    written = " ".join(columns[1:])
-    name, problem = _class_name(columns[0], names)
-    values: list[float] = []
-    if not problem:
-        values, problem = _read_values(columns)
-    if problem:
-        return ObjectLabel(name, None, where, written, problem)
+    name, written = _class_name(columns[0], names), " ".join(columns[1:])
+    try:
+        values = _read_values(columns)
+    except LabelError as error:
+        return ObjectLabel(name, None, where, written, str(error))
     if len(columns) == _BOX_COLUMNS:
         cx, cy, width, height = values
         box = cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2
         return ObjectLabel(name, box, where, written)
     box = min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
     written = f"around a polygon, {[round(value, 6) for value in box]},"
-    return ObjectLabel(name, box, where, written, outline=(tuple(values),))
+    return ObjectLabel(name, box, where, written, outline=(values,))
 
 
-def _class_name(text: str, names: Sequence[str]) -> tuple[str, str]:
-    """The name of a class number, and what is wrong with the number."""
+def _class_name(text: str, names: Sequence[str]) -> str:
+    """The name of a class number; of no such number, what to call the unknown class."""
     try:
         number = float(text)
     except ValueError:
-        number = float("nan")
-    if not number.is_integer():
-        return text, f"a row begins with the number of its class, not with {text!r}"
-    if not 0 <= number < len(names):
-        return f"number {int(number)} (names end at {len(names) - 1})", "no such class number"
-    return names[int(number)], ""
+        return f"{text} (a row begins with the number of its class)"
+    if number in range(len(names)):
+        return names[int(number)]
+    return f"number {text} (names end at {len(names) - 1})"
 
 
-def _read_values(columns: Sequence[str]) -> tuple[list[float], str]:
-    """The numbers behind the class, and what is wrong with them."""
+def _read_values(columns: Sequence[str]) -> list[float]:
+    """The numbers behind the class.
+
+    Raises:
+        LabelError: if they are no fractions of a box or a polygon.
+    """
     count = len(columns)
     if count != _BOX_COLUMNS and (count < _MIN_POLYGON_COLUMNS or count % 2 == 0):
         hint = " (a score or a track at the end has to go)" if count == _BOX_COLUMNS + 1 else ""
-        return [], f"{count} columns; {_ROW}{hint}"
+        raise LabelError(f"{count} columns; {_ROW}{hint}")
     try:
         values = [float(column) for column in columns[1:]]
     except ValueError:
-        return [], f"{' '.join(columns[1:])!r} are not all numbers; {_ROW}"
-    if max(map(abs, values)) > MAX_FRACTION:
-        largest = max(values, key=abs)
-        return [], (
+        raise LabelError(f"{' '.join(columns[1:])!r} are not all numbers; {_ROW}") from None
+    largest = max(values, key=abs)
+    if abs(largest) > MAX_FRACTION:
+        raise LabelError(
             f"{largest:g} is not a fraction; divide x by the width of the image and y by its height"
         )
-    return values, ""
+    return values

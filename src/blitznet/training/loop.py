@@ -12,7 +12,7 @@ from torch import Tensor
 
 from blitznet.data.check.skipped import without_skipped
 from blitznet.data.description import DataDescription
-from blitznet.data.loader import TrainingSamples, batch_positions, training_batches
+from blitznet.data.loader import TrainingSamples, batch_positions, collate_samples, prepare_ahead
 from blitznet.data.sampling import draw_frequencies
 from blitznet.interruption import deferred_interruption
 from blitznet.model.checkpoint import save_checkpoint
@@ -91,7 +91,8 @@ class _Loop:
             self._fabric.world_size,
         )
         pin_memory = self._fabric.device.type == "cuda"
-        self._batches = training_batches(samples, positions, options.workers, pin_memory)
+        workers = options.workers
+        self._batches = prepare_ahead(samples, positions, collate_samples, workers, pin_memory)
 
     def rows(self) -> Rows:
         """What `train_steps` yields."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from blitznet.cpu import usable_cores
-from blitznet.data.check.before_training import find_errors
+from blitznet.data.check.check import check_data
 from blitznet.data.check.report import count_of
 from blitznet.data.check.skipped import require_skippable, write_skipped
 from blitznet.data.description import DataDescription, read_description
@@ -203,7 +203,8 @@ def _errors_before_training(
 ) -> list[Problem]:
     """The errors of single images, to leave these out; without `skip_bad`, none are tolerated."""
     splits = ["train", *({VALIDATION_SPLIT} & description.splits.keys())]
-    errors = find_errors(description, data, splits, usable_cores() if has_workers else 0)
+    workers = usable_cores() if has_workers else 0
+    errors = check_data(description, data, splits, workers=workers).errors
     require_skippable(errors)
     if errors and not skip_bad:
         raise LabelError(

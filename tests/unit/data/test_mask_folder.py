@@ -2,12 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from blitznet.classes import IGNORE_INDEX, VOC_CLASSES, voc_palette
+from blitznet.classes import IGNORE_INDEX, voc_palette
 from blitznet.data.description import DataDescription, read_description
 from blitznet.data.map_codes import parse_colour
 from blitznet.data.source import LabelSource
@@ -147,9 +148,12 @@ def test_a_label_map_joins_classes(folder: Path) -> None:
     assert seg_map.tolist() == np.array([0, 1, 0])[drawn_ids()].tolist()
 
 
-def test_colours_are_classes(folder: Path) -> None:
-    save(drawn_colours(), folder / "masks" / "a.png")
-    assert read_map(folder, colours=COLOURS).tolist() == drawn_ids().tolist()
+def test_colours_are_classes_or_void(folder: Path) -> None:
+    pixels, expected = drawn_colours(), drawn_ids()
+    pixels[0, 0], expected[0, 0] = (224, 224, 192), 255
+    save(pixels, folder / "masks" / "a.png")
+    seg_map = read_map(folder, colours=COLOURS, ignore="['#e0e0c0']")
+    assert seg_map.tolist() == expected.tolist()
 
 
 def test_a_palette_counts_by_its_colours_and_transparency_does_not_count(folder: Path) -> None:
@@ -162,33 +166,85 @@ def test_a_palette_counts_by_its_colours_and_transparency_does_not_count(folder:
     assert read_map(folder, colours=COLOURS).tolist() == drawn_ids().tolist()
 
 
-def test_a_colour_can_be_void(folder: Path) -> None:
-    pixels = drawn_colours()
-    pixels[0, 0] = 224, 224, 192
-    save(pixels, folder / "masks" / "a.png")
-    assert read_map(folder, colours=COLOURS, ignore="['#e0e0c0']")[0, :2].tolist() == [255, 0]
-
-
-def test_vocs_own_colours_have_a_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["values", "colours"])
+def test_vocs_own_values_and_colours_have_a_name(tmp_path: Path, key: str) -> None:
     draw_picture(tmp_path / "images" / "a.jpg")
     ids = np.zeros(SIZE[::-1], np.uint8)
     ids[0, :22] = [*range(21), IGNORE_INDEX]
-    save(voc_palette()[ids], tmp_path / "masks" / "a.png")
-    entry = {"format": "masks", "images": "images", "masks": "masks", "colours": "voc"}
+    save(ids if key == "values" else voc_palette()[ids], tmp_path / "masks" / "a.png")
+    entry = {"format": "masks", "images": "images", "masks": "masks", key: "voc"}
     description = DataDescription(classes="voc", splits={"train": [entry]}, folder=tmp_path)
     seg_map = description.open_split("train")[0].read(0).seg_map
     assert seg_map is not None
     assert seg_map.tolist() == ids.tolist()
 
 
-def test_vocs_own_values_have_a_name(tmp_path: Path) -> None:
-    draw_picture(tmp_path / "images" / "a.jpg")
-    ids = np.full(SIZE[::-1], VOC_CLASSES.index("cat"), np.uint8)
-    save(ids, tmp_path / "masks" / "a.png")
-    entry = {"format": "masks", "images": "images", "masks": "masks", "values": "voc"}
-    description = DataDescription(classes=["dog", "cat"], splits={"train": [entry]})
-    source = description.model_copy(update={"folder": tmp_path}).open_split("train")[0]
-    assert np.unique(source.read(0).seg_map).tolist() == [2]
+@pytest.mark.parametrize(
+    ("unknown", "fields", "problem"),
+    [
+        ([3, 4], {"values": "[background, road, tree, sky]"}, "2 pixels have values {}3 (sky), 4"),
+        ([257], {"values": VALUES}, "1 pixels have values {}257"),
+        (
+            [9] * 9 + [8] * 8 + [7] * 7 + [6] * 6,
+            {"values": VALUES},
+            "30 pixels have values {}9, 8, 7 and 1 more; if it was smoothed or a JPEG, save it as "
+            "PNG and resize it by nearest",
+        ),
+        ([(1, 2, 3), (255, 0, 0)], {"colours": COLOURS}, "2 pixels have colours {}#010203, #ff000"),
+        (
+            [(70, 130, 180)] * 5,
+            {"colours": COLOURS.replace("}", ", '#4682b4': sky}")},
+            "5 pixels have colours {}#4682b4 (sky)",
+        ),
+    ],
+)
+def test_values_and_colours_that_stand_for_nothing_are_shown(
+    folder: Path, unknown: list[Any], fields: dict[str, str], problem: str
+) -> None:
+    pixels = drawn_colours() if "colours" in fields else drawn_ids().astype(np.uint16)
+    pixels[0, : len(unknown)] = unknown
+    path = save(pixels, folder / "masks" / "a.png")
+    text = problem.format("that no class of the network stands for: ")
+    with pytest.raises(LabelError, match=f"^{re.escape(f'{path}: {text}')}"):
+        read_map(folder, **fields)
+
+
+@pytest.mark.parametrize(
+    ("field", "mode", "name", "problem"),
+    [
+        ({"values": VALUES}, "L", "a.jpg", "is a JPEG, which changes values; save maps as PNG"),
+        ({"colours": COLOURS}, "L", "a.jpg", "is a JPEG, which changes values; save maps as PNG"),
+        ({"values": VALUES}, "RGB", "a.png", "has mode RGB; a map is a palette or greyscale PNG"),
+        ({"colours": COLOURS}, "I;16", "a.png", "has mode I;16; a map is an RGB PNG"),
+    ],
+)
+def test_a_map_of_another_kind_is_refused(
+    folder: Path, field: dict[str, str], mode: str, name: str, problem: str
+) -> None:
+    path = folder / "masks" / name
+    Image.new(mode, SIZE).save(path)
+    with pytest.raises(LabelError, match=f"^{re.escape(f'{path} {problem}')}"):
+        read_map(folder, **field)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"images": "nowhere"}, "nowhere does not exist; check `images`"),
+        ({"masks": "nowhere"}, "nowhere does not exist; check `masks`"),
+        ({"images": "all.yaml"}, "all.yaml is a file, not a folder; check `images`"),
+        ({"masks": "empty"}, "empty holds no image; check `masks`"),
+        ({"masks": "images"}, "images: images and maps are in one folder; say how the names of"),
+        ({}, "is called as an image: a.png would be one; check `masks`"),
+    ],
+)
+def test_folders_that_cannot_be_used_are_named(
+    folder: Path, fields: dict[str, str], problem: str
+) -> None:
+    (folder / "empty").mkdir()
+    save(drawn_ids(), folder / "masks" / "z.png")
+    with pytest.raises(LabelError, match=re.escape(problem)):
+        open_entry(folder, **{"values": VALUES} | fields)
 
 
 def test_maps_are_found_in_nested_folders_and_whatever_their_ending(folder: Path) -> None:
@@ -197,17 +253,11 @@ def test_maps_are_found_in_nested_folders_and_whatever_their_ending(folder: Path
     Image.fromarray(drawn_ids()).save(folder / "masks" / "a2.png")
     (folder / "masks" / "sub").mkdir()
     Image.fromarray(drawn_ids()).save(folder / "masks" / "sub" / "b.c.bmp")
+    draw_picture(folder / "images" / "z.jpg")
     source = open_entry(folder, values=VALUES)
+    assert source.read(2).seg_map is None
     assert [source.labels(i).picture.name for i in range(2)] == ["a.jpg", "b.c.webp"]
     assert all(source.read(i).seg_map is not None for i in range(2))
-
-
-def test_a_picture_without_a_map_has_none(folder: Path) -> None:
-    draw_picture(folder / "images" / "b.jpg")
-    save(drawn_ids(), folder / "masks" / "b.png")
-    source = open_entry(folder, values=VALUES)
-    assert source.read(0).seg_map is None
-    assert source.read(1).seg_map is not None
 
 
 def test_a_suffix_tells_maps_from_pictures_in_one_folder(folder: Path) -> None:
@@ -218,161 +268,6 @@ def test_a_suffix_tells_maps_from_pictures_in_one_folder(folder: Path) -> None:
     seg_map = source.read(0).seg_map
     assert seg_map is not None
     assert seg_map.tolist() == drawn_ids().tolist()
-
-
-def test_one_folder_for_both_needs_a_suffix(folder: Path) -> None:
-    with raises(
-        f"{folder / 'images'}: images and maps are in one folder; say how the names of maps "
-        "end, as suffix: _mask"
-    ):
-        open_entry(folder, masks="images", values=VALUES)
-
-
-def test_a_value_without_a_name_and_one_with_a_name_that_no_class_has_are_shown(
-    folder: Path,
-) -> None:
-    ids = drawn_ids()
-    ids[0, :2] = 3, 4
-    path = save(ids, folder / "masks" / "a.png")
-    with raises(
-        f"{path}: 2 pixels have values that no class of the network stands for: 3 (sky), 4"
-    ):
-        read_map(folder, values="[background, road, tree, sky]")
-
-
-def test_a_value_beyond_eight_bits_is_unknown(folder: Path) -> None:
-    ids = drawn_ids().astype(np.uint16)
-    ids[0, 0] = 257
-    path = save(ids, folder / "masks" / "a.png")
-    with raises(f"{path}: 1 pixels have values that no class of the network stands for: 257"):
-        read_map(folder, values=VALUES)
-
-
-def test_up_to_three_unknown_colours_are_shown_the_most_frequent_first(folder: Path) -> None:
-    pixels = drawn_colours()
-    for index, colour in enumerate([(255, 0, 0), (1, 2, 3), (0, 0, 255), (0, 255, 255)]):
-        pixels[32:40, 20 + 9 * index : 20 + 8 * index + 9] = colour
-    path = save(pixels, folder / "masks" / "a.png")
-    sizes = [8 * 9, 8 * 8, 8 * 7, 8 * 6]
-    with raises(
-        f"{path}: {sum(sizes)} pixels have colours that no class of the network stands for: "
-        "#ff0000, #010203, #0000ff and 1 more"
-    ):
-        read_map(folder, colours=COLOURS)
-
-
-def test_a_colour_whose_name_no_class_has_is_shown_with_it(folder: Path) -> None:
-    pixels = drawn_colours()
-    pixels[0, :5] = 70, 130, 180
-    path = save(pixels, folder / "masks" / "a.png")
-    with raises(
-        f"{path}: 5 pixels have colours that no class of the network stands for: #4682b4 (sky)"
-    ):
-        read_map(folder, colours=COLOURS.replace("}", ", '#4682b4': sky}"))
-
-
-SMOOTHED = "it looks anti-aliased or saved as JPEG; save maps as PNG and resize them by nearest"
-
-
-def test_a_smoothed_map_of_colours_is_said_to_be_one(folder: Path) -> None:
-    large = Image.fromarray(drawn_colours()).resize((240, 160), Image.Resampling.NEAREST)
-    smooth = large.resize(SIZE, Image.Resampling.LANCZOS)
-    smooth.save(folder / "masks" / "a.png")
-    known = (np.asarray(smooth)[:, :, None] == [(0, 0, 0), ROAD, TREE]).all(axis=3).any(axis=2)
-    with raises(
-        f"{folder / 'masks' / 'a.png'}: {(~known).sum()} pixels have colours that no class has: "
-        f"{SMOOTHED}"
-    ):
-        read_map(folder, colours=COLOURS)
-
-
-def test_thousands_are_set_apart(folder: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 255, (40, 60, 3)).astype(np.uint8)
-    save(noise, folder / "masks" / "a.png")
-    with pytest.raises(
-        LabelError, match=r": 2 400 pixels have colours that no class has: it looks"
-    ):
-        read_map(folder, colours=COLOURS)
-
-
-def test_a_map_that_was_a_jpeg_once_is_said_to_be_one(folder: Path) -> None:
-    Image.fromarray(drawn_colours()).save(folder / "a.jpg", quality=75)
-    with Image.open(folder / "a.jpg") as lossy:
-        lossy.save(folder / "masks" / "a.png")
-    with pytest.raises(LabelError, match=rf"pixels have colours that no class has: {SMOOTHED}$"):
-        read_map(folder, colours=COLOURS)
-
-
-def test_a_smoothed_map_of_values_is_said_to_be_one(folder: Path) -> None:
-    ids = Image.fromarray(drawn_ids() * np.uint8(100)).resize((90, 60), Image.Resampling.BICUBIC)
-    ids.resize(SIZE, Image.Resampling.BICUBIC).save(folder / "masks" / "a.png")
-    with pytest.raises(
-        LabelError, match=rf": \d+ pixels have values that no class has: {SMOOTHED}$"
-    ):
-        read_map(folder, values="{0: background, 100: road, 200: tree}")
-
-
-def test_forgotten_classes_are_not_taken_for_smoothing(folder: Path) -> None:
-    ids = np.repeat(np.arange(4, 10, dtype=np.uint8), 10)[None].repeat(40, 0)
-    path = save(ids, folder / "masks" / "a.png")
-    with raises(
-        f"{path}: 2 400 pixels have values that no class of the network stands for: "
-        "4, 5, 6 and 3 more"
-    ):
-        read_map(folder, values=VALUES)
-    path = save(voc_palette()[ids], folder / "masks" / "a.png")
-    with pytest.raises(LabelError, match=r"no class of the network stands for: #.+ and 3 more"):
-        read_map(folder, colours=COLOURS.replace("'0, 128, 0': tree", "'1,1,1': tree"))
-
-
-@pytest.mark.parametrize("field", [{"values": VALUES}, {"colours": COLOURS}])
-def test_a_map_that_is_a_jpeg_is_refused(folder: Path, field: dict[str, str]) -> None:
-    path = folder / "masks" / "a.jpg"
-    Image.fromarray(drawn_ids()).save(path)
-    with raises(f"{path} is a JPEG, which changes values; save maps as PNG"):
-        read_map(folder, **field)
-
-
-@pytest.mark.parametrize(
-    ("field", "mode", "wanted"),
-    [
-        ({"values": VALUES}, "RGB", "a map is a palette or greyscale PNG of class ids"),
-        ({"colours": COLOURS}, "I;16", "a coloured map is an RGB PNG"),
-    ],
-)
-def test_a_map_of_the_other_kind_is_refused(
-    folder: Path, field: dict[str, str], mode: str, wanted: str
-) -> None:
-    path = folder / "masks" / "a.png"
-    Image.new(mode, SIZE).save(path)
-    with raises(f"{path} has mode {mode}; {wanted}"):
-        read_map(folder, **field)
-
-
-def test_a_damaged_map_is_named(folder: Path) -> None:
-    path = save(drawn_colours(), folder / "masks" / "a.png")
-    path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(LabelError, match=f"^{re.escape(str(path))} cannot be read as an image: "):
-        read_map(folder, colours=COLOURS)
-
-
-def test_maps_without_pictures_are_refused(folder: Path) -> None:
-    save(drawn_ids(), folder / "masks" / "z.png")
-    with raises(
-        f"no map in {folder / 'masks'} is called as an image: a.png would be one; check `masks`"
-    ):
-        open_entry(folder, values=VALUES)
-
-
-def test_folders_that_are_missing_or_empty_are_named(folder: Path) -> None:
-    with raises(f"{folder / 'nowhere'} does not exist; check `images`"):
-        open_entry(folder, values=VALUES, images="nowhere")
-    with raises(f"{folder / 'nowhere'} does not exist; check `masks`"):
-        open_entry(folder, values=VALUES, masks="nowhere")
-    with raises(f"{folder / 'masks'} holds no image; check `masks`"):
-        open_entry(folder, values=VALUES)
-    with raises(f"{folder / 'all.yaml'} is a file, not a folder; check `images`"):
-        open_entry(folder, values=VALUES, images="all.yaml")
 
 
 def test_two_pictures_or_two_maps_that_differ_in_their_ending_only_are_refused(
@@ -428,12 +323,9 @@ def test_codes_that_cannot_be_are_refused(
 )
 def test_a_colour_is_written_in_hexadecimal_or_as_three_numbers(text: str, colour: int) -> None:
     assert parse_colour(text) == colour
-
-
-@pytest.mark.parametrize("text", ["", "#80000", "800000", "256,0,0", "1,2", "1,2,3,4", "-1,0,0"])
-def test_anything_else_is_no_colour(text: str) -> None:
-    with pytest.raises(LabelError, match="is no colour"):
-        parse_colour(text)
+    for other in ("", "#80000", "800000", "256,0,0", "1,2", "1,2,3,4", "-1,0,0"):
+        with pytest.raises(LabelError, match="is no colour"):
+            parse_colour(other)
 
 
 @pytest.mark.parametrize(

@@ -9,25 +9,21 @@ import pytest
 from blitznet.classes import VOC_CLASSES
 from blitznet.data.labels import ClassTable, ObjectLabel, PictureLabels
 from blitznet.data.sampling import DrawOrder, draw_frequencies
-from blitznet.data.source import LabelSource, Subset
+from blitznet.data.source import LabelSource
 from blitznet.data.voc import VocEntry
 from fixtures.make_fixtures import VOC_MINI
 
 TABLE = ClassTable(("background", "cat", "dog", "bus"))
 
 
-class NamedObjects(LabelSource):
+def named_objects(*classes: list[str], weight: float = 1.0) -> LabelSource:
     """Images of which only the classes are known."""
 
-    def __init__(self, *classes: list[str], weight: float = 1.0):
-        self.table, self.classes, self.weight = TABLE, classes, weight
-
-    def __len__(self) -> int:
-        return len(self.classes)
-
-    def labels(self, index: int) -> PictureLabels:
-        objects = (ObjectLabel(n, (0, 0, 9, 9), "a.xml", "") for n in self.classes[index])
+    def labels(names: list[str]) -> PictureLabels:
+        objects = (ObjectLabel(name, (0, 0, 9, 9), "a.xml", "") for name in names)
         return PictureLabels(Path("a.jpg"), tuple(objects))
+
+    return LabelSource(classes, labels, TABLE, weight)
 
 
 def drawn(order: DrawOrder, passes: int) -> Counter[int]:
@@ -69,34 +65,33 @@ def test_seed_and_position_alone_decide() -> None:
 
 
 def test_sources_are_drawn_by_weight() -> None:
-    sources = [NamedObjects(*[[]] * 2), NamedObjects(*[[]] * 3, weight=2.5)]
+    sources = [named_objects(*[[]] * 2), named_objects(*[[]] * 3, weight=2.5)]
     assert draw_frequencies(sources).tolist() == [1, 1, 2.5, 2.5, 2.5]
 
 
 def test_rare_classes_are_drawn_by_the_square_root_of_what_is_missing() -> None:
     # Of ten images eight show a cat, two a dog, one of them a bus, too.
-    source = NamedObjects(*[["cat"]] * 8, ["dog", "dog"], ["dog", "bus"])
+    source = named_objects(*[["cat"]] * 8, ["dog", "dog"], ["dog", "bus"])
     expected = [1.0] * 8 + [np.sqrt(0.4 / 0.2), np.sqrt(0.4 / 0.1)]
     np.testing.assert_allclose(draw_frequencies([source], 0.4), expected, rtol=1e-12)
     assert draw_frequencies([source], 0.1).tolist() == [1] * 10
 
 
 def test_weights_and_balance_multiply() -> None:
-    sources = [NamedObjects(["cat"], ["cat"], ["cat"]), NamedObjects(["dog"], weight=3)]
+    sources = [named_objects(["cat"], ["cat"], ["cat"]), named_objects(["dog"], weight=3)]
     assert draw_frequencies(sources, 1.0).tolist() == pytest.approx([(4 / 3) ** 0.5] * 3 + [6])
 
 
 def test_a_picture_without_boxes_shows_the_classes_of_its_map() -> None:
-    table = ClassTable(VOC_CLASSES)
     entry = VocEntry(root=VOC_MINI, image_set="Segmentation/trainval")
-    by_boxes = entry.open_all(Path(), table)
-    maps_alone = entry.model_copy(update={"boxes": False, "masks": "SegmentationClass"})
-    by_maps = maps_alone.open_all(Path(), table)
+    by_boxes = entry.open(Path(), VOC_CLASSES)
+    maps_alone = entry.model_copy(update={"boxes": False, "masks": Path("SegmentationClass")})
+    by_maps = maps_alone.open(Path(), VOC_CLASSES)
     assert draw_frequencies([by_maps], 0.9).tolist() == draw_frequencies([by_boxes], 0.9).tolist()
 
 
 def test_unknown_names_are_left_to_the_reader() -> None:
-    assert draw_frequencies([NamedObjects(["cat"], ["unicorn"])], 1.0).tolist() == pytest.approx(
+    assert draw_frequencies([named_objects(["cat"], ["unicorn"])], 1.0).tolist() == pytest.approx(
         [2**0.5, 1]
     )
 
@@ -108,7 +103,6 @@ def test_a_cap_takes_the_same_pictures_every_time_and_keeps_weight_and_classes()
         )
 
     capped, again = (entry(3).open(Path(), VOC_CLASSES) for _ in range(2))
-    assert isinstance(capped, Subset)
     assert len(capped) == 3
     pictures = [capped.labels(i).picture for i in range(3)]
     assert pictures == [again.labels(i).picture for i in range(3)]

@@ -10,12 +10,12 @@ from blitznet.data import ssd_policy
 from blitznet.data.geometry import View, view_sample, whole_view
 from blitznet.data.ssd_policy import (
     Augmentation,
-    augment_sample,
     draw_iou_crop,
     draw_view,
     draw_zoom_out,
 )
 from blitznet.structures import Sample
+from reference.augment_in_memory import augment_sample
 from reference.iou_loops import box_iou
 from reference.ssd_policy_loops import draw_view_slowly
 from reference.view_figures import random_pictures

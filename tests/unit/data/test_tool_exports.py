@@ -249,11 +249,3 @@ def test_a_file_of_names_that_cannot_be_used_is_named(
     description = DataDescription(classes=["car"], splits={"all": [entry]}, folder=tmp_path)
     with pytest.raises(ValueError, match=problem):
         description.open_split("all")
-
-
-@pytest.mark.parametrize("key", ["colours", "values"])
-def test_a_missing_file_of_names_is_named(tmp_path: Path, key: str) -> None:
-    entry = {"format": "masks", "images": "i", "masks": "m", key: "labelmap.txt"}
-    description = DataDescription(classes=["car"], splits={"all": [entry]}, folder=tmp_path)
-    with pytest.raises(ValueError, match=r"labelmap.txt does not exist$"):
-        description.open_split("all")

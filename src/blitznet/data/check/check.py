@@ -3,21 +3,19 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from blitznet.data.check.duplicates import near_duplicates
 from blitznet.data.check.picture_check import PictureRecord, check_picture
-from blitznet.data.check.report import Report
+from blitznet.data.check.report import OpenSource, Report
 from blitznet.data.check.statistics import SplitStatistics
 from blitznet.data.description import DataDescription
 from blitznet.data.labels import Problem
 from blitznet.data.loader import prepare_ahead
-from blitznet.data.source import LabelSource, locate
+from blitznet.data.source import locate
 from blitznet.errors import InputError, LabelError
 from blitznet.model_info import ModelConfig
 from blitznet.progress import with_progress
@@ -27,76 +25,29 @@ TRAIN = "train"
 _AT_ONCE = 4  # images that a worker reads before it hands them over
 
 
-class OpenSource(NamedTuple):
-    """One entry of a split, and its number there, from 1."""
-
-    split: str
-    number: int
-    source: LabelSource
-
-
-@dataclass(frozen=True)
-class OpenData:
-    """Some splits of a data description.
-
-    Attributes:
-        data: its file.
-        names: class names, background first.
-        splits: names.
-        sources: of all splits, those that could be opened.
-        problems: why the others could not.
-    """
-
-    data: Path
-    names: tuple[str, ...]
-    splits: Sequence[str]
-    sources: Sequence[OpenSource]
-    problems: Sequence[Problem]
-
-
-def open_data(
-    description: DataDescription, data: Path, splits: Sequence[str] | None = None
-) -> OpenData:
-    """Open what can be opened of some splits.
+def check_data(
+    description: DataDescription,
+    data: Path,
+    splits: Sequence[str] | None = None,
+    model: ModelConfig | None = None,
+    workers: int = 0,
+) -> Report:
+    """Check images and labels, alone and against each other.
 
     Args:
         description: of the data.
         data: its file, for messages.
         splits: names; None = all.
-
-    Raises:
-        LabelError: if there is no such split.
-    """
-    names = list(description.splits if splits is None else dict.fromkeys(splits))
-    sources: list[OpenSource] = []
-    problems: list[Problem] = []
-    for split in names:
-        for number, entry in enumerate(description.entries(split), start=1):
-            try:
-                source = entry.open(description.folder, description.classes)
-            except LabelError as error:
-                where = f"{data}, {split}, source {number}"
-                problem = Problem("label-file", where, str(error), split=split, source=number)
-                problems.append(problem)
-            else:
-                sources.append(OpenSource(split, number, source))
-    return OpenData(data, description.classes, names, sources, problems)
-
-
-def check_data(opened: OpenData, model: ModelConfig | None = None, workers: int = 0) -> Report:
-    """Check images and labels, alone and against each other.
-
-    Args:
-        opened: what to check.
         model: the network whose anchors boxes are compared with; None = only errors are looked for.
         workers: processes that read; 0 = this one.
 
     Raises:
-        InputError: if a package is missing that the data needs.
+        InputError: if there is no such split, or a package is missing that the data needs.
     """
-    problems = list(opened.problems)
+    names = list(description.splits if splits is None else dict.fromkeys(splits))
+    sources, problems = _open_sources(description, data, names)
     records: list[PictureRecord] = []
-    unread = _Records(opened.sources, model)
+    unread = _Records(sources, model)
     total = len(unread)
     positions = [list(range(i, min(i + _AT_ONCE, total))) for i in range(0, total, _AT_ONCE)]
     with closing(prepare_ahead(unread, positions, list, workers)) as batches:
@@ -106,8 +57,8 @@ def check_data(opened: OpenData, model: ModelConfig | None = None, workers: int 
             records.append(record)
     problems += find_same_pictures(records)
     statistics = {
-        split: SplitStatistics(opened.names, [one for one in records if one.split == split])
-        for split in opened.splits
+        split: SplitStatistics(description.classes, [r for r in records if r.split == split])
+        for split in names
     }
     if model is None:
         problems = [problem for problem in problems if problem.is_error]
@@ -116,25 +67,45 @@ def check_data(opened: OpenData, model: ModelConfig | None = None, workers: int 
         for split, counts in statistics.items():
             for name in counts.absent_classes():
                 text = f"no box and no pixel is labelled {name!r}"
-                where = f"{opened.data}, {split}"
+                where = f"{data}, {split}"
                 problems.append(Problem("class-absent", where, text, is_error=False, split=split))
-    return Report(str(opened.data), model.name if model else None, problems, statistics)
+    return Report(str(data), model.name if model else None, problems, statistics, sources)
+
+
+def _open_sources(
+    description: DataDescription, data: Path, splits: Sequence[str]
+) -> tuple[list[OpenSource], list[Problem]]:
+    """The sources that can be opened, and why the others cannot."""
+    sources: list[OpenSource] = []
+    problems: list[Problem] = []
+    for split in splits:
+        for number, entry in enumerate(description.entries(split), start=1):
+            try:
+                source = entry.open(description.folder, description.classes)
+            except LabelError as error:
+                where = f"{data}, {split}, source {number}"
+                problem = Problem("label-file", where, str(error), split=split, source=number)
+                problems.append(problem)
+            else:
+                sources.append(OpenSource(split, number, source))
+    return sources, problems
 
 
 class _Records(Dataset[PictureRecord | InputError]):
     """The records of all images, by position."""
 
-    def __init__(self, sources: Sequence[OpenSource], model: ModelConfig | None):
-        self.sources = sources
+    def __init__(self, opened: Sequence[OpenSource], model: ModelConfig | None):
+        self.opened = opened
+        self.sources = [one.source for one in opened]
         self.model = model
 
     def __len__(self) -> int:
-        return sum(len(opened.source) for opened in self.sources)
+        return sum(map(len, self.sources))
 
     def __getitem__(self, position: int) -> PictureRecord | InputError:
         """An error is returned, not raised; see `prepare_ahead`."""
-        source, index = locate([opened.source for opened in self.sources], position)
-        opened = next(opened for opened in self.sources if opened.source is source)
+        source, index = locate(self.sources, position)
+        opened = next(one for one in self.opened if one.source is source)
         try:
             place = PictureRecord(opened.split, opened.number, index)
             return check_picture(source, place, self.model)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from blitznet.data.labels import (
     find_object_problems,
     read_objects,
 )
+from blitznet.data.seg_map import MapFile
 from blitznet.data.source import LabelSource
 from blitznet.detection.anchors import anchors_of
 from blitznet.errors import LabelError, PictureError
@@ -47,7 +48,7 @@ def best_iou(boxes: np.ndarray, anchors: Tensor) -> np.ndarray:
     return torch.cat([pairwise_iou(part, anchors).amax(dim=1) for part in parts]).numpy()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class PictureRecord:
     """What the check finds in one image: small, whatever the image's size.
 
@@ -71,7 +72,7 @@ class PictureRecord:
     source: int
     index: int
     path: Path | None = None
-    problems: tuple[Problem, ...] = ()
+    problems: list[Problem] = field(default_factory=list)
     pixel_hash: bytes | None = None
     look: np.ndarray | None = None
     has_boxes: bool = False
@@ -88,46 +89,47 @@ class PictureRecord:
 
 
 def check_picture(
-    source: LabelSource, place: PictureRecord, model: ModelConfig | None
+    source: LabelSource, record: PictureRecord, model: ModelConfig | None
 ) -> PictureRecord:
     """Read one image with everything that is said of it.
 
     Args:
         source: of the image.
-        place: split, source and index.
+        record: split, source and index; filled in and returned.
         model: the network whose anchors boxes are compared with; None = errors alone.
 
     Raises:
         InputError: if a package is missing that its labels need.
     """
     try:
-        labels = source.labels(place.index)
+        labels = source.labels(record.index)
     except LabelError as error:
-        where = f"{place.split}, source {place.source}, image {place.index + 1}"
-        return replace(place, problems=(place.problem("label-file", str(error), where),))
-    record = replace(place, path=labels.picture)
-    problems: list[Problem] = []
-    image = None
+        where = f"{record.split}, source {record.source}, image {record.index + 1}"
+        record.problems.append(record.problem("label-file", str(error), where))
+        return record
+    record.path, record.has_boxes, size = labels.picture, labels.objects is not None, labels.size
     try:
         image = read_picture(labels.picture)
     except PictureError as error:
         text = str(error).removeprefix(f"{labels.picture}: ")
-        problems.append(record.problem("picture", text))
-    size = image.size if image is not None else labels.size
-    if image is not None and labels.size not in (None, image.size):
-        problems.append(_size_problem(record, labels, image.size))
-        if problems[-1].kind == "rotation":
-            size = labels.size  # boxes and map fit there; one line says what is wrong
-    if image is None:
-        checked = _check_labels(record, labels, size, source.table, None)
-        return replace(record, problems=(*problems, *checked.problems))
-    checked = _check_labels(record, labels, size, source.table, model)
-    return replace(
-        checked,
-        problems=(*problems, *checked.problems),
-        pixel_hash=hash_pixels(image),
-        look=grey_cells(image) if model is not None else None,
-    )
+        record.problems.append(record.problem("picture", text))
+        model = None
+    else:
+        size = image.size
+        record.pixel_hash = hash_pixels(image)
+        record.look = grey_cells(image) if model is not None else None
+        if labels.size not in (None, size):
+            problem = _size_problem(record, labels, size)
+            record.problems.append(problem)
+            if problem.kind == "rotation":
+                size = labels.size  # boxes and map fit there; one line says what is wrong
+    wrong = list(find_object_problems(labels, size, source.table))
+    record.problems += [record.problem(one.kind, one.text, one.where) for one in wrong]
+    if size is not None:
+        _read_map(record, labels, size, source.table, bool(wrong))
+        if not wrong:
+            _read_boxes(record, labels, size, source.table, model)
+    return record
 
 
 def hash_pixels(image: Image.Image) -> bytes:
@@ -141,54 +143,49 @@ def hash_pixels(image: Image.Image) -> bytes:
     return digest.digest()
 
 
-def map_file(labels: PictureLabels) -> Path | None:
-    """The file of the image's map; None where there is no map or it is made from objects."""
-    path = getattr(labels.seg_map, "path", None)
-    return path if isinstance(path, Path) else None
-
-
-def _check_labels(
+def _read_map(
     record: PictureRecord,
     labels: PictureLabels,
-    size: tuple[int, int] | None,
+    size: tuple[int, int],
+    table: ClassTable,
+    are_objects_wrong: bool,
+) -> None:
+    """Count the pixels of the map; one made from objects would only repeat what is wrong there."""
+    path = _map_file(labels)
+    if labels.seg_map is None or (are_objects_wrong and path == labels.picture):
+        return
+    try:
+        counts = np.bincount(labels.seg_map.read(size, table).ravel()).tolist()
+        record.pixels = {value: count for value, count in enumerate(counts) if count}
+    except LabelError as error:
+        text = str(error).removeprefix(str(path)).lstrip(": ")
+        record.problems.append(record.problem("map", text, path))
+
+
+def _map_file(labels: PictureLabels) -> Path:
+    """The file of the map; the image where there is none or it is made from objects."""
+    return labels.seg_map.path if isinstance(labels.seg_map, MapFile) else labels.picture
+
+
+def _read_boxes(
+    record: PictureRecord,
+    labels: PictureLabels,
+    size: tuple[int, int],
     table: ClassTable,
     model: ModelConfig | None,
-) -> PictureRecord:
-    """The record with what its labels show, and with their problems; see `check_picture`."""
-    wrong = list(find_object_problems(labels, size, table))
-    problems = [record.problem(one.kind, one.text, one.where) for one in wrong]
-    map_path = map_file(labels) or labels.picture
-    pixels = None
-    # A map that is made from objects would only repeat what is wrong with them.
-    is_repeated = bool(wrong) and map_file(labels) is None
-    if labels.seg_map is not None and size is not None and not is_repeated:
-        try:
-            counts = np.bincount(labels.seg_map.read(size, table).ravel()).tolist()
-            pixels = {value: count for value, count in enumerate(counts) if count}
-        except LabelError as error:
-            text = str(error).removeprefix(str(map_path)).lstrip(": ")
-            problems.append(record.problem("map", text, map_path))
-    record = replace(record, has_boxes=labels.objects is not None, pixels=pixels)
-    if wrong or size is None:
-        return replace(record, problems=tuple(problems))
-
+) -> None:
+    """Measure the boxes that count, and compare them with the anchors of a network."""
     boxes, ids, ignored = read_objects(labels, size, table)
     fractions = (boxes / np.array([*size, *size], np.float32))[~ignored]
-    record = replace(
-        record,
-        labels=ids[~ignored],
-        shapes=fractions[:, 2:] - fractions[:, :2],
-        num_ignored=int(ignored.sum()),
-    )
+    record.labels, record.num_ignored = ids[~ignored], int(ignored.sum())
+    record.shapes = fractions[:, 2:] - fractions[:, :2]
     if model is not None:
-        overlaps = best_iou(fractions * model.image_size, cached_anchors(model))
-        record = replace(record, best_iou=overlaps)
+        record.best_iou = best_iou(fractions * model.image_size, cached_anchors(model))
         # The objects that `read_objects` makes arrays of, in its order.
         read = [item for item in labels.objects or () if table.id_of(item.name) != BACKGROUND]
         items = [item for item, skip in zip(read, ignored, strict=True) if not skip]
-        problems += _tiny_boxes(record, items, model)
-        problems += _emptiness(record, map_path)
-    return replace(record, problems=tuple(problems))
+        record.problems += _tiny_boxes(record, items, model)
+        record.problems += _emptiness(record, _map_file(labels))
 
 
 def _size_problem(record: PictureRecord, labels: PictureLabels, size: tuple[int, int]) -> Problem:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.table import Table
 from rich.text import Text
 
 from blitznet.data.check.statistics import SplitStatistics
 from blitznet.data.labels import Problem
+from blitznet.data.source import LabelSource
 
 WARNINGS_SHOWN = 5  # of each kind
 
@@ -32,6 +33,14 @@ TITLES = {
 }
 
 
+class OpenSource(NamedTuple):
+    """One entry of a split, and its number there, from 1."""
+
+    split: str
+    number: int
+    source: LabelSource
+
+
 @dataclass(frozen=True)
 class Report:
     """Everything that a check has found.
@@ -41,12 +50,14 @@ class Report:
         model: the network that boxes were compared with; None = they were not.
         findings: image by image, then what concerns several.
         statistics: by split.
+        sources: of all splits, those that could be opened.
     """
 
     data: str
     model: str | None
     findings: Sequence[Problem]
     statistics: Mapping[str, SplitStatistics]
+    sources: Sequence[OpenSource] = ()
 
     @property
     def errors(self) -> list[Problem]:
@@ -100,7 +111,7 @@ def report_lines(report: Report, verbose: bool = False) -> Iterator[str]:
             yield f"warning: {finding}"
     if hidden:
         yield f"{count_of(hidden, 'more warning')}; --verbose lists all"
-    images = sum(counts.num_pictures for counts in report.statistics.values())
+    images = sum(counts.counts["pictures"] for counts in report.statistics.values())
     errors, warned = len(report.errors), len(report.findings) - len(report.errors)
     found = f"{count_of(errors, 'error')}, {count_of(warned, 'warning')}"
     yield f"{count_of(images, 'image')} checked: {found}"
@@ -127,15 +138,15 @@ def splits_table(report: Report) -> Table:
     statistics = list(report.statistics.values())
     for split in report.statistics:
         table.add_column(Text(split), justify="right")
-    for title, values in (
-        ("images", [counts.num_pictures for counts in statistics]),
-        ("with boxes", [counts.num_with_boxes for counts in statistics]),
-        ("with a map", [counts.num_with_maps for counts in statistics]),
-        ("with both", [counts.num_with_both for counts in statistics]),
-        ("boxes", [int(counts.boxes.sum()) for counts in statistics]),
-        ("boxes ignored", [counts.num_ignored for counts in statistics]),
+    for title, key in (
+        ("images", "pictures"),
+        ("with boxes", "pictures_with_boxes"),
+        ("with a map", "pictures_with_maps"),
+        ("with both", "pictures_with_both"),
+        ("boxes ignored", "boxes_ignored"),
     ):
-        table.add_row(title, *map(str, values))
+        table.add_row(title, *(str(one.counts[key]) for one in statistics))
+    table.add_row("boxes", *(str(one.boxes.sum()) for one in statistics))
     table.add_section()
     names = statistics[0].names if statistics else ()
     for index, name in enumerate(names[1:], start=1):

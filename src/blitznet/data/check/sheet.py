@@ -1,12 +1,13 @@
 """A sheet of sample images with their boxes and maps, as labels say."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.check.check import OpenSource
+from blitznet.data.check.report import OpenSource
 from blitznet.draw import draw_scene
 from blitznet.errors import InputError
 from blitznet.structures import Sample
@@ -15,7 +16,6 @@ COLUMNS, ROWS = 4, 4
 CELL = (400, 300)  # pixels
 CAPTION = 22
 MARGIN = 8
-CAPTION_FONT = 13
 
 
 def draw_sheet(sources: Sequence[OpenSource], names: Sequence[str], seed: int = 0) -> Image.Image:
@@ -32,31 +32,31 @@ def draw_sheet(sources: Sequence[OpenSource], names: Sequence[str], seed: int = 
         RGB, on white; a caption under each image says its split and file.
     """
     samples = _choose(sources, seed)
+    width, height = CELL[0] + MARGIN, CELL[1] + CAPTION + MARGIN
     rows = max(1, -(-len(samples) // COLUMNS))
-    width = COLUMNS * (CELL[0] + MARGIN) + MARGIN
-    height = rows * (CELL[1] + CAPTION + MARGIN) + MARGIN
-    sheet = Image.new("RGB", (width, height), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(CAPTION_FONT)
+    sheet = Image.new("RGB", (COLUMNS * width + MARGIN, rows * height + MARGIN), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     for number, (split, sample) in enumerate(samples):
         row, column = divmod(number, COLUMNS)
-        x = MARGIN + column * (CELL[0] + MARGIN)
-        y = MARGIN + row * (CELL[1] + CAPTION + MARGIN)
+        middle, bottom = MARGIN + column * width + CELL[0] // 2, MARGIN + row * height + CELL[1]
         drawn = draw_labels(sample, names, CELL)
-        sheet.paste(drawn, (x + (CELL[0] - drawn.width) // 2, y + CELL[1] - drawn.height))
-        caption = f"{split}: {_short(sample.source)}{_lacks(sample)}"
-        pen.text((x + CELL[0] // 2, y + CELL[1] + 3), caption, fill="black", font=font, anchor="ma")
+        sheet.paste(drawn, (middle - drawn.width // 2, bottom - drawn.height))
+        caption = f"{split}: {Path(sample.source).name[-36:]}"
+        if sample.boxes is None or sample.seg_map is None:  # nobody sees that in the image
+            caption += ", no boxes" if sample.boxes is None else ", no map"
+        pen.text((middle, bottom + 3), caption, fill="black", font=font, anchor="ma")
     return sheet
 
 
 def _choose(sources: Sequence[OpenSource], seed: int) -> list[tuple[str, Sample]]:
-    places = [(number, index) for number, s in enumerate(sources) for index in range(len(s.source))]
+    places = [(opened, index) for opened in sources for index in range(len(opened.source))]
     samples: list[tuple[str, Sample]] = []
     for position in np.random.default_rng(seed).permutation(len(places)).tolist():
         if len(samples) == COLUMNS * ROWS:
             break
-        number, index = places[position]
+        opened, index = places[position]
         try:
-            samples.append((sources[number].split, sources[number].source.read(index)))
+            samples.append((opened.split, opened.source.read(index)))
         except InputError:
             continue  # listed in the report
     return samples
@@ -84,15 +84,3 @@ def draw_labels(sample: Sample, names: Sequence[str], cell: tuple[int, int]) -> 
     boxes = np.zeros((0, 4), np.float32) if sample.boxes is None else sample.boxes * scale
     labels = np.where(sample.difficult, ignored, sample.labels)
     return draw_scene(image, boxes, labels, None, seg_map, all_names)
-
-
-def _lacks(sample: Sample) -> str:
-    """What is not labelled: nobody sees that in the image."""
-    if sample.boxes is None:
-        return ", no boxes"
-    return ", no map" if sample.seg_map is None else ""
-
-
-def _short(source: str) -> str:
-    name = source.replace("\\", "/").rsplit("/", 1)[-1]
-    return name if len(name) <= 36 else f"...{name[-33:]}"

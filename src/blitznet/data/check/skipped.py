@@ -1,13 +1,12 @@
 """Images that a run leaves out because of their errors: what its folder says of them."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from blitznet.data.description import DataDescription
 from blitznet.data.labels import Problem
-from blitznet.data.source import LabelSource, Subset
+from blitznet.data.source import LabelSource
 from blitznet.errors import InputError
 from blitznet.text_files import read_json, write_json
 
@@ -31,28 +30,14 @@ def write_skipped(folder: Path, errors: Sequence[Problem], description: DataDesc
     Raises:
         InputError: if the file cannot be written.
     """
-    reasons: dict[tuple[str, int, int], list[str]] = defaultdict(list)
-    for problem in errors:
-        assert problem.source is not None
-        assert problem.index is not None
-        reasons[problem.split, problem.source, problem.index + 1].append(str(problem))
-    content = {
-        "pictures": {
-            split: [len(source) for source in description.open_split(split)]
-            for split in sorted({split for split, _, _ in reasons})
-        },
-        "skipped": [
-            {"split": split, "source": source, "picture": picture, "why": why}
-            for (split, source, picture), why in sorted(reasons.items())
-        ],
-    }
-    write_json(folder / SKIPPED_FILE, content)
-
-
-def skipped_lines(folder: Path) -> Iterator[str]:
-    """What a run leaves out, a reason a line."""
-    for picture in _read(folder)["skipped"]:
-        yield from picture["why"]
+    splits = sorted({problem.split for problem in errors})
+    lengths = {split: [len(one) for one in description.open_split(split)] for split in splits}
+    skipped = [
+        {"split": one.split, "source": one.source, "picture": one.index + 1, "why": str(one)}
+        for one in errors
+        if one.index is not None
+    ]
+    write_json(folder / SKIPPED_FILE, {"pictures": lengths, "skipped": skipped})
 
 
 def without_skipped(sources: Sequence[LabelSource], split: str, folder: Path) -> list[LabelSource]:
@@ -75,16 +60,12 @@ def without_skipped(sources: Sequence[LabelSource], split: str, folder: Path) ->
             f"{folder / SKIPPED_FILE} is of {split} sources with {content['pictures'][split]} "
             f"images, now there are {lengths}; start a new run"
         )
-    left: list[LabelSource] = []
-    for number, source in enumerate(sources, start=1):
-        skipped = {
-            picture["picture"] - 1
-            for picture in content["skipped"]
-            if (picture["split"], picture["source"]) == (split, number)
-        }
-        kept = [index for index in range(len(source)) if index not in skipped]
-        if kept:
-            left.append(Subset(source, kept) if skipped else source)
+    places = {(one["split"], one["source"], one["picture"]) for one in content["skipped"]}
+    left = [
+        source.subset([i for i in range(len(source)) if (split, number, i + 1) not in places])
+        for number, source in enumerate(sources, start=1)
+    ]
+    left = [source for source in left if len(source)]
     if not left:
         raise InputError(f"every image of {split} has an error; see {folder / SKIPPED_FILE}")
     return left

@@ -18,11 +18,8 @@ class SplitStatistics:
 
     Attributes:
         names: as given.
-        num_pictures: images.
-        num_with_boxes: images whose boxes are labelled.
-        num_with_maps: images whose pixels are labelled.
-        num_with_both: both.
-        num_ignored: boxes that are ignored.
+        counts: images, those with boxes, with maps and with both, and boxes that are ignored; by
+            their keys in `to_dict`.
         boxes: (C,) int64 boxes that count, by class.
         one_anchor: (C,) int64 of these, those that no anchor matches.
         pixels: (256,) int64 by value of the maps.
@@ -33,13 +30,14 @@ class SplitStatistics:
 
     def __init__(self, names: Sequence[str], records: Sequence[PictureRecord]):
         self.names = tuple(names)
-        self.num_pictures = len(records)
-        self.num_with_boxes = sum(record.has_boxes for record in records)
-        self.num_with_maps = sum(record.pixels is not None for record in records)
-        self.num_with_both = sum(r.has_boxes and r.pixels is not None for r in records)
-        self.num_ignored = sum(record.num_ignored for record in records)
-        nothing = PictureRecord("", 0, 0)  # np.concatenate needs one
-        everything = [nothing, *records]
+        self.counts = {
+            "pictures": len(records),
+            "pictures_with_boxes": sum(r.has_boxes for r in records),
+            "pictures_with_maps": sum(r.pixels is not None for r in records),
+            "pictures_with_both": sum(r.has_boxes and r.pixels is not None for r in records),
+            "boxes_ignored": sum(r.num_ignored for r in records),
+        }
+        everything = [PictureRecord("", 0, 0), *records]  # np.concatenate needs one
         labels = np.concatenate([record.labels for record in everything])
         self.shapes = np.concatenate([record.shapes for record in everything])
         self.best_iou = np.concatenate([record.best_iou for record in everything])
@@ -61,20 +59,14 @@ class SplitStatistics:
         labelled = int(self.pixels[:IGNORE_INDEX].sum())
         if not labelled:
             return None
-        counts = self.pixels[: len(self.names)].tolist()
-        return {name: count / labelled for name, count in zip(self.names, counts, strict=True)}
+        return dict(zip(self.names, (self.pixels / labelled).tolist(), strict=False))
 
     def to_dict(self) -> dict[str, Any]:
         """For programs."""
-        names = self.names[1:]
-        total = int(self.pixels.sum())
+        names, total = self.names[1:], int(self.pixels.sum())
         return {
-            "pictures": self.num_pictures,
-            "pictures_with_boxes": self.num_with_boxes,
-            "pictures_with_maps": self.num_with_maps,
-            "pictures_with_both": self.num_with_both,
+            **self.counts,
             "boxes": dict(zip(names, self.boxes[1:].tolist(), strict=True)),
-            "boxes_ignored": self.num_ignored,
             "boxes_with_one_anchor": dict(zip(names, self.one_anchor[1:].tolist(), strict=True)),
             "pixel_shares": self.pixel_shares(),
             "void_share": int(self.pixels[IGNORE_INDEX]) / total if total else None,

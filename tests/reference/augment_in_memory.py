@@ -1,0 +1,24 @@
+"""`read_augmented` of a sample that is decoded already: never shrunk while it is decoded."""
+
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from blitznet.data.geometry import view_sample
+from blitznet.data.photometric import apply_colour_map, draw_distortion, mean_colour
+from blitznet.data.ssd_policy import MIN_BOX_SIDE, Augmentation, draw_view
+from blitznet.structures import Sample
+
+
+def augment_sample(
+    sample: Sample, size: int, augmentation: Augmentation, rng: np.random.Generator
+) -> Sample:
+    """A view and a distortion, drawn in the order of `read_augmented`."""
+    view = draw_view(sample.size, sample.boxes, augmentation, rng)
+    shown = view_sample(sample, view, size, MIN_BOX_SIDE)
+    if not augmentation.photometric:
+        return shown
+    image = Image.fromarray(shown.image)
+    image = apply_colour_map(image, draw_distortion(mean_colour(image), rng))
+    return replace(shown, image=np.asarray(image))
