@@ -61,8 +61,7 @@ class Experiment:
         columns: what it is measured by.
         seeds: it is trained with each.
         is_twin: whether it repeats a row of the paper on the nine-class VOC subset.
-        base: the named recipe that its recipe derives from.
-        changes: fields that differ; of `model` a network as `base` and what differs from that.
+        changes: fields of its recipe, see `read_recipe`.
     """
 
     name: str
@@ -71,7 +70,6 @@ class Experiment:
     columns: tuple[Column, ...]
     seeds: tuple[int, ...]
     is_twin: bool
-    base: str
     changes: Mapping[str, Any]
 
     @property
@@ -89,10 +87,9 @@ class Experiment:
             InputError: without PyTorch.
         """
         require("torch", "train", "the recipe of an experiment")
-        from blitznet.training.recipe import RECIPES, Recipe
+        from blitznet.training.recipe import make_recipe
 
-        changes = {**self.changes, "name": self.name, "model": self.model}
-        return Recipe.model_validate({**dict(RECIPES[self.base]), **changes})
+        return make_recipe({**self.changes, "name": self.name}, self.name)
 
     @property
     def data_file(self) -> Path:
@@ -155,7 +152,6 @@ def read_experiments() -> dict[str, Experiment]:
             columns=tuple(columns[key][0] for key in fields.pop("columns", ())),
             seeds=tuple(fields.pop("seeds", (0,))),
             is_twin=fields.pop("is_twin", False),
-            base=fields.pop("base"),
             changes=fields,
         )
     return found
