@@ -1,6 +1,6 @@
 """Put a trained network into the package and its figures into results/.
 
-python tools/bundle.py runs/train/RUN NAME --data data/voc-subset.yaml --storage float16
+python tools/bundle.py runs/train/RUN NAME --data data/voc-subset.yaml
 
 The network is stored as a checkpoint, to train further, and as ONNX, to predict. The stored
 checkpoint is measured; the metrics of the float32 file that it was made from stand beside.
@@ -8,14 +8,14 @@ checkpoint is measured; the metrics of the float32 file that it was made from st
 
 import shutil
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, cast
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from blitznet.device import choose_device
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.exporting.onnx_file import export_onnx
-from blitznet.model.checkpoint import Storage, load_checkpoint, save_checkpoint
+from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
 from blitznet.model_files import CheckpointInfo, bundled_networks, find_checkpoint, read_info
 from blitznet.text_files import read_json, write_json
 from blitznet.training.log import LOG_FILE
@@ -41,11 +41,9 @@ def bundle(
     run: Path,
     name: str,
     data: Annotated[Path, typer.Option()],
-    storage: Annotated[str, typer.Option()] = "float16",
 ) -> None:
     """Store, measure, describe."""
     trained, stored = run / MODEL_FILE, WEIGHTS / f"{name}.safetensors"
-    stored_as = cast(Storage, storage)
     model, info = load_checkpoint(trained)
     history = read_history(info)
     training = (
@@ -55,12 +53,12 @@ def bundle(
             "recipe": ", then ".join(recipe["name"] for recipe in history.recipes),
             "steps": history.steps,
             "minutes": round(history.minutes, 1),
-            "storage": storage,
+            "storage": "float16",
             "licence": LICENCE,
         }
     )
     info = info.model_copy(update={"training": training, "metrics": {}})
-    save_checkpoint(stored, model, info, stored_as)
+    save_checkpoint(stored, model, info, half=True)
 
     folder = RESULTS / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +78,7 @@ def bundle(
         typer.echo(f"{title}: {measured.mean_ap}, {measured.mean_iou}")
         typer.echo(f"float32: {figures['float32']}")
     # The weights are the same bit for bit; only the description grows.
-    save_checkpoint(stored, model, info.model_copy(update={"metrics": metrics}), stored_as)
+    save_checkpoint(stored, model, info.model_copy(update={"metrics": metrics}), half=True)
     export_onnx(stored.with_suffix(".onnx"), *load_checkpoint(stored), precision="fp16")
     environment = read_json(run / RUN_FILE)["environment"]
     write_json(

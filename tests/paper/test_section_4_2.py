@@ -7,8 +7,10 @@ from blitznet.losses.multibox import NEGATIVE_RATIO
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model_info import BLITZNET300, BLITZNET512, MODELS
 from blitznet.training.optimizer import build_optimizer, learning_rate
-from blitznet.training.recipe import PAPER
+from blitznet.training.recipe import RECIPES
 from fixtures.tiny_run import TINY
+
+PAPER = RECIPES["paper"]
 
 
 def test_adam_with_32_pictures_and_a_weight_decay_of_5e_4() -> None:

@@ -68,7 +68,7 @@ def evaluate(
     if report:
         require("matplotlib", "plots", "--report")
     from blitznet.evaluation import evaluate as evaluation
-    from blitznet.evaluation.metrics_table import metrics_table
+    from blitznet.evaluation.metrics import metrics_table
 
     folder = make_folder(out, Path("runs/eval"), overwrite)
     with _removed_if_empty(folder):

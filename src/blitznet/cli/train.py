@@ -88,7 +88,7 @@ def train(
     """Train a network on images with boxes, segmentation maps, or both; --resume RUN continues."""
     _require_usage(resume, recipe or data, settings or out or skip_bad)
     require("lightning_fabric", "train", "training")
-    from blitznet.evaluation.metrics_table import metrics_table
+    from blitznet.evaluation.metrics import metrics_table
     from blitznet.paper.tables import find_training, read_experiments
     from blitznet.training import train as training
     from blitznet.training.recipe import DEFAULT_RECIPE, Recipe

@@ -4,12 +4,29 @@ Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010
 measure of VOC07 ("voc07" here); from 2010 on it is the area under the curve ("voc12").
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
 from blitznet.boxes import pairwise_iou
+from blitznet.detections import Detections
 
 IOU_THRESHOLD = 0.5
+
+
+class TrueBoxes(NamedTuple):
+    """The labelled boxes of one image.
+
+    Attributes:
+        boxes: (G, 4) float xyxy in pixels of the image; G may be 0.
+        labels: (G,) int64 class ids from 1 on.
+        difficult: (G,) bool.
+    """
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    difficult: np.ndarray
 
 
 class AveragePrecision:
@@ -28,34 +45,14 @@ class AveragePrecision:
         """`num_classes` includes background."""
         self.num_classes = num_classes
         self._num_true = np.zeros(num_classes, dtype=np.int64)
-        self._labels: list[np.ndarray] = []
-        self._scores: list[np.ndarray] = []
-        self._correct: list[np.ndarray] = []
+        # Label, score and whether it is correct, of the detections of each image.
+        self._judged = [(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0, dtype=bool))]
 
-    def update(
-        self,
-        boxes: np.ndarray,
-        labels: np.ndarray,
-        scores: np.ndarray,
-        true_boxes: np.ndarray,
-        true_labels: np.ndarray,
-        difficult: np.ndarray,
-    ) -> None:
-        """Add one image. K and G may be 0.
-
-        Args:
-            boxes: (K, 4) float xyxy in pixels, the detections in any order.
-            labels: (K,) int64 class ids from 1 on.
-            scores: (K,) float; among equal scores, earlier detections and images come first.
-            true_boxes: (G, 4) float xyxy, same frame.
-            true_labels: (G,) int64 class ids from 1 on.
-            difficult: (G,) bool.
-        """
-        counted, correct = _judge(boxes, labels, scores, true_boxes, true_labels, difficult)
-        self._labels.append(labels[counted])
-        self._scores.append(scores[counted])
-        self._correct.append(correct[counted])
-        self._num_true += np.bincount(true_labels[~difficult], minlength=self.num_classes)
+    def update(self, found: Detections, true: TrueBoxes) -> None:
+        """Add one image; among equal scores, earlier detections and images come first."""
+        counted, correct = _judge(found, true)
+        self._judged.append((found.labels[counted], found.scores[counted], correct[counted]))
+        self._num_true += np.bincount(true.labels[~true.difficult], minlength=self.num_classes)
 
     def compute(self) -> dict[str, list[float | None]]:
         """AP of every class so far.
@@ -64,12 +61,12 @@ class AveragePrecision:
             "voc07" (11 points) and "voc12" (area), each a list of C fractions indexed by class id.
             None for a class without ground truth that counts; background is one.
         """
-        voc07: list[float | None] = [None] * self.num_classes
-        voc12: list[float | None] = [None] * self.num_classes
-        for label, (recall, precision) in self.curves().items():
-            voc07[label] = eleven_point_ap(recall, precision)
-            voc12[label] = area_ap(recall, precision)
-        return {"voc07": voc07, "voc12": voc12}
+        curves = [self.curves().get(label) for label in range(self.num_classes)]
+        measures = {"voc07": eleven_point_ap, "voc12": area_ap}
+        return {
+            name: [None if curve is None else measure(*curve) for curve in curves]
+            for name, measure in measures.items()
+        }
 
     def curves(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         """Recall and precision after each detection by falling score.
@@ -77,13 +74,11 @@ class AveragePrecision:
         Returns:
             By class id, for those with ground truth that counts: two (K,) float arrays.
         """
-        scores = np.concatenate([np.empty(0), *self._scores])
+        labels, scores, correct = map(np.concatenate, zip(*self._judged, strict=True))
         order = np.argsort(-scores, kind="stable")
-        labels = np.concatenate([np.empty(0, dtype=np.int64), *self._labels])[order]
-        correct = np.concatenate([np.empty(0, dtype=bool), *self._correct])[order]
         curves = {}
         for label in np.flatnonzero(self._num_true).tolist():
-            true_positives = np.cumsum(correct[labels == label])
+            true_positives = np.cumsum(correct[order][labels[order] == label])
             recall = true_positives / self._num_true[label]
             curves[label] = recall, true_positives / np.arange(1, len(true_positives) + 1)
         return curves
@@ -103,9 +98,7 @@ def eleven_point_ap(recall: np.ndarray, precision: np.ndarray) -> float:
 def area_ap(recall: np.ndarray, precision: np.ndarray) -> float:
     """Area under the curve, its precision made to fall monotonically (VOC10 on, `VOCap.m`).
 
-    Args:
-        recall: (K,) float, ascending, after each detection by falling score.
-        precision: (K,) float, likewise.
+    Arguments as of `eleven_point_ap`.
     """
     return float(np.sum(np.diff(recall, prepend=0) * precision_envelope(precision)))
 
@@ -121,25 +114,18 @@ def box_iou(boxes: np.ndarray, true_boxes: np.ndarray) -> np.ndarray:
     return pairwise_iou(*both).numpy()
 
 
-def _judge(
-    boxes: np.ndarray,
-    labels: np.ndarray,
-    scores: np.ndarray,
-    true_boxes: np.ndarray,
-    true_labels: np.ndarray,
-    difficult: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+def _judge(found: Detections, true: TrueBoxes) -> tuple[np.ndarray, np.ndarray]:
     """Which detections of an image count, and which of them are correct: two (K,) bool."""
-    iou = box_iou(boxes, true_boxes)
-    iou[labels[:, None] != true_labels] = 0
+    iou = box_iou(found.boxes, true.boxes)
+    iou[found.labels[:, None] != true.labels] = 0
     iou = np.pad(iou, ((0, 0), (0, 1)))  # the last column is "no box", so G = 0 has a maximum too
     best = iou.argmax(axis=1)
     matched = iou.max(axis=1) >= IOU_THRESHOLD
-    ignored = matched & np.append(difficult, False)[best]
+    ignored = matched & np.append(true.difficult, False)[best]
 
     claims = np.flatnonzero(matched & ~ignored)
-    claims = claims[np.argsort(-scores[claims], kind="stable")]
+    claims = claims[np.argsort(-found.scores[claims], kind="stable")]
     _, first = np.unique(best[claims], return_index=True)
-    correct = np.zeros(len(boxes), dtype=bool)
+    correct = np.zeros(len(found.boxes), dtype=bool)
     correct[claims[first]] = True
     return ~ignored, correct

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from blitznet.detections import Detections
+from blitznet.evaluation.average_precision import TrueBoxes
 from blitznet.extras import require
 
 
@@ -25,20 +27,13 @@ class CocoAveragePrecision:
         self._detections: list[dict[str, Any]] = []
         self._ground_truth: list[dict[str, Any]] = []
 
-    def update(
-        self,
-        boxes: np.ndarray,
-        labels: np.ndarray,
-        scores: np.ndarray,
-        true_boxes: np.ndarray,
-        true_labels: np.ndarray,
-        difficult: np.ndarray,
-    ) -> None:
-        """Add one image; the arguments are those of `AveragePrecision.update`."""
+    def update(self, found: Detections, true: TrueBoxes) -> None:
+        """Add one image."""
         image = self._num_images
         self._num_images += 1
-        self._detections += _annotations(image, boxes, labels, score=scores)
-        self._ground_truth += _annotations(image, true_boxes, true_labels, iscrowd=difficult)
+        self._detections += _annotations(image, found.boxes, found.labels, score=found.scores)
+        crowds = true.difficult
+        self._ground_truth += _annotations(image, true.boxes, true.labels, iscrowd=crowds)
 
     def compute(self) -> dict[str, list[float | None]]:
         """AP of every class; at most 100 detections an image count.

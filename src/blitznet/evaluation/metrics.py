@@ -8,16 +8,20 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from rich.table import Table
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.detections import Detections
 from blitznet.errors import InputError
-from blitznet.evaluation.average_precision import AveragePrecision
+from blitznet.evaluation.average_precision import AveragePrecision, TrueBoxes
 from blitznet.evaluation.coco_ap import CocoAveragePrecision
-from blitznet.evaluation.mean_iou import MeanIoU
+from blitznet.evaluation.mean_iou import class_iou, pixel_confusion
 from blitznet.structures import Sample
 
 ByClass = dict[str, float | None]
+
+_AP_TITLES = {"voc07": "AP (VOC07)", "voc12": "AP (VOC12)", "coco": "AP (COCO)"}
+_NOT_AVERAGED = " (not averaged)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +90,7 @@ class Evaluation:
         self.names = tuple(names)
         self.voc_ap = AveragePrecision(len(names))
         self.coco_ap = CocoAveragePrecision(len(names))
-        self.mean_iou = MeanIoU(len(names))
+        self.pixel_counts = np.zeros((len(names), len(names)), dtype=np.int64)  # [true, predicted]
         self.num_images = 0
         self.has_boxes = self.has_maps = False
 
@@ -101,15 +105,29 @@ class Evaluation:
             seg_map: (H, W) uint8, of the image's size; None for one that does not segment.
         """
         self.num_images += 1
+        known = sample.known_classes
         if detections is not None and sample.boxes is not None:
-            detections = known_detections(sample, detections)
-            truth = sample.boxes, sample.labels, sample.difficult
-            self.voc_ap.update(*detections, *truth)
-            self.coco_ap.update(*detections, *truth)
-            self.has_boxes = True
+            if known is not None:
+                is_known = known[detections.labels]
+                detections = Detections(*(values[is_known] for values in detections))
+            self.add_boxes(detections, TrueBoxes(sample.boxes, sample.labels, sample.difficult))
         if seg_map is not None and sample.seg_map is not None:
-            self.mean_iou.update(seg_map, known_map(sample.seg_map, sample, seg_map))
-            self.has_maps = True
+            true_map = sample.seg_map
+            if known is not None and not known.all():
+                is_open = (true_map == BACKGROUND) & ~known[seg_map]
+                true_map = np.where(is_open, np.uint8(IGNORE_INDEX), true_map)
+            self.add_pixels(pixel_confusion(seg_map, true_map, len(self.names)))
+
+    def add_boxes(self, found: Detections, true: TrueBoxes) -> None:
+        """Add the boxes of one image, of classes that are labelled."""
+        self.voc_ap.update(found, true)
+        self.coco_ap.update(found, true)
+        self.has_boxes = True
+
+    def add_pixels(self, counts: np.ndarray) -> None:
+        """Add the `pixel_confusion` of one image."""
+        self.pixel_counts += counts
+        self.has_maps = True
 
     def require_classes(self, classes: Sequence[str]) -> None:
         """Raise InputError if one of these classes does not exist."""
@@ -138,7 +156,7 @@ class Evaluation:
             }
             mean_ap = {kind: _mean(values, chosen) for kind, values in ap.items()}
         if self.has_maps:
-            iou = dict(zip(self.names, self.mean_iou.compute(), strict=True))
+            iou = dict(zip(self.names, class_iou(self.pixel_counts), strict=True))
             mean_iou = _mean(iou, (self.names[BACKGROUND], *chosen))
         return Metrics(
             pictures=self.num_images,
@@ -155,17 +173,40 @@ def _mean(values: Mapping[str, float | None], classes: Sequence[str]) -> float |
     return float(np.mean(present)) if present else None
 
 
-def known_detections(sample: Sample, detections: Detections) -> Detections:
-    """Without those of classes that the image's source does not label."""
-    if sample.known_classes is None:
-        return detections
-    known = sample.known_classes[detections.labels]
-    return Detections(*(values[known] for values in detections))
+def metrics_rows(metrics: Metrics) -> list[list[str]]:
+    """As text, in per cent: titles, averaged classes, others with ground truth, means."""
+    columns: list[tuple[str, Mapping[str, float | None], float | None]] = []
+    if metrics.ap is not None and metrics.mean_ap is not None:
+        for kind, title in _AP_TITLES.items():
+            columns.append((title, metrics.ap[kind], metrics.mean_ap[kind]))
+    if metrics.iou is not None:
+        columns.append(("IoU", metrics.iou, metrics.mean_iou))
+    labelled = {name for _, values, _ in columns for name in values if values[name] is not None}
+    averaged = [name for name in ("background", *metrics.classes) if name in labelled]
+
+    def row(name: str, note: str = "") -> list[str]:
+        return [name + note, *(_per_cent(values.get(name)) for _, values, _ in columns)]
+
+    return [
+        ["class", *(title for title, _, _ in columns)],
+        *(row(name) for name in averaged),
+        *(row(name, _NOT_AVERAGED) for name in sorted(labelled - {*averaged})),
+        ["mean", *(_per_cent(mean) for _, _, mean in columns)],
+    ]
 
 
-def known_map(true_map: np.ndarray, sample: Sample, seg_map: np.ndarray) -> np.ndarray:
-    """The labels, with void where `seg_map` has classes that the image's source does not label."""
-    if sample.known_classes is None or sample.known_classes.all():
-        return true_map
-    is_open = (true_map == BACKGROUND) & ~sample.known_classes[seg_map]
-    return np.where(is_open, np.uint8(IGNORE_INDEX), true_map)
+def metrics_table(metrics: Metrics) -> Table:
+    """The same for a terminal."""
+    (first, *titles), *rows, means = metrics_rows(metrics)
+    table = Table(first)
+    for title in titles:
+        table.add_column(title, justify="right")
+    for row in rows:
+        table.add_row(*row, style="dim" if row[0].endswith(_NOT_AVERAGED) else None)
+    table.add_section()
+    table.add_row(*means, style="bold")
+    return table
+
+
+def _per_cent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{100 * fraction:.1f}"

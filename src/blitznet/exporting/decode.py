@@ -18,37 +18,8 @@ from blitznet.structures import RawPredictions
 _INT32, _INT64 = 6, 7  # of onnx.TensorProto
 
 
-def decode_as_one_operator(
-    class_logits: Tensor,
-    box_deltas: Tensor,
-    anchors: Tensor,
-    anchors_cxcywh: Tensor,
-    image_size: int,
-    limits: Limits,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`decode_detections` in tensors of fixed size.
-
-    Args:
-        class_logits: (B, A, C).
-        box_deltas: (B, A, 4).
-        anchors: (A, 4) xyxy, input pixels.
-        anchors_cxcywh: the same as centre and size.
-        image_size: S.
-        limits: see there.
-
-    Returns:
-        boxes (B, T, 4) xyxy in 0..S, scores (B, T), labels (B, T) int64, count (B,) int64, with T =
-        `limits.top`: best score first; of equal scores, the earlier anchor, then the lower class.
-        Rows from `count` on are 0.
-    """
-    decoded: tuple[Tensor, Tensor, Tensor, Tensor] = _decode(
-        class_logits, box_deltas, anchors, anchors_cxcywh, image_size, *limits
-    )
-    return decoded
-
-
 @torch.library.custom_op("blitznet::decode", mutates_args=())
-def _decode(
+def decode(
     class_logits: Tensor,
     box_deltas: Tensor,
     anchors: Tensor,
@@ -60,6 +31,21 @@ def _decode(
     pre_nms_per_class: int,
     keep_per_class: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`decode_detections` in tensors of fixed size.
+
+    Args:
+        class_logits: (B, A, C).
+        box_deltas: (B, A, 4).
+        anchors: (A, 4) xyxy, input pixels.
+        anchors_cxcywh: the same as centre and size.
+        image_size: S.
+        score: as the others, of `Limits`.
+
+    Returns:
+        boxes (B, T, 4) xyxy in 0..S, scores (B, T), labels (B, T) int64, count (B,) int64, with T =
+        `top`: best score first; of equal scores, the earlier anchor, then the lower class. Rows
+        from `count` on are 0.
+    """
     limits = Limits(score, iou, top, pre_nms_per_class, keep_per_class)
     raw = RawPredictions(class_logits, box_deltas, None)
     found = decode_detections(raw, anchors, image_size, limits)
@@ -71,7 +57,7 @@ def _decode(
     return boxes, scores, labels, count
 
 
-@_decode.register_fake
+@decode.register_fake
 def _(class_logits: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return _empty(class_logits.shape[0], others[6], class_logits)
 

@@ -3,28 +3,23 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
-from blitznet.data.description import read_description
-from blitznet.data.source import locate
 from blitznet.detection.limits import SCORE_THRESHOLD, Limits
 from blitznet.detection.nms import PAPER
 from blitznet.errors import InputError
 from blitznet.evaluation.evaluate import evaluate
-from blitznet.evenly_spaced import evenly_spaced
+from blitznet.exporting.images import described_images, images_at_hand
 from blitznet.exporting.onnx_file import export_onnx
+from blitznet.exporting.openvino_file import write_openvino
 from blitznet.exporting.parity import TOLERANCES, Parity, compare_file, problems
 from blitznet.extras import require
-from blitznet.image import read_picture, resize_to_input
-from blitznet.inference.demo import demo_pictures
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import describe, load_checkpoint
@@ -114,7 +109,8 @@ def export(
         stored: Precision = "fp16" if known_precision == "fp16" else "fp32"
         export_onnx(onnx_file, network, info, limits, stored, seg_map)
         if format == "openvino":
-            _to_openvino(fresh, onnx_file, calibrate)
+            write_openvino(fresh, onnx_file, calibrate)
+            onnx_file.unlink()
         parity = _compare(fresh, network, data, split, classes)
         failed = problems(parity, TOLERANCES[known_precision])
         is_kept = not failed or force
@@ -125,7 +121,7 @@ def export(
     content: dict[str, Any] = {
         "file": path.name, "format": format, "precision": precision, **limits._asdict(),
         "data": data and str(data), "split": split if data else None,
-        "passed": not failed, "problems": failed, **parity.to_dict(),
+        "passed": not failed, "problems": failed, **asdict(parity),
     }  # fmt: skip
     write_json(report, content)
     return Exported(path, report, parity, failed, is_kept)
@@ -170,21 +166,11 @@ def _require_path(path: Path, format_name: str, suffix: str, overwrite: bool) ->
         raise InputError(f"{path} is there already; give another --out FILE, or --overwrite")
 
 
-def _to_openvino(path: Path, onnx_file: Path, calibrate: Path | None) -> None:
-    from blitznet.exporting.openvino_file import write_int8, write_openvino
-
-    if calibrate is None:
-        write_openvino(path, onnx_file)
-    else:
-        write_int8(path, onnx_file, calibrate)
-    onnx_file.unlink()
-
-
 def _compare(
     path: Path, network: BlitzNet, data: Path | None, split: str, classes: Sequence[str] | None
 ) -> Parity:
     size = network.config.image_size
-    images = _described_images(data, split, size) if data else _images_at_hand(size)
+    images = described_images(data, split, COMPARED_IMAGES, size) if data else images_at_hand(size)
     reference = TorchEngine(network, describe(network), torch.device("cpu"))
     parity = compare_file(path, reference, images)
     reference.close()
@@ -198,40 +184,10 @@ def _measure(
     model: BlitzNet | Path, data: Path, split: str, classes: Sequence[str] | None
 ) -> dict[str, float]:
     """mAP and mIoU by name, fractions; without those that could not be measured."""
-    metrics = evaluate(model, data, split, classes=classes).to_dict()
-    mean_ap = metrics["mean_ap"] or {}
-    figures = {name: mean_ap.get(kind) for kind, name in _AP_NAMES.items()}
-    figures["mIoU"] = metrics["mean_iou"]
+    metrics = evaluate(model, data, split, classes=classes)
+    figures = {name: (metrics.mean_ap or {}).get(kind) for kind, name in _AP_NAMES.items()}
+    figures["mIoU"] = metrics.mean_iou
     return {name: value for name, value in figures.items() if value is not None}
-
-
-def _described_images(data: Path, split: str, size: int) -> list[np.ndarray]:
-    """(S, S, 3) uint8 each, spread evenly over a split."""
-    sources = read_description(data).open_split(split)
-    images = []
-    for position in evenly_spaced(sum(map(len, sources)), COMPARED_IMAGES):
-        source, index = locate(sources, position)
-        images.append(resize_to_input(Image.fromarray(source.read(index).image), size))
-    return images
-
-
-def _images_at_hand(size: int) -> list[np.ndarray]:
-    """The demo's photographs and their mirror images where they are installed, else drawn blobs."""
-    try:
-        files = demo_pictures()
-    except InputError:
-        return [_draw(np.random.default_rng(seed), size) for seed in range(8)]
-    images = [resize_to_input(read_picture(file), size) for file in files]
-    return images + [image[:, ::-1] for image in images]
-
-
-def _draw(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Blobs of colour in several sizes."""
-    image = np.zeros((size, size, 3), np.float32)
-    for cells in (3, 9, 27):
-        blobs = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
-        image += np.asarray(blobs.resize((size, size), Image.Resampling.BICUBIC))
-    return (image / 3).astype(np.uint8)
 
 
 @contextmanager

@@ -1,24 +1,21 @@
-"""A network as one ONNX file."""
+"""A network as one ONNX file: from the pixels of an image to boxes and class logits."""
 
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
+from blitznet.boxes import xyxy_to_cxcywh
 from blitznet.detection.limits import Limits
 from blitznet.detection.nms import PAPER
-from blitznet.exporting.decode import TRANSLATION
-from blitznet.exporting.exported_network import (
-    RAW_DETECTION_OUTPUTS,
-    ExportedNetwork,
-    file_output_names,
-)
+from blitznet.exporting.decode import TRANSLATION, decode
 from blitznet.model.blitznet import BlitzNet
+from blitznet.model.pixel_network import PixelNetwork
 from blitznet.model_files import METADATA_KEY, CheckpointInfo, ExportInfo, Precision
+from blitznet.model_info import ModelConfig
 from blitznet.whole_file import whole_file
 
 # Read by ONNX Runtime from 1.14, OpenVINO from 2023.0 and TensorRT from 8.6 on.
@@ -26,6 +23,64 @@ OPSET = 18
 
 # torch.export takes sizes 0 and 1 for constants, so the example is a batch of two.
 _EXAMPLE_BATCH = 2
+
+DETECTION_OUTPUTS = ("boxes", "scores", "labels", "count")
+RAW_DETECTION_OUTPUTS = ("class_logits", "box_deltas")
+
+
+def file_output_names(config: ModelConfig, has_seg_map: bool = False) -> tuple[str, ...]:
+    """Of a file; a task that the network lacks has none."""
+    outputs: tuple[str, ...] = DETECTION_OUTPUTS if config.detect else ()
+    if config.segment:
+        outputs += ("seg_logits", "seg_map") if has_seg_map else ("seg_logits",)
+    return outputs
+
+
+class ExportedNetwork(nn.Module):
+    """A network with everything before and after it.
+
+    Attributes:
+        output_names: of what `forward` returns.
+    """
+
+    anchors: Tensor
+    anchors_cxcywh: Tensor
+
+    def __init__(self, network: BlitzNet, limits: Limits, has_seg_map: bool = False) -> None:
+        super().__init__()
+        self.network = PixelNetwork(network)
+        self.limits = limits
+        self.image_size = network.config.image_size
+        self.register_buffer("anchors", network.anchors, persistent=False)
+        self.register_buffer("anchors_cxcywh", xyxy_to_cxcywh(network.anchors), persistent=False)
+        raw = RAW_DETECTION_OUTPUTS if network.config.detect else ()
+        self.output_names = (*file_output_names(network.config, has_seg_map), *raw)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """All of `output_names`.
+
+        Args:
+            images: (B, S, S, 3) uint8 RGB.
+
+        Returns:
+            boxes (B, T, 4) float32 xyxy, fractions of width and height; scores (B, T) float32;
+            labels (B, T) int64; count (B,) int64; seg_logits (B, C, h, w) float32; seg_map
+            (B, S, S) uint8; class_logits (B, A, C); box_deltas (B, A, 4).
+        """
+        raw = self.network(images)
+        outputs: dict[str, Tensor] = {
+            name: tensor for name, tensor in raw._asdict().items() if tensor is not None
+        }
+        if raw.class_logits is not None and raw.box_deltas is not None:
+            anchors, size = (self.anchors, self.anchors_cxcywh), self.image_size
+            found = decode(raw.class_logits, raw.box_deltas, *anchors, size, *self.limits)
+            outputs |= dict(zip(DETECTION_OUTPUTS, found, strict=True))
+            outputs["boxes"] = outputs["boxes"] / size
+        if "seg_map" in self.output_names:
+            size = (self.image_size, self.image_size)
+            planes = interpolate(outputs["seg_logits"], size, mode="bilinear", align_corners=False)
+            outputs["seg_map"] = planes.argmax(dim=1).byte()
+        return tuple(outputs[name] for name in self.output_names)
 
 
 def export_onnx(
@@ -53,7 +108,9 @@ def export_onnx(
     was_training, device = network.training, network.anchors.device
     module = ExportedNetwork(network.cpu().eval(), limits, has_seg_map).eval()
     try:
-        program = export_program(module)
+        side = info.model.image_size
+        example = torch.zeros(_EXAMPLE_BATCH, side, side, 3, dtype=torch.uint8)
+        program = trace(module, {"images": example}, module.output_names)
     finally:
         network.train(was_training).to(device)
     # Raw outputs are none of the file's, but keep their names in it: quantization asks for them.
@@ -76,15 +133,8 @@ def export_onnx(
         program.save(temporary)
 
 
-def export_program(module: ExportedNetwork) -> torch.onnx.ONNXProgram:
-    """The graph, for a batch of any size."""
-    side = module.image_size
-    example = torch.zeros(_EXAMPLE_BATCH, side, side, 3, dtype=torch.uint8)
-    return trace(module, {"images": example}, module.output_names)
-
-
 def trace(
-    module: nn.Module, inputs: dict[str, torch.Tensor], output_names: tuple[str, ...]
+    module: nn.Module, inputs: dict[str, Tensor], output_names: tuple[str, ...]
 ) -> torch.onnx.ONNXProgram:
     """A module as ONNX, the first dimension of every input free.
 
@@ -94,19 +144,24 @@ def trace(
         output_names: of what `forward` returns.
     """
     batch = torch.export.Dim("batch", min=1)
-    with warnings.catch_warnings(), _errors_only("onnxscript", "torch.onnx"):
-        warnings.simplefilter("ignore")  # the exporter's, about its own parts
-        program = torch.onnx.export(
-            module,
-            tuple(inputs.values()),
-            input_names=list(inputs),
-            output_names=list(output_names),
-            dynamic_shapes=tuple({0: batch} for _ in inputs),
-            opset_version=OPSET,
-            custom_translation_table=TRANSLATION,
-            dynamo=True,
-            verbose=False,
-        )
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # the exporter's, about its own parts, as are the warnings
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module,
+                tuple(inputs.values()),
+                input_names=list(inputs),
+                output_names=list(output_names),
+                dynamic_shapes=tuple({0: batch} for _ in inputs),
+                opset_version=OPSET,
+                custom_translation_table=TRANSLATION,
+                dynamo=True,
+                verbose=False,
+            )
+    finally:
+        logging.disable(disabled)
     assert program is not None
     return program
 
@@ -134,17 +189,3 @@ def _halve_weights(program: torch.onnx.ONNXProgram) -> None:
         node.replace_input_with(1, cast.outputs[0])
         if not weight.uses():
             graph.initializers.pop(weight.name)
-
-
-@contextmanager
-def _errors_only(*names: str) -> Iterator[None]:
-    """Loggers that say nothing below an error for a while."""
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -3,21 +3,17 @@
 import contextlib
 import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from blitznet.data.description import read_description
-from blitznet.data.source import LabelSource, locate
-from blitznet.evenly_spaced import evenly_spaced
-from blitznet.exporting.exported_network import RAW_DETECTION_OUTPUTS
+from blitznet.exporting.images import described_images
+from blitznet.exporting.onnx_file import RAW_DETECTION_OUTPUTS
 from blitznet.extras import require
-from blitznet.image import resize_to_input
 from blitznet.inference.engines.openvino_engine import openvino_metadata, read_exported
-from blitznet.model_files import METADATA_KEY, ExportInfo, parse_export_info
+from blitznet.model_files import METADATA_KEY, parse_export_info
 
 if TYPE_CHECKING:
     import openvino
@@ -26,42 +22,31 @@ if TYPE_CHECKING:
 CALIBRATION_IMAGES = 300
 
 
-def write_openvino(path: Path, onnx_file: Path) -> None:
-    """Write what an ONNX file holds, in its precision.
+def write_openvino(path: Path, onnx_file: Path, calibrate: Path | None = None) -> None:
+    """Write what an ONNX file holds, in its precision or in int8.
 
     Args:
         path: NAME.xml; NAME.bin appears beside it.
         onnx_file: of `export_onnx`.
-    """
-    model = read_exported(onnx_file)
-    _save(model, parse_export_info(onnx_file, openvino_metadata(model)), path)
-
-
-def write_int8(path: Path, onnx_file: Path, calibrate: Path) -> None:
-    """Write what an ONNX file holds with weights and activations of convolutions in eight bits.
-
-    Args:
-        path: NAME.xml; NAME.bin appears beside it.
-        onnx_file: of `export_onnx`.
-        calibrate: a data description, whose training images (or those of its first split) tell
-            how large activations get.
+        calibrate: int8: weights and activations of convolutions in eight bits. A data description,
+            whose training images (or those of its first split) tell how large activations get.
 
     Raises:
         InputError: if NNCF is missing or the images cannot be used.
     """
-    require("nncf", "quantize", "int8")
-    model = read_exported(onnx_file)
-    info = parse_export_info(onnx_file, openvino_metadata(model))
-    # Behind the network's outputs, eight bits cannot say where in 300 pixels a box ends.
-    after = _names_after(model, (*RAW_DETECTION_OUTPUTS, "seg_logits"))
-    pixels = list(_calibration_pixels(calibrate, info.model.image_size))
-    quantized = _quantize(model, pixels, after)
-    _save(quantized, info.model_copy(update={"precision": "int8"}), path)
-
-
-def _save(model: "openvino.Model", info: ExportInfo, path: Path) -> None:
+    if calibrate is not None:
+        require("nncf", "quantize", "int8")
     import openvino
 
+    model = read_exported(onnx_file)
+    info = parse_export_info(onnx_file, openvino_metadata(model))
+    if calibrate is not None:
+        # Behind the network's outputs, eight bits cannot say where in 300 pixels a box ends.
+        spare = _names_after(model, {*RAW_DETECTION_OUTPUTS, "seg_logits"})
+        size = info.model.image_size
+        pixels = described_images(calibrate, None, CALIBRATION_IMAGES, size)
+        model = _quantize(model, [image[None] for image in pixels], spare)
+        info = info.model_copy(update={"precision": "int8"})
     model.set_rt_info(info.model_dump_json(), [METADATA_KEY])
     openvino.save_model(model, path, compress_to_fp16=False)
 
@@ -95,23 +80,13 @@ def _quantize(
     return quantized
 
 
-def _calibration_pixels(calibrate: Path, size: int) -> Iterator[np.ndarray]:
-    """Images spread evenly over the split, as the network gets to see them."""
-    description = read_description(calibrate)
-    split = "train" if "train" in description.splits else next(iter(description.splits))
-    sources: list[LabelSource] = description.open_split(split)
-    for position in evenly_spaced(sum(map(len, sources)), CALIBRATION_IMAGES):
-        source, index = locate(sources, position)
-        yield resize_to_input(Image.fromarray(source.read(index).image), size)[None]
-
-
-def _names_after(model: "openvino.Model", tensors: Sequence[str]) -> list[str]:
+def _names_after(model: "openvino.Model", tensors: set[str]) -> list[str]:
     """Of all operations that use these tensors, or what is made of them."""
     open_outputs = [
         output
         for operation in model.get_ops()
         for output in operation.outputs()
-        if output.get_names() & set(tensors)
+        if output.get_names() & tensors
     ]
     names: set[str] = set()
     while open_outputs:

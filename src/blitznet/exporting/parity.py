@@ -1,9 +1,8 @@
 """How near an exported file comes to the checkpoint that it was made from."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -61,10 +60,6 @@ class Parity:
     same_pixels: float | None
     largest_difference: float | None
     metrics: dict[str, tuple[float, float]] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -163,12 +158,9 @@ def same_pixel_share(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float | 
 
 def problems(parity: Parity, tolerance: Tolerance) -> list[str]:
     """What a file fails in; empty if it stands for its network."""
-    return list(_problems(parity, tolerance))
-
-
-def _problems(parity: Parity, tolerance: Tolerance) -> Iterator[str]:
+    found = []
     if parity.largest_difference is not None and not np.isfinite(parity.largest_difference):
-        yield "the segmentation logits are not finite"
+        found.append("the segmentation logits are not finite")
     if parity.matched:
         shown, weak = parity.matched
         for matched, count, share, word in (
@@ -176,18 +168,22 @@ def _problems(parity: Parity, tolerance: Tolerance) -> Iterator[str]:
             (weak, weak.same, tolerance.same, "the same"),
         ):
             if count < share * matched.objects:
-                yield (
+                found.append(
                     f"{count} of {matched.objects} objects of score {matched.score:g} or more are "
                     f"{word}, wanted {share:.1%}"
                 )
     if parity.same_pixels is not None and parity.same_pixels < tolerance.pixels:
-        yield f"{parity.same_pixels:.2%} of the pixels are the same, wanted {tolerance.pixels:.2%}"
+        shares = (
+            f"{parity.same_pixels:.2%} of the pixels are the same, wanted {tolerance.pixels:.2%}"
+        )
+        found.append(shares)
     for name, (reference, exported) in parity.metrics.items():
         if reference - exported > tolerance.metric:
-            yield (
+            found.append(
                 f"{name} falls from {100 * reference:.2f} to {100 * exported:.2f}, "
                 f"allowed are {100 * tolerance.metric:g} points"
             )
+    return found
 
 
 def parity_table(parity: Parity) -> Table:

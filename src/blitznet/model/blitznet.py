@@ -11,6 +11,7 @@ from blitznet.errors import InputError, first_problem
 from blitznet.model.backbone import Backbone
 from blitznet.model.downscale import DownscaleStream
 from blitznet.model.heads import MultiboxHead, SegmentationHead
+from blitznet.model.imagenet_weights import imagenet_normalization
 from blitznet.model.upscale import UpscaleStream
 from blitznet.model_files import CheckpointInfo
 from blitznet.model_info import ModelConfig, find_model
@@ -65,7 +66,7 @@ def normalize_images(
 
     Args:
         images: on any device.
-        mean: per channel, of pictures in 0..1. A GPU is waited for unless it is a tensor there.
+        mean: per channel, of images in 0..1. A GPU is waited for unless it is a tensor there.
         std: per channel; as `mean`.
     """
     offset = torch.as_tensor(mean, device=images.device).view(3, 1, 1) * 255
@@ -88,13 +89,17 @@ def build(
         classes: C, background included.
         detect: whether to build the multibox head; None = as the name says.
         segment: whether to build the segmentation head; None = as the name says.
-        pretrained: start the backbone from timm's ImageNet weights (downloaded on first use).
+        pretrained: start the backbone from ImageNet weights, of an installed package or downloaded
+            by timm on first use, with their mean and deviation.
         **overrides: any other field of `ModelConfig`, as `fusion="refine"`, `backbone="resnet18"`.
 
     Raises:
-        InputError: for a name, a field or a value that does not exist.
+        InputError: for a name, a field or a value that does not exist, or weights that cannot be
+            had.
     """
     values = find_model(name).model_dump() | {"num_classes": classes} | overrides
+    if pretrained:
+        values |= imagenet_normalization(str(values["backbone"])) | overrides
     if detect is not None:
         values["detect"] = detect
     if segment is not None:

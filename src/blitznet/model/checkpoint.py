@@ -1,28 +1,22 @@
 """One self-describing safetensors file per network. No pickle is ever read.
 
 Metadata under the key "blitznet" is JSON: format version, architecture, class names, measured
-metrics and how the network was trained. Weights may be stored as float32, float16, or int8 with one
-scale per output channel (`NAME` and `NAME.scale`); they come back as float32.
+metrics and how the network was trained. Weights stored as float16 come back as float32.
 """
 
 import os
 from pathlib import Path
-from typing import Literal
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from blitznet.classes import COCO_CLASSES, VOC_CLASSES
 from blitznet.errors import CheckpointError, InputError
 from blitznet.model.blitznet import BlitzNet
+from blitznet.model.imagenet_weights import is_counter
 from blitznet.model_files import METADATA_KEY, CheckpointInfo, read_info
 from blitznet.whole_file import whole_file
-
-Storage = Literal["float32", "float16", "int8"]
-
-_SCALE = ".scale"
 
 
 def describe(network: BlitzNet) -> CheckpointInfo:
@@ -37,39 +31,21 @@ def describe(network: BlitzNet) -> CheckpointInfo:
     return CheckpointInfo(model=network.config, names=("background", *numbered))
 
 
-def save_checkpoint(
-    path: Path, model: BlitzNet, info: CheckpointInfo, storage: Storage = "float32"
-) -> None:
+def save_checkpoint(path: Path, model: BlitzNet, info: CheckpointInfo, half: bool = False) -> None:
     """Write to a temporary name in the same folder, then rename.
 
     Args:
         path: of the file, replaced if it exists.
         model: whose weights are saved.
         info: saved beside them.
-        storage: float16 and int8 apply to convolution weights; the rest stays float32.
+        half: store convolution weights as float16; the rest stays float32.
     """
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
-        if name.endswith("num_batches_tracked"):
-            continue
-        tensor = tensor.detach().cpu().contiguous()
-        if tensor.ndim < 4 or storage == "float32":
-            tensors[name] = tensor
-        elif storage == "float16":
-            tensors[name] = tensor.half()
-        else:
-            tensors[name], tensors[name + _SCALE] = quantize_per_channel(tensor)
+    tensors = {
+        name: (tensor.half() if half and tensor.ndim == 4 else tensor).detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+        if not is_counter(name)
+    }
     write_safetensors(path, tensors, {METADATA_KEY: info.model_dump_json()})
-
-
-def quantize_per_channel(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """(out, ...) float to (out, ...) int8 in -127..127 and (out,) float32 scale."""
-    scale = weight.flatten(1).abs().amax(dim=1).clamp(min=1e-12) / 127
-    return (weight / _as_column(scale, weight)).round().to(torch.int8), scale
-
-
-def _as_column(scale: Tensor, weight: Tensor) -> Tensor:
-    return scale.view(-1, *[1] * (weight.ndim - 1))
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -100,37 +76,20 @@ def load_checkpoint(path: Path) -> tuple[BlitzNet, CheckpointInfo]:
         model = BlitzNet(info.model)
     except InputError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    weights = _read_weights(path)
-    expected = {
-        name: tensor.shape
-        for name, tensor in model.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    found = {name: tensor.shape for name, tensor in weights.items()}
+    weights = load_file(path)
+    own = {name: tensor for name, tensor in model.state_dict().items() if not is_counter(name)}
+    expected, found = _shapes(own), _shapes(weights)
     if found != expected:
-        differing = sorted(
-            name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name)
-        )
+        name = min(n for n in found | expected if found.get(n) != expected.get(n))
+        number = sum(found.get(n) != expected.get(n) for n in found | expected)
         raise CheckpointError(
-            f"{path}: {len(differing)} tensors do not fit {info.model.name}, first {differing[0]}: "
-            f"wanted {_shape(expected, differing[0])}, got {_shape(found, differing[0])}"
+            f"{path}: {number} tensors do not fit {info.model.name}, first {name}: "
+            f"wanted {expected.get(name, 'nothing')}, got {found.get(name, 'nothing')}"
         )
-    model.load_state_dict(weights, strict=False)
+    model.load_state_dict(weights, strict=False)  # which casts
     model.info = info
     return model.eval(), info
 
 
-def _shape(shapes: dict[str, torch.Size], name: str) -> str:
-    return str(tuple(shapes[name])) if name in shapes else "nothing"
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """All tensors of a file as float32, int8 ones multiplied by their scale."""
-    with safe_open(path, framework="pt") as file:
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    for name in [name for name, tensor in weights.items() if tensor.dtype == torch.int8]:
-        weight, scale = weights[name], weights.pop(name + _SCALE, None)
-        if scale is None or scale.shape != weight.shape[:1]:
-            raise CheckpointError(f"{path}: {name} has no scale for each of its channels")
-        weights[name] = weight * _as_column(scale, weight)
-    return {name: tensor.float() for name, tensor in weights.items()}
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}

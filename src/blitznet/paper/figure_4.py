@@ -30,10 +30,9 @@ def speed_points(report: Report) -> list[Point]:
         name, theirs = row.labels[0], row.printed[accuracy]
         points.append((name, row.printed[fps], theirs, PAPER))
         speed, ours = report.measured(row, fps), report.measured(row, accuracy)
-        if speed is not None and ours is not None:
-            points.append((name, speed.values[0], fmean(ours.values), OURS))
-        elif speed is not None:
-            points.append((name, speed.values[0], theirs, OUR_SPEED))
+        if speed is not None:
+            mean_ap, style = (fmean(ours.values), OURS) if ours else (theirs, OUR_SPEED)
+            points.append((name, speed.values[0], mean_ap, style))
     return points
 
 
@@ -55,9 +54,6 @@ def draw_figure_4(report: Report, path: Path) -> None:
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise InputError(f"{path}: a figure is written as .png, .svg or .pdf")
     require("matplotlib", "plots", "drawing figure 4")
-    import matplotlib as mpl
-
-    mpl.use("Agg")
     from matplotlib.figure import Figure
 
     points = speed_points(report)
@@ -66,14 +62,8 @@ def draw_figure_4(report: Report, path: Path) -> None:
     for style, (label, marker, edge, face) in _STYLES.items():
         chosen = [(fps, mean_ap) for _, fps, mean_ap, of in points if of == style]
         if chosen:
-            text = label.format(report.device)
-            axes.scatter(
-                *zip(*chosen, strict=True),
-                label=text,
-                marker=marker,
-                edgecolors=edge,
-                facecolors=face,
-            )
+            points_xy, text = zip(*chosen, strict=True), label.format(report.device)
+            axes.scatter(*points_xy, label=text, marker=marker, edgecolors=edge, facecolors=face)
     speeds = [fps for _, fps, _, _ in points]
     if max(speeds) > 10 * min(speeds):
         axes.set_xscale("log")

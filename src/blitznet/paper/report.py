@@ -195,21 +195,16 @@ def to_dict(report: Report) -> dict[str, Any]:
 
 
 def _row_dict(report: Report, block: Block, row: Row) -> dict[str, Any]:
-    ours: dict[str, Any] = {}
-    for column in block.columns:
-        one = report.measured(row, column)
-        ours[column.title] = one and {
-            "mean": fmean(one.values),
-            "spread": one.spread,
-            "values": list(one.values),
-            "seeds": list(one.seeds),
-        }
+    measured = {column.title: report.measured(row, column) for column in block.columns}
     return {
         **dict(zip(block.labels, row.labels, strict=True)),
         "experiment": row.experiment.name if row.experiment else None,
         "source": row.experiment.source if row.experiment else "cited from the paper",
         "paper": {column.title: row.printed.get(column) for column in block.columns},
-        "ours": ours,
+        "ours": {
+            title: one and {"mean": fmean(one.values), "spread": one.spread, **one._asdict()}
+            for title, one in measured.items()
+        },
     }
 
 

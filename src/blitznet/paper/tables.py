@@ -1,13 +1,14 @@
 """The paper's tables and the experiments behind their rows: the YAML files beside this one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import field
 from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from pydantic.dataclasses import dataclass
 
 from blitznet.errors import InputError, RecipeError
 from blitznet.extras import require
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 BENCH = "bench"  # instead of a split: what `blitznet bench` measures
 DATA_FOLDER = Path("data")  # of a clone of the repository
+
+# Of what experiments.yaml says of a row, this is no field of its recipe.
+_NO_RECIPE = ("source", "data", "columns", "seeds", "is_twin")
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Column:
     keys: tuple[str, ...] = ()
     classes: tuple[str, ...] | None = None
     of_one_class: bool = False
-    scale: float = 100.0
+    scale: int | float = 100
     decimals: int = 1
 
     def read(self, metrics: Mapping[str, Any]) -> float | None:
@@ -58,28 +62,26 @@ class Experiment:
         name: what `blitznet train` calls it.
         source: where the paper has it: "Table 1, row 5".
         data: the data description, data/NAME.yaml.
+        changes: fields of its recipe, see `read_recipe`.
         columns: what it is measured by.
         seeds: it is trained with each.
         is_twin: whether it repeats a row of the paper on the nine-class VOC subset.
-        base: the named recipe that its recipe derives from.
-        changes: fields that differ; of `model` a network as `base` and what differs from that.
     """
 
     name: str
     source: str
     data: str
-    columns: tuple[Column, ...]
-    seeds: tuple[int, ...]
-    is_twin: bool
-    base: str
-    changes: Mapping[str, Any]
+    changes: dict[str, Any]
+    columns: tuple[Column, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    is_twin: bool = False
 
     @property
     def model(self) -> ModelConfig:
         """The network; the number of classes is that of the data, unless the row gives one."""
-        values = {**self.changes["model"]}
-        base = find_model(values.pop("base")).model_dump(exclude_unset=True)
-        return ModelConfig.model_validate(base | values)
+        base = find_model(self.changes["model"]["base"]).model_dump(exclude_unset=True)
+        changes = {key: value for key, value in self.changes["model"].items() if key != "base"}
+        return ModelConfig.model_validate(base | changes)
 
     @cached_property
     def recipe(self) -> "Recipe":
@@ -89,15 +91,27 @@ class Experiment:
             InputError: without PyTorch.
         """
         require("torch", "train", "the recipe of an experiment")
-        from blitznet.training.recipe import RECIPES, Recipe
+        from blitznet.training.recipe import make_recipe
 
-        changes = {**self.changes, "name": self.name, "model": self.model}
-        return Recipe.model_validate({**dict(RECIPES[self.base]), **changes})
+        return make_recipe({**self.changes, "name": self.name}, self.name)
 
     @property
     def data_file(self) -> Path:
         """The data description, from the root of a clone."""
         return DATA_FOLDER / f"{self.data}.yaml"
+
+    def require_data(self) -> Path:
+        """The data description.
+
+        Raises:
+            RecipeError: if it is not here.
+        """
+        if not self.data_file.is_file():
+            raise RecipeError(
+                f"{self.name} is trained with {self.data_file}, which is not here; run it in a "
+                "clone of the repository, or give --data DATA.yaml"
+            )
+        return self.data_file
 
     @property
     def splits(self) -> dict[str, tuple[str, ...] | None]:
@@ -110,8 +124,8 @@ class Row:
     """A row: what stands left of the figures, the printed ones, and what gives ours, if any."""
 
     labels: tuple[str, ...]
-    printed: Mapping[Column, float]
-    experiment: Experiment | None
+    printed: dict[Column, int | float] = field(default_factory=dict)
+    experiment: Experiment | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,17 +161,10 @@ def read_experiments() -> dict[str, Experiment]:
     found = {}
     for name, own in content["experiments"].items():
         base = content["bases"][own.pop("base")]
-        fields = base | own | {"model": base["model"] | own.get("model", {})}
-        found[name] = Experiment(
-            name=name,
-            source=fields.pop("source"),
-            data=fields.pop("data"),
-            columns=tuple(columns[key][0] for key in fields.pop("columns", ())),
-            seeds=tuple(fields.pop("seeds", (0,))),
-            is_twin=fields.pop("is_twin", False),
-            base=fields.pop("base"),
-            changes=fields,
-        )
+        changes = base | own | {"model": base["model"] | own.get("model", {})}
+        given = {key: changes.pop(key) for key in _NO_RECIPE if key in changes}
+        given["columns"] = tuple(columns[key][0] for key in given.get("columns", ()))
+        found[name] = Experiment(name=name, changes=changes, **given)
     return found
 
 
@@ -165,12 +172,7 @@ def read_experiments() -> dict[str, Experiment]:
 def read_tables() -> dict[int, Table]:
     """The paper's tables by number, 1 to 8."""
     return {
-        number: Table(
-            number,
-            table["caption"],
-            tuple(_block(block) for block in table["blocks"]),
-            tuple(table["notes"]),
-        )
+        number: Table(number, table["caption"], tuple(map(_block, table["blocks"])), table["notes"])
         for number, table in _read("tables")["tables"].items()
     }
 
@@ -206,21 +208,7 @@ def find_training(
     if experiment is None:
         assert data is not None
         return read_recipe(name_or_path, overrides), data
-    return change_recipe(experiment.recipe, overrides), data or existing_data(experiment)
-
-
-def existing_data(experiment: Experiment) -> Path:
-    """The experiment's data description.
-
-    Raises:
-        RecipeError: if it is not here.
-    """
-    if not experiment.data_file.is_file():
-        raise RecipeError(
-            f"{experiment.name} is trained with {experiment.data_file}, which is not here; run it "
-            "in a clone of the repository, or give --data DATA.yaml"
-        )
-    return experiment.data_file
+    return change_recipe(experiment.recipe, overrides), data or experiment.require_data()
 
 
 def _read(name: str) -> Any:
@@ -232,30 +220,24 @@ def _read_columns() -> dict[str, tuple[Column, ...]]:
     """By key; one that stands for several classes gives a column each."""
     columns: dict[str, tuple[Column, ...]] = {}
     for key, values in _read("tables")["columns"].items():
-        values |= {name: tuple(of) for name, of in values.items() if isinstance(of, list)}
-        classes, keys = values.pop("each_of", None), values.pop("keys", ())
-        if classes is None:
-            columns[key] = (Column(keys=keys, **values),)
-        else:
-            columns[key] = tuple(
+        classes, keys = values.pop("each_of", None), tuple(values.pop("keys", ()))
+        columns[key] = (
+            (Column(keys=keys, **values),)
+            if classes is None
+            else tuple(
                 Column(name, keys=keys and (*keys, name), of_one_class=True, **values)
                 for name in classes
             )
+        )
     return columns
 
 
-def _block(content: Mapping[str, Any]) -> Block:
+def _block(content: dict[str, Any]) -> Block:
     columns = tuple(column for key in content["columns"] for column in _read_columns()[key])
-    return Block(
-        "; ".join(content["title"]),
-        tuple(content["labels"]),
-        columns,
-        tuple(_row(row, columns) for row in content["rows"]),
-    )
-
-
-def _row(content: Mapping[str, Any], columns: tuple[Column, ...]) -> Row:
-    figures = zip(columns, str(content.get("printed", "")).split(), strict=False)
-    printed = {column: yaml.safe_load(text) for column, text in figures if text != "-"}
-    name = content.get("experiment")
-    return Row(tuple(content["labels"]), printed, read_experiments()[name] if name else None)
+    rows = []
+    for row in content["rows"]:
+        figures = zip(columns, str(row.get("printed", "")).split(), strict=False)
+        printed = {column: yaml.safe_load(text) for column, text in figures if text != "-"}
+        experiment = read_experiments()[row["experiment"]] if "experiment" in row else None
+        rows.append(Row(row["labels"], printed, experiment))
+    return Block("; ".join(content["title"]), content["labels"], columns, tuple(rows))

@@ -11,7 +11,7 @@ from blitznet.errors import InputError
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.model_files import read_info
 from blitznet.paper.report import RUN_FILE, read_results, recipe_difference, seed_folder
-from blitznet.paper.tables import Experiment, Table, existing_data
+from blitznet.paper.tables import Experiment, Table
 from blitznet.text_files import read_json, write_json
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
@@ -50,16 +50,15 @@ def train_missing(
     Raises:
         InputError: if an experiment cannot be trained: its data is not there, say.
     """
-    started = time.monotonic()
+    end = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+    where = {"device": device, "workers": workers}
     for experiment, seed in missing_jobs(experiments, root, seeds):
         run = runs / experiment.name / f"seed-{seed}"
-        left = None
-        if max_minutes is not None:
-            left = max(0.0, max_minutes - (time.monotonic() - started) / 60)
-        if not _train(experiment, seed, run, device, workers, left, tell):
+        left = None if end is None else max(0.0, (end - time.monotonic()) / 60)
+        if not _train(experiment, seed, run, max_minutes=left, tell=tell, **where):
             tell(f"{experiment.name}, seed {seed}: not finished; the same command continues it")
             return False
-        _measure(experiment, seed, run, root, device, workers)
+        _measure(experiment, seed, run, root, **where)
         tell(f"{experiment.name}, seed {seed}: done")
     return True
 
@@ -102,25 +101,14 @@ def missing_jobs(
     """What has not been measured yet: first all experiments with their first seed."""
     jobs = []
     for experiment in experiments:
-        done = {
-            seed
-            for seed, splits in read_results(root, experiment)[0].items()
-            if splits.keys() == experiment.splits.keys()
-        }
+        results, _ = read_results(root, experiment)
+        done = {seed for seed, one in results.items() if one.keys() == experiment.splits.keys()}
         wanted = enumerate(experiment.seeds if seeds is None else seeds)
         jobs += [(place, experiment, seed) for place, seed in wanted if seed not in done]
     return [(experiment, seed) for _, experiment, seed in sorted(jobs, key=lambda job: job[0])]
 
 
-def _train(
-    experiment: Experiment,
-    seed: int,
-    run: Path,
-    device: str,
-    workers: int,
-    max_minutes: float | None,
-    tell: Callable[[str], None],
-) -> bool:
+def _train(experiment: Experiment, seed: int, run: Path, **options: Any) -> bool:
     """Train in the folder `run` what is not trained yet; whether it is finished."""
     if has_begun := (run / RUN_FILE).is_file():
         difference = recipe_difference(read_json(run / RUN_FILE), experiment)
@@ -128,28 +116,20 @@ def _train(
             raise InputError(f"{run} is another run: {difference}; remove it, or move it away")
     if (run / MODEL_FILE).is_file():
         return True
-    options: dict[str, Any] = {
-        "device": device,
-        "workers": workers,
-        "max_minutes": max_minutes,
-        "validate_every": 0,
-        "tell": tell,
-    }
     if has_begun:
-        return train(resume=run, **options).is_finished
+        return train(resume=run, validate_every=0, **options).is_finished
     recipe = experiment.recipe.model_copy(update={"seed": seed})
-    return train(existing_data(experiment), recipe, out=run, **options).is_finished
+    data = experiment.require_data()
+    return train(data, recipe, out=run, validate_every=0, **options).is_finished
 
 
-def _measure(
-    experiment: Experiment, seed: int, run: Path, root: Path, device: str, workers: int
-) -> None:
+def _measure(experiment: Experiment, seed: int, run: Path, root: Path, **where: Any) -> None:
     """Measure the network in the folder `run`, and write all that is kept of it."""
-    folder, data = seed_folder(root, experiment, seed), existing_data(experiment)
+    folder, data = seed_folder(root, experiment, seed), experiment.require_data()
     folder.mkdir(parents=True, exist_ok=True)
     model = run / MODEL_FILE
     for split, classes in experiment.splits.items():
-        metrics = evaluate(model, data, split, device=device, classes=classes, workers=workers)
+        metrics = evaluate(model, data, split, classes=classes, **where)
         write_json(folder / f"{split}.json", metrics.to_dict())
     shutil.copyfile(run / LOG_FILE, folder / LOG_FILE)
     # Last, as with it the folder counts as complete; without paths that mean nothing elsewhere.

@@ -81,9 +81,9 @@ def _measure(folder: Path, data: Path, device: str, workers: int, review: Review
     metrics = replace(metrics, model=str(path), data=str(data), split=VALIDATION_SPLIT)
     save_checkpoint(path, model, with_metrics(info, metrics))
     write_json(folder / METRICS_FILE, metrics.to_dict())
-    rows, step = read_validation(folder), info.training["steps"]
-    if all(row["step"] != step for row in rows):  # as after stopping early
-        keep_measured(folder, rows, step, metrics, model, info)
+    step = info.training["steps"]
+    if all(row["step"] != step for row in read_validation(folder)):  # as after stopping early
+        keep_measured(folder, step, metrics, model, info)
     return metrics
 
 

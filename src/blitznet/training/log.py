@@ -4,13 +4,19 @@ import csv
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
+from torch import Tensor, distributed, nn
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.losses.joint import LossTerms
+from blitznet.errors import DivergenceError
 from blitznet.structures import Batch
+from blitznet.training.step import StepResult
 from blitznet.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 LOG_FILE = "log.csv"
 LOG_FIELDS = (
@@ -25,27 +31,47 @@ LOG_FIELDS = (
 )
 
 
-class LossMeter:
-    """Loss terms, make-up of the batches and speed since the last reading, of this process.
+class Meter:
+    """What the steps since the last reading have cost, in this process.
 
-    Only `read` waits for the device.
+    Only `require_finite` and `read` wait for the device.
     """
 
-    def __init__(self, device: torch.device):
-        self._sum = torch.zeros(5, device=device)
-        self._steps = 0
-        self._started = time.monotonic()
+    def __init__(self) -> None:
+        # Of each step: loss terms and make-up of the batch, whether it is finite, and its images.
+        self._steps: list[tuple[Tensor, Tensor, tuple[str, ...]]] = []
+        self.resume_clock()
 
     def resume_clock(self) -> None:
         """Leave out the time since the last reading."""
         self._started = time.monotonic()
 
-    def add(self, terms: LossTerms, batch: Batch) -> None:
+    def add(self, taken: StepResult, batch: Batch) -> None:
         """One step."""
         has_map = (batch.seg_maps != IGNORE_INDEX).flatten(1).any(dim=1)
         shares = torch.stack((batch.has_boxes, has_map)).float().mean(dim=1)
-        self._sum += torch.cat((torch.stack(terms).detach(), shares))
-        self._steps += 1
+        figures = torch.cat((torch.stack(taken.terms), shares))
+        is_finite = torch.isfinite(taken.terms.total + taken.gradient_norm)
+        self._steps.append((figures, is_finite, batch.sources))
+
+    def require_finite(self, fabric: "Fabric", network: nn.Module, last_step: int) -> None:
+        """To be called before weights are saved, by all processes.
+
+        Raises:
+            DivergenceError: if a step since the last reading, or a weight, is infinite or NaN.
+        """
+        finite = torch.stack([is_finite for _, is_finite, _ in self._steps])
+        # With finite gradients, the update itself may still have gone too far.
+        finite[-1] &= torch.stack([p.isfinite().all() for p in network.parameters()]).all()
+        if fabric.world_size > 1:  # the loss of one process, the gradients of all
+            finite = cast(Tensor, fabric.all_reduce(finite.float(), reduce_op="min")) > 0
+        if not finite.all():
+            first = int((~finite).nonzero()[0])
+            images = _of_all_processes(self._steps[first][2])
+            raise DivergenceError(
+                f"the loss is not finite at step {last_step - len(finite) + 1 + first}; "
+                f"its images: {', '.join(images)}. Lower the learning rate with --set lr=..."
+            )
 
     def read(self, step: int, lr: float, global_batch_size: int) -> dict[str, float]:
         """A row of `LOG_FIELDS`: means since the last reading.
@@ -53,12 +79,19 @@ class LossMeter:
         `with_boxes` and `with_maps` are shares of the images, 0..1.
         """
         now = time.monotonic()
-        means = (self._sum / self._steps).tolist()
-        images = self._steps * global_batch_size
+        means = torch.stack([figures for figures, *_ in self._steps]).mean(dim=0).tolist()
+        images = len(self._steps) * global_batch_size
         row = (step, *means, lr, images / (now - self._started))
-        self._sum.zero_()
-        self._steps, self._started = 0, now
+        self._steps, self._started = [], now
         return dict(zip(LOG_FIELDS, row, strict=True))
+
+
+def _of_all_processes(sources: tuple[str, ...]) -> list[str]:
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return list(sources)
+    gathered: list[tuple[str, ...]] = [()] * distributed.get_world_size()
+    distributed.all_gather_object(gathered, sources)
+    return [source for part in gathered for source in part]
 
 
 def start_log(path: Path, step: int) -> None:

@@ -14,17 +14,24 @@ from blitznet.data.check.skipped import without_skipped
 from blitznet.data.description import DataDescription
 from blitznet.data.loader import TrainingSamples, batch_positions, collate_samples, prepare_ahead
 from blitznet.data.sampling import draw_frequencies
+from blitznet.data.source import LabelSource
 from blitznet.interruption import deferred_interruption
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
-from blitznet.training.divergence import DivergenceWatch
-from blitznet.training.log import LOG_FILE, LossMeter, append_row, start_log
+from blitznet.training.log import LOG_FILE, Meter, append_row, start_log
 from blitznet.training.options import LoopOptions, launch, require_fit, steps_between_validations
 from blitznet.training.recipe import Recipe
 from blitznet.training.resume import read_progress
 from blitznet.training.run_record import hardware_name
 from blitznet.training.step import Learner
-from blitznet.training.validation import BEST_FILE, VALIDATION_SPLIT, Validation, Verdict
+from blitznet.training.validation import (
+    BEST_FILE,
+    VALIDATION_SPLIT,
+    forget_validation,
+    read_validation,
+    validate,
+    validations_without_gain,
+)
 from blitznet.whole_file import whole_file
 
 Rows = Iterator[dict[str, float]]  # of `LOG_FIELDS`
@@ -66,7 +73,7 @@ class _Loop:
     def __init__(
         self, recipe: Recipe, data: DataDescription, run: Path, options: LoopOptions, resume: bool
     ):
-        self._recipe, self._names, self._run = recipe, data.classes, run
+        self._recipe, self._names, self._run, self._options = recipe, data.classes, run, options
         self._fabric, self._precision = launch(recipe, options)
         state = run / STATE_FILE
         self._step, self._seconds_before = 0, 0.0
@@ -78,9 +85,11 @@ class _Loop:
         self._num_images = len(samples.order)
         self._learner = Learner(self._fabric, recipe, state if resume else None, options.compile)
         self._validate_every = steps_between_validations(recipe, data, options)
-        self._validation = None
+        self._val_sources: list[LabelSource] = []
         if self._validate_every and self._fabric.is_global_zero:
-            self._validation = _open_validation(data, run, options, self._fabric.device, self._step)
+            sources = data.open_split(VALIDATION_SPLIT)
+            self._val_sources = without_skipped(sources, VALIDATION_SPLIT, run)
+            forget_validation(run, self._step)
         self._limit = math.inf if options.max_minutes is None else 60 * options.max_minutes
         self._started, self._last_saved = time.monotonic(), 0.0
         positions = batch_positions(
@@ -97,26 +106,25 @@ class _Loop:
     def rows(self) -> Rows:
         """What `train_steps` yields."""
         fabric, recipe = self._fabric, self._recipe
-        meter, watch = LossMeter(fabric.device), DivergenceWatch(fabric.device)
+        meter = Meter()
         if fabric.is_global_zero:
             start_log(self._run / LOG_FILE, self._step)
-        verdict = Verdict.CONTINUE
+        stops_early = False
         with deferred_interruption() as interrupted:
             while self._step < recipe.steps:
                 if self._is_measured():
-                    verdict = self._judge(interrupted)
-                    if verdict is not Verdict.CONTINUE:
+                    stops_early = self._has_lost_patience(interrupted)
+                    if stops_early:
                         break
                     meter.resume_clock()
                 batch = next(self._batches).to(fabric.device)
                 taken = self._learner.take_step(self._step, batch)
                 self._step += 1
-                meter.add(taken.terms, batch)
-                watch.add(self._step, taken, batch)
+                meter.add(taken, batch)
 
                 is_last = self._must_stop(interrupted) or self._step == recipe.steps
                 if is_last or self._has_row():
-                    watch.require_finite(fabric, self._learner.network)
+                    meter.require_finite(fabric, self._learner.network, self._step)
                     row = meter.read(self._step, taken.lr, recipe.global_batch_size)
                     if fabric.is_global_zero:
                         append_row(self._run / LOG_FILE, row)
@@ -125,10 +133,10 @@ class _Loop:
                     yield row
                 if is_last:
                     break
-        if interrupted or verdict is Verdict.INTERRUPTED:
+        if interrupted:
             raise KeyboardInterrupt
         if fabric.is_global_zero:
-            self._keep_result(verdict)
+            self._keep_result(stops_early)
 
     @property
     def _seconds(self) -> float:
@@ -143,20 +151,36 @@ class _Loop:
     def _has_row(self) -> bool:
         return self._is_measured() or self._step % LOG_EVERY == 0
 
-    def _judge(self, interrupted: Sequence[int]) -> Verdict:
-        """The first process measures, the others wait; all act on its verdict."""
-        verdict = Verdict.CONTINUE
-        if self._validation is not None:
-            verdict = self._validation.judge(
-                self._step, self._learner.result, self._describe(), interrupted
-            )
-        return self._fabric.broadcast(verdict)
+    def _has_lost_patience(self, interrupted: Sequence[int]) -> bool:
+        """Whether to stop early: the first process measures, the others wait; all learn of it."""
+        lost: bool | None = False
+        if self._val_sources:
+            device, workers = self._fabric.device, self._options.workers
+            try:
+                validate(
+                    self._run,
+                    self._step,
+                    self._learner.result,
+                    self._describe(),
+                    self._val_sources,
+                    device,
+                    workers,
+                    interrupted,
+                )
+                patience = self._options.early_stopping
+                lost = patience is not None and validations_without_gain(self._run) >= patience
+            except KeyboardInterrupt:
+                lost = None  # the others stop, too
+        lost = self._fabric.broadcast(lost)
+        if lost is None:
+            raise KeyboardInterrupt
+        return lost
 
     def _must_stop(self, interrupted: Sequence[int]) -> bool:
         """Whether there is a signal, or no time left for a validation that is due."""
         needed = 0.0
-        if self._validation is not None and self._is_measured():
-            needed = self._validation.seconds
+        if self._val_sources and self._is_measured():
+            needed = next((row["seconds"] or 0.0 for row in read_validation(self._run)[::-1]), 0.0)
         stop = bool(interrupted) or self._seconds + needed >= self._limit
         if self._fabric.world_size == 1:
             return stop
@@ -176,9 +200,9 @@ class _Loop:
             self._run / STATE_FILE, self._step, self._seconds_before + self._last_saved
         )
 
-    def _keep_result(self, verdict: Verdict) -> None:
+    def _keep_result(self, stops_early: bool) -> None:
         """Write `model.safetensors`, if the run has come to its end."""
-        if verdict is Verdict.STOP_EARLY:
+        if stops_early:
             with whole_file(self._run / MODEL_FILE) as temporary:
                 shutil.copyfile(self._run / BEST_FILE, temporary)
         elif self._step == self._recipe.steps:
@@ -213,10 +237,3 @@ def _open_samples(recipe: Recipe, data: DataDescription, run: Path) -> TrainingS
         recipe.seed,
         draw_frequencies(sources, recipe.class_balance),
     )
-
-
-def _open_validation(
-    data: DataDescription, run: Path, options: LoopOptions, device: torch.device, first_step: int
-) -> Validation:
-    sources = without_skipped(data.open_split(VALIDATION_SPLIT), VALIDATION_SPLIT, run)
-    return Validation(run, sources, device, options.workers, first_step, options.early_stopping)

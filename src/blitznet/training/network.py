@@ -8,8 +8,11 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from blitznet.errors import RecipeError
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
+from blitznet.model.imagenet_weights import imagenet_normalization
 from blitznet.model_files import find_checkpoint, read_info
 from blitznet.training.recipe import Recipe
+
+IMAGENET = "imagenet"  # as `backbone_weights` of a recipe
 
 # Fields of `ModelConfig` that belong to the weights and not to the shape of the network.
 _OF_THE_WEIGHTS = ("stride_in_1x1", "pad_same", "mean", "std")
@@ -18,16 +21,29 @@ _OF_THE_WEIGHTS = ("stride_in_1x1", "pad_same", "mean", "std")
 def fit_to_start(recipe: Recipe) -> Recipe:
     """The recipe with the padding, strides and normalisation of the weights that it starts from.
 
+    Of ImageNet weights the normalisation alone, and only what the recipe does not say itself.
+
     Raises:
         InputError: if `start_from` names nothing that can be read.
     """
-    if recipe.start_from is None:
-        return recipe
-    start = read_info(find_checkpoint(recipe.start_from)).model
-    if start.backbone != recipe.model.backbone:
-        return recipe
-    of_the_weights = {name: getattr(start, name) for name in _OF_THE_WEIGHTS}
-    return recipe.model_copy(update={"model": recipe.model.model_copy(update=of_the_weights)})
+    model = recipe.model
+    if recipe.start_from is not None:
+        start = read_info(find_checkpoint(recipe.start_from)).model
+        fits = start.backbone == model.backbone
+        changes = {name: getattr(start, name) for name in _OF_THE_WEIGHTS} if fits else {}
+    elif starts_from_imagenet(recipe):
+        normalization = imagenet_normalization(model.backbone)
+        changes = {
+            name: normalization[name] for name in normalization.keys() - model.model_fields_set
+        }
+    else:
+        changes = {}
+    return recipe.model_copy(update={"model": model.model_copy(update=changes)})
+
+
+def starts_from_imagenet(recipe: Recipe) -> bool:
+    """Whether the backbone starts from ImageNet weights that are installed or downloaded."""
+    return recipe.backbone_weights == IMAGENET and recipe.start_from is None
 
 
 def build_network(recipe: Recipe) -> BlitzNet:
@@ -36,11 +52,10 @@ def build_network(recipe: Recipe) -> BlitzNet:
     Raises:
         InputError: if the starting weights cannot be had or do not fit.
     """
-    from_timm = recipe.backbone_weights == "imagenet" and recipe.start_from is None
-    network = BlitzNet(recipe.model, pretrained=from_timm)
+    network = BlitzNet(recipe.model, pretrained=starts_from_imagenet(recipe))
     if recipe.start_from is not None:
         _take_over(network, recipe.start_from)
-    elif recipe.backbone_weights is not None and not from_timm:
+    elif recipe.backbone_weights not in (None, IMAGENET):
         path = Path(recipe.backbone_weights)
         if not path.is_file():
             raise RecipeError(f"backbone_weights: {path} does not exist")

@@ -1,5 +1,7 @@
 """A recipe: everything that decides what training does, apart from the data."""
 
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,8 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blitznet.data.ssd_policy import Augmentation
-from blitznet.errors import RecipeError, first_problem
-from blitznet.model_info import BLITZNET300, BLITZNET300_MOBILE, MODELS, ModelConfig
+from blitznet.errors import InputError, RecipeError, first_problem
+from blitznet.model_info import ModelConfig, find_model
 from blitznet.text_files import read_yaml
 
 Precision = Literal["fp32", "bf16"]
@@ -20,7 +22,8 @@ class Recipe(BaseModel):
     Attributes:
         name: what `blitznet train` calls it.
         model: the network.
-        backbone_weights: "imagenet" = timm's, downloaded on first use; a safetensors file with
+        backbone_weights: "imagenet" = of an installed package (`PACKAGES` in
+            `model.imagenet_weights`), else timm's, downloaded on first use; a safetensors file with
             timm's names; None = from scratch.
         start_from: a bundled network or a checkpoint file whose weights are taken over wherever
             name and shape agree, so not in heads for other classes; None = the backbone's alone.
@@ -88,83 +91,48 @@ class Recipe(BaseModel):
         return min(self.ema_decay, max(0.0, 1 - 3 / self.steps))
 
 
-# MobileNetV2, for two CPU cores.
-MOBILE = Recipe(
-    name="blitznet300-mobile",
-    model=BLITZNET300_MOBILE,
-    steps=5_600,
-    global_batch_size=16,
-    optimizer="adamw",
-    lr=1.2e-3,
-    backbone_lr_scale=0.1,
-    schedule="cosine",
-    warmup_steps=200,
-    weight_decay=2e-2,
-    clip_grad_norm=10.0,
-    ema_decay=0.998,
-    freeze_stride=4,
-    augmentation=Augmentation(zoom_out_probability=0.4, zoom_out_max=2.5),
-)
-
-# ResNet-50 on one GPU.
-RESNET50 = Recipe(
-    name="blitznet300",
-    model=BLITZNET300,
-    steps=8_000,
-    global_batch_size=32,
-    optimizer="adamw",
-    lr=4e-4,
-    backbone_lr_scale=0.1,
-    schedule="cosine",
-    warmup_steps=500,
-    weight_decay=5e-2,
-    clip_grad_norm=10.0,
-    ema_decay=0.9995,
-    freeze_stride=2,
-)
-
-# The default: fine-tunes the bundled network, for other classes too. As its own second part, but
-# without what turned out not to help (D21, D22).
-MODERN = MOBILE.model_copy(
-    update={
-        "name": "modern",
-        "start_from": BLITZNET300_MOBILE.name,
-        "steps": 3_500,
-        "lr": 8e-4,
-        "weight_decay": 5e-2,
-        "augmentation": Augmentation(
-            zoom_out_probability=0.5, zoom_out_max=4.0, mosaic_probability=0.3
-        ),
-    }
-)
-
-# Sections 4.2 and 4.3 to the letter: the tables of VOC07 at 300 pixels.
-PAPER = Recipe(
-    name="paper",
-    model=BLITZNET300,
-    steps=65_000,
-    lr_drops=(35_000, 50_000),
-    precision="fp32",
-)
-
-DEFAULT_RECIPE = MODERN.name
-RECIPES: dict[str, Recipe] = {r.name: r for r in (MODERN, PAPER, MOBILE, RESNET50)}
-
-
-def read_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
+def read_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     """A named recipe or a YAML file, with `key=value` overrides as `model.fusion=refine`.
 
     A file holds the fields of `Recipe`; its `base` names the recipe that the rest is taken from,
-    inside `model` and `augmentation` too. Its `model` may be just a name of the family, and its
-    own name is that of the file unless it says another.
+    inside `model` and `augmentation` too. Its `model` may be a name of the family, or have one as
+    its own `base`. Its name is that of the file unless it says another.
 
     Raises:
         RecipeError: for a name, key or value that does not exist.
     """
-    return _change(_base_values(name_or_path), overrides, name_or_path)
+    if name_or_path in RECIPES:
+        return change_recipe(RECIPES[name_or_path], overrides)
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise RecipeError(
+            f"no recipe or file is called {name_or_path!r}; recipes: {', '.join(RECIPES)}"
+        )
+    content = read_yaml(path, RecipeError)
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path} is no recipe; it needs fields as `base`, `model` and `steps`")
+    return make_recipe({"name": path.stem} | content, str(path), overrides)
 
 
-def change_recipe(recipe: Recipe, overrides: tuple[str, ...] = (), **changes: object) -> Recipe:
+def make_recipe(content: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a file's fields, see `read_recipe`; `source` is what errors call it."""
+    values = dict(content)
+    base, model = values.pop("base", None), values.get("model")
+    if base is not None and base not in tuple(_NAMED):  # a list, say, has no hash
+        raise RecipeError(f"{source}: no recipe is called {base!r}; there are {', '.join(_NAMED)}")
+    inherited = {} if base is None else _values(make_recipe(_NAMED[base] | {"name": base}, base))
+    model = {"base": model} if isinstance(model, str) else model
+    if isinstance(model, dict) and "base" in model:
+        try:
+            family = find_model(str(model["base"])).model_dump(exclude_unset=True)
+        except InputError as error:
+            raise RecipeError(f"{source}: {error}") from None
+        values["model"] = {key: value for key, value in model.items() if key != "base"}
+        inherited["model"] = family
+    return _change(_merge(inherited, values), overrides, source)
+
+
+def change_recipe(recipe: Recipe, overrides: Sequence[str] = (), **changes: object) -> Recipe:
     """The recipe with `key=value` overrides, see `read_recipe`, or changes as values.
 
     Args:
@@ -176,11 +144,7 @@ def change_recipe(recipe: Recipe, overrides: tuple[str, ...] = (), **changes: ob
     Raises:
         RecipeError: for a key or value that does not exist.
     """
-    values = _values(recipe)
-    for key, value in changes.items():
-        part = values.get(key)
-        values[key] = part | value if isinstance(part, dict) and isinstance(value, dict) else value
-    return _change(values, overrides, recipe.name)
+    return _change(_merge(_values(recipe), changes), overrides, recipe.name)
 
 
 def fit_to_classes(recipe: Recipe, num_classes: int) -> Recipe:
@@ -197,68 +161,42 @@ def fit_to_classes(recipe: Recipe, num_classes: int) -> Recipe:
 
 
 def _values(recipe: Recipe) -> dict[str, Any]:
-    """All fields as plain values, but not a number of classes that nobody has given."""
-    return recipe.model_dump() | {"model": _without_default_classes(recipe.model)}
+    """All fields as plain values, but of the model only those that were given."""
+    return recipe.model_dump() | {"model": recipe.model.model_dump(exclude_unset=True)}
 
 
-def _without_default_classes(model: ModelConfig) -> dict[str, Any]:
-    is_given = "num_classes" in model.model_fields_set
-    return model.model_dump(exclude=None if is_given else {"num_classes"})
+def _merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes laid over values; a dict over a dict, key by key."""
+    merged = {**values, **changes}
+    for key, part in changes.items():
+        if isinstance(part, dict) and isinstance(values.get(key), dict):
+            merged[key] = values[key] | part
+    return merged
 
 
-def _change(values: dict[str, Any], overrides: tuple[str, ...], source: str) -> Recipe:
+def _change(values: dict[str, Any], overrides: Sequence[str], source: str) -> Recipe:
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
             raise RecipeError(f"--set {override}: give it as key=value, for example --set lr=0.001")
+        *parents, last = key.strip().split(".")
+        part: Any = values
+        for parent in parents:
+            part = part.get(parent)
+            if not isinstance(part, dict):
+                raise RecipeError(f"--set {key.strip()}: the recipe has no part {parent!r}")
         try:
-            value = yaml.safe_load(text)
+            part[last] = yaml.safe_load(text)
         except (ValueError, yaml.YAMLError):
             raise RecipeError(f"--set {override}: the value is no valid YAML") from None
-        _set_value(values, key.strip(), value)
-    return _validate(values, source)
-
-
-def _base_values(name_or_path: str) -> dict[str, Any]:
-    if name_or_path in RECIPES:
-        return _values(RECIPES[name_or_path])
-    path = Path(name_or_path)
-    if not path.is_file():
-        raise RecipeError(
-            f"no recipe or file is called {name_or_path!r}; recipes: {', '.join(RECIPES)}"
-        )
-    content = read_yaml(path, RecipeError)
-    if not isinstance(content, dict):
-        raise RecipeError(f"{path} is no recipe; it needs fields as `base`, `model` and `steps`")
-    base = content.pop("base", None)
-    if base is not None and base not in tuple(RECIPES):  # a list, say, has no hash
-        raise RecipeError(f"{path}: no recipe is called {base!r}; there are {', '.join(RECIPES)}")
-    values = _values(RECIPES[base]) if base else {}
-    model = content.get("model")
-    if isinstance(model, str):
-        if model not in MODELS:
-            raise RecipeError(
-                f"{path}: no network is called {model!r}; there are {', '.join(MODELS)}"
-            )
-        content["model"] = _without_default_classes(MODELS[model])
-    for part in ("model", "augmentation"):
-        if isinstance(content.get(part), dict):
-            content[part] = values.get(part, {}) | content[part]
-    return values | {"name": path.stem} | content
-
-
-def _set_value(values: dict[str, Any], key: str, value: object) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        part = values.get(parent)
-        if not isinstance(part, dict):
-            raise RecipeError(f"--set {key}: the recipe has no part {parent!r}")
-        values = part
-    values[last] = value
-
-
-def _validate(values: dict[str, Any], source: str) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
         raise RecipeError(f"recipe {source}: {first_problem(error)}") from None
+
+
+_NAMED = yaml.safe_load(files(__package__).joinpath("recipes.yaml").read_text(encoding="utf-8"))
+RECIPES: dict[str, Recipe] = {
+    name: make_recipe(content | {"name": name}, name) for name, content in _NAMED.items()
+}
+DEFAULT_RECIPE = "modern"

@@ -1,28 +1,26 @@
 """The figures of a run as TensorBoard shows them."""
 
-from __future__ import annotations
-
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blitznet.training.log import LOG_FILE, read_rows
-from blitznet.training.validation import VALIDATION_FIELDS, read_validation
+from blitznet.training.validation import VALIDATION_FIELDS, VALIDATION_FILE
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 TENSORBOARD_FOLDER = "tensorboard"  # of a run
 
-_LOG_TAGS = {
-    "classification": "loss/classification",
-    "box": "loss/box",
-    "segmentation": "loss/segmentation",
-    "lr": "lr",
-    "pictures_per_second": "speed/pictures_per_second",
+_LOSSES = ("classification", "box", "segmentation")
+_SPEED = "pictures_per_second"
+
+# Names of columns to those of curves, by file.
+_TAGS = {
+    LOG_FILE: {name: f"loss/{name}" for name in _LOSSES} | {"lr": "lr", _SPEED: f"speed/{_SPEED}"},
+    VALIDATION_FILE: {name: f"val/{name}" for name in VALIDATION_FIELDS if name != "step"},
 }
-_VALIDATION_TAGS = {name: f"val/{name}" for name in VALIDATION_FIELDS if name != "step"}
 
 
 def with_tensorboard(rows: Iterator[dict[str, float]], run: Path) -> Iterator[dict[str, float]]:
@@ -32,45 +30,41 @@ def with_tensorboard(rows: Iterator[dict[str, float]], run: Path) -> Iterator[di
     its CSV files have all that is left of the earlier ones.
 
     Args:
-        rows: with the fields `blitznet.training.log.LOG_FIELDS`; in the log when they come.
+        rows: in the log when they come.
         run: folder of the run; gets `tensorboard/`.
     """
-    first = next(rows, None)
-    if first is None:
-        return
-    with _rewrite(run) as writer:
-        num_written = len(read_validation(run))
-        yield first
+    writer, num_written = None, dict.fromkeys(_TAGS, 0)
+    try:
         for row in rows:
-            _write(writer, row, _LOG_TAGS)
-            for measured in read_validation(run)[num_written:]:
-                _write(writer, measured, _VALIDATION_TAGS)
-                num_written += 1
-            writer.flush()  # a run that is killed keeps its curves
+            writer = writer or _open(run)
+            _write_new(writer, run, num_written)
             yield row
+    finally:
+        if writer is not None:
+            writer.close()
 
 
 def rewrite_tensorboard(run: Path) -> None:
     """Write all event files anew, with what a run has measured at its very end."""
-    _rewrite(run).close()
+    with _open(run) as writer:
+        _write_new(writer, run, dict.fromkeys(_TAGS, 0))
 
 
-def _rewrite(run: Path) -> SummaryWriter:
-    """A writer of new event files, which hold what the CSV files have so far."""
+def _open(run: Path) -> "SummaryWriter":
+    """A writer of new event files."""
     from torch.utils.tensorboard import SummaryWriter
 
     shutil.rmtree(run / TENSORBOARD_FOLDER, ignore_errors=True)
-    writer = SummaryWriter(str(run / TENSORBOARD_FOLDER))
-    for row in read_rows(run / LOG_FILE):
-        _write(writer, {name: float(row[name]) for name in ("step", *_LOG_TAGS)}, _LOG_TAGS)
-    for measured in read_validation(run):
-        _write(writer, measured, _VALIDATION_TAGS)
-    writer.flush()
-    return writer
+    return SummaryWriter(str(run / TENSORBOARD_FOLDER))
 
 
-def _write(writer: SummaryWriter, row: Mapping[str, float | None], tags: Mapping[str, str]) -> None:
-    """The figures of a row that are there."""
-    for name, tag in tags.items():
-        if (figure := row[name]) is not None:
-            writer.add_scalar(tag, figure, int(row["step"] or 0))
+def _write_new(writer: "SummaryWriter", run: Path, num_written: dict[str, int]) -> None:
+    """The rows of the CSV files behind the first ones, which are written; cells may be empty."""
+    for name, tags in _TAGS.items():
+        rows = read_rows(run / name)
+        for row in rows[num_written[name] :]:
+            for column, tag in tags.items():
+                if row[column]:
+                    writer.add_scalar(tag, float(row[column]), int(row["step"]))
+        num_written[name] = len(rows)
+    writer.flush()  # a run that is killed keeps its curves

@@ -19,10 +19,11 @@ from blitznet.evaluation.metrics import Metrics
 from blitznet.extras import require
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
+from blitznet.model.imagenet_weights import describe_imagenet_weights
 from blitznet.result_folder import make_folder
 from blitznet.training.finish import ONNX_FILE, finish_run
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, Rows, train_steps
-from blitznet.training.network import fit_to_start
+from blitznet.training.network import fit_to_start, starts_from_imagenet
 from blitznet.training.options import LoopOptions, require_fit, usable_precision
 from blitznet.training.recipe import (
     DEFAULT_RECIPE,
@@ -183,6 +184,8 @@ def _start(
         device = choose_device(options.accelerator)
         if usable_precision(recipe.precision, device) != recipe.precision:
             tell("This processor would emulate bfloat16; training runs in fp32")
+        if starts_from_imagenet(recipe):
+            tell(describe_imagenet_weights(recipe.model.backbone))
         errors = _errors_before_training(description, data, options.workers > 0, skip_bad)
         folder = make_folder(out, Path("runs/train") / recipe.name)
         write_run(folder, recipe, data)

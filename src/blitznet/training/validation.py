@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from enum import Enum
 from pathlib import Path
 
 import torch
@@ -25,18 +24,6 @@ VALIDATION_FIELDS = ("step", "score", "voc07", "voc12", "coco", "mean_iou", "sec
 ValidationRow = dict[str, float | None]  # of `VALIDATION_FIELDS`
 
 
-class Verdict(Enum):
-    """What a validation means for the run."""
-
-    CONTINUE = "continue"
-    STOP_EARLY = "stop early"
-    INTERRUPTED = "interrupted"
-
-
-class _Interruption(Exception):  # noqa: N818 - nothing is wrong
-    """A validation is interrupted."""
-
-
 def read_validation(folder: Path) -> list[ValidationRow]:
     """What a run has measured so far, by step; fractions, None for what the network lacks."""
     rows = read_rows(folder / VALIDATION_FILE)
@@ -51,87 +38,54 @@ def with_metrics(info: CheckpointInfo, metrics: Metrics) -> CheckpointInfo:
     return info.model_copy(update={"metrics": {VALIDATION_SPLIT: metrics.summary()}})
 
 
-class Validation:
-    """Measures a run's weights on its validation images; has what was measured before, too.
+def forget_validation(folder: Path, last_step: int) -> None:
+    """Drop what was measured behind the step that a run continues from."""
+    rows = read_validation(folder)
+    if any((row["step"] or 0) > last_step for row in rows):
+        _write(folder, [row for row in rows if (row["step"] or 0) <= last_step])
+
+
+def validate(
+    folder: Path,
+    step: int,
+    network: BlitzNet,
+    info: CheckpointInfo,
+    sources: Sequence[LabelSource],
+    device: torch.device,
+    workers: int,
+    interrupted: Sequence[int],
+) -> None:
+    """Measure the weights of a step, and keep them if they are the best so far.
 
     Leaves in the folder `last.safetensors`, `best.safetensors` and then `validation.csv`, so that a
-    validation that was killed is simply made again.
+    validation that was killed is simply made again; one that was made is not. Touches neither the
+    network nor any state of random numbers.
 
     Args:
         folder: of the run.
+        step: that the weights are of.
+        network: to be measured.
+        info: of its checkpoint.
         sources: of the validation split.
         device: where the network runs.
         workers: processes that read images.
-        last_step: that the run continues from; what it measured later is forgotten.
-        patience: validations without a gain after which the run stops; None = it never does.
+        interrupted: measuring ends, without a row, when something gets into it.
 
-    Attributes:
-        rows: of `VALIDATION_FIELDS`, by step.
+    Raises:
+        KeyboardInterrupt: if it was interrupted.
+        InputError: for the first image or label that cannot be used.
     """
+    if any(row["step"] == step for row in read_validation(folder)):
+        return
 
-    def __init__(
-        self,
-        folder: Path,
-        sources: Sequence[LabelSource],
-        device: torch.device,
-        workers: int,
-        last_step: int,
-        patience: int | None = None,
-    ):
-        self.folder = folder
-        self._sources = sources
-        self._device = device
-        self._workers = workers
-        self._patience = patience
-        self.rows = [row for row in read_validation(folder) if (row["step"] or 0) <= last_step]
+    def stop_if_interrupted(*_: object) -> None:
+        if interrupted:
+            raise KeyboardInterrupt
 
-    @property
-    def seconds(self) -> float:
-        """That the last validation took; 0 before the first one."""
-        return (self.rows[-1]["seconds"] or 0.0) if self.rows else 0.0
-
-    def judge(
-        self, step: int, network: BlitzNet, info: CheckpointInfo, interrupted: Sequence[int]
-    ) -> Verdict:
-        """Measure weights unless that has been done, and keep them if they are the best so far.
-
-        Touches neither the network nor any state of random numbers.
-
-        Args:
-            step: that the weights are of.
-            network: to be measured.
-            info: of its checkpoint.
-            interrupted: measuring ends, without a row, when something gets into it.
-
-        Raises:
-            InputError: for the first image or label that cannot be used.
-        """
-        if not any(row["step"] == step for row in self.rows):
-            try:
-                self._measure(step, network, info, interrupted)
-            except _Interruption:
-                return Verdict.INTERRUPTED
-        best = best_row(self.rows)
-        without_gain = 0 if best is None else len(self.rows) - 1 - self.rows.index(best)
-        has_patience = self._patience is None or without_gain < self._patience
-        return Verdict.CONTINUE if has_patience else Verdict.STOP_EARLY
-
-    def _measure(
-        self, step: int, network: BlitzNet, info: CheckpointInfo, interrupted: Sequence[int]
-    ) -> None:
-        def stop_if_interrupted(*_: object) -> None:
-            if interrupted:
-                raise _Interruption
-
-        # The copy and the data loader draw random numbers.
-        with (
-            torch.random.fork_rng([]),
-            closing(engine_of(network, info.names, self._device)) as engine,
-        ):
-            metrics = measure(
-                engine, self._sources, workers=self._workers, found=stop_if_interrupted
-            )
-        keep_measured(self.folder, self.rows, step, metrics, network, info)
+    # The copy and the data loader draw random numbers.
+    with torch.random.fork_rng([]), closing(engine_of(network, info.names, device)) as engine:
+        metrics = measure(engine, sources, workers=workers, found=stop_if_interrupted)
+    keep_measured(folder, step, metrics, network, info)
 
 
 def best_row(rows: Sequence[ValidationRow]) -> ValidationRow | None:
@@ -140,30 +94,35 @@ def best_row(rows: Sequence[ValidationRow]) -> ValidationRow | None:
     return max(scored, key=lambda row: row["score"] or 0.0, default=None)
 
 
+def validations_without_gain(folder: Path) -> int:
+    """How many were made since the best one; 0 if nothing could be measured."""
+    rows = read_validation(folder)
+    best = best_row(rows)
+    return 0 if best is None else len(rows) - 1 - rows.index(best)
+
+
 def keep_measured(
-    folder: Path,
-    rows: list[ValidationRow],
-    step: int,
-    metrics: Metrics,
-    network: BlitzNet,
-    info: CheckpointInfo,
+    folder: Path, step: int, metrics: Metrics, network: BlitzNet, info: CheckpointInfo
 ) -> None:
     """Add what was measured to a run's rows and files.
 
     Args:
         folder: of the run.
-        rows: measured before; one is added.
         step: that the weights are of.
         metrics: that were measured.
         network: of these weights.
         info: of its checkpoint; the metrics are added.
     """
+    rows = read_validation(folder)
     best, score, info = best_row(rows), metrics.score, with_metrics(info, metrics)
     save_checkpoint(folder / LAST_FILE, network, info)
     if score is not None and (best is None or score > (best["score"] or 0.0)):
         save_checkpoint(folder / BEST_FILE, network, info)
     kinds = {kind: (metrics.mean_ap or {}).get(kind) for kind in ("voc07", "voc12", "coco")}
     row = {"step": step, "score": score, **kinds, "mean_iou": metrics.mean_iou}
-    rows.append(row | {"seconds": metrics.seconds})
+    _write(folder, [*rows, row | {"seconds": metrics.seconds}])
+
+
+def _write(folder: Path, rows: Sequence[ValidationRow]) -> None:
     whole_steps = [row | {"step": int(row["step"] or 0)} for row in rows]
     write_rows(folder / VALIDATION_FILE, VALIDATION_FIELDS, whole_steps)

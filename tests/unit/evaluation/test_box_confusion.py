@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from blitznet.evaluation.box_confusion import BoxConfusion
+from blitznet.detections import Detections
+from blitznet.evaluation.average_precision import TrueBoxes
+from blitznet.evaluation.box_confusion import box_confusion
 
 A, B, FAR = (0, 0, 10, 10), (20, 20, 40, 30), (60, 60, 70, 70)
 CAT, DOG = 1, 2
@@ -14,17 +16,17 @@ def confusion(
     true: list[tuple[Box, int]],
     difficult: tuple[int, ...] = (),
 ) -> list[list[int]]:
-    metric = BoxConfusion(3, score=0.5)
-    counts = metric.update(
+    detections = Detections(
         np.array([box for box, *_ in found], np.float32).reshape(-1, 4),
         np.array([label for _, label, _ in found], np.int64),
         np.array([score for *_, score in found], np.float32),
+    )
+    boxes = TrueBoxes(
         np.array([box for box, _ in true], np.float32).reshape(-1, 4),
         np.array([label for _, label in true], np.int64),
         np.isin(np.arange(len(true)), difficult),
     )
-    assert np.array_equal(counts, metric.counts)
-    return counts.tolist()
+    return box_confusion(detections, boxes, 3, score=0.5).tolist()
 
 
 def test_right_wrong_missed_and_invented() -> None:
@@ -51,11 +53,3 @@ def test_difficult_boxes_count_in_no_way() -> None:
 
 def test_nothing_found_where_nothing_is_counts_nothing() -> None:
     assert confusion([], []) == [[0] * 3] * 3
-
-
-def test_pictures_add_up() -> None:
-    metric = BoxConfusion(2, score=0.5)
-    picture = np.array([A], np.float32), np.array([1]), np.array([0.9], np.float32)
-    for _ in range(3):
-        metric.update(*picture, np.array([A], np.float32), np.array([1]), np.array([False]))
-    assert metric.counts.tolist() == [[0, 0], [0, 3]]

@@ -3,7 +3,9 @@ import sys
 import numpy as np
 import pytest
 
+from blitznet.detections import Detections
 from blitznet.errors import InputError
+from blitznet.evaluation.average_precision import TrueBoxes
 from blitznet.evaluation.coco_ap import CocoAveragePrecision
 from reference.voc_ap_devkit import Picture
 
@@ -14,7 +16,7 @@ def evaluate(*pictures: Picture, num_classes: int = 4, kind: str = "coco") -> li
     pytest.importorskip("pycocotools")
     metric = CocoAveragePrecision(num_classes)
     for each in pictures:
-        metric.update(*each)
+        metric.update(Detections(*each[:3]), TrueBoxes(*each[3:]))
     return metric.compute()[kind]
 
 

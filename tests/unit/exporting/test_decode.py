@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from blitznet.boxes import xyxy_to_cxcywh
 from blitznet.detection import box_coder
 from blitznet.detection.limits import Limits
-from blitznet.exporting.decode import decode_as_one_operator
+from blitznet.exporting.decode import decode
 from blitznet.exporting.onnx_file import trace
 from blitznet.inference.engines.openvino_engine import read_exported
 from reference.greedy_nms import greedy_nms_with_limits
@@ -64,9 +64,7 @@ class Decode(nn.Module):
         self.register_buffer("anchors_cxcywh", xyxy_to_cxcywh(draw_anchors()))
 
     def forward(self, logits: Tensor, deltas: Tensor) -> tuple[Tensor, ...]:
-        return decode_as_one_operator(
-            logits, deltas, self.anchors, self.anchors_cxcywh, SIZE, self.limits
-        )
+        return decode(logits, deltas, self.anchors, self.anchors_cxcywh, SIZE, *self.limits)
 
 
 LIMITS = {

@@ -142,7 +142,7 @@ def test_json_holds_every_seed(tmp_path: Path) -> None:
     assert row["source"] == "Table 3, row 2"
     assert row["paper"] == {"mIoU": 72.8, "mAP": 80.0}
     spread = pytest.approx(12.5 * 2**0.5)
-    wanted = {"mean": 62.5, "spread": spread, "values": [50.0, 75.0], "seeds": [0, 1]}
+    wanted = {"mean": 62.5, "spread": spread, "values": (50.0, 75.0), "seeds": (0, 1)}
     assert row["ours"]["mIoU"] == wanted
 
 

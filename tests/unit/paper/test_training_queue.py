@@ -30,7 +30,6 @@ def tiny_experiment(name: str = "tiny-both") -> Experiment:
         columns=(AP, IOU),
         seeds=(0, 1),
         is_twin=True,
-        base="paper",
         changes=recipe | {"model": recipe["model"] | {"base": "blitznet300"}},
     )
 

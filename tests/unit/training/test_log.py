@@ -8,7 +8,8 @@ import torch
 from blitznet.classes import IGNORE_INDEX
 from blitznet.losses.joint import LossTerms
 from blitznet.structures import Batch
-from blitznet.training.log import LOG_FIELDS, LossMeter, append_row, read_rows, start_log
+from blitznet.training.log import LOG_FIELDS, Meter, append_row, read_rows, start_log
+from blitznet.training.step import StepResult
 
 
 def make_batch(has_boxes: list[bool], has_map: list[bool]) -> Batch:
@@ -25,14 +26,15 @@ def make_batch(has_boxes: list[bool], has_map: list[bool]) -> Batch:
     )
 
 
-def terms(classification: float, box: float, segmentation: float) -> LossTerms:
-    return LossTerms(*map(torch.tensor, (classification, box, segmentation)))
+def taken(classification: float, box: float, segmentation: float) -> StepResult:
+    terms = LossTerms(*map(torch.tensor, (classification, box, segmentation)))
+    return StepResult(0.1, terms, torch.tensor(1.0))
 
 
 def test_a_row_holds_the_means_of_losses_and_of_what_the_batches_are_made_of() -> None:
-    meter = LossMeter(torch.device("cpu"))
-    meter.add(terms(1, 2, 3), make_batch([True, True, True, False], [True, False, False, False]))
-    meter.add(terms(3, 4, 8), make_batch([True, False, False, False], [True, True, True, True]))
+    meter = Meter()
+    meter.add(taken(1, 2, 3), make_batch([True, True, True, False], [True, False, False, False]))
+    meter.add(taken(3, 4, 8), make_batch([True, False, False, False], [True, True, True, True]))
     row = meter.read(step=2, lr=0.1, global_batch_size=4)
     assert (row["classification"], row["box"], row["segmentation"]) == (2, 3, 5.5)
     assert (row["with_boxes"], row["with_maps"]) == (0.5, 0.625)
@@ -40,10 +42,10 @@ def test_a_row_holds_the_means_of_losses_and_of_what_the_batches_are_made_of() -
 
 
 def test_reading_begins_anew() -> None:
-    meter = LossMeter(torch.device("cpu"))
-    meter.add(terms(5, 5, 5), make_batch([True], [True]))
+    meter = Meter()
+    meter.add(taken(5, 5, 5), make_batch([True], [True]))
     meter.read(step=1, lr=0.1, global_batch_size=1)
-    meter.add(terms(1, 2, 3), make_batch([False], [False]))
+    meter.add(taken(1, 2, 3), make_batch([False], [False]))
     row = meter.read(step=2, lr=0.1, global_batch_size=1)
     assert row["classification"] == pytest.approx(1)
     assert row["with_boxes"] == row["with_maps"] == 0
@@ -77,7 +79,7 @@ def test_a_row_that_was_cut_short_is_dropped(tmp_path: Path) -> None:
 def test_time_that_was_not_spent_on_steps_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 100.0, 102.0])
     monkeypatch.setattr("blitznet.training.log.time.monotonic", lambda: next(clock))
-    meter = LossMeter(torch.device("cpu"))
+    meter = Meter()
     meter.resume_clock()
-    meter.add(terms(1, 2, 3), make_batch([True], [True]))
+    meter.add(taken(1, 2, 3), make_batch([True], [True]))
     assert meter.read(step=1, lr=0.1, global_batch_size=8)["pictures_per_second"] == 4

@@ -5,8 +5,10 @@ import math
 import pytest
 
 from blitznet.training.optimizer import learning_rate
-from blitznet.training.recipe import PAPER
+from blitznet.training.recipe import RECIPES
 from fixtures.tiny_run import tiny_recipe
+
+PAPER = RECIPES["paper"]
 
 
 def test_the_papers_rate_is_divided_by_ten_at_each_drop() -> None:

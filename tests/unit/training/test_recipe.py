@@ -7,9 +7,11 @@ import pytest
 
 from blitznet.errors import RecipeError
 from blitznet.model_info import BLITZNET512, MODELS
-from blitznet.training.recipe import MOBILE, PAPER, RECIPES, Recipe, read_recipe
+from blitznet.training.recipe import RECIPES, Recipe, read_recipe
 
 RECIPE_FILES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
+
+MOBILE, PAPER = RECIPES["blitznet300-mobile"], RECIPES["paper"]
 
 
 def written(folder: Path, text: str, name: str = "mine.yaml") -> str:

@@ -16,8 +16,7 @@ from blitznet.data.loader import collate_samples
 from blitznet.model.blitznet import BlitzNet
 from blitznet.structures import Batch
 from blitznet.training import step
-from blitznet.training.divergence import DivergenceWatch
-from blitznet.training.log import LossMeter
+from blitznet.training.log import Meter
 from blitznet.training.step import Learner, StepResult
 from fixtures.tiny_run import MIXED, TINY, tiny_recipe
 
@@ -146,12 +145,10 @@ def test_a_step_asks_the_device_for_no_value(
     if known is not None:
         batch.known_classes = torch.arange(TINY.num_classes).lt(known).repeat(NUM_PICTURES, 1)
     learner, _, _ = make_learner(accumulate=parts, clip_grad_norm=clip)
-    meter, watch = LossMeter(torch.device("cpu")), DivergenceWatch(torch.device("cpu"))
+    meter = Meter()
 
     def take(number: int) -> None:
-        result = learner.take_step(number, batch)
-        meter.add(result.terms, batch)
-        watch.add(number, result, batch)
+        meter.add(learner.take_step(number, batch), batch)
 
     take(1)
     with WaitingOperations() as waiting:
@@ -167,13 +164,11 @@ def test_a_step_asks_the_device_for_no_value(
 def test_a_step_never_waits_for_a_gpu(batch: Batch, make_learner: MakeLearner, parts: int) -> None:
     device = torch.device("cuda")
     learner, _, _ = make_learner("cuda", accumulate=parts)
-    meter, watch = LossMeter(device), DivergenceWatch(device)
+    meter = Meter()
     there = batch.to(device)
     try:
         for number in (1, 2):
-            result = learner.take_step(number, there)
-            meter.add(result.terms, there)
-            watch.add(number, result, there)
+            meter.add(learner.take_step(number, there), there)
             torch.cuda.set_sync_debug_mode("error")  # from the second step on
     finally:
         torch.cuda.set_sync_debug_mode("default")

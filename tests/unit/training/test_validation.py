@@ -19,7 +19,7 @@ from blitznet.evaluation.metrics import Metrics
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model_files import read_info
-from blitznet.training import validation
+from blitznet.training import loop, validation
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, train_steps
 from blitznet.training.options import steps_between_validations
 from blitznet.training.resume import read_progress
@@ -258,7 +258,8 @@ def test_a_validation_that_would_last_too_long_waits_until_the_run_goes_on(
     tmp_path: Path, scripted: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripted(0.5, 0.6)
-    monkeypatch.setattr(validation.Validation, "seconds", 3600.0)
+    an_hour = [{"step": 0, "seconds": 3600.0}]
+    monkeypatch.setattr(loop, "read_validation", lambda _: an_hour)
     options = replace(EVERY_SECOND, max_minutes=30)
     *_, row = train_steps(tiny_recipe(), WITH_VAL, tmp_path, options)
     assert row["step"] == 2
@@ -271,15 +272,13 @@ def test_no_random_number_is_drawn_from_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states = []
-    judge = validation.Validation.judge
 
-    def note_state(*arguments: Any) -> validation.Verdict:
+    def note_state(*arguments: Any) -> None:
         states.append(torch.get_rng_state())
-        verdict = judge(*arguments)
+        validation.validate(*arguments)
         states.append(torch.get_rng_state())
-        return verdict
 
-    monkeypatch.setattr(validation.Validation, "judge", note_state)
+    monkeypatch.setattr(loop, "validate", note_state)
     list(train_steps(tiny_recipe(steps=3), WITH_VAL, tmp_path, EVERY_SECOND))
     assert torch.equal(*states)
 

@@ -28,24 +28,26 @@ def draw_best_worst(
     Returns:
         RGB, on white.
     """
-    columns = [_draw_column("best", best, names), _draw_column("worst", worst, names)]
-    return _join(columns, (0, columns[0].width + MARGIN))
-
-
-def _draw_column(title: str, images: Sequence[ReviewedImage], names: Sequence[str]) -> Image.Image:
-    pairs = [_draw_pair(image, names) for image in images]
-    width = max((pair.width for pair in pairs), default=0) + 2 * MARGIN
-    height = TITLE + MARGIN + len(pairs) * (HEIGHT + CAPTION + MARGIN)
-    column = Image.new("RGB", (width, height), "white")
-    pen = ImageDraw.Draw(column)
-    heading = f"the {title}: labels, found"
-    pen.text((MARGIN, MARGIN), heading, fill="black", font=ImageFont.load_default(16))
-    for row, (image, pair) in enumerate(zip(images, pairs, strict=True)):
-        y = TITLE + MARGIN + row * (HEIGHT + CAPTION + MARGIN)
-        column.paste(pair, (MARGIN, y))
-        font = ImageFont.load_default(13)
-        pen.text((MARGIN, y + HEIGHT + 3), _caption(image), fill="black", font=font)
-    return column
+    columns = {
+        title: [(image, _draw_pair(image, names)) for image in images]
+        for title, images in (("best", best), ("worst", worst))
+    }
+    pairs = [[pair for _, pair in column] for column in columns.values()]
+    widths = [2 * MARGIN + max((pair.width for pair in column), default=0) for column in pairs]
+    row_height = HEIGHT + CAPTION + MARGIN
+    height = TITLE + MARGIN + max(map(len, pairs)) * row_height
+    sheet = Image.new("RGB", (sum(widths) + MARGIN, height), "white")
+    pen, left = ImageDraw.Draw(sheet), MARGIN
+    for (title, column), width in zip(columns.items(), widths, strict=True):
+        heading = f"the {title}: labels, found"
+        pen.text((left, MARGIN), heading, fill="black", font=ImageFont.load_default(16))
+        for row, (image, pair) in enumerate(column):
+            top = TITLE + MARGIN + row * row_height
+            sheet.paste(pair, (left, top))
+            font = ImageFont.load_default(13)
+            pen.text((left, top + HEIGHT + 3), _caption(image), fill="black", font=font)
+        left += width + MARGIN
+    return sheet
 
 
 def _draw_pair(image: ReviewedImage, names: Sequence[str]) -> Image.Image:
@@ -56,24 +58,15 @@ def _draw_pair(image: ReviewedImage, names: Sequence[str]) -> Image.Image:
     boxes, labels, scores = image.detections or NOTHING
     boxes = boxes * (size[0] / image.sample.size[0])
     scaled = Image.fromarray(image.sample.image).resize(size, Image.Resampling.BICUBIC)
+    pair = Image.new("RGB", (2 * size[0] + MARGIN // 2, size[1]), "white")
+    pair.paste(labelled, (0, 0))
     found = draw_scene(scaled, boxes, labels, scores, seg_map, names)
-    return _join([labelled, found], (0, size[0] + MARGIN // 2))
-
-
-def _join(images: Sequence[Image.Image], lefts: Sequence[int]) -> Image.Image:
-    """Side by side on white, each at its place."""
-    size = lefts[-1] + images[-1].width, max(image.height for image in images)
-    joined = Image.new("RGB", size, "white")
-    for image, left in zip(images, lefts, strict=True):
-        joined.paste(image, (left, 0))
-    return joined
+    pair.paste(found, (size[0] + MARGIN // 2, 0))
+    return pair
 
 
 def _caption(image: ReviewedImage) -> str:
     name = image.sample.source.replace("\\", "/").rsplit("/", 1)[-1]
-    parts = [name if len(name) <= 30 else f"...{name[-27:]}"]
-    if image.f1 is not None:
-        parts.append(f"boxes F1 {image.f1:.2f}")
-    if image.mean_iou is not None:
-        parts.append(f"mIoU {image.mean_iou:.2f}")
-    return "   ".join(parts)
+    figures = {"boxes F1": image.f1, "mIoU": image.mean_iou}
+    shown = [f"{title} {value:.2f}" for title, value in figures.items() if value is not None]
+    return "   ".join([name if len(name) <= 30 else f"...{name[-27:]}", *shown])

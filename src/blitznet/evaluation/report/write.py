@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from blitznet.evaluation.metrics import Metrics
-from blitznet.evaluation.metrics_table import metrics_rows
+from blitznet.evaluation.metrics import Metrics, metrics_rows
 from blitznet.evaluation.report.figures import draw_confusion, draw_curves, draw_precision_recall
 from blitznet.evaluation.report.review import SCORE, Review
 from blitznet.evaluation.report.sheet import draw_best_worst
@@ -58,29 +57,32 @@ def write_report(
     require("matplotlib", "plots", "the report")
     folder.mkdir(parents=True, exist_ok=True)
     names, captions = review.names, dict[str, str]()
-    confusions: dict[str, np.ndarray] = {}
+    counts: dict[str, np.ndarray] = {}
+
+    def figure(name: str, caption: str) -> Path:
+        captions[name] = caption
+        return folder / name
+
     if log:
-        draw_curves(log, validation, folder / "curves.png")
-        captions["curves.png"] = "Training"
+        draw_curves(log, validation, figure("curves.png", "Training"))
     if review.has_boxes:
-        draw_precision_recall(review.voc_ap.curves(), names, folder / "pr_curves.png")
-        captions["pr_curves.png"] = "Precision and recall at IoU 0.5, and AP (area)"
-        confusions["boxes"] = counts = review.box_confusion.counts
+        counts["boxes"] = review.box_counts
+        path = figure("pr_curves.png", "Precision and recall at IoU 0.5, and AP (area)")
+        draw_precision_recall(review.voc_ap.curves(), names, path)
         title = f"boxes of score {SCORE:g} or more, % of the true class"
-        draw_confusion(counts, names, "nothing", title, folder / "confusion_boxes.png")
-        captions["confusion_boxes.png"] = "Confusion of boxes"
+        path = figure("confusion_boxes.png", "Confusion of boxes")
+        draw_confusion(counts["boxes"], names, "nothing", title, path)
     if review.has_maps:
-        confusions["pixels"] = counts = review.mean_iou.confusion
-        title = "pixels, % of the true class"
-        draw_confusion(counts, names, names[0], title, folder / "confusion_pixels.png")
-        captions["confusion_pixels.png"] = "Confusion of pixels"
+        counts["pixels"] = review.pixel_counts
+        path = figure("confusion_pixels.png", "Confusion of pixels")
+        draw_confusion(counts["pixels"], names, names[0], "pixels, % of the true class", path)
     if review.best:
-        with whole_file(folder / "best_worst.png") as temporary:
+        path = figure("best_worst.png", "The best and the worst images")
+        with whole_file(path) as temporary:
             draw_best_worst(review.best, review.worst, names).save(temporary, format="PNG")
-        captions["best_worst.png"] = "The best and the worst images"
     numbers = {  # rows are true, columns predicted
-        task: {"classes": list(names), "counts": counts.tolist()}
-        for task, counts in confusions.items()
+        task: {"classes": list(names), "counts": confusion.tolist()}
+        for task, confusion in counts.items()
     }
     write_json(folder / NUMBERS_FILE, numbers)
     with whole_file(folder / PAGE_FILE) as temporary:

@@ -62,12 +62,12 @@ def quantized(exported: Path, calibrate: Path | None, tell: Tell | None = None) 
         return path
     origin = {"data": str(calibrate.absolute()), "text": read_text(calibrate)}
     if not path.is_file() or not origin_file.is_file() or read_json(origin_file) != origin:
-        from blitznet.exporting.openvino_file import write_int8
+        from blitznet.exporting.openvino_file import write_openvino
 
         if tell is not None:
             tell(f"calibrating {exported.name} for int8, which is kept for next time")
         fresh = Path(tempfile.mkdtemp(dir=folder.parent))
-        write_int8(fresh / path.name, exported, calibrate)
+        write_openvino(fresh / path.name, exported, calibrate)
         (fresh / _ORIGIN_FILE).write_text(json.dumps(origin))
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)

@@ -81,7 +81,7 @@ def read_outputs(outputs: Mapping[str, np.ndarray], info: ExportInfo, score: flo
     """The outputs of an exported file, by name.
 
     Args:
-        outputs: see `blitznet.exporting.exported_network.ExportedNetwork.forward`.
+        outputs: see `blitznet.exporting.onnx_file.ExportedNetwork.forward`.
         info: of the file.
         score: minimum score. Weaker boxes never suppress stronger ones, so it may come last.
     """

@@ -33,7 +33,6 @@ def test_a_picture_has_the_f1_of_its_boxes_and_the_iou_of_its_pixels() -> None:
     (picture,) = review.best
     assert picture.f1 == pytest.approx(2 / 3)  # one right, one too many, one too weak to count
     assert picture.mean_iou == pytest.approx((4 / 12 + 4 / 8 + 0) / 3)
-    assert picture.score == pytest.approx((2 / 3 + 5 / 18) / 2)
     assert picture.detections.scores.tolist() == pytest.approx([0.9, 0.8])
     assert review.worst == []
 
@@ -66,7 +65,7 @@ def test_what_a_source_does_not_label_is_no_mistake() -> None:
     review.update(partly, Detections(boxes, np.array([1, 2]), scores), seg_map)
     (picture,) = review.best
     assert (picture.f1, picture.mean_iou) == (1, 1)
-    assert review.box_confusion.counts.tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
+    assert review.box_counts.tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
 
 
 def test_pictures_without_labels_are_not_ranked() -> None:

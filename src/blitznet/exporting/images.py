@@ -1,0 +1,55 @@
+"""Images for an export: to compare a file on, and to calibrate int8 with."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from blitznet.data.description import read_description
+from blitznet.data.source import locate
+from blitznet.errors import InputError
+from blitznet.evenly_spaced import evenly_spaced
+from blitznet.image import read_picture, resize_to_input
+from blitznet.inference.demo import demo_pictures
+
+
+def described_images(data: Path, split: str | None, number: int, size: int) -> list[np.ndarray]:
+    """Images spread evenly over a split, as the network receives them.
+
+    Args:
+        data: data description.
+        split: of it; None = `train`, or the first one.
+        number: of images; fewer if there are not so many.
+        size: S.
+
+    Returns:
+        (S, S, 3) uint8 each.
+    """
+    description = read_description(data)
+    if split is None:
+        split = "train" if "train" in description.splits else next(iter(description.splits))
+    sources = description.open_split(split)
+    images = []
+    for position in evenly_spaced(sum(map(len, sources)), number):
+        source, index = locate(sources, position)
+        images.append(resize_to_input(Image.fromarray(source.read(index).image), size))
+    return images
+
+
+def images_at_hand(size: int) -> list[np.ndarray]:
+    """The demo's photographs and their mirror images where they are installed, else drawn blobs."""
+    try:
+        files = demo_pictures()
+    except InputError:
+        return [_draw(np.random.default_rng(seed), size) for seed in range(8)]
+    images = [resize_to_input(read_picture(file), size) for file in files]
+    return images + [image[:, ::-1] for image in images]
+
+
+def _draw(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Blobs of colour in several sizes."""
+    image = np.zeros((size, size, 3), np.float32)
+    for cells in (3, 9, 27):
+        blobs = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+        image += np.asarray(blobs.resize((size, size), Image.Resampling.BICUBIC))
+    return (image / 3).astype(np.uint8)
