@@ -44,7 +44,7 @@ def bench(
 ) -> None:
     """Time a network on every engine here, stage by stage, and print a table and a JSON line."""
     from blitznet.bench import bench, speed_table
-    from blitznet.whole_file import whole_file
+    from blitznet.text_files import write_text
 
     speeds = bench(
         model,
@@ -60,5 +60,4 @@ def bench(
     print_table(speed_table(speeds), least_width=110)
     typer.echo(speeds.to_json())
     if json_file is not None:
-        with whole_file(json_file) as temporary:
-            temporary.write_text(speeds.to_json() + "\n", encoding="utf-8")
+        write_text(json_file, speeds.to_json() + "\n")
