@@ -249,7 +249,7 @@ def test_an_unknown_network_is_one_line() -> None:
 def test_a_gpu_sees_what_the_cpu_sees(tiny: Predictor) -> None:
     model, device = tiny_model(), torch.device("cuda", 0)
     info = CheckpointInfo(model=model.config, names=NAMES)
-    on_gpu = Predictor(TorchEngine(model, info, device), device)
+    on_gpu = Predictor(TorchEngine(model, info, device))
     picture = noise(90, 70)
     on_cpu_scene, on_gpu_scene = tiny.predict(picture, 0.2), on_gpu.predict(picture, 0.2)
     # TF32 convolutions carry ten bits of mantissa.

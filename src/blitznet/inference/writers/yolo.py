@@ -42,6 +42,5 @@ def rows(scene: Scene) -> Iterator[str]:
     """A line an object: class from 0, then centre and size as fractions of the image."""
     width, height = scene.size
     for (x1, y1, x2, y2), label in zip(scene.boxes.tolist(), scene.labels.tolist(), strict=True):
-        values = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height)
-        values += ((x2 - x1) / width, (y2 - y1) / height)
-        yield f"{label - 1} {' '.join(f'{value:.6f}' for value in values)}\n"
+        centre = f"{(x1 + x2) / 2 / width:.6f} {(y1 + y2) / 2 / height:.6f}"
+        yield f"{label - 1} {centre} {(x2 - x1) / width:.6f} {(y2 - y1) / height:.6f}\n"
