@@ -12,8 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 from blitznet.errors import InputError
 from blitznet.extras import require
 from blitznet.inference.sources import LIVE_SCHEMES, is_stream, is_url
+from blitznet.inference.video.decoding import VideoFile
 from blitznet.inference.video.live_video import LiveVideo
-from blitznet.inference.video.video_file import VideoFile
 
 if TYPE_CHECKING:
     from av.container import InputContainer
