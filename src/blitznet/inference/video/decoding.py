@@ -14,12 +14,6 @@ if TYPE_CHECKING:
 
 # Frames a second of streams that do not say theirs.
 _DEFAULT_RATE = Fraction(25)
-_TURN = {
-    90: Image.Transpose.ROTATE_90,
-    -90: Image.Transpose.ROTATE_270,
-    180: Image.Transpose.ROTATE_180,
-    -180: Image.Transpose.ROTATE_180,
-}
 # ITU-T H.273 code of a frame that does not say its colours.
 _UNSPECIFIED = 2
 # Above the lines of PAL, BT.709 is meant.
@@ -107,16 +101,16 @@ class OpenedVideo(ABC):
         packets = container.demux(stream)
         while True:
             try:
-                packet = next(packets)
-            except StopIteration:
-                break
+                packet = next(packets, None)
             except av.error.FFmpegError:
                 if self.is_live:
                     raise
                 # An empty one asks the decoder for what it still holds.
-                packet = av.Packet()  # type: ignore[assignment]
-                packet.stream = stream
-                packets = iter(())
+                flush = av.Packet()
+                flush.stream = stream
+                packet, packets = flush, iter(())  # type: ignore[assignment]
+            if packet is None:
+                break
             sent += packet.size > 0
             try:
                 frames = packet.decode()
@@ -169,5 +163,5 @@ def upright_image(frame: "VideoFrame") -> Image.Image:
     is_unmarked_hd = frame.colorspace == _UNSPECIFIED and frame.height > _STANDARD_DEFINITION_LINES
     matrix = "ITU709" if is_unmarked_hd else None
     image: Image.Image = frame.to_image(src_colorspace=matrix)  # type: ignore[no-untyped-call]
-    turn = _TURN.get(frame.rotation)
-    return image if turn is None else image.transpose(turn)
+    turn = frame.rotation
+    return image.rotate(turn, expand=True) if turn in (-180, -90, 90, 180) else image
