@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from blitznet.cli.app import app, complain, print_table
+from blitznet.cli.app import app, complain, complain_of, print_table
 from blitznet.cli.options import split_names
 from blitznet.extras import require_training
 
@@ -78,8 +78,7 @@ def export(
         classes=split_names(classes), overwrite=overwrite, force=force,
     )  # fmt: skip
     print_table(parity_table(exported.parity))
-    for problem in exported.problems:
-        complain(problem)
+    complain_of(exported.problems)
     if exported.is_kept:
         typer.echo(f"The file is {exported.path}, the comparison {exported.report}")
     if exported.problems:

@@ -1,13 +1,13 @@
 """Which engine runs a network, and where: one rule for `load()` and every command."""
 
 import os
-import re
 import shutil
 import warnings
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from blitznet.device import choose_device, device_kind, has_fast_bfloat16
 from blitznet.errors import BlitzNetError, CheckpointError, InputError
 from blitznet.extras import require
 from blitznet.inference.engines.converted import exported_checkpoint, quantized
@@ -104,7 +104,7 @@ def usual_engine() -> str:
 
 def engines_here(device: str = AUTO) -> list[str]:
     """Names of ENGINES that are installed and that the device has instructions for."""
-    kind = (_gpu() or "cpu") if device == AUTO else _device_kind(device)
+    kind = (_gpu() or "cpu") if device == AUTO else device_kind(device)
     return [name for name in ENGINES if _fits(name, kind)]
 
 
@@ -115,7 +115,7 @@ def _require_engine(engine: str, device: str) -> None:
     modules, extra = _packages(engine)
     for module in modules:
         require(module, extra, f"the engine {engine}")
-    kind = _device_kind(device)
+    kind = device_kind(device)
     if kind not in ENGINES[engine]:
         fitting = [name for name, kinds in ENGINES.items() if kind in kinds]
         raise InputError(
@@ -126,13 +126,6 @@ def _require_engine(engine: str, device: str) -> None:
 
 def _no_engine(name: str) -> str:
     return f"no engine is called {name!r}; there are {', '.join((AUTO, *ENGINES))}"
-
-
-def _device_kind(name: str) -> str:
-    """`cuda` of `cuda:1`; raises InputError for what is no device's name."""
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise InputError(f"a device is auto, cpu, cuda, cuda:N or mps, not {name!r}")
-    return name.partition(":")[0]
 
 
 def _packages(engine: str) -> tuple[tuple[str, ...], str]:
@@ -156,7 +149,6 @@ def _open(
 ) -> Engine:
     if _runs_checkpoints(name):
         checkpoint = network.require_checkpoint()
-        from blitznet.device import choose_device
         from blitznet.inference.engines.torch_engine import TorchEngine
         from blitznet.model.checkpoint import load_checkpoint
 
@@ -183,7 +175,7 @@ def _candidates(network: NetworkFiles, device: str) -> list[str]:
     if exported is not None and exported.suffix == ".xml":
         require("openvino", "openvino", exported.name)
         return ["openvino"]
-    kind = _device_kind(device)
+    kind = device_kind(device)
     names = [name for name in FASTEST[kind] if _fits(name, kind)]
     if checkpoint is None:  # at worst ONNX Runtime, which says what it lacks
         return [name for name in names if not _runs_checkpoints(name)] or ["onnxruntime"]
@@ -203,7 +195,7 @@ def _candidates(network: NetworkFiles, device: str) -> list[str]:
 def _device_for(engine: str, device: str, network: NetworkFiles) -> str:
     """The device that a user names; of `auto`, a GPU if the engine and the network can use it."""
     if device != AUTO:
-        _device_kind(device)
+        device_kind(device)
         return device
     kinds = ENGINES.get(engine, ("cpu",))
     gpu = _gpu()
@@ -222,22 +214,20 @@ def _gpu() -> str | None:
     return "cuda" if Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") else None
 
 
-def _fits(name: str, device_kind: str) -> bool:
+def _fits(name: str, kind: str) -> bool:
     """Whether an engine is installed and at home on a kind of device."""
     modules, _ = _packages(name)
-    if device_kind not in ENGINES.get(name, ()) or not all(map(find_spec, modules)):
+    if kind not in ENGINES.get(name, ()) or not all(map(find_spec, modules)):
         return False
     if name == "openvino-bf16":
         return has_bfloat16()
-    if name == "tensorrt" or (name, device_kind) == ("onnxruntime", "cuda"):
+    if name == "tensorrt" or (name, kind) == ("onnxruntime", "cuda"):
         return has_provider("Tensorrt" if name == "tensorrt" else "CUDA")
     is_bfloat16 = name.endswith("-bf16")
-    if not _runs_checkpoints(name) or (device_kind == "cpu" and not is_bfloat16):
+    if not _runs_checkpoints(name) or (kind == "cpu" and not is_bfloat16):
         return True  # so that PyTorch is not imported for nothing
     import torch
 
-    from blitznet.device import has_fast_bfloat16
-
-    if device_kind == "cuda" and not torch.cuda.is_available():
+    if kind == "cuda" and not torch.cuda.is_available():
         return False
-    return not is_bfloat16 or has_fast_bfloat16(torch.device(device_kind))
+    return not is_bfloat16 or has_fast_bfloat16(torch.device(kind))
