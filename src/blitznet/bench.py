@@ -47,14 +47,10 @@ Look = Callable[[Sequence[Image.Image]], Seconds]  # processes decoded images as
 
 @dataclass(frozen=True)
 class Row:
-    """A network on an engine; medians in milliseconds per image.
+    """A network on an engine; medians in milliseconds per image, see STAGES.
 
     Attributes:
-        network: its name.
-        engine: what ran it.
         batch: images per call.
-        resize_ms, network_ms, post_ms: the stages, see STAGES.
-        total_ms: their sum.
         p95_ms: 95 of 100 batches took less in total.
         fps: images per second, of the median total.
         images: timed.
@@ -74,15 +70,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Speeds:
-    """What one run measured.
+    """What one run of `bench` measured.
 
     Attributes:
-        machine: where, see `describe_machine`.
+        machine: see `describe_machine`.
         data: which images.
         decode_ms: from an image file to its pixels, median; no part of the rows.
-        score: minimum score of an object.
-        rounds: in which all took turns.
-        seconds: minimum for each, over all rounds.
         rows: fastest first.
         left_out: what could not run, with the reason.
     """

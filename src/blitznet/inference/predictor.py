@@ -161,13 +161,9 @@ class Predictor:
         Images are decoded ahead in threads; what follows the network is done while it runs on the
         next ones.
 
-        Args:
-            sources: images, taken as they are needed.
-            score: minimum score of an object, 0..1.
-            batch: images per forward pass; None = 1 on a CPU, 8 on a GPU.
-
         Yields:
-            Every source, in order, with its scene or with the reason why it could not be read.
+            Every source in order, taken when it is needed, with its scene or with the reason why
+            it could not be read.
 
         Raises:
             TypeError: for a source that is no image at all.
@@ -189,7 +185,7 @@ class Predictor:
 
         Args:
             source: a video file, a camera's number, or a URL (rtsp, http, ...).
-            score: minimum score of an object, 0..1.
+            score: as of `predict`.
             batch: frames per forward pass of a recording; None = 1 on a CPU, 8 on a GPU.
             track: whether objects get an identity that lasts from frame to frame, `scene.ids`.
 

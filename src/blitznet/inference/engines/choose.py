@@ -53,14 +53,7 @@ def open_engine(
 ) -> Engine:
     """A trained network, ready to run.
 
-    Args:
-        name_or_path: a bundled network, an exported file or a checkpoint; None = the best bundled
-            network.
-        engine: of ENGINES, or `auto`, the fastest one here.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        hint: what OpenVINO makes fast: one image (`latency`) or many (`throughput`).
-        calibrate: data description with images for `openvino-int8`, once for a network.
-        tell: receives one line about what is going on; None = problems are warnings.
+    As `blitznet.load`, except that `engine` is one of ENGINES, or `auto`, the fastest one here.
 
     Raises:
         CheckpointError: if there is no such network, or the file is unusable.

@@ -46,7 +46,7 @@ def open_video(name: str, attempts: int = 5) -> VideoFile | LiveVideo:
 
 
 def _open_container(address: "StreamAddress") -> "InputContainer":
-    """Raises InputError if nothing is there, it is no video, or PyAV is not installed."""
+    """See `open_video`."""
     require("av", "video", "a video")
     import av
 
