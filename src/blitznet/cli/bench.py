@@ -21,21 +21,17 @@ def bench(
     ] = None,
     engines: Annotated[
         str | None,
-        typer.Option(
-            "--engines", metavar="A,B", help="Engines.", show_default="all here, without int8"
-        ),
+        typer.Option(metavar="A,B", help="Engines.", show_default="all here, without int8"),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(
-            "--images", metavar="FOLDER", help="Images to run on.", show_default="drawn ones"
-        ),
+        typer.Option(metavar="FOLDER", help="Images to run on.", show_default="drawn ones"),
     ] = None,
     score: ScoreOption = 0.5,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Images per forward pass.")] = 1,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns of each engine.")] = 3,
+    batch: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each engine.")] = 3,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0, help="Minimum seconds of measurement per engine.")
+        float, typer.Option(min=0, help="Minimum seconds of measurement per engine.")
     ] = 3.0,
     device: DeviceOption = "auto",
     json_file: Annotated[

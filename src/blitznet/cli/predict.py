@@ -58,24 +58,19 @@ def predict(
             "--format",
             metavar="coco|voc|yolo",
             help="Also write labels/FORMAT for labelling tools; several separated by commas.",
-            show_default="none",
         ),
     ] = None,
     track: Annotated[
         bool, typer.Option("--track", help="Track objects across video frames, with an id each.")
     ] = False,
     every: Annotated[
-        int, typer.Option("--every", min=1, metavar="N", help="Every N-th frame of a video.")
+        int, typer.Option(min=1, metavar="N", help="Every N-th frame of a video.")
     ] = 1,
     max_frames: Annotated[
-        int | None,
-        typer.Option(
-            "--max-frames", min=1, help="Stop after N frames of a video.", show_default="all"
-        ),
+        int | None, typer.Option(min=1, help="Stop after N frames of a video.", show_default="all")
     ] = None,
     reconnect: Annotated[
-        int,
-        typer.Option("--reconnect", min=0, help="Reconnection attempts for a camera or stream."),
+        int, typer.Option(min=0, help="Reconnection attempts for a camera or stream.")
     ] = 5,
     watch: Annotated[
         bool, typer.Option("--watch", help="Also wait for images that arrive in the folder.")
@@ -83,10 +78,7 @@ def predict(
     idle_seconds: Annotated[
         float | None,
         typer.Option(
-            "--idle-seconds",
-            min=0,
-            help="End --watch after N seconds without a new image.",
-            show_default="never",
+            min=0, help="End --watch after N seconds without a new image.", show_default="never"
         ),
     ] = None,
 ) -> None:

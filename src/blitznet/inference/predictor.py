@@ -151,10 +151,7 @@ class Predictor:
         return scenes
 
     def predict_stream(
-        self,
-        sources: Iterable[Source],
-        score: float = DEFAULT_SCORE,
-        batch: int | None = None,
+        self, sources: Iterable[Source], score: float = DEFAULT_SCORE, batch: int | None = None
     ) -> Iterator[tuple[Source, Scene | PictureError]]:
         """As `predict`, one result at a time, in bounded memory.
 
