@@ -14,6 +14,7 @@ import torch
 import typer
 from PIL import Image
 from rich.console import Console
+from rich.table import Table
 
 from blitznet.bench import (
     Look,
@@ -90,10 +91,9 @@ def main(
         rows=tuple(rows),
         left_out=left_out,
     )
-    ratios = {f"x {name.split('_')[0]}": _ratios(rows, name) for name in REFERENCES}
     console = Console()
     console.width = max(console.width, 170)
-    console.print(speed_table(speeds, ratios))
+    console.print(speed_table(speeds), _ratio_table(rows))
     typer.echo(speeds.to_json())
     if json_file is not None:
         json_file.write_text(speeds.to_json() + "\n")
@@ -162,11 +162,14 @@ def _open(
     looks[contestant] = look
 
 
-def _ratios(rows: Sequence[Row], reference: str) -> list[str]:
-    """How many times as fast every row is."""
-    wanted = (f"torchvision {reference}", TORCH_DEFAULT)
-    theirs = [row.fps for row in rows if (row.network, row.engine) == wanted]
-    return [f"{row.fps / theirs[0]:.1f}" if theirs else "-" for row in rows]
+def _ratio_table(rows: Sequence[Row]) -> Table:
+    """How many times as fast every row is as the references."""
+    fps = {(row.network, row.engine): row.fps for row in rows}
+    table = Table("network", "engine", *(f"x {name.split('_')[0]}" for name in REFERENCES))
+    for contestant, ours in fps.items():
+        theirs = (fps.get((f"torchvision {name}", TORCH_DEFAULT)) for name in REFERENCES)
+        table.add_row(*contestant, *(f"{ours / one:.1f}" if one else "-" for one in theirs))
+    return table
 
 
 def _tell(line: str) -> None:

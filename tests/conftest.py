@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 import blitznet.extras
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model_info import ModelConfig
+from tiny_network import save_tiny_checkpoint
 
 # The same examples in every run, however busy the machine is.
 settings.register_profile(
@@ -69,6 +70,12 @@ def without_report(hide_package: Callable[[str], None]) -> None:
 def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exporting to ONNX takes longer than a short run: an empty file stands for it."""
     monkeypatch.setattr("blitznet.exporting.onnx_file.export_onnx", lambda path, *_: path.touch())
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The file of an untrained network of four classes."""
+    return str(save_tiny_checkpoint(tmp_path_factory.mktemp("weights") / "tiny.safetensors"))
 
 
 @pytest.fixture

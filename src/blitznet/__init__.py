@@ -29,29 +29,21 @@ __version__ = "0.1.0"
 
 # Public names and where they live. They are imported when they are asked for: what predicts needs
 # no PyTorch.
-_HOMES = {
-    "BlitzNet": "model.blitznet",
-    "BlitzNetError": "errors",
-    "CheckpointError": "errors",
-    "Detections": "detections",
-    "DivergenceError": "errors",
-    "Exported": "exporting.export",
-    "InputError": "errors",
-    "LabelError": "errors",
-    "Metrics": "evaluation.evaluate",
-    "PictureError": "errors",
-    "Predictor": "inference.predictor",
-    "RecipeError": "errors",
-    "Scene": "scene",
-    "TrainingRun": "training.train",
-    "WorkerError": "errors",
-    "build": "model.blitznet",
-    "evaluate": "evaluation.evaluate",
-    "export": "exporting.export",
-    "load": "inference.predictor",
-    "train": "training.train",
-}
-__all__ = list(_HOMES)
+_NAMES = {
+    "detections": ("Detections",),
+    "errors": (
+        "BlitzNetError", "CheckpointError", "DivergenceError", "InputError", "LabelError",
+        "PictureError", "RecipeError", "WorkerError",
+    ),
+    "evaluation.evaluate": ("Metrics", "evaluate"),
+    "exporting.export": ("Exported", "export"),
+    "inference.predictor": ("Predictor", "load"),
+    "model.blitznet": ("BlitzNet", "build"),
+    "scene": ("Scene",),
+    "training.train": ("TrainingRun", "train"),
+}  # fmt: skip
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -6,10 +6,10 @@ Needs no PyTorch. benchmarks/race.py times other networks beside ours with the s
 import json
 import platform
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from itertools import cycle, islice
@@ -23,10 +23,11 @@ from PIL import Image
 from blitznet.cpu import usable_cores
 from blitznet.errors import InputError
 from blitznet.evenly_spaced import evenly_spaced
-from blitznet.image import PICTURE_SUFFIXES, read_picture, resize_to_input
+from blitznet.image import read_picture, resize_to_input
 from blitznet.inference.class_map import classify_pixels
 from blitznet.inference.engines.choose import engines_here, open_engine
-from blitznet.inference.engines.engine import Engine
+from blitznet.inference.engines.engine import Engine, Tell
+from blitznet.inference.sources import is_image
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,23 +43,16 @@ _PACKAGES = ("blitznet", "numpy", "pillow", "onnxruntime", "openvino", "torch", 
 
 Seconds = dict[str, float]  # by stage
 Look = Callable[[Sequence[Image.Image]], Seconds]  # processes decoded images as one batch
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A network on an engine. Times are milliseconds per image.
+    """A network on an engine; medians in milliseconds per image, see STAGES.
 
     Attributes:
-        network: its name.
-        engine: what ran it.
         batch: images per call.
-        resize_ms, network_ms, post_ms: medians of the stages, see STAGES.
-        total_ms: median of their sum.
         p95_ms: 95 of 100 batches took less in total.
         fps: images per second, of the median total.
-        peak_mib: largest resident memory of a process that does only this, 2^20 bytes; None = not
-            measured.
         images: timed.
     """
 
@@ -71,22 +65,17 @@ class Row:
     total_ms: float
     p95_ms: float
     fps: float
-    peak_mib: float | None
     images: int
 
 
 @dataclass(frozen=True)
 class Speeds:
-    """What one run measured.
+    """What one run of `bench` measured.
 
     Attributes:
-        machine: where: device, cpu, cores, system, versions of packages.
+        machine: see `describe_machine`.
         data: which images.
         decode_ms: from an image file to its pixels, median; no part of the rows.
-        score: minimum score of an object.
-        rounds: in which all took turns.
-        seconds: of each, over all rounds, at least.
-        stages: what is inside each clock.
         rows: fastest first.
         left_out: what could not run, with the reason.
     """
@@ -99,11 +88,10 @@ class Speeds:
     seconds: float
     rows: tuple[Row, ...]
     left_out: Mapping[str, str]
-    stages: Mapping[str, str] = field(default_factory=lambda: dict(STAGES))
 
     def to_json(self) -> str:
         """One line."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self) | {"stages": STAGES})
 
 
 def bench(
@@ -123,12 +111,12 @@ def bench(
     Args:
         model: a bundled network's name, a checkpoint, or an exported file; None = the best bundled
             network.
-        engines: names; None = all that are here and need no calibration.
+        engines: names; None = see `default_engines`.
         images: a folder; None = drawn ones. See `load_images`.
         score: minimum score of an object, 0..1.
         batch: images per call.
         rounds: in which all take turns.
-        seconds: of each engine over all rounds, at least.
+        seconds: minimum for each engine, over all rounds.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         tell: receives a line before every step.
 
@@ -149,13 +137,10 @@ def bench(
         raise InputError(f"nothing can be measured here: {next(iter(left_out.values()))}")
     looks = {name: look_with(engine, score) for name, engine in opened.items()}
     samples = take_turns(looks, decoded, batch, rounds, seconds, tell)
-    memory = {}
+    rows = []
     for name, engine in opened.items():
+        rows.append(make_row(engine.info.model.name, name, batch, samples[name]))
         engine.close()
-        tell(f"measuring the memory of {name}")
-        memory[name] = _memory_of_process(model, name, device, images, score, batch)
-    network = next(iter(opened.values())).info.model.name
-    rows = [make_row(network, name, batch, samples[name], memory[name]) for name in opened]
     return Speeds(
         machine=describe_machine(device),
         data=str(images) if images is not None else "drawn",
@@ -166,6 +151,13 @@ def bench(
         rows=tuple(sorted(rows, key=lambda row: -row.fps)),
         left_out=left_out,
     )
+
+
+def default_engines(device: str) -> list[str]:
+    """All that are here, but int8, which needs calibration, and what compiles for minutes."""
+    return [
+        name for name in engines_here(device) if not name.endswith("int8") and "compile" not in name
+    ]
 
 
 def look_with(engine: Engine, score: float) -> Look:
@@ -200,15 +192,8 @@ def take_turns(
 ) -> dict[str, list[Seconds]]:
     """Time each in every round, in an order that rotates, so that noise hits all alike.
 
-    The first call of a turn warms up and does not count.
-
-    Args:
-        looks: by name.
-        images: decoded, shown over and over again.
-        batch: images per call.
-        rounds: turns of each.
-        seconds: of each over all rounds, at least.
-        tell: receives a line before every turn.
+    The first call of a turn warms up and does not count. Arguments as those of `bench`; `images`
+    are shown over and over again.
     """
     samples: dict[str, list[Seconds]] = {name: [] for name in looks}
     names, endless = list(looks), cycle(images)
@@ -223,27 +208,14 @@ def take_turns(
     return samples
 
 
-def make_row(
-    network: str, engine: str, batch: int, samples: Sequence[Seconds], peak_mib: float | None = None
-) -> Row:
+def make_row(network: str, engine: str, batch: int, samples: Sequence[Seconds]) -> Row:
     """Medians of what `take_turns` measured."""
-    stages = {
-        name: 1000 / batch * np.array([sample[name] for sample in samples]) for name in STAGES
-    }
-    total = np.sum(list(stages.values()), axis=0)
-    return Row(
-        network=network,
-        engine=engine,
-        batch=batch,
-        resize_ms=float(np.median(stages["resize"])),
-        network_ms=float(np.median(stages["network"])),
-        post_ms=float(np.median(stages["post"])),
-        total_ms=float(np.median(total)),
-        p95_ms=float(np.quantile(total, 0.95)),
-        fps=float(1000 / np.median(total)),
-        peak_mib=peak_mib,
-        images=batch * len(samples),
-    )
+    times = 1000 / batch * np.array([[one[stage] for stage in STAGES] for one in samples])
+    total = times.sum(axis=1)
+    resize, forward, post = np.median(times, axis=0).tolist()
+    median, p95 = np.quantile(total, (0.5, 0.95)).tolist()
+    images = batch * len(samples)
+    return Row(network, engine, batch, resize, forward, post, median, p95, 1000 / median, images)
 
 
 def load_images(folder: Path | None, count: int = MAX_IMAGES) -> tuple[list[Image.Image], float]:
@@ -257,15 +229,14 @@ def load_images(folder: Path | None, count: int = MAX_IMAGES) -> tuple[list[Imag
     Raises:
         InputError: if the folder has no image.
     """
-    sources: list[Path | Image.Image] = []
+    sources: list[Path | Image.Image]
     if folder is None:
-        sources += [Image.open(_draw_jpeg(index)) for index in range(count)]
+        sources = [Image.open(_draw_jpeg(index)) for index in range(count)]
     else:
-        files = sorted(folder.glob("*")) if folder.is_dir() else []
-        files = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
-        if not files:
-            raise InputError(f"{folder}: no folder with images")
-        sources += [files[index] for index in evenly_spaced(len(files), count)]
+        files = sorted(filter(is_image, folder.glob("*")))
+        sources = [files[index] for index in evenly_spaced(len(files), count)]
+    if not sources:
+        raise InputError(f"{folder}: no folder with images")
     images, seconds = [], []
     for source in sources:
         start = perf_counter()
@@ -284,19 +255,17 @@ def _draw_jpeg(seed: int) -> BytesIO:
 
 
 def describe_machine(device: str = "auto") -> dict[str, object]:
-    """Where a benchmark runs; a GPU has its name only if PyTorch is loaded."""
+    """Device, CPU, cores, system, versions; a GPU has its name only if PyTorch is loaded."""
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    cpu = names[0] if names else platform.processor() or platform.machine()
+    text = cpuinfo.read_text(errors="replace") if cpuinfo.is_file() else ""
+    found = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
+    cpu = found[1] if found else platform.processor() or platform.machine()
     torch = sys.modules.get("torch")
     has_gpu = device != "cpu" and torch is not None and torch.cuda.is_available()
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return {
         "device": torch.cuda.get_device_name() if torch is not None and has_gpu else cpu,
         "cpu": cpu,
@@ -306,18 +275,12 @@ def describe_machine(device: str = "auto") -> dict[str, object]:
     }
 
 
-def speed_table(speeds: Speeds, more: Mapping[str, Sequence[str]] | None = None) -> "Table":
-    """For a terminal: times in milliseconds per image.
-
-    Args:
-        speeds: measured.
-        more: columns that are added, by title, with a cell for each row.
-    """
+def speed_table(speeds: Speeds) -> "Table":
+    """For a terminal: times in milliseconds per image."""
     from rich.table import Table
 
     left_out = "".join(f"Left out: {name} ({why}).\n" for name, why in speeds.left_out.items())
-    stages = "".join(f"{name}: {meaning}.\n" for name, meaning in speeds.stages.items())
-    more = {} if more is None else more
+    stages = "".join(f"{name}: {meaning}.\n" for name, meaning in STAGES.items())
     table = Table(
         title=f"Speed on {speeds.machine['device']}, {speeds.machine['cores']} cores",
         caption=f"Medians in ms per image over {speeds.rounds} rounds; images: {speeds.data}; "
@@ -327,51 +290,10 @@ def speed_table(speeds: Speeds, more: Mapping[str, Sequence[str]] | None = None)
     )
     for title in ("network", "engine"):
         table.add_column(title, no_wrap=True)
-    for title in ("batch", *STAGES, "total", "p95", "images/s", "peak MiB", *more):
+    for title in ("batch", *STAGES, "total", "p95", "images/s"):
         table.add_column(title, justify="right")
-    for index, row in enumerate(speeds.rows):
+    for row in speeds.rows:
         times = (row.resize_ms, row.network_ms, row.post_ms, row.total_ms, row.p95_ms, row.fps)
-        figures = [f"{figure:.1f}" if figure < 100 else f"{figure:.0f}" for figure in times]
-        figures.append("-" if row.peak_mib is None else f"{row.peak_mib:.0f}")
-        figures += [cells[index] for cells in more.values()]
+        figures = (f"{figure:.1f}" if figure < 100 else f"{figure:.0f}" for figure in times)
         table.add_row(row.network, row.engine, str(row.batch), *figures)
     return table
-
-
-def peak_memory(
-    model: str | None, engine: str, device: str, folder: str | None, score: float, batch: int
-) -> float | None:
-    """Run an engine twice; the largest resident memory of this process since it began, 2^20 bytes.
-
-    Arguments as those of `bench`. None on Windows.
-    """
-    images, _ = load_images(None if folder is None else Path(folder), batch)
-    look = look_with(open_engine(model, engine, device), score)
-    for _ in range(2):
-        look(images)
-    status = Path("/proc/self/status")
-    if status.is_file():  # ru_maxrss would count what the parent process had before
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
-        return int(found[1]) / 2**10 if found else None
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def _memory_of_process(*arguments: object) -> float | None:
-    """`peak_memory` in a process of its own; None if that fails."""
-    call = "import json, sys; from blitznet.bench import peak_memory; "
-    call += "print(json.dumps(peak_memory(*json.loads(sys.argv[1]))))"
-    command = [sys.executable, "-c", call, json.dumps(arguments, default=str)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
-
-
-def default_engines(device: str) -> list[str]:
-    """All that are here, but int8, which wants images, and what compiles for minutes on a CPU."""
-    return [
-        name for name in engines_here(device) if not name.endswith("int8") and "compile" not in name
-    ]

@@ -1,13 +1,26 @@
-"""Which processor the network runs on."""
+"""Which processor the network runs on. Imports PyTorch only where it is asked."""
 
 import re
-
-import torch
+from typing import TYPE_CHECKING
 
 from blitznet.errors import InputError
 
+if TYPE_CHECKING:
+    import torch
 
-def choose_device(name: str | torch.device = "auto") -> torch.device:
+
+def device_kind(name: str) -> str:
+    """`cpu`, `mps`, or `cuda` of `cuda:1`.
+
+    Raises:
+        InputError: for any other name.
+    """
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise InputError(f"a device is auto, cpu, cuda, cuda:N or mps, not {name!r}")
+    return name.partition(":")[0]
+
+
+def choose_device(name: "str | torch.device" = "auto") -> "torch.device":
     """The device that a user names.
 
     Args:
@@ -16,13 +29,14 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
     Raises:
         InputError: for any other name, or a device that this machine or this PyTorch lacks.
     """
+    import torch
+
     name = str(name)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", 0)
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise InputError(f"a device is auto, cpu, cuda, cuda:N or mps, not {name!r}")
+    device_kind(name)
     device = torch.device(name)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise InputError("no device mps: this machine or this PyTorch has none; use cpu or auto")
@@ -34,11 +48,13 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
     return device
 
 
-def has_fast_bfloat16(device: torch.device) -> bool:
+def has_fast_bfloat16(device: "torch.device") -> bool:
     """Whether PyTorch has instructions for bfloat16 there, and does not emulate it.
 
     Of Apple's GPUs it cannot be asked; they count as without.
     """
+    import torch
+
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":

@@ -1,7 +1,6 @@
 """Images with boxes, labels and the translucent segmentation map, readable at any size."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import ceil, sqrt
 
 import numpy as np
@@ -20,24 +19,6 @@ MAX_HIDDEN = 0.3
 _STRIP_PIXELS = 1 << 18
 Color = tuple[int, int, int]
 Rectangle = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Style:
-    """Sizes in pixels that suit an image of a given size."""
-
-    line: int
-    edge: int
-    font: int
-
-    @classmethod
-    def for_size(cls, width: int, height: int) -> "Style":
-        side = sqrt(width * height)
-        return cls(
-            line=max(2, round(0.0045 * side)),
-            edge=max(1, round(0.0018 * side)),
-            font=max(11, round(0.024 * side)),
-        )
 
 
 def draw_scene(
@@ -66,24 +47,25 @@ def draw_scene(
         An RGB image of the same size, a new one unless drawn in place. Background pixels outside
         boxes and tags are untouched.
     """
-    style = Style.for_size(*image.size)
+    side = sqrt(image.width * image.height)
+    line, edge = max(2, round(0.0045 * side)), max(1, round(0.0018 * side))
     palette = voc_palette()
     canvas = image if in_place else image.copy()
     if seg_map is not None:
-        _paint_map(canvas, seg_map, palette, style.edge)
+        _paint_map(canvas, seg_map, palette, edge)
     pen = ImageDraw.Draw(canvas)
-    colors = [_color(palette, label) for label in labels]
+    colors: list[Color] = [tuple(palette[label].tolist()) for label in labels]
     by_area = sorted(range(len(boxes)), key=lambda index: -_area(boxes[index].tolist()))
     for index in by_area:  # small boxes stay visible on large ones
-        _outline(pen, boxes[index], colors[index], style)
-    tags = Tags(pen, image.size, style.font)
+        _outline(pen, boxes[index], colors[index], line, edge)
+    tags = Tags(pen, image.size)
     for index, (box, label, color) in enumerate(zip(boxes, labels, colors, strict=False)):
         name = names[label] if ids is None or not ids[index] else f"#{ids[index]} {names[label]}"
         scored = () if scores is None else (f"{name} {scores[index]:.2f}",)
         tags.attach((*scored, name), box, color)
     if seg_map is not None:
         for class_id, (x, y) in _region_middles(seg_map, without=set(labels[: len(boxes)])):
-            tags.centre(names[class_id], x, y, _color(palette, class_id))
+            tags.centre(names[class_id], x, y, tuple(palette[class_id].tolist()))
     return canvas
 
 
@@ -94,9 +76,10 @@ class Tags:
         placed: plates so far, xyxy in pixels.
     """
 
-    def __init__(self, pen: ImageDraw.ImageDraw, size: tuple[int, int], font_size: int):
+    def __init__(self, pen: ImageDraw.ImageDraw, size: tuple[int, int]):
         self._pen = pen
         self._width, self._height = size
+        font_size = max(11, round(0.024 * sqrt(self._width * self._height)))
         self._font = ImageFont.load_default(font_size)
         self._padding = max(2, font_size // 4)
         self._tag_height = round(1.35 * font_size)
@@ -140,13 +123,17 @@ class Tags:
         return sum(_overlap(place, other) for other in self.placed)
 
     def _write(self, text: str, place: Rectangle, color: Color) -> None:
+        """Black or white on the plate, whichever stands out more (ITU-R BT.601 luma)."""
         left, top, right, bottom = place
+        luma = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
         self.placed.append(place)
         self._pen.rounded_rectangle(
             (left, top, right - 1, bottom - 1), radius=self._padding, fill=color
         )
         middle = (left + self._padding, (top + bottom) / 2)
-        self._pen.text(middle, text, fill=_readable_on(color), font=self._font, anchor="lm")
+        self._pen.text(
+            middle, text, fill="black" if luma > 140 else "white", font=self._font, anchor="lm"
+        )
 
 
 def _paint_map(canvas: Image.Image, seg_map: np.ndarray, palette: np.ndarray, edge: int) -> None:
@@ -157,11 +144,11 @@ def _paint_map(canvas: Image.Image, seg_map: np.ndarray, palette: np.ndarray, ed
     for top in range(0, height, strip):
         rows = np.arange(top - edge, min(top + strip, height) + edge).clip(0, height - 1)
         around = np.pad(seg_map[rows], ((0, 0), (edge, edge)), mode="edge")
-        classes = np.ascontiguousarray(around[edge:-edge, edge:-edge])
-        is_edge = classes != around[: -2 * edge, edge:-edge]
-        is_edge |= classes != around[2 * edge :, edge:-edge]
-        is_edge |= classes != around[edge:-edge, : -2 * edge]
-        is_edge |= classes != around[edge:-edge, 2 * edge :]
+        classes = seg_map[top : top + strip]
+        before, at, after = slice(0, -2 * edge), slice(edge, -edge), slice(2 * edge, None)
+        is_edge = np.zeros(classes.shape, dtype=bool)
+        for neighbour in ((before, at), (after, at), (at, before), (at, after)):
+            is_edge |= classes != around[neighbour]
         is_object = classes != 0
         for colors, covered, opacity in (
             (palette, is_object & ~is_edge, REGION_OPACITY),
@@ -198,24 +185,13 @@ def _region_middles(
         yield int(class_id), ((x + 0.5) * step, (y + 0.5) * step)
 
 
-def _outline(pen: ImageDraw.ImageDraw, box: np.ndarray, color: Color, style: Style) -> None:
+def _outline(pen: ImageDraw.ImageDraw, box: np.ndarray, color: Color, line: int, edge: int) -> None:
     """A rounded frame just inside the box, cased so that it shows on any ground."""
     x1, y1, x2, y2 = (round(edge) for edge in box.tolist())
     frame = (x1, y1, max(x1, x2 - 1), max(y1, y2 - 1))
-    radius = min(3 * style.line, (frame[2] - x1) // 4, (frame[3] - y1) // 4)
-    pen.rounded_rectangle(frame, radius, outline="white", width=style.line + style.edge)
-    pen.rounded_rectangle(frame, radius, outline=color, width=style.line)
-
-
-def _color(palette: np.ndarray, class_id: int) -> Color:
-    red, green, blue = palette[class_id].tolist()
-    return red, green, blue
-
-
-def _readable_on(color: Color) -> Color:
-    """Black or white, whichever stands out more (ITU-R BT.601 luma)."""
-    red, green, blue = color
-    return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
+    radius = min(3 * line, (frame[2] - x1) // 4, (frame[3] - y1) // 4)
+    pen.rounded_rectangle(frame, radius, outline="white", width=line + edge)
+    pen.rounded_rectangle(frame, radius, outline=color, width=line)
 
 
 def _area(box: Sequence[float]) -> float:

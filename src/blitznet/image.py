@@ -30,19 +30,9 @@ PICTURE_SUFFIXES = frozenset(
 
 # What Pillow's decoders raise on damaged files, besides the warnings where those are errors.
 _DECODING_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    LookupError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Warning,
-)
+    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, MemoryError,
+    struct.error, zlib.error, Image.DecompressionBombError, Warning,
+)  # fmt: skip
 
 # What libjpeg can shrink by while it decodes.
 _JPEG_REDUCTIONS = (1, 2, 4, 8)

@@ -175,11 +175,11 @@ class NetworkFiles:
 def bundled_networks() -> dict[str, NetworkFiles]:
     """What comes with the package, by name."""
     folder = Path(str(files("blitznet") / "weights"))
-    names = sorted({path.stem for path in folder.glob("*.*") if path.suffix in _SUFFIXES})
-    found = {
-        name: [_existing(folder / f"{name}{suffix}") for suffix in _SUFFIXES] for name in names
+    found = {path.name: path for path in folder.glob("*.*") if path.suffix in _SUFFIXES}
+    names = sorted({path.stem for path in found.values()})
+    return {
+        name: NetworkFiles(*(found.get(name + suffix) for suffix in _SUFFIXES)) for name in names
     }
-    return {name: NetworkFiles(*paths) for name, paths in found.items()}
 
 
 def default_model() -> str:
@@ -189,10 +189,10 @@ def default_model() -> str:
         CheckpointError: if this installation has none.
     """
     bundled = bundled_networks()
-    for name in ("blitznet300", "blitznet300-mobile"):
-        if name in bundled:
-            return name
-    raise CheckpointError("this installation bundles no network; give one with --model FILE")
+    names = [name for name in ("blitznet300", "blitznet300-mobile") if name in bundled]
+    if not names:
+        raise CheckpointError("this installation bundles no network; give one with --model FILE")
+    return names[0]
 
 
 def find_network(name_or_path: str | os.PathLike[str] | None = None) -> NetworkFiles:
@@ -223,7 +223,3 @@ def find_checkpoint(name_or_path: str) -> Path:
         InputError: if it is an exported file.
     """
     return find_network(name_or_path).require_checkpoint()
-
-
-def _existing(path: Path) -> Path | None:
-    return path if path.is_file() else None

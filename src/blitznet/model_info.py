@@ -36,7 +36,7 @@ class ModelConfig(BaseModel):
         finest_scale: anchor side at the finest level, fraction of S.
         min_scale: anchor side at the second finest level, fraction of S.
         max_scale: anchor side at the coarsest level, fraction of S.
-        mean: per RGB channel, of pictures in 0..1.
+        mean: per RGB channel, of images in 0..1.
         std: per RGB channel.
     """
 
@@ -87,10 +87,10 @@ class ModelConfig(BaseModel):
 
 
 def _blitznet(
-    name: str, size: int, stride: Literal[4, 8], finest: float, least: float
+    name: str, size: int, stride: Literal[4, 8], finest: float, second: float
 ) -> ModelConfig:
     return ModelConfig(
-        name=name, image_size=size, finest_stride=stride, finest_scale=finest, min_scale=least
+        name=name, image_size=size, finest_stride=stride, finest_scale=finest, min_scale=second
     )
 
 
@@ -114,18 +114,10 @@ _SSD = {"fusion": None, "segment": False}
 SSD300 = BLITZNET300_S8.model_copy(update={"name": "ssd300", **_SSD})
 SSD512 = BLITZNET512.model_copy(update={"name": "ssd512", **_SSD})
 
-MODELS: dict[str, ModelConfig] = {
-    config.name: config
-    for config in (
-        BLITZNET300,
-        BLITZNET300_S8,
-        BLITZNET512,
-        BLITZNET512_S4,
-        BLITZNET300_MOBILE,
-        SSD300,
-        SSD512,
-    )
-}
+_FAMILY = (
+    BLITZNET300, BLITZNET300_S8, BLITZNET512, BLITZNET512_S4, BLITZNET300_MOBILE, SSD300, SSD512,
+)  # fmt: skip
+MODELS: dict[str, ModelConfig] = {config.name: config for config in _FAMILY}
 
 
 def find_model(name: str) -> ModelConfig:

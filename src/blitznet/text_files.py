@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from blitznet.errors import InputError
+from blitznet.result_folder import ensure_folder
 from blitznet.whole_file import whole_file
 
 
@@ -55,11 +56,22 @@ def read_json(path: Path, error: type[InputError] = InputError) -> Any:
         raise error(f"{path} cannot be read as JSON: {problem}") from None
 
 
-def write_json(path: Path, content: object) -> None:
-    """Write a JSON file whole or not at all.
+def write_text(path: Path, text: str, errors: str = "strict") -> None:
+    """Write a file in UTF-8 whole or not at all, into a folder that is made if it is not there.
+
+    Args:
+        path: replaced if it exists.
+        text: content.
+        errors: what happens to what is no valid text, as of `str.encode`.
 
     Raises:
         InputError: if it cannot be written.
     """
+    ensure_folder(path.parent)
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=errors)
+
+
+def write_json(path: Path, content: object) -> None:
+    """As `write_text`."""
+    write_text(path, json.dumps(content, indent=2) + "\n")

@@ -18,14 +18,9 @@ from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
 from blitznet.scene import Scene
 from fixtures.make_fixtures import VOC_MINI
-from tiny_network import NAMES, save_tiny_checkpoint, tiny_model
+from tiny_network import NAMES, tiny_model
 
 SCORE = "0.2"
-
-
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_tiny_checkpoint(tmp_path_factory.mktemp("weights") / "tiny.safetensors"))
 
 
 @pytest.fixture

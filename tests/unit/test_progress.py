@@ -17,32 +17,27 @@ def test_nothing_is_written_where_nobody_watches(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr() == ("", "")
 
 
+def watch(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Standard error. Not in a fixture: pytest puts its own back between setup and call."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    return terminal
+
+
 def test_on_a_terminal_nothing_is_written_before_the_wait_is_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+    terminal = watch(monkeypatch)
     assert list(with_progress(range(3), 3, "pictures")) == [0, 1, 2]
     assert terminal.getvalue() == ""
 
 
-def test_on_a_terminal_a_long_wait_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(blitznet.progress, "PATIENCE_SECONDS", -1)
-    assert list(with_progress(range(3), 3, "pictures")) == [0, 1, 2]
-    assert "pictures" in terminal.getvalue()
-    assert "3/3" in terminal.getvalue()
-
-
-def test_a_bar_of_unknown_length_shows_how_many_come_in_a_second(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("total", "shown"), [(3, ["pictures", "3/3"]), (None, ["3/?", "/s"])])
+def test_on_a_terminal_a_long_wait_gets_a_bar(
+    total: int | None, shown: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
+    terminal = watch(monkeypatch)
     monkeypatch.setattr(blitznet.progress, "PATIENCE_SECONDS", -1)
-    assert list(with_progress(range(3), None, "camera", has_speed=True)) == [0, 1, 2]
-    assert "3/?" in terminal.getvalue()
-    assert "/s" in terminal.getvalue()
+    assert list(with_progress(range(3), total, "pictures", has_speed=total is None)) == [0, 1, 2]
+    assert all(part in terminal.getvalue() for part in shown)

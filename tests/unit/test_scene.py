@@ -54,44 +54,29 @@ def nearest_middle_loop(scene: Scene) -> np.ndarray:
 
 
 def test_an_object_is_the_pixels_of_its_class_inside_its_box() -> None:
-    scene = make_scene(
-        boxes=[[1, 0, 3, 2]],
-        labels=[1],
-        seg_map=[
-            [1, 1, 0, 1],
-            [1, 1, 1, 1],
-            [1, 1, 2, 1],
-        ],
-    )
+    scene = make_scene([[1, 0, 3, 2]], [1], [[1, 1, 0, 1], [1, 1, 1, 1], [1, 1, 2, 1]])
     masks = scene.instances()
     assert masks.dtype == bool
-    assert masks.astype(int).tolist() == [
-        [
-            [0, 1, 0, 0],
-            [0, 1, 1, 0],
-            [0, 0, 0, 0],
-        ]
-    ]
+    assert masks.astype(int).tolist() == [[[0, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]]
 
 
-def test_overlapping_boxes_of_a_class_share_their_pixels_half_way() -> None:
-    scene = make_scene([[0, 0, 4, 1], [2, 0, 6, 1]], [1, 1], [[1, 1, 1, 1, 1, 1]])
-    assert scene.instance_map().tolist() == [[0, 0, 0, 1, 1, 1]]
-
-
-def test_a_small_box_inside_a_large_one_keeps_its_middle() -> None:
-    scene = make_scene([[0, 0, 12, 1], [8, 0, 11, 1]], [1, 1], [[1] * 12])
-    assert scene.instance_map().tolist() == [[0] * 9 + [1, 1, 0]]
-
-
-def test_boxes_of_different_classes_do_not_compete() -> None:
-    scene = make_scene([[0, 0, 4, 1], [0, 0, 4, 1]], [1, 2], [[1, 2, 2, 0]])
-    assert scene.instance_map().tolist() == [[0, 1, 1, NO_OBJECT]]
-
-
-def test_of_two_equal_boxes_the_better_score_takes_all() -> None:
-    scene = make_scene([[0, 0, 2, 1], [0, 0, 2, 1]], [1, 1], [[1, 1]], scores=[0.9, 0.8])
-    assert scene.instances().tolist() == [[[True, True]], [[False, False]]]
+@pytest.mark.parametrize(
+    ("boxes", "labels", "pixels", "owners"),
+    [
+        ([[0, 0, 4, 1], [2, 0, 6, 1]], [1, 1], [1] * 6, [0, 0, 0, 1, 1, 1]),
+        ([[0, 0, 12, 1], [8, 0, 11, 1]], [1, 1], [1] * 12, [0] * 9 + [1, 1, 0]),
+        ([[0, 0, 4, 1], [0, 0, 4, 1]], [1, 2], [1, 2, 2, 0], [0, 1, 1, NO_OBJECT]),
+        ([[0, 0, 2, 1], [0, 0, 2, 1]], [1, 1], [1, 1], [0, 0]),
+        ([], [], [0, 1], [NO_OBJECT] * 2),
+    ],
+    ids=["half-way", "a small box keeps its middle", "two classes", "the better score", "nothing"],
+)
+def test_boxes_share_the_pixels_of_their_class(
+    boxes: list[list[float]], labels: list[int], pixels: list[int], owners: list[int]
+) -> None:
+    scene = make_scene(boxes, labels, [pixels])
+    assert scene.instance_map().tolist() == [owners]
+    assert scene.instances().shape == (len(boxes), 1, len(pixels))
 
 
 def test_every_pixel_goes_to_the_box_that_the_loop_finds() -> None:
@@ -104,10 +89,6 @@ def test_every_pixel_goes_to_the_box_that_the_loop_finds() -> None:
     assert owners.tolist() == nearest_middle_loop(scene).tolist()
     assert len(np.unique(owners)) > 10  # the case is worth something
     assert scene.instances().sum(axis=0).max() == 1
-
-
-def test_no_objects_give_no_masks() -> None:
-    assert make_scene([], [], [[0, 1]]).instances().shape == (0, 1, 2)
 
 
 def test_masks_without_a_map_are_refused() -> None:
@@ -131,12 +112,8 @@ def test_the_record_is_the_line_of_predictions_jsonl() -> None:
         "seg_map": None,
     }
     assert json.loads(json.dumps(scene.to_dict())) == scene.to_dict()
-
-
-def test_the_record_of_a_network_without_maps_says_null() -> None:
     record = make_scene([], [], None, size=(5, 4)).to_dict()
-    assert record["pixels"] is None
-    assert record["detections"] == []
+    assert (record["pixels"], record["detections"]) == (None, [])
     assert (record["width"], record["height"]) == (5, 4)
 
 

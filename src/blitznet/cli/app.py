@@ -3,7 +3,7 @@
 import io
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,6 +53,12 @@ def complain(problem: object) -> None:
     """One line on standard error."""
     line = str(problem).replace("\n", " ")
     typer.echo(f"blitznet: {line}", err=True)
+
+
+def complain_of(problems: Iterable[object]) -> None:
+    """A line each on standard error."""
+    for problem in problems:
+        complain(problem)
 
 
 def print_table(table: "Table", least_width: int = 0) -> None:

@@ -21,21 +21,17 @@ def bench(
     ] = None,
     engines: Annotated[
         str | None,
-        typer.Option(
-            "--engines", metavar="A,B", help="Engines.", show_default="all here, without int8"
-        ),
+        typer.Option(metavar="A,B", help="Engines.", show_default="all here, without int8"),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(
-            "--images", metavar="FOLDER", help="Images to run on.", show_default="drawn ones"
-        ),
+        typer.Option(metavar="FOLDER", help="Images to run on.", show_default="drawn ones"),
     ] = None,
     score: ScoreOption = 0.5,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Images per forward pass.")] = 1,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns of each engine.")] = 3,
+    batch: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each engine.")] = 3,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0, help="Minimum seconds of measurement per engine.")
+        float, typer.Option(min=0, help="Minimum seconds of measurement per engine.")
     ] = 3.0,
     device: DeviceOption = "auto",
     json_file: Annotated[
@@ -44,7 +40,7 @@ def bench(
 ) -> None:
     """Time a network on every engine here, stage by stage, and print a table and a JSON line."""
     from blitznet.bench import bench, speed_table
-    from blitznet.whole_file import whole_file
+    from blitznet.text_files import write_text
 
     speeds = bench(
         model,
@@ -60,5 +56,4 @@ def bench(
     print_table(speed_table(speeds), least_width=110)
     typer.echo(speeds.to_json())
     if json_file is not None:
-        with whole_file(json_file) as temporary:
-            temporary.write_text(speeds.to_json() + "\n", encoding="utf-8")
+        write_text(json_file, speeds.to_json() + "\n")

@@ -28,8 +28,7 @@ def check_data(
         ),
     ] = "blitznet300",
     workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=0, help="Processes.", show_default="number of cores"),
+        int | None, typer.Option(min=0, help="Processes.", show_default="number of cores")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole report as JSON.")
@@ -42,7 +41,6 @@ def check_data(
             "-o",
             metavar="DIR",
             help="Folder for a sheet of samples, plots and report.json; must be empty or new.",
-            show_default="none",
         ),
     ] = None,
     overwrite: OverwriteOption = False,

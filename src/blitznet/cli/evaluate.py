@@ -23,42 +23,34 @@ from blitznet.result_folder import make_folder
 @app.command(name="eval")
 def evaluate(
     model: Annotated[
-        str,
-        typer.Argument(metavar="MODEL", help="Bundled network, checkpoint, or exported file."),
+        str, typer.Argument(metavar="MODEL", help="Bundled network, checkpoint, or exported file.")
     ],
-    data: Annotated[Path, typer.Option("--data", metavar="DATA.yaml", help="Data description.")],
-    split: Annotated[str, typer.Option("--split", help="Which of its splits.")] = "val",
+    data: Annotated[Path, typer.Option(metavar="DATA.yaml", help="Data description.")],
+    split: Annotated[str, typer.Option(help="Which of its splits.")] = "val",
     classes: Annotated[
-        str | None,
-        typer.Option("--classes", metavar="A,B,C", help="Average these.", show_default="all"),
+        str | None, typer.Option(metavar="A,B,C", help="Average these.", show_default="all")
     ] = None,
     device: DeviceOption = "auto",
     engine: Annotated[
         str | None,
         typer.Option(
-            "--engine",
             metavar="NAME",
             help="What runs the network: torch, openvino, ..., or auto.",
             show_default="torch in float32; onnxruntime or openvino for exported files",
         ),
     ] = None,
     calibrate: CalibrateOption = None,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Images a forward pass.")] = 16,
-    workers: Annotated[
-        int, typer.Option("--workers", min=0, help="Processes that read images.")
-    ] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 16,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 1,
     submission: Annotated[
         str | None,
         typer.Option(
-            "--submission",
             metavar="voc|coco",
             help="Also write the files for its evaluation server; needs no labels.",
-            show_default="none",
         ),
     ] = None,
     report: Annotated[
-        bool,
-        typer.Option("--report", help="Also draw confusions, curves, best and worst images."),
+        bool, typer.Option("--report", help="Also draw confusions, curves, best and worst images.")
     ] = False,
     out: OutOption = None,
     overwrite: OverwriteOption = False,

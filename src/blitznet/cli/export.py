@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from blitznet.cli.app import app, complain, print_table
+from blitznet.cli.app import app, complain, complain_of, print_table
 from blitznet.cli.options import split_names
 from blitznet.extras import require_training
 
@@ -19,38 +19,29 @@ def export(
         str, typer.Option("--format", metavar="onnx|openvino", help="File format.")
     ] = "onnx",
     precision: Annotated[
-        str, typer.Option("--precision", metavar="fp32|fp16|int8", help="Of the weights.")
+        str, typer.Option(metavar="fp32|fp16|int8", help="Of the weights.")
     ] = "fp32",
     calibrate: Annotated[
         Path | None,
         typer.Option(
-            "--calibrate",
-            metavar="DATA.yaml",
-            help="Images for int8: of its split train, or its first one.",
-            show_default="none",
+            metavar="DATA.yaml", help="Images for int8: of its split train, or its first one."
         ),
     ] = None,
     score: Annotated[
-        float, typer.Option("--score", min=1e-6, max=1, help="Minimum score of an object.")
+        float, typer.Option(min=1e-6, max=1, help="Minimum score of an object.")
     ] = 0.01,
-    iou: Annotated[float, typer.Option("--iou", min=0, max=1, help="IoU threshold of NMS.")] = 0.45,
-    top: Annotated[int, typer.Option("--top", min=1, help="Maximum objects per image.")] = 200,
+    iou: Annotated[float, typer.Option(min=0, max=1, help="IoU threshold of NMS.")] = 0.45,
+    top: Annotated[int, typer.Option(min=1, help="Maximum objects per image.")] = 200,
     seg_map: Annotated[
         bool, typer.Option("--seg-map", help="Also output the class map at the input's size.")
     ] = False,
     data: Annotated[
         Path | None,
-        typer.Option(
-            "--data",
-            metavar="DATA.yaml",
-            help="Also compare mAP and mIoU on this data set.",
-            show_default="none",
-        ),
+        typer.Option(metavar="DATA.yaml", help="Also compare mAP and mIoU on this data set."),
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="Which split of --data.")] = "val",
+    split: Annotated[str, typer.Option(help="Which split of --data.")] = "val",
     classes: Annotated[
-        str | None,
-        typer.Option("--classes", metavar="A,B,C", help="Average these.", show_default="all"),
+        str | None, typer.Option(metavar="A,B,C", help="Average these.", show_default="all")
     ] = None,
     out: Annotated[
         Path | None,
@@ -78,8 +69,7 @@ def export(
         classes=split_names(classes), overwrite=overwrite, force=force,
     )  # fmt: skip
     print_table(parity_table(exported.parity))
-    for problem in exported.problems:
-        complain(problem)
+    complain_of(exported.problems)
     if exported.is_kept:
         typer.echo(f"The file is {exported.path}, the comparison {exported.report}")
     if exported.problems:

@@ -15,14 +15,11 @@ ModelOption = Annotated[
         show_default="best bundled network",
     ),
 ]
-ScoreOption = Annotated[
-    float, typer.Option("--score", min=0, max=1, help="Minimum score of an object.")
-]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+ScoreOption = Annotated[float, typer.Option(min=0, max=1, help="Minimum score of an object.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 EngineOption = Annotated[
     str | None,
     typer.Option(
-        "--engine",
         metavar="NAME",
         help="Inference engine: auto (the fastest here), onnxruntime, openvino, torch, ...",
         show_default="auto, or what BLITZNET_ENGINE says",
@@ -31,7 +28,6 @@ EngineOption = Annotated[
 CalibrateOption = Annotated[
     Path | None,
     typer.Option(
-        "--calibrate",
         metavar="DATA.yaml",
         help="Images to calibrate openvino-int8 with, once per network.",
         show_default="those of the last calibration",
@@ -39,9 +35,7 @@ CalibrateOption = Annotated[
 ]
 BatchOption = Annotated[
     int | None,
-    typer.Option(
-        "--batch", min=1, help="Images per forward pass.", show_default="1 on a CPU, 8 on a GPU"
-    ),
+    typer.Option(min=1, help="Images per forward pass.", show_default="1 on a CPU, 8 on a GPU"),
 ]
 OutOption = Annotated[
     Path | None,

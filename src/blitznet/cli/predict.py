@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blitznet.cli.app import app, complain
+from blitznet.cli.app import app, complain, complain_of
 from blitznet.cli.options import (
     BatchOption,
     CalibrateOption,
@@ -58,24 +58,19 @@ def predict(
             "--format",
             metavar="coco|voc|yolo",
             help="Also write labels/FORMAT for labelling tools; several separated by commas.",
-            show_default="none",
         ),
     ] = None,
     track: Annotated[
         bool, typer.Option("--track", help="Track objects across video frames, with an id each.")
     ] = False,
     every: Annotated[
-        int, typer.Option("--every", min=1, metavar="N", help="Every N-th frame of a video.")
+        int, typer.Option(min=1, metavar="N", help="Every N-th frame of a video.")
     ] = 1,
     max_frames: Annotated[
-        int | None,
-        typer.Option(
-            "--max-frames", min=1, help="Stop after N frames of a video.", show_default="all"
-        ),
+        int | None, typer.Option(min=1, help="Stop after N frames of a video.", show_default="all")
     ] = None,
     reconnect: Annotated[
-        int,
-        typer.Option("--reconnect", min=0, help="Reconnection attempts for a camera or stream."),
+        int, typer.Option(min=0, help="Reconnection attempts for a camera or stream.")
     ] = 5,
     watch: Annotated[
         bool, typer.Option("--watch", help="Also wait for images that arrive in the folder.")
@@ -83,10 +78,7 @@ def predict(
     idle_seconds: Annotated[
         float | None,
         typer.Option(
-            "--idle-seconds",
-            min=0,
-            help="End --watch after N seconds without a new image.",
-            show_default="never",
+            min=0, help="End --watch after N seconds without a new image.", show_default="never"
         ),
     ] = None,
 ) -> None:
@@ -99,7 +91,7 @@ def predict(
     found, problems = find_sources([] if watch else sources, sys.stdin)
     if watch:
         found.append(find_watched_folder(sources, idle_seconds))
-    _complain_of(problems)
+    complain_of(problems)
     if not found:
         raise typer.Exit(1)
 
@@ -119,10 +111,7 @@ def predict(
         save_masks=save_masks, video=VideoOptions(every, max_frames, track, reconnect),
         show_progress=True,
     )  # fmt: skip
-    counts, is_complete = _report(results)
-    typer.echo(f"{counts} done, results in {folder}")
-    if problems or not is_complete:
-        raise typer.Exit(1)
+    _report(results, folder, problems)
 
 
 @app.command()
@@ -144,7 +133,7 @@ def demo(
     from blitznet.inference.sources import find_sources
 
     own, problems = find_sources(sources or [], sys.stdin)
-    _complain_of(problems)
+    complain_of(problems)
     found = [*demo_pictures(), *own]
 
     from blitznet.inference.predict_folder import predict_to_folder
@@ -153,14 +142,11 @@ def demo(
     folder = make_folder(out, Path("runs/demo"), overwrite)
     _say_engine(predictor, engine)
     results = predict_to_folder(predictor, found, folder, score=score, show_progress=True)
-    counts, is_complete = _report(results)
-    typer.echo(f"{counts} done, results in {folder.resolve()}")
-    if problems or not is_complete:
-        raise typer.Exit(1)
+    _report(results, folder.resolve(), problems)
 
 
-def _report(results: "Iterable[Result]") -> tuple[str, bool]:
-    """A line each; returns `2 of 3 images and 1 of 1 videos`, and whether all could be read."""
+def _report(results: "Iterable[Result]", folder: Path, problems: list[str]) -> None:
+    """A line each, then `2 of 3 images and 1 of 1 videos done`; exits with 1 for any problem."""
     from blitznet.inference.sources import Video
 
     done, total = Counter[str](), Counter[str]()
@@ -172,13 +158,10 @@ def _report(results: "Iterable[Result]") -> tuple[str, bool]:
             typer.echo(result)
         else:
             complain(result)
-    counts = (f"{done[kind]} of {total[kind]} {kind}" for kind in total)
-    return " and ".join(counts), done == total
-
-
-def _complain_of(problems: list[str]) -> None:
-    for problem in problems:
-        complain(problem)
+    counts = " and ".join(f"{done[kind]} of {total[kind]} {kind}" for kind in total)
+    typer.echo(f"{counts} done, results in {folder}")
+    if problems or done != total:
+        raise typer.Exit(1)
 
 
 def _load(

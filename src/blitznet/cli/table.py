@@ -26,16 +26,11 @@ def table(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every seed.")] = False,
     figure: Annotated[
         Path | None,
-        typer.Option(
-            "--figure",
-            metavar="FILE.png",
-            help="Table 7: draw figure 4, accuracy against speed.",
-            show_default="none",
-        ),
+        typer.Option(metavar="FILE.png", help="Table 7: draw figure 4, accuracy against speed."),
     ] = None,
-    results: Annotated[
-        Path, typer.Option("--results", metavar="DIR", help="Folder of our results.")
-    ] = Path("results"),
+    results: Annotated[Path, typer.Option(metavar="DIR", help="Folder of our results.")] = Path(
+        "results"
+    ),
     run: Annotated[
         bool, typer.Option("--run", help="First train and measure missing twins.")
     ] = False,
@@ -44,26 +39,17 @@ def table(
     ] = False,
     only: Annotated[
         str | None,
-        typer.Option(
-            "--only", metavar="A,B,C", help="With --run: these experiments.", show_default="all"
-        ),
+        typer.Option(metavar="A,B,C", help="With --run: these experiments.", show_default="all"),
     ] = None,
     seeds: Annotated[
         str | None,
-        typer.Option(
-            "--seeds", metavar="0,1", help="With --run.", show_default="the experiment's own"
-        ),
+        typer.Option(metavar="0,1", help="With --run.", show_default="the experiment's own"),
     ] = None,
     max_minutes: Annotated[
-        float | None,
-        typer.Option(
-            "--max-minutes", min=0, help="With --run: stop in time, resumable.", show_default="none"
-        ),
+        float | None, typer.Option(min=0, help="With --run: stop in time, resumable.")
     ] = None,
     device: DeviceOption = "auto",
-    workers: Annotated[
-        int, typer.Option("--workers", min=0, help="Processes that read images.")
-    ] = 2,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 2,
 ) -> None:
     """Show a table of the paper, its figures beside ours.
 

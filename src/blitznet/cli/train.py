@@ -22,10 +22,7 @@ def train(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data",
-            metavar="DATA.yaml",
-            help="Data description.",
-            show_default="an experiment's own",
+            metavar="DATA.yaml", help="Data description.", show_default="an experiment's own"
         ),
     ] = None,
     settings: Annotated[
@@ -33,7 +30,7 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, as --set steps=1000."),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option("--resume", metavar="RUN", help="Continue the run in a folder.")
+        Path | None, typer.Option(metavar="RUN", help="Continue the run in a folder.")
     ] = None,
     out: Annotated[
         Path | None,
@@ -46,13 +43,11 @@ def train(
         ),
     ] = None,
     max_minutes: Annotated[
-        float | None,
-        typer.Option("--max-minutes", min=0, help="Stop in time, resumable.", show_default="none"),
+        float | None, typer.Option(min=0, help="Stop in time, resumable.")
     ] = None,
     validate_every: Annotated[
         int | None,
         typer.Option(
-            "--validate-every",
             metavar="STEPS",
             min=0,
             help="Steps between measurements on the val split; 0 = only at the end.",
@@ -62,21 +57,16 @@ def train(
     early_stopping: Annotated[
         int | None,
         typer.Option(
-            "--early-stopping",
-            metavar="N",
-            min=1,
-            help="Stop after N validations without a gain, and take the best.",
-            show_default="off",
+            metavar="N", min=1, help="Stop after N validations without a gain, and take the best."
         ),
     ] = None,
-    devices: Annotated[int, typer.Option("--devices", min=1, help="GPUs or processes.")] = 1,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="GPUs or processes.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[
-        int, typer.Option("--workers", min=0, help="Processes that read images, for each device.")
+        int, typer.Option(min=0, help="Processes that read images, for each device.")
     ] = 2,
     compiled: Annotated[
-        bool,
-        typer.Option("--compile", help="Compile the network: faster steps, after minutes."),
+        bool, typer.Option("--compile", help="Compile the network: faster steps, after minutes.")
     ] = False,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out images with errors, and list them.")

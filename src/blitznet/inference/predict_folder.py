@@ -1,8 +1,8 @@
 """Images and videos in, a folder of results out: what `blitznet predict` does."""
 
 import json
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -182,7 +182,7 @@ class _Run:
         named = ((path, scene, self._free_name(path.stem)) for path, scene in scenes)
         for path, name, result in map_ahead(self._save_image, named, _DRAWERS):
             if result.scene is not None:
-                self._add_line(result.record)
+                self.lines.write(json.dumps(result.record) + "\n")
                 self.add_labels(result.scene, name, path)
             yield result
 
@@ -226,31 +226,31 @@ class _Run:
         finish = partial(self._finish_frame, video.name, name)
         total = self.video.expected_frames(video)
         num_frames, last_time, start = 0, 0.0, monotonic()
-        with (
-            closing(video),
-            _stoppable(video),
-            closing(
-                predict_frames(self.predictor, video, self.score, self.batch, self.video)
-            ) as frames,
-            closing(run_ahead(map_ahead(finish, frames, _DRAWERS), _DRAWN_AHEAD)) as finished,
-            closing(with_progress(finished, total, video.name, self.show_progress, True)) as shown,
-            ExitStack() as writers,
-        ):
+        with ExitStack() as stack:
+            stack.enter_context(closing(video))
+            if isinstance(video, LiveVideo):  # Ctrl-C and SIGTERM end it; a recording is broken off
+                received = stack.enter_context(deferred_interruption())
+                video.should_stop = lambda: bool(received)
+            frames = predict_frames(self.predictor, video, self.score, self.batch, self.video)
+            stack.enter_context(closing(frames))
+            finished = run_ahead(map_ahead(finish, frames, _DRAWERS), _DRAWN_AHEAD)
+            stack.enter_context(closing(finished))
+            shown = with_progress(finished, total, video.name, self.show_progress, True)
             write: Callable[[Image.Image, int], None] | None = None
-            for frame, image, record in shown:
+            for frame, image, record in stack.enter_context(closing(shown)):
                 if drawn is not None and image is not None:
                     if write is None:
                         rate = video.rate / self.video.every
                         writer = video_writer(drawn, frame, rate, video.pixel_shape, video.is_live)
-                        write = writers.enter_context(writer)
+                        write = stack.enter_context(writer)
                     write(image, frame.pts)
-                self._add_line(record)
+                self.lines.write(json.dumps(record) + "\n")
                 num_frames, last_time = num_frames + 1, frame.time
-        if num_frames == 0 and not video.is_live:
-            problem = PictureError(f"{video.name}: none of its frames can be read")
-            return Result(source, error=problem)
         if num_frames == 0:
             drawn = None
+            if not video.is_live:
+                problem = PictureError(f"{video.name}: none of its frames can be read")
+                return Result(source, error=problem)
         self.videos.append(_video_record(video, drawn, num_frames, last_time, monotonic() - start))
         return Result(source, self.videos[-1], drawn)
 
@@ -266,9 +266,6 @@ class _Run:
         self._save_mask(record, scene, f"{name}/{frame.index:06}")
         record["ms"] = _rounded_times(scene, start)
         return frame, image, record
-
-    def _add_line(self, record: dict[str, Any] | None) -> None:
-        self.lines.write(json.dumps(record) + "\n")
 
     def _save_mask(self, record: dict[str, Any], scene: Scene, name: str) -> None:
         """Write masks/NAME.png where masks are wanted, and put its path into the record."""
@@ -295,17 +292,6 @@ def _names_of_inputs(folder: Path, inputs: Sequence[Path]) -> set[str]:
     ours = {folder, folder / MASKS_FOLDER, folder / LABELS_FOLDER / "voc" / MAPS_FOLDER}
     inside = {parent for parent in {path.parent for path in inputs} if parent.resolve() in ours}
     return {path.stem.casefold() for path in inputs if path.parent in inside}
-
-
-@contextmanager
-def _stoppable(video: OpenedVideo) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end a live video; a recording is broken off."""
-    if isinstance(video, LiveVideo):
-        with deferred_interruption() as received:
-            video.should_stop = lambda: bool(received)
-            yield
-    else:
-        yield
 
 
 def _video_record(

@@ -1,4 +1,4 @@
-"""A trained network that takes pictures of any kind and size."""
+"""A trained network that takes images of any kind and size."""
 
 import os
 from collections.abc import Generator, Iterable, Iterator
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 DEFAULT_SCORE = 0.5
 
-# Pictures a forward pass where none are asked for: a GPU needs several to be busy, a CPU does not.
+# Images per forward pass by default: a GPU needs several to be busy, a CPU does not.
 _BATCH_ON_CPU, _BATCH_ON_GPU = 1, 8
-_MOST_READERS = 4
+_MAX_READERS = 4
+_NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 Item = TypeVar("Item")
 Source = TypeVar("Source", bound=PictureSource)
@@ -64,17 +65,12 @@ def load(
     """
     chosen = engine or usual_engine()
     opened = open_engine(name_or_path, chosen, device, hint=hint, calibrate=calibrate, tell=tell)
-    return Predictor(opened, batches_under_way(hint))
-
-
-def batches_under_way(hint: Hint) -> int:
-    """How many batches of a stream a `Predictor` should have in work; see `at_once` there."""
-    return max(2, min(8, usable_cores())) if hint == "throughput" else 2
+    return Predictor(opened, max(2, min(8, usable_cores())) if hint == "throughput" else 2)
 
 
 @dataclass(frozen=True)
 class _Input:
-    """A picture and what the network gets to see of it: (S, S, 3) uint8 RGB."""
+    """An image and the network's input, (S, S, 3) uint8 RGB."""
 
     image: Image.Image
     pixels: np.ndarray
@@ -92,13 +88,7 @@ class Predictor:
     """
 
     def __init__(self, engine: Engine, at_once: int = 2) -> None:
-        """An engine as it is.
-
-        Args:
-            engine: opened.
-            at_once: batches under way in a stream: while one is in the network, another one's
-                pixels are classified.
-        """
+        """Up to `at_once` batches of a stream are under way: one in the network, others behind."""
         self.engine = engine
         self.info = engine.info
         self.names = engine.info.names
@@ -132,20 +122,20 @@ class Predictor:
         score: float = DEFAULT_SCORE,
         batch: int | None = None,
     ) -> Scene | list[Scene]:
-        """What the network sees in one picture or in several.
+        """Predict one image or several.
 
         Args:
             source: a path, a PIL image, a uint8 array (H, W, 3) RGB or (H, W) grey; or a list of
                 these. For very many see `predict_stream`, which does not hold them all.
-            score: least score of an object, 0..1.
-            batch: pictures a forward pass; None = 1 on a CPU, 8 on a GPU.
+            score: minimum score of an object, 0..1.
+            batch: images per forward pass; None = 1 on a CPU, 8 on a GPU.
 
         Returns:
             A scene, or a list of scenes for a list.
 
         Raises:
-            PictureError: for the first picture that cannot be read.
-            TypeError: for what is no picture at all.
+            PictureError: for the first image that cannot be read.
+            TypeError: for what is no image at all.
         """
         if not isinstance(source, list | tuple):
             self._require_settings(score, batch)
@@ -161,29 +151,22 @@ class Predictor:
         return scenes
 
     def predict_stream(
-        self,
-        sources: Iterable[Source],
-        score: float = DEFAULT_SCORE,
-        batch: int | None = None,
+        self, sources: Iterable[Source], score: float = DEFAULT_SCORE, batch: int | None = None
     ) -> Iterator[tuple[Source, Scene | PictureError]]:
         """As `predict`, one result at a time, in bounded memory.
 
-        Pictures are decoded ahead in threads; what follows the network is done while it looks at
-        the next ones.
-
-        Args:
-            sources: pictures, taken as they are needed.
-            score: least score of an object, 0..1.
-            batch: pictures a forward pass; None = 1 on a CPU, 8 on a GPU.
+        Images are decoded ahead in threads; what follows the network is done while it runs on the
+        next ones.
 
         Yields:
-            Every source, in order, with its scene or with the reason why it could not be read.
+            Every source in order, taken when it is needed, with its scene or with the reason why
+            it could not be read.
 
         Raises:
-            TypeError: for a source that is no picture at all.
+            TypeError: for a source that is no image at all.
         """
         batch = self._require_settings(score, batch)
-        readers = min(_MOST_READERS, usable_cores())
+        readers = min(_MAX_READERS, usable_cores())
         groups = _groups(map_ahead(self._read, sources, readers), batch)
         for results in map_ahead(partial(self._look_at_group, score=score), groups, self._at_once):
             yield from results
@@ -195,12 +178,12 @@ class Predictor:
         batch: int | None = None,
         track: bool = False,
     ) -> Generator[tuple["Frame", Scene]]:
-        """What the network sees in a video, one frame at a time.
+        """Predict a video, one frame at a time.
 
         Args:
             source: a video file, a camera's number, or a URL (rtsp, http, ...).
-            score: least score of an object, 0..1.
-            batch: frames a forward pass of a recording; None = 1 on a CPU, 8 on a GPU.
+            score: as of `predict`.
+            batch: frames per forward pass of a recording; None = 1 on a CPU, 8 on a GPU.
             track: whether objects get an identity that lasts from frame to frame, `scene.ids`.
 
         Yields:
@@ -217,13 +200,13 @@ class Predictor:
             yield from predict_frames(self, video, score, batch, VideoOptions(track=track))
 
     def _require_settings(self, score: float, batch: int | None) -> int:
-        """Pictures a forward pass, if both settings are possible."""
+        """Images per forward pass, if both settings are possible."""
         if not 0 <= score <= 1:
-            raise ValueError(f"score is a least score in 0..1, got {score}")
+            raise ValueError(f"score is a minimum score in 0..1, got {score}")
         if batch is None:
             batch = _BATCH_ON_CPU if self.engine.device == "cpu" else _BATCH_ON_GPU
         if batch < 1:
-            raise ValueError(f"batch is a number of pictures from 1 on, got {batch}")
+            raise ValueError(f"batch is a number of images from 1 on, got {batch}")
         return batch
 
     def _read(self, source: Source) -> tuple[Source, _Input | PictureError]:
@@ -255,8 +238,8 @@ class Predictor:
         for index, one in enumerate(inputs):
             start = perf_counter()
             width, height = one.image.size
-            detections = None if output.detections is None else output.detections[index]
-            boxes, labels, scores = _in_picture(detections, width / size, height / size)
+            boxes, labels, scores = output.detections[index] if output.detections else _NOTHING
+            boxes = boxes * np.array((width / size, height / size) * 2, dtype=np.float32)
             seg_map = None
             if output.seg_logits is not None:
                 seg_map = classify_pixels(output.seg_logits[index], width, height)
@@ -265,16 +248,6 @@ class Predictor:
                 Scene(boxes, labels, scores, seg_map, self.names, one.image, one.source, times)
             )
         return scenes
-
-
-def _in_picture(
-    detections: Detections | None, scale_x: float, scale_y: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes in pixels of the picture, labels and scores; all empty for None."""
-    if detections is None:
-        return np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32)
-    scale = np.array((scale_x, scale_y, scale_x, scale_y), dtype=np.float32)
-    return detections.boxes * scale, detections.labels, detections.scores
 
 
 def _groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -16,9 +16,7 @@ PATIENCE = 10.0
 
 
 def watch_folder(
-    folder: Path,
-    idle_seconds: float | None = None,
-    should_stop: Callable[[], bool] = lambda: False,
+    folder: Path, idle_seconds: float | None = None, should_stop: Callable[[], bool] = lambda: False
 ) -> Generator[Path]:
     """The images of a folder, those that are there and those that arrive.
 

@@ -1,4 +1,4 @@
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from threading import Event, current_thread
 
 import pytest
@@ -17,6 +17,7 @@ def test_results_come_in_the_order_of_the_items() -> None:
         return item * item
 
     assert list(map_ahead(slow_first, range(5), workers=2)) == [0, 1, 4, 9, 16]
+    assert list(map_ahead(str, [], workers=2)) == []
 
 
 def test_no_more_items_are_taken_than_there_are_workers_ahead() -> None:
@@ -34,15 +35,20 @@ def test_no_more_items_are_taken_than_there_are_workers_ahead() -> None:
     assert len(taken) <= 3
 
 
-def test_an_error_is_raised_where_its_result_was_due() -> None:
-    results = map_ahead(lambda item: 6 // item, [3, 2, 0, 1], workers=3)
-    assert [next(results), next(results)] == [2, 3]
+@pytest.mark.parametrize(
+    "results",
+    [
+        lambda: map_ahead(lambda item: 6 // item, [3, 2, 0, 1], workers=3),
+        lambda: run_ahead((6 // item for item in (3, 2, 0)), waiting=5),
+    ],
+)
+def test_an_error_is_raised_where_its_result_was_due(
+    results: Callable[[], Iterator[int]],
+) -> None:
+    items = results()
+    assert [next(items), next(items)] == [2, 3]
     with pytest.raises(ZeroDivisionError):
-        next(results)
-
-
-def test_no_items_give_no_results() -> None:
-    assert list(map_ahead(str, [], workers=2)) == []
+        next(items)
 
 
 def test_items_are_made_ahead_but_not_more_than_may_wait() -> None:
@@ -66,13 +72,6 @@ def test_items_are_made_ahead_but_not_more_than_may_wait() -> None:
 def test_all_items_come_in_order_and_none_after_the_end() -> None:
     assert list(run_ahead((item for item in range(50)), waiting=3)) == list(range(50))
     assert list(run_ahead((item for item in ()), waiting=1)) == []
-
-
-def test_an_error_comes_after_the_items_before_it() -> None:
-    results = run_ahead((6 // item for item in (3, 2, 0)), waiting=5)
-    assert [next(results), next(results)] == [2, 3]
-    with pytest.raises(ZeroDivisionError):
-        next(results)
 
 
 def test_items_are_made_in_a_thread_that_ends_and_closed_when_the_consumer_stops() -> None:

@@ -1,18 +1,18 @@
 """Which engine runs a network, and where: one rule for `load()` and every command."""
 
 import os
-import re
 import shutil
 import warnings
-from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from blitznet.device import choose_device, device_kind, has_fast_bfloat16
 from blitznet.errors import BlitzNetError, CheckpointError, InputError
 from blitznet.extras import require
 from blitznet.inference.engines.converted import exported_checkpoint, quantized
 from blitznet.inference.engines.engine import Engine, Tell
-from blitznet.inference.engines.onnxruntime_engine import OnnxRuntimeEngine, has_cuda, has_tensorrt
+from blitznet.inference.engines.onnxruntime_engine import OnnxRuntimeEngine, has_provider
 from blitznet.inference.engines.openvino_engine import Hint, OpenVinoEngine, has_bfloat16
 from blitznet.model_files import NetworkFiles, find_network
 
@@ -20,34 +20,17 @@ AUTO = "auto"
 ENGINE_VARIABLE = "BLITZNET_ENGINE"
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What an engine needs.
-
-    Attributes:
-        devices: kinds that it runs on.
-        packages: module and extra of what has to be installed.
-        runs_files: whether it runs exported files; otherwise it runs checkpoints.
-    """
-
-    devices: tuple[str, ...]
-    packages: tuple[tuple[str, str], ...] = ()
-    runs_files: bool = True
-
-
-_TORCH = (("torch", "train"), ("torchvision", "train"), ("timm", "train"))
-_OPENVINO = (("openvino", "openvino"),)
-
-ENGINES: dict[str, Kind] = {
-    "onnxruntime": Kind(("cpu", "cuda")),
-    "openvino": Kind(("cpu",), _OPENVINO),
-    "openvino-bf16": Kind(("cpu",), _OPENVINO),
-    "openvino-int8": Kind(("cpu",), _OPENVINO),
-    "tensorrt": Kind(("cuda",)),
-    "torch": Kind(("cpu", "cuda", "mps"), _TORCH, runs_files=False),
-    "torch-bf16": Kind(("cpu", "cuda"), _TORCH, runs_files=False),
-    "torch-compile": Kind(("cpu", "cuda"), _TORCH, runs_files=False),
-    "torch-compile-bf16": Kind(("cpu", "cuda"), _TORCH, runs_files=False),
+# Kinds of device that each runs on. Those called torch run checkpoints, others exported files.
+ENGINES: dict[str, tuple[str, ...]] = {
+    "onnxruntime": ("cpu", "cuda"),
+    "openvino": ("cpu",),
+    "openvino-bf16": ("cpu",),
+    "openvino-int8": ("cpu",),
+    "tensorrt": ("cuda",),
+    "torch": ("cpu", "cuda", "mps"),
+    "torch-bf16": ("cpu", "cuda"),
+    "torch-compile": ("cpu", "cuda"),
+    "torch-compile-bf16": ("cpu", "cuda"),
 }
 
 # Fastest first, of those whose results are those of float32 within half a point of mAP and mIoU
@@ -70,28 +53,24 @@ def open_engine(
 ) -> Engine:
     """A trained network, ready to run.
 
-    Args:
-        name_or_path: a bundled network, an exported file or a checkpoint; None = the best bundled
-            network.
-        engine: of ENGINES, or `auto`, the fastest one here.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        hint: what OpenVINO makes fast: one image (`latency`) or many (`throughput`).
-        calibrate: data description with images for `openvino-int8`, once for a network.
-        tell: receives one line about what is going on; None = problems are warnings.
+    As `blitznet.load`, except that `engine` is one of ENGINES, or `auto`, the fastest one here.
 
     Raises:
         CheckpointError: if there is no such network, or the file is unusable.
         InputError: if the engine or the device does not exist, or a package is missing.
     """
     network = find_network(name_or_path)
-    place = _Place(_device_for(engine, device, network), hint, calibrate, tell)
+    device = _device_for(engine, device, network)
+    open_it = partial(
+        _open, network=network, device=device, hint=hint, calibrate=calibrate, tell=tell
+    )
     if engine != AUTO:
-        require_engine(engine, place.device)
-        return _open(engine, network, place)
-    *others, last = _candidates(network, place.device)
+        _require_engine(engine, device)
+        return open_it(engine)
+    *others, last = _candidates(network, device)
     for name in others:
         try:
-            return _open(name, network, place)
+            return open_it(name)
         except CheckpointError:
             raise
         except (BlitzNetError, ImportError, OSError, RuntimeError) as error:
@@ -101,7 +80,7 @@ def open_engine(
                 warnings.warn(problem, stacklevel=2)
             else:
                 tell(problem)
-    return _open(last, network, place)
+    return open_it(last)
 
 
 def usual_engine() -> str:
@@ -118,74 +97,65 @@ def usual_engine() -> str:
 
 def engines_here(device: str = AUTO) -> list[str]:
     """Names of ENGINES that are installed and that the device has instructions for."""
-    kind = (_gpu() or "cpu") if device == AUTO else parse_device(device)[0]
+    kind = (_gpu() or "cpu") if device == AUTO else device_kind(device)
     return [name for name in ENGINES if _fits(name, kind)]
 
 
-def require_engine(engine: str, device: str) -> None:
-    """Make sure that an engine can be had before anything large is read.
-
-    Raises:
-        InputError: if there is none of that name, or it lacks a package or the device.
-    """
+def _require_engine(engine: str, device: str) -> None:
+    """Raises InputError if there is none of that name, or it lacks a package or the device."""
     if engine not in ENGINES:
         raise InputError(_no_engine(engine))
-    kind = ENGINES[engine]
-    for module, extra in kind.packages:
+    modules, extra = _packages(engine)
+    for module in modules:
         require(module, extra, f"the engine {engine}")
-    device_kind = parse_device(device)[0]
-    if device_kind not in kind.devices:
-        fitting = [name for name, other in ENGINES.items() if device_kind in other.devices]
+    kind = device_kind(device)
+    if kind not in ENGINES[engine]:
+        fitting = [name for name, kinds in ENGINES.items() if kind in kinds]
         raise InputError(
-            f"the engine {engine} runs on {' and '.join(kind.devices)}, not on {device_kind}; "
+            f"the engine {engine} runs on {' and '.join(ENGINES[engine])}, not on {kind}; "
             f"there, take {', '.join(fitting)}"
         )
 
 
-def parse_device(name: str) -> tuple[str, int]:
-    """`cuda:1` to kind and index.
-
-    Raises:
-        InputError: for what is no device's name.
-    """
-    match = re.fullmatch(r"(cpu|mps|cuda)(?::(\d+))?", name)
-    if match is None or (match[2] and match[1] != "cuda"):
-        raise InputError(f"a device is auto, cpu, cuda, cuda:N or mps, not {name!r}")
-    return match[1], int(match[2] or 0)
+def _no_engine(name: str) -> str:
+    return f"no engine is called {name!r}; there are {', '.join((AUTO, *ENGINES))}"
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where and how a network shall be run; see `open_engine`."""
-
-    device: str
-    hint: Hint
-    calibrate: Path | None
-    tell: Tell | None
+def _packages(engine: str) -> tuple[tuple[str, ...], str]:
+    """Modules that have to be installed, and the extra that does it."""
+    if engine.startswith("openvino"):
+        return ("openvino",), "openvino"
+    return (("torch", "torchvision", "timm") if _runs_checkpoints(engine) else ()), "train"
 
 
-def _open(name: str, network: NetworkFiles, place: _Place) -> Engine:
-    if not ENGINES[name].runs_files:
-        return _open_torch(name, network, place)
-    path = network.exported or exported_checkpoint(network.require_checkpoint(), place.tell)
+def _runs_checkpoints(engine: str) -> bool:
+    return engine.startswith("torch")
+
+
+def _open(
+    name: str,
+    network: NetworkFiles,
+    device: str,
+    hint: Hint,
+    calibrate: Path | None,
+    tell: Tell | None,
+) -> Engine:
+    if _runs_checkpoints(name):
+        checkpoint = network.require_checkpoint()
+        from blitznet.inference.engines.torch_engine import TorchEngine
+        from blitznet.model.checkpoint import load_checkpoint
+
+        is_bfloat16, is_compiled = name.endswith("-bf16"), "-compile" in name
+        model, info = load_checkpoint(checkpoint)
+        return TorchEngine(model, info, choose_device(device), is_bfloat16, is_compiled)
+    path = network.exported or exported_checkpoint(network.require_checkpoint(), tell)
     if name.startswith("openvino"):
         if name == "openvino-int8" and path.suffix == ".onnx":
-            path = quantized(path, place.calibrate, place.tell)
-        return OpenVinoEngine(path, name, place.hint)
+            path = quantized(path, calibrate, tell)
+        return OpenVinoEngine(path, name, hint)
     if path.suffix != ".onnx":
         raise InputError(f"{path} is run by openvino, not by {name}")
-    return OnnxRuntimeEngine(path, place.device, name == "tensorrt")
-
-
-def _open_torch(name: str, network: NetworkFiles, place: _Place) -> Engine:
-    checkpoint = network.require_checkpoint()
-    from blitznet.device import choose_device
-    from blitznet.inference.engines.torch_engine import TorchEngine
-    from blitznet.model.checkpoint import load_checkpoint
-
-    model, info = load_checkpoint(checkpoint)
-    device = choose_device(place.device)
-    return TorchEngine(model, info, device, name.endswith("-bf16"), "-compile" in name)
+    return OnnxRuntimeEngine(path, device, name == "tensorrt")
 
 
 def _candidates(network: NetworkFiles, device: str) -> list[str]:
@@ -194,25 +164,23 @@ def _candidates(network: NetworkFiles, device: str) -> list[str]:
     Raises:
         CheckpointError: if nothing here runs it.
     """
-    kind = parse_device(device)[0]
+    exported, checkpoint = network.exported, network.checkpoint
+    if exported is not None and exported.suffix == ".xml":
+        require("openvino", "openvino", exported.name)
+        return ["openvino"]
+    kind = device_kind(device)
     names = [name for name in FASTEST[kind] if _fits(name, kind)]
-    if network.exported is None:
-        converts = all(find_spec(package) for package in ("torch", "onnx", "onnxscript"))
-        names = [name for name in names if converts or not ENGINES[name].runs_files]
-    elif network.exported.suffix == ".xml":
-        names = ["openvino"]
-        require("openvino", "openvino", f"{network.exported.name}")
-    if network.checkpoint is None:
-        names = [name for name in names if ENGINES[name].runs_files]
+    if checkpoint is None:  # at worst ONNX Runtime, which says what it lacks
+        return [name for name in names if not _runs_checkpoints(name)] or ["onnxruntime"]
+    if exported is None and not all(map(find_spec, ("torch", "onnx", "onnxscript"))):
+        names = [name for name in names if _runs_checkpoints(name)]
     if names:
         return names
-    if network.checkpoint is None:
-        return ["onnxruntime"]  # which says what it lacks
-    exported = network.checkpoint.with_suffix(".onnx")
-    beside = f"give {exported}, which lies beside it, or " if exported.is_file() else ""
+    beside = checkpoint.with_suffix(".onnx")
+    hint = f"give {beside}, which lies beside it, or " if beside.is_file() else ""
     raise CheckpointError(
-        f"{network.checkpoint} is a checkpoint, which takes PyTorch to run; {beside}"
-        f"export it where PyTorch is (blitznet export {network.checkpoint}), "
+        f"{checkpoint} is a checkpoint, which takes PyTorch to run; {hint}"
+        f"export it where PyTorch is (blitznet export {checkpoint}), "
         "or run: pip install 'blitznet[train]'"
     )
 
@@ -220,17 +188,18 @@ def _candidates(network: NetworkFiles, device: str) -> list[str]:
 def _device_for(engine: str, device: str, network: NetworkFiles) -> str:
     """The device that a user names; of `auto`, a GPU if the engine and the network can use it."""
     if device != AUTO:
-        parse_device(device)
+        device_kind(device)
         return device
-    if engine in ENGINES and "cpu" not in ENGINES[engine].devices:
-        return ENGINES[engine].devices[0]
+    kinds = ENGINES.get(engine, ("cpu",))
     gpu = _gpu()
-    if gpu is None:
-        return "cpu"
-    names = FASTEST[gpu] if engine == AUTO else (engine,)
-    fitting = [name for name in names if name in ENGINES and _fits(name, gpu)]
-    runs = [n for n in fitting if ENGINES[n].runs_files or network.checkpoint is not None]
-    return gpu if runs else "cpu"
+    if "cpu" not in kinds or gpu is None:
+        return kinds[0]
+    runs = (
+        _fits(name, gpu)
+        for name in (FASTEST[gpu] if engine == AUTO else (engine,))
+        if network.checkpoint is not None or not _runs_checkpoints(name)
+    )
+    return gpu if any(runs) else "cpu"
 
 
 def _gpu() -> str | None:
@@ -238,31 +207,20 @@ def _gpu() -> str | None:
     return "cuda" if Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") else None
 
 
-def _fits(name: str, device_kind: str) -> bool:
+def _fits(name: str, kind: str) -> bool:
     """Whether an engine is installed and at home on a kind of device."""
-    kind = ENGINES[name]
-    if device_kind not in kind.devices or not all(find_spec(m) for m, _ in kind.packages):
+    modules, _ = _packages(name)
+    if kind not in ENGINES.get(name, ()) or not all(map(find_spec, modules)):
         return False
     if name == "openvino-bf16":
         return has_bfloat16()
-    if name == "tensorrt":
-        return has_tensorrt()
-    if name == "onnxruntime":
-        return device_kind == "cpu" or has_cuda()
-    return kind.runs_files or _torch_fits(device_kind, name.endswith("-bf16"))
-
-
-def _torch_fits(device_kind: str, in_bfloat16: bool) -> bool:
-    if device_kind == "cpu" and not in_bfloat16:
+    if name == "tensorrt" or (name, kind) == ("onnxruntime", "cuda"):
+        return has_provider("Tensorrt" if name == "tensorrt" else "CUDA")
+    is_bfloat16 = name.endswith("-bf16")
+    if not _runs_checkpoints(name) or (kind == "cpu" and not is_bfloat16):
         return True  # so that PyTorch is not imported for nothing
     import torch
 
-    from blitznet.device import has_fast_bfloat16
-
-    if device_kind == "cuda" and not torch.cuda.is_available():
+    if kind == "cuda" and not torch.cuda.is_available():
         return False
-    return not in_bfloat16 or has_fast_bfloat16(torch.device(device_kind))
-
-
-def _no_engine(name: str) -> str:
-    return f"no engine is called {name!r}; there are {', '.join((AUTO, *ENGINES))}"
+    return not is_bfloat16 or has_fast_bfloat16(torch.device(kind))

@@ -1,7 +1,8 @@
 """What all engines have in common."""
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,24 +27,20 @@ class EngineOutput(NamedTuple):
     seg_logits: np.ndarray | None
 
 
-class Engine(Protocol):
-    """A trained network, ready to run."""
+class Engine(ABC):
+    """A trained network, ready to run.
 
-    @property
-    def name(self) -> str:
-        """Of `choose.ENGINES`."""
-        ...
+    Attributes:
+        name: of `choose.ENGINES`.
+        device: where it runs: `cpu`, `cuda:0`, ...
+        info: class names, architecture, normalisation.
+    """
 
-    @property
-    def device(self) -> str:
-        """Where it runs: `cpu`, `cuda:0`, ..."""
-        ...
+    name: str
+    device: str
+    info: CheckpointInfo
 
-    @property
-    def info(self) -> CheckpointInfo:
-        """Class names, architecture, normalisation."""
-        ...
-
+    @abstractmethod
     def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
         """Run the network. May be called by several threads at once.
 
@@ -57,37 +54,34 @@ class Engine(Protocol):
         Raises:
             InputError: if weaker objects are asked for than an exported file gives out.
         """
-        ...
 
+    @abstractmethod
     def close(self) -> None:
         """Let threads and memory go. A closed engine runs no more."""
-        ...
 
 
-def require_score(info: ExportInfo, score: float) -> None:
-    """Make sure that a file gives out all objects of a score.
+class ExportedEngine(Engine):
+    """What runs exported files.
 
-    Raises:
-        InputError: if it does not.
-    """
-    if info.model.detect and score < info.score:
-        raise InputError(
-            f"the file gives objects of score {info.score:g} or more, but {score:g} is asked for; "
-            f"export it again with --score {score:g}"
-        )
-
-
-def read_outputs(outputs: Mapping[str, np.ndarray], info: ExportInfo, score: float) -> EngineOutput:
-    """The outputs of an exported file, by name.
-
-    Args:
-        outputs: see `blitznet.exporting.onnx_file.ExportedNetwork.forward`.
+    Attributes:
         info: of the file.
-        score: minimum score. Weaker boxes never suppress stronger ones, so it may come last.
     """
-    detections = None
-    if info.model.detect:
+
+    info: ExportInfo
+
+    def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
+        """See `Engine.run`."""
+        info = self.info
+        if not info.model.detect:
+            return EngineOutput(None, self._outputs(pixels)["seg_logits"])
+        if score < info.score:
+            raise InputError(
+                f"the file gives objects of score {info.score:g} or more, but {score:g} is asked "
+                f"for; export it again with --score {score:g}"
+            )
+        outputs = self._outputs(pixels)
         size = np.float32(info.model.image_size)
+        # Weaker boxes never suppress stronger ones, so the minimum score may come last.
         counts = np.minimum(outputs["count"], (outputs["scores"] >= score).sum(axis=1))
         detections = [
             Detections(
@@ -97,4 +91,13 @@ def read_outputs(outputs: Mapping[str, np.ndarray], info: ExportInfo, score: flo
             )
             for image, count in enumerate(counts)
         ]
-    return EngineOutput(detections, outputs.get("seg_logits"))
+        return EngineOutput(detections, outputs.get("seg_logits"))
+
+    @property
+    def _wanted(self) -> list[str]:
+        """Names of the outputs that are read."""
+        return [name for name in self.info.outputs if name != "seg_map"]
+
+    @abstractmethod
+    def _outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """By name; see `blitznet.exporting.exported_network.ExportedNetwork.forward`."""

@@ -10,13 +10,11 @@ import numpy as np
 from blitznet.cache import cache_folder
 from blitznet.cpu import usable_cores
 from blitznet.errors import CheckpointError, InputError
-from blitznet.inference.engines.engine import EngineOutput, read_outputs, require_score
+from blitznet.inference.engines.engine import ExportedEngine
 from blitznet.model_files import METADATA_KEY, parse_export_info
 
-INPUT_NAME = "images"
 
-
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(ExportedEngine):
     """An exported file in ONNX Runtime; see `Engine`.
 
     Args:
@@ -42,13 +40,10 @@ class OnnxRuntimeEngine:
             ) from None
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.info = parse_export_info(path, metadata.get(METADATA_KEY))
-        self._names = [name for name in self.info.outputs if name != "seg_map"]
 
-    def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
-        """See `Engine.run`."""
-        require_score(self.info, score)
-        outputs = self._session.run(self._names, {INPUT_NAME: pixels})
-        return read_outputs(dict(zip(self._names, outputs, strict=True)), self.info, score)
+    def _outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = self._session.run(self._wanted, {"images": pixels})
+        return dict(zip(self._wanted, outputs, strict=True))
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -66,14 +61,9 @@ def import_onnxruntime() -> ModuleType:
     return module
 
 
-def has_cuda() -> bool:
-    """Whether this ONNX Runtime is one for NVIDIA GPUs."""
-    return "CUDAExecutionProvider" in import_onnxruntime().get_available_providers()
-
-
-def has_tensorrt() -> bool:
-    """Whether this ONNX Runtime comes with TensorRT."""
-    return "TensorrtExecutionProvider" in import_onnxruntime().get_available_providers()
+def has_provider(name: str) -> bool:
+    """Whether this ONNX Runtime comes with `CUDA`, with `Tensorrt`, ..."""
+    return f"{name}ExecutionProvider" in import_onnxruntime().get_available_providers()
 
 
 def _open_session(path: Path, providers: list[Any]) -> Any:

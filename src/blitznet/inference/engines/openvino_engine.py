@@ -9,7 +9,7 @@ import numpy as np
 
 from blitznet.errors import CheckpointError
 from blitznet.extras import require
-from blitznet.inference.engines.engine import EngineOutput, read_outputs, require_score
+from blitznet.inference.engines.engine import ExportedEngine
 from blitznet.model_files import METADATA_KEY, parse_export_info
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Hint = Literal["latency", "throughput"]
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(ExportedEngine):
     """An exported file in OpenVINO; see `Engine`.
 
     It is compiled for one image, and a batch is run image by image: fixed shapes are faster than
@@ -53,7 +53,6 @@ class OpenVinoEngine:
         if self.info.precision != "int8":  # which leaves the rest to what is fastest here
             settings["INFERENCE_PRECISION_HINT"] = "bf16" if name == "openvino-bf16" else "f32"
         self._compiled = openvino.Core().compile_model(model, "CPU", settings)
-        self._names = [output for output in self.info.outputs if output != "seg_map"]
         at_once = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._workers = ThreadPoolExecutor(at_once, "blitznet-network")
         # As many again: while the results of one are copied, the next one runs.
@@ -61,16 +60,12 @@ class OpenVinoEngine:
         for _ in range(2 * at_once):
             self._requests.put(self._compiled.create_infer_request())
 
-    def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
-        """See `Engine.run`."""
-        require_score(self.info, score)
+    def _outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         if len(pixels) == 1:
-            outputs = self._run_one(pixels)
-        else:
-            singles = [pixels[index : index + 1] for index in range(len(pixels))]
-            found = list(self._workers.map(self._run_one, singles))
-            outputs = {name: np.concatenate([one[name] for one in found]) for name in self._names}
-        return read_outputs(outputs, self.info, score)
+            return self._run_one(pixels)
+        singles = [pixels[index : index + 1] for index in range(len(pixels))]
+        found = list(self._workers.map(self._run_one, singles))
+        return {name: np.concatenate([one[name] for one in found]) for name in self._wanted}
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -84,7 +79,7 @@ class OpenVinoEngine:
         request = self._requests.get()
         try:
             results = request.infer([pixels], share_inputs=True)
-            return {name: results[name] for name in self._names}
+            return {name: results[name] for name in self._wanted}
         finally:
             self._requests.put(request)
 

@@ -10,14 +10,14 @@ from torch import nn
 
 from blitznet.detection.limits import Limits
 from blitznet.detection.postprocess import decode_detections
-from blitznet.inference.engines.engine import EngineOutput
+from blitznet.inference.engines.engine import Engine, EngineOutput
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.pixel_network import PixelNetwork
 from blitznet.model_files import CheckpointInfo
 from blitznet.structures import RawPredictions
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """A network in PyTorch; see `Engine`.
 
     The network has a thread of its own: CUDA graphs belong to the thread that recorded them, and on

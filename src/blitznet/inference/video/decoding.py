@@ -1,4 +1,4 @@
-"""From packets to upright images, past what is broken."""
+"""From packets to upright images, past what is broken; recorded videos."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -14,12 +14,6 @@ if TYPE_CHECKING:
 
 # Frames a second of streams that do not say theirs.
 _DEFAULT_RATE = Fraction(25)
-_TURN = {
-    90: Image.Transpose.ROTATE_90,
-    -90: Image.Transpose.ROTATE_270,
-    180: Image.Transpose.ROTATE_180,
-    -180: Image.Transpose.ROTATE_180,
-}
 # ITU-T H.273 code of a frame that does not say its colours.
 _UNSPECIFIED = 2
 # Above the lines of PAL, BT.709 is meant.
@@ -107,16 +101,16 @@ class OpenedVideo(ABC):
         packets = container.demux(stream)
         while True:
             try:
-                packet = next(packets)
-            except StopIteration:
-                break
+                packet = next(packets, None)
             except av.error.FFmpegError:
                 if self.is_live:
                     raise
                 # An empty one asks the decoder for what it still holds.
-                packet = av.Packet()  # type: ignore[assignment]
-                packet.stream = stream
-                packets = iter(())
+                flush = av.Packet()
+                flush.stream = stream
+                packet, packets = flush, iter(())  # type: ignore[assignment]
+            if packet is None:
+                break
             sent += packet.size > 0
             try:
                 frames = packet.decode()
@@ -135,10 +129,39 @@ class OpenedVideo(ABC):
             self.skipped = max(self.skipped, skipped_before + sent - decoded)
 
 
+class VideoFile(OpenedVideo):
+    """An opened recording, see `OpenedVideo`."""
+
+    def __init__(self, container: "InputContainer", name: str, stem: str):
+        super().__init__(container, name, stem)
+        if self._stream.frames:
+            self.total = self._stream.frames
+        elif container.duration:
+            self.total = round(Fraction(container.duration, 1_000_000) * self.rate)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yields the frames, once.
+
+        Times begin with the file, whose audio may come before its frames. A frame without a
+        stamp, or with one that is not after the last, is shown one frame's duration after it.
+        """
+        time_base = Fraction(self._stream.time_base or 1 / self.rate)
+        first = round(Fraction(self._container.start_time or 0, 1_000_000) / time_base)
+        step = max(1, round(1 / self.rate / time_base))
+        last = -step
+        index = -1
+        for index, frame in enumerate(self._decode(self._container)):
+            pts = last + step if frame.pts is None else frame.pts - first
+            last = last + step if pts <= last else pts
+            yield Frame(upright_image(frame), index, last, time_base)
+        if index + 1 + self.skipped < self._stream.frames:
+            self.reason = f"cut off, it should have {self._stream.frames} frames"
+
+
 def upright_image(frame: "VideoFrame") -> Image.Image:
     """RGB pixels, turned as the phone that took them says."""
     is_unmarked_hd = frame.colorspace == _UNSPECIFIED and frame.height > _STANDARD_DEFINITION_LINES
     matrix = "ITU709" if is_unmarked_hd else None
     image: Image.Image = frame.to_image(src_colorspace=matrix)  # type: ignore[no-untyped-call]
-    turn = _TURN.get(frame.rotation)
-    return image if turn is None else image.transpose(turn)
+    turn = frame.rotation
+    return image.rotate(turn, expand=True) if turn in (-180, -90, 90, 180) else image

@@ -57,7 +57,6 @@ class LiveVideo(OpenedVideo):
         self._attempts = attempts
         self._latest: Queue[tuple[VideoFrame, float]] = Queue(maxsize=1)
         self._is_closed = Event()
-        self._has_ended = Event()
         self._thread = Thread(target=self._capture, name=f"capture {name}", daemon=True)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -81,7 +80,7 @@ class LiveVideo(OpenedVideo):
         self._is_closed.set()
         if self._thread.is_alive():
             self._thread.join(timeout=2)  # longer only where FFmpeg waits for a silent source
-        elif not self._has_ended.is_set():
+        elif self._thread.ident is None:  # nothing was taken
             super().close()
 
     def _take(self) -> "tuple[VideoFrame, float] | None":
@@ -90,7 +89,7 @@ class LiveVideo(OpenedVideo):
                 self._is_closed.set()
                 self.reason = STOPPED
                 return None
-            is_last = self._has_ended.is_set()
+            is_last = not self._thread.is_alive()
             try:
                 return self._latest.get(timeout=_TICK)
             except Empty:
@@ -101,12 +100,9 @@ class LiveVideo(OpenedVideo):
     def _capture(self) -> None:
         """Runs in the thread."""
         container: InputContainer | None = self._container
-        try:
-            while container is not None:
-                why = self._read(container)
-                container = None if self._is_closed.is_set() else self._reconnect(why)
-        finally:
-            self._has_ended.set()
+        while container is not None:
+            why = self._read(container)
+            container = None if self._is_closed.is_set() else self._reconnect(why)
 
     def _read(self, container: "InputContainer") -> str:
         """Take frames until the source is lost; returns why."""
@@ -131,12 +127,10 @@ class LiveVideo(OpenedVideo):
         for _ in range(self._attempts):
             if self._is_closed.wait(pause):
                 return None
-            try:
+            with suppress(InputError):
                 container = self._reopen()
-            except InputError:
-                pause = min(2 * pause, MAX_PAUSE)
-                continue
-            self.reconnects += 1
-            return container
+                self.reconnects += 1
+                return container
+            pause = min(2 * pause, MAX_PAUSE)
         self.reason = f"lost ({why})"
         return None

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 from blitznet.errors import InputError
 from blitznet.extras import require
 from blitznet.inference.sources import LIVE_SCHEMES, is_stream, is_url
+from blitznet.inference.video.decoding import VideoFile
 from blitznet.inference.video.live_video import LiveVideo
-from blitznet.inference.video.video_file import VideoFile
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -46,7 +46,7 @@ def open_video(name: str, attempts: int = 5) -> VideoFile | LiveVideo:
 
 
 def _open_container(address: "StreamAddress") -> "InputContainer":
-    """Raises InputError if nothing is there, it is no video, or PyAV is not installed."""
+    """See `open_video`."""
     require("av", "video", "a video")
     import av
 

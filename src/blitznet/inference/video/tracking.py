@@ -30,9 +30,7 @@ class Tracker:
 
         self._score = score
         self._tracker = ByteTrackTracker(
-            frame_rate=float(rate),
-            track_activation_threshold=score,
-            high_conf_det_threshold=score,
+            frame_rate=float(rate), track_activation_threshold=score, high_conf_det_threshold=score
         )
 
     def follow(self, scene: Scene, time: float) -> Scene:

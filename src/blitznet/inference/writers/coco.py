@@ -18,14 +18,10 @@ INSTANCES_FILE = "instances.json"
 
 @contextmanager
 def coco_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
-    """Write instances.json; see `AddScene`.
+    """Write instances.json; see `LABEL_FORMATS`.
 
     Annotations are written as they come. The list of images follows them, so that only a line of
     text for each image is held.
-
-    Args:
-        folder: made if it is not there.
-        names: class names, background first.
 
     Raises:
         InputError: if something cannot be written.

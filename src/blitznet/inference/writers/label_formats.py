@@ -13,7 +13,8 @@ from blitznet.inference.writers.voc import voc_labels
 from blitznet.inference.writers.yolo import yolo_labels
 from blitznet.scene import Scene
 
-# Each is given a folder and the class names.
+# Each is a context in which scenes are added. It receives a folder, which is made if it is not
+# there, and the class names, background first.
 LABEL_FORMATS: dict[str, Callable[[Path, Sequence[str]], AbstractContextManager[AddScene]]] = {
     "coco": coco_labels,
     "voc": voc_labels,

@@ -11,6 +11,7 @@ from blitznet.errors import InputError
 from blitznet.inference.writers import AddScene
 from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
+from blitznet.text_files import write_text
 from blitznet.whole_file import whole_file
 
 ANNOTATIONS_FOLDER = "Annotations"
@@ -28,26 +29,19 @@ _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def voc_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
     """Write Annotations, SegmentationClass where the network segments, ImageSets, labelmap.txt.
 
-    See `AddScene`. The lists appear when the last image is done.
-
-    Args:
-        folder: as VOCdevkit/VOC2012; made if it is not there.
-        names: class names, background first.
+    See `LABEL_FORMATS`; the folder is as VOCdevkit/VOC2012. The lists appear when the last image is
+    done.
 
     Raises:
         InputError: if something cannot be written, or a class name cannot be in labelmap.txt.
     """
-    annotations = ensure_folder(folder / ANNOTATIONS_FOLDER)
-    with whole_file(folder / LABEL_MAP_FILE) as temporary:
-        temporary.write_text(label_map(names), encoding="utf-8")
-
+    write_text(folder / LABEL_MAP_FILE, label_map(names))
     listed: list[str] = []
     mapped: list[str] = []
 
     def add(scene: Scene, name: str, file_name: str) -> None:
-        with whole_file(annotations / f"{name}.xml") as temporary:
-            temporary.write_text(annotation(scene, file_name), encoding="utf-8")
-        line = f'"{name}"' if " " in name else name
+        write_text(folder / ANNOTATIONS_FOLDER / f"{name}.xml", annotation(scene, file_name))
+        line = f'"{name}"\n' if " " in name else f"{name}\n"
         listed.append(line)
         if scene.seg_map is not None:
             mapped.append(line)
@@ -56,12 +50,11 @@ def voc_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
                 palette_image(scene.seg_map).save(temporary, format="PNG")
 
     yield add
-    for task, lines in (("Main", listed), ("Segmentation", mapped)):
-        if task == "Main" or lines:
-            path = ensure_folder(folder / "ImageSets" / task) / LIST_NAME
-            with whole_file(path) as temporary:
-                text = "".join(f"{line}\n" for line in lines)
-                temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+    write_text(folder / "ImageSets/Main" / LIST_NAME, "".join(listed), "surrogateescape")
+    if mapped:
+        write_text(
+            folder / "ImageSets/Segmentation" / LIST_NAME, "".join(mapped), "surrogateescape"
+        )
 
 
 def label_map(names: Sequence[str]) -> str:

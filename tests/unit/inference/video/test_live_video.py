@@ -13,9 +13,9 @@ from av.container import InputContainer
 
 import blitznet.inference.video.live_video
 from blitznet.errors import InputError
+from blitznet.inference.video.decoding import VideoFile
 from blitznet.inference.video.live_video import LiveVideo
 from blitznet.inference.video.open_video import open_video
-from blitznet.inference.video.video_file import VideoFile
 from synthetic_video import write_video
 
 

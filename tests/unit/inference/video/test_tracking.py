@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from blitznet.inference.video.tracking import Tracker
@@ -44,18 +45,20 @@ def test_two_moving_objects_keep_their_identities_whatever_their_order() -> None
         assert seen[step] == {10.0 + 4 * step: first, 200.0 - 4 * step: second}
 
 
-def test_a_weak_box_keeps_the_identity_and_is_not_reported() -> None:
+@pytest.mark.parametrize(
+    ("objects", "expected"),
+    [
+        ([(1, score) for score in (0.9, 0.9, 0.3, 0.2, 0.9)], [[NO_ID], [1], [], [], [1]]),
+        ([(label, 0.9) for label in (1, 1, 2, 2)], [[NO_ID], [1], [NO_ID], [2]]),
+    ],
+    ids=["weak boxes keep the identity, unreported", "another class is another object"],
+)
+def test_identities_of_what_stays_in_its_place(
+    objects: list[tuple[int, float]], expected: list[list[int]]
+) -> None:
     tracker = Tracker(0.5, Fraction(25))
-    scores = [0.9, 0.9, 0.3, 0.2, 0.9]
-    found = [tracker.follow(scene((10, 1, s)), step / 25) for step, s in enumerate(scores)]
-    assert [ids(one) for one in found] == [[NO_ID], [1], [], [], [1]]
-
-
-def test_an_object_of_another_class_in_the_same_place_is_another_object() -> None:
-    tracker = Tracker(0.5, Fraction(25))
-    labels = [1, 1, 2, 2]
-    found = [tracker.follow(scene((10, x, 0.9)), step / 25) for step, x in enumerate(labels)]
-    assert [ids(one) for one in found] == [[NO_ID], [1], [NO_ID], [2]]
+    found = [tracker.follow(scene((10, *one)), step / 25) for step, one in enumerate(objects)]
+    assert [ids(one) for one in found] == expected
 
 
 def test_an_object_that_comes_back_within_a_second_is_the_same() -> None:

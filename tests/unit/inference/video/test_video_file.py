@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from blitznet.errors import InputError
+from blitznet.inference.video.decoding import VideoFile
 from blitznet.inference.video.open_video import open_video
-from blitznet.inference.video.video_file import VideoFile
 from synthetic_video import break_packet, grey_of, write_video
 
 NTSC = Fraction(30_000, 1001)
