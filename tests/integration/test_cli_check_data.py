@@ -1,13 +1,13 @@
 """The verb check-data as a user meets it, and training that refuses bad data or leaves it out."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 from PIL import Image
 
-import blitznet.extras
 from blitznet.cli import main
 from blitznet.data.check.skipped import SKIPPED_FILE
 from fixtures.make_fixtures import draw
@@ -120,9 +120,9 @@ def test_the_folder_gets_a_sheet_plots_and_the_report(capsys: pytest.CaptureFixt
 
 
 def test_plots_without_their_extra_name_the_command_that_installs_it(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], hide_package: Callable[[str], None]
 ) -> None:
-    monkeypatch.setattr(blitznet.extras, "find_spec", lambda _: None)
+    hide_package("matplotlib")
     assert check("--out", "checked") == 1
     assert "pip install 'blitznet[plots]'" in capsys.readouterr().err
     assert not Path("checked").exists()

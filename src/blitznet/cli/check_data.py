@@ -54,7 +54,6 @@ def check_data(
     from blitznet.data.check.check import check_data as check
     from blitznet.data.check.report import findings_table, report_lines, splits_table
     from blitznet.data.description import read_description
-    from blitznet.extras import require
     from blitznet.model_info import find_model
 
     description, config = read_description(data), find_model(model)

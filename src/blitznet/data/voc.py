@@ -78,8 +78,8 @@ class VocEntry(CodedEntry):
         """See `SourceEntry`."""
         root = folder / self.root
         sbd = folder / self.sbd if self.sbd is not None else None
-        folders = [root / name for name in _PICTURE_FOLDERS if (root / name).is_dir()]
-        pictures = folders[0] if folders else root
+        found = [root / name for name in _PICTURE_FOLDERS if (root / name).is_dir()]
+        pictures = found[0] if found else root
         annotations = root / "Annotations"
         if not annotations.is_dir():
             annotations = pictures

@@ -77,8 +77,8 @@ class ExportedNetwork(nn.Module):
             outputs |= dict(zip(DETECTION_OUTPUTS, found, strict=True))
             outputs["boxes"] = outputs["boxes"] / size
         if "seg_map" in self.output_names:
-            size = (self.image_size, self.image_size)
-            planes = interpolate(outputs["seg_logits"], size, mode="bilinear", align_corners=False)
+            sides = (self.image_size, self.image_size)
+            planes = interpolate(outputs["seg_logits"], sides, mode="bilinear", align_corners=False)
             outputs["seg_map"] = planes.argmax(dim=1).byte()
         return tuple(outputs[name] for name in self.output_names)
 
@@ -127,10 +127,23 @@ def export_onnx(
         precision=precision,
         outputs=file_output_names(info.model, has_seg_map),
     )
+    _forget_source(program)
     program.model.metadata_props[METADATA_KEY] = described.model_dump_json()
     program.model.producer_name = "blitznet"
     with whole_file(path) as temporary:
         program.save(temporary)
+
+
+def _forget_source(program: torch.onnx.ONNXProgram) -> None:
+    """Drop what the exporter notes of every node: stack traces, with paths of this machine."""
+    graph = program.model.graph
+    for node in graph:
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in (*graph.inputs, *graph.initializers.values()):
+        value.metadata_props.clear()
 
 
 def trace(

@@ -11,7 +11,7 @@ from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import describe
-from blitznet.model_files import ExportInfo
+from blitznet.model_files import ExportInfo, bundled_networks
 
 
 @pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.slow), "fp16"])
@@ -40,3 +40,10 @@ def test_a_file_gives_what_the_network_gives_and_leaves_it_alone(
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.onnx"]
     for name, tensor in tiny_network.state_dict().items():
         assert torch.equal(tensor, before[name]), name
+    assert b"stack_trace" not in (tmp_path / "tiny.onnx").read_bytes()  # paths of this machine
+
+
+def test_bundled_networks_say_nothing_of_the_machine_that_made_them() -> None:
+    for files in bundled_networks().values():
+        assert files.exported is not None
+        assert b"stack_trace" not in files.exported.read_bytes()

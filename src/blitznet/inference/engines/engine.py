@@ -100,4 +100,4 @@ class ExportedEngine(Engine):
 
     @abstractmethod
     def _outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        """By name; see `blitznet.exporting.exported_network.ExportedNetwork.forward`."""
+        """By name; see `blitznet.exporting.onnx_file.ExportedNetwork.forward`."""
