@@ -70,6 +70,16 @@ def test_links_between_documents_lead_somewhere() -> None:
             assert (document.parent / target).exists(), f"{target} in {document.name}"
 
 
+def test_files_that_the_architecture_page_names_are_there() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    named = set(re.findall(r"[\w/]+\.py\b", text))
+    existing = {str(path.relative_to(ROOT / "src/blitznet")) for path in SOURCES}
+    names = {Path(path).name for path in existing}
+    assert len(named) > 40
+    for name in named:
+        assert name in existing or ("/" not in name and name in names), name
+
+
 def test_pinned_versions_are_names_and_versions_alone() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     for line in lines:
