@@ -91,21 +91,10 @@ def train(
             )
         chosen, data = find_training(recipe or DEFAULT_RECIPE, data, tuple(settings or ()))
     run = training.train(
-        data,
-        chosen,
-        out=out,
-        resume=resume,
-        device=device,
-        devices=devices,
-        workers=workers,
-        max_minutes=max_minutes,
-        validate_every=validate_every,
-        early_stopping=early_stopping,
-        compile=compiled,
-        skip_bad=skip_bad,
-        tensorboard=tensorboard,
-        tell=typer.echo,
-    )
+        data, chosen, out=out, resume=resume, device=device, devices=devices, workers=workers,
+        max_minutes=max_minutes, validate_every=validate_every, early_stopping=early_stopping,
+        compile=compiled, skip_bad=skip_bad, tensorboard=tensorboard, tell=typer.echo,
+    )  # fmt: skip
     if run.metrics is not None:
         print_table(metrics_table(run.metrics))
 
