@@ -4,6 +4,7 @@ Traced as one operator, `blitznet::decode`, which `TRANSLATION` writes out in ON
 Most anchors are nobody's candidate, so the first thing done is to leave them out.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,9 @@ from blitznet.detection.postprocess import decode_detections
 from blitznet.structures import RawPredictions
 
 _INT32, _INT64 = 6, 7  # of onnx.TensorProto
+
+# By this much of itself a score may be off through rounding, generously: float32 and 81 classes.
+_ROUNDING = 1e-4
 
 
 @torch.library.custom_op("blitznet::decode", mutates_args=())
@@ -89,15 +93,17 @@ def _write_decode(
     op: Any = opset18  # its annotations are those of scripts, not of tracing
     num_classes = class_logits.shape[2] - 1
     num_anchors = class_logits.shape[1]
-    scores = op.Slice(
-        op.Softmax(class_logits, axis=2), _ints(op, 1), _ints(op, 1 << 31), _ints(op, 2)
-    )
 
-    # Anchors that reach the minimum score for any class of any image. The first ones always stay,
-    # so that there are as many pairs of anchor and class as rows of the result.
-    reaches = op.GreaterOrEqual(
-        op.ReduceMax(scores, _ints(op, 0, 2), keepdims=0), op.Constant(value_float=score)
-    )
+    # Anchors that may reach the minimum score for any class of any image: no score exceeds
+    # sigmoid(class logit - background logit). So most anchors need no exponential. The first ones
+    # always stay, so that there are as many pairs of anchor and class as rows of the result.
+    first, second, last, axis = (_ints(op, value) for value in (0, 1, 1 << 31, 2))
+    background = op.Slice(class_logits, first, second, axis)
+    best = op.ReduceMax(op.Slice(class_logits, second, last, axis), axis)
+    margin = op.ReduceMax(op.Sub(best, background), _ints(op, 0, 2), keepdims=0)
+    least = score * (1 - _ROUNDING)
+    bound = math.log(least / (1 - least))
+    reaches = op.GreaterOrEqual(margin, op.Constant(value_float=bound))
     is_first = torch.arange(num_anchors) < -(-top // num_classes)
     chosen = op.Squeeze(op.NonZero(op.Or(reaches, _constant(op, is_first))), _ints(op, 0))
     boxes, has_area = _write_boxes(
@@ -106,7 +112,8 @@ def _write_decode(
         op.Gather(anchors_cxcywh, chosen, axis=0),
         image_size,
     )
-    scores = op.Gather(scores, chosen, axis=1)  # (B, M, C - 1), as all below
+    scores = op.Softmax(op.Gather(class_logits, chosen, axis=1), axis=2)
+    scores = op.Slice(scores, second, last, axis)  # (B, M, C - 1), as all below
     none = op.Constant(value_float=-1.0)
     is_candidate = op.And(op.GreaterOrEqual(scores, op.Constant(value_float=score)), has_area)
     scores = op.Where(is_candidate, scores, none)
