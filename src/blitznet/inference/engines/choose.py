@@ -148,7 +148,20 @@ def _open(
         is_bfloat16, is_compiled = name.endswith("-bf16"), "-compile" in name
         model, info = load_checkpoint(checkpoint)
         return TorchEngine(model, info, choose_device(device), is_bfloat16, is_compiled)
-    path = network.exported or exported_checkpoint(network.require_checkpoint(), tell)
+    if network.exported is not None:
+        return _open_file(name, network.exported, device, hint, calibrate, tell)
+    path = exported_checkpoint(network.require_checkpoint(), tell)
+    try:
+        return _open_file(name, path, device, hint, calibrate, tell)
+    except CheckpointError:  # the file in the cache has become unreadable
+        path.unlink(missing_ok=True)
+        path = exported_checkpoint(network.require_checkpoint(), tell)
+        return _open_file(name, path, device, hint, calibrate, tell)
+
+
+def _open_file(
+    name: str, path: Path, device: str, hint: Hint, calibrate: Path | None, tell: Tell | None
+) -> Engine:
     if name.startswith("openvino"):
         if name == "openvino-int8" and path.suffix == ".onnx":
             path = quantized(path, calibrate, tell)

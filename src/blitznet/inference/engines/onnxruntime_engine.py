@@ -1,5 +1,6 @@
 """ONNX Runtime: on the CPU, which the base installation does, with CUDA or with TensorRT."""
 
+import hashlib
 import os
 from pathlib import Path
 from types import ModuleType
@@ -30,7 +31,7 @@ class OnnxRuntimeEngine(ExportedEngine):
     def __init__(self, path: Path, device: str = "cpu", use_tensorrt: bool = False) -> None:
         self.name = "tensorrt" if use_tensorrt else "onnxruntime"
         self.device = device
-        providers = _providers(device, use_tensorrt, path.stem)
+        providers = _providers(device, use_tensorrt, path)
         try:
             self._session = _open_session(path, providers)
         except (RuntimeError, ValueError) as error:
@@ -81,7 +82,7 @@ def _open_session(path: Path, providers: list[Any]) -> Any:
         raise RuntimeError(str(error)) from None
 
 
-def _providers(device: str, use_tensorrt: bool, name: str) -> list[Any]:
+def _providers(device: str, use_tensorrt: bool, path: Path) -> list[Any]:
     available = import_onnxruntime().get_available_providers()
     if device == "cpu" and not use_tensorrt:
         return ["CPUExecutionProvider"]
@@ -95,10 +96,11 @@ def _providers(device: str, use_tensorrt: bool, name: str) -> list[Any]:
     fallback = [("CUDAExecutionProvider", {"device_id": index}), "CPUExecutionProvider"]
     if not use_tensorrt:
         return fallback
+    weights = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     settings = {
         "device_id": index,
         "trt_fp16_enable": True,
         "trt_engine_cache_enable": True,
-        "trt_engine_cache_path": str(cache_folder() / "tensorrt" / name),
+        "trt_engine_cache_path": str(cache_folder() / "tensorrt" / weights),
     }
     return [("TensorrtExecutionProvider", settings), *fallback]
