@@ -112,8 +112,8 @@ def refine_masks(
             ensure_folder(image.path.parent)
             with whole_file(image.path) as temporary:
                 palette_image(refined).save(temporary, format="PNG")
-            in_boxes += np.count_nonzero(coarse)
-            decided += np.count_nonzero(refined[coarse != BACKGROUND] != IGNORE_INDEX)
+            in_boxes += int(np.count_nonzero(coarse))
+            decided += int((refined[coarse != BACKGROUND] != IGNORE_INDEX).sum())
     return RefinedMasks(out, len(todo), len(images), decided / max(in_boxes, 1))
 
 
