@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,29 +92,80 @@ def refine_masks(
     ]
     if not images:
         raise InputError(f"{data}: no image of {split!r} has boxes but no segmentation map")
-    names, decided, in_boxes = description.classes, 0, 0
+    decided, in_boxes = 0, 0
     with closing(open_engine(model, engine or usual_engine(), device)) as opened:
-        columns = _columns(opened, names)
-        _begin(
-            out, {"model": _hash(model), "confidence": confidence, "classes": [*names]}, overwrite
-        )
+        refiner = MaskRefiner(opened, description.classes, confidence)
+        record = {"model": _hash(model), "confidence": confidence, "classes": refiner.names}
+        _begin(out, record, overwrite)
         todo = [image for image in images if overwrite or not image.path.is_file()]
         pictures = map_ahead(lambda image: read_picture(image.labels.picture), todo, workers=1)
-        for image, picture in zip(
-            todo, with_progress(pictures, len(todo), "refining"), strict=True
-        ):
-            coarse = BoxMap(image.labels).read(picture.size, image.table)
-            boxes, ids, is_ignored = read_objects(image.labels, picture.size, image.table)
-            probabilities = _probabilities(opened, picture, columns, len(names))
-            refined = refine_box_map(
-                coarse, probabilities, boxes[~is_ignored], ids[~is_ignored], confidence
-            )
+        shown = with_progress(pictures, len(todo), "refining")
+        for image, picture in zip(todo, shown, strict=True):
+            coarse, refined = refiner.refine(picture, image.labels, image.table)
             ensure_folder(image.path.parent)
             with whole_file(image.path) as temporary:
                 palette_image(refined).save(temporary, format="PNG")
             in_boxes += int(np.count_nonzero(coarse))
             decided += int((refined[coarse != BACKGROUND] != IGNORE_INDEX).sum())
     return RefinedMasks(out, len(todo), len(images), decided / max(in_boxes, 1))
+
+
+class MaskRefiner:
+    """A network that decides the pixels inside labelled boxes.
+
+    Args:
+        engine: runs it.
+        names: class names of the data, background first.
+        confidence: minimum probability of a labelled pixel.
+
+    Attributes:
+        names: as given, a list.
+
+    Raises:
+        InputError: if it does not segment, or knows none of the classes.
+    """
+
+    def __init__(self, engine: Engine, names: Sequence[str], confidence: float = CONFIDENCE):
+        if not engine.info.model.segment:
+            raise InputError("this network has no segmentation head; give another one with --model")
+        self.names = list(names)
+        self._engine, self._confidence = engine, confidence
+        known = {name: index for index, name in enumerate(engine.info.names)}
+        self._columns = {i: known[name] for i, name in enumerate(names) if name in known}
+        if len(self._columns) < 2:
+            raise InputError(
+                f"the network knows none of the classes {', '.join(names[1:])}; train one on "
+                "the images that have maps, and give it with --model"
+            )
+
+    def refine(
+        self, picture: Image.Image, labels: PictureLabels, table: ClassTable
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The map of an image by its boxes alone, and by boxes and network: (H, W) uint8 each.
+
+        Args:
+            picture: the image, RGB.
+            labels: with its objects.
+            table: of the source.
+
+        Raises:
+            LabelError: if a box cannot be used.
+        """
+        coarse = BoxMap(labels).read(picture.size, table)
+        boxes, ids, is_ignored = read_objects(labels, picture.size, table)
+        seen = self._probabilities(picture)
+        wanted = ~is_ignored
+        return coarse, refine_box_map(coarse, seen, boxes[wanted], ids[wanted], self._confidence)
+
+    def _probabilities(self, picture: Image.Image) -> np.ndarray:
+        """(C, h, w) float32 of the data's classes; zero for those the network does not know."""
+        pixels = resize_to_input(picture, self._engine.info.model.image_size)[None]
+        logits = self._engine.run(np.ascontiguousarray(pixels), score=1).seg_logits
+        assert logits is not None  # `__init__`
+        of_network = torch.from_numpy(logits[0]).softmax(dim=0).numpy()
+        probabilities = np.zeros((len(self.names), *logits.shape[2:]), np.float32)
+        probabilities[list(self._columns)] = of_network[list(self._columns.values())]
+        return probabilities
 
 
 @dataclass(frozen=True)
@@ -137,33 +188,6 @@ def _boxes_only(entry: Entry, out: Path, description: DataDescription) -> Iterat
         if labels.seg_map is None and labels.objects is not None:
             path = refined_path(out, labels.picture, description.folder)
             yield _Image(labels, source.table, path)
-
-
-def _columns(engine: Engine, names: Sequence[str]) -> dict[int, int]:
-    """From class ids of the data to those of the network, for the classes that both know."""
-    known = {name: index for index, name in enumerate(engine.info.names)}
-    columns = {index: known[name] for index, name in enumerate(names) if name in known}
-    if not engine.info.model.segment:
-        raise InputError("this network has no segmentation head; give one with --model")
-    if len(columns) < 2:
-        raise InputError(
-            f"the network knows none of the classes {', '.join(names[1:])}; train one on "
-            "the images that have maps, and give it with --model"
-        )
-    return columns
-
-
-def _probabilities(
-    engine: Engine, picture: Image.Image, columns: Mapping[int, int], num_classes: int
-) -> np.ndarray:
-    """(C, h, w) float32 of the data's classes; zero for those that the network does not know."""
-    pixels = resize_to_input(picture, engine.info.model.image_size)[None]
-    logits = engine.run(np.ascontiguousarray(pixels), score=1).seg_logits
-    assert logits is not None  # `_columns`
-    probabilities = np.zeros((num_classes, *logits.shape[2:]), np.float32)
-    of_network = torch.from_numpy(logits[0]).softmax(dim=0).numpy()
-    probabilities[list(columns)] = of_network[list(columns.values())]
-    return probabilities
 
 
 def _begin(out: Path, record: dict[str, Any], overwrite: bool) -> None:
