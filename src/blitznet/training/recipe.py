@@ -27,6 +27,8 @@ class Recipe(BaseModel):
             timm's names; None = from scratch.
         start_from: a bundled network or a checkpoint file whose weights are taken over wherever
             name and shape agree, so not in heads for other classes; None = the backbone's alone.
+        teacher: a bundled network or a checkpoint of the same classes that the network learns from,
+            too: its probabilities are half of the labels of objects and pixels; None = no teacher.
         steps: optimizer steps.
         global_batch_size: images per step, over all processes.
         accumulate: parts in which a process takes its images of a step, one after the other, to
@@ -59,6 +61,7 @@ class Recipe(BaseModel):
     model: ModelConfig
     backbone_weights: str | None = "imagenet"
     start_from: str | None = None
+    teacher: str | None = None
     steps: int = Field(ge=1)
     global_batch_size: int = Field(default=32, ge=1)
     accumulate: int = Field(default=1, ge=1)
