@@ -60,6 +60,7 @@ def joint_loss(
     average_count: Callable[[Tensor], Tensor] = lambda count: count,
     counts: LabelCounts | None = None,
     soft_labels: SoftLabels | None = None,
+    min_negatives: int = 0,
 ) -> LossTerms:
     """Classification and box loss per positive anchor, segmentation loss per labelled pixel.
 
@@ -75,6 +76,8 @@ def joint_loss(
             processes equal those of one with the joined batch.
         counts: divide by these instead: those of the batch that this one is a part of.
         soft_labels: what a teacher says of the batch; half of the labels of objects and pixels.
+        min_negatives: minimum number of hard negatives per image; a batch without positives is
+            divided by 1 and not by 0.
     """
     device = anchors.device
     classification = box = segmentation = torch.zeros((), device=device)
@@ -86,6 +89,7 @@ def joint_loss(
             targets,
             batch.known_classes,
             None if soft_labels is None else soft_labels.of_boxes,
+            min_negatives,
         )
         normalizer = average_count(num_positive.float()) if counts is None else counts.positives
         normalizer = torch.where(normalizer > 0, normalizer, 1)

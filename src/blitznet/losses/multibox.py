@@ -65,22 +65,27 @@ def multibox_targets(
 
 
 def mine_hard_negatives(
-    class_loss: Tensor, positive: Tensor, candidate: Tensor, negative_ratio: int = NEGATIVE_RATIO
+    class_loss: Tensor,
+    positive: Tensor,
+    candidate: Tensor,
+    negative_ratio: int = NEGATIVE_RATIO,
+    min_negatives: int = 0,
 ) -> Tensor:
-    """The candidates of highest loss, three for every positive of the same picture.
+    """The candidates of highest loss, three for every positive of the same image.
 
-    A picture without positives contributes no negatives: a batch of background costs 0, not NaN.
+    By default an image without positives contributes no negatives (D7).
 
     Args:
         class_loss: (B, A) cross-entropy against background, finite.
         positive: (B, A) bool.
         candidate: (B, A) bool.
         negative_ratio: negatives per positive.
+        min_negatives: minimum number per image.
 
     Returns:
         (B, A) bool; of equal losses, the earlier anchor first.
     """
-    num_negative = negative_ratio * positive.sum(dim=1, keepdim=True)
+    num_negative = (negative_ratio * positive.sum(dim=1, keepdim=True)).clamp(min=min_negatives)
     ranked = class_loss.masked_fill(~candidate, -torch.inf)
     rank = ranked.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     return candidate & (rank < num_negative)
@@ -92,6 +97,7 @@ def multibox_loss(
     targets: MultiboxTargets,
     known_classes: Tensor | None = None,
     soft_labels: Tensor | None = None,
+    min_negatives: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sums of the classification and the box loss, and the count that normalises both.
 
@@ -101,6 +107,7 @@ def multibox_loss(
         targets: of the same batch.
         known_classes: (B, C) bool, see `partial_labels`; None = all.
         soft_labels: (B, G, C) probabilities of the objects by a teacher, see `soften`.
+        min_negatives: minimum number of hard negatives per image.
 
     Returns:
         Scalars: cross-entropy over positives and hard negatives; smooth L1 over positives; number
@@ -113,7 +120,9 @@ def multibox_loss(
     class_loss = F.cross_entropy(
         class_logits.flatten(0, 1), targets.labels.flatten(), reduction="none"
     ).view_as(targets.labels)
-    negative = mine_hard_negatives(class_loss.detach(), targets.positive, targets.candidate)
+    negative = mine_hard_negatives(
+        class_loss.detach(), targets.positive, targets.candidate, min_negatives=min_negatives
+    )
     kept = targets.positive | negative
     if soft_labels is not None and soft_labels.shape[1] > 0:
         index = targets.match.clamp(min=0)[..., None].expand(-1, -1, soft_labels.shape[2])

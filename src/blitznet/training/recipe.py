@@ -47,6 +47,7 @@ class Recipe(BaseModel):
             themselves. In a short run less, so that the average is over a third of it.
         freeze_stride: the backbone up to and including this stride keeps its weights; 0 = all is
             trained.
+        min_negatives: minimum number of hard negatives per image, also of those without objects.
         class_balance: share of images below which a class is rare: images that show one are drawn
             more often, see `blitznet.data.sampling`; 0 = off.
         augmentation: see there.
@@ -76,6 +77,7 @@ class Recipe(BaseModel):
     clip_grad_norm: float | None = Field(default=None, gt=0)
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     freeze_stride: Literal[0, 2, 4, 8] = 0
+    min_negatives: int = Field(default=0, ge=0)
     class_balance: float = Field(default=0.0, ge=0, le=1)
     augmentation: Augmentation = Augmentation()
     precision: Precision = "bf16"

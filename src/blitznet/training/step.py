@@ -141,7 +141,9 @@ class Learner:
             with self._fabric.autocast():
                 soft_labels = self._teacher.soft_labels(part)
         average = partial(_average, self._fabric)
-        terms = joint_loss(raw, part, self._anchors, average, counts, soft_labels)
+        terms = joint_loss(
+            raw, part, self._anchors, average, counts, soft_labels, self._recipe.min_negatives
+        )
         self._fabric.backward(terms.total)
         return LossTerms(*(term.detach() for term in terms))
 
