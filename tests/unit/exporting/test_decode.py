@@ -60,11 +60,10 @@ class Decode(nn.Module):
     def __init__(self, limits: Limits) -> None:
         super().__init__()
         self.limits = limits
-        self.register_buffer("anchors", draw_anchors())
-        self.register_buffer("anchors_cxcywh", xyxy_to_cxcywh(draw_anchors()))
+        self.register_buffer("anchors", xyxy_to_cxcywh(draw_anchors()))
 
     def forward(self, logits: Tensor, deltas: Tensor) -> tuple[Tensor, ...]:
-        return decode(logits, deltas, self.anchors, self.anchors_cxcywh, SIZE, *self.limits)
+        return decode(logits, deltas, self.anchors, SIZE, *self.limits)
 
 
 LIMITS = {
@@ -134,15 +133,3 @@ def test_a_file_gives_what_the_greedy_definition_gives(
             found["boxes"][image, :count], boxes[anchor[kept]], rtol=1e-5, atol=1e-4
         )
         assert not any(found[name][image, count:].any() for name in OUTPUTS[:3])
-
-
-def test_the_operator_in_pytorch_is_padded_decoding(limits: Limits) -> None:
-    logits, deltas = draw_case("distinct", 2)
-    boxes, scores, labels, count = Decode(limits)(logits, deltas)
-    for image in range(2):
-        number = int(count[image])
-        assert 0 < number <= limits.top
-        assert (scores[image, :number] >= limits.score).all()
-        assert (labels[image, :number] > 0).all()
-        assert not scores[image, number:].any()
-        assert not boxes[image, number:].any()
