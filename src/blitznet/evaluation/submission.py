@@ -13,7 +13,6 @@ from typing import TextIO
 import numpy as np
 
 from blitznet.classes import COCO_CLASSES, VOC_CLASSES, coco_category_ids, palette_image
-from blitznet.data.source import LabelSource
 from blitznet.detections import Detections
 from blitznet.errors import InputError
 from blitznet.whole_file import whole_file
@@ -56,14 +55,6 @@ def open_submission(
         return _voc_submission(folder, names)
     title = f"detections_{_plain(split)}_{_plain(algorithm)}_results"
     return coco_results(folder / f"{title}.json", names)
-
-
-def add_in_order(
-    add: AddPicture, sources: Sequence[LabelSource]
-) -> Callable[[Detections | None, np.ndarray | None], None]:
-    """Add images without their ids, in the order of the sources, as `evaluate` finds them."""
-    ids = (source.picture_id(index) for source in sources for index in range(len(source)))
-    return lambda detections, seg_map: add(next(ids), detections, seg_map)
 
 
 @contextmanager
