@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -103,14 +104,10 @@ def export_onnx(
     Raises:
         InputError: if the file cannot be written.
     """
-    was_training, device = network.training, network.anchors.device
-    module = ExportedNetwork(network.cpu().eval(), limits, has_seg_map).eval()
-    try:
-        side = info.model.image_size
-        example = torch.zeros(_EXAMPLE_BATCH, side, side, 3, dtype=torch.uint8)
-        program = trace(module, {"images": example}, module.output_names)
-    finally:
-        network.train(was_training).to(device)
+    module = ExportedNetwork(deepcopy(network).cpu(), limits, has_seg_map).eval()
+    side = info.model.image_size
+    example = torch.zeros(_EXAMPLE_BATCH, side, side, 3, dtype=torch.uint8)
+    program = trace(module, {"images": example}, module.output_names)
     # Raw outputs are none of the file's, but keep their names in it: quantization asks for them.
     outputs = program.model.graph.outputs
     for value in [value for value in outputs if value.name in RAW_DETECTION_OUTPUTS]:
