@@ -211,7 +211,7 @@ def read_objects(
 
     Returns:
         (G, 4) float32 xyxy in pixels, within the image; (G,) int64 class ids from 1 on; (G,) bool
-        difficult. An ignored object's class does not matter; it is 1 where the source has none.
+        difficult. An ignored object without a class of the network has IGNORE_LABEL.
 
     Raises:
         LabelError: for the first problem.
@@ -224,7 +224,7 @@ def read_objects(
         if index == BACKGROUND or item.box is None:
             continue
         boxes.append(_in_pixels(item.box, labels, size))
-        ids.append(1 if index == IGNORE_LABEL else index)
+        ids.append(index)
         difficult.append(item.ignore or index == IGNORE_LABEL)
     array = np.array(boxes, np.float32).reshape(-1, 4)
     if size is not None:

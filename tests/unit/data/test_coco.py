@@ -160,7 +160,7 @@ def test_classes_follow_the_networks_own_order_label_map_and_known_classes() -> 
     names = ("background", "pet", "wool")
     source = open_source(names=names, label_map=label_map, labels_only=["pet"])
     sample, sheep = source.read(0), source.read(1)
-    assert sample.labels.tolist() == [1, 1, 1]
+    assert sample.labels.tolist() == [1, 1, -1]
     assert sample.difficult.tolist() == [False, False, True]
     assert np.unique(sample.seg_map).tolist() == [0, 1, IGNORE_INDEX]
     assert len(sheep.labels) == 0
