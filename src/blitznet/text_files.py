@@ -42,6 +42,13 @@ def read_yaml(path: Path, error: type[InputError] = InputError) -> Any:
         raise error(f"{path} cannot be read as YAML: {line}") from None
 
 
+def describe_non_text(value: object) -> str:
+    """What to say of a name that YAML has read as something else."""
+    if value is True or value is False:
+        return f'{value} is no text: YAML reads on, off, yes, no, true and false so; write "on"'
+    return f'{value!r} is no text; write it in quotes, as "{value}"'
+
+
 def read_json(path: Path, error: type[InputError] = InputError) -> Any:
     """What a JSON file holds.
 

@@ -107,6 +107,7 @@ class MapFile:
         try:
             with Image.open(self.path) as image:
                 is_lossy, mode = image.format in ("JPEG", "MPO"), image.mode
+                bits = _grey_bits(image)
                 values = np.asarray(image.convert("RGB") if are_colours else image)
         except (OSError, SyntaxError, ValueError) as error:
             raise LabelError(f"{self.path} cannot be read as an image: {error}") from None
@@ -118,7 +119,16 @@ class MapFile:
         if are_colours:
             red, green, blue = np.moveaxis(values.astype(np.int32), 2, 0)
             values = red << 16 | green << 8 | blue
+        elif bits < 8:  # Pillow stretches them to 0 ... 255
+            values = values // np.uint8(MAX_VALUE // (2**bits - 1))
         return values[..., 0] if values.ndim == 3 else values  # without transparency
+
+
+def _grey_bits(image: Image.Image) -> int:
+    """Bits of a pixel in the file, where it is greyscale of 2 or 4 bits; 8 for all others."""
+    raw_mode = image.tile[0][3] if image.mode == "L" and image.tile else ""
+    name = raw_mode if isinstance(raw_mode, str) else next(iter(raw_mode or ("",)))
+    return {"L;2": 2, "L;4": 4}.get(str(name)[:3], 8)
 
 
 @dataclass(frozen=True)

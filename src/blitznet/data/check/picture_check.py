@@ -16,11 +16,10 @@ from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.data.check.duplicates import grey_cells
 from blitznet.data.labels import (
     ClassTable,
-    ObjectLabel,
     PictureLabels,
     Problem,
-    find_object_problems,
-    read_objects,
+    UsableObject,
+    usable_objects,
 )
 from blitznet.data.seg_map import MapFile
 from blitznet.data.source import LabelSource
@@ -123,12 +122,16 @@ def check_picture(
             record.problems.append(problem)
             if problem.kind == "rotation":
                 size = labels.size  # boxes and map fit there; one line says what is wrong
-    wrong = list(find_object_problems(labels, size, source.table))
-    record.problems += [record.problem(one.kind, one.text, one.where) for one in wrong]
+    found: list[Problem] = []
+    objects = usable_objects(labels, size, source.table, found)
+    record.problems += [
+        record.problem(one.kind, one.text, one.where, one.is_error) for one in found
+    ]
+    are_wrong = any(one.is_error for one in found)
     if size is not None:
-        _read_map(record, labels, size, source.table, bool(wrong))
-        if not wrong:
-            _read_boxes(record, labels, size, source.table, model)
+        _read_map(record, labels, size, source.table, are_wrong)
+        if not are_wrong:
+            _read_boxes(record, labels, objects, size, model)
     return record
 
 
@@ -170,21 +173,21 @@ def _map_file(labels: PictureLabels) -> Path:
 def _read_boxes(
     record: PictureRecord,
     labels: PictureLabels,
+    objects: Sequence[UsableObject],
     size: tuple[int, int],
-    table: ClassTable,
     model: ModelConfig | None,
 ) -> None:
     """Measure the boxes that count, and compare them with the anchors of a network."""
-    boxes, ids, ignored = read_objects(labels, size, table)
-    fractions = (boxes / np.array([*size, *size], np.float32))[~ignored]
-    record.labels, record.num_ignored = ids[~ignored], int(ignored.sum())
+    counted = [item for item in objects if not item.is_ignored]
+    record.num_ignored = len(objects) - len(counted)
+    record.labels = np.array([item.class_id for item in counted], np.int64)
+    boxes = np.array([item.box for item in counted], np.float32).reshape(-1, 4)
+    sides = np.array([*size, *size], np.float32)
+    fractions = boxes.clip(0, sides) / sides
     record.shapes = fractions[:, 2:] - fractions[:, :2]
     if model is not None:
         record.best_iou = best_iou(fractions * model.image_size, cached_anchors(model))
-        # The objects that `read_objects` makes arrays of, in its order.
-        read = [item for item in labels.objects or () if table.id_of(item.name) != BACKGROUND]
-        items = [item for item, skip in zip(read, ignored, strict=True) if not skip]
-        record.problems += _tiny_boxes(record, items, model)
+        record.problems += _tiny_boxes(record, counted, model)
         record.problems += _emptiness(record, _map_file(labels))
 
 
@@ -212,17 +215,17 @@ def _stored_size(path: Path) -> tuple[int, int] | None:
 
 
 def _tiny_boxes(
-    record: PictureRecord, items: Sequence[ObjectLabel], model: ModelConfig
+    record: PictureRecord, items: Sequence[UsableObject], model: ModelConfig
 ) -> Iterator[Problem]:
     """SSD gives every box its best anchor, however little they overlap; but only that one."""
     sides = record.shapes * model.image_size
     for item, (width, height), iou in zip(items, sides, record.best_iou, strict=True):
         if iou < MATCHING_IOU:
             text = (
-                f"{item.name} of {width:.1f}x{height:.1f} pixels at {model.name}'s input "
+                f"{item.label.name} of {width:.1f}x{height:.1f} pixels at {model.name}'s input "
                 f"overlaps its best anchor by {iou:.2f} (IoU): learnt from one anchor only"
             )
-            yield record.problem("tiny-box", text, item.where, is_error=False)
+            yield record.problem("tiny-box", text, item.label.where, is_error=False)
 
 
 def _emptiness(record: PictureRecord, map_path: Path) -> Iterator[Problem]:

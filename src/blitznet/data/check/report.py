@@ -21,6 +21,7 @@ TITLES = {
     "box-not-finite": "boxes that are not finite",
     "box-without-area": "boxes without area",
     "box-outside": "boxes beyond the image",
+    "box-twice": "boxes that are there twice",
     "map": "maps that cannot be used",
     "rotation": "labels that ignore the camera's orientation",
     "same-picture": "the same image twice",
