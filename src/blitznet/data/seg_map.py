@@ -108,20 +108,29 @@ class MapFile:
             with Image.open(self.path) as image:
                 is_lossy, mode = image.format in ("JPEG", "MPO"), image.mode
                 bits = _grey_bits(image)
-                values = np.asarray(image.convert("RGB") if are_colours else image)
+                wanted = "RGB" if are_colours else "L" if _is_grey_gif(image) else image.mode
+                values = np.asarray(image.convert(wanted))
         except (OSError, SyntaxError, ValueError) as error:
             raise LabelError(f"{self.path} cannot be read as an image: {error}") from None
         if is_lossy:
             raise LabelError(f"{self.path} is a JPEG, which changes values; save maps as PNG")
         if mode not in (_COLOUR_MODES if are_colours else _VALUE_MODES):
-            wanted = "an RGB PNG" if are_colours else "a palette or greyscale PNG of class ids"
-            raise LabelError(f"{self.path} has mode {mode}; a map is {wanted}")
+            kind = "an RGB PNG" if are_colours else "a palette or greyscale PNG of class ids"
+            raise LabelError(f"{self.path} has mode {mode}; a map is {kind}")
         if are_colours:
             red, green, blue = np.moveaxis(values.astype(np.int32), 2, 0)
             values = red << 16 | green << 8 | blue
         elif bits < 8:  # Pillow stretches them to 0 ... 255
             values = values // np.uint8(MAX_VALUE // (2**bits - 1))
         return values[..., 0] if values.ndim == 3 else values  # without transparency
+
+
+def _is_grey_gif(image: Image.Image) -> bool:
+    """Whether values are hidden behind a palette of greys, which GIF files always have."""
+    if image.format != "GIF" or image.mode != "P":
+        return False
+    red, green, blue = np.array(image.getpalette("RGB") or (), np.uint8).reshape(-1, 3).T
+    return bool((red == green).all() and (green == blue).all())
 
 
 def _grey_bits(image: Image.Image) -> int:
