@@ -26,7 +26,7 @@ def check_data(
         typer.Option(
             "--model", "-m", metavar="NAME", help="Network whose anchors the boxes should match."
         ),
-    ] = "blitznet300",
+    ] = "blitznet300-mobile",
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes.", show_default="number of cores")
     ] = None,
@@ -69,8 +69,8 @@ def check_data(
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))
     else:
-        print_table(splits_table(report))
-        if report.findings:
+        if report.sources:
+            print_table(splits_table(report))
             print_table(findings_table(report))
         for line in report_lines(report, verbose):
             typer.echo(line)

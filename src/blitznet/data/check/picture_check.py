@@ -119,9 +119,10 @@ def check_picture(
         record.look = grey_cells(image) if model is not None else None
         if labels.size not in (None, size):
             problem = _size_problem(record, labels, size)
-            record.problems.append(problem)
-            if problem.kind == "rotation":
-                size = labels.size  # boxes and map fit there; one line says what is wrong
+            if problem.kind != "rotation" or _fits(labels, labels.size, source.table):
+                record.problems.append(problem)
+                if problem.kind == "rotation":
+                    size = labels.size  # boxes and map fit there; one line says what is wrong
     found: list[Problem] = []
     objects = usable_objects(labels, size, source.table, found)
     record.problems += [
@@ -133,6 +134,13 @@ def check_picture(
         if not are_wrong:
             _read_boxes(record, labels, objects, size, model)
     return record
+
+
+def _fits(labels: PictureLabels, size: tuple[int, int] | None, table: ClassTable) -> bool:
+    """Whether no box reaches beyond an image of that size."""
+    found: list[Problem] = []
+    usable_objects(labels, size, table, found)
+    return not any(problem.kind == "box-outside" for problem in found)
 
 
 def hash_pixels(image: Image.Image) -> bytes:

@@ -172,20 +172,21 @@ def test_the_sheet_holds_a_cell_a_readable_picture_and_is_always_the_same() -> N
     assert sheet.tobytes() == draw_sheet(sources, VOC_CLASSES).tobytes()
 
 
-def test_warnings_are_cut_a_kind_and_errors_never() -> None:
-    problems = [Problem("picture", f"{n}.jpg", "bad") for n in range(9)]
-    problems += [Problem("tiny-box", f"{n}.xml", "tiny", is_error=False) for n in range(7)]
+def test_the_same_finding_is_one_line_and_five_of_a_kind_are_shown() -> None:
+    problems = [Problem("tiny-box", f"{n}.xml", f"tiny {n}", is_error=False) for n in range(7)]
+    problems += [Problem("picture", f"{n}.jpg", "bad") for n in range(9)]
     problems += [Problem("empty-picture", "z.jpg", "empty", is_error=False)]
     report = Report("d", None, problems, {})
-    lines = list(report_lines(report))
-    assert lines[:9] == [f"error: {n}.jpg: bad" for n in range(9)]
-    assert lines[9:] == [
+    assert list(report_lines(report)) == [
+        "error: 0.jpg: bad (and 8 more: 1.jpg, 2.jpg, ...)",
+        *(f"warning: {n}.xml: tiny {n}" for n in range(5)),
         "warning: z.jpg: empty",
-        *(f"warning: {n}.xml: tiny" for n in range(5)),
-        "2 more warnings; --verbose lists all",
+        "2 more findings; --verbose lists all",
         "0 images checked: 9 errors, 8 warnings",
     ]
-    assert len(list(report_lines(report, verbose=True))) == 18
+    first, *others = report_lines(report, verbose=True)
+    assert first.endswith("(and 8 more: " + ", ".join(f"{n}.jpg" for n in range(1, 9)) + ")")
+    assert len(others) == 9
 
 
 def paths(sources: list[LabelSource]) -> list[str]:
