@@ -99,7 +99,7 @@ def _unclaimed_files(
     split: str, number: int, entry: Entry, source: LabelSource, folder: Path
 ) -> Iterator[Problem]:
     """Files of labels that belong to no image: lost, or to be."""
-    names = [source.picture_id(index) for index in range(len(source))]
+    names: list[str] = []
     for path, missing in entry.unclaimed_files(folder):
         if missing is not None:
             text = (
@@ -108,7 +108,9 @@ def _unclaimed_files(
             )
             yield Problem("unclaimed", str(path), text, True, split, number)
             continue
-        near = get_close_matches(path.stem, names, n=1, cutoff=0.8) if len(names) < MANY else []
+        if not names and len(source) < MANY:
+            names = [source.picture_id(index) for index in range(len(source))]
+        near = get_close_matches(path.stem, names, n=1, cutoff=0.8)
         text = "belongs to no image" + (f"; is it for {near[0]}?" if near else "")
         yield Problem("unclaimed", str(path), text, False, split, number)
 
