@@ -281,19 +281,19 @@ def _problem_of(
         index = table.id_of(item.name)
     except LabelError as error:
         return Problem("unknown-class", item.where, str(error)), BACKGROUND
-    kind, text = "", ""
+    problem = None
     if index == BACKGROUND:
         return None, index
     if item.box is None:
-        kind, text = "label-file", item.problem
+        problem = Problem("label-file", item.where, item.problem)
     elif not np.isfinite(item.box).all():
-        kind, text = "box-not-finite", f"box {item.written} is not finite"
+        problem = Problem("box-not-finite", item.where, f"box {item.written} is not finite")
     elif not (item.box[2] > item.box[0] and item.box[3] > item.box[1]):
-        kind, text = "box-without-area", f"box {item.written} has no area"
+        problem = Problem("box-without-area", item.where, f"box {item.written} has no area")
     elif size is not None and is_outside(_in_pixels(item.box, labels, size), size):
         text = f"box {item.written} reaches beyond the image of {size[0]}x{size[1]} pixels"
-        kind = "box-outside"
-    return (Problem(kind, item.where, text) if kind else None), index
+        problem = Problem("box-outside", item.where, text)
+    return problem, index
 
 
 def read_labels(

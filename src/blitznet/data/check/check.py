@@ -23,6 +23,7 @@ from blitznet.progress import with_progress
 
 TRAIN = "train"
 
+MAX_LISTED = 20  # names of classes in a finding
 MANY = 5000  # images; beyond, similar names are not looked for
 
 _AT_ONCE = 4  # images that a worker reads before it hands them over
@@ -68,8 +69,10 @@ def check_data(
     else:
         problems += find_near_duplicates(records)
         for split, counts in statistics.items():
-            for name in counts.absent_classes():
-                text = f"no box and no pixel is labelled {name!r}"
+            if absent := counts.absent_classes():
+                listed = ", ".join(absent[:MAX_LISTED])
+                more = f" and {len(absent) - MAX_LISTED} more" if len(absent) > MAX_LISTED else ""
+                text = f"no box and no pixel is labelled {listed}{more}"
                 where = f"{data}, {split}"
                 problems.append(Problem("class-absent", where, text, is_error=False, split=split))
     return Report(str(data), model.name if model else None, problems, statistics, sources)
