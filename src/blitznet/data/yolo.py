@@ -25,15 +25,8 @@ IMAGES, LABELS = "images", "labels"  # twin folders
 MAX_FRACTION = 1.5
 
 # What tools leave beside labels.
-_OTHER_TEXTS = (
-    "classes.txt",
-    "obj.names",
-    "labels.txt",
-    "notes.txt",
-    "README.txt",
-    "train.txt",
-    "val.txt",
-    "test.txt",
+_OTHER_TEXTS = frozenset(
+    ("classes.txt", "labels.txt", "notes.txt", "README.txt", "train.txt", "val.txt", "test.txt")
 )
 
 _BOX_COLUMNS = 5
@@ -200,7 +193,7 @@ def find_labelled(
 def _labels_of(picture: Path) -> Path:
     """The text file of an image: in the twin folder, or beside the image if it lies there."""
     beside = picture.with_suffix(".txt")
-    twin = twin_folder(picture.parent.absolute())
+    twin = twin_folder(picture.parent)
     if twin is None or (beside.is_file() and not twin.is_dir()):
         return beside
     return twin / beside.name

@@ -98,7 +98,7 @@ def test_an_unknown_split_is_answered_with_those_that_there_are(tmp_path: Path) 
         ("classes: voc\ntrain: [{format: kitti}]", ": splits.train.0: Input tag 'kitti' found"),
         (
             "classes: voc\ntrain: [{format: voc, root: a, image_set: b, mask: c}]",
-            ": splits.train.0: there is no key 'mask' in format voc; did you mean 'masks'? there are ",
+            ": splits.train.0: there is no key 'mask' in format voc; did you mean 'masks'?",
         ),
         (
             "classes: voc\ntrain: [{format: voc, root: a, image_set: b, boxes: false}]",
