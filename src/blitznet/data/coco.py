@@ -107,14 +107,14 @@ class _Records(Sequence[Any]):
 
 
 def _read_objects(
-    annotations: Iterable[Sequence[Any]], names: Mapping[Id | None, str], path: Path, file_name: str
+    annotations: Iterable[Sequence[Any]], names: Mapping[Id, str], path: Path, file_name: str
 ) -> Iterator[ObjectLabel]:
-    for key, category, bbox, area, is_crowd, *outlines in annotations:
-        where = f"{path}, annotation {key}"
-        if key is None:
+    for annotation_id, category, bbox, area, is_crowd, *outlines in annotations:
+        where = f"{path}, annotation {annotation_id}"
+        if annotation_id is None:
             where = f"{path}, an annotation of {file_name}"
-        name = names.get(_id(category))
-        if name is None:
+        key = _id(category)
+        if key is None or key not in names:
             raise LabelError(f"{where}: category_id {category!r} is not among its `categories`")
         box, problem = None, ""
         try:
@@ -127,7 +127,7 @@ def _read_objects(
             box = x, y, x + width, y + height
         outline = outlines[0] if outlines else None
         ignore = read_flag(is_crowd, f"{where}: iscrowd")
-        yield ObjectLabel(name, box, where, str(bbox), problem, ignore, outline)
+        yield ObjectLabel(names[key], box, where, str(bbox), problem, ignore, outline)
 
 
 def _id(value: object) -> Id | None:

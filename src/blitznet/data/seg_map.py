@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
 from blitznet.data.labels import ClassTable
@@ -135,9 +136,11 @@ def _is_grey_gif(image: Image.Image) -> bool:
 
 def _grey_bits(image: Image.Image) -> int:
     """Bits of a pixel in the file, where it is greyscale of 2 or 4 bits; 8 for all others."""
-    raw_mode = image.tile[0][3] if image.mode == "L" and image.tile else ""
-    name = raw_mode if isinstance(raw_mode, str) else next(iter(raw_mode or ("",)))
-    return {"L;2": 2, "L;4": 4}.get(str(name)[:3], 8)
+    if image.mode != "L" or not isinstance(image, ImageFile) or not image.tile:
+        return 8
+    raw_mode = image.tile[0].args
+    first = raw_mode if isinstance(raw_mode, str) else next(iter(raw_mode or ()), "")
+    return {"L;2": 2, "L;4": 4}.get(str(first)[:3], 8)
 
 
 @dataclass(frozen=True)
