@@ -1,10 +1,14 @@
-"""Any image as a person sees it: upright, eight-bit RGB, one frame."""
+"""Images are opened here, within limits: as a person sees them, or as they are stored.
+
+As a person sees it, an image is upright, eight-bit RGB, one frame.
+"""
 
 import os
+import re
 import struct
-import zlib
+from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
-from pathlib import Path
+from threading import RLock
 from typing import BinaryIO
 
 import numpy as np
@@ -12,12 +16,28 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from blitznet.errors import PictureError
+from blitznet.errors import PictureError, cut
+from blitznet.regular_file import MEGABYTE, open_regular, read_regular
 
 PictureSource = str | os.PathLike[str] | Image.Image | np.ndarray
 
-# The largest phone sensors give 200 million; a header that promises more is a mistake or an attack.
-MAX_PIXELS = 200_000_000
+# Of an image, unless a call allows more. A header that promises more is a mistake or an attack.
+MAX_PIXELS = 100_000_000
+# Their decoders take several times the memory of the image.
+_COSTLY_FORMATS = frozenset({"WEBP", "JPEG2000", "AVIF", "HEIF"})
+
+# From here on an image takes hundreds of megabytes, and a process decodes one at a time.
+LARGE_PIXELS = 16_000_000
+_ALONE = RLock()
+
+# Of a progressive JPEG: every scan passes over all pixels, and encoders write about ten.
+_MAX_SCANS = 100
+_MAX_SCANNED_PIXELS = 2_000_000_000
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+
+# Rows that are converted at once where a whole image would be copied.
+_BAND = 256
 
 # Not every format that Pillow opens: EPS runs another program, TGA has no signature.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
@@ -27,12 +47,6 @@ PICTURE_SUFFIXES = frozenset(
     """.avif .bmp .gif .heic .heif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff
     .webp""".split()  # noqa: SIM905
 )
-
-# What Pillow's decoders raise on damaged files, besides the warnings where those are errors.
-_DECODING_ERRORS = (
-    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, MemoryError,
-    struct.error, zlib.error, Image.DecompressionBombError, Warning,
-)  # fmt: skip
 
 # What libjpeg can shrink by while it decodes.
 _JPEG_REDUCTIONS = (1, 2, 4, 8)
@@ -50,7 +64,7 @@ _UPRIGHT = {
 _TRANSPOSING = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 
 
-def read_picture(source: PictureSource) -> Image.Image:
+def read_picture(source: PictureSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode an image and bring it into the form that a viewer would show.
 
     The orientation of the camera (EXIF) is applied, transparent parts become white, sixteen-bit and
@@ -58,25 +72,30 @@ def read_picture(source: PictureSource) -> Image.Image:
 
     Args:
         source: a file, a Pillow image, or an array, uint8 (H, W, 3) RGB or (H, W) grey.
+        max_pixels: checked before anything is decoded; half of them for the formats whose decoders
+            take several times the memory of the image.
 
     Returns:
         Mode RGB; never the object that was given.
 
     Raises:
-        PictureError: if it is missing, no image, damaged, or larger than MAX_PIXELS.
+        PictureError: if it is missing, no image, damaged, or larger than `max_pixels`.
         TypeError: if `source` is none of these things.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        image = _decode(source, source_name(source) or "the given image")
+        name = source_name(source) or "the given image"
+        _require_sensible_size(source, name, max_pixels)
+        image = _decode(source, name)
         return image.copy() if image is source else image
     if not isinstance(source, str | os.PathLike):
         raise TypeError(
             "an image is a path, a PIL image or a uint8 array (H, W, 3) in RGB, "
             f"not {type(source).__name__}"
         )
-    return OpenPicture(source).decode()
+    with _alone_if_large(_file_size(source)):
+        return OpenPicture(source, max_pixels).decode()
 
 
 class OpenPicture:
@@ -84,6 +103,7 @@ class OpenPicture:
 
     Args:
         path: of the file, which is read here.
+        max_pixels: as of `read_picture`.
 
     Attributes:
         size: width and height as a person sees it.
@@ -93,22 +113,12 @@ class OpenPicture:
         PictureError: as `read_picture`; for damage behind the header, `decode` does.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS):
         self._name = os.fspath(path)
-        try:
-            content = Path(path).read_bytes()
-        except FileNotFoundError:
-            raise PictureError(f"{self._name}: no such file") from None
-        except IsADirectoryError:
-            raise PictureError(f"{self._name}: a folder, where one image was wanted") from None
-        except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-            reason = getattr(error, "strerror", None) or error
-            raise PictureError(f"{self._name}: cannot be read ({reason})") from None
-        image = _open(BytesIO(content), self._name)
+        image = _open(path, max_pixels)
         self._image: Image.Image = image
         self.reductions: tuple[int, ...] = (1,)
         if isinstance(image, JpegImageFile):
-            _require_sensible_size(image, self._name)
             turn = _turn(image)
             width, height = image.size
             self.size = (height, width) if turn in _TRANSPOSING else (width, height)
@@ -146,8 +156,60 @@ def source_name(source: PictureSource) -> str | None:
     return str(getattr(source, "filename", "")) or None
 
 
-def _open(stream: BinaryIO, name: str) -> ImageFile:
-    """The format's reader with its header parsed.
+def read_stored(path: str | os.PathLike[str]) -> ImageFile:
+    """The first frame as its file stores it, for segmentation maps: values are not touched.
+
+    Raises:
+        PictureError: as `read_picture`.
+    """
+    image = _open(path, MAX_PIXELS)
+    try:
+        image.load()
+    except Exception as error:  # see `_damage`
+        raise _damage(os.fspath(path), error) from error
+    if image.mode == "P" and image.palette is None:
+        raise PictureError(f"{os.fspath(path)}: damaged (a palette image without its palette)")
+    return image
+
+
+def stored_size(source: PictureSource) -> tuple[int, int]:
+    """Width and height before the camera's orientation is applied, from the header alone.
+
+    Returns:
+        (0, 0) for what cannot be read.
+    """
+    if isinstance(source, Image.Image):
+        return source.size
+    if isinstance(source, np.ndarray):
+        return (source.shape[1], source.shape[0]) if source.ndim > 1 else (0, 0)
+    try:
+        file, _ = open_regular(source, _max_file(MAX_PIXELS))
+        with file:
+            return _read_header(file, os.fspath(source)).size
+    except (OSError, PictureError):
+        return 0, 0
+
+
+def _open(path: str | os.PathLike[str], max_pixels: int) -> ImageFile:
+    """A file with its header parsed, within all limits, its pixels still to be decoded."""
+    name = os.fspath(path)
+    try:
+        content = read_regular(path, _max_file(max_pixels))
+    except FileNotFoundError:
+        raise PictureError(f"{name}: no such file") from None
+    except IsADirectoryError:
+        raise PictureError(f"{name}: a folder, where one image was wanted") from None
+    except OSError as error:
+        raise PictureError(f"{name}: cannot be read ({error.strerror or error})") from None
+    image = _read_header(BytesIO(content), name)
+    _require_sensible_size(image, name, max_pixels)
+    if isinstance(image, JpegImageFile):
+        _require_few_scans(content, image.size, name)
+    return image
+
+
+def _read_header(stream: BinaryIO, name: str) -> ImageFile:
+    """The format's reader.
 
     As `Image.open`, which however warns from 89 million pixels on and refuses 179 million; changing
     that limit would change it for the whole process.
@@ -165,8 +227,9 @@ def _open(stream: BinaryIO, name: str) -> ImageFile:
             image = reader(stream, name)
         except (SyntaxError, LookupError, TypeError, struct.error):
             continue  # these say "not mine", as in Image.open
-        except _DECODING_ERRORS as error:
-            raise PictureError(f"{name}: damaged {image_format} image ({error})") from error
+        except Exception as error:  # see `_damage`
+            text = cut(str(error))
+            raise PictureError(f"{name}: damaged {image_format} image ({text})") from error
         if isinstance(image, ImageFile):
             return image
     raise PictureError(f"{name}: not an image; BlitzNet reads {', '.join(FORMATS)}")
@@ -174,32 +237,80 @@ def _open(stream: BinaryIO, name: str) -> ImageFile:
 
 def _decode(image: Image.Image, name: str) -> Image.Image:
     """Upright RGB pixels of an opened image; the same object if nothing had to change."""
-    _require_sensible_size(image, name)
     try:
-        image.load()
-        turn = _turn(image)
-        image = _to_rgb(image)
-        return image.transpose(turn) if turn is not None else image
-    except _DECODING_ERRORS as error:
-        raise PictureError(f"{name}: damaged or cut off ({error})") from error
+        with _alone_if_large(3 * image.width * image.height):
+            image.load()
+            turn = _turn(image)
+            image = _to_rgb(image)
+            return image.transpose(turn) if turn is not None else image
+    except Exception as error:  # see `_damage`
+        raise _damage(name, error) from error
 
 
-def _require_sensible_size(image: Image.Image, name: str) -> None:
+def _damage(name: str, error: Exception) -> PictureError:
+    """What to say of a file that broke its decoder.
+
+    Decoders raise anything on damaged files, AssertionError and MemoryError among them.
+    """
+    text = cut(str(error))
+    if not isinstance(error, OSError | SyntaxError | ValueError | EOFError | Warning):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return PictureError(f"{name}: damaged or cut off ({text})")
+
+
+def _alone_if_large(num_bytes: int) -> AbstractContextManager[object]:
+    """What decodes an image, or holds a file, of so many bytes waits until no other is that large.
+
+    Several at once would take the memory of all of them.
+    """
+    return _ALONE if num_bytes > 3 * LARGE_PIXELS else nullcontext()
+
+
+def _file_size(path: str | os.PathLike[str]) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - as a path may be no valid name
+    except (OSError, ValueError):
+        return 0
+
+
+def _max_file(max_pixels: int) -> int:
+    """Bytes: what stores so many pixels as RGBA without compression, and a little more."""
+    return 4 * max_pixels + MEGABYTE
+
+
+def _require_sensible_size(image: Image.Image, name: str, max_pixels: int) -> None:
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    if image.format in _COSTLY_FORMATS:
+        max_pixels //= 2
+    if width * height > max_pixels:
+        limit = f"{max_pixels / 10**6:g} million"
         raise PictureError(
-            f"{name}: {width}x{height} pixels, more than {MAX_PIXELS // 10**6} million; "
-            "make it smaller first"
+            f"{name}: {width}x{height} pixels, more than {limit}"
+            f"{f' (of {image.format})' if image.format in _COSTLY_FORMATS else ''}; "
+            "make it smaller, or predict with --max-megapixels"
         )
     if width * height == 0:
         raise PictureError(f"{name}: an image without pixels ({width}x{height})")
+
+
+def _require_few_scans(content: bytes, size: tuple[int, int], name: str) -> None:
+    """Count the scans of a JPEG by its markers; some hundred take minutes to decode."""
+    scans, position = 0, 2
+    while 0 <= position < len(content) - 4 and content[position + 1] != _END_OF_IMAGE:
+        if content[position + 1] == _START_OF_SCAN:
+            scans += 1
+        position += 2 + int.from_bytes(content[position + 2 : position + 4])
+        marker = _MARKER.search(content, position)
+        position = marker.start() if marker else len(content)
+        if scans > _MAX_SCANS or scans * size[0] * size[1] > _MAX_SCANNED_PIXELS:
+            raise PictureError(f"{name}: a JPEG of {scans} scans or more; save it again as usual")
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """What makes an image upright, from its EXIF block; None where that is missing or damaged."""
     try:
         return _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
-    except _DECODING_ERRORS:
+    except Exception:  # noqa: BLE001 - see `_damage`
         return None
 
 
@@ -207,12 +318,18 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(_to_eight_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
-        image = image.convert("LA") if image.mode == "La" else image
-        image = image.convert("RGBA")
-        paper = Image.new("RGB", image.size, "white")
-        paper.paste(image, mask=image.getchannel("A"))
-        return paper
+        return _on_white(image)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """In bands of rows, as the copies of a whole one would take several times its memory."""
+    paper = Image.new("RGB", image.size, "white")
+    for top in range(0, image.height, _BAND):
+        band = image.crop((0, top, image.width, min(top + _BAND, image.height)))
+        band = (band.convert("LA") if band.mode == "La" else band).convert("RGBA")
+        paper.paste(band, (0, top), band)
+    return paper
 
 
 def _to_eight_bits(values: np.ndarray) -> np.ndarray:
@@ -223,11 +340,16 @@ def _to_eight_bits(values: np.ndarray) -> np.ndarray:
     """
     if values.dtype.itemsize == 2:
         return (values >> 8).astype(np.uint8)
+    bands = [values[top : top + _BAND] for top in range(0, len(values), _BAND)]
     ranges = (1, 255, 65535) if values.dtype.kind == "f" else (255, 65535)
-    values = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
-    brightest = float(values.max())
+    brightest = max(float(_finite(band).max()) for band in bands)
     full = next((top for top in ranges if brightest <= top), brightest)
-    return (values.clip(0, full) * (255 / full)).round().astype(np.uint8)
+    scaled = ((_finite(band).clip(0, full) * (255 / full)).round() for band in bands)
+    return np.concatenate([band.astype(np.uint8) for band in scaled])
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
