@@ -197,7 +197,7 @@ class _Run:
         if self.draw:
             is_too_long = max(scene.size) > _MAX_JPEG_SIDE
             drawn = self.folder / f"{name}.{'png' if is_too_long else 'jpg'}"
-            with whole_file(drawn) as temporary:
+            with whole_file(drawn, sync=False) as temporary:
                 image = scene.draw(in_place=True)  # the copy of a huge image is huge, too
                 image_format = "PNG" if is_too_long else "JPEG"
                 image.save(temporary, format=image_format, quality=92, subsampling=0)
@@ -273,7 +273,7 @@ class _Run:
             record["seg_map"] = f"{MASKS_FOLDER}/{name}.png"
             path = self.folder / record["seg_map"]
             ensure_folder(path.parent)
-            with whole_file(path) as temporary:
+            with whole_file(path, sync=False) as temporary:
                 palette_image(scene.seg_map).save(temporary, format="PNG")
 
     def _free_name(self, stem: str) -> str:
