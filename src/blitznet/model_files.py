@@ -1,6 +1,7 @@
 """The files of networks: which are bundled, and what a file says of itself. Needs no PyTorch."""
 
 import os
+import re
 import struct
 from dataclasses import dataclass
 from importlib.resources import files
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blitznet.errors import CheckpointError, InputError, cut, first_problem, shown
 from blitznet.model_info import ModelConfig
-from blitznet.regular_file import MEGABYTE, open_regular
+from blitznet.regular_file import MEGABYTE, open_regular, read_regular
 from blitznet.text_files import parse_json
 
 CHECKPOINT_FORMAT_VERSION = 1
@@ -24,6 +25,10 @@ _SUFFIXES = (".onnx", ".safetensors")
 
 _MAX_FILE = 16 * 1024 * MEGABYTE
 _MAX_HEADER = 16 * MEGABYTE
+_MAX_EXPORTED = 2048 * MEGABYTE  # of any file that protobuf reads
+
+# The key of ONNX's external data as protobuf writes it: its length, then the word.
+_EXTERNAL_DATA = re.compile(rb"(?:\x08|\x88\x80*\x00)location")
 
 
 ClassName = Annotated[str, Field(min_length=1, max_length=200)]
@@ -86,6 +91,25 @@ def read_info(path: Path) -> CheckpointInfo:
     if METADATA_KEY not in metadata:
         raise CheckpointError(f"{path} is a safetensors file, but not of BlitzNet")
     return parse_info(path, metadata[METADATA_KEY], CheckpointInfo, CHECKPOINT_FORMAT_VERSION)
+
+
+def read_exported_file(path: Path) -> bytes:
+    """The content of an exported file, which has to be complete in itself.
+
+    Raises:
+        CheckpointError: if it cannot be read, or keeps tensors in other files.
+    """
+    try:
+        content = read_regular(path, _MAX_EXPORTED)
+    except OSError as error:
+        reason = error.strerror or error
+        raise CheckpointError(f"{path} cannot be read ({reason})") from None
+    if path.suffix == ".onnx" and _EXTERNAL_DATA.search(content):
+        raise CheckpointError(
+            f"{path} keeps its weights in another file, which blitznet does not open; "
+            "export it as one file"
+        )
+    return content
 
 
 def parse_export_info(path: Path, text: str | None) -> ExportInfo:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blitznet.cli.app import app, complain, complain_of
+from blitznet.cli.app import app, complain, complain_of, say
 from blitznet.cli.options import (
     BatchOption,
     CalibrateOption,
@@ -155,11 +155,11 @@ def _report(results: "Iterable[Result]", folder: Path, problems: list[str]) -> N
         total[kind] += 1
         if result.error is None:
             done[kind] += 1
-            typer.echo(result)
+            say(result)
         else:
             complain(result)
     counts = " and ".join(f"{done[kind]} of {total[kind]} {kind}" for kind in total)
-    typer.echo(f"{counts} done, results in {folder}")
+    say(f"{counts} done, results in {folder}")
     if problems or done != total:
         raise typer.Exit(1)
 

@@ -12,8 +12,8 @@ from torch import Tensor, distributed, nn
 from blitznet.classes import IGNORE_INDEX
 from blitznet.errors import CheckpointError, DivergenceError, cut
 from blitznet.structures import Batch
-from blitznet.training.step import StepResult
 from blitznet.text_files import read_text
+from blitznet.training.step import StepResult
 from blitznet.whole_file import whole_file
 
 if TYPE_CHECKING:
