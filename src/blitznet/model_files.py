@@ -32,6 +32,9 @@ class CheckpointInfo(BaseModel):
         format_version: of the file.
         model: architecture, input size, normalisation and anchors.
         names: class names, background first.
+        supervised_boxes: classes whose boxes the training data labelled; None = all. Nothing is
+            shown of the others, nor of a head whose list is empty.
+        supervised_masks: classes whose pixels it labelled, background left out; likewise.
         metrics: measured figures by data set, fractions.
         training: how it came about, for people: data, recipe's name, steps, minutes, hardware, ...
         recipe: all fields of the recipe, to train it again.
@@ -42,6 +45,8 @@ class CheckpointInfo(BaseModel):
     format_version: int = CHECKPOINT_FORMAT_VERSION
     model: ModelConfig
     names: tuple[str, ...]
+    supervised_boxes: list[str] | None = None
+    supervised_masks: list[str] | None = None
     metrics: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     recipe: dict[str, Any] = Field(default_factory=dict)
