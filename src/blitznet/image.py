@@ -3,9 +3,10 @@
 import os
 import struct
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -13,8 +14,18 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from blitznet.errors import PictureError
+from blitznet.sample_depth import describe_tiff, to_eight_bits, with_low_bytes
 
-PictureSource = str | os.PathLike[str] | Image.Image | np.ndarray
+
+@dataclass(frozen=True, eq=False)
+class EncodedPicture:
+    """The content of an image file that is not on a disk; `name` is for messages."""
+
+    content: bytes
+    name: str
+
+
+PictureSource = str | os.PathLike[str] | Image.Image | np.ndarray | EncodedPicture
 
 # The largest phone sensors give 200 million; a header that promises more is a mistake or an attack.
 MAX_PIXELS = 200_000_000
@@ -54,13 +65,16 @@ def read_picture(source: PictureSource) -> Image.Image:
     """Decode an image and bring it into the form that a viewer would show.
 
     The orientation of the camera (EXIF) is applied, transparent parts become white, sixteen-bit and
-    floating-point images are scaled to eight bits, and of an animation the first frame is taken.
+    floating-point images are scaled to eight bits, and of several frames or pages the first is
+    taken.
 
     Args:
-        source: a file, a Pillow image, or an array, uint8 (H, W, 3) RGB or (H, W) grey.
+        source: a file, its content, a Pillow image, or an array: uint8 (H, W, 3) RGB, (H, W, 4)
+            RGBA, (H, W, 1) or (H, W) grey.
 
     Returns:
-        Mode RGB; never the object that was given.
+        Mode RGB; never the object that was given. `info["frames"]` counts those of a file that has
+        several.
 
     Raises:
         PictureError: if it is missing, no image, damaged, or larger than MAX_PIXELS.
@@ -71,7 +85,7 @@ def read_picture(source: PictureSource) -> Image.Image:
     if isinstance(source, Image.Image):
         image = _decode(source, source_name(source) or "the given image")
         return image.copy() if image is source else image
-    if not isinstance(source, str | os.PathLike):
+    if not isinstance(source, str | os.PathLike | EncodedPicture):
         raise TypeError(
             "an image is a path, a PIL image or a uint8 array (H, W, 3) in RGB, "
             f"not {type(source).__name__}"
@@ -83,7 +97,7 @@ class OpenPicture:
     """An image file whose size is known and whose pixels are still to be decoded.
 
     Args:
-        path: of the file, which is read here.
+        source: a path, whose file is read here, or the content of a file.
 
     Attributes:
         size: width and height as a person sees it.
@@ -93,18 +107,10 @@ class OpenPicture:
         PictureError: as `read_picture`; for damage behind the header, `decode` does.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
-        self._name = os.fspath(path)
-        try:
-            content = Path(path).read_bytes()
-        except FileNotFoundError:
-            raise PictureError(f"{self._name}: no such file") from None
-        except IsADirectoryError:
-            raise PictureError(f"{self._name}: a folder, where one image was wanted") from None
-        except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-            reason = getattr(error, "strerror", None) or error
-            raise PictureError(f"{self._name}: cannot be read ({reason})") from None
-        image = _open(BytesIO(content), self._name)
+    def __init__(self, source: str | os.PathLike[str] | EncodedPicture):
+        self._name = source.name if isinstance(source, EncodedPicture) else os.fspath(source)
+        content = source.content if isinstance(source, EncodedPicture) else _read(source)
+        image = _open(content, self._name)
         self._image: Image.Image = image
         self.reductions: tuple[int, ...] = (1,)
         if isinstance(image, JpegImageFile):
@@ -121,7 +127,9 @@ class OpenPicture:
                 and (turn is None or (width % reduction == 0 and height % reduction == 0))
             )
         else:  # some formats state the orientation behind the pixels
-            self._image = _decode(image, self._name)
+            frames = _count_frames(image)
+            self._image = _decode(image, self._name, lambda: _open(content, self._name))
+            self._image.info["frames"] = frames
             self.size = self._image.size
 
     def decode(self, reduction: int = 1) -> Image.Image:
@@ -143,41 +151,71 @@ def source_name(source: PictureSource) -> str | None:
     """What to call an image in messages and results; None for one that came without a file."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
+    if isinstance(source, EncodedPicture):
+        return source.name
     return str(getattr(source, "filename", "")) or None
 
 
-def _open(stream: BinaryIO, name: str) -> ImageFile:
+def _read(path: str | os.PathLike[str]) -> bytes:
+    name = os.fspath(path)
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise PictureError(f"{name}: no such file") from None
+    except IsADirectoryError:
+        raise PictureError(f"{name}: a folder, where one image was wanted") from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise PictureError(f"{name}: cannot be read ({reason})") from None
+
+
+def _open(content: bytes, name: str) -> ImageFile:
     """The format's reader with its header parsed.
 
     As `Image.open`, which however warns from 89 million pixels on and refuses 179 million; changing
     that limit would change it for the whole process.
     """
     Image.init()
-    prefix = stream.read(16)
+    prefix = content[:16]
     if not prefix:
         raise PictureError(f"{name}: the file is empty")
     for image_format in FORMATS:
         reader, accepts = Image.OPEN.get(image_format, (None, None))
         if reader is None or (accepts and accepts(prefix) is not True):
             continue
-        stream.seek(0)
         try:
-            image = reader(stream, name)
+            image = reader(BytesIO(content), name)
         except (SyntaxError, LookupError, TypeError, struct.error):
             continue  # these say "not mine", as in Image.open
         except _DECODING_ERRORS as error:
             raise PictureError(f"{name}: damaged {image_format} image ({error})") from error
         if isinstance(image, ImageFile):
             return image
+    if kind := describe_tiff(content):
+        raise PictureError(
+            f"{name}: a TIFF of {kind}, which cannot be read; save it as 8-bit or 16-bit integers, "
+            "or as one channel of float32"
+        )
     raise PictureError(f"{name}: not an image; BlitzNet reads {', '.join(FORMATS)}")
 
 
-def _decode(image: Image.Image, name: str) -> Image.Image:
-    """Upright RGB pixels of an opened image; the same object if nothing had to change."""
+def _decode(
+    image: Image.Image, name: str, reopen: Callable[[], ImageFile] | None = None
+) -> Image.Image:
+    """Upright RGB pixels of an opened image; the same object if nothing had to change.
+
+    Args:
+        image: opened.
+        name: for messages.
+        reopen: opens the file again, for images that are decoded twice.
+    """
     _require_sensible_size(image, name)
     try:
+        tiles = list(getattr(image, "tile", ()))
         image.load()
         turn = _turn(image)
+        if reopen is not None:
+            image = with_low_bytes(image, tiles, reopen)
         image = _to_rgb(image)
         return image.transpose(turn) if turn is not None else image
     except _DECODING_ERRORS as error:
@@ -205,7 +243,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_eight_bits(np.asarray(image))).convert("RGB")
+        return Image.fromarray(to_eight_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("LA") if image.mode == "La" else image
         image = image.convert("RGBA")
@@ -215,19 +253,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _to_eight_bits(values: np.ndarray) -> np.ndarray:
-    """(H, W) of uint16, int32 or float32 to uint8.
-
-    Sixteen-bit files use their full range. Wider types do not say theirs: it is the smallest of 1
-    (floating point), 255 and 65535 that holds the brightest pixel, else the brightest pixel.
-    """
-    if values.dtype.itemsize == 2:
-        return (values >> 8).astype(np.uint8)
-    ranges = (1, 255, 65535) if values.dtype.kind == "f" else (255, 65535)
-    values = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
-    brightest = float(values.max())
-    full = next((top for top in ranges if brightest <= top), brightest)
-    return (values.clip(0, full) * (255 / full)).round().astype(np.uint8)
+def _count_frames(image: ImageFile) -> int:
+    """Frames or pages; previews beside a photo (JPEG's MPO, HEIF) are none."""
+    if image.format == "HEIF":
+        return 1
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except _DECODING_ERRORS:
+        return 1
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -236,12 +269,15 @@ def _from_array(array: np.ndarray) -> Image.Image:
             f"an array is uint8 with values 0..255, not {array.dtype}; "
             "multiply images in 0..1 by 255 and convert them"
         )
-    is_rgb, is_grey = array.ndim == 3 and array.shape[2] == 3, array.ndim == 2
-    if not (is_rgb or is_grey) or array.size == 0:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    is_colour = array.ndim == 3 and array.shape[2] in (3, 4)
+    if not (is_colour or array.ndim == 2) or array.size == 0:
         raise PictureError(
-            f"an array has shape (H, W, 3) in RGB order, or (H, W) if grey, not {array.shape}"
+            "an array has shape (H, W, 3) in RGB order, (H, W, 4) in RGBA or (H, W) if grey, "
+            f"not {array.shape}"
         )
-    return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
+    return _to_rgb(Image.fromarray(np.ascontiguousarray(array)))
 
 
 def resize_to_input(image: Image.Image, size: int) -> np.ndarray:
