@@ -6,8 +6,12 @@ As a person sees it, an image is upright, eight-bit RGB, one frame.
 import os
 import re
 import struct
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
+from pathlib import Path
 from threading import RLock
 from typing import BinaryIO
 
@@ -18,8 +22,18 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from blitznet.errors import PictureError, cut
 from blitznet.regular_file import MEGABYTE, open_regular, read_regular
+from blitznet.sample_depth import describe_tiff, has_16_bit_colours, to_eight_bits, with_low_bytes
 
-PictureSource = str | os.PathLike[str] | Image.Image | np.ndarray
+
+@dataclass(frozen=True, eq=False)
+class EncodedPicture:
+    """The content of an image file that is not on a disk; `name` is for messages."""
+
+    content: bytes
+    name: str
+
+
+PictureSource = str | os.PathLike[str] | Image.Image | np.ndarray | EncodedPicture
 
 # Of an image, unless a call allows more. A header that promises more is a mistake or an attack.
 MAX_PIXELS = 100_000_000
@@ -68,15 +82,18 @@ def read_picture(source: PictureSource, max_pixels: int = MAX_PIXELS) -> Image.I
     """Decode an image and bring it into the form that a viewer would show.
 
     The orientation of the camera (EXIF) is applied, transparent parts become white, sixteen-bit and
-    floating-point images are scaled to eight bits, and of an animation the first frame is taken.
+    floating-point images are scaled to eight bits, and of several frames or pages the first is
+    taken.
 
     Args:
-        source: a file, a Pillow image, or an array, uint8 (H, W, 3) RGB or (H, W) grey.
+        source: a file, its content, a Pillow image, or an array: uint8 (H, W, 3) RGB, (H, W, 4)
+            RGBA, (H, W, 1) or (H, W) grey.
         max_pixels: checked before anything is decoded; half of them for the formats whose decoders
             take several times the memory of the image.
 
     Returns:
-        Mode RGB; never the object that was given.
+        Mode RGB; never the object that was given. `info["frames"]` counts those of a file that has
+        several.
 
     Raises:
         PictureError: if it is missing, no image, damaged, or larger than `max_pixels`.
@@ -89,12 +106,12 @@ def read_picture(source: PictureSource, max_pixels: int = MAX_PIXELS) -> Image.I
         _require_sensible_size(source, name, max_pixels)
         image = _decode(source, name)
         return image.copy() if image is source else image
-    if not isinstance(source, str | os.PathLike):
+    if not isinstance(source, str | os.PathLike | EncodedPicture):
         raise TypeError(
             "an image is a path, a PIL image or a uint8 array (H, W, 3) in RGB, "
             f"not {type(source).__name__}"
         )
-    with _alone_if_large(_file_size(source)):
+    with _alone_if_large(_size_on_disk(source)):
         return OpenPicture(source, max_pixels).decode()
 
 
@@ -102,7 +119,7 @@ class OpenPicture:
     """An image file whose size is known and whose pixels are still to be decoded.
 
     Args:
-        path: of the file, which is read here.
+        source: a path, whose file is read here, or the content of a file.
         max_pixels: as of `read_picture`.
 
     Attributes:
@@ -113,9 +130,13 @@ class OpenPicture:
         PictureError: as `read_picture`; for damage behind the header, `decode` does.
     """
 
-    def __init__(self, path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS):
-        self._name = os.fspath(path)
-        image = _open(path, max_pixels)
+    def __init__(
+        self, source: str | os.PathLike[str] | EncodedPicture, max_pixels: int = MAX_PIXELS
+    ):
+        if not isinstance(source, EncodedPicture):
+            source = EncodedPicture(_read(source, max_pixels), os.fspath(source))
+        self._name = source.name
+        image = _open(source.content, source.name, max_pixels)
         self._image: Image.Image = image
         self.reductions: tuple[int, ...] = (1,)
         if isinstance(image, JpegImageFile):
@@ -131,7 +152,10 @@ class OpenPicture:
                 and (turn is None or (width % reduction == 0 and height % reduction == 0))
             )
         else:  # some formats state the orientation behind the pixels
-            self._image = _decode(image, self._name)
+            frames = _count_frames(image)
+            reopen = partial(_open, source.content, source.name, max_pixels)
+            self._image = _decode(image, self._name, reopen)
+            self._image.info["frames"] = frames
             self.size = self._image.size
 
     def decode(self, reduction: int = 1) -> Image.Image:
@@ -153,6 +177,8 @@ def source_name(source: PictureSource) -> str | None:
     """What to call an image in messages and results; None for one that came without a file."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
+    if isinstance(source, EncodedPicture):
+        return source.name
     return str(getattr(source, "filename", "")) or None
 
 
@@ -162,13 +188,14 @@ def read_stored(path: str | os.PathLike[str]) -> ImageFile:
     Raises:
         PictureError: as `read_picture`.
     """
-    image = _open(path, MAX_PIXELS)
+    name = os.fspath(path)
+    image = _open(_read(path, MAX_PIXELS), name, MAX_PIXELS)
     try:
         image.load()
     except Exception as error:  # see `_damage`
-        raise _damage(os.fspath(path), error) from error
+        raise _damage(name, error) from error
     if image.mode == "P" and image.palette is None:
-        raise PictureError(f"{os.fspath(path)}: damaged (a palette image without its palette)")
+        raise PictureError(f"{name}: damaged (a palette image without its palette)")
     return image
 
 
@@ -183,6 +210,8 @@ def stored_size(source: PictureSource) -> tuple[int, int]:
     if isinstance(source, np.ndarray):
         return (source.shape[1], source.shape[0]) if source.ndim > 1 else (0, 0)
     try:
+        if isinstance(source, EncodedPicture):
+            return _read_header(BytesIO(source.content), source.name).size
         file, _ = open_regular(source, _max_file(MAX_PIXELS))
         with file:
             return _read_header(file, os.fspath(source)).size
@@ -190,17 +219,20 @@ def stored_size(source: PictureSource) -> tuple[int, int]:
         return 0, 0
 
 
-def _open(path: str | os.PathLike[str], max_pixels: int) -> ImageFile:
-    """A file with its header parsed, within all limits, its pixels still to be decoded."""
+def _read(path: str | os.PathLike[str], max_pixels: int) -> bytes:
     name = os.fspath(path)
     try:
-        content = read_regular(path, _max_file(max_pixels))
+        return read_regular(path, _max_file(max_pixels))
     except FileNotFoundError:
         raise PictureError(f"{name}: no such file") from None
     except IsADirectoryError:
         raise PictureError(f"{name}: a folder, where one image was wanted") from None
     except OSError as error:
         raise PictureError(f"{name}: cannot be read ({error.strerror or error})") from None
+
+
+def _open(content: bytes, name: str, max_pixels: int) -> ImageFile:
+    """A file with its header parsed, within all limits, its pixels still to be decoded."""
     image = _read_header(BytesIO(content), name)
     _require_sensible_size(image, name, max_pixels)
     if isinstance(image, JpegImageFile):
@@ -232,15 +264,31 @@ def _read_header(stream: BinaryIO, name: str) -> ImageFile:
             raise PictureError(f"{name}: damaged {image_format} image ({text})") from error
         if isinstance(image, ImageFile):
             return image
+    if kind := describe_tiff(stream):
+        raise PictureError(
+            f"{name}: a TIFF of {kind}, which cannot be read; save it as 8-bit or 16-bit integers, "
+            "or as one channel of float32"
+        )
     raise PictureError(f"{name}: not an image; BlitzNet reads {', '.join(FORMATS)}")
 
 
-def _decode(image: Image.Image, name: str) -> Image.Image:
-    """Upright RGB pixels of an opened image; the same object if nothing had to change."""
+def _decode(
+    image: Image.Image, name: str, reopen: Callable[[], ImageFile] | None = None
+) -> Image.Image:
+    """Upright RGB pixels of an opened image; the same object if nothing had to change.
+
+    Args:
+        image: opened.
+        name: for messages.
+        reopen: opens the file again, for images that are decoded twice.
+    """
     try:
         with _alone_if_large(3 * image.width * image.height):
+            tiles = list(getattr(image, "tile", ()))
             image.load()
             turn = _turn(image)
+            if reopen is not None:
+                image = with_low_bytes(image, tiles, reopen)
             image = _to_rgb(image)
             return image.transpose(turn) if turn is not None else image
     except Exception as error:  # see `_damage`
@@ -266,9 +314,11 @@ def _alone_if_large(num_bytes: int) -> AbstractContextManager[object]:
     return _ALONE if num_bytes > 3 * LARGE_PIXELS else nullcontext()
 
 
-def _file_size(path: str | os.PathLike[str]) -> int:
+def _size_on_disk(source: str | os.PathLike[str] | EncodedPicture) -> int:
+    if isinstance(source, EncodedPicture):
+        return 0
     try:
-        return os.stat(path).st_size  # noqa: PTH116 - as a path may be no valid name
+        return Path(source).stat().st_size
     except (OSError, ValueError):
         return 0
 
@@ -280,13 +330,13 @@ def _max_file(max_pixels: int) -> int:
 
 def _require_sensible_size(image: Image.Image, name: str, max_pixels: int) -> None:
     width, height = image.size
-    if image.format in _COSTLY_FORMATS:
+    is_costly = image.format in _COSTLY_FORMATS or has_16_bit_colours(image)
+    if is_costly:
         max_pixels //= 2
     if width * height > max_pixels:
-        limit = f"{max_pixels / 10**6:g} million"
+        kind = f" for this kind of {image.format}" if is_costly else ""
         raise PictureError(
-            f"{name}: {width}x{height} pixels, more than {limit}"
-            f"{f' (of {image.format})' if image.format in _COSTLY_FORMATS else ''}; "
+            f"{name}: {width}x{height} pixels, more than {max_pixels / 10**6:g} million{kind}; "
             "make it smaller, or predict with --max-megapixels"
         )
     if width * height == 0:
@@ -316,7 +366,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_eight_bits(np.asarray(image))).convert("RGB")
+        return Image.fromarray(to_eight_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         return _on_white(image)
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -332,24 +382,14 @@ def _on_white(image: Image.Image) -> Image.Image:
     return paper
 
 
-def _to_eight_bits(values: np.ndarray) -> np.ndarray:
-    """(H, W) of uint16, int32 or float32 to uint8.
-
-    Sixteen-bit files use their full range. Wider types do not say theirs: it is the smallest of 1
-    (floating point), 255 and 65535 that holds the brightest pixel, else the brightest pixel.
-    """
-    if values.dtype.itemsize == 2:
-        return (values >> 8).astype(np.uint8)
-    bands = [values[top : top + _BAND] for top in range(0, len(values), _BAND)]
-    ranges = (1, 255, 65535) if values.dtype.kind == "f" else (255, 65535)
-    brightest = max(float(_finite(band).max()) for band in bands)
-    full = next((top for top in ranges if brightest <= top), brightest)
-    scaled = ((_finite(band).clip(0, full) * (255 / full)).round() for band in bands)
-    return np.concatenate([band.astype(np.uint8) for band in scaled])
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    return np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
+def _count_frames(image: ImageFile) -> int:
+    """Frames or pages; previews beside a photo (JPEG's MPO, HEIF) are none."""
+    if image.format == "HEIF":
+        return 1
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # noqa: BLE001 - see `_damage`
+        return 1
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -358,12 +398,15 @@ def _from_array(array: np.ndarray) -> Image.Image:
             f"an array is uint8 with values 0..255, not {array.dtype}; "
             "multiply images in 0..1 by 255 and convert them"
         )
-    is_rgb, is_grey = array.ndim == 3 and array.shape[2] == 3, array.ndim == 2
-    if not (is_rgb or is_grey) or array.size == 0:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    is_colour = array.ndim == 3 and array.shape[2] in (3, 4)
+    if not (is_colour or array.ndim == 2) or array.size == 0:
         raise PictureError(
-            f"an array has shape (H, W, 3) in RGB order, or (H, W) if grey, not {array.shape}"
+            "an array has shape (H, W, 3) in RGB order, (H, W, 4) in RGBA or (H, W) if grey, "
+            f"not {array.shape}"
         )
-    return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
+    return _to_rgb(Image.fromarray(np.ascontiguousarray(array)))
 
 
 def resize_to_input(image: Image.Image, size: int) -> np.ndarray:

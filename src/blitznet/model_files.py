@@ -41,6 +41,9 @@ class CheckpointInfo(BaseModel):
         format_version: of the file.
         model: architecture, input size, normalisation and anchors.
         names: class names, background first.
+        supervised_boxes: classes whose boxes the training data labelled; None = all. Nothing is
+            shown of the others, nor of a head whose list is empty.
+        supervised_masks: classes whose pixels it labelled, background left out; likewise.
         metrics: measured figures by data set, fractions.
         training: how it came about, for people: data, recipe's name, steps, minutes, hardware, ...
         recipe: all fields of the recipe, to train it again.
@@ -51,6 +54,8 @@ class CheckpointInfo(BaseModel):
     format_version: int = CHECKPOINT_FORMAT_VERSION
     model: ModelConfig
     names: tuple[ClassName, ...]
+    supervised_boxes: list[str] | None = None
+    supervised_masks: list[str] | None = None
     metrics: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     recipe: dict[str, Any] = Field(default_factory=dict)
@@ -236,7 +241,11 @@ def default_model() -> str:
 
 
 def find_network(name_or_path: str | os.PathLike[str] | None = None) -> NetworkFiles:
-    """The files of a bundled network, or the file that is named.
+    """The files of a bundled network, of a training run, or the file that is named.
+
+    Args:
+        name_or_path: a name, a file, or the folder of a run, whose final network is taken, else the
+            best or the last one that it saved; None = the best bundled network.
 
     Raises:
         CheckpointError: if there is none; the text lists the names.
@@ -246,6 +255,8 @@ def find_network(name_or_path: str | os.PathLike[str] | None = None) -> NetworkF
     if name in bundled:
         return bundled[name]
     path = Path(name)
+    if path.is_dir():
+        return _network_of_run(path)
     if not path.is_file():
         raise CheckpointError(
             f"no network or file is called {shown(name)}; bundled: {', '.join(bundled) or 'none'}"
@@ -253,6 +264,18 @@ def find_network(name_or_path: str | os.PathLike[str] | None = None) -> NetworkF
     if path.suffix in (".onnx", ".xml"):
         return NetworkFiles(path, None)
     return NetworkFiles(None, path)
+
+
+def _network_of_run(folder: Path) -> NetworkFiles:
+    for stem in ("model", "best", "last"):
+        found = (folder / f"{stem}{suffix}" for suffix in _SUFFIXES)
+        exported, checkpoint = (path if path.is_file() else None for path in found)
+        if exported or checkpoint:
+            return NetworkFiles(exported, checkpoint)
+    raise CheckpointError(
+        f"{folder}: this folder holds no network (model.onnx, model.safetensors, best.safetensors "
+        "or last.safetensors); give a run's folder, a file, or a bundled network's name"
+    )
 
 
 def find_checkpoint(name_or_path: str) -> Path:
