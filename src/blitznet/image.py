@@ -41,7 +41,7 @@ MAX_PIXELS = 100_000_000
 _COSTLY_FORMATS = frozenset({"WEBP", "JPEG2000", "AVIF", "HEIF"})
 
 # From here on an image takes hundreds of megabytes, and a process decodes one at a time.
-LARGE_PIXELS = 16_000_000
+LARGE_PIXELS = 32_000_000
 _ALONE = RLock()
 
 # Of a progressive JPEG: every scan passes over all pixels, and encoders write about ten.
@@ -212,6 +212,8 @@ def stored_size(source: PictureSource) -> tuple[int, int]:
     try:
         if isinstance(source, EncodedPicture):
             return _read_header(BytesIO(source.content), source.name).size
+        if not isinstance(source, str | os.PathLike):
+            return 0, 0
         file, _ = open_regular(source, _max_file(MAX_PIXELS))
         with file:
             return _read_header(file, os.fspath(source)).size

@@ -64,6 +64,7 @@ def with_progress(
     with ExitStack() as shown:
         for item in items:
             yield item
+            del item  # not kept while the next one is made
             bar.advance(task)
             if not bar.live.is_started and monotonic() - start > PATIENCE_SECONDS:
                 shown.enter_context(bar)

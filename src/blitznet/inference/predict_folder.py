@@ -14,7 +14,7 @@ from PIL import Image
 
 from blitznet.classes import palette_image
 from blitznet.errors import InputError, PictureError
-from blitznet.inference.predictor import DEFAULT_SCORE, Predictor
+from blitznet.inference.predictor import DEFAULT_SCORE, Predictor, weight_of
 from blitznet.inference.prefetch import map_ahead, run_ahead
 from blitznet.inference.sources import Source, Video, WatchedFolder
 from blitznet.inference.video.decoding import Frame, OpenedVideo
@@ -26,6 +26,7 @@ from blitznet.inference.watch_folder import watch_folder
 from blitznet.inference.writers.label_formats import open_label_files
 from blitznet.inference.writers.voc import MAPS_FOLDER
 from blitznet.interruption import deferred_interruption
+from blitznet.plain_names import file_name
 from blitznet.progress import with_progress
 from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
@@ -180,11 +181,13 @@ class _Run:
     def _predict_images(self, images: Sequence[Path]) -> Generator[Result]:
         scenes = self.predictor.predict_stream(images, self.score, self.batch)
         named = ((path, scene, self._free_name(path.stem)) for path, scene in scenes)
-        for path, name, result in map_ahead(self._save_image, named, _DRAWERS):
+        saved = map_ahead(self._save_image, named, _DRAWERS, weigh=_weigh)
+        for path, name, result in saved:
             if result.scene is not None:
                 self.lines.write(json.dumps(result.record) + "\n")
                 self.add_labels(result.scene, name, path)
             yield result
+            del result  # not kept while the next one is decoded
 
     def _save_image(self, item: tuple[Path, Scene | PictureError, str]) -> tuple[Path, str, Result]:
         """Called in threads."""
@@ -278,12 +281,18 @@ class _Run:
 
     def _free_name(self, stem: str) -> str:
         """Gives out each name once, whatever its case: `cat`, `cat-2`, ..."""
+        stem = file_name(stem)
         name, number = stem, 1
         while name.casefold() in self.taken:
             number += 1
             name = f"{stem}-{number}"
         self.taken.add(name.casefold())
         return name
+
+
+def _weigh(item: tuple[Path, Scene | PictureError, str]) -> float:
+    """See `map_ahead`."""
+    return weight_of(item[1].size) if isinstance(item[1], Scene) else 0.0
 
 
 def _names_of_inputs(folder: Path, inputs: Sequence[Path]) -> set[str]:
