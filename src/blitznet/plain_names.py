@@ -1,9 +1,12 @@
 """Names that others have chosen, made safe to be file names and to be printed."""
 
+import os
 import unicodedata
+from pathlib import Path
 
 # What a file system takes less the longest ending that is given to a name here.
 _MAX_BYTES = 200
+_MAX_PATH = 4000
 
 # Categories that move the cursor or end the line, and characters that turn the writing direction.
 _UNSEEN = ("Cc", "Cs", "Zl", "Zp")
@@ -22,6 +25,16 @@ def file_name(text: str) -> str:
     text = "".join("-" if one in "/\\" or _is_unseen(one) else one for one in text)
     text = text.encode()[:_MAX_BYTES].decode(errors="ignore")
     return text.lstrip(".").rstrip(". ") or "unnamed"
+
+
+def is_possible_path(path: Path) -> bool:
+    """Whether a file system could hold it; asking one for another raises an OSError."""
+    try:
+        encoded = os.fsencode(path)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    is_long = len(encoded) > _MAX_PATH or any(len(os.fsencode(p)) > 255 for p in path.parts)
+    return not is_long and b"\0" not in encoded
 
 
 def printable(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blitznet import __version__
-from blitznet.errors import BlitzNetError
+from blitznet.errors import BlitzNetError, cut
 from blitznet.plain_names import printable
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(error)
         return 1
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{cut(str(error.filename))}: " if error.filename else ""
         complain(f"{where}{error.strerror or error}")
         return 1
     except MemoryError:

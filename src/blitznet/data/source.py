@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from blitznet.data.box_map import BoxMap
 from blitznet.data.instance_map import InstanceMap
 from blitznet.data.labels import ClassTable, PictureLabels, read_labels
 from blitznet.image import read_picture
+from blitznet.plain_names import is_possible_path
 from blitznet.structures import Sample
 
 Images = TypeVar("Images", bound=Sized)
@@ -96,6 +97,13 @@ class SourceEntry(BaseModel, ABC):
     labels_only: tuple[str, ...] | None = None
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     max_pictures: int | None = Field(default=None, ge=1)
+
+    @field_validator("*")
+    @classmethod
+    def _is_possible(cls, value: object) -> object:
+        if isinstance(value, Path) and not is_possible_path(value):
+            raise ValueError("no file system has such a path")
+        return value
 
     @property
     def is_labelled(self) -> bool:
