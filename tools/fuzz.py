@@ -41,9 +41,10 @@ Seeds = list[tuple[str, bytes]]  # file name and content
 # What takes the place of a value.
 NASTY: list[Any] = [
     None, True, -1, 0, 1, 255, 256, 2**31, 2**63, 10**30, -(10**30), 10**400, 0.5, -0.0, 1e-30,
-    1e308, math.nan, math.inf, "", " ", "a", "0", "-1", "1e999", "nan", "../../outside", "/etc/passwd",
-    "/dev/zero", "a\0b", "\ud800", "\udce9", "\x1b[2J", "a\nb", "$\\frac$", "[/red]", "%s{0}",
-    "x" * 300, "x" * 5000, "é" * 130, [], {}, [[]], [None], {"": None}, list(range(1000)), ["a"] * 5000,
+    1e308, math.nan, math.inf, "", " ", "a", "0", "-1", "1e999", "nan", "../../outside",
+    "/etc/passwd", "/dev/zero", "a\0b", "\ud800", "\udce9", "\x1b[2J", "a\nb", "$\\frac$",
+    "[/red]", "%s{0}", "x" * 300, "x" * 5000, "é" * 130, [], {}, [[]], [None], {"": None}, list(range(1000)),
+    ["a"] * 5000,
 ]  # fmt: skip
 
 

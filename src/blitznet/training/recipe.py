@@ -5,11 +5,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from blitznet.data.ssd_policy import Augmentation
 from blitznet.errors import InputError, RecipeError, cut, first_problem, shown
 from blitznet.model_info import ModelConfig, find_model
+from blitznet.plain_names import file_name
 from blitznet.text_files import parse_yaml, read_yaml
 
 Precision = Literal["fp32", "bf16"]
@@ -77,6 +78,13 @@ class Recipe(BaseModel):
     precision: Precision = "bf16"
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
 
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if file_name(name) != name:
+            raise ValueError("a recipe's name is that of its runs' folder, without / or \\")
+        return name
+
     @property
     def fitted_warmup_steps(self) -> int:
         """At most a third of the steps, so that a short run gets to its learning rate."""
@@ -110,7 +118,7 @@ def read_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     content = read_yaml(path, RecipeError)
     if not isinstance(content, dict):
         raise RecipeError(f"{path} is no recipe; it needs fields as `base`, `model` and `steps`")
-    return make_recipe({"name": path.stem} | content, str(path), overrides)
+    return make_recipe({"name": file_name(path.stem)} | content, str(path), overrides)
 
 
 def make_recipe(content: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) -> Recipe:
