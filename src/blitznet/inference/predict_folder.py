@@ -1,7 +1,7 @@
 """Images and videos in, a folder of results out: what `blitznet predict` does."""
 
 import json
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -180,14 +180,20 @@ class _Run:
 
     def _predict_images(self, images: Sequence[Path]) -> Generator[Result]:
         scenes = self.predictor.predict_stream(images, self.score, self.batch)
-        named = ((path, scene, self._free_name(path.stem)) for path, scene in scenes)
-        saved = map_ahead(self._save_image, named, _DRAWERS, weigh=_weigh)
+        saved = map_ahead(self._save_image, self._named(scenes), _DRAWERS, weigh=_weigh)
         for path, name, result in saved:
             if result.scene is not None:
                 self.lines.write(json.dumps(result.record) + "\n")
                 self.add_labels(result.scene, name, path)
             yield result
             del result  # not kept while the next one is decoded
+
+    def _named(
+        self, scenes: Iterable[tuple[Path, Scene | PictureError]]
+    ) -> Iterator[tuple[Path, Scene | PictureError, str]]:
+        for path, scene in scenes:
+            yield path, scene, self._free_name(path.stem)
+            del scene  # not kept while the next image is decoded
 
     def _save_image(self, item: tuple[Path, Scene | PictureError, str]) -> tuple[Path, str, Result]:
         """Called in threads."""
