@@ -34,7 +34,7 @@ from blitznet.errors import BlitzNetError
 MAX_SECONDS = 20
 MAX_BYTES = 1.5e9
 MAX_LINE = 6000  # a path may have 4 000 characters
-SILENCE_SECONDS = 60  # after which a process is stuck in a library, and is killed
+SILENCE_SECONDS = 300  # after which a process is stuck in a library, and is killed
 
 Seeds = list[tuple[str, bytes]]  # file name and content
 
@@ -469,6 +469,7 @@ def watch(numbers: list[int], only: str, place: Path) -> tuple[Counter[str], lis
             except Exception:  # noqa: BLE001 - queue.Empty: it hangs, or has died
                 process.kill()
                 failures.append(f"{current}: no answer, exit code {process.exitcode}")
+                print(failures[-1], flush=True)  # noqa: T201
                 numbers = [one for one in numbers if one > current[0]]
                 break
             if what == "begin":
@@ -476,6 +477,7 @@ def watch(numbers: list[int], only: str, place: Path) -> tuple[Counter[str], lis
                 tried[name] += 1
             elif what == "end" and value is not None:
                 failures.append(f"{number} {name}: {value}")
+                print(failures[-1], flush=True)  # noqa: T201
             elif what == "peak":
                 highest = max(highest, value)
             is_done = what == "done"
@@ -494,8 +496,6 @@ def main(
     place = Path(mkdtemp(prefix="fuzz-"))
     start = time.monotonic()
     tried, failures, highest = watch(list(range(first, first + inputs)), only, place)
-    for failure in failures:
-        print(failure)  # noqa: T201
     counts = ", ".join(f"{name} {number}" for name, number in sorted(tried.items()))
     print(f"{sum(tried.values())} inputs: {counts}")  # noqa: T201
     seconds = time.monotonic() - start
