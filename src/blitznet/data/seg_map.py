@@ -115,10 +115,11 @@ class MapFile:
             raise LabelError(f"{self.path} has mode {mode}; a map is {wanted}")
         values = np.asarray(image.convert("RGB") if are_colours else image)
         if are_colours:
-            bands = (values[top : top + _BAND] for top in range(0, len(values), _BAND))
-            return np.concatenate(
-                [band @ np.array([1 << 16, 1 << 8, 1], np.int32) for band in bands]
-            )
+            codes = np.empty(values.shape[:2], np.int32)
+            for top in range(0, len(values), _BAND):
+                band = slice(top, top + _BAND)
+                codes[band] = values[band] @ np.array([1 << 16, 1 << 8, 1], np.int32)
+            return codes
         return values[..., 0] if values.ndim == 3 else values  # without transparency
 
 
