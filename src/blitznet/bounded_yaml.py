@@ -23,13 +23,13 @@ class BoundedLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         """See PyYAML's composer."""
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+            event = self.peek_event()  # type: ignore[no-untyped-call]
             node = super().compose_node(parent, index)
             if id(node) not in self._sizes:
                 raise ComposerError(None, None, "an alias inside what it repeats", event.start_mark)
             self._count(self._sizes[id(node)], event)
             return node
-        event, before = self.peek_event(), self._nodes
+        event, before = self.peek_event(), self._nodes  # type: ignore[no-untyped-call]
         self._count(1, event)
         self._depth += 1
         if self._depth > _MAX_DEPTH:
@@ -50,7 +50,7 @@ class BoundedLoader(yaml.SafeLoader):
                                    node.start_mark)  # fmt: skip
         return value
 
-    def _count(self, number: int, event: yaml.Event) -> None:
+    def _count(self, number: int, event: Any) -> None:
         self._nodes += number
         if self._nodes > _MAX_NODES:
             text = f"more than {_MAX_NODES} values, those that aliases repeat counted each time"
