@@ -16,6 +16,10 @@ from blitznet.data.yolo import YoloEntry, names_of
 from blitznet.errors import LabelError, first_problem
 from blitznet.text_files import describe_non_text, read_yaml
 
+# With background and void, what a map of bytes can say.
+MAX_CLASSES = 254
+MAX_NAME = 200
+
 # A new format: one file with its entry and its reader, and one name here.
 _ENTRIES = (CocoEntry, MaskFolderEntry, SbdEntry, VocEntry, YoloEntry)
 Entry = Annotated[
@@ -55,6 +59,10 @@ class DataDescription(BaseModel):
             raise ValueError(f"{len(value)} classes; a network has at most {MAX_CLASSES}")
         if len(set(value)) < len(value) or "background" in value:
             raise ValueError("class names must differ, and background is implied")
+        if len(value) > MAX_CLASSES:
+            raise ValueError(f"{len(value)} classes, of which a network has {MAX_CLASSES} at most")
+        if max(map(len, value)) > MAX_NAME:
+            raise ValueError(f"a class name is longer than {MAX_NAME} characters")
         return ("background", *value)
 
     def entries(self, split: str) -> list[Entry]:

@@ -15,6 +15,7 @@ from blitznet.data.labels import ClassTable, PictureLabels, read_labels
 from blitznet.data.refined_map import with_refined_maps
 from blitznet.errors import LabelError
 from blitznet.image import read_picture
+from blitznet.plain_names import is_possible_path
 from blitznet.structures import Sample
 
 Images = TypeVar("Images", bound=Sized)
@@ -110,6 +111,13 @@ class SourceEntry(BaseModel, ABC):
         if part is not None and not 0 <= part[0] < part[1] <= 1:
             raise ValueError("part is two numbers from 0 to 1, the smaller first")
         return part
+
+    @field_validator("*")
+    @classmethod
+    def _is_possible(cls, value: object) -> object:
+        if isinstance(value, Path) and not is_possible_path(value):
+            raise ValueError("no file system has such a path")
+        return value
 
     @property
     def is_labelled(self) -> bool:

@@ -14,8 +14,10 @@ from blitznet.data.map_codes import CodedEntry
 from blitznet.data.picture_files import files_by_key, find_pictures
 from blitznet.data.seg_map import VOC_CODES, MapCodes, MapFile, SbdMapFile
 from blitznet.data.source import ReadLabels
-from blitznet.errors import LabelError
+from blitznet.errors import LabelError, cut, shown
 from blitznet.image import PICTURE_SUFFIXES
+from blitznet.plain_names import is_possible_path
+from blitznet.regular_file import MEGABYTE, read_regular
 from blitznet.text_files import read_text
 
 _PICTURE_FOLDERS = ("JPEGImages", "images")  # the second one is Label Studio's
@@ -27,6 +29,8 @@ Corners = Literal["from_1", "from_0"]
 
 # A line of a per-class list: the number takes two characters. One's own ids may have blanks.
 _OF_CLASS_LIST = re.compile(r"(.*\S) (-1| 0| 1)")
+
+_MAX_XML = 16 * MEGABYTE
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -187,6 +191,9 @@ def read_image_set(path: Path) -> list[str]:
     lines = [line[1:-1] if line[0] == line[-1] == '"' else line for line in lines]  # as CVAT's
     if not lines:
         raise LabelError(f"{path} lists no image")
+    for number, line in enumerate(lines, start=1):
+        if not is_possible_path(Path(f"{line}.webp")):
+            raise LabelError(f"{path}, image {number}: no file system has the name {shown(line)}")
     columns = [_OF_CLASS_LIST.fullmatch(line) for line in lines]
     if None not in columns:
         return [match[1] for match in columns if match is not None]
@@ -211,11 +218,11 @@ def read_annotation(
         LabelError: if the file is missing or damaged.
     """
     try:
-        root = ET.parse(path).getroot()
+        root = ET.fromstring(read_regular(path, _MAX_XML))
     except FileNotFoundError:
         raise LabelError(f"{path} does not exist; every listed image needs an annotation") from None
     except (OSError, ET.ParseError, LookupError, ValueError) as error:  # the last two: its encoding
-        raise LabelError(f"{path} cannot be read as XML: {error}") from None
+        raise LabelError(f"{path} cannot be read as XML: {cut(str(error))}") from None
     first = 1 if corners == "from_1" else 0
     objects = tuple(
         _read_object(node, f"{path}, object {number}", first)

@@ -16,7 +16,8 @@ from blitznet.data.map_codes import CodedEntry, read_lines, value_codes
 from blitznet.data.picture_files import file_key, find_maps, find_pictures, lookalikes
 from blitznet.data.seg_map import MAX_VALUE, MapCodes, MapFile
 from blitznet.data.source import ReadLabels
-from blitznet.errors import LabelError
+from blitznet.errors import LabelError, shown
+from blitznet.plain_names import is_possible_path
 from blitznet.text_files import describe_non_text, read_text, read_yaml
 
 IMAGES, LABELS = "images", "labels"  # twin folders
@@ -221,6 +222,8 @@ def read_picture_list(path: Path) -> list[Path]:
         if not line:
             continue
         found = path.parent / line
+        if not is_possible_path(found):
+            raise LabelError(f"{path}, line {number}: no file system has the path {shown(line)}")
         if not found.is_file() and line.startswith("data/"):
             found = path.parent / line.removeprefix("data/")
         if not found.is_file():
@@ -283,6 +286,8 @@ def _num_keypoints(shape: object, path: Path) -> int:
 
 def _resolve(base: Path, place: str, data_yaml: Path) -> Path:
     tried = base / place
+    if not is_possible_path(tried):
+        raise LabelError(f"{data_yaml}: no file system has the path {shown(place)}")
     if not tried.exists() and place.startswith("../"):
         tried = base / place.removeprefix("../")
     if not tried.exists():
