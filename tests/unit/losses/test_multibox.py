@@ -135,6 +135,13 @@ def test_mined_negatives_are_the_hardest_candidates_three_a_positive_of_the_same
     assert mined.nonzero().tolist() == [[0, 2], [0, 4], [0, 5]]
 
 
+def test_a_minimum_of_negatives_holds_for_images_without_objects_too() -> None:
+    class_loss = torch.tensor([[9, 8, 7, 6, 5, 4, 3, 2.0], [1, 2, 3, 4, 5, 6, 7, 8.0]])
+    positive = torch.tensor([[0, 1, 0, 0, 0, 0, 0, 0], [0] * 8]).bool()
+    mined = mine_hard_negatives(class_loss, positive, ~positive, min_negatives=2)
+    assert mined.nonzero().tolist() == [[0, 0], [0, 2], [0, 3], [1, 6], [1, 7]]
+
+
 def test_of_equal_losses_the_earlier_anchors_are_mined() -> None:
     positive = torch.zeros(1, 3000, dtype=torch.bool)
     positive[0, 2] = True
