@@ -12,6 +12,11 @@ _DPI = 110
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a PNG, cut to what is drawn."""
-    with whole_file(path) as temporary:
+    """Write a PNG, cut to what is drawn; a dollar sign in a name is one, and no formula."""
+    from matplotlib import rc_context
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # type: ignore[attr-defined]
+    with whole_file(path) as temporary, rc_context({"text.parse_math": False}):
         figure.savefig(temporary, format="png", dpi=_DPI, bbox_inches="tight")

@@ -1,20 +1,28 @@
-"""Any image as a person sees it: upright, eight-bit RGB, one frame."""
+"""Images are opened here, within limits: as a person sees them, or as they are stored.
+
+As a person sees it, an image is upright, eight-bit RGB, one frame.
+"""
 
 import os
+import re
 import struct
-import zlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
+from threading import RLock
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from blitznet.errors import PictureError
-from blitznet.sample_depth import describe_tiff, to_eight_bits, with_low_bytes
+from blitznet.errors import PictureError, cut
+from blitznet.regular_file import MEGABYTE, open_regular, read_regular
+from blitznet.sample_depth import describe_tiff, has_16_bit_colours, to_eight_bits, with_low_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +35,23 @@ class EncodedPicture:
 
 PictureSource = str | os.PathLike[str] | Image.Image | np.ndarray | EncodedPicture
 
-# The largest phone sensors give 200 million; a header that promises more is a mistake or an attack.
-MAX_PIXELS = 200_000_000
+# Of an image, unless a call allows more. A header that promises more is a mistake or an attack.
+MAX_PIXELS = 100_000_000
+# Their decoders take several times the memory of the image.
+_COSTLY_FORMATS = frozenset({"WEBP", "JPEG2000", "AVIF", "HEIF"})
+
+# From here on an image takes hundreds of megabytes, and a process decodes one at a time.
+LARGE_PIXELS = 32_000_000
+_ALONE = RLock()
+
+# Of a progressive JPEG: every scan passes over all pixels, and encoders write about ten.
+_MAX_SCANS = 100
+_MAX_SCANNED_PIXELS = 2_000_000_000
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+
+# Rows that are converted at once where a whole image would be copied.
+_BAND = 256
 
 # Not every format that Pillow opens: EPS runs another program, TGA has no signature.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
@@ -38,12 +61,6 @@ PICTURE_SUFFIXES = frozenset(
     """.avif .bmp .gif .heic .heif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff
     .webp""".split()  # noqa: SIM905
 )
-
-# What Pillow's decoders raise on damaged files, besides the warnings where those are errors.
-_DECODING_ERRORS = (
-    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, MemoryError,
-    struct.error, zlib.error, Image.DecompressionBombError, Warning,
-)  # fmt: skip
 
 # What libjpeg can shrink by while it decodes.
 _JPEG_REDUCTIONS = (1, 2, 4, 8)
@@ -61,7 +78,7 @@ _UPRIGHT = {
 _TRANSPOSING = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 
 
-def read_picture(source: PictureSource) -> Image.Image:
+def read_picture(source: PictureSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode an image and bring it into the form that a viewer would show.
 
     The orientation of the camera (EXIF) is applied, transparent parts become white, sixteen-bit and
@@ -71,26 +88,31 @@ def read_picture(source: PictureSource) -> Image.Image:
     Args:
         source: a file, its content, a Pillow image, or an array: uint8 (H, W, 3) RGB, (H, W, 4)
             RGBA, (H, W, 1) or (H, W) grey.
+        max_pixels: checked before anything is decoded; half of them for the formats whose decoders
+            take several times the memory of the image.
 
     Returns:
         Mode RGB; never the object that was given. `info["frames"]` counts those of a file that has
         several.
 
     Raises:
-        PictureError: if it is missing, no image, damaged, or larger than MAX_PIXELS.
+        PictureError: if it is missing, no image, damaged, or larger than `max_pixels`.
         TypeError: if `source` is none of these things.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        image = _decode(source, source_name(source) or "the given image")
+        name = source_name(source) or "the given image"
+        _require_sensible_size(source, name, max_pixels)
+        image = _decode(source, name)
         return image.copy() if image is source else image
     if not isinstance(source, str | os.PathLike | EncodedPicture):
         raise TypeError(
             "an image is a path, a PIL image or a uint8 array (H, W, 3) in RGB, "
             f"not {type(source).__name__}"
         )
-    return OpenPicture(source).decode()
+    with _alone_if_large(_size_on_disk(source)):
+        return OpenPicture(source, max_pixels).decode()
 
 
 class OpenPicture:
@@ -98,6 +120,7 @@ class OpenPicture:
 
     Args:
         source: a path, whose file is read here, or the content of a file.
+        max_pixels: as of `read_picture`.
 
     Attributes:
         size: width and height as a person sees it.
@@ -107,14 +130,16 @@ class OpenPicture:
         PictureError: as `read_picture`; for damage behind the header, `decode` does.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | EncodedPicture):
-        self._name = source.name if isinstance(source, EncodedPicture) else os.fspath(source)
-        content = source.content if isinstance(source, EncodedPicture) else _read(source)
-        image = _open(content, self._name)
+    def __init__(
+        self, source: str | os.PathLike[str] | EncodedPicture, max_pixels: int = MAX_PIXELS
+    ):
+        if not isinstance(source, EncodedPicture):
+            source = EncodedPicture(_read(source, max_pixels), os.fspath(source))
+        self._name = source.name
+        image = _open(source.content, source.name, max_pixels)
         self._image: Image.Image = image
         self.reductions: tuple[int, ...] = (1,)
         if isinstance(image, JpegImageFile):
-            _require_sensible_size(image, self._name)
             turn = _turn(image)
             width, height = image.size
             self.size = (height, width) if turn in _TRANSPOSING else (width, height)
@@ -128,7 +153,8 @@ class OpenPicture:
             )
         else:  # some formats state the orientation behind the pixels
             frames = _count_frames(image)
-            self._image = _decode(image, self._name, lambda: _open(content, self._name))
+            reopen = partial(_open, source.content, source.name, max_pixels)
+            self._image = _decode(image, self._name, reopen)
             self._image.info["frames"] = frames
             self.size = self._image.size
 
@@ -156,42 +182,91 @@ def source_name(source: PictureSource) -> str | None:
     return str(getattr(source, "filename", "")) or None
 
 
-def _read(path: str | os.PathLike[str]) -> bytes:
+def read_stored(path: str | os.PathLike[str]) -> ImageFile:
+    """The first frame as its file stores it, for segmentation maps: values are not touched.
+
+    Raises:
+        PictureError: as `read_picture`.
+    """
+    name = os.fspath(path)
+    image = _open(_read(path, MAX_PIXELS), name, MAX_PIXELS)
+    try:
+        image.load()
+    except Exception as error:  # see `_damage`
+        raise _damage(name, error) from error
+    if image.mode == "P" and image.palette is None:
+        raise PictureError(f"{name}: damaged (a palette image without its palette)")
+    return image
+
+
+def stored_size(source: PictureSource) -> tuple[int, int]:
+    """Width and height before the camera's orientation is applied, from the header alone.
+
+    Returns:
+        (0, 0) for what cannot be read.
+    """
+    if isinstance(source, Image.Image):
+        return source.size
+    if isinstance(source, np.ndarray):
+        return (source.shape[1], source.shape[0]) if source.ndim > 1 else (0, 0)
+    try:
+        if isinstance(source, EncodedPicture):
+            return _read_header(BytesIO(source.content), source.name).size
+        if not isinstance(source, str | os.PathLike):
+            return 0, 0
+        file, _ = open_regular(source, _max_file(MAX_PIXELS))
+        with file:
+            return _read_header(file, os.fspath(source)).size
+    except (OSError, PictureError):
+        return 0, 0
+
+
+def _read(path: str | os.PathLike[str], max_pixels: int) -> bytes:
     name = os.fspath(path)
     try:
-        return Path(path).read_bytes()
+        return read_regular(path, _max_file(max_pixels))
     except FileNotFoundError:
         raise PictureError(f"{name}: no such file") from None
     except IsADirectoryError:
         raise PictureError(f"{name}: a folder, where one image was wanted") from None
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        reason = getattr(error, "strerror", None) or error
-        raise PictureError(f"{name}: cannot be read ({reason})") from None
+    except OSError as error:
+        raise PictureError(f"{name}: cannot be read ({error.strerror or error})") from None
 
 
-def _open(content: bytes, name: str) -> ImageFile:
-    """The format's reader with its header parsed.
+def _open(content: bytes, name: str, max_pixels: int) -> ImageFile:
+    """A file with its header parsed, within all limits, its pixels still to be decoded."""
+    image = _read_header(BytesIO(content), name)
+    _require_sensible_size(image, name, max_pixels)
+    if isinstance(image, JpegImageFile):
+        _require_few_scans(content, image.size, name)
+    return image
+
+
+def _read_header(stream: BinaryIO, name: str) -> ImageFile:
+    """The format's reader.
 
     As `Image.open`, which however warns from 89 million pixels on and refuses 179 million; changing
     that limit would change it for the whole process.
     """
     Image.init()
-    prefix = content[:16]
+    prefix = stream.read(16)
     if not prefix:
         raise PictureError(f"{name}: the file is empty")
     for image_format in FORMATS:
         reader, accepts = Image.OPEN.get(image_format, (None, None))
         if reader is None or (accepts and accepts(prefix) is not True):
             continue
+        stream.seek(0)
         try:
-            image = reader(BytesIO(content), name)
+            image = reader(stream, name)
         except (SyntaxError, LookupError, TypeError, struct.error):
             continue  # these say "not mine", as in Image.open
-        except _DECODING_ERRORS as error:
-            raise PictureError(f"{name}: damaged {image_format} image ({error})") from error
+        except Exception as error:  # see `_damage`
+            text = cut(str(error))
+            raise PictureError(f"{name}: damaged {image_format} image ({text})") from error
         if isinstance(image, ImageFile):
             return image
-    if kind := describe_tiff(content):
+    if kind := describe_tiff(stream):
         raise PictureError(
             f"{name}: a TIFF of {kind}, which cannot be read; save it as 8-bit or 16-bit integers, "
             "or as one channel of float32"
@@ -209,35 +284,85 @@ def _decode(
         name: for messages.
         reopen: opens the file again, for images that are decoded twice.
     """
-    _require_sensible_size(image, name)
     try:
-        tiles = list(getattr(image, "tile", ()))
-        image.load()
-        turn = _turn(image)
-        if reopen is not None:
-            image = with_low_bytes(image, tiles, reopen)
-        image = _to_rgb(image)
-        return image.transpose(turn) if turn is not None else image
-    except _DECODING_ERRORS as error:
-        raise PictureError(f"{name}: damaged or cut off ({error})") from error
+        with _alone_if_large(3 * image.width * image.height):
+            tiles = list(getattr(image, "tile", ()))
+            image.load()
+            turn = _turn(image)
+            if reopen is not None:
+                image = with_low_bytes(image, tiles, reopen)
+            image = _to_rgb(image)
+            return image.transpose(turn) if turn is not None else image
+    except Exception as error:  # see `_damage`
+        raise _damage(name, error) from error
 
 
-def _require_sensible_size(image: Image.Image, name: str) -> None:
+def _damage(name: str, error: Exception) -> PictureError:
+    """What to say of a file that broke its decoder.
+
+    Decoders raise anything on damaged files, AssertionError and MemoryError among them.
+    """
+    text = cut(str(error))
+    if not isinstance(error, OSError | SyntaxError | ValueError | EOFError | Warning):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return PictureError(f"{name}: damaged or cut off ({text})")
+
+
+def _alone_if_large(num_bytes: int) -> AbstractContextManager[object]:
+    """What decodes an image, or holds a file, of so many bytes waits until no other is that large.
+
+    Several at once would take the memory of all of them.
+    """
+    return _ALONE if num_bytes > 3 * LARGE_PIXELS else nullcontext()
+
+
+def _size_on_disk(source: str | os.PathLike[str] | EncodedPicture) -> int:
+    if isinstance(source, EncodedPicture):
+        return 0
+    try:
+        return Path(source).stat().st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def _max_file(max_pixels: int) -> int:
+    """Bytes: what stores so many pixels as RGBA without compression, and a little more."""
+    return 4 * max_pixels + MEGABYTE
+
+
+def _require_sensible_size(image: Image.Image, name: str, max_pixels: int) -> None:
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    is_costly = image.format in _COSTLY_FORMATS or has_16_bit_colours(image)
+    if is_costly:
+        max_pixels //= 2
+    if width * height > max_pixels:
+        kind = f" for this kind of {image.format}" if is_costly else ""
         raise PictureError(
-            f"{name}: {width}x{height} pixels, more than {MAX_PIXELS // 10**6} million; "
-            "make it smaller first"
+            f"{name}: {width}x{height} pixels, more than {max_pixels / 10**6:g} million{kind}; "
+            "make it smaller, or predict with --max-megapixels"
         )
     if width * height == 0:
         raise PictureError(f"{name}: an image without pixels ({width}x{height})")
+
+
+def _require_few_scans(content: bytes, size: tuple[int, int], name: str) -> None:
+    """Count the scans of a JPEG by its markers; some hundred take minutes to decode."""
+    scans, position = 0, 2
+    while 0 <= position < len(content) - 4 and content[position + 1] != _END_OF_IMAGE:
+        if content[position + 1] == _START_OF_SCAN:
+            scans += 1
+        position += 2 + int.from_bytes(content[position + 2 : position + 4])
+        marker = _MARKER.search(content, position)
+        position = marker.start() if marker else len(content)
+        if scans > _MAX_SCANS or scans * size[0] * size[1] > _MAX_SCANNED_PIXELS:
+            raise PictureError(f"{name}: a JPEG of {scans} scans or more; save it again as usual")
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """What makes an image upright, from its EXIF block; None where that is missing or damaged."""
     try:
         return _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
-    except _DECODING_ERRORS:
+    except Exception:  # noqa: BLE001 - see `_damage`
         return None
 
 
@@ -245,12 +370,18 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(to_eight_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
-        image = image.convert("LA") if image.mode == "La" else image
-        image = image.convert("RGBA")
-        paper = Image.new("RGB", image.size, "white")
-        paper.paste(image, mask=image.getchannel("A"))
-        return paper
+        return _on_white(image)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """In bands of rows, as the copies of a whole one would take several times its memory."""
+    paper = Image.new("RGB", image.size, "white")
+    for top in range(0, image.height, _BAND):
+        band = image.crop((0, top, image.width, min(top + _BAND, image.height)))
+        band = (band.convert("LA") if band.mode == "La" else band).convert("RGBA")
+        paper.paste(band, (0, top), band)
+    return paper
 
 
 def _count_frames(image: ImageFile) -> int:
@@ -259,7 +390,7 @@ def _count_frames(image: ImageFile) -> int:
         return 1
     try:
         return int(getattr(image, "n_frames", 1))
-    except _DECODING_ERRORS:
+    except Exception:  # noqa: BLE001 - see `_damage`
         return 1
 
 

@@ -1,9 +1,8 @@
 """Images of more than eight bits a channel: brought to eight, or named if Pillow cannot."""
 
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from sys import byteorder
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
@@ -16,6 +15,8 @@ _FULL_RANGES = (255, 1023, 4095, 16383, 65535)
 # Of sixteen-bit colours Pillow decodes the high byte alone; in the other byte order, the low one.
 _OTHER_ORDER = {"L": "B", "B": "L", "N": "B" if byteorder == "little" else "L"}
 _COLOURS_OF_16_BITS = tuple(f"{mode};16" for mode in ("RGB", "RGBA", "RGBX"))
+
+_BAND = 256  # rows
 
 _BITS, _SAMPLES, _KIND = 258, 277, 339  # tags of TIFF 6.0
 _KINDS = {1: "uint", 2: "int", 3: "float", 5: "complex int", 6: "complex"}
@@ -37,10 +38,22 @@ def to_eight_bits(values: np.ndarray) -> np.ndarray:
     if values.dtype.itemsize == 2 and values.max() > _FULL_RANGES[-2]:
         return (values >> 8).astype(np.uint8)
     ranges = (1, 255, 65535) if values.dtype.kind == "f" else _FULL_RANGES
-    values = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
-    brightest = float(values.max())
+    # In bands of rows, as the copies of a whole image would take several times its memory.
+    bands = [values[top : top + _BAND] for top in range(0, len(values), _BAND)]
+    brightest = max(float(_finite(band).max()) for band in bands)
     full = next((top for top in ranges if brightest <= top), brightest)
-    return (values.clip(0, full) * (255 / full)).round().astype(np.uint8)
+    scaled = ((_finite(band).clip(0, full) * (255 / full)).round() for band in bands)
+    return np.concatenate([band.astype(np.uint8) for band in scaled])
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
+
+
+def has_16_bit_colours(image: Image.Image) -> bool:
+    """Whether an opened file stores colours in sixteen bits, as `with_low_bytes` takes."""
+    orders = [str(_as_tuple(tile.args)[0]) for tile in getattr(image, "tile", ()) if tile.args]
+    return bool(orders) and all(order[:-1] in _COLOURS_OF_16_BITS for order in orders)
 
 
 def with_low_bytes(
@@ -76,10 +89,10 @@ def _as_tuple(arguments: Any) -> tuple[Any, ...]:
     return arguments if isinstance(arguments, tuple) else (arguments,)
 
 
-def describe_tiff(content: bytes) -> str | None:
+def describe_tiff(file: BinaryIO) -> str | None:
     """What a TIFF holds, as `3 channels of float32`; None if it has no header of a TIFF."""
-    file = BytesIO(content)
     try:
+        file.seek(0)
         header = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
         file.seek(header.next)
         header.load(file)

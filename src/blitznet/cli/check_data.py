@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from blitznet.cli.app import app, print_table
+from blitznet.cli.app import app, print_table, say
 from blitznet.cli.options import OverwriteOption
 from blitznet.extras import require
 from blitznet.result_folder import make_folder
@@ -73,8 +73,8 @@ def check_data(
         if report.findings:
             print_table(findings_table(report))
         for line in report_lines(report, verbose):
-            typer.echo(line)
+            say(line)
         if out is not None:
-            typer.echo(f"The sheet and the statistics are in {out}")
+            say(f"The sheet and the statistics are in {out}")
     if report.errors:
         raise typer.Exit(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blitznet.cli.app import app, complain, complain_of
+from blitznet.cli.app import app, complain, complain_of, say
 from blitznet.cli.options import (
     BatchOption,
     CalibrateOption,
@@ -17,11 +17,12 @@ from blitznet.cli.options import (
     OutOption,
     OverwriteOption,
     ScoreOption,
+    split_names,
 )
-from blitznet.result_folder import make_folder
+from blitznet.result_folder import make_folder, require_usable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from blitznet.inference.engines.openvino_engine import Hint
     from blitznet.inference.predict_folder import Result
@@ -35,17 +36,37 @@ def predict(
         typer.Argument(
             metavar="SOURCE",
             help="Images, videos, folders, patterns such as 'trip/**/*.jpg', a camera's number, "
-            "a stream's URL, or - for a list on stdin.",
+            "a stream's URL, or - for an image or a list on stdin.",
         ),
     ],
     model: ModelOption = None,
     score: ScoreOption = 0.5,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...", help="Show these classes only.", show_default="all"),
+    ] = None,
+    iou: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Maximum overlap of two objects of a class.", show_default="0.45"
+        ),
+    ] = None,
+    max_detections: Annotated[
+        int | None, typer.Option(min=1, help="Maximum objects per image.", show_default="200")
+    ] = None,
     device: DeviceOption = "auto",
     engine: EngineOption = None,
     calibrate: CalibrateOption = None,
     batch: BatchOption = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Predict only what DIR has no result of.")
+    ] = False,
+    mixed: Annotated[
+        bool,
+        typer.Option("--mixed", help="Resume although the model or a setting has changed."),
+    ] = False,
     save_masks: Annotated[
         bool, typer.Option("--save-masks", help="Also write masks/NAME.png with the class ids.")
     ] = False,
@@ -63,6 +84,9 @@ def predict(
     track: Annotated[
         bool, typer.Option("--track", help="Track objects across video frames, with an id each.")
     ] = False,
+    max_megapixels: Annotated[
+        float, typer.Option(min=0.1, help="Refuse larger images before decoding them.")
+    ] = 100,
     every: Annotated[
         int, typer.Option(min=1, metavar="N", help="Every N-th frame of a video.")
     ] = 1,
@@ -81,37 +105,42 @@ def predict(
             min=0, help="End --watch after N seconds without a new image.", show_default="never"
         ),
     ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print problems only, and no progress bar.")
+    ] = False,
 ) -> None:
     """Detect objects and segment classes in images and videos.
 
     Writes NAME.jpg or NAME.mp4 with boxes and segmentation map for each, and predictions.jsonl.
+    Ctrl-C keeps what is done; the same command with --out DIR --resume does the rest.
     """
-    from blitznet.inference.sources import find_sources, find_watched_folder
+    from blitznet.inference.sources import find_given
 
-    found, problems = find_sources([] if watch else sources, sys.stdin)
-    if watch:
-        found.append(find_watched_folder(sources, idle_seconds))
+    found, problems = find_given(sources, watch, idle_seconds, sys.stdin.buffer)
     complain_of(problems)
     if not found:
         raise typer.Exit(1)
-
     from blitznet.inference.predict_folder import predict_to_folder
     from blitznet.inference.sources import check_sources, has_many_images
     from blitznet.inference.video.predict_frames import VideoOptions
-    from blitznet.inference.writers.label_formats import choose_label_formats
+    from blitznet.inference.writers.label_formats import check_label_formats, parse_label_formats
 
-    check_sources(found, bool(label_formats), track)
-    predictor = _load(model, device, engine, calibrate, has_many_images(found))
-    network = predictor.info.model
-    formats = choose_label_formats(label_formats or (), network.detect, network.segment)
-    folder = make_folder(out, Path("runs/predict"), overwrite)
-    _say_engine(predictor, engine)
+    formats, wanted = parse_label_formats(label_formats or ()), split_names(classes)
+    check_sources(found, bool(formats), track)
+    require_usable(out, overwrite or resume)
+    predictor = _load(model, device, engine, calibrate, has_many_images(found), wanted)
+    predictor.max_pixels = round(max_megapixels * 10**6)
+    check_label_formats(formats, predictor.detects, predictor.segments)
+    folder = make_folder(out, Path("runs/predict"), overwrite or resume)
+    if not quiet:
+        _say_engine(predictor, engine)
     results = predict_to_folder(
-        predictor, found, folder, score=score, batch=batch, draw=not no_draw, formats=formats,
-        save_masks=save_masks, video=VideoOptions(every, max_frames, track, reconnect),
-        show_progress=True,
+        predictor, found, folder, score=score, classes=wanted, iou=iou,
+        max_detections=max_detections, batch=batch, draw=not no_draw, save_masks=save_masks,
+        formats=formats, video=VideoOptions(every, max_frames, track, reconnect), resume=resume,
+        mixed=mixed, show_progress=not quiet,
     )  # fmt: skip
-    _report(results, folder, problems)
+    _report(results, folder, problems, quiet)
 
 
 @app.command()
@@ -132,7 +161,7 @@ def demo(
     from blitznet.inference.demo import demo_pictures
     from blitznet.inference.sources import find_sources
 
-    own, problems = find_sources(sources or [], sys.stdin)
+    own, problems = find_sources(sources or [], sys.stdin.buffer)
     complain_of(problems)
     found = [*demo_pictures(), *own]
 
@@ -145,21 +174,41 @@ def demo(
     _report(results, folder.resolve(), problems)
 
 
-def _report(results: "Iterable[Result]", folder: Path, problems: list[str]) -> None:
-    """A line each, then `2 of 3 images and 1 of 1 videos done`; exits with 1 for any problem."""
-    from blitznet.inference.sources import Video
+def _report(
+    results: "Iterable[Result]", folder: Path, problems: list[str], quiet: bool = False
+) -> None:
+    """A line each, then `2 of 3 images and 1 of 1 videos done`; exits with 1 for any problem.
 
-    done, total = Counter[str](), Counter[str]()
-    for result in results:
-        kind = "videos" if isinstance(result.source, Video) else "images"
-        total[kind] += 1
-        if result.error is None:
-            done[kind] += 1
-            typer.echo(result)
-        else:
-            complain(result)
-    counts = " and ".join(f"{done[kind]} of {total[kind]} {kind}" for kind in total)
-    typer.echo(f"{counts} done, results in {folder}")
+    Whatever ends the run, the last line says how much of it is done.
+    """
+    from blitznet.inference.sources import Video
+    from blitznet.interruption import terminated_as_interrupted
+
+    done, total, before = Counter[str](), Counter[str](), 0
+
+    def counts() -> str:
+        text = " and ".join(f"{done[kind]} of {total[kind]} {kind}" for kind in total)
+        return f"{text or 'no images'} done{f' ({before} before)' if before else ''}"
+
+    try:
+        with terminated_as_interrupted():
+            for result in results:
+                kind = "videos" if isinstance(result.source, Video) else "images"
+                total[kind] += 1
+                done[kind] += result.error is None
+                before += result.is_old
+                if result.error is not None:
+                    complain(result)
+                elif not quiet and not result.is_old:
+                    say(result)
+                if result.note is not None:
+                    complain(result.note)
+                del result  # not kept while the next image is decoded
+    except BaseException:
+        complain(f"stopped: {counts()}, results in {folder}; continue with --out {folder} --resume")
+        raise
+    if not quiet:
+        say(f"{counts()}, results in {folder}")
     if problems or done != total:
         raise typer.Exit(1)
 
@@ -170,9 +219,20 @@ def _load(
     engine: str | None,
     calibrate: Path | None,
     has_many_images: bool,
+    classes: "Sequence[str] | None" = None,
 ) -> "Predictor":
+    """Mistakes are found before anything heavy is loaded."""
+    from blitznet.inference.engines.choose import check_engine
     from blitznet.inference.predictor import load
+    from blitznet.inference.selection import find_class
+    from blitznet.model_files import find_network, read_info
 
+    check_engine(engine, device)
+    network = find_network(model)
+    if classes and network.checkpoint is not None:
+        names = read_info(network.checkpoint).names
+        for name in classes:
+            find_class(name, names)
     hint: Hint = "throughput" if has_many_images else "latency"
     return load(model, device, engine, hint=hint, calibrate=calibrate, tell=complain)
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
 from blitznet.data.labels import ClassTable
-from blitznet.errors import LabelError
+from blitznet.errors import LabelError, PictureError
 from blitznet.extras import require
+from blitznet.image import read_stored
 
 MAX_VALUE = 255
 
@@ -105,16 +105,16 @@ class MapFile:
         """
         are_colours = self.codes.are_colours
         try:
-            with Image.open(self.path) as image:
-                is_lossy, mode = image.format in ("JPEG", "MPO"), image.mode
-                values = np.asarray(image.convert("RGB") if are_colours else image)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise LabelError(f"{self.path} cannot be read as an image: {error}") from None
-        if is_lossy:
+            image = read_stored(self.path)
+        except PictureError as error:
+            raise LabelError(str(error)) from None
+        mode = image.mode
+        if image.format == "JPEG":
             raise LabelError(f"{self.path} is a JPEG, which changes values; save maps as PNG")
         if mode not in (_COLOUR_MODES if are_colours else _VALUE_MODES):
             wanted = "an RGB PNG" if are_colours else "a palette or greyscale PNG of class ids"
             raise LabelError(f"{self.path} has mode {mode}; a map is {wanted}")
+        values = np.asarray(image.convert("RGB") if are_colours else image)
         if are_colours:
             red, green, blue = np.moveaxis(values.astype(np.int32), 2, 0)
             values = red << 16 | green << 8 | blue

@@ -16,6 +16,7 @@ from blitznet.classes import COCO_CLASSES, VOC_CLASSES, coco_category_ids, palet
 from blitznet.data.source import LabelSource
 from blitznet.detections import Detections
 from blitznet.errors import InputError
+from blitznet.plain_names import file_name
 from blitznet.whole_file import whole_file
 
 # Image id, its detections, its map of class ids; None for a task that the network lacks.
@@ -83,7 +84,7 @@ def _voc_submission(folder: Path, names: Sequence[str]) -> Iterator[AddPicture]:
             if seg_map is not None:
                 maps = folder / _VOC_SEGMENTATION
                 maps.mkdir(parents=True, exist_ok=True)
-                with whole_file(maps / f"{image}.png") as temporary:
+                with whole_file(maps / f"{file_name(image)}.png", sync=False) as temporary:
                     palette_image(seg_map).save(temporary, format="PNG")
 
         yield add
@@ -92,7 +93,7 @@ def _voc_submission(folder: Path, names: Sequence[str]) -> Iterator[AddPicture]:
 
 
 def _open_text(stack: ExitStack, folder: Path, name: str) -> TextIO:
-    temporary = stack.enter_context(whole_file(folder / _VOC_DETECTION.format(name)))
+    temporary = stack.enter_context(whole_file(folder / _VOC_DETECTION.format(file_name(name))))
     return stack.enter_context(temporary.open("w", encoding="utf-8"))
 
 

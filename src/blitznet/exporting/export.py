@@ -24,6 +24,7 @@ from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import describe, load_checkpoint
 from blitznet.model_files import Precision, find_checkpoint
+from blitznet.plain_names import file_name
 from blitznet.text_files import write_json
 
 COMPARED_IMAGES = 64
@@ -154,7 +155,7 @@ def _require_format(
 
 def _default_path(model: object, precision: str, suffix: str) -> Path:
     name = model.config.name if isinstance(model, BlitzNet) else Path(str(model)).stem
-    return Path(f"{name}{'' if precision == 'fp32' else f'-{precision}'}{suffix}")
+    return Path(f"{file_name(name)}{'' if precision == 'fp32' else f'-{precision}'}{suffix}")
 
 
 def _require_path(path: Path, format_name: str, suffix: str, overwrite: bool) -> None:

@@ -22,7 +22,7 @@ from blitznet.inference.interrupted_run import (
     write_videos,
 )
 from blitznet.inference.line_file import append_lines
-from blitznet.inference.predictor import Predictor
+from blitznet.inference.predictor import Predictor, weight_of
 from blitznet.inference.prefetch import map_ahead, run_ahead
 from blitznet.inference.result_names import ResultNames
 from blitznet.inference.selection import DEFAULT_SCORE, Selection, Selector
@@ -230,8 +230,9 @@ class _Run:
         sources = (source for source, _ in images)
         scenes = self.predictor.predict_stream(sources, batch=self.batch, **vars(self.selection))
         named = ((*image, scene) for image, (_, scene) in zip(images, scenes, strict=True))
-        for name, result in map_ahead(self._save_image, named, _DRAWERS):
+        for name, result in map_ahead(self._save_image, named, _DRAWERS, weigh=_weigh):
             yield self._record(result, name)
+            del result  # not kept while the next one is decoded
 
     def _save_image(self, item: tuple[Source, str, Scene | PictureError]) -> tuple[str, Result]:
         """Called in threads."""
@@ -341,8 +342,13 @@ class _Run:
     def _save(self, image: Image.Image, name: str, **options: int) -> None:
         path = self.folder / name
         ensure_folder(path.parent)
-        with whole_file(path) as temporary:
+        with whole_file(path, sync=False) as temporary:
             image.save(temporary, "JPEG" if path.suffix == ".jpg" else "PNG", **options)
+
+
+def _weigh(item: tuple[Source, str, Scene | PictureError]) -> float:
+    """See `map_ahead`."""
+    return weight_of(item[2].size) if isinstance(item[2], Scene) else 0.0
 
 
 def _is_image(source: Source) -> bool:

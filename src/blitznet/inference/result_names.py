@@ -1,13 +1,11 @@
 """What the files of a result are called: as the input, in the folders of the input."""
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
-# A file's name has 255 bytes on most disks, of which four are for a suffix.
-_MAX_BYTES = 251
+from blitznet.plain_names import file_name
 
 
 class ResultNames:
@@ -46,13 +44,14 @@ class ResultNames:
         """A name that was not given out before, whatever its case, with forward slashes."""
         whole = self.path_of(path)
         stem = _stem(whole)
-        name = fitting = _fit(whole if _key(stem) in self._twins else stem)
+        chosen = whole if _key(stem) in self._twins else stem
+        chosen = name = chosen.with_name(file_name(chosen.name))
         number = 1
-        while _key(fitting) in self._taken:
+        while _key(name) in self._taken:
             number += 1
-            fitting = _fit(name.with_name(f"{name.name}-{number}"))
-        self._taken.add(_key(fitting))
-        return fitting.as_posix()
+            name = chosen.with_name(f"{chosen.name}-{number}")
+        self._taken.add(_key(name))
+        return name.as_posix()
 
 
 def _stem(path: PurePath) -> PurePath:
@@ -61,16 +60,6 @@ def _stem(path: PurePath) -> PurePath:
 
 def _key(path: PurePath | str) -> str:
     return PurePath(path).as_posix().casefold()
-
-
-def _fit(path: PurePath) -> PurePath:
-    """A name that is too long ends with a part of its hash."""
-    content = os.fsencode(path.name)
-    if len(content) <= _MAX_BYTES:
-        return path
-    digest = hashlib.blake2b(content, digest_size=4).hexdigest()
-    start = content[: _MAX_BYTES - len(digest) - 1].decode(errors="ignore")
-    return path.with_name(f"{start}-{digest}")
 
 
 def _below(parent: Path, folders: Sequence[Path]) -> list[PurePath]:

@@ -102,15 +102,19 @@ def file_of(source: Source) -> Path:
     return source.folder / "image" if isinstance(source, WatchedFolder) else Path(source.name)
 
 
-def find_watched_folder(sources: Sequence[str], idle_seconds: float | None) -> WatchedFolder:
-    """The one folder to watch.
+def find_given(
+    sources: Sequence[str], watch: bool, idle_seconds: float | None, stdin: BinaryIO
+) -> tuple[list[Source], list[str]]:
+    """As `find_sources`; with `watch` the one folder to watch.
 
     Raises:
-        InputError: if several sources are named, or what is named is no folder.
+        InputError: if several sources are to be watched, or what is named is no folder.
     """
+    if not watch:
+        return find_sources(sources, stdin)
     if len(sources) != 1 or not Path(sources[0]).is_dir():
         raise InputError(f"--watch takes one folder, got {' '.join(sources)}")
-    return WatchedFolder(Path(sources[0]), idle_seconds)
+    return [WatchedFolder(Path(sources[0]), idle_seconds)], []
 
 
 def check_sources(sources: Sequence[Source], has_label_formats: bool, track: bool) -> None:

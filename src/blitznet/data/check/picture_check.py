@@ -26,7 +26,7 @@ from blitznet.data.seg_map import MapFile
 from blitznet.data.source import LabelSource
 from blitznet.detection.anchors import anchors_of
 from blitznet.errors import LabelError, PictureError
-from blitznet.image import read_picture
+from blitznet.image import read_picture, stored_size
 from blitznet.model_info import ModelConfig
 
 # From this IoU on an anchor answers for a box (SSD, section 2.2: detection.matcher).
@@ -192,7 +192,7 @@ def _size_problem(record: PictureRecord, labels: PictureLabels, size: tuple[int,
     """Labels that state another size than the image's as a person sees it."""
     assert labels.size is not None
     stated, actual = (f"{width}x{height}" for width, height in (labels.size, size))
-    if labels.size == size[::-1] and _stored_size(labels.picture) == labels.size:
+    if labels.size == size[::-1] and stored_size(labels.picture) == labels.size:
         text = (
             f"the camera's orientation (EXIF) turns it to {actual}, its labels are for {stated} "
             "as stored; turn the pixels and remove the tag, or label it upright"
@@ -200,15 +200,6 @@ def _size_problem(record: PictureRecord, labels: PictureLabels, size: tuple[int,
         return record.problem("rotation", text)
     text = f"is {actual} but its labels state {stated}; were they made for another version of it?"
     return record.problem("other-size", text, is_error=False)
-
-
-def _stored_size(path: Path) -> tuple[int, int] | None:
-    """Width and height before the camera's orientation is applied; the header alone is read."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, Image.DecompressionBombError):  # larger than Pillow opens
-        return None
 
 
 def _tiny_boxes(

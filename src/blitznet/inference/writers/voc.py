@@ -41,11 +41,12 @@ def voc_labels(
     listed = [name for name, _ in before]
 
     def add(scene: Scene, name: str, file_name: str) -> None:
-        write_text(folder / ANNOTATIONS_FOLDER / f"{name}.xml", annotation(scene, file_name))
+        text = annotation(scene, file_name)
+        write_text(folder / ANNOTATIONS_FOLDER / f"{name}.xml", text, sync=False)
         if scene.seg_map is not None:
             path = folder / MAPS_FOLDER / f"{name}.png"
             ensure_folder(path.parent)
-            with whole_file(path) as temporary:
+            with whole_file(path, sync=False) as temporary:
                 palette_image(scene.seg_map).save(temporary, format="PNG")
         listed.append(name)
 

@@ -33,7 +33,7 @@ def yolo_labels(
     listed = list(before)
 
     def add(scene: Scene, name: str, file_name: str) -> None:
-        write_text(folder / "labels" / SUBSET / f"{name}.txt", "".join(rows(scene)))
+        write_text(folder / "labels" / SUBSET / f"{name}.txt", "".join(rows(scene)), sync=False)
         listed.append((name, file_name))
 
     yield add
