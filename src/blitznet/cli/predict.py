@@ -145,10 +145,6 @@ def predict(
 
 @app.command()
 def demo(
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[SOURCE]", help="Your own images and videos, in addition."),
-    ] = None,
     model: ModelOption = None,
     score: ScoreOption = 0.5,
     device: DeviceOption = "auto",
@@ -159,19 +155,15 @@ def demo(
 ) -> None:
     """Run detection and segmentation on the sample photos that come with scikit-image."""
     from blitznet.inference.demo import demo_pictures
-    from blitznet.inference.sources import find_sources
-
-    own, problems = find_sources(sources or [], sys.stdin.buffer)
-    complain_of(problems)
-    found = [*demo_pictures(), *own]
-
     from blitznet.inference.predict_folder import predict_to_folder
 
+    photos = demo_pictures()
+    require_usable(out, overwrite)
     predictor = _load(model, device, engine, calibrate, has_many_images=True)
     folder = make_folder(out, Path("runs/demo"), overwrite)
     _say_engine(predictor, engine)
-    results = predict_to_folder(predictor, found, folder, score=score, show_progress=True)
-    _report(results, folder.resolve(), problems)
+    results = predict_to_folder(predictor, photos, folder, score=score, show_progress=True)
+    _report(results, folder.resolve(), [])
 
 
 def _report(
@@ -204,8 +196,10 @@ def _report(
                 if result.note is not None:
                     complain(result.note)
                 del result  # not kept while the next image is decoded
-    except BaseException:
-        complain(f"stopped: {counts()}, results in {folder}; continue with --out {folder} --resume")
+    except BaseException as end:
+        if total or isinstance(end, KeyboardInterrupt):
+            hint = f"continue with --out {folder} --resume"
+            complain(f"stopped: {counts()}, results in {folder}; {hint}")
         raise
     if not quiet:
         say(f"{counts()}, results in {folder}")

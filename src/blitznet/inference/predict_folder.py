@@ -343,7 +343,8 @@ class _Run:
         path = self.folder / name
         ensure_folder(path.parent)
         with whole_file(path, sync=False) as temporary:
-            image.save(temporary, "JPEG" if path.suffix == ".jpg" else "PNG", **options)
+            image_format = "JPEG" if path.suffix == ".jpg" else "PNG"
+            image.save(temporary, format=image_format, **options)
 
 
 def _weigh(item: tuple[Source, str, Scene | PictureError]) -> float:
