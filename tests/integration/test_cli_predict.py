@@ -296,8 +296,8 @@ def test_an_interrupted_run_says_how_many_are_done_and_is_resumed(
     (line,) = complaints(capsys)
     done = [record["source"] for record in read_records("out")]
     assert done == ["album/a.jpg", "album/b.png"][: len(done)]
-    counted = f"{len(done)} of {len(done)} images" if done else "no images"
-    assert line == f"stopped: {counted} done, results in out; continue with --out out --resume"
+    counted = f"{len(done)} of 3 images done"
+    assert line == f"stopped: {counted}, results in out; continue with --out out --resume"
     assert predict(checkpoint, *arguments) == 0
     before = f" ({len(done)} before)" if done else ""
     last = capsys.readouterr().out.splitlines()[-1]

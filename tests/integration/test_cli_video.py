@@ -204,7 +204,9 @@ def test_a_recording_that_is_broken_off_keeps_its_lines_and_begins_again(
     _, errors = process.communicate(timeout=250)
     assert process.returncode == code
     if number != signal.SIGKILL:
-        assert errors.splitlines()[-1].startswith("blitznet: stopped: no images done, results in")
+        assert errors.splitlines()[-1].startswith(
+            "blitznet: stopped: 0 of 1 videos done, results in"
+        )
         assert files_in("out") == RUN_FILES[:2]
     assert [line["frame"] for line in read_records("out")][:3] == [0, 1, 2]
     command = ["--max-frames", "5", "--resume", "--mixed"]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from blitznet.inference.engines.openvino_engine import Hint
     from blitznet.inference.predict_folder import Result
     from blitznet.inference.predictor import Predictor
+    from blitznet.inference.sources import Source
 
 
 @app.command()
@@ -140,7 +141,7 @@ def predict(
         formats=formats, video=VideoOptions(every, max_frames, track, reconnect), resume=resume,
         mixed=mixed, show_progress=not quiet,
     )  # fmt: skip
-    _report(results, folder, problems, quiet)
+    _report(results, found, folder, problems, quiet)
 
 
 @app.command()
@@ -163,20 +164,25 @@ def demo(
     folder = make_folder(out, Path("runs/demo"), overwrite)
     _say_engine(predictor, engine)
     results = predict_to_folder(predictor, photos, folder, score=score, show_progress=True)
-    _report(results, folder.resolve(), [])
+    _report(results, photos, folder.resolve(), [])
 
 
 def _report(
-    results: "Iterable[Result]", folder: Path, problems: list[str], quiet: bool = False
+    results: "Iterable[Result]",
+    found: "Iterable[Source]",
+    folder: Path,
+    problems: list[str],
+    quiet: bool = False,
 ) -> None:
     """A line each, then `2 of 3 images and 1 of 1 videos done`; exits with 1 for any problem.
 
     Whatever ends the run, the last line says how much of it is done.
     """
-    from blitznet.inference.sources import Video
+    from blitznet.inference.sources import kind_of
     from blitznet.interruption import terminated_as_interrupted
 
-    done, total, before = Counter[str](), Counter[str](), 0
+    total = Counter(filter(None, map(kind_of, dict.fromkeys(found))))
+    done, before, failed = Counter[str](), 0, 0
 
     def counts() -> str:
         text = " and ".join(f"{done[kind]} of {total[kind]} {kind}" for kind in total)
@@ -185,25 +191,26 @@ def _report(
     try:
         with terminated_as_interrupted():
             for result in results:
-                kind = "videos" if isinstance(result.source, Video) else "images"
-                total[kind] += 1
+                kind = kind_of(result.source) or "images"
                 done[kind] += result.error is None
                 before += result.is_old
                 if result.error is not None:
+                    failed += 1
                     complain(result)
                 elif not quiet and not result.is_old:
                     say(result)
                 if result.note is not None:
                     complain(result.note)
+                total[kind] = max(total[kind], done[kind] + failed)  # grows in a watched folder
                 del result  # not kept while the next image is decoded
     except BaseException as end:
-        if total or isinstance(end, KeyboardInterrupt):
+        if done or isinstance(end, KeyboardInterrupt):
             hint = f"continue with --out {folder} --resume"
             complain(f"stopped: {counts()}, results in {folder}; {hint}")
         raise
     if not quiet:
         say(f"{counts()}, results in {folder}")
-    if problems or done != total:
+    if problems or failed:
         raise typer.Exit(1)
 
 

@@ -102,6 +102,13 @@ def file_of(source: Source) -> Path:
     return source.folder / "image" if isinstance(source, WatchedFolder) else Path(source.name)
 
 
+def kind_of(source: Source) -> str | None:
+    """`images` or `videos`, for counting; None for a watched folder, which has any number."""
+    if isinstance(source, WatchedFolder):
+        return None
+    return "videos" if isinstance(source, Video) else "images"
+
+
 def find_given(
     sources: Sequence[str], watch: bool, idle_seconds: float | None, stdin: BinaryIO
 ) -> tuple[list[Source], list[str]]:
