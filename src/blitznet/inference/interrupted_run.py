@@ -59,11 +59,12 @@ def open_results(
         InputError: if the folder has results of another network or other settings, or no results
             but other files.
     """
-    settings = json.loads(json.dumps({"model": _identity(info), **settings}))  # lists, no tuples
+    # As JSON has them: lists, no tuples.
+    asked: Record = json.loads(json.dumps({"model": _identity(info), **settings}))
     predictions, recorded = folder / PREDICTIONS_FILE, folder / SETTINGS_FILE
     finished = Finished()
     if resume and recorded.is_file():
-        _require_same(folder, read_json(recorded), settings, mixed)
+        _require_same(folder, read_json(recorded), asked, mixed)
         if (folder / VIDEOS_FILE).is_file():
             finished.videos = read_json(folder / VIDEOS_FILE)
         whole = {video["source"] for video in finished.videos}
@@ -81,7 +82,7 @@ def open_results(
     if resume:
         for inner in (folder, *filter(Path.is_dir, folder.rglob("*"))):
             _remove(*unfinished_files(inner))
-    write_json(recorded, settings)
+    write_json(recorded, asked)
     return finished
 
 

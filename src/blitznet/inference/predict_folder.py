@@ -314,7 +314,8 @@ class _Run:
         if num_frames == 0 and not video.is_live:
             raise PictureError(f"{video.name}: none of its frames can be read")
         drawn = drawn if num_frames else None
-        record = _video_record(video, drawn and f"{name}.mp4", num_frames, last_time, start)
+        drawn_name = f"{name}.mp4" if drawn else None
+        record = _video_record(video, drawn_name, num_frames, last_time, start)
         self.finished.videos.append(record)
         write_videos(self.folder, self.finished.videos)
         return Result(source, record, drawn)
