@@ -129,6 +129,7 @@ def _ids_of(pixels: np.ndarray, known: dict[int, int]) -> np.ndarray:
         ids = np.full(MAX_VALUE + 1, -1, np.int16)
         ids[list(known)] = list(known.values())
         return ids[pixels]
+    return found
     codes, ids = np.array(sorted(known.items()) or [(-1, -1)]).T
     nearest = np.searchsorted(codes, pixels).clip(max=len(codes) - 1)
     return np.where(codes[nearest] == pixels, ids[nearest], -1)
