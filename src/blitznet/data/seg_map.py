@@ -113,13 +113,14 @@ class MapFile:
         if mode not in (_COLOUR_MODES if are_colours else _VALUE_MODES):
             wanted = "an RGB PNG" if are_colours else "a palette or greyscale PNG of class ids"
             raise LabelError(f"{self.path} has mode {mode}; a map is {wanted}")
-        values = np.asarray(image.convert("RGB") if are_colours else image)
         if are_colours:
-            codes = np.empty(values.shape[:2], np.int32)
-            for top in range(0, len(values), _BAND):
-                band = slice(top, top + _BAND)
-                codes[band] = values[band] @ np.array([1 << 16, 1 << 8, 1], np.int32)
+            codes = np.empty(image.size[::-1], np.int32)
+            for top in range(0, image.height, _BAND):
+                bottom = min(top + _BAND, image.height)
+                colours = image.crop((0, top, image.width, bottom)).convert("RGB")
+                codes[top:bottom] = np.asarray(colours) @ np.array([1 << 16, 1 << 8, 1], np.int32)
             return codes
+        values = np.asarray(image)
         return values[..., 0] if values.ndim == 3 else values  # without transparency
 
 
@@ -129,10 +130,10 @@ def _ids_of(pixels: np.ndarray, known: dict[int, int]) -> np.ndarray:
         ids = np.full(MAX_VALUE + 1, -1, np.int16)
         ids[list(known)] = list(known.values())
         return ids[pixels]
-    return found
     codes, ids = np.array(sorted(known.items()) or [(-1, -1)]).T
     nearest = np.searchsorted(codes, pixels).clip(max=len(codes) - 1)
-    return np.where(codes[nearest] == pixels, ids[nearest], -1)
+    found: np.ndarray = np.where(codes[nearest] == pixels, ids[nearest], -1)
+    return found
 
 
 @dataclass(frozen=True)
