@@ -186,7 +186,7 @@ def read_header(path: Path) -> FileHeader:
         return FileHeader({str(key): str(value) for key, value in metadata.items()}, shapes)
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist") from None
-    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, struct.error, ValueError, LookupError, TypeError, AttributeError) as error:
         reason = getattr(error, "strerror", None) or cut(str(error))
         raise CheckpointError(
             f"{path} is no readable safetensors file ({reason}); it may be cut short or of another "

@@ -26,9 +26,6 @@ Entry = Annotated[
     CocoEntry | MaskFolderEntry | SbdEntry | VocEntry | YoloEntry, Field(discriminator="format")
 ]
 
-# A segmentation map has 255 values besides void; the network has as many classes for boxes.
-MAX_CLASSES = 254
-
 
 class DataDescription(BaseModel):
     """What a DATA.yaml holds.
@@ -59,8 +56,6 @@ class DataDescription(BaseModel):
             raise ValueError(f"{len(value)} classes; a network has at most {MAX_CLASSES}")
         if len(set(value)) < len(value) or "background" in value:
             raise ValueError("class names must differ, and background is implied")
-        if len(value) > MAX_CLASSES:
-            raise ValueError(f"{len(value)} classes, of which a network has {MAX_CLASSES} at most")
         if max(map(len, value)) > MAX_NAME:
             raise ValueError(f"a class name is longer than {MAX_NAME} characters")
         return ("background", *value)

@@ -114,14 +114,14 @@ class MapFile:
         if mode not in (_COLOUR_MODES if are_colours else _VALUE_MODES):
             kind = "an RGB PNG" if are_colours else "a palette or greyscale PNG of class ids"
             raise LabelError(f"{self.path} has mode {mode}; a map is {kind}")
-        wanted = "RGB" if are_colours else "L" if _is_grey_gif(image) else mode
-        values = np.asarray(image.convert(wanted))
         if are_colours:
-            codes = np.empty(values.shape[:2], np.int32)
-            for top in range(0, len(values), _BAND):
-                band = slice(top, top + _BAND)
-                codes[band] = values[band] @ np.array([1 << 16, 1 << 8, 1], np.int32)
+            codes = np.empty(image.size[::-1], np.int32)
+            for top in range(0, image.height, _BAND):
+                bottom = min(top + _BAND, image.height)
+                colours = image.crop((0, top, image.width, bottom)).convert("RGB")
+                codes[top:bottom] = np.asarray(colours) @ np.array([1 << 16, 1 << 8, 1], np.int32)
             return codes
+        values = np.asarray(image.convert("L") if _is_grey_gif(image) else image)
         if (bits := image.info[GREY_BITS]) < 8:  # Pillow stretches them to 0 ... 255
             values = values // np.uint8(MAX_VALUE // (2**bits - 1))
         return values[..., 0] if values.ndim == 3 else values  # without transparency
@@ -135,7 +135,8 @@ def _ids_of(pixels: np.ndarray, known: dict[int, int]) -> np.ndarray:
         return ids[pixels]
     codes, ids = np.array(sorted(known.items()) or [(-1, -1)]).T
     nearest = np.searchsorted(codes, pixels).clip(max=len(codes) - 1)
-    return np.where(codes[nearest] == pixels, ids[nearest], -1)
+    found: np.ndarray = np.where(codes[nearest] == pixels, ids[nearest], -1)
+    return found
 
 
 def _is_grey_gif(image: Image.Image) -> bool:

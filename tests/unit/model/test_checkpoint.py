@@ -345,3 +345,10 @@ def test_impossible_values_are_refused_with_the_name_of_the_field(
     content["model"] |= change
     save_file(load_file(path), path, {"blitznet": json.dumps(content)})
     assert_refused(path, f"damaged description: model.{next(iter(change))}")
+
+
+@pytest.mark.parametrize("offsets", [[], [0], 7, None, ["a", "b"], {}])
+def test_a_header_with_impossible_offsets_is_refused(path: Path, offsets: object) -> None:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": offsets}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    assert_refused(path, "no readable safetensors file")
