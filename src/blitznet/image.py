@@ -3,6 +3,7 @@
 import os
 import struct
 import zlib
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -14,7 +15,16 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from blitznet.errors import PictureError
 
-PictureSource = str | os.PathLike[str] | Image.Image | np.ndarray
+
+@dataclass(frozen=True, eq=False)
+class EncodedPicture:
+    """The content of an image file that is not on a disk; `name` is for messages."""
+
+    content: bytes
+    name: str
+
+
+PictureSource = str | os.PathLike[str] | Image.Image | np.ndarray | EncodedPicture
 
 # The largest phone sensors give 200 million; a header that promises more is a mistake or an attack.
 MAX_PIXELS = 200_000_000
@@ -57,7 +67,8 @@ def read_picture(source: PictureSource) -> Image.Image:
     floating-point images are scaled to eight bits, and of an animation the first frame is taken.
 
     Args:
-        source: a file, a Pillow image, or an array, uint8 (H, W, 3) RGB or (H, W) grey.
+        source: a file, its content, a Pillow image, or an array, uint8 (H, W, 3) RGB or (H, W)
+            grey.
 
     Returns:
         Mode RGB; never the object that was given.
@@ -68,6 +79,8 @@ def read_picture(source: PictureSource) -> Image.Image:
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
+    if isinstance(source, EncodedPicture):
+        return _decode(_open(BytesIO(source.content), source.name), source.name)
     if isinstance(source, Image.Image):
         image = _decode(source, source_name(source) or "the given image")
         return image.copy() if image is source else image
@@ -143,6 +156,8 @@ def source_name(source: PictureSource) -> str | None:
     """What to call an image in messages and results; None for one that came without a file."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
+    if isinstance(source, EncodedPicture):
+        return source.name
     return str(getattr(source, "filename", "")) or None
 
 
