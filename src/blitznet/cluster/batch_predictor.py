@@ -26,7 +26,7 @@ Picture = str | np.ndarray | EncodedPicture
 class BatchPredictor:
     """A network that takes columns and returns columns; loaded once per process.
 
-    It is pickled as its arguments: where it is unpickled, the network is loaded again.
+    It travels to other processes as its arguments, and the network is loaded where it arrives.
 
     Args:
         model: a bundled network's name or a file, which every machine must have; None = the best
@@ -112,8 +112,11 @@ class BatchPredictor:
 
         results = self.predictor.predict_stream(fetched(), self._score, self._batch)
         for number, (_, scene) in enumerate(results):
-            is_error = isinstance(scene, PictureError)
-            rows[places[number]] = error_row(scene) if is_error else row_of(scene, self._save_masks)
+            rows[places[number]] = (
+                error_row(scene)
+                if isinstance(scene, PictureError)
+                else row_of(scene, self._save_masks)
+            )
         return [rows[place] for place in range(len(pictures))]
 
 

@@ -180,6 +180,6 @@ def _list_tar(source: str, prefix: str) -> Iterator[Item]:
                 if member.isfile() and _is_wanted(member.name):
                     uri = tar_member(source, member.offset_data, member.size)
                     yield Item(prefix + member.name, uri)
-                tar.members = []  # of a million, which would all be kept
+                tar.members.clear()  # type: ignore[attr-defined]  # else it keeps all of a million
     except (tarfile.TarError, *FILE_ERRORS) as error:
         raise InputError(f"{source}: cannot be read as a tar file ({one_line(error)})") from None

@@ -6,7 +6,7 @@ import re
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice, repeat
@@ -23,6 +23,7 @@ from blitznet.cluster.parts import Parts, Seen
 from blitznet.cluster.remote_files import is_uri, one_line
 from blitznet.cpu import usable_cores
 from blitznet.errors import InputError
+from blitznet.inference.engines.engine import Tell
 from blitznet.inference.predictor import DEFAULT_SCORE
 from blitznet.inference.prefetch import run_ahead
 from blitznet.model_files import find_network
@@ -87,7 +88,7 @@ def predict_batch(
     shard_size: int = SHARD_SIZE,
     mixed: bool = False,
     show_progress: bool = False,
-    tell: Callable[[str], None] = print,
+    tell: Tell | None = None,
 ) -> BatchReport:
     """Predict very many images on this machine or a Ray cluster, and write Parquet parts.
 
@@ -110,55 +111,60 @@ def predict_batch(
         shard_size: images per part.
         mixed: whether rows of another network or score may be in `out`; they stay.
         show_progress: whether to show a bar on a terminal, and a line each half minute elsewhere.
-        tell: receives these lines.
+        tell: receives these lines; None = silence.
 
     Raises:
         InputError: if the input, the network, the cluster or the folder is unusable.
         WorkerError: if workers die before they can work.
     """
-    source, out = os.fspath(source), os.fspath(out)
+    source = os.fspath(source)
     least, most = _parse_workers(workers)
     items = list_items(source)
-    first_item = next(items, None)
-    if first_item is None:
-        raise InputError(f"{source}: no images in it")
-    parts = Parts(out)
-    earlier = parts.settings() or {}
-    arguments = {
-        "model": _absolute_file(model), "score": score, "engine": engine or earlier.get("engine"),
-        "batch": batch, "cpus": cpus_per_worker, "save_masks": save_masks,
-    }  # fmt: skip
-    name, arguments["engine"] = _try_network(arguments)
-    settings = {key: arguments[key] for key in ("score", "engine", "save_masks")}
-    parts.prepare({"model": name} | settings, mixed)
-    seen = Seen(parts.done_ids())
-    report = BatchReport(num_before=len(seen))
-    shards = _new_shards(islice(chain([first_item], items), limit), seen, shard_size)
-    first = next(shards, None)
+    first = next(items, None)
     if first is None:
+        raise InputError(f"{source}: no images in it")
+    arguments = {
+        "model": _absolute_file(model), "score": score, "engine": engine, "batch": batch,
+        "cpus": cpus_per_worker, "save_masks": save_masks,
+    }  # fmt: skip
+    name, seen = _open_parts(Parts(os.fspath(out)), arguments, mixed)
+    report = BatchReport(num_before=len(seen))
+    shards = _new_shards(islice(chain([first], items), limit), seen, shard_size)
+    first_shard = next(shards, None)
+    if first_shard is None:
         return report
     from blitznet.cluster.workers import WorkerOptions, predict_shards
 
+    tell = tell or _ignore
     with _cluster(address, cpus_per_worker) as num_cpus:
-        most = most or max(1, num_cpus // cpus_per_worker)
         options = WorkerOptions(
-            arguments, name, _absolute(out), None if is_uri(source) else str(Path.cwd()),
-            cpus_per_worker, _memory(model), least, most,
+            arguments, name, _absolute(os.fspath(out)), None if is_uri(source) else str(Path.cwd()),
+            cpus_per_worker, _memory(model), least, most or max(1, num_cpus // cpus_per_worker),
         )  # fmt: skip
         with (
-            closing(run_ahead(chain([first], shards), _SHARDS_AHEAD)) as ahead,
+            closing(run_ahead(chain([first_shard], shards), _SHARDS_AHEAD)) as ahead,
             closing(predict_shards(ahead, options, tell)) as results,
         ):
-            has_lines = show_progress and not sys.stderr.isatty()
-            images = _count(results, report, tell if has_lines else _keep_quiet)
+            images = _count(results, report, tell if show_progress else _ignore)
             for _ in with_progress(images, limit, "images", show_progress, has_speed=True):
                 pass
     return report
 
 
-def _count(
-    results: Iterator["Done | None"], report: BatchReport, tell: Callable[[str], None]
-) -> Iterator[None]:
+def _open_parts(parts: Parts, arguments: dict[str, Any], mixed: bool) -> tuple[str, Seen]:
+    """See whether the network can be loaded and the folder taken; fixes the engine's name.
+
+    Returns:
+        The network's name with its hash, and the ids that are there.
+    """
+    arguments["engine"] = arguments["engine"] or (parts.settings() or {}).get("engine")
+    name, arguments["engine"] = _try_network(arguments)
+    settings = {key: arguments[key] for key in ("score", "engine", "save_masks")}
+    parts.prepare({"model": name} | settings, mixed)
+    return name, Seen(parts.done_ids())
+
+
+def _count(results: Iterator["Done | None"], report: BatchReport, tell: Tell) -> Iterator[None]:
     """Adds results to the report; yields once for each image."""
     start = last_line = monotonic()
     for done in results:
@@ -168,13 +174,13 @@ def _count(
             report.num_new += done.num_images
             report.errors += done.errors
             report.by_worker[done.worker] += done.num_images
-        if now - last_line >= _LINE_SECONDS:
+        if now - last_line >= _LINE_SECONDS and not sys.stderr.isatty():
             last_line = now
             tell(str(report))
         yield from repeat(None, done.num_images if done else 0)
 
 
-def _keep_quiet(line: str) -> None:
+def _ignore(line: str) -> None:
     pass
 
 
@@ -248,7 +254,7 @@ def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
         return
     if address is None and cpus_per_worker > usable_cores():
         raise InputError(f"a worker of {cpus_per_worker} CPUs: here are {usable_cores()}")
-    kind = {"address": address}
+    kind: dict[str, Any] = {"address": address}
     if address is None:
         kind = {
             "address": "local", "num_cpus": usable_cores(), "include_dashboard": False,

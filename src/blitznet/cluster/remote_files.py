@@ -113,6 +113,7 @@ def is_content_elsewhere(name: str) -> bool:
 
 def one_line(error: BaseException) -> str:
     """What the system says of an error, else its first line."""
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    if isinstance(error, OSError) and (error.errno or 0) > 0:
+        return os.strerror(error.errno or 0)  # pyarrow's own text is longer
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (text.splitlines() or [type(error).__name__])[0][:200]

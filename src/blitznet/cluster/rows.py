@@ -3,6 +3,7 @@
 from io import BytesIO
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from blitznet.classes import palette_image
@@ -57,7 +58,7 @@ def row_of(scene: Scene, save_masks: bool) -> Row:
         "height": record["height"],
         "detections": detections,
         "pixels": record["pixels"],
-        "seg_map": _png(scene) if save_masks and scene.seg_map is not None else None,
+        "seg_map": _png(scene.seg_map) if save_masks and scene.seg_map is not None else None,
         "error": None,
         "ms": {stage: round(time, 2) for stage, time in scene.milliseconds.items()},
     }
@@ -88,7 +89,7 @@ def to_table(columns: dict[str, list[Any]]) -> pa.Table:
     return pa.table(columns, schema=SCHEMA)
 
 
-def _png(scene: Scene) -> bytes:
+def _png(seg_map: np.ndarray) -> bytes:
     content = BytesIO()
-    palette_image(scene.seg_map).save(content, format="PNG")
+    palette_image(seg_map).save(content, format="PNG")
     return content.getvalue()

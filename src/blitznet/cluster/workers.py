@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +16,7 @@ from blitznet.cluster.parts import Parts
 from blitznet.cluster.remote_files import one_line
 from blitznet.cluster.rows import as_text, error_kind, error_row, to_columns, to_table
 from blitznet.errors import BlitzNetError, InputError, WorkerError
+from blitznet.inference.engines.engine import Tell
 
 # A shard that its worker died of runs again elsewhere; then its halves do, down to one image.
 MAX_DEATHS = 3
@@ -179,8 +180,8 @@ class _Pool:
 
 
 def predict_shards(
-    shards: Iterator[tuple[int, Shard]], options: WorkerOptions, tell: Callable[[str], None]
-) -> Iterator[Done | None]:
+    shards: Iterator[tuple[int, Shard]], options: WorkerOptions, tell: Tell
+) -> Generator[Done | None]:
     """Predict shards on the workers of the cluster that Ray is connected to.
 
     A worker has one shard at a time, so that its death says which one it died of.
