@@ -4,7 +4,8 @@ import glob
 import os
 import tarfile
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from functools import lru_cache
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,10 +97,21 @@ def _open_tars(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def _matches(pattern: str) -> Iterator[str]:
-    """As `blitznet predict` reads patterns: `*.dat` means what it says, `*` images."""
+    """As `blitznet predict` reads patterns: `*.dat` means what it says, `*` images.
+
+    A link that leads back to a folder above it, which `**` would go round and round, is left out.
+    """
     is_any = bool(Path(pattern).suffix)
+    num_fixed = len(list(takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)))
+
+    @lru_cache
+    def leads_back(folder: Path) -> bool:
+        above = [folder, *folder.parents][: len(folder.parts) - num_fixed + 1]
+        return len({path.resolve() for path in above}) < len(above)
+
     for match in glob.iglob(pattern, recursive=True):  # noqa: PTH207  # lazily, and as it is given
-        if (is_any or _is_wanted(match)) and Path(match).is_file():
+        path = Path(match)
+        if (is_any or _is_wanted(match)) and path.is_file() and not leads_back(path.parent):
             yield match
 
 
@@ -128,7 +140,7 @@ def _walk_local(folder: str) -> Iterator[Item]:
 
 def _walk(file_system: fs.FileSystem, place: str, source: str) -> Iterator[Item]:
     """The images of a folder, then those of the folders inside it, one folder at a time."""
-    root, below = place.rstrip("/"), [place]
+    root, below = place.strip("/"), [place]
     while below:
         selector = fs.FileSelector(below.pop())
         try:
@@ -137,7 +149,7 @@ def _walk(file_system: fs.FileSystem, place: str, source: str) -> Iterator[Item]
             raise InputError(f"{source}: cannot be read ({one_line(error)})") from None
         for info in found:
             if info.type == fs.FileType.File and _is_wanted(info.path):
-                name = info.path[len(root) :].lstrip("/")
+                name = info.path.strip("/")[len(root) :].lstrip("/")
                 yield Item(name, f"{source.rstrip('/')}/{name}")
         below += [one.path for one in reversed(found) if one.type == fs.FileType.Directory]
 

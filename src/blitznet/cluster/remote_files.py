@@ -7,6 +7,7 @@ from functools import lru_cache
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
+from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
@@ -79,7 +80,11 @@ def open_file(name: str) -> BinaryIO:
     if path is not None:
         return Path(path).open("rb")
     if urlsplit(name).scheme.lower() in ("http", "https"):
-        answer: BinaryIO = urlopen(name, timeout=_HTTP_SECONDS)
+        try:
+            answer: BinaryIO = urlopen(name, timeout=_HTTP_SECONDS)
+        except HTTPError as error:
+            error.close()
+            raise
         return answer
     file_system, place = find_file_system(name)
     return io.BufferedReader(file_system.open_input_file(place))

@@ -28,7 +28,7 @@ SCHEMA = pa.schema(
         ("uri", pa.string()),
         ("width", pa.int32()),
         ("height", pa.int32()),
-        ("detections", pa.list_(_DETECTION)),
+        ("detections", pa.list_(pa.field("element", _DETECTION))),
         ("pixels", pa.map_(pa.string(), pa.float64())),
         ("seg_map", pa.binary()),
         ("error", pa.string()),
