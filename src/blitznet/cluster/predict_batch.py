@@ -23,6 +23,7 @@ from blitznet.cluster.parts import Parts, Seen
 from blitznet.cluster.remote_files import is_uri, one_line
 from blitznet.cpu import usable_cores
 from blitznet.errors import InputError
+from blitznet.extras import require
 from blitznet.inference.engines.engine import Tell
 from blitznet.inference.predictor import DEFAULT_SCORE
 from blitznet.inference.prefetch import run_ahead
@@ -133,6 +134,9 @@ def predict_batch(
     first_shard = next(shards, None)
     if first_shard is None:
         return report
+    require("ray", "ray", "batch prediction")
+    # Ray's driver prints pages of its nodes' logs on stdout when one dies; they are in /tmp/ray.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     from blitznet.cluster.workers import WorkerOptions, predict_shards
 
     tell = tell or _ignore
