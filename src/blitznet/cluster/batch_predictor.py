@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from blitznet.cluster.remote_files import is_content_elsewhere, local_path, read_content
-from blitznet.cluster.rows import Row, as_text, error_row, row_of, to_columns
+from blitznet.cluster.rows import Columns, Row, as_text, error_row, row_of, to_columns
 from blitznet.cpu import limit_cores
 from blitznet.errors import InputError, PictureError
 from blitznet.image import EncodedPicture
@@ -73,7 +73,7 @@ class BatchPredictor:
     def __setstate__(self, arguments: dict[str, Any]) -> None:
         self.__init__(**arguments)  # type: ignore[misc]
 
-    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> Columns:
         """Predict the images of one batch.
 
         Args:
@@ -83,8 +83,8 @@ class BatchPredictor:
                 without `id` it is the URI.
 
         Returns:
-            The columns of docs/batch.md, lists of N values in the same order. An image that cannot
-            be read has an `error`, and None for what is not known of it.
+            The columns of docs/batch.md, arrays of N values in the same order. An image that cannot
+            be read has an `error`, and nulls for what is not known of it.
 
         Raises:
             InputError: if no column has images.

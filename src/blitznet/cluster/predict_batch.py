@@ -42,7 +42,7 @@ _CONNECT_SECONDS = 5
 _OBJECT_STORE_BYTES = 200_000_000
 # A worker's memory, as measured: without a network, and for each byte of the network's file.
 _WORKER_BYTES = 500_000_000
-_BYTES_PER_NETWORK_BYTE = 8
+_BYTES_PER_NETWORK_BYTE = 4
 
 
 @dataclass

@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
 )
 
 Row = dict[str, Any]
+Columns = dict[str, pa.Array]
 
 
 def row_of(scene: Scene, save_masks: bool) -> Row:
@@ -57,7 +58,7 @@ def row_of(scene: Scene, save_masks: bool) -> Row:
         "width": record["width"],
         "height": record["height"],
         "detections": detections,
-        "pixels": record["pixels"],
+        "pixels": None if record["pixels"] is None else list(record["pixels"].items()),
         "seg_map": _png(scene.seg_map) if save_masks and scene.seg_map is not None else None,
         "error": None,
         "ms": {stage: round(time, 2) for stage, time in scene.milliseconds.items()},
@@ -79,14 +80,9 @@ def as_text(name: str) -> str:
     return name.encode(errors="backslashreplace").decode()
 
 
-def to_columns(rows: list[Row]) -> dict[str, list[Any]]:
-    """Lists of N values, by the names of SCHEMA."""
-    return {name: [row[name] for row in rows] for name in SCHEMA.names}
-
-
-def to_table(columns: dict[str, list[Any]]) -> pa.Table:
-    """Columns, as of `BatchPredictor`, with the types of SCHEMA."""
-    return pa.table(columns, schema=SCHEMA)
+def to_columns(rows: list[Row]) -> Columns:
+    """Arrays of N values, by the names of SCHEMA and of its types."""
+    return {field.name: pa.array([row[field.name] for row in rows], field.type) for field in SCHEMA}
 
 
 def _png(seg_map: np.ndarray) -> bytes:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
 import ray
 from ray.exceptions import RayError, RayTaskError
 
@@ -14,7 +15,7 @@ from blitznet.cluster.batch_predictor import BatchPredictor
 from blitznet.cluster.listing import Shard
 from blitznet.cluster.parts import Parts
 from blitznet.cluster.remote_files import one_line
-from blitznet.cluster.rows import as_text, error_kind, error_row, to_columns, to_table
+from blitznet.cluster.rows import SCHEMA, as_text, error_kind, error_row, to_columns
 from blitznet.errors import BlitzNetError, InputError, WorkerError
 from blitznet.inference.engines.engine import Tell
 
@@ -89,8 +90,8 @@ class Worker:
         """Predict a shard and write its part; see `Parts.write`."""
         ids, uris = zip(*shard, strict=True)
         columns = self._predictor({"id": ids, "uri": uris})
-        self._parts.write(index, to_table(columns))
-        pairs = zip(columns["uri"], columns["error"], strict=True)
+        self._parts.write(index, pa.table(columns, schema=SCHEMA))
+        pairs = zip(columns["uri"].to_pylist(), columns["error"].to_pylist(), strict=True)
         errors = Counter(error_kind(uri, error) for uri, error in pairs if error is not None)
         return Done(len(shard), errors, self._name)
 
@@ -137,6 +138,7 @@ class _Pool:
         try:
             done: Done | None = ray.get(ref)
         except RayTaskError as error:
+            ray.kill(actor)
             if isinstance(error.cause, BlitzNetError):
                 raise error.cause from None
             raise WorkerError(f"a worker failed: {one_line(error.cause)}") from error
@@ -174,7 +176,7 @@ class _Pool:
             row = error_row(f"{uri}: {MAX_DEATHS} workers died of it (out of memory, or a crash)")
             names = {"id": as_text(id_), "uri": as_text(uri), "model": self.options.model}
             rows.append(row | names)
-        Parts(self.options.out).write(task.index, to_table(to_columns(rows)))
+        Parts(self.options.out).write(task.index, pa.table(to_columns(rows), schema=SCHEMA))
         kind = error_kind(rows[0]["uri"], rows[0]["error"])
         return Done(len(rows), Counter({kind: len(rows)}), "driver")
 

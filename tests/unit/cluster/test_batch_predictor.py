@@ -11,7 +11,7 @@ from PIL import Image
 import blitznet
 from blitznet import cpu
 from blitznet.cluster.batch_predictor import BatchPredictor
-from blitznet.cluster.rows import SCHEMA, as_text, error_kind, to_table
+from blitznet.cluster.rows import SCHEMA, Columns, as_text, error_kind
 from blitznet.errors import InputError
 from blitznet.inference.predict_folder import predict_to_folder
 
@@ -37,8 +37,8 @@ def images(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def rows_of(columns: dict[str, list]) -> list[dict]:
-    return to_table(columns).to_pylist()
+def rows_of(columns: Columns) -> list[dict]:
+    return pa.table(columns, schema=SCHEMA).to_pylist()
 
 
 def test_rows_hold_exactly_what_predict_writes(
@@ -76,18 +76,19 @@ def test_content_and_arrays_give_what_files_give(
     predictor: BatchPredictor, images: list[Path]
 ) -> None:
     names = [str(path) for path in images[:3]]
-    expected = predictor({"uri": names})
     contents = [path.read_bytes() for path in images[:3]]
-    by_content = predictor({"bytes": contents, "path": names, "id": [1, 2, 3]})
+    expected = rows_of(predictor({"uri": names}))
+    by_content = rows_of(predictor({"bytes": contents, "path": names, "id": [1, 2, 3]}))
     arrays = [np.asarray(Image.open(images[0])), np.asarray(Image.open(images[2]))]
-    by_array = predictor({"image": arrays, "id": ["x", "y"]})
+    by_array = rows_of(predictor({"image": arrays, "id": ["x", "y"]}))
     for name in ("width", "detections", "pixels", "seg_map", "error", "model"):
-        assert by_content[name] == expected[name]
-        assert by_array[name] == expected[name][::2]
-    assert by_content["id"] == ["1", "2", "3"]
-    assert by_array["uri"] == [None, None]
+        values = [row[name] for row in expected]
+        assert [row[name] for row in by_content] == values
+        assert [row[name] for row in by_array] == values[::2]
+    assert [row["id"] for row in by_content] == ["1", "2", "3"]
+    assert [row["uri"] for row in by_array] == [None, None]
     nameless = predictor({"bytes": [None, contents[1]]})
-    assert nameless["error"][0] == "image 0: the file is empty"
+    assert nameless["error"][0].as_py() == "image 0: the file is empty"
 
 
 def test_it_travels_as_its_arguments(predictor: BatchPredictor, images: list[Path]) -> None:
@@ -165,9 +166,8 @@ def test_http_images_are_rows_too(predictor: BatchPredictor, images: list[Path])
     server.shutdown()
     server.server_close()
     local = predictor({"uri": [str(path) for path in images[:1]]})
-    assert columns["detections"][0] == local["detections"][0]
-    assert columns["error"][0] is None
-    assert columns["error"][1].startswith(f"{base}b.jpg: not an image")
-    assert (
-        columns["error"][3] == f"{base}missing.png: cannot be read (HTTP Error 404: File not found)"
-    )
+    assert columns["detections"][:1] == local["detections"]
+    errors = columns["error"].to_pylist()
+    assert errors[0] is None
+    assert errors[1].startswith(f"{base}b.jpg: not an image")
+    assert errors[3] == f"{base}missing.png: cannot be read (HTTP Error 404: File not found)"

@@ -6,14 +6,15 @@ from pyarrow import dataset, parquet
 
 from blitznet.cluster.listing import Item
 from blitznet.cluster.parts import Parts, Seen
-from blitznet.cluster.rows import SCHEMA, error_row, to_columns, to_table
+from blitznet.cluster.rows import SCHEMA, error_row, to_columns
 from blitznet.errors import InputError
 
 SETTINGS = {"model": "tiny@0", "score": 0.5, "engine": "torch", "save_masks": False}
 
 
 def table(*ids: str) -> pa.Table:
-    return to_table(to_columns([error_row("none") | {"id": id_} for id_ in ids]))
+    columns = to_columns([error_row("none") | {"id": id_} for id_ in ids])
+    return pa.table(columns, schema=SCHEMA)
 
 
 def names_in(folder: Path) -> list[str]:

@@ -1,0 +1,115 @@
+"""`blitznet batch` on a cluster of this machine."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from drawn_pictures import drawn_source
+
+pytest.importorskip("ray")
+from pyarrow import dataset
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+COUNT = 60
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 images, one of them broken; maps lie elsewhere."""
+    drawn = tmp_path_factory.mktemp("drawn")
+    drawn_source(drawn, COUNT - 1)
+    folder = tmp_path_factory.mktemp("images")
+    for path in drawn.glob("*.jpg"):
+        path.rename(folder / path.name)
+    (folder / "broken.jpg").write_bytes(b"no image")
+    return folder
+
+
+def command(verb: str, *arguments: object) -> list[str]:
+    engine = ("--engine", "onnxruntime", "--score", "0.1")
+    return [sys.executable, "-m", "blitznet", verb, *map(str, arguments), *engine]
+
+
+def run(verb: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(verb, *arguments), capture_output=True, text=True, check=False)
+
+
+def children(driver: subprocess.Popen[bytes], name: str) -> list[psutil.Process]:
+    """Processes of the driver's cluster."""
+    found = psutil.Process(driver.pid).children(recursive=True)
+    return [one for one in found if (one.cmdline() or [""])[0].startswith(name)]
+
+
+def wait_for_parts(out: Path, count: int, driver: subprocess.Popen[bytes]) -> None:
+    while len(list(out.glob("part-*"))) < count:
+        assert driver.poll() is None
+        time.sleep(0.05)
+
+
+def test_rows_are_what_predict_writes_whatever_was_killed(images: Path, tmp_path: Path) -> None:
+    run("predict", images, "--no-draw", "--out", tmp_path / "predicted")
+    lines = (tmp_path / "predicted/predictions.jsonl").read_text().splitlines()
+    records = {record["source"]: record for record in map(json.loads, lines)}
+    out = tmp_path / "out"
+    start = command("batch", images, "--out", out, "--shard-size", 2)
+
+    driver = subprocess.Popen(start)
+    wait_for_parts(out, 2, driver)
+    children(driver, "ray::Worker")[0].kill()
+    wait_for_parts(out, 5, driver)
+    workers = children(driver, "ray::Worker")
+    driver.kill()
+    driver.wait()
+    assert psutil.wait_procs(workers, timeout=30)[1] == []
+    num_before = len(list(out.glob("part-*"))) * 2
+
+    done = run("batch", images, "--out", out, "--shard-size", 2)
+    assert done.returncode == 0, done.stderr
+    assert f"{COUNT - num_before} images done, {num_before} before" in done.stdout
+    rows = dataset.dataset(out).to_table().to_pylist()
+    assert len(rows) == len({row["id"] for row in rows}) == COUNT
+    for row in rows:
+        if row["id"] == "broken.jpg":
+            assert row["error"].startswith(f"{images}/broken.jpg: not an image")
+            continue
+        record = records.pop(row["uri"])
+        edges = ("x1", "y1", "x2", "y2")
+        assert [
+            {"label": one["label"], "score": one["score"], "box": [one[edge] for edge in edges]}
+            for one in row["detections"]
+        ] == record["detections"]
+        assert dict(row["pixels"]) == record["pixels"]
+    assert not records
+
+
+def test_map_batches_gives_the_same_columns(images: Path, tmp_path: Path) -> None:
+    code = f"""
+import blitznet, ray
+ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False)
+rows = (
+    ray.data.read_binary_files({str(images)!r}, include_paths=True)
+    .map_batches(
+        blitznet.BatchPredictor,
+        fn_constructor_kwargs={{"engine": "onnxruntime", "score": 0.1, "cpus": 1}},
+        batch_size=16, num_cpus=1, compute=ray.data.ActorPoolStrategy(size=1),
+    )
+)
+rows.write_parquet({str(tmp_path / "ray")!r})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    rows = dataset.dataset(tmp_path / "ray").to_table(columns=["uri", "width", "error"])
+    assert len(rows) == COUNT
+    assert COUNT - rows["error"].null_count == 1
+
+
+def test_a_cluster_that_is_not_there_is_one_line(images: Path, tmp_path: Path) -> None:
+    done = run("batch", images, "--out", tmp_path, "--address", "127.0.0.1:9")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "blitznet: no Ray cluster at 127.0.0.1:9 (Connection refused)\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["_batch.json"]
