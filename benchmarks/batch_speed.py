@@ -3,8 +3,9 @@
     python benchmarks/batch_speed.py IMAGES --count 20000 --json FILE
 
 IMAGES is a folder of JPEGs, linked as often as needed; one of a hundred is broken. Both commands
-see the same files, one after the other; times include starting and loading. Then names alone: a
-folder of a million empty files with `--limit 100`.
+see the same files, one after the other; times include starting and loading. A short and a long list
+of files that are not there tell what a row costs the driver. Last, a folder of a million empty
+files with `--limit 100`.
 """
 
 import json
@@ -26,6 +27,7 @@ from blitznet.bench import describe_machine
 
 BROKEN_EVERY = 100
 LOOK_SECONDS = 0.5
+MISSING = (1000, 101_000)  # names in the short and in the long list
 
 
 def main(
@@ -40,6 +42,7 @@ def main(
     """Print images a second of both, the driver's memory, and seconds to the first row."""
     with TemporaryDirectory(dir=scratch) as folder:
         result = compare(link_images(images, Path(folder) / "in", count), count, engine, shard_size)
+        result["driver_us_a_row"] = driver_cost(Path(folder))
         if names:
             result |= list_names(Path(folder) / "names", names)
     line = json.dumps({"count": count, "engine": engine, **result, "machine": describe_machine()})
@@ -102,6 +105,23 @@ def watch(driver: subprocess.Popen[bytes], out: Path, shard_size: int) -> dict[i
         raise SystemExit("blitznet batch failed")
     last = max(memory)
     return {done: mb for done, mb in memory.items() if done and done % max(1, last // 4) == 0}
+
+
+def driver_cost(folder: Path) -> float:
+    """Microseconds of the driver's processor a row, without starting and loading."""
+    seconds = []
+    for count in MISSING:
+        names = folder / f"{count}.txt"
+        names.write_text("".join(f"/missing/{index:08}.jpg\n" for index in range(count)))
+        code = (
+            "import blitznet, resource;"
+            f"blitznet.predict_batch({str(names)!r}, '{names}.out', engine='onnxruntime');"
+            "used = resource.getrusage(resource.RUSAGE_SELF);"
+            "print(used.ru_utime + used.ru_stime)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+        seconds.append(float(done.stdout))
+    return round(1e6 * (seconds[1] - seconds[0]) / (MISSING[1] - MISSING[0]), 2)
 
 
 def list_names(folder: Path, count: int) -> dict[str, float]:

@@ -104,10 +104,12 @@ def _matches(pattern: str) -> Iterator[str]:
     is_any = bool(Path(pattern).suffix)
     num_fixed = len(list(takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)))
 
+    resolve = lru_cache(1000)(Path.resolve)
+
     @lru_cache
     def leads_back(folder: Path) -> bool:
         above = [folder, *folder.parents][: len(folder.parts) - num_fixed + 1]
-        return len({path.resolve() for path in above}) < len(above)
+        return len(set(map(resolve, above))) < len(above)
 
     for match in glob.iglob(pattern, recursive=True):  # noqa: PTH207  # lazily, and as it is given
         path = Path(match)

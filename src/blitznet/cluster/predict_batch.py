@@ -91,7 +91,7 @@ def predict_batch(
     show_progress: bool = False,
     tell: Tell | None = None,
 ) -> BatchReport:
-    """Predict very many images on this machine or a Ray cluster, and write Parquet parts.
+    """Predict very many images on CPUs of this machine or a Ray cluster, and write Parquet parts.
 
     What has a row in `out` already is left out, so the same call goes on where an earlier one was
     broken off, whatever broke it off. An image that cannot be read gets a row with an error.
@@ -125,8 +125,8 @@ def predict_batch(
     if first is None:
         raise InputError(f"{source}: no images in it")
     arguments = {
-        "model": _absolute_file(model), "score": score, "engine": engine, "batch": batch,
-        "cpus": cpus_per_worker, "save_masks": save_masks,
+        "model": _absolute_file(model), "score": score, "engine": engine, "device": "cpu",
+        "batch": batch, "cpus": cpus_per_worker, "save_masks": save_masks,
     }  # fmt: skip
     name, seen = _open_parts(Parts(os.fspath(out)), arguments, mixed)
     report = BatchReport(num_before=len(seen))
