@@ -1,10 +1,12 @@
 """`blitznet batch` on a cluster of this machine."""
 
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -12,11 +14,16 @@ import pytest
 from drawn_pictures import drawn_source
 
 pytest.importorskip("ray")
+import pyarrow as pa
 from pyarrow import dataset
+
+from blitznet.cluster.batch_predictor import BatchPredictor
+from blitznet.cluster.rows import SCHEMA
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 COUNT = 60
+Rows = dict[str, list[Any]]
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +95,24 @@ def test_rows_are_what_predict_writes_whatever_was_killed(images: Path, tmp_path
     assert not records
 
 
-def test_map_batches_gives_the_same_columns(images: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def expected(images: Path) -> Rows:
+    """What one predictor says here, by file name."""
+    predictor = BatchPredictor(engine="onnxruntime", score=0.1)
+    columns = predictor({"uri": sorted(map(str, images.iterdir()))})
+    return by_name(pa.table(columns).to_pylist())
+
+
+def by_name(rows: list[dict[str, Any]]) -> Rows:
+    """Without times; paths may be URIs."""
+    named = {Path(row["uri"]).name: row for row in rows}
+    wanted = ("width", "height", "detections", "pixels", "model")
+    found = {name: [row[column] for column in wanted] for name, row in named.items()}
+    assert [name for name, row in named.items() if row["error"]] == ["broken.jpg"]
+    return found
+
+
+def test_map_batches_gives_the_same_columns(images: Path, expected: Rows, tmp_path: Path) -> None:
     code = f"""
 import blitznet, ray
 ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False)
@@ -103,9 +127,38 @@ rows = (
 rows.write_parquet({str(tmp_path / "ray")!r})
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    rows = dataset.dataset(tmp_path / "ray").to_table(columns=["uri", "width", "error"])
-    assert len(rows) == COUNT
-    assert COUNT - rows["error"].null_count == 1
+    rows = dataset.dataset(tmp_path / "ray").to_table()
+    assert rows.schema.types == SCHEMA.types
+    assert by_name(rows.to_pylist()) == expected
+
+
+def test_daft_gives_the_same_rows(images: Path, expected: Rows) -> None:
+    code = f"""
+import blitznet, daft, json, pyarrow as pa
+from blitznet.cluster.rows import SCHEMA
+
+@daft.cls
+class Predict:
+    def __init__(self):
+        self.predictor = blitznet.BatchPredictor(engine="onnxruntime", score=0.1, cpus=1)
+
+    @daft.method.batch(return_dtype=daft.DataType.from_arrow_type(pa.struct(list(SCHEMA))))
+    def __call__(self, uri):
+        columns = self.predictor({{"uri": uri.to_pylist()}})
+        return pa.StructArray.from_arrays(columns.values(), fields=list(SCHEMA))
+
+images = daft.from_glob_path({str(images)!r} + "/*.jpg")
+rows = images.select(Predict()(images["path"]).alias("row")).to_pydict()["row"]
+print(json.dumps(rows))
+"""
+    variables = os.environ | {"DO_NOT_TRACK": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, env=variables
+    )
+    rows = json.loads(done.stdout)
+    for row in rows:
+        row["pixels"] = row["pixels"] and [tuple(pair) for pair in row["pixels"]]
+    assert by_name(rows) == expected
 
 
 def test_a_cluster_that_is_not_there_is_one_line(images: Path, tmp_path: Path) -> None:
