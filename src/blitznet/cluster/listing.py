@@ -14,6 +14,7 @@ from pyarrow import fs, parquet
 from blitznet.cluster.remote_files import (
     FILE_ERRORS,
     find_file_system,
+    is_http,
     is_uri,
     local_path,
     one_line,
@@ -63,17 +64,18 @@ def list_items(source: str) -> Iterator[Item]:
             if glob.has_magic(path):
                 return _open_tars(Item(match, match) for match in _matches(path))
             raise InputError(f"{source}: no such file or folder")
-        file_system, place = find_file_system(source)
-        info = file_system.get_file_info(place)
+        if path is not None and Path(path).is_dir():
+            return _open_tars(_walk_local(path))
+        if path is None and not is_http(source):
+            file_system, place = find_file_system(source)
+            info = file_system.get_file_info(place)
+            if info.type == fs.FileType.Directory:
+                return _open_tars(_walk(file_system, place, source))
+            if info.type == fs.FileType.NotFound:
+                raise InputError(f"{source}: no such file or folder")
     except FILE_ERRORS as error:
         raise InputError(f"{source}: cannot be read ({one_line(error)})") from None
-    if path is not None and Path(path).is_dir():
-        return _open_tars(_walk_local(path))
-    if info.type == fs.FileType.Directory:
-        return _open_tars(_walk(file_system, place, source))
-    if info.type == fs.FileType.NotFound:
-        raise InputError(f"{source}: no such file or folder")
-    suffix = Path(place).suffix.lower()
+    suffix = Path(source).suffix.lower()
     if suffix == ".tar":
         return _list_tar(source, "")
     if suffix in PICTURE_SUFFIXES:

@@ -29,6 +29,11 @@ def is_uri(name: str) -> bool:
     return bool(_URI.match(name))
 
 
+def is_http(name: str) -> bool:
+    """Whether this is a file of a web server, which has no folders."""
+    return urlsplit(name).scheme.lower() in ("http", "https")
+
+
 def tar_member(path: str, offset: int, size: int) -> str:
     """The name under which `read_content` finds bytes of an uncompressed tar file."""
     return f"{path}#{offset}+{size}"
@@ -79,7 +84,7 @@ def open_file(name: str) -> BinaryIO:
     path = local_path(name)
     if path is not None:
         return Path(path).open("rb")
-    if urlsplit(name).scheme.lower() in ("http", "https"):
+    if is_http(name):
         try:
             answer: BinaryIO = urlopen(name, timeout=_HTTP_SECONDS)
         except HTTPError as error:

@@ -1,6 +1,7 @@
 """Ray actors that predict shards and write them, and what happens when one dies."""
 
 import os
+import platform
 from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -21,6 +22,8 @@ from blitznet.inference.engines.engine import Tell
 
 # A shard that its worker died of runs again elsewhere; then its halves do, down to one image.
 MAX_DEATHS = 3
+# In a row, beyond two of each worker, as when a large machine goes.
+MOST_DEATHS = 10
 _HEARTBEAT_SECONDS = 30
 
 
@@ -84,7 +87,7 @@ class Worker:
                 "install the same one on every machine"
             )
         self._parts = Parts(options.out)
-        self._name = f"{os.getpid()}@{os.uname().nodename}"
+        self._name = f"{os.getpid()}@{platform.node()}"
 
     def predict(self, index: int, shard: Shard) -> Done:
         """Predict a shard and write its part; see `Parts.write`."""
@@ -112,7 +115,7 @@ class _Pool:
     busy: dict[Any, tuple[Any, _Task]] = field(default_factory=dict)
     idle: list[Any] = field(default_factory=list)
     again: deque[_Task] = field(default_factory=deque)
-    deaths_at_start: int = 0
+    deaths_in_a_row: int = 0
 
     def start(self) -> None:
         options = self.options
@@ -131,7 +134,7 @@ class _Pool:
         """What a finished call gave: a result, or nothing if the worker is new or died.
 
         Raises:
-            BlitzNetError: what the worker raised, or if workers die before they can work.
+            BlitzNetError: what the worker raised, or if workers die and nothing gets done.
         """
         is_new = ref in self.starting
         actor, task = (self.starting.pop(ref), None) if is_new else self.busy.pop(ref)
@@ -141,44 +144,42 @@ class _Pool:
             ray.kill(actor)
             if isinstance(error.cause, BlitzNetError):
                 raise error.cause from None
-            raise WorkerError(f"a worker failed: {one_line(error.cause)}") from error
-        except RayError as error:  # the process, its machine, or too little memory for it
+            reason = one_line(error.cause)  # as MemoryError: elsewhere it may go well
+        except RayError as error:  # the process or its machine died
             ray.kill(actor)
-            self.start()
-            return self._died(task, error)
-        self.idle.append(actor)
-        self.deaths_at_start = 0
-        return done
+            reason = one_line(error)
+        else:
+            self.idle.append(actor)
+            self.deaths_in_a_row = 0 if task else self.deaths_in_a_row
+            return done
+        self.deaths_in_a_row += 1
+        if self.deaths_in_a_row > MOST_DEATHS + 2 * self.options.maximum:
+            raise WorkerError(
+                f"{self.deaths_in_a_row} workers died, and none got anything done; has each "
+                f"{self.options.memory >> 20} MiB of memory? The last one: {reason}"
+            )
+        self.start()
+        return None if task is None else self._try_again(task, reason)
 
-    def _died(self, task: _Task | None, error: RayError) -> Done | None:
-        if task is None:
-            self.deaths_at_start += 1
-            if self.deaths_at_start > MAX_DEATHS:
-                raise WorkerError(
-                    "workers die while they load the network; is there enough memory for it? "
-                    f"({one_line(error)})"
-                )
-            return None
+    def _try_again(self, task: _Task, reason: str) -> Done | None:
+        """A shard runs again, then in halves, then, if it is one image, becomes an error."""
         task.deaths += 1
-        if task.deaths < MAX_DEATHS:
-            middle = len(task.shard) // 2
-            if task.deaths == 1 or not middle:
-                self.again.append(task)
-            else:
-                for half in (task.shard[:middle], task.shard[middle:]):
-                    self.again.append(_Task(task.index, half, 1))
-            return None
-        return self._write_errors(task)
+        middle = len(task.shard) // 2
+        if task.deaths == MAX_DEATHS:
+            return self._write_error(task, reason)
+        if task.deaths == 1 or not middle:
+            self.again.append(task)
+        else:
+            for half in (task.shard[:middle], task.shard[middle:]):
+                self.again.append(_Task(task.index, half, 1))
+        return None
 
-    def _write_errors(self, task: _Task) -> Done:
-        rows = []
-        for id_, uri in task.shard:
-            row = error_row(f"{uri}: {MAX_DEATHS} workers died of it (out of memory, or a crash)")
-            names = {"id": as_text(id_), "uri": as_text(uri), "model": self.options.model}
-            rows.append(row | names)
-        Parts(self.options.out).write(task.index, pa.table(to_columns(rows), schema=SCHEMA))
-        kind = error_kind(rows[0]["uri"], rows[0]["error"])
-        return Done(len(rows), Counter({kind: len(rows)}), "driver")
+    def _write_error(self, task: _Task, reason: str) -> Done:
+        ((id_, uri),) = task.shard
+        row = error_row(f"{uri}: {MAX_DEATHS} workers died of it ({reason})")
+        row |= {"id": as_text(id_), "uri": as_text(uri), "model": self.options.model}
+        Parts(self.options.out).write(task.index, pa.table(to_columns([row]), schema=SCHEMA))
+        return Done(1, Counter([error_kind(row["uri"], row["error"])]), "driver")
 
 
 def predict_shards(

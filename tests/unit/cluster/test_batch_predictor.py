@@ -11,6 +11,7 @@ from PIL import Image
 import blitznet
 from blitznet import cpu
 from blitznet.cluster.batch_predictor import BatchPredictor
+from blitznet.cluster.listing import Item, list_items
 from blitznet.cluster.rows import SCHEMA, Columns, as_text, error_kind
 from blitznet.errors import InputError
 from blitznet.inference.predict_folder import predict_to_folder
@@ -163,6 +164,8 @@ def test_http_images_are_rows_too(predictor: BatchPredictor, images: list[Path])
     Thread(target=server.serve_forever, daemon=True).start()
     base = f"http://127.0.0.1:{server.server_port}/"
     columns = predictor({"uri": [base + path.name for path in images]})
+    (images[0].parent / "list.txt").write_text("a.jpg\n")
+    assert list(list_items(base + "list.txt")) == [Item("a.jpg", "a.jpg")]
     server.shutdown()
     server.server_close()
     local = predictor({"uri": [str(path) for path in images[:1]]})

@@ -102,7 +102,7 @@ def test_images_that_kill_workers_are_rows_with_an_error(fake: FakeRay, tmp_path
     rows = dataset.dataset(tmp_path).to_table().to_pylist()
     assert Counter(row["id"] for row in rows) == {str(number): 1 for number in range(40)}
     errors = {row["id"]: row["error"] for row in rows if row["error"]}
-    line = "{}.jpg: 3 workers died of it (out of memory, or a crash)"
+    line = "{}.jpg: 3 workers died of it (The actor died unexpectedly before finishing this task.)"
     assert errors == {id_: line.format(id_) for id_ in POISON}
     assert sum(one.num_images for one in done) == 40
     assert sum((one.errors for one in done), Counter()) == {"3 workers died of it": 2}
@@ -117,7 +117,7 @@ def test_a_worker_that_dies_once_costs_nothing(fake: FakeRay, tmp_path: Path) ->
 
 def test_workers_that_cannot_begin_are_one_line(fake: FakeRay, tmp_path: Path) -> None:
     FakePredictor.deaths_at_start = 99
-    with pytest.raises(WorkerError, match="die while they load the network"):
+    with pytest.raises(WorkerError, match="17 workers died, and none got anything done"):
         run(tmp_path)
     FakePredictor.deaths_at_start = 0
     with pytest.raises(InputError, match=re.escape("a worker has the network tiny@0, not big@1")):
