@@ -25,6 +25,7 @@ from blitznet.errors import InputError
 from blitznet.image import PICTURE_SUFFIXES
 
 _COLUMNS = ("uri", "path")
+_SUFFIXES = PICTURE_SUFFIXES | {".tar"}
 _ROWS_AT_ONCE = 10_000
 
 
@@ -122,7 +123,7 @@ def _matches(pattern: str) -> Iterator[str]:
 def _is_wanted(name: str) -> bool:
     """By name: an image or a tar file; hidden files are neither, see `sources.is_image`."""
     stem, suffix = os.path.splitext(os.path.basename(name))  # noqa: PTH119,PTH122  # a million times
-    return suffix.lower() in PICTURE_SUFFIXES | {".tar"} and not stem.startswith(".")
+    return suffix.lower() in _SUFFIXES and not stem.startswith(".")
 
 
 def _walk_local(folder: str) -> Iterator[Item]:
@@ -130,16 +131,21 @@ def _walk_local(folder: str) -> Iterator[Item]:
     below = [""]
     while below:
         parent = below.pop()
+        files: list[str] = []
+        folders: list[str] = []
         try:
             with os.scandir(os.path.join(folder, parent)) as entries:  # noqa: PTH118
-                found = sorted((e.name, e.is_dir(follow_symlinks=False), e) for e in entries)
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.name)
+                    elif _is_wanted(entry.name) and entry.is_file():
+                        files.append(entry.name)
         except OSError as error:
             where = os.path.join(folder, parent)  # noqa: PTH118
             raise InputError(f"{where}: cannot be read ({one_line(error)})") from None
-        for name, is_folder, entry in found:
-            if not is_folder and _is_wanted(name) and entry.is_file():
-                yield Item(parent + name, entry.path)
-        below += [f"{parent}{name}/" for name, is_folder, _ in reversed(found) if is_folder]
+        for name in sorted(files):
+            yield Item(parent + name, os.path.join(folder, parent, name))  # noqa: PTH118
+        below += [f"{parent}{name}/" for name in sorted(folders, reverse=True)]
 
 
 def _walk(file_system: fs.FileSystem, place: str, source: str) -> Iterator[Item]:
