@@ -145,9 +145,9 @@ class _Pool:
             if isinstance(error.cause, BlitzNetError):
                 raise error.cause from None
             reason = one_line(error.cause)  # as MemoryError: elsewhere it may go well
-        except RayError as error:  # the process or its machine died
+        except RayError:
             ray.kill(actor)
-            reason = one_line(error)
+            reason = "its process or machine ended, as when memory runs out"
         else:
             self.idle.append(actor)
             self.deaths_in_a_row = 0 if task else self.deaths_in_a_row
