@@ -4,6 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from blitznet.cluster.batch_predictor import BatchPredictor as BatchPredictor
+    from blitznet.cluster.predict_batch import BatchReport as BatchReport
+    from blitznet.cluster.predict_batch import predict_batch as predict_batch
     from blitznet.detections import Detections as Detections
     from blitznet.errors import BlitzNetError as BlitzNetError
     from blitznet.errors import CheckpointError as CheckpointError
@@ -32,6 +35,8 @@ __version__ = "0.1.0"
 # Public names and where they live. They are imported when they are asked for: what predicts needs
 # no PyTorch.
 _NAMES = {
+    "cluster.batch_predictor": ("BatchPredictor",),
+    "cluster.predict_batch": ("BatchReport", "predict_batch"),
     "detections": ("Detections",),
     "errors": (
         "BlitzNetError", "CheckpointError", "DivergenceError", "InputError", "LabelError",
@@ -58,6 +63,11 @@ def __getattr__(name: str) -> Any:
         if error.name in ("torch", "torchvision", "timm", "lightning_fabric", "safetensors"):
             raise ModuleNotFoundError(
                 f"blitznet.{name} needs {error.name}; run: pip install 'blitznet[train]'",
+                name=error.name,
+            ) from None
+        if error.name in ("pyarrow", "ray"):
+            raise ModuleNotFoundError(
+                f"blitznet.{name} needs {error.name}; run: pip install 'blitznet[ray]'",
                 name=error.name,
             ) from None
         raise

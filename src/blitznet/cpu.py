@@ -4,16 +4,32 @@ import os
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
+_limit: int | None = None
+
+
+def limit_cores(count: int) -> None:
+    """Let this process use no more cores than so many, because others need the rest.
+
+    For a worker among several on a machine, before it loads a network.
+    """
+    global _limit
+    _limit = count
+    os.environ["OMP_NUM_THREADS"] = str(count)  # read by PyTorch when it is imported
+
+
+def is_limited() -> bool:
+    """Whether `limit_cores` was called."""
+    return _limit is not None
 
 
 def usable_cores() -> int:
-    """Cores of the affinity mask, or fewer where a container has a smaller quota; at least 1."""
+    """Cores of the affinity mask, or fewer by a container's quota or `limit_cores`; at least 1."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    quota = _cgroup_quota()
-    return max(1, cores if quota is None else min(cores, int(quota)))
+    limits = (cores, _cgroup_quota(), _limit)
+    return max(1, int(min(limit for limit in limits if limit is not None)))
 
 
 def _cgroup_quota() -> float | None:

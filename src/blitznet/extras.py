@@ -1,5 +1,6 @@
 """Optional dependencies."""
 
+import os
 import sys
 from importlib.util import find_spec
 
@@ -28,6 +29,8 @@ def require(module: str, extra: str, what: str) -> None:
         )
     if module in ("openvino", "nncf") and _REPORTER not in sys.modules:
         sys.modules[_REPORTER] = None  # type: ignore[assignment]  # Python's way to say: not there
+    if module == "ray":
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 
 def require_training(what: str) -> None:

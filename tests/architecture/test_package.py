@@ -17,10 +17,11 @@ SOURCES = sorted((ROOT / "src/blitznet").rglob("*.py"))
 def test_the_public_names_are_these() -> None:
     errors = ["BlitzNetError", "CheckpointError", "DivergenceError", "InputError", "LabelError",
               "PictureError", "RecipeError", "WorkerError"]  # fmt: skip
-    results = ["Detections", "Exported", "Metrics", "RefinedMasks", "Scene", "TrainingRun"]
-    functions = ["build", "evaluate", "export", "load", "refine_masks", "train"]
+    results = ["BatchReport", "Detections", "Exported", "Metrics", "RefinedMasks", "Scene",
+               "TrainingRun"]  # fmt: skip
+    functions = ["build", "evaluate", "export", "load", "predict_batch", "refine_masks", "train"]
     assert sorted(blitznet.__all__) == sorted(
-        ["BlitzNet", "Predictor", *errors, *results, *functions]
+        ["BatchPredictor", "BlitzNet", "Predictor", *errors, *results, *functions]
     )
     for name in blitznet.__all__:
         assert getattr(blitznet, name).__name__ == name
@@ -38,7 +39,7 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
-    for verb in ("predict", "train", "eval", "models", "demo"):
+    for verb in ("predict", "batch", "train", "eval", "models", "demo"):
         assert verb in done.stdout
 
 

@@ -22,6 +22,8 @@ LOWER_HALF = (
     "boxes", "data", "detection", "device", "evaluation", "exporting", "losses", "model", "paper",
     "structures", "training", "inference.engines.torch_engine",
 )  # fmt: skip
+# What takes the extra `ray`, which has a test of its own.
+RAY = ("cluster",)
 
 IMPORT_ALL = f"""
 import pkgutil, sys
@@ -30,7 +32,7 @@ import blitznet
 
 def is_lower(name):
     return any(name == f"blitznet.{{part}}" or name.startswith(f"blitznet.{{part}}.")
-               for part in {LOWER_HALF!r})
+               for part in {LOWER_HALF + RAY!r})
 
 def walk(package):
     for module in pkgutil.iter_modules(package.__path__, f"{{package.__name__}}."):
@@ -154,6 +156,7 @@ def test_every_verb_has_help_and_says_what_it_needs(binaries: Path, tmp_path: Pa
         ["predict", "image.png", "--track"],
         ["predict", "image.png", "--engine", "openvino"],
         ["predict", "image.png", "--engine", "torch"],
+        ["batch", "image.png", "--out", "out"],
         ["demo"],
     ):
         (tmp_path / "clip.mp4").touch()
@@ -183,6 +186,7 @@ def test_a_checkpoint_without_torch_is_one_line(binaries: Path, tmp_path: Path) 
         ("demo", ["demo"]),
         ("video", ["predict", "clip.mp4"]),
         ("track", ["predict", "clip.mp4", "--track"]),
+        ("ray", ["batch", "image.png", "--out", "out"]),
     ],
 )
 def test_an_extra_opens_its_door_without_torch(

@@ -2,6 +2,7 @@
 
 # Each adds its verb to the program; the order is that of `blitznet --help`.
 from blitznet.cli import predict as predict  # isort: skip
+from blitznet.cli import batch as batch  # isort: skip
 from blitznet.cli import train as train  # isort: skip
 from blitznet.cli import evaluate as evaluate  # isort: skip
 from blitznet.cli import export as export  # isort: skip

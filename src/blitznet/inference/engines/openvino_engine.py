@@ -3,10 +3,11 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from blitznet.cpu import is_limited, usable_cores
 from blitznet.errors import CheckpointError
 from blitznet.extras import require
 from blitznet.inference.engines.engine import ExportedEngine
@@ -49,7 +50,9 @@ class OpenVinoEngine(ExportedEngine):
         for result in model.get_results():
             if "seg_map" in result.output(0).get_names():
                 model.remove_result(result)
-        settings = {"PERFORMANCE_HINT": hint.upper()}
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper()}
+        if is_limited():  # pinned threads of several workers would share the first cores
+            settings |= {"INFERENCE_NUM_THREADS": usable_cores(), "ENABLE_CPU_PINNING": False}
         if self.info.precision != "int8":  # which leaves the rest to what is fastest here
             settings["INFERENCE_PRECISION_HINT"] = "bf16" if name == "openvino-bf16" else "f32"
         self._compiled = openvino.Core().compile_model(model, "CPU", settings)

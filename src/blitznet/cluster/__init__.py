@@ -1,0 +1,1 @@
+"""Prediction for very many images: a Ray cluster, Parquet out."""

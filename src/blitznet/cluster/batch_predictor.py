@@ -1,0 +1,157 @@
+"""One class for every engine that hands out batches of columns: Ray, Spark, Daft."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from blitznet.cluster.remote_files import is_content_elsewhere, local_path, read_content
+from blitznet.cluster.rows import Columns, Row, as_text, error_row, row_of, to_columns
+from blitznet.cpu import limit_cores
+from blitznet.errors import InputError, PictureError
+from blitznet.image import EncodedPicture
+from blitznet.inference.engines.choose import AUTO
+from blitznet.inference.predictor import DEFAULT_SCORE, load
+from blitznet.inference.prefetch import map_ahead
+from blitznet.model_files import find_network
+
+# A network disk or an object store answers slowly, but many requests at once.
+_FETCHERS = 8
+
+Picture = str | np.ndarray | EncodedPicture
+
+
+class BatchPredictor:
+    """A network that takes columns and returns columns; loaded once per process.
+
+    It travels to other processes as its arguments, and the network is loaded where it arrives.
+
+    Args:
+        model: a bundled network's name or a file, which every machine must have; None = the best
+            bundled network.
+        score: minimum score of an object, 0..1.
+        engine: as of `blitznet.load`.
+        device: as of `blitznet.load`.
+        batch: images per forward pass; None = 1 on a CPU, 8 on a GPU.
+        cpus: cores that this process may use, whatever OMP_NUM_THREADS says; None = all.
+        save_masks: whether `seg_map` holds PNGs of class ids, else null.
+
+    Attributes:
+        predictor: the loaded network.
+        model: its name and the first 12 digits of its file's SHA-256: `blitznet300-mobile@5e2b...`.
+
+    Raises:
+        InputError: as `blitznet.load`.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        score: float = DEFAULT_SCORE,
+        engine: str | None = None,
+        device: str = AUTO,
+        batch: int | None = None,
+        cpus: int | None = None,
+        save_masks: bool = False,
+    ) -> None:
+        self._arguments = {
+            "model": model, "score": score, "engine": engine, "device": device, "batch": batch,
+            "cpus": cpus, "save_masks": save_masks,
+        }  # fmt: skip
+        if cpus is not None:
+            limit_cores(cpus)
+        self._score, self._batch, self._save_masks = score, batch, save_masks
+        self.predictor = load(model, device, engine, hint="throughput")
+        self.model = f"{self.predictor.info.model.name}@{network_hash(model)}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self._arguments
+
+    def __setstate__(self, arguments: dict[str, Any]) -> None:
+        self.__init__(**arguments)  # type: ignore[misc]
+
+    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> Columns:
+        """Predict the images of one batch.
+
+        Args:
+            batch: N values each. One column has the images: `bytes` (encoded files), `image`
+                (arrays, uint8 (H, W, 3) RGB or (H, W) grey), or else `uri` or `path` (paths, and
+                URIs of s3, gs, http, ...). Optionally `id`, and `uri` or `path` beside content;
+                without `id` it is the URI.
+
+        Returns:
+            The columns of docs/batch.md, arrays of N values in the same order. An image that cannot
+            be read has an `error`, and nulls for what is not known of it.
+
+        Raises:
+            InputError: if no column has images.
+        """
+        names = batch.get("uri", batch.get("path"))
+        pictures = _pictures(batch, names)
+        uris = [None] * len(pictures) if names is None else [as_text(str(one)) for one in names]
+        ids = [as_text(str(one)) for one in batch["id"]] if "id" in batch else uris
+        rows = self._predict(pictures)
+        for row, id_, uri in zip(rows, ids, uris, strict=True):
+            row |= {"id": id_, "uri": uri, "model": self.model}
+        return to_columns(rows)
+
+    def _predict(self, pictures: Sequence[Picture]) -> list[Row]:
+        rows: dict[int, Row] = {}
+        places: list[int] = []  # of the images that the network receives
+
+        def fetched() -> Iterator[Picture]:
+            for place, picture in enumerate(map_ahead(_fetch, pictures, _FETCHERS)):
+                if isinstance(picture, PictureError):
+                    rows[place] = error_row(picture)
+                else:
+                    places.append(place)
+                    yield picture
+
+        results = self.predictor.predict_stream(fetched(), self._score, self._batch)
+        for number, (_, scene) in enumerate(results):
+            rows[places[number]] = (
+                error_row(scene)
+                if isinstance(scene, PictureError)
+                else row_of(scene, self._save_masks)
+            )
+        return [rows[place] for place in range(len(pictures))]
+
+
+def network_hash(model: str | os.PathLike[str] | None) -> str:
+    """The first 12 digits of the SHA-256 of a network's file."""
+    files = find_network(model)
+    path = files.exported or files.require_checkpoint()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def _pictures(batch: Mapping[str, Sequence[Any]], names: Sequence[Any] | None) -> list[Picture]:
+    if "bytes" in batch:
+        contents = list(batch["bytes"])
+        given = [f"image {index}" for index in range(len(contents))] if names is None else names
+        return [
+            EncodedPicture(content or b"", str(name))
+            for content, name in zip(contents, given, strict=True)
+        ]
+    if "image" in batch:
+        return [np.asarray(image) for image in batch["image"]]
+    if names is None:
+        raise InputError(
+            f"a batch needs a column bytes, image, uri or path, got {', '.join(batch)}"
+        )
+    return [str(name) for name in names]
+
+
+def _fetch(picture: Picture) -> Picture | PictureError:
+    """Called in threads."""
+    if not isinstance(picture, str):
+        return picture
+    if not is_content_elsewhere(picture):
+        return local_path(picture) or picture
+    try:
+        return EncodedPicture(read_content(picture), picture)
+    except PictureError as error:
+        return error

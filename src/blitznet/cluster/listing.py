@@ -1,0 +1,207 @@
+"""The images that the user names, one by one as they are found."""
+
+import glob
+import os
+import tarfile
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import islice, takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+from pyarrow import fs, parquet
+
+from blitznet.cluster.remote_files import (
+    FILE_ERRORS,
+    find_file_system,
+    is_http,
+    is_uri,
+    local_path,
+    one_line,
+    open_file,
+    tar_member,
+)
+from blitznet.errors import InputError
+from blitznet.image import PICTURE_SUFFIXES
+
+_COLUMNS = ("uri", "path")
+_SUFFIXES = PICTURE_SUFFIXES | {".tar"}
+_ROWS_AT_ONCE = 10_000
+
+
+class Item(NamedTuple):
+    """An image.
+
+    Attributes:
+        id: what tells it from all others of the input, the same in every run.
+        uri: where it is: a path, a URI, or a `tar_member`. Paths need not be valid text.
+    """
+
+    id: str
+    uri: str
+
+
+Shard = list[Item]
+
+
+def list_items(source: str) -> Iterator[Item]:
+    """Find images lazily.
+
+    Args:
+        source: a folder, searched with the folders inside it, where an id is the path below it; a
+            glob pattern; a text file with a path or URI per line; a Parquet file with a column
+            `uri` or `path` and, if there is one, `id`; or a WebDataset tar file. Whatever of these
+            names a tar file means its images. Without a column for it, the id is the path or URI.
+
+    Yields:
+        Images in order, each folder's by name; those of a list as often as it names them.
+
+    Raises:
+        InputError: if it does not exist or cannot be read, when this is found.
+    """
+    try:
+        path = local_path(source)
+        if path is not None and not is_uri(source) and not os.path.lexists(path):
+            if glob.has_magic(path):
+                return _open_tars(Item(match, match) for match in _matches(path))
+            raise InputError(f"{source}: no such file or folder")
+        if path is not None and Path(path).is_dir():
+            return _open_tars(_walk_local(path))
+        if path is None and not is_http(source):
+            file_system, place = find_file_system(source)
+            info = file_system.get_file_info(place)
+            if info.type == fs.FileType.Directory:
+                return _open_tars(_walk(file_system, place, source))
+            if info.type == fs.FileType.NotFound:
+                raise InputError(f"{source}: no such file or folder")
+    except FILE_ERRORS as error:
+        raise InputError(f"{source}: cannot be read ({one_line(error)})") from None
+    suffix = Path(source).suffix.lower()
+    if suffix == ".tar":
+        return _list_tar(source, "")
+    if suffix in PICTURE_SUFFIXES:
+        return iter([Item(source, source)])
+    return _open_tars(_read_parquet(source) if suffix == ".parquet" else _read_text(source))
+
+
+def cut(items: Iterable[Item], size: int) -> Iterator[Shard]:
+    """Shards of `size` images, the last one of fewer."""
+    iterator = iter(items)
+    while shard := list(islice(iterator, size)):
+        yield shard
+
+
+def _open_tars(items: Iterable[Item]) -> Iterator[Item]:
+    for item in items:
+        if item.uri.endswith(".tar"):
+            yield from _list_tar(item.uri, f"{item.id}/")
+        else:
+            yield item
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """As `blitznet predict` reads patterns: `*.dat` means what it says, `*` images.
+
+    A link that leads back to a folder above it, which `**` would go round and round, is left out.
+    """
+    is_any = bool(Path(pattern).suffix)
+    num_fixed = len(list(takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)))
+
+    resolve = lru_cache(1000)(Path.resolve)
+
+    @lru_cache
+    def leads_back(folder: Path) -> bool:
+        above = [folder, *folder.parents][: len(folder.parts) - num_fixed + 1]
+        return len(set(map(resolve, above))) < len(above)
+
+    for match in glob.iglob(pattern, recursive=True):  # noqa: PTH207  # lazily, and as it is given
+        path = Path(match)
+        if (is_any or _is_wanted(match)) and path.is_file() and not leads_back(path.parent):
+            yield match
+
+
+def _is_wanted(name: str) -> bool:
+    """By name: an image or a tar file; hidden files are neither, see `sources.is_image`."""
+    stem, suffix = os.path.splitext(os.path.basename(name))  # noqa: PTH119,PTH122  # a million times
+    return suffix.lower() in _SUFFIXES and not stem.startswith(".")
+
+
+def _walk_local(folder: str) -> Iterator[Item]:
+    """As `_walk`. Links to folders are not followed: they may lead back."""
+    below = [""]
+    while below:
+        parent = below.pop()
+        files: list[str] = []
+        folders: list[str] = []
+        try:
+            with os.scandir(os.path.join(folder, parent)) as entries:  # noqa: PTH118
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.name)
+                    elif _is_wanted(entry.name) and entry.is_file():
+                        files.append(entry.name)
+        except OSError as error:
+            where = os.path.join(folder, parent)  # noqa: PTH118
+            raise InputError(f"{where}: cannot be read ({one_line(error)})") from None
+        for name in sorted(files):
+            yield Item(parent + name, os.path.join(folder, parent, name))  # noqa: PTH118
+        below += [f"{parent}{name}/" for name in sorted(folders, reverse=True)]
+
+
+def _walk(file_system: fs.FileSystem, place: str, source: str) -> Iterator[Item]:
+    """The images of a folder, then those of the folders inside it, one folder at a time."""
+    root, below = place.strip("/"), [place]
+    while below:
+        selector = fs.FileSelector(below.pop())
+        try:
+            found = sorted(file_system.get_file_info(selector), key=lambda info: info.path)
+        except FILE_ERRORS as error:
+            raise InputError(f"{source}: cannot be read ({one_line(error)})") from None
+        for info in found:
+            if info.type == fs.FileType.File and _is_wanted(info.path):
+                name = info.path.strip("/")[len(root) :].lstrip("/")
+                yield Item(name, f"{source.rstrip('/')}/{name}")
+        below += [one.path for one in reversed(found) if one.type == fs.FileType.Directory]
+
+
+def _read_text(source: str) -> Iterator[Item]:
+    try:
+        with open_file(source) as file:
+            for number, line in enumerate(file):
+                start = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
+                name = os.fsdecode(start.strip())
+                if "\0" in name:
+                    raise InputError(f"{source}: no text file; give a list with a path per line")
+                if name:
+                    yield Item(name, name)
+    except FILE_ERRORS as error:
+        raise InputError(f"{source}: cannot be read ({one_line(error)})") from None
+
+
+def _read_parquet(source: str) -> Iterator[Item]:
+    try:
+        with open_file(source) as file:
+            table = parquet.ParquetFile(file)
+            names = table.schema_arrow.names
+            uri = next((name for name in _COLUMNS if name in names), None)
+            if uri is None:
+                raise InputError(f"{source}: no column {' or '.join(_COLUMNS)}, but {names}")
+            id_ = "id" if "id" in names else uri
+            for batch in table.iter_batches(_ROWS_AT_ONCE, columns=list({id_, uri})):
+                pairs = zip(batch[id_].to_pylist(), batch[uri].to_pylist(), strict=True)
+                yield from (Item(str(one), str(where)) for one, where in pairs)
+    except FILE_ERRORS as error:
+        raise InputError(f"{source}: cannot be read ({one_line(error)})") from None
+
+
+def _list_tar(source: str, prefix: str) -> Iterator[Item]:
+    """Members that are images by name, read where they are: no tar file is unpacked."""
+    try:
+        with open_file(source) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            for member in tar:
+                if member.isfile() and _is_wanted(member.name):
+                    uri = tar_member(source, member.offset_data, member.size)
+                    yield Item(prefix + member.name, uri)
+                tar.members.clear()  # type: ignore[attr-defined]  # else it keeps all of a million
+    except (tarfile.TarError, *FILE_ERRORS) as error:
+        raise InputError(f"{source}: cannot be read as a tar file ({one_line(error)})") from None

@@ -1,0 +1,153 @@
+"""The result folder: Parquet parts, which appear whole or not at all."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import fs, parquet
+
+from blitznet.cluster.listing import Item
+from blitznet.cluster.remote_files import FILE_ERRORS, find_file_system, local_path, one_line
+from blitznet.cluster.rows import as_text
+from blitznet.errors import InputError
+from blitznet.whole_file import unfinished_files, whole_file
+
+# Readers of Parquet folders leave out what begins with an underscore or a dot.
+SETTINGS_FILE = "_batch.json"
+
+Settings = dict[str, Any]
+
+
+class Parts:
+    """A folder of parts, local or elsewhere; it is made if it is not there.
+
+    A local file gets its name when it is complete. An object store shows an object when its upload
+    is complete. A part's name is made of the ids in it, so that writing it again replaces it.
+
+    Raises:
+        InputError: if the folder cannot be made or read.
+    """
+
+    def __init__(self, out: str) -> None:
+        self._out = out
+        self._file_system, self._folder = find_file_system(out)
+        self._is_local = local_path(out) is not None
+
+    def prepare(self, settings: Settings, mixed: bool) -> None:
+        """Make the folder, or see whether this run may go on in it.
+
+        Args:
+            settings: what the rows depend on.
+            mixed: whether they may differ from those of the rows that are there.
+
+        Raises:
+            InputError: if they do differ, if it holds something else, or cannot be written to.
+        """
+        try:
+            self._file_system.create_dir(self._folder, recursive=True)
+            found = self._file_system.get_file_info(fs.FileSelector(self._folder))
+        except FILE_ERRORS as error:
+            raise InputError(f"{self._out}: cannot be written ({one_line(error)})") from None
+        if self._is_local:
+            for path in unfinished_files(Path(self._folder)):
+                path.unlink(missing_ok=True)
+        earlier = self.settings()
+        if earlier is None and any(not info.base_name.startswith(".") for info in found):
+            raise InputError(f"{self._out}: not empty, and no blitznet batch wrote it")
+        if earlier is not None and earlier != settings and not mixed:
+            name = next(key for key in settings if settings[key] != earlier.get(key))
+            raise InputError(
+                f"{self._out}: holds rows of {name} {earlier.get(name)}, not {settings[name]}; "
+                "name another folder, or add --mixed to keep those rows"
+            )
+        self._write(SETTINGS_FILE, json.dumps(settings, indent=2).encode())
+
+    def settings(self) -> Settings | None:
+        """What the rows here were made with; None if there is nothing yet."""
+        try:
+            with self._file_system.open_input_file(f"{self._folder}/{SETTINGS_FILE}") as file:
+                return dict(json.loads(file.read()))
+        except FileNotFoundError:
+            return None
+        except (*FILE_ERRORS, ValueError, TypeError) as error:
+            raise InputError(
+                f"{self._out}/{SETTINGS_FILE}: cannot be read ({one_line(error)})"
+            ) from None
+
+    def done_ids(self) -> Iterable[str]:
+        """Ids of all rows. A part that is damaged, as by a power failure, is removed.
+
+        Raises:
+            InputError: if a part cannot be read.
+        """
+        try:
+            for info in self._file_system.get_file_info(fs.FileSelector(self._folder)):
+                if info.base_name.startswith("part-") and info.extension == "parquet":
+                    try:
+                        with self._file_system.open_input_file(info.path) as file:
+                            ids = parquet.read_table(file, columns=["id"])["id"]
+                    except pa.ArrowInvalid:
+                        self._file_system.delete_file(info.path)
+                        continue
+                    yield from ids.to_pylist()
+        except FILE_ERRORS as error:
+            raise InputError(f"{self._out}: cannot be read ({one_line(error)})") from None
+
+    def write(self, index: int, table: pa.Table) -> str:
+        """Write one part.
+
+        Args:
+            index: of its shard in the input, so that parts sorted by name keep the input's order.
+            table: rows, of SCHEMA.
+
+        Returns:
+            Its name.
+
+        Raises:
+            InputError: if it cannot be written.
+        """
+        content = BytesIO()
+        parquet.write_table(table, content, compression="zstd")
+        ids = "\0".join(table["id"].to_pylist()).encode()
+        name = f"part-{index:08}-{hashlib.sha256(ids).hexdigest()[:16]}.parquet"
+        self._write(name, content.getvalue())
+        return name
+
+    def _write(self, name: str, content: bytes) -> None:
+        if self._is_local:
+            with whole_file(Path(self._folder) / name) as temporary:
+                temporary.write_bytes(content)
+            return
+        try:
+            with self._file_system.open_output_stream(f"{self._folder}/{name}") as stream:
+                stream.write(content)
+        except FILE_ERRORS as error:
+            raise InputError(f"{self._out}: cannot be written ({one_line(error)})") from None
+
+
+class Seen:
+    """Ids that a row is there for or planned: about 100 bytes of memory each."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self._digests = set(map(_digest, ids))
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def add_new(self, shard: Sequence[Item]) -> list[Item]:
+        """Those of a shard whose ids were not seen before; now they are."""
+        new = []
+        for item in shard:
+            digest = _digest(as_text(item.id))
+            if digest not in self._digests:
+                self._digests.add(digest)
+                new.append(item)
+        return new
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()

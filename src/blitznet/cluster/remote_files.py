@@ -1,0 +1,129 @@
+"""Files by path or URI, wherever they are, through pyarrow's and fsspec's file systems."""
+
+import io
+import os
+import re
+from functools import lru_cache
+from http.client import HTTPException
+from pathlib import Path
+from typing import BinaryIO
+from urllib.error import HTTPError
+from urllib.parse import unquote, urlsplit
+from urllib.request import urlopen
+
+import pyarrow as pa
+from pyarrow import fs
+
+from blitznet.errors import InputError, PictureError
+
+_URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_TAR_MEMBER = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL)
+_HTTP_SECONDS = 60
+
+# What file systems raise, those behind fsspec included.
+FILE_ERRORS = (OSError, UnicodeError, pa.ArrowException, HTTPException)
+
+
+def is_uri(name: str) -> bool:
+    """Whether this is a URI, and not the path of a local file."""
+    return bool(_URI.match(name))
+
+
+def is_http(name: str) -> bool:
+    """Whether this is a file of a web server, which has no folders."""
+    return urlsplit(name).scheme.lower() in ("http", "https")
+
+
+def tar_member(path: str, offset: int, size: int) -> str:
+    """The name under which `read_content` finds bytes of an uncompressed tar file."""
+    return f"{path}#{offset}+{size}"
+
+
+def local_path(name: str) -> str | None:
+    """The path of a local file given as path or `file:` URI; None for what is elsewhere."""
+    if not is_uri(name):
+        return name
+    parts = urlsplit(name)
+    is_here = parts.scheme.lower() == "file" and parts.netloc in ("", "localhost")
+    return os.fsdecode(unquote(parts.path, errors="surrogateescape")) if is_here else None
+
+
+def find_file_system(name: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a path or URI, and the path in it.
+
+    Raises:
+        InputError: if there is none for its scheme.
+    """
+    path = local_path(name)
+    if path is not None:
+        return fs.LocalFileSystem(), path
+    scheme, host = urlsplit(name)[:2]
+    try:
+        file_system = _open_file_system(scheme.lower(), host)
+    except (ImportError, *FILE_ERRORS, ValueError) as error:
+        raise InputError(f"{name}: no file system for {scheme}:// ({one_line(error)})") from None
+    return file_system, name.partition("://")[2]
+
+
+@lru_cache
+def _open_file_system(scheme: str, host: str) -> fs.FileSystem:
+    if scheme in ("s3", "gs", "gcs", "hdfs", "viewfs"):
+        return fs.FileSystem.from_uri(f"{scheme}://{host}/")[0]
+    import fsspec
+
+    return fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem(scheme)))
+
+
+def open_file(name: str) -> BinaryIO:
+    """A file for reading bytes; seekable unless it comes over HTTP.
+
+    Raises:
+        InputError: if there is no file system for it.
+        OSError: or another of FILE_ERRORS, if it cannot be opened.
+    """
+    path = local_path(name)
+    if path is not None:
+        return Path(path).open("rb")
+    if is_http(name):
+        try:
+            answer: BinaryIO = urlopen(name, timeout=_HTTP_SECONDS)
+        except HTTPError as error:
+            error.close()
+            raise
+        return answer
+    file_system, place = find_file_system(name)
+    return io.BufferedReader(file_system.open_input_file(place))
+
+
+def read_content(name: str) -> bytes:
+    """The bytes of a file or of a member of a tar file, of a path, a URI, or a `tar_member`.
+
+    Raises:
+        PictureError: if it cannot be read.
+    """
+    member = _TAR_MEMBER.fullmatch(name)
+    try:
+        with open_file(member[1] if member else name) as file:
+            if member is None:
+                return file.read()
+            file.seek(int(member[2]))
+            return file.read(int(member[3]))
+    except FileNotFoundError:
+        raise PictureError(f"{name}: no such file") from None
+    except InputError as error:
+        raise PictureError(str(error)) from None
+    except (*FILE_ERRORS, ValueError) as error:
+        raise PictureError(f"{name}: cannot be read ({one_line(error)})") from None
+
+
+def is_content_elsewhere(name: str) -> bool:
+    """Whether `read_content` has to read this; a local file is read by its path."""
+    return local_path(name) is None or bool(_TAR_MEMBER.fullmatch(name))
+
+
+def one_line(error: BaseException) -> str:
+    """What the system says of an error, else its first line."""
+    if isinstance(error, OSError) and (error.errno or 0) > 0:
+        return os.strerror(error.errno or 0)  # pyarrow's own text is longer
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (text.splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,91 @@
+"""The row of an image: what Parquet parts and `BatchPredictor` hold of it."""
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from blitznet.classes import palette_image
+from blitznet.scene import Scene
+
+_DETECTION = pa.struct(
+    [
+        ("label", pa.string()),
+        ("label_id", pa.int64()),
+        ("score", pa.float64()),
+        ("x1", pa.float64()),
+        ("y1", pa.float64()),
+        ("x2", pa.float64()),
+        ("y2", pa.float64()),
+    ]
+)
+
+# docs/batch.md says what each column means.
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        ("uri", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("detections", pa.list_(pa.field("element", _DETECTION))),
+        ("pixels", pa.map_(pa.string(), pa.float64())),
+        ("seg_map", pa.binary()),
+        ("error", pa.string()),
+        ("model", pa.string()),
+        ("ms", pa.struct([(stage, pa.float64()) for stage in ("read", "network", "post")])),
+    ]
+)
+
+Row = dict[str, Any]
+Columns = dict[str, pa.Array]
+
+
+def row_of(scene: Scene, save_masks: bool) -> Row:
+    """All of a row but `id`, `uri` and `model`: the values of `scene.to_dict()`, flat.
+
+    Args:
+        scene: a prediction.
+        save_masks: whether `seg_map` holds the PNG that `blitznet predict --save-masks` writes.
+    """
+    record = scene.to_dict()
+    detections = [
+        {"label": one["label"], "label_id": label_id, "score": one["score"]}
+        | dict(zip(("x1", "y1", "x2", "y2"), one["box"], strict=True))
+        for one, label_id in zip(record["detections"], scene.labels.tolist(), strict=True)
+    ]
+    return {
+        "width": record["width"],
+        "height": record["height"],
+        "detections": detections,
+        "pixels": None if record["pixels"] is None else list(record["pixels"].items()),
+        "seg_map": _png(scene.seg_map) if save_masks and scene.seg_map is not None else None,
+        "error": None,
+        "ms": {stage: round(time, 2) for stage, time in scene.milliseconds.items()},
+    }
+
+
+def error_row(problem: object) -> Row:
+    """The row of an image that was not predicted; see `row_of`."""
+    return dict.fromkeys(SCHEMA.names) | {"error": as_text(str(problem))}
+
+
+def error_kind(name: str, error: str) -> str:
+    """What is the same in all errors of a kind: `a.jpg: no such file` -> `no such file`."""
+    return error.removeprefix(f"{name}: ").partition(" (")[0].partition(";")[0]
+
+
+def as_text(name: str) -> str:
+    r"""A name that may not be UTF-8 as text that is, in the way JSON writes it: `caf\udce9.jpg`."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def to_columns(rows: list[Row]) -> Columns:
+    """Arrays of N values, by the names of SCHEMA and of its types."""
+    return {field.name: pa.array([row[field.name] for row in rows], field.type) for field in SCHEMA}
+
+
+def _png(seg_map: np.ndarray) -> bytes:
+    content = BytesIO()
+    palette_image(seg_map).save(content, format="PNG")
+    return content.getvalue()

@@ -1,0 +1,239 @@
+"""Ray actors that predict shards and write them, and what happens when one dies."""
+
+import os
+import platform
+from collections import Counter, deque
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from blitznet.cluster.batch_predictor import BatchPredictor
+from blitznet.cluster.listing import Shard
+from blitznet.cluster.parts import Parts
+from blitznet.cluster.remote_files import one_line
+from blitznet.cluster.rows import SCHEMA, as_text, error_kind, error_row, to_columns
+from blitznet.errors import BlitzNetError, InputError, WorkerError
+from blitznet.inference.engines.engine import Tell
+
+# A shard that its worker died of runs again elsewhere; then its halves do, down to one image.
+MAX_DEATHS = 3
+# In a row, beyond two of each worker, as when a large machine goes.
+MOST_DEATHS = 10
+_HEARTBEAT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a shard.
+
+    Attributes:
+        num_images: of the shard.
+        errors: how many rows have an error, by kind.
+        worker: which wrote it: its process and machine.
+    """
+
+    num_images: int
+    errors: Counter[str]
+    worker: str
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """How workers are made.
+
+    Attributes:
+        predictor: arguments of `BatchPredictor`.
+        model: what its `model` must be on every machine.
+        out: the result folder.
+        folder: the working folder that paths are relative to; None if none is.
+        cpus: of a worker; its engine has as many threads.
+        memory: bytes of a worker.
+        minimum: how many must be there before work begins.
+        maximum: how many there are.
+    """
+
+    predictor: dict[str, Any]
+    model: str
+    out: str
+    folder: str | None
+    cpus: int
+    memory: int
+    minimum: int
+    maximum: int
+
+
+class Worker:
+    """What runs in an actor; `open` and not its creation loads the network, to give errors back."""
+
+    def open(self, options: WorkerOptions) -> None:
+        """Raises InputError if this machine lacks the network or the folder."""
+        if options.folder is not None:
+            try:
+                os.chdir(options.folder)
+            except OSError as error:
+                raise InputError(
+                    f"{options.folder}: not on every machine ({one_line(error)}); "
+                    "name the input with absolute paths or URIs"
+                ) from None
+        self._predictor = BatchPredictor(**options.predictor)
+        if self._predictor.model != options.model:
+            raise InputError(
+                f"a worker has the network {self._predictor.model}, not {options.model}; "
+                "install the same one on every machine"
+            )
+        self._parts = Parts(options.out)
+        self._name = f"{os.getpid()}@{platform.node()}"
+
+    def predict(self, index: int, shard: Shard) -> Done:
+        """Predict a shard and write its part; see `Parts.write`."""
+        ids, uris = zip(*shard, strict=True)
+        columns = self._predictor({"id": ids, "uri": uris})
+        self._parts.write(index, pa.table(columns, schema=SCHEMA))
+        pairs = zip(columns["uri"].to_pylist(), columns["error"].to_pylist(), strict=True)
+        errors = Counter(error_kind(uri, error) for uri, error in pairs if error is not None)
+        return Done(len(shard), errors, self._name)
+
+
+@dataclass
+class _Task:
+    index: int
+    shard: Shard
+    deaths: int = 0
+
+
+@dataclass
+class _Pool:
+    """The workers, what each is doing, and what has to be done again."""
+
+    options: WorkerOptions
+    starting: dict[Any, Any] = field(default_factory=dict)
+    busy: dict[Any, tuple[Any, _Task]] = field(default_factory=dict)
+    idle: list[Any] = field(default_factory=list)
+    again: deque[_Task] = field(default_factory=deque)
+    deaths_in_a_row: int = 0
+
+    def start(self) -> None:
+        options = self.options
+        actor = (
+            ray.remote(Worker)
+            .options(num_cpus=options.cpus, memory=options.memory, max_restarts=0)
+            .remote()
+        )
+        self.starting[actor.open.remote(options)] = actor
+
+    def give(self, task: _Task) -> None:
+        actor = self.idle.pop()
+        self.busy[actor.predict.remote(task.index, task.shard)] = (actor, task)
+
+    def take(self, ref: Any) -> Done | None:
+        """What a finished call gave: a result, or nothing if the worker is new or died.
+
+        Raises:
+            BlitzNetError: what the worker raised, or if workers die and nothing gets done.
+        """
+        is_new = ref in self.starting
+        actor, task = (self.starting.pop(ref), None) if is_new else self.busy.pop(ref)
+        try:
+            done: Done | None = ray.get(ref)
+        except RayTaskError as error:
+            ray.kill(actor)
+            if isinstance(error.cause, BlitzNetError):
+                raise error.cause from None
+            reason = one_line(error.cause)  # as MemoryError: elsewhere it may go well
+        except RayError:
+            ray.kill(actor)
+            reason = "its process or machine ended, as when memory runs out"
+        else:
+            self.idle.append(actor)
+            self.deaths_in_a_row = 0 if task else self.deaths_in_a_row
+            return done
+        self.deaths_in_a_row += 1
+        if self.deaths_in_a_row > MOST_DEATHS + 2 * self.options.maximum:
+            raise WorkerError(
+                f"{self.deaths_in_a_row} workers died, and none got anything done; has each "
+                f"{self.options.memory >> 20} MiB of memory? The last one: {reason}"
+            )
+        self.start()
+        return None if task is None else self._try_again(task, reason)
+
+    def _try_again(self, task: _Task, reason: str) -> Done | None:
+        """A shard runs again, then in halves, then, if it is one image, becomes an error."""
+        task.deaths += 1
+        middle = len(task.shard) // 2
+        if task.deaths == MAX_DEATHS:
+            return self._write_error(task, reason)
+        if task.deaths == 1 or not middle:
+            self.again.append(task)
+        else:
+            for half in (task.shard[:middle], task.shard[middle:]):
+                self.again.append(_Task(task.index, half, 1))
+        return None
+
+    def _write_error(self, task: _Task, reason: str) -> Done:
+        ((id_, uri),) = task.shard
+        row = error_row(f"{uri}: {MAX_DEATHS} workers died of it ({reason})")
+        row |= {"id": as_text(id_), "uri": as_text(uri), "model": self.options.model}
+        Parts(self.options.out).write(task.index, pa.table(to_columns([row]), schema=SCHEMA))
+        return Done(1, Counter([error_kind(row["uri"], row["error"])]), "driver")
+
+
+def predict_shards(
+    shards: Iterator[tuple[int, Shard]], options: WorkerOptions, tell: Tell
+) -> Generator[Done | None]:
+    """Predict shards on the workers of the cluster that Ray is connected to.
+
+    A worker has one shard at a time, so that its death says which one it died of.
+
+    Args:
+        shards: with their indices; taken when a worker is free.
+        options: of the workers.
+        tell: receives a line when workers cannot start.
+
+    Yields:
+        A result for each shard, in the order in which they end, or None when nothing ended for
+        half a minute.
+
+    Raises:
+        BlitzNetError: what a worker raised, as if a part cannot be written.
+    """
+    pool = _Pool(options)
+    is_open = is_over = False
+    try:
+        for _ in range(options.maximum):
+            pool.start()
+        while True:
+            is_open = is_open or len(pool.idle) >= options.minimum
+            while is_open and pool.idle and (pool.again or not is_over):
+                task = pool.again.popleft() if pool.again else _next_task(shards)
+                is_over = task is None
+                if task is not None:
+                    pool.give(task)
+            if is_over and not pool.busy and not pool.again:
+                return
+            ready, _ = ray.wait([*pool.busy, *pool.starting], timeout=_HEARTBEAT_SECONDS)
+            if not ready:
+                if not is_open:
+                    tell(f"waits for {options.minimum} workers: {_wanted(options)}")
+                yield None
+            for ref in ready:
+                done = pool.take(ref)
+                if done is not None:
+                    yield done
+    finally:
+        for actor in (*pool.starting.values(), *pool.idle, *(one for one, _ in pool.busy.values())):
+            with suppress(RayError):
+                ray.kill(actor)
+
+
+def _next_task(shards: Iterator[tuple[int, Shard]]) -> _Task | None:
+    found = next(shards, None)
+    return None if found is None else _Task(*found)
+
+
+def _wanted(options: WorkerOptions) -> str:
+    return f"each needs {options.cpus} CPUs and {options.memory >> 20} MiB on one machine"
