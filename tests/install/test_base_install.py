@@ -21,6 +21,7 @@ MAX_MEGABYTES = 200
 LOWER_HALF = (
     "boxes", "data", "detection", "device", "evaluation", "exporting", "losses", "model", "paper",
     "structures", "training", "inference.engines.torch_engine",
+    "service",  # which takes the extra `serve`
 )  # fmt: skip
 
 IMPORT_ALL = f"""

@@ -9,4 +9,5 @@ from blitznet.cli import check_data as check_data  # isort: skip
 from blitznet.cli import models as models  # isort: skip
 from blitznet.cli import table as table  # isort: skip
 from blitznet.cli import bench as bench  # isort: skip
+from blitznet.cli import serve as serve  # isort: skip
 from blitznet.cli.app import main as main  # isort: skip

@@ -45,6 +45,7 @@ def load(
     *,
     hint: Hint = "latency",
     calibrate: Path | None = None,
+    threads: int | None = None,
     tell: Tell | None = None,
 ) -> "Predictor":
     """A trained network, ready to predict.
@@ -57,6 +58,7 @@ def load(
             fastest one here; None = what BLITZNET_ENGINE names, else `auto`.
         hint: what OpenVINO makes fast: one image (`latency`) or many (`throughput`).
         calibrate: data description with images for `openvino-int8`, once for a network.
+        threads: of the engine on a CPU; None = its usual number.
         tell: receives one line about what is going on; None = problems are warnings.
 
     Raises:
@@ -64,7 +66,9 @@ def load(
         InputError: if the device or the engine does not exist, or a package is missing.
     """
     chosen = engine or usual_engine()
-    opened = open_engine(name_or_path, chosen, device, hint=hint, calibrate=calibrate, tell=tell)
+    opened = open_engine(
+        name_or_path, chosen, device, hint=hint, calibrate=calibrate, threads=threads, tell=tell
+    )
     return Predictor(opened, max(2, min(8, usable_cores())) if hint == "throughput" else 2)
 
 

@@ -49,6 +49,7 @@ def open_engine(
     *,
     hint: Hint = "latency",
     calibrate: Path | None = None,
+    threads: int | None = None,
     tell: Tell | None = None,
 ) -> Engine:
     """A trained network, ready to run.
@@ -62,7 +63,13 @@ def open_engine(
     network = find_network(name_or_path)
     device = _device_for(engine, device, network)
     open_it = partial(
-        _open, network=network, device=device, hint=hint, calibrate=calibrate, tell=tell
+        _open,
+        network=network,
+        device=device,
+        hint=hint,
+        calibrate=calibrate,
+        threads=threads,
+        tell=tell,
     )
     if engine != AUTO:
         _require_engine(engine, device)
@@ -138,6 +145,7 @@ def _open(
     device: str,
     hint: Hint,
     calibrate: Path | None,
+    threads: int | None,
     tell: Tell | None,
 ) -> Engine:
     if _runs_checkpoints(name):
@@ -147,28 +155,47 @@ def _open(
 
         is_bfloat16, is_compiled = name.endswith("-bf16"), "-compile" in name
         model, info = load_checkpoint(checkpoint)
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
         return TorchEngine(model, info, choose_device(device), is_bfloat16, is_compiled)
+    open_file = partial(
+        _open_file,
+        name,
+        device=device,
+        hint=hint,
+        calibrate=calibrate,
+        threads=threads,
+        tell=tell,
+    )
     if network.exported is not None:
-        return _open_file(name, network.exported, device, hint, calibrate, tell)
+        return open_file(network.exported)
     path = exported_checkpoint(network.require_checkpoint(), tell)
     try:
-        return _open_file(name, path, device, hint, calibrate, tell)
+        return open_file(path)
     except CheckpointError:  # the file in the cache has become unreadable
         path.unlink(missing_ok=True)
         path = exported_checkpoint(network.require_checkpoint(), tell)
-        return _open_file(name, path, device, hint, calibrate, tell)
+        return open_file(path)
 
 
 def _open_file(
-    name: str, path: Path, device: str, hint: Hint, calibrate: Path | None, tell: Tell | None
+    name: str,
+    path: Path,
+    device: str,
+    hint: Hint,
+    calibrate: Path | None,
+    threads: int | None,
+    tell: Tell | None,
 ) -> Engine:
     if name.startswith("openvino"):
         if name == "openvino-int8" and path.suffix == ".onnx":
             path = quantized(path, calibrate, tell)
-        return OpenVinoEngine(path, name, hint)
+        return OpenVinoEngine(path, name, hint, threads)
     if path.suffix != ".onnx":
         raise InputError(f"{path} is run by openvino, not by {name}")
-    return OnnxRuntimeEngine(path, device, name == "tensorrt")
+    return OnnxRuntimeEngine(path, device, name == "tensorrt", threads)
 
 
 def _candidates(network: NetworkFiles, device: str) -> list[str]:

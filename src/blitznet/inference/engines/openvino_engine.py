@@ -30,6 +30,7 @@ class OpenVinoEngine(ExportedEngine):
         path: NAME.onnx, or NAME.xml with NAME.bin beside it.
         name: of the engine: `openvino`, `openvino-bf16` or `openvino-int8`.
         hint: what should be fast.
+        threads: of all runs together; None = OpenVINO's choice.
 
     Raises:
         CheckpointError: if the file is damaged, or was not made by `blitznet export`.
@@ -38,7 +39,13 @@ class OpenVinoEngine(ExportedEngine):
 
     device = "cpu"
 
-    def __init__(self, path: Path, name: str = "openvino", hint: Hint = "latency") -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str = "openvino",
+        hint: Hint = "latency",
+        threads: int | None = None,
+    ) -> None:
         import openvino
 
         self.name = name
@@ -49,7 +56,9 @@ class OpenVinoEngine(ExportedEngine):
         for result in model.get_results():
             if "seg_map" in result.output(0).get_names():
                 model.remove_result(result)
-        settings = {"PERFORMANCE_HINT": hint.upper()}
+        settings: dict[str, str | int] = {"PERFORMANCE_HINT": hint.upper()}
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
         if self.info.precision != "int8":  # which leaves the rest to what is fastest here
             settings["INFERENCE_PRECISION_HINT"] = "bf16" if name == "openvino-bf16" else "f32"
         self._compiled = openvino.Core().compile_model(model, "CPU", settings)
