@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from PIL import Image
 from starlette.requests import ClientDisconnect
 
-from blitznet.classes import palette_image, voc_palette
+from blitznet.classes import palette_image
 from blitznet.inference.predictor import Predictor
 from blitznet.scene import Scene
 from blitznet.service.label_studio import predict_tasks, read_tasks
@@ -165,5 +165,4 @@ def _served_model(predictor: Predictor) -> ServedModel:
         detect=model.detect,
         segment=model.segment,
         names=predictor.names,
-        colors=tuple(f"#{bytes(color).hex()}" for color in voc_palette()[: len(predictor.names)]),
     )

@@ -96,7 +96,7 @@ def _add_status(app: FastAPI, service: Service) -> None:
 
     @app.get("/models", tags=["Status"], responses={401: _PROBLEMS[401]})
     async def models() -> Models:
-        """The network that answers, with its classes and their colours."""
+        """The network that answers, and its classes."""
         return Models(models=[service.model])
 
     @app.get("/metrics", tags=["Status"], response_class=Response, responses={401: _PROBLEMS[401]})
@@ -106,7 +106,7 @@ def _add_status(app: FastAPI, service: Service) -> None:
 
 
 def _add_prediction(app: FastAPI, service: Service) -> None:
-    answers = {200: {"content": {"image/png": {}}}}
+    answers: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
     extra = {"parameters": _parameters(), "requestBody": _request_body()}
 
     @app.post(

@@ -137,11 +137,12 @@ def _read_config(text: str) -> tuple[str, Control | None, Control | None]:
     images = {tag.get("name"): tag.get("value", "") for tag in root.iter("Image")}
     controls = {kind: _control(root, kind) for kind in (_RECTANGLES, _BRUSHES)}
     named = {control.to_name for control in controls.values() if control is not None}
-    if len(named) != 1 or not images.get(*named, "").startswith("$"):
+    value = images.get(next(iter(named), ""), "")
+    if len(named) != 1 or not value.startswith("$"):
         raise HTTPException(
             422, f"label_config wants {_RECTANGLES} or {_BRUSHES} for one Image with value='$...'"
         )
-    return images[named.pop()][1:], controls[_RECTANGLES], controls[_BRUSHES]
+    return value[1:], controls[_RECTANGLES], controls[_BRUSHES]
 
 
 def _control(root: ElementTree.Element, kind: str) -> Control | None:

@@ -118,7 +118,6 @@ class ServedModel(BaseModel):
     detect: bool
     segment: bool
     names: tuple[str, ...] = Field(description="By class id, background first.")
-    colors: tuple[str, ...] = Field(description="#rrggbb by class id, VOC's palette.")
 
 
 class Models(BaseModel):
