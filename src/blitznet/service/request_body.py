@@ -111,15 +111,31 @@ async def read_upload(request: Request, body: LimitedBody, settings: Settings) -
         HTTPException: 413 too large, 415 no image, 422 anything else that is wrong.
     """
     fields: dict[str, str] = dict(request.query_params)
-    files: list[tuple[str, bytes]] = []
     if request.headers.get("content-type", "").startswith(_FORM):
-        parser = _InMemoryParser(
-            request.headers, body.stream(), max_files=MAX_IMAGES, max_fields=_MAX_FIELDS
-        )
-        try:
-            form = await parser.parse()
-        except MultiPartException as error:
-            raise HTTPException(422, f"the form cannot be read: {error.message}") from None
+        more_fields, files = await _read_form(request, body)
+        fields |= more_fields
+    else:
+        content = await body.read()
+        files = [(BODY, content)] if content else []
+    if not files:
+        raise HTTPException(422, "the request has no image; send it as the body or as `file`")
+    options = parse_options(fields, settings.score)
+    return Upload([open_image(content, name, settings) for name, content in files], options)
+
+
+async def _read_form(
+    request: Request, body: LimitedBody
+) -> tuple[dict[str, str], list[tuple[str, bytes]]]:
+    """Fields by name, and the names and contents of files."""
+    parser = _InMemoryParser(
+        request.headers, body.stream(), max_files=MAX_IMAGES, max_fields=_MAX_FIELDS
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise HTTPException(422, f"the form cannot be read: {error.message}") from None
+    fields, files = {}, []
+    try:
         for name, value in form.multi_items():
             if isinstance(value, str):
                 fields[name] = value
@@ -127,12 +143,9 @@ async def read_upload(request: Request, body: LimitedBody, settings: Settings) -
                 files.append((value.filename or BODY, await value.read()))
             else:
                 raise HTTPException(422, f"files are sent as `file`, not as {name!r}")
-    elif content := await body.read():
-        files.append((BODY, content))
-    if not files:
-        raise HTTPException(422, "the request has no image; send it as the body or as `file`")
-    options = parse_options(fields, settings.score)
-    return Upload([open_image(content, name, settings) for name, content in files], options)
+    finally:
+        await form.close()
+    return fields, files
 
 
 def parse_options(fields: Mapping[str, str], score: float) -> Options:
