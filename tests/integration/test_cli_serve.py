@@ -55,6 +55,7 @@ def test_requests_under_way_are_answered_after_sigterm(
     answer = client.getresponse()
     assert answer.status == 200
     assert answer.read().startswith(b'{"model":"blitznet300-mobile"')
+    client.close()
     _, log = process.communicate(timeout=SECONDS)
     assert process.returncode == 0
     assert '"path": "/predict", "status": 200' in log

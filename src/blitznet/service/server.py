@@ -19,6 +19,8 @@ from blitznet.service.gate import access_log
 from blitznet.service.settings import Settings
 
 _MAX_WORKERS = 4
+# Longer than a proxy in front keeps idle connections, which would meet closed ones otherwise.
+_KEEP_ALIVE_SECONDS = 75
 _LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -62,6 +64,7 @@ def serve(
         _log_to_stderr()
         config = uvicorn.Config(
             service_app, log_config=None, access_log=False, server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(settings.timeout) + 1,
         )  # fmt: skip
         engine_name = predictors[0].engine.name
