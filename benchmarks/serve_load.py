@@ -81,10 +81,10 @@ class Service:
     async def ask(self, body: bytes, query: str, pause: float = 0) -> tuple[int, bytes]:
         """Status and content of an answer; `pause` seconds between the parts of the body."""
         is_kept = bool(self._idle)
-        if is_kept:
-            reader, writer = self._idle.pop()
-        else:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            reader, writer = self._idle.pop() if is_kept else await self._connect()
+        except OSError:
+            return 0, b""
         head = f"POST /predict{query} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
         try:
             writer.write(f"{head}\r\n\r\n".encode())
@@ -107,9 +107,12 @@ class Service:
             self._idle.append((reader, writer))
         return int(header.split(" ")[1]), content
 
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
     async def vanish(self, body: bytes, share: float) -> None:
         """Send a share of a request and close the connection."""
-        _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        _, writer = await self._connect()
         head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body[: int(share * len(body))])
         await writer.drain()
@@ -167,7 +170,7 @@ async def measure(
     for percent in (50, 200):
         rate = capacity * percent / 100
         rows[f"load{percent}"] = await steady(service, contents, expected, rate, seconds)
-    rows["mixed"] = await mixed(service, contents, expected, requests)
+    rows["mixed"] = await mixed(service, contents, expected, requests, at_once)
     rows["killed"] = await killed(service, contents, at_once)
     busy = rows["load200"]
     mean_ms = 1000 * len(predictors) / busy["answered"]  # of a worker, which never rests here
@@ -276,11 +279,11 @@ async def timed(service: Service, content: bytes, expected: Any, answers: Answer
 
 
 async def mixed(
-    service: Service, contents: list[bytes], expected: list[Any], requests: int
+    service: Service, contents: list[bytes], expected: list[Any], requests: int, at_once: int
 ) -> dict[str, Any]:
-    """Friendly and hostile clients in random order, 24 at once."""
+    """Friendly and hostile clients in random order, as many at once as workers and queue hold."""
     generator = random.Random(0)
-    answers, slots = Answers(), asyncio.Semaphore(24)
+    answers, slots = Answers(), asyncio.Semaphore(at_once)
     unexpected = Counter[str]()
     hostile: dict[str, tuple[bytes, set[int]]] = {
         "garbage": (generator.randbytes(3000), {415}),
