@@ -59,19 +59,21 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
     """Time our networks and torchvision's."""
-    with TemporaryDirectory() as name:
-        folder = Path(name)
+    looks: dict[Contestant, Look] = {}
+    left_out: dict[str, str] = {}
+    with TemporaryDirectory() as folder:
         decoded, decode_ms = load_images(images)
-        looks, left_out, random = _open_all(
-            split_names(networks) or (),
-            split_names(engines) or default_engines(device),
-            two,
-            folder,
-            decoded,
-            score,
-            device,
-            calibrate,
-        )
+        on = split_names(engines) or default_engines(device)
+        ours, random = _contestants(split_names(networks) or (), on, two, folder, decoded, score)
+        for contestant, files in ours.items():
+            _tell(f"opening {' on '.join(contestant)}")
+            engine = contestant[1]
+            try:
+                opened = [open_engine(one, engine, device, calibrate=calibrate) for one in files]
+            except InputError as reason:
+                left_out[" on ".join(contestant)] = str(reason)
+            else:
+                looks[contestant] = _one_after_the_other([look_with(one, score) for one in opened])
         for peer in [one for one in PEERS if any(part in one for part in split_names(peers) or ())]:
             model = build_peer(PEERS[peer], decoded)
             for engine in PEERS[peer].engines:
@@ -99,32 +101,26 @@ def main(
         json_file.write_text(speeds.to_json() + "\n")
 
 
-def _open_all(
-    files: Sequence[str],
+def _contestants(
+    networks: Sequence[str],
     engines: Sequence[str],
     two: str,
-    folder: Path,
+    folder: str,
     images: Sequence[Image.Image],
     score: float,
-    device: str,
-    calibrate: Path | None,
-) -> tuple[dict[Contestant, Look], dict[str, str], list[str]]:
-    """Ours: those that can run, why others cannot, and which networks have random weights."""
-    looks: dict[Contestant, Look] = {}
-    left_out: dict[str, str] = {}
+) -> tuple[dict[Contestant, list[str]], list[str]]:
+    """Files of ours, one or one for each task, and which networks have random weights."""
+    files: dict[Contestant, list[str]] = {}
     random = ["torchvision's"]
-    for file in files:
-        name, network = file, Path(file).stem
-        if file in MODELS and not _has_weights(file):
-            name = str(write_untrained(file, folder, images, score))
-            random.append(file)
-        for engine in engines:
-            _open(looks, left_out, (network, engine), [name], score, device, calibrate)
+    for given in networks:
+        name, network = given, Path(given).stem
+        if given in MODELS and not _has_weights(given):
+            name = str(write_untrained(given, Path(folder), images, score))
+            random.append(given)
+        files |= {(network, engine): [name] for engine in engines}
         if two:
-            pair = write_single_tasks(name, folder)
-            contestant = (f"{network}, two networks", two)
-            _open(looks, left_out, contestant, pair, score, device, calibrate)
-    return looks, left_out, random
+            files[f"{network}, two networks", two] = write_single_tasks(name, Path(folder))
+    return files, random
 
 
 def _has_weights(name: str) -> bool:
@@ -135,31 +131,15 @@ def _has_weights(name: str) -> bool:
     return True
 
 
-def _open(
-    looks: dict[Contestant, Look],
-    left_out: dict[str, str],
-    contestant: Contestant,
-    files: Sequence[str],
-    score: float,
-    device: str,
-    calibrate: Path | None,
-) -> None:
-    """A network of ours, or one for each task, which run one after the other."""
-    _tell(f"opening {' on '.join(contestant)}")
-    try:
-        opened = [open_engine(file, contestant[1], device, calibrate=calibrate) for file in files]
-    except InputError as reason:
-        left_out[" on ".join(contestant)] = str(reason)
-        return
-    parts = [look_with(engine, score) for engine in opened]
+def _one_after_the_other(parts: Sequence[Look]) -> Look:
+    """Of one network, or one for each task; the image is resized once for both."""
 
     def look(images: Sequence[Image.Image]) -> dict[str, float]:
         times = [part(images) for part in parts]
-        # The image is resized once for both.
         total = {stage: sum(one[stage] for one in times) for stage in times[0]}
         return total | {"resize": times[0]["resize"]}
 
-    looks[contestant] = look
+    return look
 
 
 def _ratio_table(rows: Sequence[Row]) -> Table:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from blitznet.model.blitznet import BlitzNet as BlitzNet
     from blitznet.model.blitznet import build as build
     from blitznet.scene import Scene as Scene
+    from blitznet.training.refine_masks import RefinedMasks as RefinedMasks
+    from blitznet.training.refine_masks import refine_masks as refine_masks
     from blitznet.training.train import TrainingRun as TrainingRun
     from blitznet.training.train import train as train
 
@@ -40,6 +42,7 @@ _NAMES = {
     "inference.predictor": ("Predictor", "load"),
     "model.blitznet": ("BlitzNet", "build"),
     "scene": ("Scene",),
+    "training.refine_masks": ("RefinedMasks", "refine_masks"),
     "training.train": ("TrainingRun", "train"),
 }  # fmt: skip
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}

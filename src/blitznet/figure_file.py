@@ -12,6 +12,7 @@ _DPI = 110
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a PNG, cut to what is drawn."""
+    """Write what the suffix says, cut to what is drawn."""
+    kind = path.suffix[1:].lower()
     with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DPI, bbox_inches="tight")
+        figure.savefig(temporary, format=kind, dpi=_DPI, bbox_inches="tight")

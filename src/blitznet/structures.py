@@ -107,3 +107,15 @@ class RawPredictions(NamedTuple):
     class_logits: Tensor | None
     box_deltas: Tensor | None
     seg_logits: Tensor | None
+
+
+class SoftLabels(NamedTuple):
+    """What a teacher network says of a batch: class probabilities, background first.
+
+    Attributes:
+        of_boxes: (B, G, C) of the objects of the batch; all zero where it has none to give.
+        of_pixels: (B, C, h, w) at its own resolution; None = it does not segment.
+    """
+
+    of_boxes: Tensor
+    of_pixels: Tensor | None

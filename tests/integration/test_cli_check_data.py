@@ -10,7 +10,7 @@ from PIL import Image
 
 from blitznet.cli import main
 from blitznet.data.check.skipped import SKIPPED_FILE
-from fixtures.make_fixtures import draw
+from fixtures.make_fixtures import describe, draw
 from fixtures.tiny_run import read_log, tiny_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning")
@@ -21,14 +21,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, with data.yaml and recipe.yaml."""
     monkeypatch.chdir(tmp_path)
     draw(tmp_path / "mine")
-    draw(tmp_path / "others", noise=100)
-    entry = {"format": "voc", "masks": "SegmentationClass"}
-    data = {
-        "classes": "voc",
-        "train": [entry | {"root": "mine", "image_set": "Main/trainval"}],
-        "val": [entry | {"root": "others", "image_set": "Segmentation/trainval"}],
-    }
-    Path("data.yaml").write_text(yaml.safe_dump(data))
+    describe(tmp_path / "data.yaml", Path("mine"))
     Path("recipe.yaml").write_text(yaml.safe_dump(tiny_recipe().model_dump(mode="json")))
     return tmp_path
 

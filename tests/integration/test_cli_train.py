@@ -17,7 +17,7 @@ from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo, read_info
 from blitznet.training import options
 from blitznet.training.validation import read_validation
-from fixtures.make_fixtures import VOC_MINI, draw
+from fixtures.make_fixtures import VOC_MINI, describe
 from fixtures.tiny_run import read_log, tiny_recipe
 
 pytestmark = [
@@ -30,14 +30,7 @@ pytestmark = [
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, with data.yaml and recipe.yaml."""
     monkeypatch.chdir(tmp_path)
-    entry = {"format": "voc", "masks": "SegmentationClass"}
-    data = {
-        "classes": "voc",
-        "train": [entry | {"root": str(VOC_MINI), "image_set": "Main/trainval"}],
-        "val": [entry | {"root": "others", "image_set": "Segmentation/trainval"}],
-    }
-    draw(tmp_path / "others", noise=100)
-    (tmp_path / "data.yaml").write_text(yaml.safe_dump(data))
+    describe(tmp_path / "data.yaml")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(tiny_recipe().model_dump(mode="json")))
     return tmp_path
 

@@ -4,11 +4,16 @@ import multiprocessing
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from blitznet.classes import VOC_CLASSES
+from blitznet.data.labels import ClassTable, ObjectLabel, PictureLabels
 from blitznet.data.loader import TrainingSamples, batch_positions, collate_samples, prepare_ahead
+from blitznet.data.seg_map import VOC_CODES, MapFile
+from blitznet.data.source import LabelSource
 from blitznet.data.ssd_policy import Augmentation
-from drawn_pictures import drawn_source
 
 PICTURES, BATCH, PASSES = 200, 10, 6
 
@@ -28,9 +33,25 @@ def resident_mib(process_id: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
 
+def noise_source(folder: Path) -> LabelSource:
+    """JPEGs of 320x240 pixels with a box and a map each."""
+    rng, box, labels = np.random.default_rng(0), (20.0, 30.0, 200.0, 180.0), []
+    Image.fromarray(rng.integers(0, 21, (240, 320), np.uint8)).save(folder / "map.png")
+    for index in range(PICTURES):
+        path = folder / f"{index}.jpg"
+        Image.fromarray(rng.integers(0, 256, (240, 320, 3), np.uint8)).save(path)
+        cat = ObjectLabel("cat", box, path.name, str(box))
+        labels.append(PictureLabels(path, (cat,), MapFile(folder / "map.png", VOC_CODES)))
+    return LabelSource(labels, _as_it_is, ClassTable(VOC_CLASSES))
+
+
+def _as_it_is(labels: PictureLabels) -> PictureLabels:
+    return labels
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_memory_is_flat_over_passes_and_no_worker_is_left(tmp_path: Path) -> None:
-    source = drawn_source(tmp_path, PICTURES, (320, 240))
+    source = noise_source(tmp_path)
     samples = TrainingSamples([source], 200, Augmentation(), seed=0)
     steps = PASSES * PICTURES // BATCH
     batches = prepare_ahead(samples, batch_positions(0, steps, BATCH, 0, 1), collate_samples, 2)

@@ -5,7 +5,7 @@ import torch
 
 from blitznet.losses.multibox import NEGATIVE_RATIO
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model_info import BLITZNET300, BLITZNET512, MODELS
+from blitznet.model_info import BLITZNET300, MODELS
 from blitznet.training.optimizer import build_optimizer, learning_rate
 from blitznet.training.recipe import RECIPES
 from fixtures.tiny_run import TINY
@@ -36,30 +36,25 @@ def test_nothing_that_the_paper_does_not_mention_is_in_its_recipe() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["blitznet300", "blitznet300-s8", "blitznet512", "blitznet512-s4", "ssd300", "ssd512"]
+    ("name", "size", "stride", "fusion"),
+    [
+        ("blitznet300", 300, 4, "resskip"),
+        ("blitznet300-s8", 300, 8, "resskip"),
+        ("blitznet512", 512, 8, "resskip"),
+        ("blitznet512-s4", 512, 4, "resskip"),
+        ("ssd300", 300, 8, None),  # the baselines of table 1 detect only
+        ("ssd512", 512, 8, None),
+    ],
 )
 def test_networks_are_resnet_50_with_512_maps_a_stream_and_64_a_segmentation_branch(
-    name: str,
+    name: str, size: int, stride: int, fusion: str | None
 ) -> None:
     config = MODELS[name]
     assert config.backbone == "resnet50"
     assert (config.downscale_width, config.upscale_width, config.seg_width) == (512, 512, 64)
+    assert (config.image_size, config.finest_stride, config.fusion) == (size, stride, fusion)
+    assert (config.detect, config.segment) == (True, fusion is not None)
     assert config.num_classes == 21
-    assert config.image_size == (512 if "512" in name else 300)
-
-
-def test_stride_of_the_finest_level_is_4_at_300_pixels_and_8_at_512() -> None:
-    assert (BLITZNET300.finest_stride, BLITZNET512.finest_stride) == (4, 8)
-    assert (BLITZNET300.fusion, BLITZNET512.fusion) == ("resskip", "resskip")
-    assert MODELS["blitznet300-s8"].finest_stride == 8
-    assert MODELS["blitznet512-s4"].finest_stride == 4
-
-
-def test_baselines_of_table_1_detect_only_and_have_no_upscale_stream() -> None:
-    for name in ("ssd300", "ssd512"):
-        assert MODELS[name].fusion is None
-        assert MODELS[name].detect
-        assert not MODELS[name].segment
 
 
 def test_three_negatives_for_every_positive() -> None:

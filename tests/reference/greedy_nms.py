@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
+from blitznet.detection import box_coder
+from blitznet.detection.limits import Limits
 from reference.iou_loops import box_iou
 
 
@@ -20,20 +24,32 @@ def greedy_nms_with_limits(
     boxes: Sequence[Sequence[float]],
     scores: Sequence[float],
     labels: Sequence[int],
-    iou_threshold: float = 0.45,
-    pre_nms_per_class: int = 400,
-    keep_per_class: int = 50,
-    keep_per_image: int = 200,
+    limits: Limits,
 ) -> list[int]:
     """Section 3.5: the best 400 a class, 50 of them after suppression, the best 200 in all."""
     survivors: list[int] = []
     for label in set(labels):
         candidates = [i for i in range(len(boxes)) if labels[i] == label]
         candidates.sort(key=lambda i: (-scores[i], i))
-        candidates = candidates[:pre_nms_per_class]
+        candidates = candidates[: limits.pre_nms_per_class]
         kept = greedy_nms(
-            [boxes[i] for i in candidates], [scores[i] for i in candidates], iou_threshold
+            [boxes[i] for i in candidates], [scores[i] for i in candidates], limits.iou
         )
-        survivors += [candidates[i] for i in kept[:keep_per_class]]
+        survivors += [candidates[i] for i in kept[: limits.keep_per_class]]
     survivors.sort(key=lambda i: (-scores[i], i))
-    return survivors[:keep_per_image]
+    return survivors[: limits.top]
+
+
+def decode_with_loops(
+    class_logits: Tensor, box_deltas: Tensor, anchors: Tensor, size: int, limits: Limits
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes, labels and scores of one image, from (A, C) logits and (A, 4) deltas."""
+    scores = class_logits.float().softmax(dim=-1)[:, 1:]
+    boxes = box_coder.decode(box_deltas.float(), anchors).clamp(0, size)
+    has_area = (boxes[:, 2:] > boxes[:, :2]).all(dim=1, keepdim=True)
+    anchor, column = ((scores >= limits.score) & has_area).nonzero(as_tuple=True)
+    candidates = scores[anchor, column]
+    kept = greedy_nms_with_limits(
+        boxes[anchor].tolist(), candidates.tolist(), column.tolist(), limits
+    )
+    return boxes[anchor[kept]], column[kept] + 1, candidates[kept]

@@ -9,23 +9,6 @@ from blitznet.detection.anchors import ANCHORS_PER_CELL, anchors_of
 from blitznet.model_info import BLITZNET300, BLITZNET300_MOBILE, MODELS, ModelConfig
 
 
-@pytest.mark.parametrize(
-    ("size", "stride", "expected"),
-    [
-        (300, 4, (75, 38, 19, 10, 5, 3, 1)),
-        (224, 8, (28, 14, 7, 4, 2, 1)),
-        (64, 8, (8, 4, 2, 1)),
-        (33, 8, (5, 3, 2, 1)),
-        (96, 4, (24, 12, 6, 3, 1)),
-    ],
-)
-def test_levels_halve_and_round_up_until_3_or_2_and_end_in_1(
-    size: int, stride: int, expected: tuple[int, ...]
-) -> None:
-    update = {"image_size": size, "finest_stride": stride}
-    assert BLITZNET300.model_copy(update=update).level_sizes == expected
-
-
 @given(st.integers(33, 2000), st.sampled_from([4, 8]))
 def test_any_side_has_shrinking_levels_down_to_one_cell_and_six_anchors_a_cell(
     size: int, stride: int

@@ -6,6 +6,7 @@ from blitznet.cli import train as train  # isort: skip
 from blitznet.cli import evaluate as evaluate  # isort: skip
 from blitznet.cli import export as export  # isort: skip
 from blitznet.cli import check_data as check_data  # isort: skip
+from blitznet.cli import refine_masks as refine_masks  # isort: skip
 from blitznet.cli import models as models  # isort: skip
 from blitznet.cli import table as table  # isort: skip
 from blitznet.cli import bench as bench  # isort: skip

@@ -33,18 +33,27 @@ class BoxMap:
         inset = np.tile(sides * (1 - math.sqrt(INNER_AREA)) / 2, 2) * (1, 1, -1, -1)
         seg_map = np.full((size[1], size[0]), BACKGROUND, np.uint8)
         for index in np.argsort(-sides.prod(axis=1), kind="stable"):
-            _fill(seg_map, boxes[index], IGNORE_INDEX)
+            seg_map[pixels_in_box(boxes[index], seg_map.shape)] = IGNORE_INDEX
             if not difficult[index]:
-                _fill(seg_map, boxes[index] + inset[index], int(ids[index]))
+                core = pixels_in_box(boxes[index] + inset[index], seg_map.shape)
+                seg_map[core] = ids[index]
         return seg_map
 
 
-def _fill(seg_map: np.ndarray, box: np.ndarray, value: int) -> None:
-    """Every pixel whose centre lies in the box, and at least the one that its middle is in."""
-    height, width = seg_map.shape
-    spans = []
-    for start, end, length in ((box[1], box[3], height), (box[0], box[2], width)):
-        first, last = math.ceil(start - 0.5), math.ceil(end - 0.5)
-        middle = min(int((start + end) / 2), length - 1)
-        spans.append(slice(max(min(first, middle), 0), max(last, middle + 1)))
-    seg_map[spans[0], spans[1]] = value
+def pixels_in_box(box: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns of the pixels whose centre lies in a box, at least the one at its middle.
+
+    Args:
+        box: (4,) xyxy in pixels.
+        shape: (H, W) of the map.
+    """
+    rows, columns = (
+        _span(float(box[axis]), float(box[axis + 2]), shape[1 - axis]) for axis in (1, 0)
+    )
+    return rows, columns
+
+
+def _span(start: float, end: float, length: int) -> slice:
+    first, last = math.ceil(start - 0.5), math.ceil(end - 0.5)
+    middle = min(int((start + end) / 2), length - 1)
+    return slice(max(min(first, middle), 0), max(last, middle + 1))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from blitznet.data.box_map import BoxMap
 from blitznet.data.instance_map import InstanceMap
 from blitznet.data.labels import ClassTable, PictureLabels, read_labels
+from blitznet.data.refined_map import with_refined_maps
 from blitznet.image import read_picture
 from blitznet.structures import Sample
 
@@ -80,6 +81,7 @@ class SourceEntry(BaseModel, ABC):
         masks: what maps are made of: "from_boxes" = see `BoxMap`; "from_instances" = see
             `InstanceMap`, in formats with outlines; a folder of maps, where an image without a file
             has no map; None = pixels are not labelled.
+        refined_masks: folder of `blitznet refine-masks`, for images without a map of their own.
         label_map: from the source's class names to the network's; null = background there,
             "ignore" = is ignored.
         labels_only: classes that the source labels; of the others nothing is known there. None =
@@ -92,6 +94,7 @@ class SourceEntry(BaseModel, ABC):
 
     boxes: bool = True
     masks: Literal["from_boxes", "from_instances"] | Path | None = None
+    refined_masks: Path | None = None
     label_map: dict[str, str | None] = Field(default_factory=dict)
     labels_only: tuple[str, ...] | None = None
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
@@ -133,7 +136,10 @@ class SourceEntry(BaseModel, ABC):
             LabelError: if it cannot be opened.
         """
         table = ClassTable(names, self.label_map, self.labels_only)
-        source = LabelSource(*self.find_pictures(folder), table, self.weight)
+        keys, read = self.find_pictures(folder)
+        if self.refined_masks is not None:
+            read = with_refined_maps(read, folder / self.refined_masks, folder)
+        source = LabelSource(keys, read, table, self.weight)
         if self.max_pictures is None or self.max_pictures >= len(source):
             return source
         chosen = np.random.default_rng(0).permutation(len(source))[: self.max_pictures]

@@ -17,6 +17,7 @@ MIN_OVERLAPS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)  # None: no crop
 CROP_TRIALS = 50
 CROP_AREA = (0.3, 1.0)
 CROP_ASPECT = (0.5, 2.0)
+EMPTY_AREA = (0.05, 0.5)
 MIN_BOX_SIDE = 2.0  # pixels of the input
 
 
@@ -29,6 +30,8 @@ class Augmentation(BaseModel):
         photometric: whether colours are distorted.
         mosaic_probability: how often a sample is four images of one source, two by two, see
             `blitznet.data.mosaic`; such images are not zoomed out.
+        empty_probability: how often a sample is a part of the image without any object, if a few
+            trials find one (D24); with `min_negatives` it teaches what is no object.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +40,7 @@ class Augmentation(BaseModel):
     zoom_out_max: float = Field(default=4.0, ge=1)
     photometric: bool = True
     mosaic_probability: float = Field(default=0.0, ge=0, le=1)
+    empty_probability: float = Field(default=0.0, ge=0, le=1)
 
 
 def read_augmented(
@@ -91,6 +95,10 @@ def draw_view(
         rng: drawn from.
     """
     view = whole_view(*size)
+    if augmentation.empty_probability and rng.random() < augmentation.empty_probability:
+        empty = draw_empty_crop(view, boxes, rng)
+        if empty is not None:
+            return replace(empty, flip=bool(rng.random() < 0.5))
     if rng.random() < augmentation.zoom_out_probability:
         view = draw_zoom_out(view, augmentation.zoom_out_max, rng)
     view = draw_iou_crop(view, boxes, rng)
@@ -106,6 +114,26 @@ def draw_zoom_out(view: View, max_ratio: float, rng: np.random.Generator) -> Vie
     return View(x1, y1, x1 + width, y1 + height)
 
 
+def draw_empty_crop(view: View, boxes: np.ndarray | None, rng: np.random.Generator) -> View | None:
+    """A crop of `view` that touches no box (D24), or None if no trial finds one.
+
+    Args:
+        view: what is cropped, source pixels.
+        boxes: (G, 4) xyxy in source pixels; None = unknown, then there is none.
+        rng: drawn from.
+    """
+    if boxes is None:
+        return None
+    for _ in range(CROP_TRIALS):
+        crop = _random_crop(view, EMPTY_AREA, rng)
+        if (
+            crop is not None
+            and not ((boxes[:, :2] < crop[2:]) & (boxes[:, 2:] > crop[:2])).all(axis=1).any()
+        ):
+            return View(*crop)
+    return None
+
+
 def draw_iou_crop(view: View, boxes: np.ndarray | None, rng: np.random.Generator) -> View:
     """A crop of `view` that overlaps some object by a random minimum IoU, or `view` itself.
 
@@ -116,24 +144,31 @@ def draw_iou_crop(view: View, boxes: np.ndarray | None, rng: np.random.Generator
     """
     # Plain numbers: an image has few boxes and may take hundreds of trials.
     candidates = () if boxes is None else boxes.tolist()
-    random = rng.random
-    low_area, high_area = CROP_AREA
-    low_aspect, high_aspect = map(math.log, CROP_ASPECT)
     while True:
         min_overlap = MIN_OVERLAPS[rng.integers(len(MIN_OVERLAPS))]
         if min_overlap is None:
             return view
         for _ in range(CROP_TRIALS):
-            area = (low_area + (high_area - low_area) * random()) * view.width * view.height
-            aspect = math.exp(low_aspect + (high_aspect - low_aspect) * random())
-            width, height = math.sqrt(area * aspect), math.sqrt(area / aspect)
-            if width > view.width or height > view.height:
-                continue
-            x1 = view.x1 + (view.width - width) * random()
-            y1 = view.y1 + (view.height - height) * random()
-            x2, y2 = x1 + width, y1 + height
-            if not candidates or _shows_an_object(x1, y1, x2, y2, candidates, min_overlap):
-                return View(x1, y1, x2, y2)
+            crop = _random_crop(view, CROP_AREA, rng)
+            if crop is not None and (
+                not candidates or _shows_an_object(*crop, candidates, min_overlap)
+            ):
+                return View(*crop)
+
+
+def _random_crop(
+    view: View, areas: tuple[float, float], rng: np.random.Generator
+) -> tuple[float, float, float, float] | None:
+    """Corners of a part of `view`, with a share of its area in a range; None = it does not fit."""
+    area = (areas[0] + (areas[1] - areas[0]) * rng.random()) * view.width * view.height
+    low_aspect, high_aspect = map(math.log, CROP_ASPECT)
+    aspect = math.exp(low_aspect + (high_aspect - low_aspect) * rng.random())
+    width, height = math.sqrt(area * aspect), math.sqrt(area / aspect)
+    if width > view.width or height > view.height:
+        return None
+    x1 = view.x1 + (view.width - width) * rng.random()
+    y1 = view.y1 + (view.height - height) * rng.random()
+    return x1, y1, x1 + width, y1 + height
 
 
 def _shows_an_object(

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from blitznet.evaluation.metrics import Evaluation
 from blitznet.evaluation.metrics import Metrics as Metrics
 from blitznet.evaluation.report.review import Review
 from blitznet.evaluation.report.write import write_report
-from blitznet.evaluation.submission import add_in_order, open_submission
+from blitznet.evaluation.submission import AddPicture, open_submission
 from blitznet.inference.class_map import classify_pixels
 from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
@@ -36,10 +36,8 @@ from blitznet.text_files import write_json
 
 METRICS_FILE = "metrics.json"
 
-# A sample with labels in pixels of its image, and (S, S, 3) uint8 RGB for the network.
-_Item = tuple[Sample, np.ndarray]
-
-Found = Callable[[Detections | None, np.ndarray | None], None]
+# An image's id, its labels in pixels of the image, and (S, S, 3) uint8 RGB for the network.
+_Item = tuple[str, Sample, np.ndarray]
 
 
 def evaluate(
@@ -97,8 +95,8 @@ def evaluate(
         sources, found = description.open_split(split), None
         if submission is not None and out is not None:
             title = Path(name).stem
-            add = open_submission(submission, out, opened.info.names, split, title)
-            found = add_in_order(stack.enter_context(add), sources)
+            files = open_submission(submission, out, opened.info.names, split, title)
+            found = stack.enter_context(files)
         elif not any(entry.is_labelled for entry in description.entries(split)):
             raise InputError(
                 f"the split {split!r} has no labels to measure with; "
@@ -159,7 +157,7 @@ def measure(
     classes: Sequence[str] | None = None,
     batch_size: int = 16,
     workers: int = 1,
-    found: Found | None = None,
+    found: AddPicture | None = None,
     evaluation: Evaluation | None = None,
     show_progress: bool = False,
 ) -> Metrics:
@@ -171,7 +169,7 @@ def measure(
         classes: see `Evaluation.compute`.
         batch_size: images a forward pass.
         workers: processes that read images.
-        found: called with the detections and the segmentation map of every image, in order.
+        found: called with the id, the detections and the segmentation map of every image, in order.
         evaluation: accumulates the images; None = a new one.
         show_progress: on a terminal; not inside another bar.
 
@@ -187,10 +185,10 @@ def measure(
     predictions = _predictions(engine, sources, batch_size, workers)
     if show_progress:
         predictions = with_progress(predictions, sum(map(len, sources)), "images", has_speed=True)
-    for sample, detections, seg_map in predictions:
+    for image_id, sample, detections, seg_map in predictions:
         evaluation.update(sample, detections, seg_map)
         if found is not None:
-            found(detections, seg_map)
+            found(image_id, detections, seg_map)
     seconds = round(time.monotonic() - started, 1)
     return replace(evaluation.compute(classes), engine=engine.name, seconds=seconds)
 
@@ -212,20 +210,20 @@ class _Items(Dataset[_Item | InputError]):
             sample = source.read(index)
         except InputError as error:
             return error
-        return sample, resize_sample(sample, self.size).image
+        return source.picture_id(index), sample, resize_sample(sample, self.size).image
 
 
 def _predictions(
     engine: Engine, sources: Sequence[LabelSource], batch_size: int, workers: int
-) -> Iterator[tuple[Sample, Detections | None, np.ndarray | None]]:
-    """Every sample with what the network finds, in pixels of the image."""
+) -> Iterator[tuple[str, Sample, Detections | None, np.ndarray | None]]:
+    """Every image's id and labels with what the network finds, in pixels of the image."""
     size = engine.info.model.image_size
     unread = _Items(sources, size)
     total = len(unread)
     positions = [list(range(i, min(i + batch_size, total))) for i in range(0, total, batch_size)]
     for items in prepare_ahead(unread, positions, list, workers, prefetch=2):
-        output = engine.run(np.stack([pixels for _, pixels in items]), SCORE_THRESHOLD)
-        for index, (sample, _) in enumerate(items):
+        output = engine.run(np.stack([pixels for *_, pixels in items]), SCORE_THRESHOLD)
+        for index, (image_id, sample, _) in enumerate(items):
             detections = seg_map = None
             if output.detections is not None:
                 boxes, labels, scores = output.detections[index]
@@ -233,4 +231,4 @@ def _predictions(
                 detections = Detections(boxes * scale, labels, scores)
             if output.seg_logits is not None:
                 seg_map = classify_pixels(output.seg_logits[index], *sample.size)
-            yield sample, detections, seg_map
+            yield image_id, sample, detections, seg_map

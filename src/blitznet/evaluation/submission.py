@@ -5,17 +5,15 @@ import re
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
 from blitznet.classes import COCO_CLASSES, VOC_CLASSES, coco_category_ids, palette_image
-from blitznet.data.source import LabelSource
 from blitznet.detections import Detections
 from blitznet.errors import InputError
+from blitznet.text_files import write_text
 from blitznet.whole_file import whole_file
 
 # Image id, its detections, its map of class ids; None for a task that the network lacks.
@@ -58,49 +56,32 @@ def open_submission(
     return coco_results(folder / f"{title}.json", names)
 
 
-def add_in_order(
-    add: AddPicture, sources: Sequence[LabelSource]
-) -> Callable[[Detections | None, np.ndarray | None], None]:
-    """Add images without their ids, in the order of the sources, as `evaluate` finds them."""
-    ids = (source.picture_id(index) for source in sources for index in range(len(source)))
-    return lambda detections, seg_map: add(next(ids), detections, seg_map)
-
-
 @contextmanager
 def _voc_submission(folder: Path, names: Sequence[str]) -> Iterator[AddPicture]:
     """The development kit's text files and maps, and results.tgz, which holds them."""
     root = folder / "results"
     (folder / _VOC_DETECTION).parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        files: list[TextIO] = []
+    rows: dict[str, list[str]] = {}  # by class; without any class if the network finds no boxes
 
-        def add(image: str, detections: Detections | None, seg_map: np.ndarray | None) -> None:
-            if detections is not None:
-                if not files:
-                    files.extend(map(partial(_open_text, stack, folder), names[1:]))
-                for row, label in _voc_rows(image, detections):
-                    files[label - 1].write(row)
-            if seg_map is not None:
-                maps = folder / _VOC_SEGMENTATION
-                maps.mkdir(parents=True, exist_ok=True)
-                with whole_file(maps / f"{image}.png") as temporary:
-                    palette_image(seg_map).save(temporary, format="PNG")
+    def add(image: str, detections: Detections | None, seg_map: np.ndarray | None) -> None:
+        if detections is not None:
+            for name in names[1:]:
+                rows.setdefault(name, [])
+            for (x1, y1, x2, y2), label, score in zip(*detections, strict=True):
+                # Corners count pixels from 1 and include the last one.
+                corners = f"{x1 + 1:.2f} {y1 + 1:.2f} {x2:.2f} {y2:.2f}"
+                rows[names[label]].append(f"{image} {score:.6f} {corners}\n")
+        if seg_map is not None:
+            maps = folder / _VOC_SEGMENTATION
+            maps.mkdir(parents=True, exist_ok=True)
+            with whole_file(maps / f"{image}.png") as temporary:
+                palette_image(seg_map).save(temporary, format="PNG")
 
-        yield add
+    yield add
+    for name, lines in rows.items():
+        write_text(folder / _VOC_DETECTION.format(name), "".join(lines))
     with whole_file(folder / VOC_ARCHIVE) as temporary, tarfile.open(temporary, "w:gz") as archive:
         archive.add(root, root.name)
-
-
-def _open_text(stack: ExitStack, folder: Path, name: str) -> TextIO:
-    temporary = stack.enter_context(whole_file(folder / _VOC_DETECTION.format(name)))
-    return stack.enter_context(temporary.open("w", encoding="utf-8"))
-
-
-def _voc_rows(image: str, detections: Detections) -> Iterator[tuple[str, int]]:
-    """Id, score and corners, which count pixels from 1 and include the last one; and the label."""
-    for (x1, y1, x2, y2), label, score in zip(*detections, strict=True):
-        corners = f"{x1 + 1:.2f} {y1 + 1:.2f} {x2:.2f} {y2:.2f}"
-        yield f"{image} {score:.6f} {corners}\n", int(label)
 
 
 @contextmanager

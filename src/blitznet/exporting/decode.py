@@ -13,8 +13,6 @@ from torch import Tensor
 
 from blitznet.detection.box_coder import MAX_LOG_SIZE, WEIGHTS
 from blitznet.detection.limits import Limits
-from blitznet.detection.postprocess import decode_detections
-from blitznet.structures import RawPredictions
 
 _INT32, _INT64 = 6, 7  # of onnx.TensorProto
 
@@ -27,7 +25,6 @@ def decode(
     class_logits: Tensor,
     box_deltas: Tensor,
     anchors: Tensor,
-    anchors_cxcywh: Tensor,  # noqa: ARG001 - the graph has use for it
     image_size: int,
     score: float,
     iou: float,
@@ -35,13 +32,12 @@ def decode(
     pre_nms_per_class: int,
     keep_per_class: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`decode_detections` in tensors of fixed size.
+    """`decode_detections` in tensors of fixed size, for graphs alone.
 
     Args:
         class_logits: (B, A, C).
         box_deltas: (B, A, 4).
-        anchors: (A, 4) xyxy, input pixels.
-        anchors_cxcywh: the same as centre and size.
+        anchors: (A, 4) cxcywh, input pixels.
         image_size: S.
         score: as the others, of `Limits`.
 
@@ -50,47 +46,32 @@ def decode(
         `top`: best score first; of equal scores, the earlier anchor, then the lower class. Rows
         from `count` on are 0.
     """
-    limits = Limits(score, iou, top, pre_nms_per_class, keep_per_class)
-    raw = RawPredictions(class_logits, box_deltas, None)
-    found = decode_detections(raw, anchors, image_size, limits)
-    boxes, scores, labels, count = _empty(len(class_logits), top, class_logits)
-    for image, one in enumerate(found):
-        count[image] = len(one.labels)
-        for padded, values in ((boxes, one.boxes), (scores, one.scores), (labels, one.labels)):
-            padded[image, : len(values)] = torch.from_numpy(values)
-    return boxes, scores, labels, count
+    raise NotImplementedError("PyTorch has detection.postprocess.decode_detections")
 
 
 @decode.register_fake
 def _(class_logits: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _empty(class_logits.shape[0], others[6], class_logits)
-
-
-def _empty(batch: int, top: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    batch, top = class_logits.shape[0], others[5]
     return (
-        like.new_zeros(batch, top, 4),
-        like.new_zeros(batch, top),
-        like.new_zeros((batch, top), dtype=torch.int64),
-        like.new_zeros((batch,), dtype=torch.int64),
+        class_logits.new_zeros(batch, top, 4),
+        class_logits.new_zeros(batch, top),
+        class_logits.new_zeros((batch, top), dtype=torch.int64),
+        class_logits.new_zeros((batch,), dtype=torch.int64),
     )
 
 
 def _write_decode(
     class_logits: Any,
     box_deltas: Any,
-    _anchors: Any,
-    anchors_cxcywh: Any,
+    anchors: Any,
     image_size: int,
-    score: float,
-    iou: float,
-    top: int,
-    pre_nms_per_class: int,
-    keep_per_class: int,
+    *values: Any,
 ) -> tuple[Any, Any, Any, Any]:
     """Nodes for one call; tensors stand for values of the graph."""
     from onnxscript import opset18
 
     op: Any = opset18  # its annotations are those of scripts, not of tracing
+    limits = Limits(*values)
     num_classes = class_logits.shape[2] - 1
     num_anchors = class_logits.shape[1]
 
@@ -101,26 +82,27 @@ def _write_decode(
     background = op.Slice(class_logits, first, second, axis)
     best = op.ReduceMax(op.Slice(class_logits, second, last, axis), axis)
     margin = op.ReduceMax(op.Sub(best, background), _ints(op, 0, 2), keepdims=0)
-    least = score * (1 - _ROUNDING)
+    least = limits.score * (1 - _ROUNDING)
     bound = math.log(least / (1 - least))
     reaches = op.GreaterOrEqual(margin, op.Constant(value_float=bound))
-    is_first = torch.arange(num_anchors) < -(-top // num_classes)
+    is_first = torch.arange(num_anchors) < -(-limits.top // num_classes)
     chosen = op.Squeeze(op.NonZero(op.Or(reaches, _constant(op, is_first))), _ints(op, 0))
     boxes, has_area = _write_boxes(
         op,
         op.Gather(box_deltas, chosen, axis=1),
-        op.Gather(anchors_cxcywh, chosen, axis=0),
+        op.Gather(anchors, chosen, axis=0),
         image_size,
     )
     scores = op.Softmax(op.Gather(class_logits, chosen, axis=1), axis=2)
     scores = op.Slice(scores, second, last, axis)  # (B, M, C - 1), as all below
     none = op.Constant(value_float=-1.0)
-    is_candidate = op.And(op.GreaterOrEqual(scores, op.Constant(value_float=score)), has_area)
+    is_candidate = op.And(
+        op.GreaterOrEqual(scores, op.Constant(value_float=limits.score)), has_area
+    )
     scores = op.Where(is_candidate, scores, none)
 
-    limits = Limits(score, iou, top, pre_nms_per_class, keep_per_class)
     survivors = _write_suppression(op, boxes, scores, num_classes, limits)
-    best, pair = _write_sort(op, survivors, top)
+    best, pair = _write_sort(op, survivors, limits.top)
     classes = _ints(op, num_classes)
     zero = op.Constant(value_float=0.0)
     is_object = op.Greater(best, zero)

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -43,16 +44,14 @@ class ExportedNetwork(nn.Module):
         output_names: of what `forward` returns.
     """
 
-    anchors: Tensor
-    anchors_cxcywh: Tensor
+    anchors: Tensor  # (A, 4) cxcywh
 
     def __init__(self, network: BlitzNet, limits: Limits, has_seg_map: bool = False) -> None:
         super().__init__()
         self.network = PixelNetwork(network)
         self.limits = limits
         self.image_size = network.config.image_size
-        self.register_buffer("anchors", network.anchors, persistent=False)
-        self.register_buffer("anchors_cxcywh", xyxy_to_cxcywh(network.anchors), persistent=False)
+        self.register_buffer("anchors", xyxy_to_cxcywh(network.anchors), persistent=False)
         raw = RAW_DETECTION_OUTPUTS if network.config.detect else ()
         self.output_names = (*file_output_names(network.config, has_seg_map), *raw)
 
@@ -72,8 +71,8 @@ class ExportedNetwork(nn.Module):
             name: tensor for name, tensor in raw._asdict().items() if tensor is not None
         }
         if raw.class_logits is not None and raw.box_deltas is not None:
-            anchors, size = (self.anchors, self.anchors_cxcywh), self.image_size
-            found = decode(raw.class_logits, raw.box_deltas, *anchors, size, *self.limits)
+            size, logits, deltas = self.image_size, raw.class_logits, raw.box_deltas
+            found = decode(logits, deltas, self.anchors, size, *self.limits)
             outputs |= dict(zip(DETECTION_OUTPUTS, found, strict=True))
             outputs["boxes"] = outputs["boxes"] / size
         if "seg_map" in self.output_names:
@@ -105,14 +104,10 @@ def export_onnx(
     Raises:
         InputError: if the file cannot be written.
     """
-    was_training, device = network.training, network.anchors.device
-    module = ExportedNetwork(network.cpu().eval(), limits, has_seg_map).eval()
-    try:
-        side = info.model.image_size
-        example = torch.zeros(_EXAMPLE_BATCH, side, side, 3, dtype=torch.uint8)
-        program = trace(module, {"images": example}, module.output_names)
-    finally:
-        network.train(was_training).to(device)
+    module = ExportedNetwork(deepcopy(network).cpu(), limits, has_seg_map).eval()
+    side = info.model.image_size
+    example = torch.zeros(_EXAMPLE_BATCH, side, side, 3, dtype=torch.uint8)
+    program = trace(module, {"images": example}, module.output_names)
     # Raw outputs are none of the file's, but keep their names in it: quantization asks for them.
     outputs = program.model.graph.outputs
     for value in [value for value in outputs if value.name in RAW_DETECTION_OUTPUTS]:

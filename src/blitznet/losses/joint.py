@@ -9,7 +9,7 @@ from torch import Tensor
 from blitznet.classes import IGNORE_INDEX
 from blitznet.losses.multibox import multibox_loss, multibox_targets
 from blitznet.losses.segmentation import resize_maps, segmentation_loss
-from blitznet.structures import Batch, RawPredictions
+from blitznet.structures import Batch, RawPredictions, SoftLabels
 
 
 class LossTerms(NamedTuple):
@@ -59,6 +59,8 @@ def joint_loss(
     anchors: Tensor,
     average_count: Callable[[Tensor], Tensor] = lambda count: count,
     counts: LabelCounts | None = None,
+    soft_labels: SoftLabels | None = None,
+    min_negatives: int = 0,
 ) -> LossTerms:
     """Classification and box loss per positive anchor, segmentation loss per labelled pixel.
 
@@ -73,6 +75,9 @@ def joint_loss(
         average_count: mean of a scalar over all processes, so that averaged gradients of n
             processes equal those of one with the joined batch.
         counts: divide by these instead: those of the batch that this one is a part of.
+        soft_labels: what a teacher says of the batch; half of the labels of objects and pixels.
+        min_negatives: minimum number of hard negatives per image; a batch without positives is
+            divided by 1 and not by 0.
     """
     device = anchors.device
     classification = box = segmentation = torch.zeros((), device=device)
@@ -83,13 +88,18 @@ def joint_loss(
             _at_least_float32(raw.box_deltas),
             targets,
             batch.known_classes,
+            None if soft_labels is None else soft_labels.of_boxes,
+            min_negatives,
         )
         normalizer = average_count(num_positive.float()) if counts is None else counts.positives
         normalizer = torch.where(normalizer > 0, normalizer, 1)
         classification, box = class_sum / normalizer, box_sum / normalizer
     if raw.seg_logits is not None:
         pixel_sum, num_pixels = segmentation_loss(
-            _at_least_float32(raw.seg_logits), batch.seg_maps, batch.known_classes
+            _at_least_float32(raw.seg_logits),
+            batch.seg_maps,
+            batch.known_classes,
+            None if soft_labels is None else soft_labels.of_pixels,
         )
         normalizer = average_count(num_pixels.float()) if counts is None else counts.pixels
         segmentation = pixel_sum / torch.where(normalizer > 0, normalizer, 1)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from blitznet.detection import box_coder
 from blitznet.detection.matcher import NO_MATCH, match_anchors
+from blitznet.losses.distillation import soften
 from blitznet.losses.partial_labels import merge_unknown_classes
 from blitznet.structures import IGNORE_LABEL
 
@@ -22,12 +23,14 @@ class MultiboxTargets(NamedTuple):
         box_deltas: (B, A, 4) targets, meaningful where `positive`.
         positive: (B, A) bool, matched to an object.
         candidate: (B, A) bool, unmatched where boxes are labelled: may become a negative.
+        match: (B, A) int64, index of the matched box, or NO_MATCH.
     """
 
     labels: Tensor
     box_deltas: Tensor
     positive: Tensor
     candidate: Tensor
+    match: Tensor
 
 
 def multibox_targets(
@@ -57,27 +60,32 @@ def multibox_targets(
     matched_boxes = torch.where(positive[..., None], matched_boxes, anchors)
     anchor_labels = anchor_labels.masked_fill(anchor_labels == IGNORE_LABEL, 0)
     return MultiboxTargets(
-        anchor_labels, box_coder.encode(matched_boxes, anchors), positive, candidate
+        anchor_labels, box_coder.encode(matched_boxes, anchors), positive, candidate, match
     )
 
 
 def mine_hard_negatives(
-    class_loss: Tensor, positive: Tensor, candidate: Tensor, negative_ratio: int = NEGATIVE_RATIO
+    class_loss: Tensor,
+    positive: Tensor,
+    candidate: Tensor,
+    negative_ratio: int = NEGATIVE_RATIO,
+    min_negatives: int = 0,
 ) -> Tensor:
-    """The candidates of highest loss, three for every positive of the same picture.
+    """The candidates of highest loss, three for every positive of the same image.
 
-    A picture without positives contributes no negatives: a batch of background costs 0, not NaN.
+    By default an image without positives contributes no negatives (D7).
 
     Args:
         class_loss: (B, A) cross-entropy against background, finite.
         positive: (B, A) bool.
         candidate: (B, A) bool.
         negative_ratio: negatives per positive.
+        min_negatives: minimum number per image.
 
     Returns:
         (B, A) bool; of equal losses, the earlier anchor first.
     """
-    num_negative = negative_ratio * positive.sum(dim=1, keepdim=True)
+    num_negative = (negative_ratio * positive.sum(dim=1, keepdim=True)).clamp(min=min_negatives)
     ranked = class_loss.masked_fill(~candidate, -torch.inf)
     rank = ranked.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     return candidate & (rank < num_negative)
@@ -88,6 +96,8 @@ def multibox_loss(
     box_deltas: Tensor,
     targets: MultiboxTargets,
     known_classes: Tensor | None = None,
+    soft_labels: Tensor | None = None,
+    min_negatives: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sums of the classification and the box loss, and the count that normalises both.
 
@@ -96,19 +106,28 @@ def multibox_loss(
         box_deltas: (B, A, 4).
         targets: of the same batch.
         known_classes: (B, C) bool, see `partial_labels`; None = all.
+        soft_labels: (B, G, C) probabilities of the objects by a teacher, see `soften`.
+        min_negatives: minimum number of hard negatives per image.
 
     Returns:
         Scalars: cross-entropy over positives and hard negatives; smooth L1 over positives; number
         of positives. All are sums, so that several processes can share one normaliser.
     """
+    own_logits = class_logits
     if known_classes is not None:
         merged = merge_unknown_classes(class_logits.mT, targets.labels == 0, known_classes)
         class_logits = merged.mT
     class_loss = F.cross_entropy(
         class_logits.flatten(0, 1), targets.labels.flatten(), reduction="none"
     ).view_as(targets.labels)
-    negative = mine_hard_negatives(class_loss.detach(), targets.positive, targets.candidate)
+    negative = mine_hard_negatives(
+        class_loss.detach(), targets.positive, targets.candidate, min_negatives=min_negatives
+    )
     kept = targets.positive | negative
+    if soft_labels is not None and soft_labels.shape[1] > 0:
+        index = targets.match.clamp(min=0)[..., None].expand(-1, -1, soft_labels.shape[2])
+        of_anchors = soft_labels.gather(1, index) * targets.positive[..., None]
+        class_loss = soften(class_loss, own_logits, of_anchors, class_dim=2)
     box_loss = F.smooth_l1_loss(box_deltas, targets.box_deltas, reduction="none").sum(dim=-1)
     return (
         torch.where(kept, class_loss, 0).sum(),

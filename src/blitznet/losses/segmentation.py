@@ -7,11 +7,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from blitznet.classes import IGNORE_INDEX
+from blitznet.losses.distillation import soften
 from blitznet.losses.partial_labels import merge_unknown_classes
 
 
 def segmentation_loss(
-    seg_logits: Tensor, seg_maps: Tensor, known_classes: Tensor | None = None
+    seg_logits: Tensor,
+    seg_maps: Tensor,
+    known_classes: Tensor | None = None,
+    soft_labels: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy over the pixels that are labelled, at the resolution of the logits.
 
@@ -19,6 +23,7 @@ def segmentation_loss(
         seg_logits: (B, C, h, w).
         seg_maps: (B, H, W) uint8 class ids, 255 = void; resized by nearest neighbour (D8).
         known_classes: (B, C) bool, see `partial_labels`; None = all.
+        soft_labels: (B, C, h', w') probabilities by a teacher, see `soften`; resized bilinearly.
 
     Returns:
         Scalars: the sum over labelled pixels, exactly 0 without any; their number.
@@ -26,9 +31,13 @@ def segmentation_loss(
     seg_maps = resize_maps(seg_maps, seg_logits.shape[-2:])
     is_labelled = seg_maps != IGNORE_INDEX
     target = torch.where(is_labelled, seg_maps, 0).long()
+    own_logits = seg_logits
     if known_classes is not None:
         seg_logits = merge_unknown_classes(seg_logits, target == 0, known_classes)
     pixel_loss = F.cross_entropy(seg_logits, target, reduction="none")
+    if soft_labels is not None:
+        resized = F.interpolate(soft_labels, size=seg_logits.shape[-2:], mode="bilinear")
+        pixel_loss = soften(pixel_loss, own_logits, resized, class_dim=1)
     return torch.where(is_labelled, pixel_loss, 0).sum(), is_labelled.sum()
 
 

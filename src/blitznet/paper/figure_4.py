@@ -5,8 +5,8 @@ from statistics import fmean
 
 from blitznet.errors import InputError
 from blitznet.extras import require
+from blitznet.figure_file import save_figure
 from blitznet.paper.report import Report
-from blitznet.whole_file import whole_file
 
 Point = tuple[str, float, float, str]  # name, images a second, mAP in per cent, style
 
@@ -78,5 +78,4 @@ def draw_figure_4(report: Report, path: Path) -> None:
     axes.set(xlabel="images a second", ylabel="mAP on VOC07 test, %")
     axes.set_title("Figure 4: accuracy against speed")
     figure.legend(loc="outside lower center", fontsize=8)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=150, format=path.suffix[1:].lower())
+    save_figure(figure, path)

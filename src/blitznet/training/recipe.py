@@ -27,6 +27,8 @@ class Recipe(BaseModel):
             timm's names; None = from scratch.
         start_from: a bundled network or a checkpoint file whose weights are taken over wherever
             name and shape agree, so not in heads for other classes; None = the backbone's alone.
+        teacher: a bundled network or a checkpoint of the same classes that the network learns from,
+            too: its probabilities are half of the labels of objects and pixels; None = no teacher.
         steps: optimizer steps.
         global_batch_size: images per step, over all processes.
         accumulate: parts in which a process takes its images of a step, one after the other, to
@@ -45,6 +47,7 @@ class Recipe(BaseModel):
             themselves. In a short run less, so that the average is over a third of it.
         freeze_stride: the backbone up to and including this stride keeps its weights; 0 = all is
             trained.
+        min_negatives: minimum number of hard negatives per image, also of those without objects.
         class_balance: share of images below which a class is rare: images that show one are drawn
             more often, see `blitznet.data.sampling`; 0 = off.
         augmentation: see there.
@@ -59,6 +62,7 @@ class Recipe(BaseModel):
     model: ModelConfig
     backbone_weights: str | None = "imagenet"
     start_from: str | None = None
+    teacher: str | None = None
     steps: int = Field(ge=1)
     global_batch_size: int = Field(default=32, ge=1)
     accumulate: int = Field(default=1, ge=1)
@@ -73,6 +77,7 @@ class Recipe(BaseModel):
     clip_grad_norm: float | None = Field(default=None, gt=0)
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     freeze_stride: Literal[0, 2, 4, 8] = 0
+    min_negatives: int = Field(default=0, ge=0)
     class_balance: float = Field(default=0.0, ge=0, le=1)
     augmentation: Augmentation = Augmentation()
     precision: Precision = "bf16"

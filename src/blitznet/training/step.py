@@ -18,6 +18,7 @@ from blitznet.training.network import build_network, synchronize_batch_norms
 from blitznet.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from blitznet.training.recipe import Recipe
 from blitznet.training.resume import load_state, save_state
+from blitznet.training.teacher import Teacher
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -80,6 +81,9 @@ class Learner:
         self._anchors = anchors_of(recipe.model).to(fabric.device)
         self._mean = torch.tensor(recipe.model.mean, device=fabric.device)
         self._std = torch.tensor(recipe.model.std, device=fabric.device)
+        self._teacher = None
+        if recipe.teacher is not None:
+            self._teacher = Teacher(recipe.teacher, recipe.model, fabric.device)
 
     def take_step(self, step: int, batch: Batch) -> StepResult:
         """Learn from a batch, without waiting for the device.
@@ -132,7 +136,14 @@ class Learner:
         """Add the gradient of some images to what there is."""
         images = normalize_images(part.images, self._mean, self._std)
         raw = self._model(images.contiguous(memory_format=torch.channels_last))
-        terms = joint_loss(raw, part, self._anchors, partial(_average, self._fabric), counts)
+        soft_labels = None
+        if self._teacher is not None:
+            with self._fabric.autocast():
+                soft_labels = self._teacher.soft_labels(part)
+        average = partial(_average, self._fabric)
+        terms = joint_loss(
+            raw, part, self._anchors, average, counts, soft_labels, self._recipe.min_negatives
+        )
         self._fabric.backward(terms.total)
         return LossTerms(*(term.detach() for term in terms))
 

@@ -10,6 +10,7 @@ from blitznet.data import ssd_policy
 from blitznet.data.geometry import View, view_sample, whole_view
 from blitznet.data.ssd_policy import (
     Augmentation,
+    draw_empty_crop,
     draw_iou_crop,
     draw_view,
     draw_zoom_out,
@@ -119,6 +120,31 @@ def test_an_object_that_no_crop_can_overlap_enough_does_not_go_on_for_ever() -> 
     for rng in generators(40):
         crop = draw_iou_crop(WHOLE, speck, rng)
         assert crop == WHOLE or (crop.x1 < 30.25 < crop.x2 and crop.y1 < 20.25 < crop.y2)
+
+
+def test_an_empty_crop_touches_no_box() -> None:
+    boxes = np.array([[10, 10, 30, 30], [50, 0, 60, 40]], np.float32)
+    crops = [draw_empty_crop(WHOLE, boxes, rng) for rng in generators(100)]
+    found = [corners(crop) for crop in crops if crop is not None]
+    assert len(found) > 50
+    assert max(box_iou(crop, box) for crop in found for box in boxes.astype(float)) == 0
+    assert all(contains(WHOLE, crop) for crop in crops if crop is not None)
+
+
+def test_there_is_no_empty_crop_where_objects_cover_the_image_or_are_not_labelled() -> None:
+    everything = np.array([[0, 0, WHOLE.x2, WHOLE.y2]], np.float32)
+    for boxes in (everything, None):
+        assert draw_empty_crop(WHOLE, boxes, np.random.default_rng(0)) is None
+
+
+def test_a_sample_is_an_empty_crop_as_often_as_asked() -> None:
+    boxes = np.array([[0, 0, 20, 20]], np.float32)
+    augmentation = Augmentation(empty_probability=0.3, zoom_out_probability=0)
+    size = int(WHOLE.x2), int(WHOLE.y2)
+    views = [draw_view(size, boxes, augmentation, rng) for rng in generators(400)]
+    # An ordinary view always shows the only object, or all that there is.
+    is_empty = [box_iou(corners(view), boxes[0].astype(float)) == 0 for view in views]
+    assert np.mean(is_empty) == pytest.approx(0.3, abs=0.06)
 
 
 @pytest.mark.parametrize("boxes", [None, NO_BOXES], ids=["not labelled", "no objects"])

@@ -117,14 +117,3 @@ def test_picture_without_boxes_matches_nothing_whatever_its_padding(
     padding = torch.full((2, num_boxes), PADDING_LABEL)
     match = match_anchors(anchors, anchors[:num_boxes].expand(2, -1, -1), padding)
     assert torch.equal(match, torch.full((2, 126), NO_MATCH))
-
-
-def test_padding_changes_nothing(anchors: Tensor, rng: torch.Generator) -> None:
-    corners = torch.rand(1, 4, 2, generator=rng) * 40
-    boxes = torch.cat((corners, corners + 15), dim=-1)
-    labels = torch.ones(1, 4, dtype=torch.int64)
-    padded = torch.cat((boxes, anchors[None, 90:92]), dim=1)
-    padded_labels = torch.cat((labels, torch.full((1, 2), PADDING_LABEL)), dim=1)
-    assert torch.equal(
-        match_anchors(anchors, padded, padded_labels), match_anchors(anchors, boxes, labels)
-    )

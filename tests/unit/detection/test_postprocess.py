@@ -63,31 +63,11 @@ def test_wild_predictions_of_one_anchor_leave_the_others_alone(poison: float) ->
     assert [20, 20, 40, 40] not in detections.boxes.tolist()
 
 
-def test_every_picture_of_a_batch_is_decoded_as_if_it_were_alone(rng: torch.Generator) -> None:
-    class_logits = torch.randn(3, 3, 4, generator=rng)
-    box_deltas = torch.randn(3, 3, 4, generator=rng)
-    together = decode_detections(RawPredictions(class_logits, box_deltas, None), ANCHORS, 64)
-    assert len(together) == 3
-    for image, detections in enumerate(together):
-        one = slice(image, image + 1)
-        raw = RawPredictions(class_logits[one], box_deltas[one], None)
-        alone = decode_detections(raw, ANCHORS, 64)[0]
-        assert all(np.array_equal(a, b) for a, b in zip(alone, detections, strict=True))
-
-
 def test_picture_without_candidates_has_no_detections() -> None:
     detections = decode_detections(raw_of([[0.999, 0.001]] * 3), ANCHORS, 64)[0]
     assert detections.boxes.shape == (0, 4)
     assert detections.labels.shape == detections.scores.shape == (0,)
     assert detections.labels.dtype == np.int64
-
-
-def test_half_precision_predictions_are_decoded_in_single_precision() -> None:
-    raw = raw_of([[0.25, 0.75]] * 3)
-    half = RawPredictions(raw.class_logits.bfloat16(), raw.box_deltas.bfloat16(), None)
-    detections = decode_detections(half, ANCHORS, 64)[0]
-    assert detections.boxes.dtype == detections.scores.dtype == np.float32
-    assert detections.boxes.tolist()[0] == [0, 0, 10, 10]
 
 
 def test_anchors_of_another_input_size_are_refused() -> None:

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blitznet.classes import COCO_CLASSES, VOC_CLASSES, coco_category_ids, voc_palette
+from blitznet.classes import COCO_CLASSES, VOC_CLASSES, voc_palette
 from blitznet.data.coco import CocoEntry
 from blitznet.data.source import LabelSource
 from blitznet.detections import Detections
 from blitznet.errors import InputError
 from blitznet.evaluation.submission import AddPicture, coco_results, open_submission
+from fixtures.make_coco_mini import COCO_MINI
 
 CAT, DOG = VOC_CLASSES.index("cat"), VOC_CLASSES.index("dog")
 
@@ -133,14 +134,10 @@ def test_what_a_server_does_not_take_is_refused(
 def test_pictures_that_coco_cannot_take_get_one_line_and_leave_no_file(
     tmp_path: Path, picture: str, found: Any, text: str
 ) -> None:
-    with pytest.raises(InputError, match=text):
-        add_one(coco_results(tmp_path / "a.json", COCO_CLASSES), picture, found)
-    assert list(tmp_path.iterdir()) == []
-
-
-def add_one(results: Any, picture: str, found: Any) -> None:
-    with results as add:
+    results = coco_results(tmp_path / "a.json", COCO_CLASSES)
+    with pytest.raises(InputError, match=text), results as add:
         add(picture, found, None)
+    assert list(tmp_path.iterdir()) == []
 
 
 def measure(annotations: Path, results: Path) -> tuple[float, float]:
@@ -169,33 +166,21 @@ def add_truth(add: AddPicture, source: LabelSource) -> int:
     return total
 
 
+def assert_truth_as_predictions_has_an_ap_of_1(images: Path, annotations: Path, out: Path) -> int:
+    """Returns the number of objects."""
+    source = CocoEntry(images=images, annotations=annotations).open(Path(), COCO_CLASSES)
+    with coco_results(out / "results.json", COCO_CLASSES) as add:
+        total = add_truth(add, source)
+    assert measure(annotations, out / "results.json") == pytest.approx((1, 1))
+    return total
+
+
 @old_copy_protocol
 def test_drawn_truth_as_predictions_has_an_ap_of_1(tmp_path: Path) -> None:
-    ids = coco_category_ids(COCO_CLASSES)
-    boxes = {"person": [3.37, 4.5, 20.21, 30], "toothbrush": [30, 2, 9.99, 8.13]}
-    annotations: list[dict[str, Any]] = [
-        {"image_id": image, "category_id": ids[name], "bbox": box, "area": 90, "iscrowd": 0}
-        for image in (42, 7)
-        for name, box in boxes.items()
-    ]
-    annotations.append(annotations[0] | {"bbox": [0, 0, 50, 40], "iscrowd": 1})
-    content = {
-        "info": {},
-        "images": [
-            {"id": image, "file_name": f"{image}.png", "width": 50, "height": 40}
-            for image in (42, 7)
-        ],
-        "categories": [{"id": number, "name": name} for name, number in ids.items()],
-        "annotations": [{"id": i} | item for i, item in enumerate(annotations, start=1)],
-    }
-    path = tmp_path / "instances.json"
-    path.write_text(json.dumps(content))
-    for image in (42, 7):
-        Image.new("RGB", (50, 40)).save(tmp_path / f"{image}.png")
-    source = CocoEntry(images=tmp_path, annotations=path).open(Path(), COCO_CLASSES)
-    with coco_results(tmp_path / "results.json", COCO_CLASSES) as add:
-        assert add_truth(add, source) == 4
-    assert measure(path, tmp_path / "results.json") == pytest.approx((1, 1))
+    annotations = COCO_MINI / "annotations/instances_mini.json"
+    assert (
+        assert_truth_as_predictions_has_an_ap_of_1(COCO_MINI / "images", annotations, tmp_path) == 6
+    )
 
 
 @old_copy_protocol
@@ -207,9 +192,6 @@ def test_truth_of_real_coco_pictures_as_predictions_has_an_ap_of_1(
     if "BLITZNET_DATA" not in os.environ:
         pytest.skip("BLITZNET_DATA is not set")
     root = Path(os.environ["BLITZNET_DATA"]).parent / "coco-mini"
-    path = root / "annotations" / f"instances_{split}.json"
+    annotations = root / "annotations" / f"instances_{split}.json"
     images = root / "images" / split
-    source = CocoEntry(images=images, annotations=path).open(Path(), COCO_CLASSES)
-    with coco_results(tmp_path / "results.json", COCO_CLASSES) as add:
-        assert add_truth(add, source) > 100
-    assert measure(path, tmp_path / "results.json") == pytest.approx((1, 1))
+    assert assert_truth_as_predictions_has_an_ap_of_1(images, annotations, tmp_path) > 100

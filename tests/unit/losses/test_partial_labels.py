@@ -68,7 +68,7 @@ def test_an_unmatched_anchor_says_nothing_of_an_unknown_class_and_a_matched_one_
     labels = torch.tensor([[1, 0, 0, 0, 0], [3, 0, 0, 0, 0]])
     positive = labels > 0
     targets = MultiboxTargets(
-        labels, torch.zeros(2, 5, 4, dtype=torch.float64), positive, ~positive
+        labels, torch.zeros(2, 5, 4, dtype=torch.float64), positive, ~positive, labels
     )
     known = torch.stack((KNOWN, torch.ones(4, dtype=torch.bool)))
     total, _, _ = multibox_loss(logits, torch.zeros(2, 5, 4, dtype=torch.float64), targets, known)

@@ -87,17 +87,6 @@ def test_void_pixels_change_neither_loss_nor_gradient_whatever_their_logits(
     assert wild.grad[~void].all()
 
 
-def test_maps_of_void_cost_exactly_nothing_and_their_gradient_is_exactly_zero(
-    rng: torch.Generator,
-) -> None:
-    logits = random_logits(rng, 8, 8)
-    void = torch.full((2, 16, 16), IGNORE_INDEX, dtype=torch.uint8)
-    loss, count = segmentation_loss(logits, void)
-    assert (loss.item(), count.item()) == (0, 0)
-    loss.backward()
-    assert torch.equal(logits.grad, torch.zeros_like(logits))
-
-
 def test_certainty_costs_nothing_where_right_and_its_logit_where_wrong() -> None:
     logits = torch.zeros(1, 2, 1, 2)
     logits[0, 0] = 1e4

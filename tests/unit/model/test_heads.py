@@ -4,9 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from blitznet.detection.anchors import ANCHORS_PER_CELL, anchors_of
+from blitznet.detection.anchors import ANCHORS_PER_CELL
 from blitznet.model.heads import MultiboxHead, SegmentationHead
-from blitznet.model_info import ModelConfig
 
 
 def pass_centre_through(conv: nn.Conv2d) -> None:
@@ -32,18 +31,6 @@ def test_predictions_stand_in_the_order_of_levels_rows_columns_anchors_of_the_ce
     anchors = list(itertools.product(cells.tolist(), range(ANCHORS_PER_CELL)))
     assert class_logits[0].tolist() == [[c + 3 * k + i for i in range(3)] for c, k in anchors]
     assert box_deltas[0].tolist() == [[c + 4 * k + i for i in range(4)] for c, k in anchors]
-
-
-def test_there_is_a_prediction_for_every_anchor(
-    tiny_config: ModelConfig, rng: torch.Generator
-) -> None:
-    config = tiny_config.model_copy(update={"image_size": 75})
-    head = MultiboxHead([4] * len(config.level_sizes), 3)
-    maps = [torch.randn(2, 4, size, size, generator=rng) for size in config.level_sizes]
-    class_logits, box_deltas = head(maps)
-    num_anchors = len(anchors_of(config))
-    assert class_logits.shape == (2, num_anchors, 3)
-    assert box_deltas.shape == (2, num_anchors, 4)
 
 
 def test_head_of_every_level_is_one_3x3_convolution_of_its_own() -> None:

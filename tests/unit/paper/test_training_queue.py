@@ -5,13 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from blitznet.errors import InputError
 from blitznet.paper.report import read_results
 from blitznet.paper.tables import Column, Experiment, find_table
 from blitznet.paper.training_queue import choose_experiments, missing_jobs, train_missing
-from fixtures.make_fixtures import VOC_MINI, draw
+from fixtures.make_fixtures import describe
 from fixtures.table_results import record
 from fixtures.tiny_run import tiny_recipe
 
@@ -38,15 +37,8 @@ def tiny_experiment(name: str = "tiny-both") -> Experiment:
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, with data/tiny.yaml."""
     monkeypatch.chdir(tmp_path)
-    entry = {"format": "voc", "masks": "SegmentationClass"}
-    draw(tmp_path / "others", noise=100)
-    data = {
-        "classes": "voc",
-        "train": [entry | {"root": str(VOC_MINI), "image_set": "Main/trainval"}],
-        "val": [entry | {"root": "../others", "image_set": "Segmentation/trainval"}],
-    }
     (tmp_path / "data").mkdir()
-    (tmp_path / "data/tiny.yaml").write_text(yaml.safe_dump(data))
+    describe(tmp_path / "data/tiny.yaml")
     return tmp_path
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,12 @@ from torch import Tensor
 from torch.optim import SGD
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from blitznet.classes import VOC_CLASSES
 from blitznet.data.geometry import resize_sample
 from blitznet.data.loader import collate_samples
 from blitznet.model.blitznet import BlitzNet
+from blitznet.model.checkpoint import save_checkpoint
+from blitznet.model_files import CheckpointInfo
 from blitznet.structures import Batch
 from blitznet.training import step
 from blitznet.training.log import Meter
@@ -66,11 +70,19 @@ def gradients(make_learner: MakeLearner) -> Gradients:
     return take
 
 
-@pytest.mark.parametrize("parts", [2, 4])
+@pytest.fixture
+def teacher(tmp_path: Path) -> str:
+    torch.manual_seed(1)
+    network, path = BlitzNet(TINY), tmp_path / "teacher.safetensors"
+    save_checkpoint(path, network, CheckpointInfo(model=TINY, names=VOC_CLASSES))
+    return str(path)
+
+
+@pytest.mark.parametrize(("parts", "is_taught"), [(2, False), (4, False), (2, True)])
 def test_a_step_in_parts_is_the_step_with_the_whole_batch(
-    batch: Batch, gradients: Gradients, parts: int
+    batch: Batch, gradients: Gradients, teacher: str, parts: int, is_taught: bool
 ) -> None:
-    changes = {"clip_grad_norm": None}
+    changes = {"clip_grad_norm": None, "teacher": teacher if is_taught else None}
     whole, expected = gradients(batch, **changes)
     accumulated, found = gradients(batch, accumulate=parts, **changes)
     assert [term.item() for term in whole.terms] == pytest.approx(
@@ -82,6 +94,16 @@ def test_a_step_in_parts_is_the_step_with_the_whole_batch(
         # Sums of another order, in float32.
         limit = 1e-5 * gradient.abs().max()
         assert (found[name] - gradient).abs().max() <= limit, name
+
+
+def test_a_teacher_changes_the_loss_of_classes_and_pixels_but_not_of_boxes(
+    batch: Batch, gradients: Gradients, teacher: str
+) -> None:
+    alone, _ = gradients(batch)
+    taught, _ = gradients(batch, teacher=teacher)
+    assert taught.terms.box == alone.terms.box
+    assert taught.terms.classification != alone.terms.classification
+    assert taught.terms.segmentation != alone.terms.segmentation
 
 
 def test_parts_without_a_label_for_a_head_count_for_nothing(

@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from blitznet.errors import CheckpointError, InputError, RecipeError
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.evaluation.metrics import Metrics
 from blitznet.model.blitznet import BlitzNet
 from blitznet.training.train import TrainingRun, train
-from fixtures.make_fixtures import VOC_MINI, draw
+from fixtures.make_fixtures import describe
 from fixtures.tiny_run import TINY, tiny_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning")
@@ -24,16 +23,7 @@ QUICK: dict[str, Any] = {"device": "cpu", "workers": 0}
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A description of the drawn images, and of noisy ones to measure on."""
-    entry = {"format": "voc", "masks": "SegmentationClass"}
-    draw(tmp_path / "others", noise=100)
-    description = {
-        "classes": "voc",
-        "train": [entry | {"root": str(VOC_MINI), "image_set": "Main/trainval"}],
-        "val": [entry | {"root": "others", "image_set": "Segmentation/trainval"}],
-    }
-    path = tmp_path / "data.yaml"
-    path.write_text(yaml.safe_dump(description))
-    return path
+    return describe(tmp_path / "data.yaml")
 
 
 @pytest.mark.usefixtures("without_onnx", "without_report")

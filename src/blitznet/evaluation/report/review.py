@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from heapq import heappush, heappushpop
 
 import numpy as np
 
@@ -22,7 +21,7 @@ class ReviewedImage:
 
     Attributes:
         sample: with its labels.
-        detections: boxes in pixels, from `SCORE` on, best score first; None without that task.
+        detections: boxes in pixels, from `SCORE` on; None without that task.
         seg_map: (H, W) uint8 class ids; None without that task.
         f1: of the boxes, 0..1; None where boxes are not labelled or not found.
         mean_iou: over the classes that its map or its labels show, 0..1; None likewise.
@@ -35,7 +34,7 @@ class ReviewedImage:
     mean_iou: float | None = None
 
 
-_Heap = list[tuple[float, int, ReviewedImage]]
+_Ranking = list[tuple[float, ReviewedImage]]
 
 
 class Review(Evaluation):
@@ -49,9 +48,8 @@ class Review(Evaluation):
         super().__init__(names)
         self.box_counts = np.zeros_like(self.pixel_counts)
         self._figures: dict[str, float] = {}  # of the image at hand
-        # Heaps by score, negative for the worst; the number keeps images from being compared.
-        self._best: _Heap = []
-        self._worst: _Heap = []
+        self._best: _Ranking = []
+        self._worst: _Ranking = []
 
     def update(
         self, sample: Sample, detections: Detections | None, seg_map: np.ndarray | None
@@ -62,14 +60,14 @@ class Review(Evaluation):
         if not self._figures:
             return
         if detections is not None:
-            order = np.argsort(-detections.scores, kind="stable")
-            order = order[detections.scores[order] >= SCORE]
-            detections = Detections(*(values[order] for values in detections))
+            is_shown = detections.scores >= SCORE
+            detections = Detections(*(values[is_shown] for values in detections))
         image = ReviewedImage(sample, detections, seg_map, **self._figures)
         score = sum(self._figures.values()) / len(self._figures)
-        for heap, value in ((self._best, score), (self._worst, -score)):
-            item = value, -self.num_images, image
-            (heappush if len(heap) < KEPT else heappushpop)(heap, item)
+        # Sorting is stable: of equal scores, the first images are kept.
+        ranked = (score, image)
+        self._best = sorted([*self._best, ranked], key=lambda one: -one[0])[:KEPT]
+        self._worst = sorted([*self._worst, ranked], key=lambda one: one[0])[:KEPT]
 
     def add_boxes(self, found: Detections, true: TrueBoxes) -> None:
         """See `Evaluation.add_boxes`."""
@@ -91,11 +89,10 @@ class Review(Evaluation):
     @property
     def best(self) -> list[ReviewedImage]:
         """Up to `KEPT` images, the best first."""
-        return [image for *_, image in sorted(self._best, key=lambda item: item[:2])[::-1]]
+        return [image for _, image in self._best]
 
     @property
     def worst(self) -> list[ReviewedImage]:
         """Up to `KEPT` images, the worst first; those that are among the best are left out."""
         best = {id(image) for image in self.best}
-        ordered = sorted(self._worst, key=lambda item: item[:2])[::-1]
-        return [image for *_, image in ordered if id(image) not in best]
+        return [image for _, image in self._worst if id(image) not in best]

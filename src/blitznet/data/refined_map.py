@@ -1,0 +1,118 @@
+"""Segmentation maps of images that have boxes only, as a trained network and the boxes see them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from blitznet.classes import BACKGROUND, IGNORE_INDEX
+from blitznet.data.box_map import BoxMap, pixels_in_box
+from blitznet.data.labels import PictureLabels
+from blitznet.data.seg_map import MapCodes, MapFile
+from blitznet.errors import LabelError
+from blitznet.text_files import read_text
+
+NAMES_FILE = "classes.txt"  # beside the maps: the class of each value, a line each
+
+# An object of which the network finds less than this share of its box keeps its coarse map: it was
+# missed, or it is thin, and then its inner fifth says more.
+MIN_COVERAGE = 0.2
+
+
+def refined_path(folder: Path, picture: Path, data_folder: Path) -> Path:
+    """Where the refined map of an image is: under its path relative to the data description's.
+
+    Args:
+        folder: of the maps.
+        picture: the image.
+        data_folder: of the data description.
+    """
+    path, start = picture.absolute(), data_folder.absolute()
+    relative = path.relative_to(start if path.is_relative_to(start) else path.anchor)
+    return (folder / relative).with_suffix(".png")
+
+
+def with_refined_maps(
+    read_labels: Callable[..., PictureLabels], folder: Path, data_folder: Path
+) -> Callable[..., PictureLabels]:
+    """A reader that gives images without a segmentation map of their own the refined one.
+
+    Args:
+        read_labels: the reader.
+        folder: what `blitznet refine-masks` has written.
+        data_folder: of the data description.
+
+    Raises:
+        LabelError: if the folder has no list of classes.
+    """
+    if not (folder / NAMES_FILE).is_file():
+        raise LabelError(
+            f"refined_masks: {folder} has no {NAMES_FILE}; make it by: blitznet refine-masks"
+        )
+    names = read_text(folder / NAMES_FILE, LabelError).splitlines()
+    codes = MapCodes(tuple(enumerate(names)))
+
+    def read(key: object) -> PictureLabels:
+        labels = read_labels(key)
+        path = refined_path(folder, labels.picture, data_folder)
+        has_own = labels.seg_map is not None and not isinstance(labels.seg_map, BoxMap)
+        if has_own or not path.is_file():
+            return labels
+        return replace(labels, seg_map=MapFile(path, codes))
+
+    return read
+
+
+def refine_box_map(
+    coarse: np.ndarray,
+    probabilities: np.ndarray,
+    boxes: np.ndarray,
+    ids: np.ndarray,
+    confidence: float,
+) -> np.ndarray:
+    """Let a network decide the pixels inside boxes, among the classes that have a box there.
+
+    What the network takes for any object is evidence for the classes of the boxes around it,
+    shared as its own probabilities for them: boxes, not the network, say whether it is a bus or a
+    train. What is less sure than `confidence` is void.
+
+    Args:
+        coarse: (H, W) uint8, see `BoxMap`; kept outside the boxes.
+        probabilities: (C, h, w) float32 of the classes by a network, background first; all zero
+            for those that it does not know, whose boxes stay coarse.
+        boxes: (G, 4) xyxy in pixels of the image, of objects that are not to be ignored.
+        ids: (G,) class ids.
+        confidence: minimum probability of a labelled pixel.
+
+    Returns:
+        (H, W) uint8 class ids, 255 = void.
+    """
+    regions = [pixels_in_box(box, coarse.shape) for box in boxes]
+    is_known = probabilities[ids].any(axis=(1, 2))
+    present = np.unique(ids[is_known])
+    if not len(present):
+        return coarse
+    resized = F.interpolate(
+        torch.from_numpy(probabilities[[0, *present]])[None], coarse.shape, mode="bilinear"
+    )[0].numpy()
+    may_be = np.zeros((len(present), *coarse.shape), bool)
+    is_open = np.zeros(coarse.shape, bool)
+    for index in np.argsort(is_known, kind="stable")[::-1]:  # the unknown last: they close theirs
+        is_open[regions[index]] = is_known[index]
+        if is_known[index]:
+            may_be[np.searchsorted(present, ids[index])][regions[index]] = True
+
+    own = resized[1:] * may_be + 1e-6 * may_be  # shared equally where the network sees none of them
+    scores = np.concatenate([resized[:1], (1 - resized[0]) * own / own.sum(0).clip(1e-9)])
+    winner = np.array([0, *present], np.uint8)[scores.argmax(axis=0)]
+    winner[scores.max(axis=0) < confidence] = IGNORE_INDEX
+    refined = np.where(is_open, winner, coarse)
+    for index in np.flatnonzero(is_known):
+        inside, sure = refined[regions[index]], coarse[regions[index]] == ids[index]
+        if (inside == ids[index]).mean() < MIN_COVERAGE:
+            is_own = np.isin(inside, (BACKGROUND, ids[index], IGNORE_INDEX))
+            inside[is_own] = np.where(sure, ids[index], IGNORE_INDEX)[is_own]
+    return refined

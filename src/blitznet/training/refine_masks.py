@@ -1,0 +1,209 @@
+"""Write segmentation maps for images that have boxes only: blitznet.refine_masks."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from blitznet.classes import BACKGROUND, IGNORE_INDEX, palette_image
+from blitznet.data.box_map import BoxMap
+from blitznet.data.description import DataDescription, Entry, read_description
+from blitznet.data.labels import ClassTable, PictureLabels, read_objects
+from blitznet.data.refined_map import NAMES_FILE, refine_box_map, refined_path
+from blitznet.errors import InputError
+from blitznet.image import read_picture, resize_to_input
+from blitznet.inference.engines.choose import open_engine, usual_engine
+from blitznet.inference.engines.engine import Engine
+from blitznet.inference.prefetch import map_ahead
+from blitznet.model_files import find_network
+from blitznet.progress import with_progress
+from blitznet.result_folder import ensure_folder
+from blitznet.text_files import read_json, write_json, write_text
+from blitznet.whole_file import whole_file
+
+RECORD_FILE = "refined.json"
+
+CONFIDENCE = 0.8  # see docs/your_data.md for what others give
+_IMAGES_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class RefinedMasks:
+    """What was written.
+
+    Attributes:
+        folder: of the maps.
+        written: maps that this call wrote; those of an earlier call were kept.
+        maps: how many there are.
+        decided: share of the pixels inside boxes that are not void, in maps of this call.
+    """
+
+    folder: Path
+    written: int
+    maps: int
+    decided: float
+
+
+def refine_masks(
+    data: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    model: str | os.PathLike[str] | None = None,
+    *,
+    split: str = "train",
+    confidence: float = CONFIDENCE,
+    engine: str | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+) -> RefinedMasks:
+    """Write a segmentation map for every image that has boxes but no map; see `refine_box_map`.
+
+    A source uses them with `refined_masks: OUT` in the data description. A call that was broken
+    off continues where it was.
+
+    Args:
+        data: path of the data description.
+        out: folder for the maps: PNG files of class ids, a list of the classes, and what they were
+            made by.
+        model: bundled name, checkpoint or exported file of a network that segments; None = the best
+            bundled one. Classes are matched by name; boxes of classes that it does not know keep
+            the coarse rule of `masks: from_boxes`.
+        split: which images.
+        confidence: minimum probability of a labelled pixel; the others are void.
+        engine: inference engine; None = what BLITZNET_ENGINE names, else the fastest one here.
+        device: where it runs.
+        overwrite: replace maps that were made in another way.
+
+    Raises:
+        InputError: if there is nothing to do, the network does not segment or knows none of the
+            classes, or the folder holds maps that were made in another way.
+    """
+    description, out = read_description(Path(data)), Path(out)
+    images = [
+        image
+        for entry in description.entries(split)
+        for image in _boxes_only(entry, out, description)
+    ]
+    if not images:
+        raise InputError(f"{data}: no image of {split!r} has boxes but no segmentation map")
+    decided, in_boxes = 0, 0
+    with closing(open_engine(model, engine or usual_engine(), device)) as opened:
+        refiner = MaskRefiner(opened, description.classes, confidence)
+        record = {"model": _hash(model), "confidence": confidence, "classes": refiner.names}
+        _begin(out, record, overwrite)
+        todo = [image for image in images if overwrite or not image.path.is_file()]
+        pictures = map_ahead(lambda image: read_picture(image.labels.picture), todo, workers=1)
+        shown = with_progress(pictures, len(todo), "refining")
+        for image, picture in zip(todo, shown, strict=True):
+            coarse, refined = refiner.refine(picture, image.labels, image.table)
+            ensure_folder(image.path.parent)
+            with whole_file(image.path) as temporary:
+                palette_image(refined).save(temporary, format="PNG")
+            in_boxes += int(np.count_nonzero(coarse))
+            decided += int((refined[coarse != BACKGROUND] != IGNORE_INDEX).sum())
+    return RefinedMasks(out, len(todo), len(images), decided / max(in_boxes, 1))
+
+
+class MaskRefiner:
+    """A network that decides the pixels inside labelled boxes.
+
+    Args:
+        engine: runs it.
+        names: class names of the data, background first.
+        confidence: minimum probability of a labelled pixel.
+
+    Attributes:
+        names: as given, a list.
+
+    Raises:
+        InputError: if it does not segment, or knows none of the classes.
+    """
+
+    def __init__(self, engine: Engine, names: Sequence[str], confidence: float = CONFIDENCE):
+        if not engine.info.model.segment:
+            raise InputError("this network has no segmentation head; give another one with --model")
+        self.names = list(names)
+        self._engine, self._confidence = engine, confidence
+        known = {name: index for index, name in enumerate(engine.info.names)}
+        self._columns = {i: known[name] for i, name in enumerate(names) if name in known}
+        if len(self._columns) < 2:
+            raise InputError(
+                f"the network knows none of the classes {', '.join(names[1:])}; train one on "
+                "the images that have maps, and give it with --model"
+            )
+
+    def refine(
+        self, picture: Image.Image, labels: PictureLabels, table: ClassTable
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The map of an image by its boxes alone, and by boxes and network: (H, W) uint8 each.
+
+        Args:
+            picture: the image, RGB.
+            labels: with its objects.
+            table: of the source.
+
+        Raises:
+            LabelError: if a box cannot be used.
+        """
+        coarse = BoxMap(labels).read(picture.size, table)
+        boxes, ids, is_ignored = read_objects(labels, picture.size, table)
+        seen = self._probabilities(picture)
+        wanted = ~is_ignored
+        return coarse, refine_box_map(coarse, seen, boxes[wanted], ids[wanted], self._confidence)
+
+    def _probabilities(self, picture: Image.Image) -> np.ndarray:
+        """(C, h, w) float32 of the data's classes; zero for those the network does not know."""
+        pixels = resize_to_input(picture, self._engine.info.model.image_size)[None]
+        logits = self._engine.run(np.ascontiguousarray(pixels), score=1).seg_logits
+        assert logits is not None  # `__init__`
+        of_network = torch.from_numpy(logits[0]).softmax(dim=0).numpy()
+        probabilities = np.zeros((len(self.names), *logits.shape[2:]), np.float32)
+        probabilities[list(self._columns)] = of_network[list(self._columns.values())]
+        return probabilities
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image with boxes only, the classes of its source, and where its map goes."""
+
+    labels: PictureLabels
+    table: ClassTable
+    path: Path
+
+
+def _boxes_only(entry: Entry, out: Path, description: DataDescription) -> Iterator[_Image]:
+    """The images of a source that nobody has segmented."""
+    coarse = entry.model_copy(update={"refined_masks": None})
+    source = coarse.open(description.folder, description.classes)
+    for index in range(len(source)):
+        labels = source.labels(index)
+        if isinstance(labels.seg_map, BoxMap):
+            labels = labels.seg_map.labels  # with boxes, even if training reads none
+        if labels.seg_map is None and labels.objects is not None:
+            path = refined_path(out, labels.picture, description.folder)
+            yield _Image(labels, source.table, path)
+
+
+def _begin(out: Path, record: dict[str, Any], overwrite: bool) -> None:
+    """Make the folder, or continue in it if its maps were made in the same way."""
+    ensure_folder(out)
+    path = out / RECORD_FILE
+    if not overwrite and any(out.iterdir()) and (not path.is_file() or read_json(path) != record):
+        raise InputError(
+            f"{out}: not empty, and not by this network, confidence and list of classes; name "
+            "another folder, or add --overwrite"
+        )
+    write_json(path, record)
+    write_text(out / NAMES_FILE, "".join(f"{name}\n" for name in record["classes"]))
+
+
+def _hash(model: str | os.PathLike[str] | None) -> str:
+    files = find_network(model)
+    path = files.exported or files.require_checkpoint()
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()

@@ -1,0 +1,77 @@
+"""A trained network from which another one learns: knowledge distillation."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from blitznet.detection.anchors import anchors_of
+from blitznet.detection.matcher import match_anchors
+from blitznet.errors import RecipeError
+from blitznet.model.blitznet import normalize_images
+from blitznet.model.checkpoint import load_checkpoint
+from blitznet.model_files import find_checkpoint
+from blitznet.model_info import ModelConfig
+from blitznet.structures import Batch, SoftLabels
+
+
+class Teacher:
+    """Sees the images that the student sees, resized to its own input.
+
+    Args:
+        name_or_path: a bundled network or a checkpoint.
+        student: the network that learns.
+        device: where it runs.
+
+    Raises:
+        RecipeError: if the two have not the same number of classes, or the teacher lacks a head.
+    """
+
+    def __init__(self, name_or_path: str, student: ModelConfig, device: torch.device):
+        network, info = load_checkpoint(find_checkpoint(name_or_path))
+        if not (info.model.detect and info.model.segment):
+            raise RecipeError(f"teacher: {name_or_path} must both detect and segment")
+        if info.model.num_classes != student.num_classes:
+            raise RecipeError(
+                f"teacher: {name_or_path} has {info.model.num_classes} classes with background, "
+                f"the data has {student.num_classes}; a teacher must know the same classes"
+            )
+        network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = network.eval()
+        self._size = info.model.image_size
+        self._anchors = anchors_of(info.model).to(device)
+        self._mean = torch.tensor(info.model.mean, device=device)
+        self._std = torch.tensor(info.model.std, device=device)
+
+    @torch.no_grad()
+    def soft_labels(self, batch: Batch) -> SoftLabels:
+        """Of a batch on the device, see there."""
+        images = batch.images
+        scale = self._size / images.shape[-1]
+        if scale != 1:
+            resized = F.interpolate(images.float(), size=[self._size] * 2, mode="bilinear")
+            images = resized.round().to(torch.uint8)
+        images = normalize_images(images, self._mean, self._std)
+        raw = self._network(images.contiguous(memory_format=torch.channels_last))
+        match = match_anchors(self._anchors, batch.boxes * scale, batch.labels)
+        assert raw.class_logits is not None  # `__init__`
+        assert raw.seg_logits is not None
+        of_anchors = raw.class_logits.float().softmax(dim=2)
+        return SoftLabels(
+            _mean_by_box(of_anchors, match, batch.labels.shape[1]),
+            raw.seg_logits.float().softmax(dim=1),
+        )
+
+
+def _mean_by_box(probabilities: Tensor, match: Tensor, num_boxes: int) -> Tensor:
+    """Mean over the anchors that are matched to a box.
+
+    Args:
+        probabilities: (B, A, C).
+        match: (B, A) int64, box of an anchor, or NO_MATCH.
+        num_boxes: G.
+
+    Returns:
+        (B, G, C); zero for a box without anchors.
+    """
+    chosen = F.one_hot(match + 1, num_boxes + 1)[..., 1:].to(probabilities.dtype)  # (B, A, G)
+    return chosen.mT @ probabilities / chosen.sum(dim=1)[..., None].clamp(min=1)

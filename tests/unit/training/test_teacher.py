@@ -1,0 +1,71 @@
+"""What a teacher says of a batch, compared with a loop, and that a student learns from it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from blitznet.detection.anchors import anchors_of
+from blitznet.detection.matcher import match_anchors
+from blitznet.errors import RecipeError
+from blitznet.model.blitznet import normalize_images
+from blitznet.model.checkpoint import load_checkpoint
+from blitznet.structures import Batch
+from blitznet.training.teacher import Teacher
+from labelled_batch import labelled_batch
+from tiny_network import NAMES, save_tiny_checkpoint, tiny_config, tiny_model
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return save_tiny_checkpoint(tmp_path / "teacher.safetensors")
+
+
+@pytest.fixture
+def batch() -> Batch:
+    return labelled_batch(tiny_config(), torch.Generator().manual_seed(0))
+
+
+def test_it_gives_each_object_the_mean_of_its_anchors_and_each_pixel_its_probabilities(
+    checkpoint: Path, batch: Batch
+) -> None:
+    soft = Teacher(str(checkpoint), tiny_config(), torch.device("cpu")).soft_labels(batch)
+    network, info = load_checkpoint(checkpoint)
+    mean, std = torch.tensor(info.model.mean), torch.tensor(info.model.std)
+    with torch.no_grad():
+        raw = network.eval()(normalize_images(batch.images, mean, std))
+    assert soft.of_pixels is not None
+    torch.testing.assert_close(soft.of_pixels, raw.seg_logits.softmax(1))
+    match = match_anchors(anchors_of(info.model), batch.boxes, batch.labels)
+    for image, box in ((i, g) for i in range(len(match)) for g in range(batch.labels.shape[1])):
+        own = raw.class_logits[image, match[image] == box].softmax(dim=1)
+        expected = own.mean(dim=0) if len(own) else torch.zeros(len(NAMES))
+        torch.testing.assert_close(soft.of_boxes[image, box], expected)
+
+
+def test_a_student_of_another_size_gets_labels_for_the_same_objects(
+    checkpoint: Path, batch: Batch
+) -> None:
+    teacher = Teacher(str(checkpoint), tiny_config(), torch.device("cpu"))
+    images = batch.images[..., ::2, ::2]
+    enlarged = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    small = teacher.soft_labels(replace(batch, images=images, boxes=batch.boxes / 2))
+    large = teacher.soft_labels(replace(batch, images=enlarged))
+    # The same boxes and nearly the same image: bilinear against repeated pixels.
+    torch.testing.assert_close(small.of_boxes.sum(2), large.of_boxes.sum(2))
+    torch.testing.assert_close(small.of_boxes, large.of_boxes, atol=0.05, rtol=0)
+
+
+def test_a_teacher_must_have_both_heads_and_the_same_classes(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match="has 4 classes with background, the data has 7"):
+        Teacher(str(checkpoint), tiny_config(num_classes=7), torch.device("cpu"))
+    from blitznet.model.checkpoint import save_checkpoint
+    from blitznet.model_files import CheckpointInfo
+
+    path, network = tmp_path / "boxes.safetensors", tiny_model(segment=False)
+    save_checkpoint(path, network, CheckpointInfo(model=network.config, names=NAMES))
+    with pytest.raises(RecipeError, match="must both detect and segment"):
+        Teacher(str(path), tiny_config(), torch.device("cpu"))
