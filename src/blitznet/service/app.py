@@ -1,6 +1,7 @@
 """The routes of the service."""
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
-from blitznet import __version__
 from blitznet.errors import InputError
 from blitznet.inference.predictor import Predictor
 from blitznet.service.answering import Service
@@ -52,7 +52,7 @@ def create_app(
     predictors = (predictors,) if isinstance(predictors, Predictor) else predictors
     service = Service(predictors, settings)
     app = FastAPI(
-        title="BlitzNet", version=__version__, docs_url=None, redoc_url=None,
+        title="BlitzNet", version=version("blitznet"), docs_url=None, redoc_url=None,
         description="Boxes for every object and a class for every pixel, from one network.",
         lifespan=service.lifespan,
     )  # fmt: skip

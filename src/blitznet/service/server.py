@@ -18,7 +18,9 @@ from blitznet.service.app import create_app
 from blitznet.service.gate import access_log
 from blitznet.service.settings import Settings
 
+# By default. On a GPU one decodes and encodes while the other one's network runs.
 _MAX_WORKERS = 4
+_WORKERS_ON_GPU = 2
 # Longer than a proxy in front keeps idle connections, which would meet closed ones otherwise.
 _KEEP_ALIVE_SECONDS = 75
 _LOOPBACK = ("127.", "::1", "localhost")
@@ -40,7 +42,8 @@ def serve(
         model: a bundled network's name, an exported file, or a checkpoint; None = the best one.
         host: address to listen on.
         port: 0 = a free one.
-        workers: predictions at once, each on its share of the cores; None = one per core, up to 4.
+        workers: predictions at once, each on its share of the cores; None = one per core up to 4,
+            or 2 on a GPU.
         device: as of `blitznet.load`.
         engine: as of `blitznet.load`.
         settings: limits and access; None = the defaults.
@@ -105,7 +108,11 @@ def _load_workers(
     cores = usable_cores()
     count = workers or min(cores, _MAX_WORKERS)
     threads = max(1, cores // count)
-    return [load(model, device, engine, threads=threads, tell=tell) for _ in range(count)]
+    first = load(model, device, engine, threads=threads, tell=tell)
+    if workers is None and first.engine.device != "cpu":
+        count = _WORKERS_ON_GPU
+    others = (load(model, device, engine, threads=threads) for _ in range(count - 1))
+    return [first, *others]
 
 
 def _log_to_stderr() -> None:
