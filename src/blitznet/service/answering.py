@@ -19,7 +19,7 @@ from blitznet.service.label_studio import predict_tasks, read_tasks
 from blitznet.service.metrics import Metrics
 from blitznet.service.prediction_queue import BusyError, PredictionQueue
 from blitznet.service.replies import Options, Prediction, ServedModel, describe, png
-from blitznet.service.request_body import LimitedBody, UploadMemory, read_upload
+from blitznet.service.request_body import CLOSE, LimitedBody, UploadMemory, read_upload
 from blitznet.service.settings import Settings
 
 Result = TypeVar("Result")
@@ -76,7 +76,9 @@ class Service:
             except TimeoutError:
                 seconds = f"{self.settings.timeout:g} seconds"
                 if not body.is_complete:
-                    raise HTTPException(408, f"the request took more than {seconds}") from None
+                    raise HTTPException(
+                        408, f"the request took more than {seconds}", CLOSE
+                    ) from None
                 retry = {"Retry-After": "1"}
                 raise HTTPException(503, f"no answer within {seconds}", retry) from None
 

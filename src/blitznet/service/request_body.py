@@ -17,6 +17,9 @@ from blitznet.service.settings import MAX_IMAGES, Settings
 _FORM = "multipart/form-data"
 _MAX_FIELDS = 16
 
+# Of answers to requests whose rest is not read.
+CLOSE = {"Connection": "close"}
+
 # What an image without a file name is called.
 BODY = "body"
 
@@ -86,7 +89,7 @@ class LimitedBody:
         return HTTPException(
             413,
             f"the request has more than {self._max_bytes / 1e6:g} MB; send a smaller image",
-            {"Connection": "close"},  # the rest is not read
+            CLOSE,
         )
 
 

@@ -184,6 +184,30 @@ def test_a_client_that_goes_while_it_sends_is_dropped() -> None:
     assert sent[0] == 499
 
 
+def test_a_request_that_does_not_arrive_in_time_is_408_and_its_connection_closed() -> None:
+    app = create_app(colour_predictor(), Settings(timeout=0.05))
+    messages = iter([{"type": "http.request", "body": b"half", "more_body": True}])
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        for message in messages:
+            return message
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        async with app.state.service.lifespan(app):
+            await app(scope(), receive, send)
+
+    asyncio.run(run())
+    assert sent[0]["status"] == 408
+    assert (b"connection", b"close") in sent[0]["headers"]
+    assert app.state.service.memory._held == 0
+
+
 def test_slow_uploads_cannot_use_up_the_memory(
     open_service: Callable[..., TestClient], png: bytes
 ) -> None:
