@@ -214,6 +214,9 @@ def test_what_is_no_image_gets_the_line_of_predict(page: Page, tmp_path: Path) -
     page.upload(tmp_path / "notes.jpg")
     assert page("error").text.startswith("notes.jpg: not an image; BlitzNet reads JPEG, PNG")
     page.save("error")
+    (tmp_path / "scan.jpg").write_bytes(bytes(33_000_000))
+    page("file").send_keys(str(tmp_path / "scan.jpg"))
+    page.wait(lambda: "32 MB" in page("error").text)
     page.upload(CAT)
     assert page("error").text == ""
 

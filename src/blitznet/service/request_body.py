@@ -1,6 +1,8 @@
 """What a request holds: images and parameters, within the service's limits."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fastapi import HTTPException, Request
@@ -16,6 +18,7 @@ from blitznet.service.settings import MAX_IMAGES, Settings
 
 _FORM = "multipart/form-data"
 _MAX_FIELDS = 16
+_LINGER_SECONDS = 2
 
 # Of answers to requests whose rest is not read.
 CLOSE = {"Connection": "close"}
@@ -70,11 +73,15 @@ class LimitedBody:
 
     async def stream(self) -> AsyncGenerator[bytes]:
         """Raises HTTPException 413 as soon as the size is known to be too large."""
-        stated = self._request.headers.get("content-length", "")
+        headers, chunks = self._request.headers, self._request.stream()
+        stated = headers.get("content-length", "")
         if stated.isdecimal() and int(stated) > self._max_bytes:
+            if "expect" not in headers:  # such a client asks before it sends
+                await _linger(chunks)
             raise self._too_large()
-        async for chunk in self._request.stream():
+        async for chunk in chunks:
             if self._size + len(chunk) > self._max_bytes:
+                await _linger(chunks)
                 raise self._too_large()
             self._memory.take(len(chunk))
             self._size += len(chunk)
@@ -86,11 +93,16 @@ class LimitedBody:
         return b"".join([chunk async for chunk in self.stream()])
 
     def _too_large(self) -> HTTPException:
-        return HTTPException(
-            413,
-            f"the request has more than {self._max_bytes / 1e6:g} MB; send a smaller image",
-            CLOSE,
-        )
+        limit = f"{self._max_bytes / 1e6:g} MB"
+        return HTTPException(413, f"the request has more than {limit}; send a smaller image", CLOSE)
+
+
+async def _linger(chunks: AsyncGenerator[bytes]) -> None:
+    """Receive for a moment: a client that still sends would miss the answer."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_SECONDS):
+            async for _ in chunks:
+                pass
 
 
 @dataclass(frozen=True)
