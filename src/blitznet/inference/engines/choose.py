@@ -6,6 +6,7 @@ import warnings
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from blitznet.device import choose_device, device_kind, has_fast_bfloat16
 from blitznet.errors import BlitzNetError, CheckpointError, InputError
@@ -62,15 +63,7 @@ def open_engine(
     """
     network = find_network(name_or_path)
     device = _device_for(engine, device, network)
-    open_it = partial(
-        _open,
-        network=network,
-        device=device,
-        hint=hint,
-        calibrate=calibrate,
-        threads=threads,
-        tell=tell,
-    )
+    open_it = partial(_open, network=network, how=_How(device, hint, calibrate, threads, tell))
     if engine != AUTO:
         _require_engine(engine, device)
         return open_it(engine)
@@ -139,15 +132,17 @@ def _runs_checkpoints(engine: str) -> bool:
     return engine.startswith("torch")
 
 
-def _open(
-    name: str,
-    network: NetworkFiles,
-    device: str,
-    hint: Hint,
-    calibrate: Path | None,
-    threads: int | None,
-    tell: Tell | None,
-) -> Engine:
+class _How(NamedTuple):
+    """Arguments of `open_engine`."""
+
+    device: str
+    hint: Hint
+    calibrate: Path | None
+    threads: int | None
+    tell: Tell | None
+
+
+def _open(name: str, network: NetworkFiles, how: _How) -> Engine:
     if _runs_checkpoints(name):
         checkpoint = network.require_checkpoint()
         from blitznet.inference.engines.torch_engine import TorchEngine
@@ -155,47 +150,30 @@ def _open(
 
         is_bfloat16, is_compiled = name.endswith("-bf16"), "-compile" in name
         model, info = load_checkpoint(checkpoint)
-        if threads is not None:
+        if how.threads is not None:
             import torch
 
-            torch.set_num_threads(threads)
-        return TorchEngine(model, info, choose_device(device), is_bfloat16, is_compiled)
-    open_file = partial(
-        _open_file,
-        name,
-        device=device,
-        hint=hint,
-        calibrate=calibrate,
-        threads=threads,
-        tell=tell,
-    )
+            torch.set_num_threads(how.threads)
+        return TorchEngine(model, info, choose_device(how.device), is_bfloat16, is_compiled)
     if network.exported is not None:
-        return open_file(network.exported)
-    path = exported_checkpoint(network.require_checkpoint(), tell)
+        return _open_file(name, network.exported, how)
+    path = exported_checkpoint(network.require_checkpoint(), how.tell)
     try:
-        return open_file(path)
+        return _open_file(name, path, how)
     except CheckpointError:  # the file in the cache has become unreadable
         path.unlink(missing_ok=True)
-        path = exported_checkpoint(network.require_checkpoint(), tell)
-        return open_file(path)
+        path = exported_checkpoint(network.require_checkpoint(), how.tell)
+        return _open_file(name, path, how)
 
 
-def _open_file(
-    name: str,
-    path: Path,
-    device: str,
-    hint: Hint,
-    calibrate: Path | None,
-    threads: int | None,
-    tell: Tell | None,
-) -> Engine:
+def _open_file(name: str, path: Path, how: _How) -> Engine:
     if name.startswith("openvino"):
         if name == "openvino-int8" and path.suffix == ".onnx":
-            path = quantized(path, calibrate, tell)
-        return OpenVinoEngine(path, name, hint, threads)
+            path = quantized(path, how.calibrate, how.tell)
+        return OpenVinoEngine(path, name, how.hint, how.threads)
     if path.suffix != ".onnx":
         raise InputError(f"{path} is run by openvino, not by {name}")
-    return OnnxRuntimeEngine(path, device, name == "tensorrt", threads)
+    return OnnxRuntimeEngine(path, how.device, name == "tensorrt", how.threads)
 
 
 def _candidates(network: NetworkFiles, device: str) -> list[str]:
