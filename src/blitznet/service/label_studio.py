@@ -14,10 +14,10 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import numpy as np
 from fastapi import HTTPException
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blitznet.errors import first_problem
+from blitznet.image import PictureSource
 from blitznet.scene import Scene
 from blitznet.service.request_body import open_image
 from blitznet.service.run_length import brush_run_length
@@ -87,7 +87,7 @@ class Control:
 class Task:
     """An opened image and where its regions go; None for a kind that the project has not."""
 
-    image: Image.Image
+    image: PictureSource
     rectangles: Control | None
     brushes: Control | None
 

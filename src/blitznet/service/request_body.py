@@ -6,12 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fastapi import HTTPException, Request
-from PIL import Image
 from pydantic import ValidationError
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from blitznet.errors import PictureError, first_problem
-from blitznet.image import open_content
+from blitznet.image import PictureSource, open_content
 from blitznet.service.prediction_queue import BusyError
 from blitznet.service.replies import Options
 from blitznet.service.settings import MAX_IMAGES, Settings
@@ -109,7 +108,7 @@ async def _linger(chunks: AsyncGenerator[bytes]) -> None:
 class Upload:
     """Images of a request, headers read and sizes checked, and its parameters."""
 
-    images: list[Image.Image]
+    images: list[PictureSource]
     options: Options
 
 
@@ -172,7 +171,7 @@ def parse_options(fields: Mapping[str, str], score: float) -> Options:
         raise HTTPException(422, f"{first_problem(error)}; there are {names}") from None
 
 
-def open_image(content: bytes, name: str, settings: Settings) -> Image.Image:
+def open_image(content: bytes, name: str, settings: Settings) -> PictureSource:
     """An image whose pixels are still to be decoded.
 
     Raises:
