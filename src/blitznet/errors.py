@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+# Characters of what came that a message repeats.
+_SHOWN = 200
+
 
 class BlitzNetError(Exception):
     """Anything that this package raises on purpose."""
@@ -38,9 +41,22 @@ class DivergenceError(BlitzNetError, ArithmeticError):
     """A loss or a gradient became infinite or NaN."""
 
 
+def shown(value: object) -> str:
+    """What came, for a message: its `repr`, cut at 200 characters."""
+    try:
+        return cut(repr(value))
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or very deep
+        return f"a {type(value).__name__} too large to show"
+
+
+def cut(text: str) -> str:
+    """At most 200 characters of a text that came from outside."""
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]} ..."
+
+
 def first_problem(error: "ValidationError") -> str:
     """The first finding of pydantic as one short line: where, what was wanted, what came."""
     problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"])
+    where = cut(".".join(str(part) for part in problem["loc"]))
     text = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {text}, got {problem['input']!r}" if where else text
+    return f"{where}: {text}, got {shown(problem['input'])}" if where else text

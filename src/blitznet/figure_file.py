@@ -12,7 +12,12 @@ _DPI = 110
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write what the suffix says, cut to what is drawn."""
+    """Write what the suffix says, cut to what is drawn; a dollar sign begins no formula."""
+    from matplotlib import rc_context
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # type: ignore[attr-defined]
     kind = path.suffix[1:].lower()
-    with whole_file(path) as temporary:
+    with whole_file(path) as temporary, rc_context({"text.parse_math": False}):
         figure.savefig(temporary, format=kind, dpi=_DPI, bbox_inches="tight")

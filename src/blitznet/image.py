@@ -1,10 +1,18 @@
-"""Any image as a person sees it: upright, eight-bit RGB, one frame."""
+"""Images are opened here, within limits: as a person sees them, or as they are stored.
+
+As a person sees it, an image is upright, eight-bit RGB, one frame.
+"""
 
 import os
+import re
 import struct
-import zlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
+from threading import RLock
 from typing import BinaryIO
 
 import numpy as np
@@ -12,12 +20,38 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from blitznet.errors import PictureError
+from blitznet.errors import PictureError, cut
+from blitznet.regular_file import MEGABYTE, open_regular, read_regular
+from blitznet.sample_depth import describe_tiff, has_16_bit_colours, to_eight_bits, with_low_bytes
 
-PictureSource = str | os.PathLike[str] | Image.Image | np.ndarray
 
-# The largest phone sensors give 200 million; a header that promises more is a mistake or an attack.
-MAX_PIXELS = 200_000_000
+@dataclass(frozen=True, eq=False)
+class EncodedPicture:
+    """The content of an image file that is not on a disk; `name` is for messages."""
+
+    content: bytes
+    name: str
+
+
+PictureSource = str | os.PathLike[str] | Image.Image | np.ndarray | EncodedPicture
+
+# Of an image, unless a call allows more. A header that promises more is a mistake or an attack.
+MAX_PIXELS = 100_000_000
+# Their decoders take several times the memory of the image.
+_COSTLY_FORMATS = frozenset({"WEBP", "JPEG2000", "AVIF", "HEIF"})
+
+# From here on an image takes hundreds of megabytes, and a process decodes one at a time.
+LARGE_PIXELS = 32_000_000
+_ALONE = RLock()
+
+# Of a progressive JPEG: every scan passes over all pixels, and encoders write about ten.
+_MAX_SCANS = 100
+_MAX_SCANNED_PIXELS = 2_000_000_000
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+
+# Rows that are converted at once where a whole image would be copied.
+_BAND = 256
 
 # Not every format that Pillow opens: EPS runs another program, TGA has no signature.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
@@ -28,14 +62,10 @@ PICTURE_SUFFIXES = frozenset(
     .webp""".split()  # noqa: SIM905
 )
 
-# What Pillow's decoders raise on damaged files, besides the warnings where those are errors.
-_DECODING_ERRORS = (
-    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, MemoryError,
-    struct.error, zlib.error, Image.DecompressionBombError, Warning,
-)  # fmt: skip
-
 # What libjpeg can shrink by while it decodes.
 _JPEG_REDUCTIONS = (1, 2, 4, 8)
+
+GREY_BITS = "bits of a greyscale pixel"  # key of `Image.info`
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -50,40 +80,49 @@ _UPRIGHT = {
 _TRANSPOSING = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 
 
-def read_picture(source: PictureSource) -> Image.Image:
+def read_picture(source: PictureSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode an image and bring it into the form that a viewer would show.
 
     The orientation of the camera (EXIF) is applied, transparent parts become white, sixteen-bit and
-    floating-point images are scaled to eight bits, and of an animation the first frame is taken.
+    floating-point images are scaled to eight bits, and of several frames or pages the first is
+    taken.
 
     Args:
-        source: a file, a Pillow image, or an array, uint8 (H, W, 3) RGB or (H, W) grey.
+        source: a file, its content, a Pillow image, or an array: uint8 (H, W, 3) RGB, (H, W, 4)
+            RGBA, (H, W, 1) or (H, W) grey.
+        max_pixels: checked before anything is decoded; half of them for the formats whose decoders
+            take several times the memory of the image.
 
     Returns:
-        Mode RGB; never the object that was given.
+        Mode RGB; never the object that was given. `info["frames"]` counts those of a file that has
+        several.
 
     Raises:
-        PictureError: if it is missing, no image, damaged, or larger than MAX_PIXELS.
+        PictureError: if it is missing, no image, damaged, or larger than `max_pixels`.
         TypeError: if `source` is none of these things.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        image = _decode(source, source_name(source) or "the given image")
+        name = source_name(source) or "the given image"
+        _require_sensible_size(source, name, max_pixels)
+        image = _decode(source, name)
         return image.copy() if image is source else image
-    if not isinstance(source, str | os.PathLike):
+    if not isinstance(source, str | os.PathLike | EncodedPicture):
         raise TypeError(
             "an image is a path, a PIL image or a uint8 array (H, W, 3) in RGB, "
             f"not {type(source).__name__}"
         )
-    return OpenPicture(source).decode()
+    with _alone_if_large(_size_on_disk(source)):
+        return OpenPicture(source, max_pixels).decode()
 
 
 class OpenPicture:
     """An image file whose size is known and whose pixels are still to be decoded.
 
     Args:
-        path: of the file, which is read here.
+        source: a path, whose file is read here, or the content of a file.
+        max_pixels: as of `read_picture`.
 
     Attributes:
         size: width and height as a person sees it.
@@ -93,22 +132,16 @@ class OpenPicture:
         PictureError: as `read_picture`; for damage behind the header, `decode` does.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
-        self._name = os.fspath(path)
-        try:
-            content = Path(path).read_bytes()
-        except FileNotFoundError:
-            raise PictureError(f"{self._name}: no such file") from None
-        except IsADirectoryError:
-            raise PictureError(f"{self._name}: a folder, where one image was wanted") from None
-        except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-            reason = getattr(error, "strerror", None) or error
-            raise PictureError(f"{self._name}: cannot be read ({reason})") from None
-        image = _open(BytesIO(content), self._name)
+    def __init__(
+        self, source: str | os.PathLike[str] | EncodedPicture, max_pixels: int = MAX_PIXELS
+    ):
+        if not isinstance(source, EncodedPicture):
+            source = EncodedPicture(_read(source, max_pixels), os.fspath(source))
+        self._name = source.name
+        image = _open(source.content, source.name, max_pixels)
         self._image: Image.Image = image
         self.reductions: tuple[int, ...] = (1,)
         if isinstance(image, JpegImageFile):
-            _require_sensible_size(image, self._name)
             turn = _turn(image)
             width, height = image.size
             self.size = (height, width) if turn in _TRANSPOSING else (width, height)
@@ -121,7 +154,10 @@ class OpenPicture:
                 and (turn is None or (width % reduction == 0 and height % reduction == 0))
             )
         else:  # some formats state the orientation behind the pixels
-            self._image = _decode(image, self._name)
+            frames = _count_frames(image)
+            reopen = partial(_open, source.content, source.name, max_pixels)
+            self._image = _decode(image, self._name, reopen)
+            self._image.info["frames"] = frames
             self.size = self._image.size
 
     def decode(self, reduction: int = 1) -> Image.Image:
@@ -143,11 +179,77 @@ def source_name(source: PictureSource) -> str | None:
     """What to call an image in messages and results; None for one that came without a file."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
+    if isinstance(source, EncodedPicture):
+        return source.name
     return str(getattr(source, "filename", "")) or None
 
 
-def _open(stream: BinaryIO, name: str) -> ImageFile:
-    """The format's reader with its header parsed.
+def read_stored(path: str | os.PathLike[str]) -> ImageFile:
+    """The first frame as its file stores it, for segmentation maps: values are not touched.
+
+    Its `info` has the bits of a greyscale pixel under GREY_BITS, as Pillow stretches 2 and 4 bits.
+
+    Raises:
+        PictureError: as `read_picture`.
+    """
+    name = os.fspath(path)
+    image = _open(_read(path, MAX_PIXELS), name, MAX_PIXELS)
+    raw_mode = str(image.tile[0].args)[:6] if image.mode == "L" and image.tile else ""
+    image.info[GREY_BITS] = 2 if "L;2" in raw_mode else 4 if "L;4" in raw_mode else 8
+    try:
+        image.load()
+    except Exception as error:  # see `_damage`
+        raise _damage(name, error) from error
+    if image.mode == "P" and image.palette is None:
+        raise PictureError(f"{name}: damaged (a palette image without its palette)")
+    return image
+
+
+def stored_size(source: PictureSource) -> tuple[int, int]:
+    """Width and height before the camera's orientation is applied, from the header alone.
+
+    Returns:
+        (0, 0) for what cannot be read.
+    """
+    if isinstance(source, Image.Image):
+        return source.size
+    if isinstance(source, np.ndarray):
+        return (source.shape[1], source.shape[0]) if source.ndim > 1 else (0, 0)
+    try:
+        if isinstance(source, EncodedPicture):
+            return _read_header(BytesIO(source.content), source.name).size
+        if not isinstance(source, str | os.PathLike):
+            return 0, 0
+        file, _ = open_regular(source, _max_file(MAX_PIXELS))
+        with file:
+            return _read_header(file, os.fspath(source)).size
+    except (OSError, PictureError):
+        return 0, 0
+
+
+def _read(path: str | os.PathLike[str], max_pixels: int) -> bytes:
+    name = os.fspath(path)
+    try:
+        return read_regular(path, _max_file(max_pixels))
+    except FileNotFoundError:
+        raise PictureError(f"{name}: no such file") from None
+    except IsADirectoryError:
+        raise PictureError(f"{name}: a folder, where one image was wanted") from None
+    except OSError as error:
+        raise PictureError(f"{name}: cannot be read ({error.strerror or error})") from None
+
+
+def _open(content: bytes, name: str, max_pixels: int) -> ImageFile:
+    """A file with its header parsed, within all limits, its pixels still to be decoded."""
+    image = _read_header(BytesIO(content), name)
+    _require_sensible_size(image, name, max_pixels)
+    if isinstance(image, JpegImageFile):
+        _require_few_scans(content, image.size, name)
+    return image
+
+
+def _read_header(stream: BinaryIO, name: str) -> ImageFile:
+    """The format's reader.
 
     As `Image.open`, which however warns from 89 million pixels on and refuses 179 million; changing
     that limit would change it for the whole process.
@@ -165,69 +267,137 @@ def _open(stream: BinaryIO, name: str) -> ImageFile:
             image = reader(stream, name)
         except (SyntaxError, LookupError, TypeError, struct.error):
             continue  # these say "not mine", as in Image.open
-        except _DECODING_ERRORS as error:
-            raise PictureError(f"{name}: damaged {image_format} image ({error})") from error
+        except Exception as error:  # see `_damage`
+            text = cut(str(error))
+            raise PictureError(f"{name}: damaged {image_format} image ({text})") from error
         if isinstance(image, ImageFile):
             return image
+    if kind := describe_tiff(stream):
+        raise PictureError(
+            f"{name}: a TIFF of {kind}, which cannot be read; save it as 8-bit or 16-bit integers, "
+            "or as one channel of float32"
+        )
     raise PictureError(f"{name}: not an image; BlitzNet reads {', '.join(FORMATS)}")
 
 
-def _decode(image: Image.Image, name: str) -> Image.Image:
-    """Upright RGB pixels of an opened image; the same object if nothing had to change."""
-    _require_sensible_size(image, name)
+def _decode(
+    image: Image.Image, name: str, reopen: Callable[[], ImageFile] | None = None
+) -> Image.Image:
+    """Upright RGB pixels of an opened image; the same object if nothing had to change.
+
+    Args:
+        image: opened.
+        name: for messages.
+        reopen: opens the file again, for images that are decoded twice.
+    """
     try:
-        image.load()
-        turn = _turn(image)
-        image = _to_rgb(image)
-        return image.transpose(turn) if turn is not None else image
-    except _DECODING_ERRORS as error:
-        raise PictureError(f"{name}: damaged or cut off ({error})") from error
+        with _alone_if_large(3 * image.width * image.height):
+            tiles = list(getattr(image, "tile", ()))
+            image.load()
+            turn = _turn(image)
+            if reopen is not None:
+                image = with_low_bytes(image, tiles, reopen)
+            image = _to_rgb(image)
+            return image.transpose(turn) if turn is not None else image
+    except Exception as error:  # see `_damage`
+        raise _damage(name, error) from error
 
 
-def _require_sensible_size(image: Image.Image, name: str) -> None:
+def _damage(name: str, error: Exception) -> PictureError:
+    """What to say of a file that broke its decoder.
+
+    Decoders raise anything on damaged files, AssertionError and MemoryError among them.
+    """
+    text = cut(str(error))
+    if not isinstance(error, OSError | SyntaxError | ValueError | EOFError | Warning):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return PictureError(f"{name}: damaged or cut off ({text})")
+
+
+def _alone_if_large(num_bytes: int) -> AbstractContextManager[object]:
+    """What decodes an image, or holds a file, of so many bytes waits until no other is that large.
+
+    Several at once would take the memory of all of them.
+    """
+    return _ALONE if num_bytes > 3 * LARGE_PIXELS else nullcontext()
+
+
+def _size_on_disk(source: str | os.PathLike[str] | EncodedPicture) -> int:
+    if isinstance(source, EncodedPicture):
+        return 0
+    try:
+        return Path(source).stat().st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def _max_file(max_pixels: int) -> int:
+    """Bytes: what stores so many pixels as RGBA without compression, and a little more."""
+    return 4 * max_pixels + MEGABYTE
+
+
+def _require_sensible_size(image: Image.Image, name: str, max_pixels: int) -> None:
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    is_costly = image.format in _COSTLY_FORMATS or has_16_bit_colours(image)
+    if is_costly:
+        max_pixels //= 2
+    if width * height > max_pixels:
+        kind = f" for this kind of {image.format}" if is_costly else ""
         raise PictureError(
-            f"{name}: {width}x{height} pixels, more than {MAX_PIXELS // 10**6} million; "
-            "make it smaller first"
+            f"{name}: {width}x{height} pixels, more than {max_pixels / 10**6:g} million{kind}; "
+            "make it smaller, or predict with --max-megapixels"
         )
     if width * height == 0:
         raise PictureError(f"{name}: an image without pixels ({width}x{height})")
+
+
+def _require_few_scans(content: bytes, size: tuple[int, int], name: str) -> None:
+    """Count the scans of a JPEG by its markers; some hundred take minutes to decode."""
+    scans, position = 0, 2
+    while 0 <= position < len(content) - 4 and content[position + 1] != _END_OF_IMAGE:
+        if content[position + 1] == _START_OF_SCAN:
+            scans += 1
+        position += 2 + int.from_bytes(content[position + 2 : position + 4])
+        marker = _MARKER.search(content, position)
+        position = marker.start() if marker else len(content)
+        if scans > _MAX_SCANS or scans * size[0] * size[1] > _MAX_SCANNED_PIXELS:
+            raise PictureError(f"{name}: a JPEG of {scans} scans or more; save it again as usual")
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """What makes an image upright, from its EXIF block; None where that is missing or damaged."""
     try:
         return _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
-    except _DECODING_ERRORS:
+    except Exception:  # noqa: BLE001 - see `_damage`
         return None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_eight_bits(np.asarray(image))).convert("RGB")
+        return Image.fromarray(to_eight_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
-        image = image.convert("LA") if image.mode == "La" else image
-        image = image.convert("RGBA")
-        paper = Image.new("RGB", image.size, "white")
-        paper.paste(image, mask=image.getchannel("A"))
-        return paper
+        return _on_white(image)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _to_eight_bits(values: np.ndarray) -> np.ndarray:
-    """(H, W) of uint16, int32 or float32 to uint8.
+def _on_white(image: Image.Image) -> Image.Image:
+    """In bands of rows, as the copies of a whole one would take several times its memory."""
+    paper = Image.new("RGB", image.size, "white")
+    for top in range(0, image.height, _BAND):
+        band = image.crop((0, top, image.width, min(top + _BAND, image.height)))
+        band = (band.convert("LA") if band.mode == "La" else band).convert("RGBA")
+        paper.paste(band, (0, top), band)
+    return paper
 
-    Sixteen-bit files use their full range. Wider types do not say theirs: it is the smallest of 1
-    (floating point), 255 and 65535 that holds the brightest pixel, else the brightest pixel.
-    """
-    if values.dtype.itemsize == 2:
-        return (values >> 8).astype(np.uint8)
-    ranges = (1, 255, 65535) if values.dtype.kind == "f" else (255, 65535)
-    values = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
-    brightest = float(values.max())
-    full = next((top for top in ranges if brightest <= top), brightest)
-    return (values.clip(0, full) * (255 / full)).round().astype(np.uint8)
+
+def _count_frames(image: ImageFile) -> int:
+    """Frames or pages; previews beside a photo (JPEG's MPO, HEIF) are none."""
+    if image.format == "HEIF":
+        return 1
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # noqa: BLE001 - see `_damage`
+        return 1
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -236,12 +406,15 @@ def _from_array(array: np.ndarray) -> Image.Image:
             f"an array is uint8 with values 0..255, not {array.dtype}; "
             "multiply images in 0..1 by 255 and convert them"
         )
-    is_rgb, is_grey = array.ndim == 3 and array.shape[2] == 3, array.ndim == 2
-    if not (is_rgb or is_grey) or array.size == 0:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    is_colour = array.ndim == 3 and array.shape[2] in (3, 4)
+    if not (is_colour or array.ndim == 2) or array.size == 0:
         raise PictureError(
-            f"an array has shape (H, W, 3) in RGB order, or (H, W) if grey, not {array.shape}"
+            "an array has shape (H, W, 3) in RGB order, (H, W, 4) in RGBA or (H, W) if grey, "
+            f"not {array.shape}"
         )
-    return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
+    return _to_rgb(Image.fromarray(np.ascontiguousarray(array)))
 
 
 def resize_to_input(image: Image.Image, size: int) -> np.ndarray:
@@ -263,4 +436,4 @@ def open_content(content: bytes, name: str) -> Image.Image:
     Raises:
         PictureError: if it is no image, or its header is damaged.
     """
-    return _open(BytesIO(content), name)
+    return _read_header(BytesIO(content), name)

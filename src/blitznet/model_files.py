@@ -1,17 +1,19 @@
 """The files of networks: which are bundled, and what a file says of itself. Needs no PyTorch."""
 
-import json
 import os
+import re
 import struct
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from blitznet.errors import CheckpointError, InputError, first_problem
+from blitznet.errors import CheckpointError, InputError, cut, first_problem, shown
 from blitznet.model_info import ModelConfig
+from blitznet.regular_file import MEGABYTE, open_regular, read_regular
+from blitznet.text_files import parse_json
 
 CHECKPOINT_FORMAT_VERSION = 1
 EXPORT_FORMAT_VERSION = 1
@@ -21,8 +23,15 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 _SUFFIXES = (".onnx", ".safetensors")
 
-# The longest header that safetensors itself reads, bytes.
-_MAX_HEADER = 100_000_000
+_MAX_FILE = 16 * 1024 * MEGABYTE
+_MAX_HEADER = 16 * MEGABYTE
+_MAX_EXPORTED = 2048 * MEGABYTE  # of any file that protobuf reads
+
+# The key of ONNX's external data as protobuf writes it: its length, then the word.
+_EXTERNAL_DATA = re.compile(rb"(?:\x08|\x88\x80*\x00)location")
+
+
+ClassName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class CheckpointInfo(BaseModel):
@@ -32,6 +41,9 @@ class CheckpointInfo(BaseModel):
         format_version: of the file.
         model: architecture, input size, normalisation and anchors.
         names: class names, background first.
+        supervised_boxes: classes whose boxes the training data labelled; None = all. Nothing is
+            shown of the others, nor of a head whose list is empty.
+        supervised_masks: classes whose pixels it labelled, background left out; likewise.
         metrics: measured figures by data set, fractions.
         training: how it came about, for people: data, recipe's name, steps, minutes, hardware, ...
         recipe: all fields of the recipe, to train it again.
@@ -41,7 +53,9 @@ class CheckpointInfo(BaseModel):
 
     format_version: int = CHECKPOINT_FORMAT_VERSION
     model: ModelConfig
-    names: tuple[str, ...]
+    names: tuple[ClassName, ...]
+    supervised_boxes: list[str] | None = None
+    supervised_masks: list[str] | None = None
     metrics: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     recipe: dict[str, Any] = Field(default_factory=dict)
@@ -62,11 +76,11 @@ class ExportInfo(CheckpointInfo):
     """
 
     format_version: int = EXPORT_FORMAT_VERSION
-    score: float
-    iou: float
-    top: int
+    score: float = Field(ge=0, le=1)
+    iou: float = Field(ge=0, le=1)
+    top: int = Field(ge=1, le=100_000)
     precision: Precision
-    outputs: tuple[str, ...]
+    outputs: tuple[Annotated[str, Field(max_length=50)], ...]
 
 
 Info = TypeVar("Info", bound=CheckpointInfo)
@@ -78,10 +92,29 @@ def read_info(path: Path) -> CheckpointInfo:
     Raises:
         CheckpointError: if the file is missing, damaged, foreign, or of a newer format.
     """
-    metadata = read_metadata(path)
+    metadata = read_header(path).metadata
     if METADATA_KEY not in metadata:
         raise CheckpointError(f"{path} is a safetensors file, but not of BlitzNet")
     return parse_info(path, metadata[METADATA_KEY], CheckpointInfo, CHECKPOINT_FORMAT_VERSION)
+
+
+def read_exported_file(path: Path) -> bytes:
+    """The content of an exported file, which has to be complete in itself.
+
+    Raises:
+        CheckpointError: if it cannot be read, or keeps tensors in other files.
+    """
+    try:
+        content = read_regular(path, _MAX_EXPORTED)
+    except OSError as error:
+        reason = error.strerror or error
+        raise CheckpointError(f"{path} cannot be read ({reason})") from None
+    if path.suffix == ".onnx" and _EXTERNAL_DATA.search(content):
+        raise CheckpointError(
+            f"{path} keeps its weights in another file, which blitznet does not open; "
+            "export it as one file"
+        )
+    return content
 
 
 def parse_export_info(path: Path, text: str | None) -> ExportInfo:
@@ -101,7 +134,7 @@ def parse_export_info(path: Path, text: str | None) -> ExportInfo:
 def parse_info(path: Path, text: str, kind: type[Info], newest: int) -> Info:
     """JSON to a description; `newest` is the highest format version that can be read."""
     try:
-        content = json.loads(text)
+        content = parse_json(text, path, CheckpointError)
         version = content["format_version"]
         if version > newest:
             raise CheckpointError(
@@ -111,9 +144,7 @@ def parse_info(path: Path, text: str, kind: type[Info], newest: int) -> Info:
         info = kind.model_validate(content)
     except ValidationError as error:
         raise CheckpointError(f"{path}: damaged description: {first_problem(error)}") from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        if isinstance(error, CheckpointError):
-            raise
+    except (KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: damaged description: {error!r}") from None
     if len(info.names) != info.model.num_classes:
         raise CheckpointError(
@@ -122,29 +153,43 @@ def parse_info(path: Path, text: str, kind: type[Info], newest: int) -> Info:
     return info
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a safetensors file: eight bytes of length, then JSON.
+class FileHeader(NamedTuple):
+    """What a safetensors file says before its tensors.
+
+    Attributes:
+        metadata: text by key.
+        shapes: of the tensors, by name.
+    """
+
+    metadata: dict[str, str]
+    shapes: dict[str, tuple[int, ...]]
+
+
+def read_header(path: Path) -> FileHeader:
+    """The header of a safetensors file: eight bytes of length, then JSON.
 
     Raises:
-        CheckpointError: if the file is missing or damaged.
+        CheckpointError: if the file is missing, damaged, or shorter or longer than it says.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist")
     try:
-        with path.open("rb") as file:
+        file, size = open_regular(path, _MAX_FILE)
+        with file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > _MAX_HEADER:
                 raise ValueError(f"a header of {length} bytes")
-            header = json.loads(file.read(length))
+            header = parse_json(file.read(length).decode(), path, CheckpointError)
         metadata = header.pop("__metadata__", None) or {}
-        size = path.stat().st_size - 8 - length
+        shapes = {str(name): tuple(tensor["shape"]) for name, tensor in header.items()}
         expected = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-        if size != expected:
-            raise ValueError(f"{size} bytes of weights instead of {expected}")
-        return {str(key): str(value) for key, value in metadata.items()}
+        if size - 8 - length != expected:
+            raise ValueError(f"{size - 8 - length} bytes of weights instead of {expected}")
+        return FileHeader({str(key): str(value) for key, value in metadata.items()}, shapes)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist") from None
     except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = getattr(error, "strerror", None) or cut(str(error))
         raise CheckpointError(
-            f"{path} is no readable safetensors file ({error}); it may be cut short or of another "
+            f"{path} is no readable safetensors file ({reason}); it may be cut short or of another "
             "kind"
         ) from None
 
@@ -196,7 +241,11 @@ def default_model() -> str:
 
 
 def find_network(name_or_path: str | os.PathLike[str] | None = None) -> NetworkFiles:
-    """The files of a bundled network, or the file that is named.
+    """The files of a bundled network, of a training run, or the file that is named.
+
+    Args:
+        name_or_path: a name, a file, or the folder of a run, whose final network is taken, else the
+            best or the last one that it saved; None = the best bundled network.
 
     Raises:
         CheckpointError: if there is none; the text lists the names.
@@ -206,13 +255,27 @@ def find_network(name_or_path: str | os.PathLike[str] | None = None) -> NetworkF
     if name in bundled:
         return bundled[name]
     path = Path(name)
+    if path.is_dir():
+        return _network_of_run(path)
     if not path.is_file():
         raise CheckpointError(
-            f"no network or file is called {name!r}; bundled: {', '.join(bundled) or 'none'}"
+            f"no network or file is called {shown(name)}; bundled: {', '.join(bundled) or 'none'}"
         )
     if path.suffix in (".onnx", ".xml"):
         return NetworkFiles(path, None)
     return NetworkFiles(None, path)
+
+
+def _network_of_run(folder: Path) -> NetworkFiles:
+    for stem in ("model", "best", "last"):
+        found = (folder / f"{stem}{suffix}" for suffix in _SUFFIXES)
+        exported, checkpoint = (path if path.is_file() else None for path in found)
+        if exported or checkpoint:
+            return NetworkFiles(exported, checkpoint)
+    raise CheckpointError(
+        f"{folder}: this folder holds no network (model.onnx, model.safetensors, best.safetensors "
+        "or last.safetensors); give a run's folder, a file, or a bundled network's name"
+    )
 
 
 def find_checkpoint(name_or_path: str) -> Path:

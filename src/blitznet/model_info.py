@@ -1,13 +1,16 @@
 """The network family by name: every architectural choice of the paper as one value."""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from blitznet.errors import InputError
+from blitznet.errors import InputError, shown
 
 FusionName = Literal["hourglass", "refine", "resskip_without_residual", "resskip"]
+
+Mean = Annotated[float, Field(ge=-1, le=2)]
+Deviation = Annotated[float, Field(ge=0.001, le=10)]
 
 # Normalisation that goes with timm's ImageNet weights; a checkpoint carries its own.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -40,26 +43,27 @@ class ModelConfig(BaseModel):
         std: per RGB channel.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: str
-    backbone: str = "resnet50"
+    name: str = Field(min_length=1, max_length=200)
+    # No "hf-hub:" or "local-dir:", behind which timm would look elsewhere than in its own list.
+    backbone: str = Field(default="resnet50", max_length=100, pattern=r"^[A-Za-z0-9_.]+$")
     stride_in_1x1: bool = False
     pad_same: bool = False
-    image_size: int = Field(ge=33)
+    image_size: int = Field(ge=33, le=2048)
     finest_stride: Literal[4, 8]
     num_classes: int = Field(default=21, ge=2, le=255)
     detect: bool = True
     segment: bool = True
     fusion: FusionName | None = "resskip"
-    downscale_width: int = Field(default=512, ge=4)
-    upscale_width: int = Field(default=512, ge=4)
-    seg_width: int = Field(default=64, ge=1)
-    finest_scale: float = Field(gt=0, le=1)
-    min_scale: float = Field(gt=0, le=1)
-    max_scale: float = Field(default=0.95, gt=0, le=1)
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    downscale_width: int = Field(default=512, ge=4, le=2048)
+    upscale_width: int = Field(default=512, ge=4, le=2048)
+    seg_width: int = Field(default=64, ge=1, le=1024)
+    finest_scale: float = Field(ge=0.001, le=1)
+    min_scale: float = Field(ge=0.001, le=1)
+    max_scale: float = Field(default=0.95, ge=0.001, le=1)
+    mean: tuple[Mean, Mean, Mean] = IMAGENET_MEAN
+    std: tuple[Deviation, Deviation, Deviation] = IMAGENET_STD
 
     @model_validator(mode="after")
     def _has_a_task(self) -> "ModelConfig":
@@ -127,5 +131,5 @@ def find_model(name: str) -> ModelConfig:
         InputError: if there is none.
     """
     if name not in MODELS:
-        raise InputError(f"no network is called {name!r}; there are {', '.join(MODELS)}")
+        raise InputError(f"no network is called {shown(name)}; there are {', '.join(MODELS)}")
     return MODELS[name]

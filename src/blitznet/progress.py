@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from time import monotonic
 from typing import TypeVar
 
+from blitznet.plain_names import printable
+
 Item = TypeVar("Item")
 
 PATIENCE_SECONDS = 2
@@ -34,6 +36,7 @@ def with_progress(
         yield from items
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         MofNCompleteColumn,
         Progress,
@@ -56,11 +59,12 @@ def with_progress(
         transient=True,
         redirect_stdout=sys.stdout.isatty(),
     )
-    task = bar.add_task(what, total=total)
+    task = bar.add_task(escape(printable(what)), total=total)
     start = monotonic()
     with ExitStack() as shown:
         for item in items:
             yield item
+            del item  # not kept while the next one is made
             bar.advance(task)
             if not bar.live.is_started and monotonic() - start > PATIENCE_SECONDS:
                 shown.enter_context(bar)

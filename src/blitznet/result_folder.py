@@ -1,5 +1,6 @@
 """Where a command writes its results."""
 
+import os
 from pathlib import Path
 
 from blitznet.errors import InputError
@@ -33,12 +34,22 @@ def make_folder(out: Path | None, default: Path, overwrite: bool = False) -> Pat
         if out is None:
             return _make_next(default)
         out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()) and not overwrite:
-            raise InputError(f"{out}: not empty; name another folder, or add --overwrite")
+        if any(out.iterdir()):
+            if not overwrite:
+                raise InputError(f"{out}: not empty; name another folder, or add --overwrite")
+            _require_no_links(out)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{out or default}: cannot be written ({reason})") from error
     return out
+
+
+def _require_no_links(folder: Path) -> None:
+    """Nothing is written through a link that somebody has left in the folder."""
+    for parent, folders, _ in os.walk(folder):
+        for path in (Path(parent, name) for name in folders):
+            if path.is_symlink():
+                raise InputError(f"{path} is a link to another folder; remove it")
 
 
 def _make_next(folder: Path) -> Path:

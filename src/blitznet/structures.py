@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# In `Batch.labels`: a padding row, and a box that is ignored (difficult, crowd).
+# In `Batch.labels`: a padding row, and a box that is ignored (difficult, crowd). The latter also in
+# `Sample.labels`, of a difficult box without a class.
 PADDING_LABEL = 0
 IGNORE_LABEL = -1
 
@@ -26,7 +27,7 @@ class Sample:
         image: (H, W, 3) uint8 RGB.
         boxes: (G, 4) float32 xyxy in pixels of `image`, or None where boxes are not labelled.
             An empty array says that the image was labelled and holds no object.
-        labels: (G,) int64 class ids from 1 on.
+        labels: (G,) int64 class ids from 1 on; IGNORE_LABEL for a box that any class may be in.
         difficult: (G,) bool; VOC's difficult or COCO's crowd, which is ignored.
         seg_map: (H, W) uint8 class ids, 255 = void, or None where pixels are not labelled.
         source: where the image came from, for messages.

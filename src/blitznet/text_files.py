@@ -1,45 +1,91 @@
-"""Text, YAML and JSON files: read with one line of error, written whole."""
+"""Text, YAML and JSON files: opened here, within limits, with one line of error; written whole."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from blitznet.errors import InputError
+from blitznet.errors import InputError, cut
+from blitznet.regular_file import MEGABYTE, read_regular
 from blitznet.result_folder import ensure_folder
 from blitznet.whole_file import whole_file
 
+MAX_TEXT = 256 * MEGABYTE
+MAX_JSON = 2048 * MEGABYTE  # train2017's instances take 450 MB
+_MAX_YAML = MEGABYTE
 
-def read_text(path: Path, error: type[InputError] = InputError) -> str:
+# Of `\ud800` and the like in JSON: an escaped half of a surrogate pair, without the other half and
+# outside the range that stands for the bytes of file names that are no UTF-8; and the null.
+_NO_TEXT = re.compile(
+    r"(?<!\\)(?:\\\\)*\\u(?:[dD][89abAB]..(?!\\u[dD][c-fC-F])|"
+    r"(?<!\\u[dD][89abAB]..\\u)[dD](?:[cC][0-7]|[d-fD-F])|0000)"
+)
+
+
+def read_text(path: Path, error: type[InputError] = InputError, limit: int = MAX_TEXT) -> str:
     """The text of a file in UTF-8, with or without a byte order mark.
 
+    Args:
+        path: of a regular file.
+        error: what is raised.
+        limit: maximum size, bytes.
+
     Raises:
-        InputError: or the given kind, if the file is missing, unreadable or no such text.
+        InputError: or the given kind, if the file is missing, unreadable, too large or no such
+            text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = read_regular(path, limit)
     except FileNotFoundError:
         raise error(f"{path} does not exist") from None
     except OSError as problem:
         raise error(f"{path} cannot be read ({problem.strerror or problem})") from None
-    except UnicodeDecodeError:
+    try:
+        if b"\0" in content[:1024]:
+            raise ValueError
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except ValueError:
         raise error(f"{path} is no text in UTF-8; save it as UTF-8") from None
 
 
 def read_yaml(path: Path, error: type[InputError] = InputError) -> Any:
-    """What a YAML file holds.
+    """What a YAML file holds; see `parse_yaml`.
 
     Raises:
         InputError: or the given kind, if the file cannot be read or is no YAML.
     """
+    try:
+        return parse_yaml(read_text(path, error, _MAX_YAML))
+    except ValueError as problem:
+        if isinstance(problem, InputError):
+            raise
+        raise error(f"{path} cannot be read as YAML: {problem}") from None
+
+
+def parse_yaml(text: str) -> Any:
+    """Plain values of a YAML text, bounded in depth and number; see `BoundedLoader`.
+
+    Raises:
+        ValueError: with one line.
+    """
     import yaml
 
+    from blitznet.bounded_yaml import BoundedLoader
+
     try:
-        return yaml.safe_load(read_text(path, error))
-    except InputError:
-        raise
-    except (ValueError, yaml.YAMLError, RecursionError) as problem:  # ValueError: no such date
-        line = " ".join(str(problem).split())[:300]
-        raise error(f"{path} cannot be read as YAML: {line}") from None
+        return yaml.load(text, BoundedLoader)
+    # PyYAML raises the others for tags whose values do not fit.
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as problem:
+        raise ValueError(_line(problem)) from None
+    except (yaml.YAMLError, RecursionError) as problem:
+        raise ValueError(_line(problem)) from None
+
+
+def describe_non_text(value: object) -> str:
+    """What to say of a name that YAML has read as something else."""
+    if value is True or value is False:
+        return f'{value} is no text: YAML reads on, off, yes, no, true and false so; write "on"'
+    return f'{value!r} is no text; write it in quotes, as "{value}"'
 
 
 def read_json(path: Path, error: type[InputError] = InputError) -> Any:
@@ -48,27 +94,51 @@ def read_json(path: Path, error: type[InputError] = InputError) -> Any:
     Raises:
         InputError: or the given kind, if the file cannot be read or is no JSON.
     """
+    return parse_json(read_text(path, error, MAX_JSON), path, error)
+
+
+def parse_json(
+    text: str, path: Path, error: type[InputError] = InputError, object_hook: Any = None
+) -> Any:
+    """What a JSON text holds.
+
+    Args:
+        text: of a file, or of a part of it.
+        path: of the file.
+        error: what is raised.
+        object_hook: as of `json.loads`.
+
+    Raises:
+        InputError: or the given kind, if it is no JSON, too deep, or holds what is no text.
+    """
+    if "\\u" in text and _NO_TEXT.search(text):
+        raise error(f"{path} cannot be read as JSON: it holds half of a surrogate pair or a null")
     try:
-        return json.loads(read_text(path, error))
-    except InputError:
-        raise
-    except (ValueError, RecursionError) as problem:
-        raise error(f"{path} cannot be read as JSON: {problem}") from None
+        return json.loads(text, object_hook=object_hook)
+    except RecursionError:
+        raise error(f"{path} cannot be read as JSON: too deeply nested") from None
+    except ValueError as problem:
+        raise error(f"{path} cannot be read as JSON: {_line(problem)}") from None
 
 
-def write_text(path: Path, text: str, errors: str = "strict") -> None:
+def _line(problem: Exception) -> str:
+    return cut(" ".join(str(problem).split()) or type(problem).__name__)
+
+
+def write_text(path: Path, text: str, errors: str = "strict", sync: bool = True) -> None:
     """Write a file in UTF-8 whole or not at all, into a folder that is made if it is not there.
 
     Args:
         path: replaced if it exists.
         text: content.
         errors: what happens to what is no valid text, as of `str.encode`.
+        sync: as of `whole_file`.
 
     Raises:
         InputError: if it cannot be written.
     """
     ensure_folder(path.parent)
-    with whole_file(path) as temporary:
+    with whole_file(path, sync) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=errors)
 
 

@@ -17,8 +17,8 @@ SOURCES = sorted((ROOT / "src/blitznet").rglob("*.py"))
 def test_the_public_names_are_these() -> None:
     errors = ["BlitzNetError", "CheckpointError", "DivergenceError", "InputError", "LabelError",
               "PictureError", "RecipeError", "WorkerError"]  # fmt: skip
-    results = ["Detections", "Exported", "Metrics", "Scene", "TrainingRun"]
-    functions = ["build", "evaluate", "export", "load", "train"]
+    results = ["Detections", "Exported", "Metrics", "RefinedMasks", "Scene", "TrainingRun"]
+    functions = ["build", "evaluate", "export", "load", "refine_masks", "train"]
     assert sorted(blitznet.__all__) == sorted(
         ["BlitzNet", "Predictor", *errors, *results, *functions]
     )

@@ -164,7 +164,8 @@ PICTURES = [
     Case(
         "a picture whose header promises too much",
         lambda: JPEG.write_bytes(b"P6\n40000 40000\n255\n" + bytes(100)),
-        f"{JPEG}: 40000x40000 pixels, more than 200 million; make it smaller first",
+        f"{JPEG}: 40000x40000 pixels, more than 100 million; make it smaller, "
+        "or predict with --max-megapixels",
     ),
     Case(
         "a camera's orientation that the labels ignore",
@@ -245,7 +246,7 @@ MAPS = [
     Case(
         "a map that is cut off",
         lambda: cut(MAP, 900),
-        f"{MAP}: cannot be read as an image: image file is truncated",
+        f"{MAP}: damaged or cut off (image file is truncated)",
     ),
 ]
 SOURCES = [

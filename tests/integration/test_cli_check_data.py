@@ -67,7 +67,11 @@ def test_errors_exit_with_1_and_are_listed_for_people_and_programs(
     ]
     assert check("--json") == 1
     report = json.loads(capsys.readouterr().out)
-    assert (report["errors"], report["model"], report["data"]) == (2, "blitznet300", "data.yaml")
+    assert (report["errors"], report["model"], report["data"]) == (
+        2,
+        "blitznet300-mobile",
+        "data.yaml",
+    )
     assert report["counts"]["picture"] == 1
     assert report["findings"][0] == {
         "kind": "picture",

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from blitznet.errors import InputError
 from blitznet.whole_file import unfinished_files, whole_file
@@ -68,3 +69,64 @@ def test_what_safetensors_was_writing_when_it_was_killed_is_unfinished(tmp_path:
     (left,) = tmp_path.iterdir()
     assert left.name != "a.safetensors"
     assert unfinished_files(tmp_path) == [left]
+
+
+# Writes NAME in a process whose files cannot grow beyond 10 000 bytes, and prints what came.
+FULL = """
+import resource, sys, warnings
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from blitznet.errors import InputError
+from blitznet.whole_file import whole_file
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # Python ignores SIGXFSZ
+image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8))
+for name in ("a.jpg", "a.png", "a.jsonl"):
+    for _ in range(2):
+        try:
+            with whole_file(Path(name)) as temporary:
+                if name == "a.jsonl":
+                    with temporary.open("w") as file:
+                        file.writelines(["{}\\n"] * 10_000)
+                else:
+                    image.save(temporary, format="JPEG" if name == "a.jpg" else "PNG", quality=92)
+        except InputError as error:
+            print(error)
+"""
+
+
+def test_on_a_full_disk_no_format_gets_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("old")
+    command = [sys.executable, "-c", FULL]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        name for name in ("a.jpg", "a.png", "a.jsonl") for _ in range(2)
+    ]
+    assert all("cannot be written" in line for line in lines)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
+    assert (tmp_path / "a.jpg").read_text() == "old"
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
+def test_an_image_that_was_cut_short_in_silence_is_found(tmp_path: Path, image_format: str) -> None:
+    def write(kept: int | None) -> None:
+        with whole_file(tmp_path / "a") as temporary:
+            Image.new("RGB", (9, 9)).save(temporary, format=image_format)
+            temporary.write_bytes(temporary.read_bytes()[:kept])
+
+    for kept in (-1, -2, -20, 9):
+        with pytest.raises(InputError, match=r"a: cannot be written \(cut short"):
+            write(kept)
+    write(None)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("old")
+    (tmp_path / "a.txt").symlink_to(tmp_path / "victim")
+    with whole_file(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "victim").read_text() == "old"
+    assert not (tmp_path / "a.txt").is_symlink()

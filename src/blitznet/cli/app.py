@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blitznet import __version__
-from blitznet.errors import BlitzNetError
+from blitznet.errors import BlitzNetError, cut
+from blitznet.plain_names import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,13 +35,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 wrong input, 2 wrong usage, 130 interrupted.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")  # damaged images get a line of ours
-    for stream in (sys.stdin, sys.stdout, sys.stderr):  # file names need not be valid text
+    # File names need not be valid text: they are read as they are, and printed escaped.
+    for stream, errors in (
+        (sys.stdin, "surrogateescape"),
+        (sys.stdout, "backslashreplace"),
+        (sys.stderr, "backslashreplace"),
+    ):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape")
+            stream.reconfigure(errors=errors)
     try:
         app(arguments, prog_name="blitznet")
     except BlitzNetError as error:
         complain(error)
+        return 1
+    except OSError as error:
+        where = f"{cut(str(error.filename))}: " if error.filename else ""
+        complain(f"{where}{error.strerror or error}")
+        return 1
+    except MemoryError:
+        complain("out of memory; give it more, or smaller images, batches or networks")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -50,9 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def complain(problem: object) -> None:
-    """One line on standard error."""
-    line = str(problem).replace("\n", " ")
-    typer.echo(f"blitznet: {line}", err=True)
+    """One line on standard error; what came from outside cannot change the terminal."""
+    typer.echo(f"blitznet: {printable(str(problem))}", err=True)
+
+
+def say(line: object) -> None:
+    """One line on standard output, likewise."""
+    typer.echo(printable(str(line)))
 
 
 def complain_of(problems: Iterable[object]) -> None:
@@ -65,7 +82,9 @@ def print_table(table: "Table", least_width: int = 0) -> None:
     """As wide as the terminal; a table that would be cut to pieces may be wider."""
     from rich.console import Console
 
-    console = Console()
+    console = Console(markup=False, emoji=False)
+    for column in table.columns:  # class names and file names come from outside
+        column._cells = [printable(c) if isinstance(c, str) else c for c in column._cells]
     console.width = max(console.width, least_width)
     console.print(table)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from blitznet.cli.app import app, print_table
+from blitznet.cli.app import app, print_table, say
 from blitznet.cli.options import OverwriteOption
 from blitznet.extras import require
 from blitznet.result_folder import make_folder
@@ -26,7 +26,7 @@ def check_data(
         typer.Option(
             "--model", "-m", metavar="NAME", help="Network whose anchors the boxes should match."
         ),
-    ] = "blitznet300",
+    ] = "blitznet300-mobile",
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes.", show_default="number of cores")
     ] = None,
@@ -69,12 +69,12 @@ def check_data(
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))
     else:
-        print_table(splits_table(report))
-        if report.findings:
+        if report.sources:
+            print_table(splits_table(report))
             print_table(findings_table(report))
         for line in report_lines(report, verbose):
-            typer.echo(line)
+            say(line)
         if out is not None:
-            typer.echo(f"The sheet and the statistics are in {out}")
+            say(f"The sheet and the statistics are in {out}")
     if report.errors:
         raise typer.Exit(1)

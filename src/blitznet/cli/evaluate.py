@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from blitznet.cli.app import app, print_table
+from blitznet.cli.app import app, print_table, say
 from blitznet.cli.options import (
     CalibrateOption,
     DeviceOption,
@@ -79,12 +79,12 @@ def evaluate(
             report=report,
         )
     if submission is not None:
-        typer.echo(f"Files for the {submission} server: {folder}")
+        say(f"Files for the {submission} server: {folder}")
     if metrics.has_figures:
         print_table(metrics_table(metrics))
         if report:
-            typer.echo(f"Report: {folder / 'index.html'}")
-        typer.echo(f"{metrics.pictures} images; figures in {folder / evaluation.METRICS_FILE}")
+            say(f"Report: {folder / 'index.html'}")
+        say(f"{metrics.pictures} images; figures in {folder / evaluation.METRICS_FILE}")
 
 
 @contextmanager

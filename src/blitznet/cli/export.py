@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from blitznet.cli.app import app, complain, complain_of, print_table
+from blitznet.cli.app import app, complain, complain_of, print_table, say
 from blitznet.cli.options import split_names
 from blitznet.extras import require_training
 
@@ -71,7 +71,7 @@ def export(
     print_table(parity_table(exported.parity))
     complain_of(exported.problems)
     if exported.is_kept:
-        typer.echo(f"The file is {exported.path}, the comparison {exported.report}")
+        say(f"The file is {exported.path}, the comparison {exported.report}")
     if exported.problems:
         if not exported.is_kept:
             complain(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blitznet.cli.app import app, complain, complain_of
+from blitznet.cli.app import app, complain, complain_of, say
 from blitznet.cli.options import (
     BatchOption,
     CalibrateOption,
@@ -63,6 +63,9 @@ def predict(
     track: Annotated[
         bool, typer.Option("--track", help="Track objects across video frames, with an id each.")
     ] = False,
+    max_megapixels: Annotated[
+        float, typer.Option(min=0.1, help="Refuse larger images before decoding them.")
+    ] = 100,
     every: Annotated[
         int, typer.Option(min=1, metavar="N", help="Every N-th frame of a video.")
     ] = 1,
@@ -102,6 +105,7 @@ def predict(
 
     check_sources(found, bool(label_formats), track)
     predictor = _load(model, device, engine, calibrate, has_many_images(found))
+    predictor.max_pixels = round(max_megapixels * 10**6)
     network = predictor.info.model
     formats = choose_label_formats(label_formats or (), network.detect, network.segment)
     folder = make_folder(out, Path("runs/predict"), overwrite)
@@ -155,11 +159,12 @@ def _report(results: "Iterable[Result]", folder: Path, problems: list[str]) -> N
         total[kind] += 1
         if result.error is None:
             done[kind] += 1
-            typer.echo(result)
+            say(result)
         else:
             complain(result)
+        del result  # not kept while the next image is decoded
     counts = " and ".join(f"{done[kind]} of {total[kind]} {kind}" for kind in total)
-    typer.echo(f"{counts} done, results in {folder}")
+    say(f"{counts} done, results in {folder}")
     if problems or done != total:
         raise typer.Exit(1)
 

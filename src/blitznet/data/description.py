@@ -1,7 +1,8 @@
 """The data description: one YAML file that says where images and labels are."""
 
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -11,14 +12,22 @@ from blitznet.data.mask_folder import MaskFolderEntry
 from blitznet.data.sbd import SbdEntry
 from blitznet.data.source import LabelSource
 from blitznet.data.voc import VocEntry
-from blitznet.data.yolo import YoloEntry
+from blitznet.data.yolo import YoloEntry, names_of
 from blitznet.errors import LabelError, first_problem
-from blitznet.text_files import read_yaml
+from blitznet.text_files import describe_non_text, read_yaml
+
+# With background and void, what a map of bytes can say.
+MAX_CLASSES = 254
+MAX_NAME = 200
 
 # A new format: one file with its entry and its reader, and one name here.
+_ENTRIES = (CocoEntry, MaskFolderEntry, SbdEntry, VocEntry, YoloEntry)
 Entry = Annotated[
     CocoEntry | MaskFolderEntry | SbdEntry | VocEntry | YoloEntry, Field(discriminator="format")
 ]
+
+# A segmentation map has 255 values besides void; the network has as many classes for boxes.
+MAX_CLASSES = 254
 
 
 class DataDescription(BaseModel):
@@ -41,10 +50,19 @@ class DataDescription(BaseModel):
     def _by_name(cls, value: object) -> object:
         if value in ("voc", "coco"):
             return VOC_CLASSES if value == "voc" else COCO_CLASSES
-        if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
+        if not isinstance(value, list) or not value:
             raise ValueError("classes is voc, coco or a list of names without background")
+        for name in value:
+            if not isinstance(name, str):
+                raise ValueError(describe_non_text(name))
+        if len(value) > MAX_CLASSES:
+            raise ValueError(f"{len(value)} classes; a network has at most {MAX_CLASSES}")
         if len(set(value)) < len(value) or "background" in value:
             raise ValueError("class names must differ, and background is implied")
+        if len(value) > MAX_CLASSES:
+            raise ValueError(f"{len(value)} classes, of which a network has {MAX_CLASSES} at most")
+        if max(map(len, value)) > MAX_NAME:
+            raise ValueError(f"a class name is longer than {MAX_NAME} characters")
         return ("background", *value)
 
     def entries(self, split: str) -> list[Entry]:
@@ -71,17 +89,28 @@ class DataDescription(BaseModel):
 def read_description(path: Path) -> DataDescription:
     """A DATA.yaml; paths in it are relative to its folder.
 
+    Ultralytics' data.yaml, which has `names` instead of `classes`, is read, too. Instead of a list,
+    `val` may be a number: that share of the training images, in a random order which is always the
+    same, is set apart.
+
     Raises:
         LabelError: if it is missing, no YAML, or does not say what it must.
     """
     content = read_yaml(path, LabelError)
+    if isinstance(content, dict) and "names" in content and "classes" not in content:
+        content = _of_ultralytics(content, path)
     if not isinstance(content, dict) or "classes" not in content:
         raise LabelError(f"{path} is no data description; it needs `classes` and splits as `train`")
     splits = {name: entries for name, entries in content.items() if name != "classes"}
+    if isinstance(share := splits.get("val"), float) and isinstance(splits.get("train"), list):
+        if not 0 < share < 1:
+            raise LabelError(f"{path}: val is {share}; a share of the training images is below 1")
+        for split, part in (("val", [0, share]), ("train", [share, 1])):
+            splits[split] = [{**entry, "part": part} for entry in content["train"]]
     try:
         description = DataDescription(classes=content["classes"], splits=splits, folder=path.parent)
     except ValidationError as error:
-        raise LabelError(f"{path}: {first_problem(error)}") from None
+        raise LabelError(f"{path}: {_problem_of(error)}") from None
     for split in ("train", "val"):
         for number, entry in enumerate(description.splits.get(split, ())):
             if not entry.is_labelled:
@@ -90,3 +119,28 @@ def read_description(path: Path) -> DataDescription:
                     "masks: FOLDER, or both"
                 )
     return description
+
+
+def _of_ultralytics(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What a data.yaml of YOLO says, as a data description."""
+    entries = {
+        split: [{"format": "yolo", "data": path.name, "split": split}]
+        for split in ("train", "val", "test")
+        if content.get(split)
+    }
+    return {"classes": list(names_of(content, path)), **entries}
+
+
+def _problem_of(error: ValidationError) -> str:
+    """The first problem in a line; for a key that does not exist, those that do."""
+    problem = error.errors()[0]
+    if problem["type"] != "extra_forbidden":
+        return first_problem(error)
+    *where, kind, key = map(str, problem["loc"])
+    formats = {get_args(entry.model_fields["format"].annotation)[0]: entry for entry in _ENTRIES}
+    near = get_close_matches(key, formats[kind].model_fields, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return (
+        f"{'.'.join(where)}: there is no key {key!r} in format {kind}; {hint}there are "
+        f"{', '.join(sorted(formats[kind].model_fields))}"
+    )

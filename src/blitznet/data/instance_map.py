@@ -14,6 +14,8 @@ from blitznet.structures import IGNORE_LABEL
 
 MIN_COORDINATES = 6  # of a polygon: three points; fewer enclose nothing
 
+_MAX_BITS = 60  # of a run length: without a limit, a number as long as its text takes hours
+
 Mask = dict[str, Any]  # run-length code, as pycocotools has it
 
 
@@ -141,7 +143,9 @@ def _read_run_lengths(code: Mapping[str, object], size: tuple[int, int]) -> Mask
 def uncompress(counts: str | bytes) -> list[int]:
     """Run lengths from COCO's text form: LEB128 in steps of five bits, from the third on as deltas.
 
-    Whatever text comes, numbers come back; those of a damaged one do not add up to the image.
+    Raises:
+        LabelError: for a number of more than 60 bits. What else is damaged gives numbers that do
+            not add up to the image.
     """
     lengths: list[int] = []
     value = shift = 0
@@ -149,6 +153,8 @@ def uncompress(counts: str | bytes) -> list[int]:
         digit = character - 48
         value |= (digit & 31) << shift
         shift += 5
+        if shift > _MAX_BITS:
+            raise LabelError("its run-length code is damaged: it holds a number without an end")
         if digit & 32:
             continue
         if digit & 16:

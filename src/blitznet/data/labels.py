@@ -4,11 +4,12 @@ A reader says where things are written; what they mean and whether they can be u
 here, for training (the first problem is raised) and for `blitznet check-data` (all are listed).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,6 +18,10 @@ from blitznet.errors import LabelError
 from blitznet.structures import IGNORE_LABEL
 
 IGNORE = "ignore"  # in a label map: is ignored
+
+_NEAR = 0.75  # of difflib's ratio: typing errors and plurals, not other words
+
+_FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 # A box may reach beyond its image by this much: tools round, and COCO's decimals do.
 OUTSIDE_TOLERANCE_PIXELS = 2.0
@@ -29,7 +34,8 @@ class ClassTable:
     Args:
         names: class names of the network, background first.
         label_map: from names of the source to names of the network; None = is background there,
-            "ignore" = a box that is ignored, void pixels. Other names stand for themselves.
+            "ignore" = a box that is ignored, void pixels; "*" = all names that are neither here nor
+            in `names`. Other names stand for themselves.
         labels_only: names of the network that the source labels everywhere; labels of other classes
             are left out, and of these classes nothing is known where nothing else is labelled.
             None = all.
@@ -66,7 +72,8 @@ class ClassTable:
         Raises:
             LabelError: for a name that stands for nothing, with the nearest known one.
         """
-        target = self.label_map.get(name, name)
+        is_other = name not in self.label_map and name not in self.names[1:]
+        target = self.label_map.get("*" if is_other and "*" in self.label_map else name, name)
         if target is None:
             return BACKGROUND
         if target == IGNORE:
@@ -88,8 +95,30 @@ class ClassTable:
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f"unknown class {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    text = f"unknown class {name!r}"
+    for other in known:
+        if unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", name):
+            return (
+                f"{text}: the class has the same letters in another Unicode form; use NFC in both"
+            )
+    near = get_close_matches(name, known, n=1, cutoff=_NEAR)
+    return text + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def read_flag(value: object, what: str) -> bool:
+    """A flag of a label file: 0 or 1, as a number, a truth value or text; or true and false.
+
+    Args:
+        value: as it was read; None or "" = not there, which is False.
+        what: where it is, for the message.
+
+    Raises:
+        LabelError: for anything else.
+    """
+    text = str(0 if value in (None, "") else value).strip().lower()
+    if text not in _FLAGS:
+        raise LabelError(f"{what} is {value!r}; it needs 0 or 1")
+    return _FLAGS[text]
 
 
 @dataclass(frozen=True)
@@ -175,67 +204,102 @@ class PictureLabels:
     name: str = ""
 
 
-def find_object_problems(
-    labels: PictureLabels, size: tuple[int, int] | None, table: ClassTable
-) -> Iterator[Problem]:
-    """Everything that is wrong with the objects of one image.
+class UsableObject(NamedTuple):
+    """An object that is checked.
+
+    Attributes:
+        label: what its file says.
+        box: xyxy in pixels of the image; it may reach beyond it by a little.
+        class_id: from 1 on, or IGNORE_LABEL where the label map ignores the class.
+        is_ignored: it, or its class, is to be ignored.
+    """
+
+    label: ObjectLabel
+    box: tuple[float, float, float, float]
+    class_id: int
+    is_ignored: bool
+
+
+def usable_objects(
+    labels: PictureLabels,
+    size: tuple[int, int] | None,
+    table: ClassTable,
+    problems: list[Problem] | None = None,
+) -> list[UsableObject]:
+    """The objects of one image, checked. One that has the same class and box twice counts once.
 
     Args:
         labels: of the image.
         size: its width and height as a person sees it; None = unknown, then boxes may lie anywhere.
         table: of the source.
+        problems: gets everything that is wrong; None = the first error is raised.
+
+    Raises:
+        LabelError: for the first error, if there is no list.
     """
+    found: dict[tuple[object, ...], UsableObject] = {}
     for item in labels.objects or ():
-        try:
-            index = table.id_of(item.name)
-        except LabelError as error:
-            yield Problem("unknown-class", item.where, str(error))
-            continue
-        if index == BACKGROUND:
-            continue
-        if item.box is None:
-            yield Problem("label-file", item.where, item.problem)
-        elif not np.isfinite(item.box).all():
-            yield Problem("box-not-finite", item.where, f"box {item.written} is not finite")
-        elif not (item.box[2] > item.box[0] and item.box[3] > item.box[1]):
-            yield Problem("box-without-area", item.where, f"box {item.written} has no area")
-        elif size is not None and is_outside(_in_pixels(item.box, labels, size), size):
-            text = f"box {item.written} reaches beyond the image of {size[0]}x{size[1]} pixels"
-            yield Problem("box-outside", item.where, text)
+        problem, index = _problem_of(item, labels, size, table)
+        if problem is None and index != BACKGROUND and item.box is not None:
+            box = _in_pixels(item.box, labels, size)
+            usable = UsableObject(item, box, index, item.ignore or index == IGNORE_LABEL)
+            if found.setdefault(usable[1:], usable) is not usable:
+                text = f"{item.name} has the box {item.written} twice; it counts once"
+                problem = Problem("box-twice", item.where, text, is_error=False)
+        if problem is not None and problems is not None:
+            problems.append(problem)
+        elif problem is not None and problem.is_error:
+            raise LabelError(str(problem))
+    return list(found.values())
 
 
 def read_objects(
     labels: PictureLabels, size: tuple[int, int] | None, table: ClassTable
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The objects of one image; arguments as of `find_object_problems`.
+    """`usable_objects` as arrays.
 
     Returns:
-        (G, 4) float32 xyxy in pixels, within the image; (G,) int64 class ids from 1 on; (G,) bool
-        difficult. An ignored object's class does not matter; it is 1 where the source has none.
+        (G, 4) float32 xyxy in pixels, within the image; (G,) int64 class ids, IGNORE_LABEL where
+        the label map ignores the class; (G,) bool difficult, ignored ones included.
 
     Raises:
-        LabelError: for the first problem.
+        LabelError: for the first error.
     """
-    for problem in find_object_problems(labels, size, table):
-        raise LabelError(str(problem))
-    boxes, ids, difficult = [], [], []
-    for item in labels.objects or ():
-        index = table.id_of(item.name)
-        if index == BACKGROUND or item.box is None:
-            continue
-        boxes.append(_in_pixels(item.box, labels, size))
-        ids.append(1 if index == IGNORE_LABEL else index)
-        difficult.append(item.ignore or index == IGNORE_LABEL)
-    array = np.array(boxes, np.float32).reshape(-1, 4)
+    objects = usable_objects(labels, size, table)
+    boxes = np.array([item.box for item in objects], np.float32).reshape(-1, 4)
     if size is not None:
-        array = array.clip(0, np.array([*size, *size], np.float32))
-    return array, np.array(ids, np.int64), np.array(difficult, bool)
+        boxes = boxes.clip(0, np.array([*size, *size], np.float32))
+    ids = np.array([item.class_id for item in objects], np.int64)
+    return boxes, ids, np.array([item.is_ignored for item in objects], bool)
+
+
+def _problem_of(
+    item: ObjectLabel, labels: PictureLabels, size: tuple[int, int] | None, table: ClassTable
+) -> tuple[Problem | None, int]:
+    """What is wrong with one object, and its class id; BACKGROUND = it is left out."""
+    try:
+        index = table.id_of(item.name)
+    except LabelError as error:
+        return Problem("unknown-class", item.where, str(error)), BACKGROUND
+    problem = None
+    if index == BACKGROUND:
+        return None, index
+    if item.box is None:
+        problem = Problem("label-file", item.where, item.problem)
+    elif not np.isfinite(item.box).all():
+        problem = Problem("box-not-finite", item.where, f"box {item.written} is not finite")
+    elif not (item.box[2] > item.box[0] and item.box[3] > item.box[1]):
+        problem = Problem("box-without-area", item.where, f"box {item.written} has no area")
+    elif size is not None and is_outside(_in_pixels(item.box, labels, size), size):
+        text = f"box {item.written} reaches beyond the image of {size[0]}x{size[1]} pixels"
+        problem = Problem("box-outside", item.where, text)
+    return problem, index
 
 
 def read_labels(
     labels: PictureLabels, size: tuple[int, int], table: ClassTable
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Everything that is said of one image as arrays; arguments as of `find_object_problems`.
+    """Everything that is said of one image as arrays; arguments as of `usable_objects`.
 
     Returns:
         `boxes`, `labels`, `difficult` and `seg_map` of `Sample`, in pixels of the image.

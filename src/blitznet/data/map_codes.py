@@ -140,10 +140,12 @@ def _value_names(values: ValueNames, folder: Path) -> Mapping[int, str]:
         return dict(enumerate(values))
     path = folder / values
     if path.suffix == ".csv":  # Roboflow's: a heading, then "0, background" and so on
-        rows = [[part.strip() for part in row] for row in csv.reader(read_lines(path)[1:])]
         try:
-            return {int(value): name for value, name in rows}
-        except ValueError:
+            rows = list(csv.reader(read_lines(path)[1:]))
+            return {int(value): name.strip() for value, name in rows}
+        except (ValueError, csv.Error) as error:
+            if isinstance(error, LabelError):
+                raise
             raise LabelError(f"{path}: below its heading, lines are VALUE, CLASS") from None
     # One name a line, from value 0 on; `__ignore__` on top, as in LabelMe's labels, is -1 = void.
     names = [_LABELME_NAMES.get(name, name) for name in read_lines(path)]

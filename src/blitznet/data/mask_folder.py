@@ -1,6 +1,6 @@
 """Folders of images with a segmentation map each: values or colours are classes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +9,13 @@ from pydantic import model_validator
 
 from blitznet.data.labels import PictureLabels
 from blitznet.data.map_codes import ColourNames, ValueNames, parse_codes
-from blitznet.data.picture_files import files_by_key, find_maps, find_pictures
+from blitznet.data.picture_files import (
+    file_key,
+    files_by_key,
+    find_maps,
+    find_pictures,
+    lookalikes,
+)
 from blitznet.data.seg_map import MapCodes, MapFile
 from blitznet.data.source import ReadLabels, SourceEntry
 from blitznet.errors import LabelError
@@ -60,6 +66,19 @@ class MaskFolderEntry(SourceEntry):
             raise LabelError(f"{images} holds no image besides those that end with {suffix}")
         maps = find_maps(masks, by_key, suffix)
         return [(path, maps.get(key)) for key, path in by_key.items()], partial(_read_labels, codes)
+
+    def unclaimed_files(self, folder: Path) -> Iterator[tuple[Path, Path | None]]:
+        """See `SourceEntry`: maps whose names are almost those of images without a map."""
+        pictures, _ = self.find_pictures(folder)
+        images, masks = folder / self.images, folder / self.masks
+        wanted = [
+            masks / f"{file_key(path, images)}{self.suffix}.png"
+            for path, seg_map in pictures
+            if seg_map is None
+        ]
+        claimed = {seg_map for _, seg_map in pictures}
+        others = [path for path in find_pictures(masks, "masks") if path not in claimed]
+        yield from lookalikes(others, wanted)
 
 
 def _read_labels(codes: MapCodes, paths: tuple[Path, Path | None]) -> PictureLabels:

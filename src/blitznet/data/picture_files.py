@@ -1,7 +1,8 @@
 """Images in folders, and which file belongs to which image by its name."""
 
 import os
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from blitznet.errors import LabelError
@@ -14,7 +15,7 @@ def find_pictures(folder: Path, option: str) -> list[Path]:
     """All images in a folder and in those inside it, by name; hidden ones are left out.
 
     Args:
-        folder: to search; links are followed.
+        folder: to search; links are followed, but no folder is visited twice.
         option: of a data description, that names the folder, for messages.
 
     Raises:
@@ -23,9 +24,15 @@ def find_pictures(folder: Path, option: str) -> list[Path]:
     if not folder.is_dir():
         reason = "is a file, not a folder" if folder.exists() else "does not exist"
         raise LabelError(f"{folder} {reason}; check `{option}`")
-    found = []
+    found: list[Path] = []
+    visited: set[tuple[int, int]] = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        status = Path(parent).stat()
+        if (status.st_dev, status.st_ino) in visited:  # a link that leads back
+            folders.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [
             Path(parent, name)
             for name in files
@@ -39,6 +46,23 @@ def find_pictures(folder: Path, option: str) -> list[Path]:
 def file_key(path: Path, folder: Path, suffix: str = "") -> str:
     """What an image and its map share: the path in its folder, without ending and `suffix`."""
     return path.relative_to(folder).with_suffix("").as_posix().removesuffix(suffix)
+
+
+def lookalikes(files: Iterable[Path], wanted: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
+    """Files that differ from a wanted one in case or Unicode form only, and that one.
+
+    Args:
+        files: those that are there and that nothing claims.
+        wanted: those that are not there.
+    """
+    by_look = {_look(path): path for path in wanted}
+    for path in files:
+        if (other := by_look.get(_look(path))) is not None:
+            yield path, other
+
+
+def _look(path: Path) -> str:
+    return unicodedata.normalize("NFC", path.with_suffix("").as_posix()).casefold()
 
 
 def files_by_key(files: Iterable[Path], folder: Path, suffix: str = "") -> dict[str, Path]:

@@ -9,12 +9,15 @@ from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
 from blitznet.data.labels import ClassTable
-from blitznet.errors import LabelError
+from blitznet.errors import LabelError, PictureError
 from blitznet.extras import require
+from blitznet.image import GREY_BITS, read_stored
 
 MAX_VALUE = 255
 
 CODES_SHOWN = 3  # of unknown ones, in messages
+_COUNTED = 1_000_000  # pixels, to find them
+_BAND = 256  # rows
 
 _VALUE_MODES = ("P", "PA", "L", "LA", "1", "I", "I;16", "I;16B", "I;16L")
 _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "L", "LA", "1")
@@ -67,28 +70,25 @@ class MapFile:
         pixels = self.read_codes()
         if pixels.dtype == bool:
             pixels = pixels * np.uint8(1 if 1 in known else MAX_VALUE)
-        if pixels.dtype == np.uint8:
-            ids = np.full(MAX_VALUE + 1, -1, np.int16)
-            ids[list(known)] = list(known.values())
-            seg_map = ids[pixels]
-        else:  # colours, or values of sixteen bits and more
-            codes, ids = np.array(sorted(known.items()) or [(-1, -1)]).T
-            nearest = np.searchsorted(codes, pixels).clip(max=len(codes) - 1)
-            seg_map = np.where(codes[nearest] == pixels, ids[nearest], -1)
-        if (seg_map < 0).any():
-            raise LabelError(f"{self.path}: {self._describe_unknown(pixels[seg_map < 0])}")
-        if seg_map.shape != size[::-1]:
-            height, width = seg_map.shape
+        if pixels.shape != size[::-1]:
+            height, width = pixels.shape
             raise LabelError(
                 f"{self.path} is {width}x{height} but its image is {size[0]}x{size[1]}; "
                 "a map needs the size of its image"
             )
-        result: np.ndarray = seg_map.astype(np.uint8)
-        return result
+        # In bands of rows, as arrays of wider numbers would take many times the map's memory.
+        seg_map, is_known = np.empty(pixels.shape, np.uint8), np.empty(pixels.shape, bool)
+        for top in range(0, len(pixels), _BAND):
+            band = slice(top, top + _BAND)
+            ids = _ids_of(pixels[band], known)
+            is_known[band], seg_map[band] = ids >= 0, ids
+        if not is_known.all():
+            raise LabelError(f"{self.path}: {self._describe_unknown(pixels[~is_known])}")
+        return seg_map
 
     def _describe_unknown(self, pixels: np.ndarray) -> str:
         """What to say of pixels, (N,) codes, that stand for nothing."""
-        unknown, counts = np.unique(pixels, return_counts=True)
+        unknown, counts = np.unique(pixels[:_COUNTED], return_counts=True)
         most = unknown[np.argsort(-counts, kind="stable")].tolist()
         shown = ", ".join(map(self.codes.describe, most[:CODES_SHOWN]))
         if len(most) > CODES_SHOWN:
@@ -105,20 +105,45 @@ class MapFile:
         """
         are_colours = self.codes.are_colours
         try:
-            with Image.open(self.path) as image:
-                is_lossy, mode = image.format in ("JPEG", "MPO"), image.mode
-                values = np.asarray(image.convert("RGB") if are_colours else image)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise LabelError(f"{self.path} cannot be read as an image: {error}") from None
-        if is_lossy:
+            image = read_stored(self.path)
+        except PictureError as error:
+            raise LabelError(str(error)) from None
+        mode = image.mode
+        if image.format == "JPEG":
             raise LabelError(f"{self.path} is a JPEG, which changes values; save maps as PNG")
         if mode not in (_COLOUR_MODES if are_colours else _VALUE_MODES):
-            wanted = "an RGB PNG" if are_colours else "a palette or greyscale PNG of class ids"
-            raise LabelError(f"{self.path} has mode {mode}; a map is {wanted}")
+            kind = "an RGB PNG" if are_colours else "a palette or greyscale PNG of class ids"
+            raise LabelError(f"{self.path} has mode {mode}; a map is {kind}")
+        wanted = "RGB" if are_colours else "L" if _is_grey_gif(image) else mode
+        values = np.asarray(image.convert(wanted))
         if are_colours:
-            red, green, blue = np.moveaxis(values.astype(np.int32), 2, 0)
-            values = red << 16 | green << 8 | blue
+            codes = np.empty(values.shape[:2], np.int32)
+            for top in range(0, len(values), _BAND):
+                band = slice(top, top + _BAND)
+                codes[band] = values[band] @ np.array([1 << 16, 1 << 8, 1], np.int32)
+            return codes
+        if (bits := image.info[GREY_BITS]) < 8:  # Pillow stretches them to 0 ... 255
+            values = values // np.uint8(MAX_VALUE // (2**bits - 1))
         return values[..., 0] if values.ndim == 3 else values  # without transparency
+
+
+def _ids_of(pixels: np.ndarray, known: dict[int, int]) -> np.ndarray:
+    """Class ids of codes, int16 or int64; -1 for those that are not known."""
+    if pixels.dtype == np.uint8:
+        ids = np.full(MAX_VALUE + 1, -1, np.int16)
+        ids[list(known)] = list(known.values())
+        return ids[pixels]
+    codes, ids = np.array(sorted(known.items()) or [(-1, -1)]).T
+    nearest = np.searchsorted(codes, pixels).clip(max=len(codes) - 1)
+    return np.where(codes[nearest] == pixels, ids[nearest], -1)
+
+
+def _is_grey_gif(image: Image.Image) -> bool:
+    """Whether values are hidden behind a palette of greys, which GIF files always have."""
+    if image.format != "GIF" or image.mode != "P":
+        return False
+    red, green, blue = np.array(image.getpalette("RGB") or (), np.uint8).reshape(-1, 3).T
+    return bool((red == green).all() and (green == blue).all())
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,21 @@
 """An entry of a data description, and the labelled images that it opens."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from blitznet.data.box_map import BoxMap
 from blitznet.data.instance_map import InstanceMap
 from blitznet.data.labels import ClassTable, PictureLabels, read_labels
 from blitznet.data.refined_map import with_refined_maps
+from blitznet.errors import LabelError
 from blitznet.image import read_picture
+from blitznet.plain_names import is_possible_path
 from blitznet.structures import Sample
 
 Images = TypeVar("Images", bound=Sized)
@@ -88,6 +90,8 @@ class SourceEntry(BaseModel, ABC):
             all.
         weight: how often its images are drawn in training, relative to those of other sources.
         max_pictures: maximum number of images; a random choice, always the same. None = all.
+        part: which part of its images, in an order that is random and always the same: [0.1, 1] is
+            all but the first tenth. None = all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,6 +103,21 @@ class SourceEntry(BaseModel, ABC):
     labels_only: tuple[str, ...] | None = None
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     max_pictures: int | None = Field(default=None, ge=1)
+    part: tuple[float, float] | None = None
+
+    @field_validator("part")
+    @classmethod
+    def _is_part(cls, part: tuple[float, float] | None) -> tuple[float, float] | None:
+        if part is not None and not 0 <= part[0] < part[1] <= 1:
+            raise ValueError("part is two numbers from 0 to 1, the smaller first")
+        return part
+
+    @field_validator("*")
+    @classmethod
+    def _is_possible(cls, value: object) -> object:
+        if isinstance(value, Path) and not is_possible_path(value):
+            raise ValueError("no file system has such a path")
+        return value
 
     @property
     def is_labelled(self) -> bool:
@@ -140,10 +159,25 @@ class SourceEntry(BaseModel, ABC):
         if self.refined_masks is not None:
             read = with_refined_maps(read, folder / self.refined_masks, folder)
         source = LabelSource(keys, read, table, self.weight)
-        if self.max_pictures is None or self.max_pictures >= len(source):
-            return source
-        chosen = np.random.default_rng(0).permutation(len(source))[: self.max_pictures]
-        return source.subset(np.sort(chosen).tolist())
+        order = np.random.default_rng(0).permutation(len(source))
+        if self.part is not None:
+            first, last = (round(share * len(order)) for share in self.part)
+            order = order[first:last]
+            if not len(order):
+                raise LabelError(f"part: {list(self.part)} of {len(source)} images is none")
+        return source.subset(np.sort(order[: self.max_pictures]).tolist())
+
+    def unclaimed_files(self, folder: Path) -> Iterable[tuple[Path, Path | None]]:
+        """Files of labels that belong to no image, as far as the format can tell.
+
+        Args:
+            folder: what relative paths are relative to.
+
+        Yields:
+            Each file, and the missing one whose name differs in case or Unicode form only.
+        """
+        del folder
+        return ()
 
 
 def locate(sources: Sequence[Images], position: int) -> tuple[Images, int]:

@@ -1,5 +1,6 @@
 """PASCAL VOC 2007 and 2012 in their official layout, and what labelling programs call VOC."""
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -8,13 +9,15 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from blitznet.data.labels import ObjectLabel, PictureLabels
+from blitznet.data.labels import ObjectLabel, PictureLabels, read_flag
 from blitznet.data.map_codes import CodedEntry
 from blitznet.data.picture_files import files_by_key, find_pictures
 from blitznet.data.seg_map import VOC_CODES, MapCodes, MapFile, SbdMapFile
 from blitznet.data.source import ReadLabels
-from blitznet.errors import LabelError
+from blitznet.errors import LabelError, cut, shown
 from blitznet.image import PICTURE_SUFFIXES
+from blitznet.plain_names import is_possible_path
+from blitznet.regular_file import MEGABYTE, read_regular
 from blitznet.text_files import read_text
 
 _PICTURE_FOLDERS = ("JPEGImages", "images")  # the second one is Label Studio's
@@ -23,6 +26,11 @@ _ENDINGS = (".jpg", *sorted(PICTURE_SUFFIXES), *sorted(s.upper() for s in PICTUR
 # Where corners lie. "from_1": VOC's own, pixels are counted from 1 and the last one is part of the
 # box. "from_0": lines between pixels are counted, from 0, as CVAT and Label Studio write them.
 Corners = Literal["from_1", "from_0"]
+
+# A line of a per-class list: the number takes two characters. One's own ids may have blanks.
+_OF_CLASS_LIST = re.compile(r"(.*\S) (-1| 0| 1)")
+
+_MAX_XML = 16 * MEGABYTE
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -174,6 +182,8 @@ def list_ids(root: Path, image_set: str, sbd: Path | None = None) -> list[str]:
 def read_image_set(path: Path) -> list[str]:
     """The image ids of a list; Main's per-class lists carry a second column, -1 / 0 / 1.
 
+    Lists of file names, all with an image's ending, are read, too.
+
     Raises:
         LabelError: if the list is missing, no text, or empty.
     """
@@ -181,9 +191,14 @@ def read_image_set(path: Path) -> list[str]:
     lines = [line[1:-1] if line[0] == line[-1] == '"' else line for line in lines]  # as CVAT's
     if not lines:
         raise LabelError(f"{path} lists no image")
-    columns = [line.rsplit(maxsplit=1) for line in lines]  # ids of one's own may have blanks
-    if all(parts[1:] in (["-1"], ["0"], ["1"]) for parts in columns):
-        return [parts[0] for parts in columns]
+    for number, line in enumerate(lines, start=1):
+        if not is_possible_path(Path(f"{line}.webp")):
+            raise LabelError(f"{path}, image {number}: no file system has the name {shown(line)}")
+    columns = [_OF_CLASS_LIST.fullmatch(line) for line in lines]
+    if None not in columns:
+        return [match[1] for match in columns if match is not None]
+    if all(line.lower().endswith(tuple(PICTURE_SUFFIXES)) for line in lines):
+        return [line.rpartition(".")[0] for line in lines]
     return lines
 
 
@@ -203,11 +218,11 @@ def read_annotation(
         LabelError: if the file is missing or damaged.
     """
     try:
-        root = ET.parse(path).getroot()
+        root = ET.fromstring(read_regular(path, _MAX_XML))
     except FileNotFoundError:
         raise LabelError(f"{path} does not exist; every listed image needs an annotation") from None
     except (OSError, ET.ParseError, LookupError, ValueError) as error:  # the last two: its encoding
-        raise LabelError(f"{path} cannot be read as XML: {error}") from None
+        raise LabelError(f"{path} cannot be read as XML: {cut(str(error))}") from None
     first = 1 if corners == "from_1" else 0
     objects = tuple(
         _read_object(node, f"{path}, object {number}", first)
@@ -218,7 +233,7 @@ def read_annotation(
 
 def _read_object(node: ET.Element, where: str, first: int) -> ObjectLabel:
     name = (node.findtext("name") or "").strip()
-    difficult = (node.findtext("difficult") or "0").strip() == "1"
+    difficult = read_flag(node.findtext("difficult"), f"{where}: difficult")
     try:
         corners = [float(node.findtext(f"bndbox/{edge}") or "") for edge in _EDGES]
     except ValueError:

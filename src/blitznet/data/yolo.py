@@ -13,16 +13,22 @@ from pydantic import model_validator
 
 from blitznet.data.labels import ObjectLabel, PictureLabels
 from blitznet.data.map_codes import CodedEntry, read_lines, value_codes
-from blitznet.data.picture_files import file_key, find_maps, find_pictures
+from blitznet.data.picture_files import file_key, find_maps, find_pictures, lookalikes
 from blitznet.data.seg_map import MAX_VALUE, MapCodes, MapFile
 from blitznet.data.source import ReadLabels
-from blitznet.errors import LabelError
-from blitznet.text_files import read_text, read_yaml
+from blitznet.errors import LabelError, shown
+from blitznet.plain_names import is_possible_path
+from blitznet.text_files import describe_non_text, read_text, read_yaml
 
 IMAGES, LABELS = "images", "labels"  # twin folders
 
 # Fractions may leave 0..1 by a little; what is beyond this was never a fraction.
 MAX_FRACTION = 1.5
+
+# What tools leave beside labels.
+_OTHER_TEXTS = frozenset(
+    ("classes.txt", "labels.txt", "notes.txt", "README.txt", "train.txt", "val.txt", "test.txt")
+)
 
 _BOX_COLUMNS = 5
 _MIN_POLYGON_COLUMNS = 7  # three points
@@ -67,7 +73,7 @@ class YoloEntry(CodedEntry):
 
     def find_pictures(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
         """See `SourceEntry`; images must not share a text file."""
-        names, pictures = _names_and_pictures(self, folder)
+        names, pictures, num_keypoints, _ = _find_files(self, folder)
         _require_own_files(pictures)
         if self._has_rows and not any(picture.labels.is_file() for picture in pictures):
             first = pictures[0]
@@ -80,7 +86,22 @@ class YoloEntry(CodedEntry):
             maps = find_maps(folder / self.masks, [picture.key for picture in pictures])
         default = value_codes(dict(enumerate(("background", *names[: MAX_VALUE - 1]))))
         codes = self.codes(folder, default)
-        return pictures, partial(self._read_labels, names, maps, codes)
+        return pictures, partial(self._read_labels, names, num_keypoints, maps, codes)
+
+    def unclaimed_files(self, folder: Path) -> Iterator[tuple[Path, Path | None]]:
+        """See `SourceEntry`: text files beside those of the images."""
+        files = _find_files(self, folder)
+        claimed = {picture.labels for picture in files.pictures}
+        lists = {folder / path for path in (self.names, self.images) if isinstance(path, Path)}
+        others = {
+            path
+            for parent in {path.parent for path in claimed}
+            for path in parent.glob("*.txt")
+            if path not in claimed | lists and path.name not in _OTHER_TEXTS
+        }
+        near = dict(lookalikes(others, [path for path in claimed if not path.is_file()]))
+        for path in sorted(near if files.are_listed else others):
+            yield path, near.get(path)
 
     @property
     def _has_rows(self) -> bool:
@@ -89,11 +110,12 @@ class YoloEntry(CodedEntry):
     def _read_labels(
         self,
         names: Sequence[str],
+        num_keypoints: int,
         maps: Mapping[str, Path],
         codes: MapCodes,
         picture: "YoloPicture",
     ) -> PictureLabels:
-        objects = read_rows(picture.labels, names) if self._has_rows else ()
+        objects = read_rows(picture.labels, names, num_keypoints) if self._has_rows else ()
         seg_map = MapFile(maps[picture.key], codes) if picture.key in maps else None
         return self.complete(PictureLabels(picture.path, objects, seg_map, in_fractions=True))
 
@@ -112,24 +134,39 @@ class YoloPicture(NamedTuple):
     key: str
 
 
-def _names_and_pictures(
-    entry: YoloEntry, folder: Path
-) -> tuple[Sequence[str], Sequence[YoloPicture]]:
-    names = entry.names
+class YoloFiles(NamedTuple):
+    """What an entry finds.
+
+    Attributes:
+        names: of the classes, by number.
+        pictures: all images.
+        num_keypoints: numbers of a row that follow its box, in pose labels.
+        are_listed: whether a text file lists the images; then others may lie beside them.
+    """
+
+    names: Sequence[str]
+    pictures: Sequence[YoloPicture]
+    num_keypoints: int = 0
+    are_listed: bool = False
+
+
+def _find_files(entry: YoloEntry, folder: Path) -> YoloFiles:
+    names, num_keypoints, labels, option = entry.names, 0, None, IMAGES
     if entry.data is not None and entry.split is not None:
-        names, places = read_data_yaml(folder / entry.data, entry.split)
-        return names, [item for place in places for item in find_labelled(place)]
-    assert names is not None  # `YoloEntry._is_complete`
+        names, places, num_keypoints = read_data_yaml(folder / entry.data, entry.split)
+    elif entry.images is not None:
+        places = [folder / entry.images]
+        labels = folder / entry.labels if entry.labels is not None else None
+    else:
+        root = folder / (entry.root or "")
+        places = [root / IMAGES]
+        if not places[0].is_dir():
+            places, labels, option = [root], root if root.is_dir() else None, "root"
     if isinstance(names, Path):
         names = _checked_names(folder / names, read_lines(folder / names))
-    if entry.images is not None:
-        labels = folder / entry.labels if entry.labels is not None else None
-        return names, list(find_labelled(folder / entry.images, labels))
-    root = folder / (entry.root or "")
-    if (root / IMAGES).is_dir():
-        return names, list(find_labelled(root / IMAGES))
-    beside = root if root.is_dir() else None
-    return names, list(find_labelled(root, beside, option="root"))
+    assert names is not None  # `YoloEntry._is_complete`
+    pictures = [item for place in places for item in find_labelled(place, labels, option)]
+    return YoloFiles(names, pictures, num_keypoints, any(place.is_file() for place in places))
 
 
 def find_labelled(
@@ -150,15 +187,24 @@ def find_labelled(
     is_list = place.is_file()
     for path in read_picture_list(place) if is_list else find_pictures(place, option):
         key = path.stem if is_list else file_key(path, place)
-        beside = twin_folder(path.parent) / f"{path.stem}.txt"
-        yield YoloPicture(path, beside if labels is None else labels / f"{key}.txt", key)
+        text = labels / f"{key}.txt" if labels is not None else _labels_of(path)
+        yield YoloPicture(path, text, key)
 
 
-def twin_folder(folder: Path) -> Path:
-    """Where labels are: the last `images` of a path becomes `labels`; without one, the same."""
+def _labels_of(picture: Path) -> Path:
+    """The text file of an image: in the twin folder, or beside the image if it lies there."""
+    beside = picture.with_suffix(".txt")
+    twin = twin_folder(picture.parent)
+    if twin is None or (beside.is_file() and not twin.is_dir()):
+        return beside
+    return twin / beside.name
+
+
+def twin_folder(folder: Path) -> Path | None:
+    """Where labels are: the last `images` of a path becomes `labels`; None without one."""
     parts = list(folder.parts)
     if IMAGES not in parts:
-        return folder
+        return None
     parts[len(parts) - 1 - parts[::-1].index(IMAGES)] = LABELS
     return Path(*parts)
 
@@ -176,6 +222,8 @@ def read_picture_list(path: Path) -> list[Path]:
         if not line:
             continue
         found = path.parent / line
+        if not is_possible_path(found):
+            raise LabelError(f"{path}, line {number}: no file system has the path {shown(line)}")
         if not found.is_file() and line.startswith("data/"):
             found = path.parent / line.removeprefix("data/")
         if not found.is_file():
@@ -186,8 +234,8 @@ def read_picture_list(path: Path) -> list[Path]:
     return pictures
 
 
-def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path]]:
-    """Names, and the folders or lists of one split, of Ultralytics' data.yaml.
+def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path], int]:
+    """Names, the folders or lists of one split, and numbers behind a row's box, of a data.yaml.
 
     Paths are relative to its `path`, and that to the file. As Ultralytics does, the `../` with
     which Roboflow begins them is left out where it leads nowhere.
@@ -196,13 +244,7 @@ def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path]]
         LabelError: if it is no such file, or has no such split.
     """
     content = read_yaml(path, LabelError)
-    if not isinstance(content, dict) or not isinstance(content.get("names"), dict | list):
-        raise LabelError(f"{path} is no data.yaml of YOLO: it has no `names`")
-    names = content["names"]
-    if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise LabelError(f"{path}: the numbers of `names` are not 0 to {len(names) - 1}")
-        names = [names[number] for number in range(len(names))]
+    names = names_of(content, path)
     places = content.get(split)
     places = [places] if isinstance(places, str) else places
     if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
@@ -210,11 +252,42 @@ def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path]]
         raise LabelError(f"{path} has no split {split!r}; there are {', '.join(there) or 'none'}")
     base = path.parent / str(content.get("path") or "")
     found = [_resolve(base, place, path) for place in places]
-    return _checked_names(path, [str(name) for name in names]), found
+    return names, found, _num_keypoints(content.get("kpt_shape"), path)
+
+
+def names_of(content: Any, path: Path) -> tuple[str, ...]:
+    """Class names of a data.yaml that is read, by number.
+
+    Raises:
+        LabelError: if it has none that can be used.
+    """
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, dict):
+        by_number = {str(number): name for number, name in names.items()}
+        if by_number.keys() != {str(number) for number in range(len(names))}:
+            raise LabelError(f"{path}: the numbers of `names` are not 0 to {len(names) - 1}")
+        names = [by_number[str(number)] for number in range(len(names))]
+    if not isinstance(names, list):
+        raise LabelError(f"{path} is no data.yaml of YOLO: it has no `names`")
+    for name in names:
+        if not isinstance(name, str | int) or isinstance(name, bool):
+            raise LabelError(f"{path}: `names`: {describe_non_text(name)}")
+    return _checked_names(path, [str(name) for name in names])
+
+
+def _num_keypoints(shape: object, path: Path) -> int:
+    """Numbers behind the box of a row: points times 2 or 3."""
+    if shape is None:
+        return 0
+    if not isinstance(shape, list) or [type(side) for side in shape] != [int, int]:
+        raise LabelError(f"{path}: kpt_shape is {shape!r}; it needs two numbers, as [17, 3]")
+    return int(shape[0] * shape[1])
 
 
 def _resolve(base: Path, place: str, data_yaml: Path) -> Path:
     tried = base / place
+    if not is_possible_path(tried):
+        raise LabelError(f"{data_yaml}: no file system has the path {shown(place)}")
     if not tried.exists() and place.startswith("../"):
         tried = base / place.removeprefix("../")
     if not tried.exists():
@@ -241,8 +314,8 @@ def _require_own_files(pictures: Iterable[YoloPicture]) -> None:
             )
 
 
-def read_rows(path: Path, names: Sequence[str]) -> tuple[ObjectLabel, ...]:
-    """The objects of one file; one that does not exist has none.
+def read_rows(path: Path, names: Sequence[str], num_keypoints: int = 0) -> tuple[ObjectLabel, ...]:
+    """The objects of one file; one that does not exist has none. Key points are left out.
 
     Raises:
         LabelError: if it is no text.
@@ -250,16 +323,20 @@ def read_rows(path: Path, names: Sequence[str]) -> tuple[ObjectLabel, ...]:
     if not path.exists():
         return ()
     return tuple(
-        _read_row(line.split(), names, f"{path}, line {number}")
+        _read_row(line.split(), names, f"{path}, line {number}", num_keypoints)
         for number, line in enumerate(read_text(path, LabelError).splitlines(), start=1)
         if line.strip()
     )
 
 
-def _read_row(columns: Sequence[str], names: Sequence[str], where: str) -> ObjectLabel:
+def _read_row(
+    columns: Sequence[str], names: Sequence[str], where: str, num_keypoints: int
+) -> ObjectLabel:
+    if num_keypoints and len(columns) == _BOX_COLUMNS + num_keypoints:
+        columns = columns[:_BOX_COLUMNS]
     name, written = _class_name(columns[0], names), " ".join(columns[1:])
     try:
-        values = _read_values(columns)
+        values = _read_values(columns, num_keypoints)
     except LabelError as error:
         return ObjectLabel(name, None, where, written, str(error))
     if len(columns) == _BOX_COLUMNS:
@@ -282,13 +359,16 @@ def _class_name(text: str, names: Sequence[str]) -> str:
     return f"number {text} (names end at {len(names) - 1})"
 
 
-def _read_values(columns: Sequence[str]) -> list[float]:
+def _read_values(columns: Sequence[str], num_keypoints: int) -> list[float]:
     """The numbers behind the class.
 
     Raises:
         LabelError: if they are no fractions of a box or a polygon.
     """
     count = len(columns)
+    if num_keypoints and count != _BOX_COLUMNS:
+        wanted = _BOX_COLUMNS + num_keypoints
+        raise LabelError(f"{count} columns; with this kpt_shape a row has {wanted}")
     if count != _BOX_COLUMNS and (count < _MIN_POLYGON_COLUMNS or count % 2 == 0):
         hint = " (a score or a track at the end has to go)" if count == _BOX_COLUMNS + 1 else ""
         raise LabelError(f"{count} columns; {_ROW}{hint}")

@@ -11,6 +11,7 @@ import torch
 
 from blitznet.boxes import pairwise_iou
 from blitznet.detections import Detections
+from blitznet.structures import IGNORE_LABEL
 
 IOU_THRESHOLD = 0.5
 
@@ -20,8 +21,8 @@ class TrueBoxes(NamedTuple):
 
     Attributes:
         boxes: (G, 4) float xyxy in pixels of the image; G may be 0.
-        labels: (G,) int64 class ids from 1 on.
-        difficult: (G,) bool.
+        labels: (G,) int64 class ids from 1 on; IGNORE_LABEL where a detection of any class is ignored.
+        difficult: (G,) bool; of IGNORE_LABEL, True.
     """
 
     boxes: np.ndarray
@@ -35,7 +36,8 @@ class AveragePrecision:
     A detection belongs to the box of its class and image that it overlaps most, claimed already
     or not. It is correct if their IoU reaches 0.5 (D11: the paper says "higher than", the kit's
     `VOCevaldet.m` has `>=`) and no better detection claimed that box; a second one is a false
-    positive. Difficult boxes are ignored, found or missed.
+    positive. Difficult boxes are ignored, found or missed; so is a detection that overlaps no box of
+    its class, but one without a class (IGNORE_LABEL).
 
     The kit's "+1" in widths is absent: our boxes are continuous, x2 is VOC's inclusive xmax and x1
     its xmin - 1.
@@ -117,11 +119,12 @@ def box_iou(boxes: np.ndarray, true_boxes: np.ndarray) -> np.ndarray:
 def _judge(found: Detections, true: TrueBoxes) -> tuple[np.ndarray, np.ndarray]:
     """Which detections of an image count, and which of them are correct: two (K,) bool."""
     iou = box_iou(found.boxes, true.boxes)
+    in_ignored = (iou[:, true.labels == IGNORE_LABEL] >= IOU_THRESHOLD).any(axis=1)
     iou[found.labels[:, None] != true.labels] = 0
     iou = np.pad(iou, ((0, 0), (0, 1)))  # the last column is "no box", so G = 0 has a maximum too
     best = iou.argmax(axis=1)
     matched = iou.max(axis=1) >= IOU_THRESHOLD
-    ignored = matched & np.append(true.difficult, False)[best]
+    ignored = np.where(matched, np.append(true.difficult, False)[best], in_ignored)
 
     claims = np.flatnonzero(matched & ~ignored)
     claims = claims[np.argsort(-found.scores[claims], kind="stable")]

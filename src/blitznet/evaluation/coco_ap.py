@@ -9,6 +9,7 @@ import numpy as np
 from blitznet.detections import Detections
 from blitznet.evaluation.average_precision import TrueBoxes
 from blitznet.extras import require
+from blitznet.structures import IGNORE_LABEL
 
 
 class CocoAveragePrecision:
@@ -32,8 +33,13 @@ class CocoAveragePrecision:
         image = self._num_images
         self._num_images += 1
         self._detections += _annotations(image, found.boxes, found.labels, score=found.scores)
-        crowds = true.difficult
-        self._ground_truth += _annotations(image, true.boxes, true.labels, iscrowd=crowds)
+        has_class = true.labels != IGNORE_LABEL
+        for label in np.unique(found.labels).tolist():  # a crowd of each class that may be in it
+            boxes = true.boxes[~has_class]
+            labels, crowds = np.full(len(boxes), label), np.ones(len(boxes), bool)
+            self._ground_truth += _annotations(image, boxes, labels, iscrowd=crowds)
+        boxes, labels, crowds = (values[has_class] for values in true)
+        self._ground_truth += _annotations(image, boxes, labels, iscrowd=crowds)
 
     def compute(self) -> dict[str, list[float | None]]:
         """AP of every class; at most 100 detections an image count.

@@ -183,9 +183,9 @@ def measure(
     evaluation = evaluation or Evaluation(engine.info.names)
     evaluation.require_classes(classes or ())
     predictions = _predictions(engine, sources, batch_size, workers)
-    if show_progress:
-        predictions = with_progress(predictions, sum(map(len, sources)), "images", has_speed=True)
-    for image_id, sample, detections, seg_map in predictions:
+    total = sum(map(len, sources))
+    shown = with_progress(predictions, total, "images", show_progress, has_speed=True)
+    for image_id, sample, detections, seg_map in shown:
         evaluation.update(sample, detections, seg_map)
         if found is not None:
             found(image_id, detections, seg_map)

@@ -13,6 +13,7 @@ import numpy as np
 from blitznet.classes import COCO_CLASSES, VOC_CLASSES, coco_category_ids, palette_image
 from blitznet.detections import Detections
 from blitznet.errors import InputError
+from blitznet.plain_names import file_name
 from blitznet.text_files import write_text
 from blitznet.whole_file import whole_file
 
@@ -74,12 +75,12 @@ def _voc_submission(folder: Path, names: Sequence[str]) -> Iterator[AddPicture]:
         if seg_map is not None:
             maps = folder / _VOC_SEGMENTATION
             maps.mkdir(parents=True, exist_ok=True)
-            with whole_file(maps / f"{image}.png") as temporary:
+            with whole_file(maps / f"{file_name(image)}.png", sync=False) as temporary:
                 palette_image(seg_map).save(temporary, format="PNG")
 
     yield add
     for name, lines in rows.items():
-        write_text(folder / _VOC_DETECTION.format(name), "".join(lines))
+        write_text(folder / _VOC_DETECTION.format(file_name(name)), "".join(lines))
     with whole_file(folder / VOC_ARCHIVE) as temporary, tarfile.open(temporary, "w:gz") as archive:
         archive.add(root, root.name)
 

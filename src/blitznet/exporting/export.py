@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 from typing import Any
 
 import torch
@@ -24,6 +22,8 @@ from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import describe, load_checkpoint
 from blitznet.model_files import Precision, find_checkpoint
+from blitznet.plain_names import file_name
+from blitznet.temporary_folder import temporary_folder
 from blitznet.text_files import write_json
 
 COMPARED_IMAGES = 64
@@ -154,7 +154,7 @@ def _require_format(
 
 def _default_path(model: object, precision: str, suffix: str) -> Path:
     name = model.config.name if isinstance(model, BlitzNet) else Path(str(model)).stem
-    return Path(f"{name}{'' if precision == 'fp32' else f'-{precision}'}{suffix}")
+    return Path(f"{file_name(name)}{'' if precision == 'fp32' else f'-{precision}'}{suffix}")
 
 
 def _require_path(path: Path, format_name: str, suffix: str, overwrite: bool) -> None:
@@ -193,13 +193,9 @@ def _measure(
 @contextmanager
 def _folder_beside(path: Path) -> Iterator[Path]:
     """A temporary folder on the same disk, so that files are moved in one step."""
-    folder: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(mkdtemp(prefix=".blitznet-", dir=path.parent))
-        yield folder
+        with temporary_folder(path.parent) as folder:
+            yield folder
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        if folder is not None:
-            rmtree(folder, ignore_errors=True)

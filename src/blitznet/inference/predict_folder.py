@@ -1,7 +1,7 @@
 """Images and videos in, a folder of results out: what `blitznet predict` does."""
 
 import json
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +14,7 @@ from PIL import Image
 
 from blitznet.classes import palette_image
 from blitznet.errors import InputError, PictureError
-from blitznet.inference.predictor import DEFAULT_SCORE, Predictor
+from blitznet.inference.predictor import DEFAULT_SCORE, Predictor, weight_of
 from blitznet.inference.prefetch import map_ahead, run_ahead
 from blitznet.inference.sources import Source, Video, WatchedFolder
 from blitznet.inference.video.decoding import Frame, OpenedVideo
@@ -26,6 +26,7 @@ from blitznet.inference.watch_folder import watch_folder
 from blitznet.inference.writers.label_formats import open_label_files
 from blitznet.inference.writers.voc import MAPS_FOLDER
 from blitznet.interruption import deferred_interruption
+from blitznet.plain_names import file_name
 from blitznet.progress import with_progress
 from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
@@ -179,12 +180,20 @@ class _Run:
 
     def _predict_images(self, images: Sequence[Path]) -> Generator[Result]:
         scenes = self.predictor.predict_stream(images, self.score, self.batch)
-        named = ((path, scene, self._free_name(path.stem)) for path, scene in scenes)
-        for path, name, result in map_ahead(self._save_image, named, _DRAWERS):
+        saved = map_ahead(self._save_image, self._named(scenes), _DRAWERS, weigh=_weigh)
+        for path, name, result in saved:
             if result.scene is not None:
                 self.lines.write(json.dumps(result.record) + "\n")
                 self.add_labels(result.scene, name, path)
             yield result
+            del result  # not kept while the next one is decoded
+
+    def _named(
+        self, scenes: Iterable[tuple[Path, Scene | PictureError]]
+    ) -> Iterator[tuple[Path, Scene | PictureError, str]]:
+        for path, scene in scenes:
+            yield path, scene, self._free_name(path.stem)
+            del scene  # not kept while the next image is decoded
 
     def _save_image(self, item: tuple[Path, Scene | PictureError, str]) -> tuple[Path, str, Result]:
         """Called in threads."""
@@ -197,7 +206,7 @@ class _Run:
         if self.draw:
             is_too_long = max(scene.size) > _MAX_JPEG_SIDE
             drawn = self.folder / f"{name}.{'png' if is_too_long else 'jpg'}"
-            with whole_file(drawn) as temporary:
+            with whole_file(drawn, sync=False) as temporary:
                 image = scene.draw(in_place=True)  # the copy of a huge image is huge, too
                 image_format = "PNG" if is_too_long else "JPEG"
                 image.save(temporary, format=image_format, quality=92, subsampling=0)
@@ -273,17 +282,23 @@ class _Run:
             record["seg_map"] = f"{MASKS_FOLDER}/{name}.png"
             path = self.folder / record["seg_map"]
             ensure_folder(path.parent)
-            with whole_file(path) as temporary:
+            with whole_file(path, sync=False) as temporary:
                 palette_image(scene.seg_map).save(temporary, format="PNG")
 
     def _free_name(self, stem: str) -> str:
         """Gives out each name once, whatever its case: `cat`, `cat-2`, ..."""
+        stem = file_name(stem)
         name, number = stem, 1
         while name.casefold() in self.taken:
             number += 1
             name = f"{stem}-{number}"
         self.taken.add(name.casefold())
         return name
+
+
+def _weigh(item: tuple[Path, Scene | PictureError, str]) -> float:
+    """See `map_ahead`."""
+    return weight_of(item[1].size) if isinstance(item[1], Scene) else 0.0
 
 
 def _names_of_inputs(folder: Path, inputs: Sequence[Path]) -> set[str]:

@@ -5,7 +5,6 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -16,7 +15,14 @@ from PIL import Image
 from blitznet.cpu import usable_cores
 from blitznet.detections import Detections
 from blitznet.errors import PictureError
-from blitznet.image import PictureSource, read_picture, resize_to_input, source_name
+from blitznet.image import (
+    MAX_PIXELS,
+    PictureSource,
+    read_picture,
+    resize_to_input,
+    source_name,
+    stored_size,
+)
 from blitznet.inference.class_map import classify_pixels
 from blitznet.inference.engines.choose import AUTO, open_engine, usual_engine
 from blitznet.inference.engines.engine import Engine, Tell
@@ -32,9 +38,10 @@ DEFAULT_SCORE = 0.5
 # Images per forward pass by default: a GPU needs several to be busy, a CPU does not.
 _BATCH_ON_CPU, _BATCH_ON_GPU = 1, 8
 _MAX_READERS = 4
+# Of images that wait before, in and behind the network, each: 64 million take 200 MB as RGB.
+_HELD_PIXELS = 64_000_000
 _NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
-Item = TypeVar("Item")
 Source = TypeVar("Source", bound=PictureSource)
 
 
@@ -89,7 +96,10 @@ class Predictor:
         engine: what runs it; `engine.name` says which one that is, `engine.device` where.
         info: what its file says of itself.
         names: class names, background first.
+        max_pixels: larger images are refused before they are decoded.
     """
+
+    max_pixels: int = MAX_PIXELS
 
     def __init__(self, engine: Engine, at_once: int = 2) -> None:
         """Up to `at_once` batches of a stream are under way: one in the network, others behind."""
@@ -171,9 +181,11 @@ class Predictor:
         """
         batch = self._require_settings(score, batch)
         readers = min(_MAX_READERS, usable_cores())
-        groups = _groups(map_ahead(self._read, sources, readers), batch)
-        for results in map_ahead(partial(self._look_at_group, score=score), groups, self._at_once):
+        groups = _groups(map_ahead(self._read, sources, readers, weigh=self._weigh), batch)
+        look = partial(self._look_at_group, score=score)
+        for results in map_ahead(look, groups, self._at_once, weigh=_weigh_group):
             yield from results
+            del results  # not kept while the next ones are decoded
 
     def predict_video(
         self,
@@ -213,10 +225,15 @@ class Predictor:
             raise ValueError(f"batch is a number of images from 1 on, got {batch}")
         return batch
 
+    def _weigh(self, source: PictureSource) -> float:
+        """Of one image, see `map_ahead`; one over the limit takes nothing, as it is not decoded."""
+        width, height = stored_size(source)
+        return 0.0 if width * height > self.max_pixels else weight_of((width, height))
+
     def _read(self, source: Source) -> tuple[Source, _Input | PictureError]:
         start = perf_counter()
         try:
-            image = read_picture(source)
+            image = read_picture(source, self.max_pixels)
         except PictureError as error:
             return source, error
         size = self.info.model.image_size
@@ -254,9 +271,27 @@ class Predictor:
         return scenes
 
 
-def _groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    iterator = iter(items)
-    while group := list(islice(iterator, size)):
+def weight_of(size: tuple[int, int]) -> float:
+    """Of an image of this width and height, as `map_ahead` weighs."""
+    return size[0] * size[1] / _HELD_PIXELS
+
+
+def _weigh_group(group: list[tuple[Source, _Input | PictureError]]) -> float:
+    return sum(weight_of(read.image.size) for _, read in group if isinstance(read, _Input))
+
+
+def _groups(
+    items: Iterable[tuple[Source, _Input | PictureError]], size: int
+) -> Iterator[list[tuple[Source, _Input | PictureError]]]:
+    """Up to `size` images, fewer of large ones."""
+    group: list[tuple[Source, _Input | PictureError]] = []
+    for item in items:
+        group.append(item)
+        del item
+        if len(group) == size or _weigh_group(group) >= 1:
+            yield group
+            group = []
+    if group:
         yield group
 
 

@@ -16,6 +16,7 @@ def map_ahead(
     items: Iterable[Item],
     workers: int,
     waiting: int | None = None,
+    weigh: Callable[[Item], float] | None = None,
 ) -> Generator[Result]:
     """As `map`, with calls running in threads before their results are asked for.
 
@@ -24,6 +25,8 @@ def map_ahead(
         items: taken one at a time, in the consumer's thread.
         workers: number of threads, at least 1.
         waiting: how many results may be under way or wait, at least 1; None = `workers`.
+        weigh: share of the memory for results that an item's takes. Together they take 1; a result
+            of 1 or more has to be taken before the next item is. None = none takes any.
 
     Yields:
         The results in the order of `items`. When the consumer stops early, calls that have not
@@ -31,16 +34,22 @@ def map_ahead(
     """
     waiting = waiting or workers
     with ThreadPoolExecutor(workers) as pool:
-        pending: deque[Future[Result]] = deque()
+        pending: deque[tuple[Future[Result], float]] = deque()
         try:
             for item in items:
-                if len(pending) == waiting:
-                    yield pending.popleft().result()
-                pending.append(pool.submit(function, item))
+                weight = weigh(item) if weigh else 0.0
+                others = sum(other for _, other in pending)
+                while pending and (len(pending) == waiting or others + weight > 1):
+                    others -= pending[0][1]
+                    yield pending.popleft()[0].result()
+                pending.append((pool.submit(function, item), weight))
+                del item  # its memory is the function's now
+                while weight >= 1 and pending:
+                    yield pending.popleft()[0].result()
             while pending:
-                yield pending.popleft().result()
+                yield pending.popleft()[0].result()
         finally:
-            for future in pending:
+            for future, _ in pending:
                 future.cancel()
 
 

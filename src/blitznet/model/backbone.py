@@ -10,7 +10,7 @@ from timm.models.resnet import Bottleneck
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from blitznet.errors import CheckpointError, InputError
+from blitznet.errors import CheckpointError, InputError, cut
 from blitznet.model.imagenet_weights import (
     PACKAGES,
     find_imagenet_weights,
@@ -37,6 +37,8 @@ class Backbone(nn.Module):
     def __init__(self, config: ModelConfig, pretrained: bool = False):
         super().__init__()
         self.name = config.backbone
+        if not timm.is_model(self.name):
+            raise InputError(f"timm has no model {self.name!r}; choose one of timm.list_models()")
         weights = find_imagenet_weights(self.name) if pretrained else None
         options: dict[str, Any] = {"pad_type": "same"} if config.pad_same else {}
         options["pretrained"] = pretrained and weights is None
@@ -44,7 +46,7 @@ class Backbone(nn.Module):
             self.body: nn.Module = timm.create_model(self.name, features_only=True, **options)
         except (RuntimeError, TypeError) as error:
             raise InputError(
-                f"timm cannot make a feature encoder of {self.name!r}: {error}"
+                f"timm cannot make a feature encoder of {self.name!r}: {cut(str(error))}"
             ) from error
         except OSError:
             raise InputError(

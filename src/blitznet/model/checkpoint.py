@@ -4,18 +4,18 @@ Metadata under the key "blitznet" is JSON: format version, architecture, class n
 metrics and how the network was trained. Weights stored as float16 come back as float32.
 """
 
-import os
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from blitznet.classes import COCO_CLASSES, VOC_CLASSES
-from blitznet.errors import CheckpointError, InputError
+from blitznet.errors import CheckpointError, InputError, cut, shown
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.imagenet_weights import is_counter
-from blitznet.model_files import METADATA_KEY, CheckpointInfo, read_info
+from blitznet.model_files import METADATA_KEY, CheckpointInfo, read_header, read_info
 from blitznet.whole_file import whole_file
 
 
@@ -60,8 +60,7 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
             save_file(tensors, temporary, metadata)
         except SafetensorError as error:  # a full disk, for one
             raise OSError(str(error)) from error
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())  # training must survive a power cut, too
+        read_header(temporary)  # has all that it says it has
         temporary.chmod(0o644)  # safetensors makes it readable to its owner only
 
 
@@ -69,27 +68,52 @@ def load_checkpoint(path: Path) -> tuple[BlitzNet, CheckpointInfo]:
     """A network in evaluation mode with its weights, and what it says of itself.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, foreign, or of a newer format.
+        CheckpointError: if the file is missing, damaged, foreign, of a newer format, or holds
+            weights that are infinite or NaN.
     """
     info = read_info(path)
     try:
+        with torch.device("meta"):  # takes no memory, whatever sizes the file asks for
+            own = BlitzNet(info.model).state_dict()
+        _require_fit(path, own, info)
         model = BlitzNet(info.model)
     except InputError as error:
+        if isinstance(error, CheckpointError):
+            raise
         raise CheckpointError(f"{path}: {error}") from error
-    weights = load_file(path)
-    own = {name: tensor for name, tensor in model.state_dict().items() if not is_counter(name)}
-    expected, found = _shapes(own), _shapes(weights)
-    if found != expected:
-        name = min(n for n in found | expected if found.get(n) != expected.get(n))
-        number = sum(found.get(n) != expected.get(n) for n in found | expected)
-        raise CheckpointError(
-            f"{path}: {number} tensors do not fit {info.model.name}, first {name}: "
-            f"wanted {expected.get(name, 'nothing')}, got {found.get(name, 'nothing')}"
-        )
-    model.load_state_dict(weights, strict=False)  # which casts
+    model.load_state_dict(read_tensors(path), strict=False)  # which casts
     model.info = info
     return model.eval(), info
 
 
-def _shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, by name.
+
+    Raises:
+        CheckpointError: if they cannot be read, or one holds infinite or NaN values.
+    """
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{path} is no readable safetensors file ({cut(str(error))})"
+        ) from None
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(
+                f"{path}: {shown(name)} holds infinite or NaN values; take an earlier checkpoint"
+            )
+    return tensors
+
+
+def _require_fit(path: Path, own: dict[str, Tensor], info: CheckpointInfo) -> None:
+    """Compare the shapes in the header of a checkpoint with those of its architecture."""
+    expected = {name: tuple(one.shape) for name, one in own.items() if not is_counter(name)}
+    found = read_header(path).shapes
+    differing = [n for n in found | expected if found.get(n) != expected.get(n)]
+    if differing:
+        name = min(differing)
+        raise CheckpointError(
+            f"{path}: {len(differing)} tensors do not fit {info.model.name}, first {cut(name)}: "
+            f"wanted {expected.get(name, 'nothing')}, got {cut(str(found.get(name, 'nothing')))}"
+        )

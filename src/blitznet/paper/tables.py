@@ -7,12 +7,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic.dataclasses import dataclass
 
 from blitznet.errors import InputError, RecipeError
 from blitznet.extras import require
 from blitznet.model_info import ModelConfig, find_model
+from blitznet.text_files import parse_yaml
 
 if TYPE_CHECKING:
     from blitznet.training.recipe import Recipe
@@ -212,7 +212,7 @@ def find_training(
 
 
 def _read(name: str) -> Any:
-    return yaml.safe_load(files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+    return parse_yaml(files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 @cache
@@ -237,7 +237,7 @@ def _block(content: dict[str, Any]) -> Block:
     rows = []
     for row in content["rows"]:
         figures = zip(columns, str(row.get("printed", "")).split(), strict=False)
-        printed = {column: yaml.safe_load(text) for column, text in figures if text != "-"}
+        printed = {column: parse_yaml(text) for column, text in figures if text != "-"}
         experiment = read_experiments()[row["experiment"]] if "experiment" in row else None
         rows.append(Row(row["labels"], printed, experiment))
     return Block("; ".join(content["title"]), content["labels"], columns, tuple(rows))

@@ -17,7 +17,7 @@ from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
 from blitznet.training.train import train
 
-RUNS_FOLDER = Path("runs/table")
+RUNS_FOLDER = Path("runs/table")  # where the networks are kept
 
 Job = tuple[Experiment, int]  # and its seed
 
@@ -30,7 +30,6 @@ def train_missing(
     workers: int = 2,
     max_minutes: float | None = None,
     tell: Callable[[str], None] = print,
-    runs: Path = RUNS_FOLDER,
 ) -> bool:
     """Train and measure what is missing of experiments; what was interrupted is continued.
 
@@ -42,7 +41,6 @@ def train_missing(
         workers: processes that read images.
         max_minutes: for all together; None = no limit.
         tell: receives lines of progress.
-        runs: where the networks are kept.
 
     Returns:
         Whether nothing is missing any more: otherwise the time was over.
@@ -53,7 +51,7 @@ def train_missing(
     end = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     where = {"device": device, "workers": workers}
     for experiment, seed in missing_jobs(experiments, root, seeds):
-        run = runs / experiment.name / f"seed-{seed}"
+        run = RUNS_FOLDER / experiment.name / f"seed-{seed}"
         left = None if end is None else max(0.0, (end - time.monotonic()) / 60)
         if not _train(experiment, seed, run, max_minutes=left, tell=tell, **where):
             tell(f"{experiment.name}, seed {seed}: not finished; the same command continues it")

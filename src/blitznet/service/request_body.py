@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from blitznet.errors import PictureError, first_problem
-from blitznet.image import PictureSource, open_content
+from blitznet.image import EncodedPicture, PictureSource, open_content
 from blitznet.service.prediction_queue import BusyError
 from blitznet.service.replies import Options
 from blitznet.service.settings import MAX_IMAGES, Settings
@@ -188,4 +188,4 @@ def open_image(content: bytes, name: str, settings: Settings) -> PictureSource:
             f"{name}: {width}x{height} pixels, more than {settings.max_megapixels:g} million; "
             "make it smaller first",
         )
-    return image
+    return EncodedPicture(content, name)

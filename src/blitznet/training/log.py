@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, distributed, nn
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.errors import DivergenceError
+from blitznet.errors import CheckpointError, DivergenceError, cut
 from blitznet.structures import Batch
+from blitznet.text_files import read_text
 from blitznet.training.step import StepResult
 from blitznet.whole_file import whole_file
 
@@ -107,11 +108,24 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header; none if it is missing, and none that was cut short."""
-    if not path.is_file():
+    """The rows of a CSV file with a header; none if it is missing, and none that was cut short.
+
+    Raises:
+        CheckpointError: if the file cannot be read, or holds anything but numbers.
+    """
+    if not path.exists():
         return []
-    with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if None not in row.values()]
+    remedy = "restore it from a copy, or delete it and lose what it lists"
+    try:
+        reader = csv.DictReader(read_text(path, CheckpointError).splitlines())
+        rows = [row for row in reader if None not in row.values()]
+        for row in rows:
+            _ = int(row["step"]), [float(value) for value in row.values() if value]
+    except (csv.Error, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path} is damaged ({cut(str(error))}); {remedy}") from None
+    return rows
 
 
 def write_rows(path: Path, fields: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

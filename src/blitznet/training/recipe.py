@@ -5,13 +5,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from blitznet.data.ssd_policy import Augmentation
-from blitznet.errors import InputError, RecipeError, first_problem
+from blitznet.errors import InputError, RecipeError, cut, first_problem, shown
 from blitznet.model_info import ModelConfig, find_model
-from blitznet.text_files import read_yaml
+from blitznet.plain_names import file_name
+from blitznet.text_files import parse_yaml, read_yaml
 
 Precision = Literal["fp32", "bf16"]
 
@@ -56,24 +56,24 @@ class Recipe(BaseModel):
         seed: of weights and samples.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: str
+    name: str = Field(min_length=1, max_length=200)
     model: ModelConfig
     backbone_weights: str | None = "imagenet"
     start_from: str | None = None
     teacher: str | None = None
-    steps: int = Field(ge=1)
-    global_batch_size: int = Field(default=32, ge=1)
-    accumulate: int = Field(default=1, ge=1)
+    steps: int = Field(ge=1, le=10**9)
+    global_batch_size: int = Field(default=32, ge=1, le=65_536)
+    accumulate: int = Field(default=1, ge=1, le=65_536)
     sync_batchnorm: bool = False
     optimizer: Literal["adam", "adamw"] = "adam"
-    lr: float = Field(default=1e-4, gt=0)
-    backbone_lr_scale: float = Field(default=1.0, ge=0)
+    lr: float = Field(default=1e-4, gt=0, le=1000)
+    backbone_lr_scale: float = Field(default=1.0, ge=0, le=1000)
     schedule: Literal["drops", "cosine"] = "drops"
     lr_drops: tuple[int, ...] = ()
-    warmup_steps: int = Field(default=0, ge=0)
-    weight_decay: float = Field(default=5e-4, ge=0)
+    warmup_steps: int = Field(default=0, ge=0, le=10**9)
+    weight_decay: float = Field(default=5e-4, ge=0, le=1)
     clip_grad_norm: float | None = Field(default=None, gt=0)
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     freeze_stride: Literal[0, 2, 4, 8] = 0
@@ -81,7 +81,14 @@ class Recipe(BaseModel):
     class_balance: float = Field(default=0.0, ge=0, le=1)
     augmentation: Augmentation = Augmentation()
     precision: Precision = "bf16"
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if file_name(name) != name:
+            raise ValueError("a recipe's name is that of its runs' folder, without / or \\")
+        return name
 
     @property
     def fitted_warmup_steps(self) -> int:
@@ -116,7 +123,7 @@ def read_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     content = read_yaml(path, RecipeError)
     if not isinstance(content, dict):
         raise RecipeError(f"{path} is no recipe; it needs fields as `base`, `model` and `steps`")
-    return make_recipe({"name": path.stem} | content, str(path), overrides)
+    return make_recipe({"name": file_name(path.stem)} | content, str(path), overrides)
 
 
 def make_recipe(content: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -124,7 +131,9 @@ def make_recipe(content: Mapping[str, Any], source: str, overrides: Sequence[str
     values = dict(content)
     base, model = values.pop("base", None), values.get("model")
     if base is not None and base not in tuple(_NAMED):  # a list, say, has no hash
-        raise RecipeError(f"{source}: no recipe is called {base!r}; there are {', '.join(_NAMED)}")
+        raise RecipeError(
+            f"{source}: no recipe is called {shown(base)}; there are {', '.join(_NAMED)}"
+        )
     inherited = {} if base is None else _values(make_recipe(_NAMED[base] | {"name": base}, base))
     model = {"base": model} if isinstance(model, str) else model
     if isinstance(model, dict) and "base" in model:
@@ -191,16 +200,16 @@ def _change(values: dict[str, Any], overrides: Sequence[str], source: str) -> Re
             if not isinstance(part, dict):
                 raise RecipeError(f"--set {key.strip()}: the recipe has no part {parent!r}")
         try:
-            part[last] = yaml.safe_load(text)
-        except (ValueError, yaml.YAMLError):
-            raise RecipeError(f"--set {override}: the value is no valid YAML") from None
+            part[last] = parse_yaml(text)
+        except ValueError:
+            raise RecipeError(f"--set {cut(override)}: the value is no valid YAML") from None
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
         raise RecipeError(f"recipe {source}: {first_problem(error)}") from None
 
 
-_NAMED = yaml.safe_load(files(__package__).joinpath("recipes.yaml").read_text(encoding="utf-8"))
+_NAMED = parse_yaml(files(__package__).joinpath("recipes.yaml").read_text(encoding="utf-8"))
 RECIPES: dict[str, Recipe] = {
     name: make_recipe(content | {"name": name}, name) for name, content in _NAMED.items()
 }

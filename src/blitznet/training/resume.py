@@ -9,15 +9,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from blitznet.errors import CheckpointError
-from blitznet.model.checkpoint import write_safetensors
-from blitznet.model_files import read_metadata
+from blitznet.errors import CheckpointError, first_problem, shown
+from blitznet.model.checkpoint import read_tensors, write_safetensors
+from blitznet.model_files import read_header
+from blitznet.text_files import parse_json
 
 _KEY = "blitznet_training"
+_REMEDY = "restore it from a copy, or delete it to begin the run again"
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam and AdamW, by parameter
 
 
 def save_state(
@@ -37,17 +41,34 @@ def save_state(
     write_safetensors(path, contiguous, {_KEY: json.dumps(progress)})
 
 
+class Progress(BaseModel):
+    """How far a run is.
+
+    Attributes:
+        step: that comes next.
+        seconds: that it has taken.
+    """
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    step: int = Field(ge=0)
+    seconds: float = Field(ge=0)
+
+
 def read_progress(path: Path) -> dict[str, Any]:
     """What `save_state` was given as `progress`.
 
     Raises:
         CheckpointError: if the file is missing, damaged or not the state of a run.
     """
-    metadata = read_metadata(path)
+    metadata = read_header(path).metadata
     if _KEY not in metadata:
         raise CheckpointError(f"{path} is not the state of a training run")
-    progress: dict[str, Any] = json.loads(metadata[_KEY])
-    return progress
+    content = parse_json(metadata[_KEY], path, CheckpointError)
+    try:
+        return Progress.model_validate(content).model_dump()
+    except ValidationError as error:
+        raise CheckpointError(f"{path} is damaged ({first_problem(error)}); {_REMEDY}") from None
 
 
 def load_state(
@@ -56,36 +77,42 @@ def load_state(
     """Put a saved state back into freshly built objects of the same recipe.
 
     Raises:
-        CheckpointError: if the state is of another network or optimizer.
+        CheckpointError: if the state is damaged, or of another network or optimizer.
     """
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "averaged": {}, "optimizer": {}}
-    for name, tensor in load_file(path).items():
+    found: dict[str, dict[str, Tensor]] = {"model": {}, "averaged": {}, "optimizer": {}}
+    for name, tensor in read_tensors(path).items():
         part, _, rest = name.partition(".")
-        parts[part][rest] = tensor
-    _require_same(path, parts["model"], model.state_dict())
-    _require_same(path, parts["averaged"], averaged.state_dict() if averaged is not None else {})
+        if part not in found:
+            raise CheckpointError(f"{path} holds {shown(name)}, no part of a state; {_REMEDY}")
+        found[part][rest] = tensor
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    indices = {name.partition(".")[0] for name in found["optimizer"]}
+    expected: dict[str, Mapping[str, Tensor]] = {
+        "model": model.state_dict(),
+        "averaged": averaged.state_dict() if averaged is not None else {},
+        "optimizer": {
+            f"{index}.{name}": parameter if name in _MOMENTS else torch.zeros(())
+            for index, parameter in enumerate(trained)
+            if str(index) in indices
+            for name in ("step", *_MOMENTS)
+        },
+    }
+    if any(_shapes(found[part]) != _shapes(expected[part]) for part in found):
+        raise CheckpointError(
+            f"{path} is the state of another network or optimizer; resume with the recipe and the "
+            "settings that the run began with"
+        )
+    model.load_state_dict(found["model"])
+    if averaged is not None:
+        averaged.load_state_dict(found["averaged"])
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in parts["optimizer"].items():
+    for name, tensor in found["optimizer"].items():
         index, _, key = name.partition(".")
         state.setdefault(int(index), {})[key] = tensor
-    trained = [p for group in optimizer.param_groups for p in group["params"]]
-    _require_same(
-        path,
-        {str(index): values["exp_avg"] for index, values in state.items()},
-        {str(index): parameter for index, parameter in enumerate(trained) if index in state},
-    )
-    model.load_state_dict(parts["model"])
-    if averaged is not None:
-        averaged.load_state_dict(parts["averaged"])
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )
 
 
-def _require_same(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Names and shapes; torch's own error has a line per tensor."""
-    if {n: t.shape for n, t in found.items()} != {n: t.shape for n, t in expected.items()}:
-        raise CheckpointError(
-            f"{path} is the state of another network or optimizer; resume with the recipe and the "
-            "settings that the run began with"
-        )
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

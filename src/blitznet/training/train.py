@@ -20,6 +20,7 @@ from blitznet.extras import require
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model.imagenet_weights import describe_imagenet_weights
+from blitznet.plain_names import file_name
 from blitznet.result_folder import make_folder
 from blitznet.training.finish import ONNX_FILE, finish_run
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, Rows, train_steps
@@ -187,7 +188,7 @@ def _start(
         if starts_from_imagenet(recipe):
             tell(describe_imagenet_weights(recipe.model.backbone))
         errors = _errors_before_training(description, data, options.workers > 0, skip_bad)
-        folder = make_folder(out, Path("runs/train") / recipe.name)
+        folder = make_folder(out, Path("runs/train") / file_name(recipe.name))
         write_run(folder, recipe, data)
         if errors:
             write_skipped(folder, errors, description)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from blitznet.classes import COCO_CLASSES, IGNORE_INDEX
-from blitznet.data.coco import CocoEntry, read_ids
+from blitznet.data.coco import CocoEntry, _locate, read_ids
 from blitznet.data.description import read_description
 from blitznet.data.labels import ClassTable, read_objects
 from blitznet.data.source import LabelSource
@@ -160,7 +160,7 @@ def test_classes_follow_the_networks_own_order_label_map_and_known_classes() -> 
     names = ("background", "pet", "wool")
     source = open_source(names=names, label_map=label_map, labels_only=["pet"])
     sample, sheep = source.read(0), source.read(1)
-    assert sample.labels.tolist() == [1, 1, 1]
+    assert sample.labels.tolist() == [1, 1, -1]
     assert sample.difficult.tolist() == [False, False, True]
     assert np.unique(sample.seg_map).tolist() == [0, 1, IGNORE_INDEX]
     assert len(sheep.labels) == 0
@@ -253,6 +253,43 @@ def test_a_list_of_something_else_than_ids_is_refused(
         read_ids(path)
 
 
+def test_an_id_is_the_same_as_a_number_and_as_text(tmp_path: Path) -> None:
+    def as_text(content: dict[str, Any]) -> None:
+        for image in content["images"]:
+            image["id"] = str(image["id"])
+        for annotation in content["annotations"]:
+            annotation["category_id"] = str(annotation["category_id"])
+
+    expected, found = (
+        [source.read(index) for index in range(len(source))]
+        for source in (open_source(), open_source(changed(tmp_path, as_text)))
+    )
+    assert [one.labels.tolist() for one in found] == [one.labels.tolist() for one in expected]
+
+
+@pytest.mark.parametrize(
+    ("written_as", "is_crowd"),
+    [(None, False), ("0", False), ("false", False), (0.0, False), (True, True), ("1", True)],
+)
+def test_a_crowd_is_a_flag_however_it_is_written(
+    tmp_path: Path, written_as: object, is_crowd: bool
+) -> None:
+    (item,) = open_source(with_one(tmp_path, iscrowd=written_as)).labels(0).objects or ()
+    assert item.ignore is is_crowd
+    with pytest.raises(LabelError, match="annotation 7: iscrowd is 'maybe'; it needs 0 or 1"):
+        open_source(with_one(tmp_path, iscrowd="maybe")).labels(0)
+
+
+def test_windows_separators_and_names_of_another_folder(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "deep/a.png")
+    Image.new("RGB", (9, 9)).save(tmp_path / "b.png")
+    assert _locate(tmp_path, "deep\\a.png") == tmp_path / "deep/a.png"
+    assert _locate(tmp_path, "deep/a.png") == tmp_path / "deep/a.png"
+    with pytest.raises(LabelError, match=r"\.\.\\media\\b\.png is not in .*, but b\.png is"):
+        _locate(tmp_path, "..\\media\\b.png")
+
+
 def test_ids_of_other_pictures_are_counted(tmp_path: Path) -> None:
     path = written(tmp_path, "139\n5\n632\n6\n")
     with raises(f"{path} lists 2 images that {INSTANCES} does not have, the first is 5"):
@@ -284,7 +321,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes, pro
     [
         ("images", 1, {"id": None}, ", `images`, item 2 needs an `id` and a `file_name`"),
         ("images", 1, {"file_name": 5}, ", `images`, item 2 needs an `id` and a `file_name`"),
-        ("images", 1, {"id": 139}, " has two images with the id 139"),
+        ("images", 1, {"id": 139}, ": two of its `images` have the id 139"),
         ("categories", 2, {"name": None}, ", `categories`, item 3 needs an `id` and a `name`"),
         ("annotations", 0, {"image_id": 9}, ", annotation 5: image_id 9 is not among its `images`"),
         ("annotations", 0, {"image_id": [9]}, ", annotation 5: image_id [9] is not among its"),

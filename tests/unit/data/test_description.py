@@ -4,13 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from blitznet.classes import VOC_CLASSES
 from blitznet.data.description import read_description
 from blitznet.data.source import locate
 from blitznet.data.voc import VocEntry
 from blitznet.errors import LabelError
-from fixtures.make_fixtures import VOC_MINI
+from fixtures.make_fixtures import VOC_MINI, draw
 
 ENTRY = "{format: voc, root: VOC, image_set: Main/trainval}"
 
@@ -85,7 +86,10 @@ def test_an_unknown_split_is_answered_with_those_that_there_are(tmp_path: Path) 
         ("train: []", " is no data description; it needs `classes` and splits as `train`"),
         ("classes: coco80", ": classes: classes is voc, coco or a list of names"),
         ("classes: []", ": classes: classes is voc, coco or a list of names"),
-        ("classes: [1, 2]", ": classes: classes is voc, coco or a list of names"),
+        ("classes: [1, 2]", ': classes: 1 is no text; write it in quotes, as "1"'),
+        ("classes: [on, off]", ": classes: True is no text: YAML reads on, off, yes, no"),
+        (f"classes: {[f'c{i}' for i in range(255)]}", ": classes: 255 classes; a network has"),
+        ("classes: voc\ntrain: []\nval: 1.5", ": val is 1.5; a share of the training images"),
         ("classes: [a, a]", ": classes: class names must differ, and background is implied"),
         ("classes: [background]", ": classes: class names must differ, and background is implied"),
         ("classes: voc\ntrain: []", ": splits.train: List should have at least 1 item"),
@@ -94,7 +98,7 @@ def test_an_unknown_split_is_answered_with_those_that_there_are(tmp_path: Path) 
         ("classes: voc\ntrain: [{format: kitti}]", ": splits.train.0: Input tag 'kitti' found"),
         (
             "classes: voc\ntrain: [{format: voc, root: a, image_set: b, mask: c}]",
-            ": splits.train.0.voc.mask: Extra inputs are not permitted, got 'c'",
+            ": splits.train.0: there is no key 'mask' in format voc; did you mean 'masks'?",
         ),
         (
             "classes: voc\ntrain: [{format: voc, root: a, image_set: b, boxes: false}]",
@@ -141,3 +145,29 @@ def test_a_split_to_predict_on_needs_no_labels(tmp_path: Path) -> None:
     text = "classes: voc\ntest: [{format: voc, root: a, image_set: b, boxes: false}]"
     (entry,) = read_description(written(tmp_path, text)).entries("test")
     assert not entry.is_labelled
+
+
+def test_a_share_of_the_training_images_can_be_set_apart(tmp_path: Path) -> None:
+    draw(tmp_path / "VOC")
+    described = "classes: voc\ntrain: [{format: voc, root: VOC}]\n"
+    (everything,) = read_description(written(tmp_path, described)).open_split("train")
+    description = read_description(written(tmp_path, f"{described}val: 0.34\n"))
+    (train,), (val,) = (description.open_split(split) for split in ("train", "val"))
+    ids = [[one.picture_id(i) for i in range(len(one))] for one in (train, val, everything)]
+    assert len(val) == round(0.34 * len(everything)) > 0
+    assert sorted(ids[0] + ids[1]) == ids[2]
+    (again,) = description.open_split("val")
+    assert [again.picture_id(i) for i in range(len(again))] == ids[1]
+
+
+def test_a_data_yaml_of_ultralytics_is_a_description(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        (tmp_path / split / "images").mkdir(parents=True)
+        (tmp_path / split / "labels").mkdir()
+        Image.new("RGB", (9, 9)).save(tmp_path / split / "images/a.png")
+        (tmp_path / split / "labels/a.txt").write_text("1 0.5 0.5 0.5 0.5\n")
+    text = "train: train/images\nval: val/images\ntest:\nnc: 2\nnames: {0: cat, 1: dog}\n"
+    description = read_description(written(tmp_path, text))
+    assert description.classes == ("background", "cat", "dog")
+    assert list(description.splits) == ["train", "val"]
+    assert description.open_split("val")[0].read(0).labels.tolist() == [2]

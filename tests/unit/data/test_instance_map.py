@@ -245,3 +245,8 @@ def test_without_pycocotools_one_line_says_how_to_get_it(monkeypatch: pytest.Mon
         r"run: pip install 'blitznet\[train\]'$",
     ):
         paint(thing("cat", SMALL))
+
+
+def test_a_number_without_an_end_is_refused_at_once() -> None:
+    with pytest.raises(LabelError, match="a number without an end"):
+        uncompress("o" * 10_000_000)

@@ -190,3 +190,14 @@ grid_pictures = st.builds(
 @given(st.lists(grid_pictures, max_size=4))
 def test_ap_equals_the_devkit_on_border_cases(pictures: list[Picture]) -> None:
     assert_equals_the_devkit(pictures)
+
+
+def test_a_box_to_ignore_without_a_class_absorbs_detections_of_any_class() -> None:
+    """An object of a class that the description ignores: AP does not depend on the classes' order."""
+    riders = picture([(A, 1, 0.9), (A, 2, 0.85), (B, 2, 0.8)], [(A, -1, True), (B, 2, False)])
+    hit = picture([(A, 1, 0.5)], [(A, 1, False)])
+    result = evaluate(riders, hit)
+    assert result["voc12"] == [None, 1, 1, None]
+    # A box of the class itself comes first, and what overlaps nothing is wrong as ever.
+    both = picture([(A, 1, 0.9), (FAR, 1, 0.8)], [(A, -1, True), (A, 1, False), (B, 1, False)])
+    assert evaluate(both)["voc12"][1] == pytest.approx(1 / 2)

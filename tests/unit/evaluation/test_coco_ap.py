@@ -68,6 +68,14 @@ def test_difficult_box_neither_helps_nor_hurts() -> None:
     assert evaluate(picture_of_class_1([B, B, A], [A, B], difficult=(1,)))[1] == pytest.approx(1)
 
 
+def test_a_box_to_ignore_without_a_class_absorbs_detections_of_any_class() -> None:
+    riders = picture_of_class_1([A, A, B], [A, B], difficult=(0,))._replace(
+        labels=np.array([1, 2, 2]), true_labels=np.array([-1, 2])
+    )
+    hit = picture_of_class_1([A], [A])._replace(scores=np.array([0.05], np.float32))
+    assert evaluate(riders, hit) == [None, pytest.approx(1), pytest.approx(1), None]
+
+
 @pytest.mark.parametrize("true_boxes", [[], [A]])
 def test_class_without_ground_truth_that_counts_is_none(true_boxes: list[tuple[int, ...]]) -> None:
     result = evaluate(picture_of_class_1([A], true_boxes, difficult=(0,)))

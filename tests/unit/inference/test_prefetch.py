@@ -36,6 +36,24 @@ def test_no_more_items_are_taken_than_there_are_workers_ahead() -> None:
 
 
 @pytest.mark.parametrize(
+    "weights", [[0.4] * 6, [0.4, 0.7, 0.4, 0.7], [1.0] * 5, [9.0, 0.0, 9.0, 0.4, 0.4, 0.4, 0.4]]
+)
+def test_results_that_wait_take_no_more_than_their_memory(weights: list[float]) -> None:
+    held: list[float] = []
+    at_once: list[list[float]] = []
+
+    def make(weight: float) -> float:
+        held.append(weight)
+        at_once.append(list(held))
+        return weight
+
+    for given, weight in zip(map_ahead(make, weights, 3, weigh=float), weights, strict=True):
+        assert given == weight
+        held.remove(given)  # the consumer lets it go before it asks for the next
+    assert all(sum(some) <= 1 or len(some) == 1 for some in at_once)
+
+
+@pytest.mark.parametrize(
     "results",
     [
         lambda: map_ahead(lambda item: 6 // item, [3, 2, 0, 1], workers=3),

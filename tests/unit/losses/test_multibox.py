@@ -114,6 +114,9 @@ def test_targets_of_two_boxes_are_the_ones_worked_out_by_hand() -> None:
     assert targets.positive.tolist() == [[True, False, False, False]]
     assert targets.candidate.tolist() == [[False, False, False, True]]
     assert torch.equal(targets.box_deltas[0, 0], box_coder.encode(boxes[0, :1], anchors[:1])[0])
+    unlabelled = multibox_targets(anchors, boxes, labels, ~HAS)
+    assert not unlabelled.positive.any()
+    assert not unlabelled.candidate.any()
 
 
 def test_padding_of_any_kind_leaves_the_targets_finite(anchors: Tensor) -> None:

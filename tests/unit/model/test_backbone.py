@@ -129,7 +129,7 @@ def test_same_padding_pads_at_the_end_only(tiny_config: ModelConfig, images: Ten
 @pytest.mark.parametrize(
     ("update", "message"),
     [
-        ({"backbone": "resnet51"}, r"'resnet51': Unknown model \(resnet51\)"),
+        ({"backbone": "resnet51"}, r"timm has no model 'resnet51'"),
         ({"backbone": "test_vit"}, r"strides \[.*but tiny needs \(8, 16, 32\)"),
         ({"pad_same": True}, "'test_resnet': .*pad_type"),
     ],

@@ -128,16 +128,6 @@ def test_network_runs_in_float64(tiny_network: BlitzNet, images: Tensor) -> None
         torch.testing.assert_close(a.double(), b, rtol=1e-3, atol=1e-4)
 
 
-def test_exported_program_equals_the_network_for_any_number_of_pictures(
-    tiny_network: BlitzNet, images: Tensor
-) -> None:
-    batch = {0: torch.export.Dim("batch")}
-    program = torch.export.export(tiny_network, (images,), dynamic_shapes=(batch,), strict=False)
-    more = torch.cat((images, images.flip(0), images))
-    for exported, eager in zip(program.module()(more), tiny_network(more), strict=True):
-        torch.testing.assert_close(exported, eager, rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # of inductor
 @pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0:RuntimeWarning")
 @pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])

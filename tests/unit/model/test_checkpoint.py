@@ -19,6 +19,7 @@ from blitznet.model_files import (
     CheckpointInfo,
     NetworkFiles,
     find_checkpoint,
+    read_header,
     read_info,
 )
 from blitznet.model_info import ModelConfig
@@ -165,7 +166,7 @@ def test_folder_that_is_a_file_is_refused_in_one_line(
 
 def test_missing_file_and_folder_are_refused(path: Path) -> None:
     assert_refused(path.with_name("other.safetensors"), "does not exist")
-    assert_refused(path.parent, "does not exist")
+    assert_refused(path.parent, "Is a directory")
 
 
 @pytest.mark.parametrize("part", [0, 4, 8, 100, 0.5, 0.9999])
@@ -212,7 +213,7 @@ def test_newer_format_is_refused_with_the_remedy(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "damaged description: JSONDecodeError"),
+        ("{", "cannot be read as JSON"),
         ("[]", "damaged description: TypeError"),
         ("{}", "damaged description: KeyError"),
         ('{"format_version": "1"}', "damaged description: TypeError"),
@@ -229,7 +230,7 @@ def test_damaged_description_is_refused(path: Path, content: str, message: str) 
     [
         ({"fusion": "magic"}, r"damaged description: model\.fusion: Input should be"),
         ({"wings": 2}, r"damaged description: model\.wings: Extra inputs"),
-        ({"backbone": "resnet51"}, "Unknown model"),
+        ({"backbone": "resnet51"}, "timm has no model"),
         ({"num_classes": 4}, "names 3 classes for a network of 4"),
     ],
 )
@@ -291,3 +292,56 @@ def test_installation_without_networks_has_no_default(monkeypatch: pytest.Monkey
     monkeypatch.setattr(model_files, "bundled_networks", dict)
     with pytest.raises(CheckpointError, match="bundles no network; give one with --model FILE"):
         model_files.default_model()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(
+    path: Path, tiny_network: BlitzNet, info: CheckpointInfo, value: float
+) -> None:
+    with torch.no_grad():
+        next(iter(tiny_network.parameters())).view(-1)[3] = value
+    save_checkpoint(path, tiny_network, info)
+    assert_refused(path, "holds infinite or NaN values")
+
+
+def test_tensors_are_compared_before_a_network_of_any_size_is_built(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = json.loads(read_header(path).metadata["blitznet"])
+    content["model"] |= {"downscale_width": 2048, "upscale_width": 2048}
+    save_file(load_file(path), path, {"blitznet": json.dumps(content)})
+    devices = []
+    build = BlitzNet.__init__
+
+    def watch(self: BlitzNet, config: ModelConfig) -> None:
+        devices.append(torch.get_default_device().type)
+        build(self, config)
+
+    monkeypatch.setattr(BlitzNet, "__init__", watch)
+    assert_refused(path, "tensors do not fit")
+    assert devices == ["meta"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_size": 10**9},
+        {"downscale_width": 10**6},
+        {"upscale_width": 10**6},
+        {"finest_scale": 1e-30},
+        {"mean": [float("nan"), 0, 0]},
+        {"std": [0, 1, 1]},
+        {"std": [float("inf"), 1, 1]},
+        {"backbone": "hf-hub:a/b"},
+        {"backbone": "local-dir:/tmp"},
+        {"backbone": "../resnet50"},
+        {"name": ""},
+    ],
+)
+def test_impossible_values_are_refused_with_the_name_of_the_field(
+    path: Path, change: dict[str, object]
+) -> None:
+    content = json.loads(read_header(path).metadata["blitznet"])
+    content["model"] |= change
+    save_file(load_file(path), path, {"blitznet": json.dumps(content)})
+    assert_refused(path, f"damaged description: model.{next(iter(change))}")

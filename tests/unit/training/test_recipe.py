@@ -183,3 +183,18 @@ def test_the_average_of_a_short_run_is_over_a_third_of_it(steps: int, decay: flo
     recipe = MOBILE.model_copy(update={"steps": steps})
     assert recipe.fitted_ema_decay == pytest.approx(decay)
     assert PAPER.fitted_ema_decay is None
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["name=../../escape", 'name="\\ud800"', 'name="a\\nb"', "name=", "seed=99999999999", "seed=-1",
+     "seed=1e30", "clip_grad_norm=.inf", "lr=.nan", "global_batch_size=1000000000000",
+     "model.image_size=20000", "model.downscale_width=1000000", "model.finest_scale=1e-30",
+     "model.mean=[.nan, 0, 0]", "model.std=[0, 1, 1]", "model.backbone=hf-hub:a/b",
+     "model.backbone=local-dir:/tmp", "steps=99999999999999"],
+)  # fmt: skip
+def test_values_that_no_run_can_have_are_refused_with_their_field(override: str) -> None:
+    key = override.partition("=")[0]
+    with pytest.raises(RecipeError, match=rf"(recipe modern: {key}|--set {key})") as error:
+        read_recipe("modern", [override])
+    assert "\n" not in str(error.value)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from blitznet.errors import CheckpointError, InputError
+from blitznet.training.log import read_rows
 from blitznet.training.resume import load_state, read_progress, save_state
 
 FITS_NOT = (
@@ -178,3 +179,64 @@ def test_a_write_that_fails_leaves_the_old_state_and_nothing_else(
         save(trained, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[" * 50_000, "too deeply nested"),
+        ("{}", "step: Field required"),
+        ('{"step": 1}', "seconds: Field required"),
+        ('{"step": "1", "seconds": 1.0}', "step: Input should be a valid integer"),
+        ('{"step": -1, "seconds": 1.0}', "step: Input should be greater"),
+        ('{"step": 1, "seconds": NaN}', "seconds: Input should be a finite number"),
+        ("[]", "Input should be"),
+    ],
+)
+def test_damaged_progress_is_one_line(tmp_path: Path, content: str, reason: str) -> None:
+    path = tmp_path / "state"
+    save_file({"a": torch.zeros(1)}, path, {"blitznet_training": content})
+    with pytest.raises(CheckpointError, match=f"^{re.escape(str(path))} .*{reason}") as error:
+        read_progress(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"evil.a": torch.zeros(1)}, "holds 'evil.a', no part of a state; restore it"),
+        ({"optimizer.x.exp_avg": torch.zeros(1)}, FITS_NOT),
+        ({"optimizer.0.step": torch.zeros(2)}, FITS_NOT),
+        ({"optimizer.0.exp_avg_sq": torch.zeros(1)}, FITS_NOT),
+        ({"optimizer.0.exp_avg_sq": None}, FITS_NOT),
+        ({"model.0.weight": torch.full((4, 3, 3, 3), torch.nan)}, "infinite or NaN"),
+    ],
+)
+def test_a_state_with_foreign_or_missing_tensors_is_one_line(
+    tmp_path: Path, trained: Run, change: dict[str, Tensor | None], reason: str
+) -> None:
+    path = tmp_path / "state"
+    save(trained, path)
+    tensors = {
+        name: tensor for name, tensor in (load_file(path) | change).items() if tensor is not None
+    }
+    save_file(tensors, path)
+    with pytest.raises(CheckpointError, match=reason):
+        load(make_run(), path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"step,score\nx,1\n", b"step,score\n1,x\n", b"score\n1\n", b"\xff\xfe",
+     b"step\n" + b"1" * 200_000, b"step,score\n1,2,3\n"],
+)  # fmt: skip
+def test_damaged_rows_are_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "validation.csv"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"validation\.csv is (damaged|no text)"):
+        read_rows(path)
+
+
+def test_a_folder_in_place_of_rows_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="Is a directory"):
+        read_rows(tmp_path)

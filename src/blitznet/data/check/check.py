@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,18 @@ from blitznet.data.check.duplicates import near_duplicates
 from blitznet.data.check.picture_check import PictureRecord, check_picture
 from blitznet.data.check.report import OpenSource, Report
 from blitznet.data.check.statistics import SplitStatistics
-from blitznet.data.description import DataDescription
+from blitznet.data.description import DataDescription, Entry
 from blitznet.data.labels import Problem
 from blitznet.data.loader import prepare_ahead
-from blitznet.data.source import locate
+from blitznet.data.source import LabelSource, locate
 from blitznet.errors import InputError, LabelError
 from blitznet.model_info import ModelConfig
 from blitznet.progress import with_progress
 
 TRAIN = "train"
+
+MAX_LISTED = 20  # names of classes in a finding
+MANY = 5000  # images; beyond, similar names are not looked for
 
 _AT_ONCE = 4  # images that a worker reads before it hands them over
 
@@ -65,8 +69,10 @@ def check_data(
     else:
         problems += find_near_duplicates(records)
         for split, counts in statistics.items():
-            for name in counts.absent_classes():
-                text = f"no box and no pixel is labelled {name!r}"
+            if absent := counts.absent_classes():
+                listed = ", ".join(absent[:MAX_LISTED])
+                more = f" and {len(absent) - MAX_LISTED} more" if len(absent) > MAX_LISTED else ""
+                text = f"no box and no pixel is labelled {listed}{more}"
                 where = f"{data}, {split}"
                 problems.append(Problem("class-absent", where, text, is_error=False, split=split))
     return Report(str(data), model.name if model else None, problems, statistics, sources)
@@ -88,7 +94,28 @@ def _open_sources(
                 problems.append(problem)
             else:
                 sources.append(OpenSource(split, number, source))
+                problems += _unclaimed_files(split, number, entry, source, description.folder)
     return sources, problems
+
+
+def _unclaimed_files(
+    split: str, number: int, entry: Entry, source: LabelSource, folder: Path
+) -> Iterator[Problem]:
+    """Files of labels that belong to no image: lost, or to be."""
+    names: list[str] = []
+    for path, missing in entry.unclaimed_files(folder):
+        if missing is not None:
+            text = (
+                f"{missing.name} is wanted here: the name differs in upper case or in the Unicode "
+                "form of its letters; rename it"
+            )
+            yield Problem("unclaimed", str(path), text, True, split, number)
+            continue
+        if not names and len(source) < MANY:
+            names = [source.picture_id(index) for index in range(len(source))]
+        near = get_close_matches(path.stem, names, n=1, cutoff=0.8)
+        text = "belongs to no image" + (f"; is it for {near[0]}?" if near else "")
+        yield Problem("unclaimed", str(path), text, False, split, number)
 
 
 class _Records(Dataset[PictureRecord | InputError]):

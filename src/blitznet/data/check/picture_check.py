@@ -16,17 +16,16 @@ from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.data.check.duplicates import grey_cells
 from blitznet.data.labels import (
     ClassTable,
-    ObjectLabel,
     PictureLabels,
     Problem,
-    find_object_problems,
-    read_objects,
+    UsableObject,
+    usable_objects,
 )
 from blitznet.data.seg_map import MapFile
 from blitznet.data.source import LabelSource
 from blitznet.detection.anchors import anchors_of
 from blitznet.errors import LabelError, PictureError
-from blitznet.image import read_picture
+from blitznet.image import read_picture, stored_size
 from blitznet.model_info import ModelConfig
 
 # From this IoU on an anchor answers for a box (SSD, section 2.2: detection.matcher).
@@ -120,16 +119,28 @@ def check_picture(
         record.look = grey_cells(image) if model is not None else None
         if labels.size not in (None, size):
             problem = _size_problem(record, labels, size)
-            record.problems.append(problem)
-            if problem.kind == "rotation":
-                size = labels.size  # boxes and map fit there; one line says what is wrong
-    wrong = list(find_object_problems(labels, size, source.table))
-    record.problems += [record.problem(one.kind, one.text, one.where) for one in wrong]
+            if problem.kind != "rotation" or _fits(labels, labels.size, source.table):
+                record.problems.append(problem)
+                if problem.kind == "rotation":
+                    size = labels.size  # boxes and map fit there; one line says what is wrong
+    found: list[Problem] = []
+    objects = usable_objects(labels, size, source.table, found)
+    record.problems += [
+        record.problem(one.kind, one.text, one.where, one.is_error) for one in found
+    ]
+    are_wrong = any(one.is_error for one in found)
     if size is not None:
-        _read_map(record, labels, size, source.table, bool(wrong))
-        if not wrong:
-            _read_boxes(record, labels, size, source.table, model)
+        _read_map(record, labels, size, source.table, are_wrong)
+        if not are_wrong:
+            _read_boxes(record, labels, objects, size, model)
     return record
+
+
+def _fits(labels: PictureLabels, size: tuple[int, int] | None, table: ClassTable) -> bool:
+    """Whether no box reaches beyond an image of that size."""
+    found: list[Problem] = []
+    usable_objects(labels, size, table, found)
+    return not any(problem.kind == "box-outside" for problem in found)
 
 
 def hash_pixels(image: Image.Image) -> bytes:
@@ -170,21 +181,21 @@ def _map_file(labels: PictureLabels) -> Path:
 def _read_boxes(
     record: PictureRecord,
     labels: PictureLabels,
+    objects: Sequence[UsableObject],
     size: tuple[int, int],
-    table: ClassTable,
     model: ModelConfig | None,
 ) -> None:
     """Measure the boxes that count, and compare them with the anchors of a network."""
-    boxes, ids, ignored = read_objects(labels, size, table)
-    fractions = (boxes / np.array([*size, *size], np.float32))[~ignored]
-    record.labels, record.num_ignored = ids[~ignored], int(ignored.sum())
+    counted = [item for item in objects if not item.is_ignored]
+    record.num_ignored = len(objects) - len(counted)
+    record.labels = np.array([item.class_id for item in counted], np.int64)
+    boxes = np.array([item.box for item in counted], np.float32).reshape(-1, 4)
+    sides = np.array([*size, *size], np.float32)
+    fractions = boxes.clip(0, sides) / sides
     record.shapes = fractions[:, 2:] - fractions[:, :2]
     if model is not None:
         record.best_iou = best_iou(fractions * model.image_size, cached_anchors(model))
-        # The objects that `read_objects` makes arrays of, in its order.
-        read = [item for item in labels.objects or () if table.id_of(item.name) != BACKGROUND]
-        items = [item for item, skip in zip(read, ignored, strict=True) if not skip]
-        record.problems += _tiny_boxes(record, items, model)
+        record.problems += _tiny_boxes(record, counted, model)
         record.problems += _emptiness(record, _map_file(labels))
 
 
@@ -192,7 +203,7 @@ def _size_problem(record: PictureRecord, labels: PictureLabels, size: tuple[int,
     """Labels that state another size than the image's as a person sees it."""
     assert labels.size is not None
     stated, actual = (f"{width}x{height}" for width, height in (labels.size, size))
-    if labels.size == size[::-1] and _stored_size(labels.picture) == labels.size:
+    if labels.size == size[::-1] and stored_size(labels.picture) == labels.size:
         text = (
             f"the camera's orientation (EXIF) turns it to {actual}, its labels are for {stated} "
             "as stored; turn the pixels and remove the tag, or label it upright"
@@ -202,27 +213,18 @@ def _size_problem(record: PictureRecord, labels: PictureLabels, size: tuple[int,
     return record.problem("other-size", text, is_error=False)
 
 
-def _stored_size(path: Path) -> tuple[int, int] | None:
-    """Width and height before the camera's orientation is applied; the header alone is read."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, Image.DecompressionBombError):  # larger than Pillow opens
-        return None
-
-
 def _tiny_boxes(
-    record: PictureRecord, items: Sequence[ObjectLabel], model: ModelConfig
+    record: PictureRecord, items: Sequence[UsableObject], model: ModelConfig
 ) -> Iterator[Problem]:
     """SSD gives every box its best anchor, however little they overlap; but only that one."""
     sides = record.shapes * model.image_size
     for item, (width, height), iou in zip(items, sides, record.best_iou, strict=True):
         if iou < MATCHING_IOU:
             text = (
-                f"{item.name} of {width:.1f}x{height:.1f} pixels at {model.name}'s input "
+                f"{item.label.name} of {width:.1f}x{height:.1f} pixels at {model.name}'s input "
                 f"overlaps its best anchor by {iou:.2f} (IoU): learnt from one anchor only"
             )
-            yield record.problem("tiny-box", text, item.where, is_error=False)
+            yield record.problem("tiny-box", text, item.label.where, is_error=False)
 
 
 def _emptiness(record: PictureRecord, map_path: Path) -> Iterator[Problem]:

@@ -1,5 +1,6 @@
 """What a check has found, for people and for programs."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,16 +12,19 @@ from blitznet.data.check.statistics import SplitStatistics
 from blitznet.data.labels import Problem
 from blitznet.data.source import LabelSource
 
-WARNINGS_SHOWN = 5  # of each kind
+SHOWN = 5  # findings of each kind
+PLACES_SHOWN = 3  # of the same finding
 
 # Kinds of problems, in the order of the table.
 TITLES = {
     "picture": "images that cannot be read",
     "label-file": "labels that cannot be read",
+    "unclaimed": "label files without an image",
     "unknown-class": "unknown classes",
     "box-not-finite": "boxes that are not finite",
     "box-without-area": "boxes without area",
     "box-outside": "boxes beyond the image",
+    "box-twice": "boxes that are there twice",
     "map": "maps that cannot be used",
     "rotation": "labels that ignore the camera's orientation",
     "same-picture": "the same image twice",
@@ -99,22 +103,35 @@ def count_of(number: int, what: str) -> str:
 
 
 def report_lines(report: Report, verbose: bool = False) -> Iterator[str]:
-    """All errors, the first warnings of each kind or all of them, and one line that sums up."""
-    for finding in report.errors:
-        yield f"error: {finding}"
-    hidden = 0
-    for kind in TITLES:
-        warnings = [finding for finding in report.of_kind(kind) if not finding.is_error]
-        shown = warnings if verbose else warnings[:WARNINGS_SHOWN]
-        hidden += len(warnings) - len(shown)
-        for finding in shown:
-            yield f"warning: {finding}"
+    """The first findings of each kind or all of them, errors first, and one line that sums up.
+
+    Findings of a kind that say the same are one line with the first places.
+    """
+    groups: dict[tuple[bool, str, str], list[str]] = defaultdict(list)
+    for finding in sorted(report.findings, key=lambda finding: not finding.is_error):
+        groups[finding.is_error, finding.kind, finding.text].append(finding.where)
+    shown: Counter[tuple[bool, str]] = Counter()
+    for (is_error, kind, text), places in groups.items():
+        shown[is_error, kind] += 1
+        if verbose or shown[is_error, kind] <= SHOWN:
+            yield f"{'error' if is_error else 'warning'}: {_with_places(text, places, verbose)}"
+    hidden = 0 if verbose else sum(max(0, count - SHOWN) for count in shown.values())
     if hidden:
-        yield f"{count_of(hidden, 'more warning')}; --verbose lists all"
+        yield f"{count_of(hidden, 'more finding')}; --verbose lists all"
     images = sum(counts.counts["pictures"] for counts in report.statistics.values())
     errors, warned = len(report.errors), len(report.findings) - len(report.errors)
     found = f"{count_of(errors, 'error')}, {count_of(warned, 'warning')}"
     yield f"{count_of(images, 'image')} checked: {found}"
+
+
+def _with_places(text: str, places: Sequence[str], verbose: bool) -> str:
+    """As "a.txt, line 1: what is wrong there (and 3 more: b.txt, line 2, ...)"."""
+    first, *others = places
+    if not others:
+        return f"{first}: {text}"
+    listed = ", ".join(others if verbose else others[: PLACES_SHOWN - 1])
+    dots = "" if verbose or len(others) < PLACES_SHOWN else ", ..."
+    return f"{first}: {text} (and {len(others)} more: {listed}{dots})"
 
 
 def findings_table(report: Report) -> Table:

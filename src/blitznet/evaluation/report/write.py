@@ -13,7 +13,7 @@ from blitznet.evaluation.report.figures import draw_confusion, draw_curves, draw
 from blitznet.evaluation.report.review import SCORE, Review
 from blitznet.evaluation.report.sheet import draw_best_worst
 from blitznet.extras import require
-from blitznet.text_files import write_json
+from blitznet.text_files import write_json, write_text
 from blitznet.whole_file import whole_file
 
 PAGE_FILE = "index.html"
@@ -85,8 +85,7 @@ def write_report(
         for task, confusion in counts.items()
     }
     write_json(folder / NUMBERS_FILE, numbers)
-    with whole_file(folder / PAGE_FILE) as temporary:
-        temporary.write_text(_page(metrics, captions, records or {}), encoding="utf-8")
+    write_text(folder / PAGE_FILE, _page(metrics, captions, records or {}), "xmlcharrefreplace")
     return folder / PAGE_FILE
 
 

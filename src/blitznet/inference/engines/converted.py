@@ -79,12 +79,12 @@ def _cached(purpose: str, source: Path, packages: tuple[str, ...]) -> Path:
     digest = hashlib.blake2b(source.read_bytes(), digest_size=16)
     for package in ("blitznet", *packages):
         digest.update(f"{package} {version(package)}\n".encode())
-    folder = cache_folder() / "networks" / f"{purpose}-{digest.hexdigest()}"
     try:
+        folder = cache_folder() / "networks" / f"{purpose}-{digest.hexdigest()}"
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError:  # a home that is read-only, say
+    except (OSError, RuntimeError):  # a home that is read-only, or none
         folder = Path(tempfile.mkdtemp(prefix="blitznet-")) / purpose
         folder.mkdir()
         atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)

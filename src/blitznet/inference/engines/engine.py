@@ -2,13 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from blitznet.detections import Detections
-from blitznet.errors import InputError
-from blitznet.model_files import CheckpointInfo, ExportInfo
+from blitznet.errors import CheckpointError, InputError, cut
+from blitznet.model_files import CheckpointInfo, ExportInfo, bundled_networks
+
+_KNOWN_OUTPUTS = ("boxes", "scores", "labels", "count", "seg_logits")
 
 Tell = Callable[[str], None]
 
@@ -83,6 +86,11 @@ class ExportedEngine(Engine):
         size = np.float32(info.model.image_size)
         # Weaker boxes never suppress stronger ones, so the minimum score may come last.
         counts = np.minimum(outputs["count"], (outputs["scores"] >= score).sum(axis=1))
+        labels = outputs["labels"]
+        if not ((labels >= 0) & (labels < len(info.names))).all():
+            raise CheckpointError(
+                "the file finds classes that it has no names for; export it again"
+            )
         detections = [
             Detections(
                 outputs["boxes"][image, :count] * size,
@@ -92,6 +100,41 @@ class ExportedEngine(Engine):
             for image, count in enumerate(counts)
         ]
         return EngineOutput(detections, outputs.get("seg_logits"))
+
+    def _require_sound(self, path: Path) -> None:
+        """Run a file that is not bundled once, on a black image: it does what it says of itself.
+
+        Raises:
+            CheckpointError: if the graph does not fit the description, or gives no finite numbers.
+        """
+        if path in (files.exported for files in bundled_networks().values()):
+            return
+        model, top = self.info.model, self.info.top
+        side = model.image_size
+        shapes: dict[str, tuple[int | None, ...]] = {}
+        if model.detect:
+            shapes |= {"boxes": (1, top, 4), "scores": (1, top), "labels": (1, top), "count": (1,)}
+        if model.segment:
+            shapes["seg_logits"] = (1, model.num_classes, None, None)
+        problem = ""
+        try:
+            if not shapes.keys() <= set(self._wanted) <= set(_KNOWN_OUTPUTS):
+                raise ValueError(f"its outputs are {', '.join(self._wanted)}")
+            outputs = self._outputs(np.zeros((1, side, side, 3), np.uint8))
+            for name, shape in shapes.items():
+                found = outputs[name]
+                if len(found.shape) != len(shape) or any(
+                    wanted not in (None, given)
+                    for wanted, given in zip(shape, found.shape, strict=True)
+                ):
+                    raise ValueError(f"{name} has the shape {found.shape}")
+                if found.dtype.kind == "f" and not np.isfinite(found).all():
+                    raise ValueError(f"{name} is infinite or NaN")
+        except Exception as error:  # noqa: BLE001 - engines raise kinds of their own
+            problem = cut(" ".join(str(error).split()))
+        if problem:
+            self.close()
+            raise CheckpointError(f"{path} does not do what it says of itself ({problem})")
 
     @property
     def _wanted(self) -> list[str]:

@@ -12,7 +12,7 @@ from blitznet.cache import cache_folder
 from blitznet.cpu import usable_cores
 from blitznet.errors import CheckpointError, InputError
 from blitznet.inference.engines.engine import ExportedEngine
-from blitznet.model_files import METADATA_KEY, parse_export_info
+from blitznet.model_files import METADATA_KEY, parse_export_info, read_exported_file
 
 
 class OnnxRuntimeEngine(ExportedEngine):
@@ -38,9 +38,10 @@ class OnnxRuntimeEngine(ExportedEngine):
     ) -> None:
         self.name = "tensorrt" if use_tensorrt else "onnxruntime"
         self.device = device
-        providers = _providers(device, use_tensorrt, path)
+        content = read_exported_file(path)
+        providers = _providers(device, use_tensorrt, content)
         try:
-            self._session = _open_session(path, providers, threads or usable_cores())
+            self._session = _open_session(content, providers, threads or usable_cores())
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(
@@ -48,6 +49,7 @@ class OnnxRuntimeEngine(ExportedEngine):
             ) from None
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.info = parse_export_info(path, metadata.get(METADATA_KEY))
+        self._require_sound(path)
 
     def _outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         outputs = self._session.run(self._wanted, {"images": pixels})
@@ -74,7 +76,7 @@ def has_provider(name: str) -> bool:
     return f"{name}ExecutionProvider" in import_onnxruntime().get_available_providers()
 
 
-def _open_session(path: Path, providers: list[Any], threads: int) -> Any:
+def _open_session(content: bytes, providers: list[Any], threads: int) -> Any:
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone; warnings are of optimizations that do not apply
@@ -84,12 +86,12 @@ def _open_session(path: Path, providers: list[Any], threads: int) -> Any:
     kinds = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile",
              "NotImplemented", "RuntimeException")  # fmt: skip
     try:
-        return onnxruntime.InferenceSession(path, options, providers)
+        return onnxruntime.InferenceSession(content, options, providers)
     except tuple(getattr(state, kind) for kind in kinds) as error:
         raise RuntimeError(str(error)) from None
 
 
-def _providers(device: str, use_tensorrt: bool, path: Path) -> list[Any]:
+def _providers(device: str, use_tensorrt: bool, content: bytes) -> list[Any]:
     available = import_onnxruntime().get_available_providers()
     if device == "cpu" and not use_tensorrt:
         return ["CPUExecutionProvider"]
@@ -103,7 +105,7 @@ def _providers(device: str, use_tensorrt: bool, path: Path) -> list[Any]:
     fallback = [("CUDAExecutionProvider", {"device_id": index}), "CPUExecutionProvider"]
     if not use_tensorrt:
         return fallback
-    weights = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    weights = hashlib.blake2b(content, digest_size=16).hexdigest()
     settings = {
         "device_id": index,
         "trt_fp16_enable": True,

@@ -10,7 +10,7 @@ import numpy as np
 from blitznet.errors import CheckpointError
 from blitznet.extras import require
 from blitznet.inference.engines.engine import ExportedEngine
-from blitznet.model_files import METADATA_KEY, parse_export_info
+from blitznet.model_files import METADATA_KEY, parse_export_info, read_exported_file
 
 if TYPE_CHECKING:
     import openvino
@@ -68,6 +68,7 @@ class OpenVinoEngine(ExportedEngine):
         self._requests: SimpleQueue[openvino.InferRequest] = SimpleQueue()
         for _ in range(2 * at_once):
             self._requests.put(self._compiled.create_infer_request())
+        self._require_sound(path)
 
     def _outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         if len(pixels) == 1:
@@ -106,6 +107,7 @@ def read_exported(path: Path) -> "openvino.Model":
     import openvino
     from openvino import opset13 as operators
 
+    read_exported_file(path)
     try:
         model = openvino.Core().read_model(path)
     except RuntimeError as error:

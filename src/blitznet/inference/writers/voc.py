@@ -40,13 +40,15 @@ def voc_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
     mapped: list[str] = []
 
     def add(scene: Scene, name: str, file_name: str) -> None:
-        write_text(folder / ANNOTATIONS_FOLDER / f"{name}.xml", annotation(scene, file_name))
+        write_text(
+            folder / ANNOTATIONS_FOLDER / f"{name}.xml", annotation(scene, file_name), sync=False
+        )
         line = f'"{name}"\n' if " " in name else f"{name}\n"
         listed.append(line)
         if scene.seg_map is not None:
             mapped.append(line)
             maps = ensure_folder(folder / MAPS_FOLDER)
-            with whole_file(maps / f"{name}.png") as temporary:
+            with whole_file(maps / f"{name}.png", sync=False) as temporary:
                 palette_image(scene.seg_map).save(temporary, format="PNG")
 
     yield add

@@ -31,7 +31,7 @@ def yolo_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
     listed: list[str] = []
 
     def add(scene: Scene, name: str, file_name: str) -> None:
-        write_text(folder / "labels" / SUBSET / f"{name}.txt", "".join(rows(scene)))
+        write_text(folder / "labels" / SUBSET / f"{name}.txt", "".join(rows(scene)), sync=False)
         listed.append(f"./images/{SUBSET}/{name}{PurePosixPath(file_name).suffix}\n")
 
     yield add

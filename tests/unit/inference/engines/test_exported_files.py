@@ -20,7 +20,7 @@ from tiny_network import NAMES, SIZE, tiny_config
 
 def export_info() -> ExportInfo:
     return ExportInfo(
-        model=tiny_config(),
+        model=tiny_config().model_copy(update={"segment": False}),
         names=NAMES,
         score=0.25,
         iou=0.45,
@@ -30,16 +30,19 @@ def export_info() -> ExportInfo:
     )
 
 
-def write_constant_onnx(path: Path, metadata: str | None) -> Path:
-    """A network that always gives the same two objects and two rows of padding, in ONNX."""
+def write_constant_onnx(path: Path, metadata: str | None, **others: np.ndarray) -> Path:
+    """A network that always gives the same two objects and two rows of padding, in ONNX.
+
+    `others` are outputs that are instead of or besides these.
+    """
     boxes = np.zeros((1, 4, 4), np.float32)
     boxes[0, 0], boxes[0, 1] = (0, 0.25, 0.5, 1), (0.5, 0.5, 0.75, 0.75)
-    values = {
+    values: dict[str, np.ndarray] = {
         "boxes": boxes,
         "scores": np.array([[0.875, 0.5, 0, 0]], np.float32),
         "labels": np.array([[2, 1, 0, 0]]),
         "count": np.array([2]),
-    }
+    } | others
     nodes = [
         helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(value))
         for name, value in values.items()
@@ -139,7 +142,7 @@ def test_the_description_survives_and_its_damage_is_named() -> None:
         with pytest.raises(CheckpointError, match=message):
             parse_export_info(path, json.dumps(content | change))
     for text in ("{", "[]", "{}", "[" * 100_000):
-        with pytest.raises(CheckpointError, match="damaged description"):
+        with pytest.raises(CheckpointError, match=r"damaged description|cannot be read as JSON"):
             parse_export_info(path, text)
 
 
@@ -157,7 +160,65 @@ def test_tensorrt_keeps_its_engines_by_the_weights_that_they_hold(
     other = tmp_path / "other" / constant.name
     other.write_bytes(constant.read_bytes() + b"\0")
     places = [
-        onnxruntime_engine._providers("cuda:0", True, path)[0][1]["trt_engine_cache_path"]
+        onnxruntime_engine._providers("cuda:0", True, path.read_bytes())[0][1][
+            "trt_engine_cache_path"
+        ]
         for path in (constant, other, constant)
     ]
     assert places[0] == places[2] != places[1]
+
+
+@pytest.mark.parametrize(
+    ("others", "change", "problem"),
+    [
+        ({"boxes": np.full((1, 4, 4), np.nan, np.float32)}, {}, "boxes is infinite or NaN"),
+        ({"scores": np.zeros((1, 5), np.float32)}, {}, r"scores has the shape \(1, 5\)"),
+        ({"labels": np.zeros((1, 4, 1), np.int64)}, {}, r"labels has the shape \(1, 4, 1\)"),
+        ({}, {"top": 9}, r"boxes has the shape \(1, 4, 4\)"),
+        ({}, {"outputs": ["boxes", "scores"]}, "its outputs are boxes, scores"),
+        ({}, {"outputs": ["boxes", "scores", "labels", "count", "evil"]}, "evil"),
+        ({}, {"outputs": ["boxes", "scores", "labels", "count", "seg_logits"]}, "seg_logits"),
+    ],
+)
+def test_a_graph_that_does_not_fit_its_description_is_refused(
+    tmp_path: Path, others: dict[str, np.ndarray], change: dict[str, object], problem: str
+) -> None:
+    content = json.dumps(export_info().model_dump(mode="json") | change)
+    path = write_constant_onnx(tmp_path / "a.onnx", content, **others)
+    for engine in ("onnxruntime", "openvino"):
+        with pytest.raises(CheckpointError, match=f"a.onnx does not do what it says.*{problem}"):
+            open_engine(path, engine, "cpu")
+
+
+def test_an_input_of_another_size_is_refused(tmp_path: Path) -> None:
+    content = export_info().model_dump(mode="json")
+    content["model"]["image_size"] = 2 * SIZE
+    path = write_constant_onnx(tmp_path / "a.onnx", json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"a\.onnx does not do what it says of itself"):
+        open_engine(path, "onnxruntime", "cpu")
+
+
+def test_classes_without_a_name_are_refused(tmp_path: Path) -> None:
+    labels = np.array([[2, 99, 0, 0]])
+    path = write_constant_onnx(tmp_path / "a.onnx", export_info().model_dump_json(), labels=labels)
+    engine = open_engine(path, "onnxruntime", "cpu")
+    with pytest.raises(CheckpointError, match="classes that it has no names for"):
+        run(engine, 0.25)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_weights_in_another_file_are_not_opened(engine: str, tmp_path: Path) -> None:
+    weights = onnx.numpy_helper.from_array(np.zeros(4, np.float32), "weights")
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="../../etc/passwd")
+    graph = helper.make_graph([], "external", [], [], [weights])
+    onnx.save(helper.make_model(graph), tmp_path / "a.onnx")
+    with pytest.raises(CheckpointError, match="keeps its weights in another file"):
+        open_engine(tmp_path / "a.onnx", engine, "cpu")
+
+
+def test_a_pipe_is_no_exported_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.onnx")
+    with pytest.raises(CheckpointError, match=r"a\.onnx"):
+        open_engine(tmp_path / "a.onnx", "onnxruntime", "cpu")

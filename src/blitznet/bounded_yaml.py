@@ -1,0 +1,65 @@
+"""YAML as PyYAML's safe loader reads it, bounded: no depth, alias or number blows it up."""
+
+from typing import Any
+
+import yaml
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
+
+_MAX_DEPTH = 50
+_MAX_NODES = 50_000  # with every alias counted as what it repeats
+_MAX_DIGITS = 40
+
+
+class BoundedLoader(yaml.SafeLoader):
+    """A safe loader for texts of others."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._depth = 0
+        self._nodes = 0
+        self._sizes: dict[int, int] = {}  # nodes of what can be repeated, by its id
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """See PyYAML's composer."""
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            node = super().compose_node(parent, index)
+            if id(node) not in self._sizes:
+                raise ComposerError(None, None, "an alias inside what it repeats", event.start_mark)
+            self._count(self._sizes[id(node)], event)
+            return node
+        event, before = self.peek_event(), self._nodes  # type: ignore[no-untyped-call]
+        self._count(1, event)
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise ComposerError(None, None, "too deeply nested", event.start_mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        self._sizes[id(node)] = self._nodes - before
+        return node
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """See PyYAML's constructor; refuses numbers that no field takes, and what is no text."""
+        is_number = node.tag.endswith((":int", ":float"))
+        if is_number and len(node.value) > _MAX_DIGITS:
+            raise ConstructorError(None, None, "a number too long", node.start_mark)
+        value = super().construct_object(node, deep)
+        if isinstance(value, str) and not _is_text(value):
+            raise ConstructorError(None, None, "half of a surrogate pair or a null in a text",
+                                   node.start_mark)  # fmt: skip
+        return value
+
+    def _count(self, number: int, event: Any) -> None:
+        self._nodes += number
+        if self._nodes > _MAX_NODES:
+            text = f"more than {_MAX_NODES} values, those that aliases repeat counted each time"
+            raise ComposerError(None, None, text, event.start_mark)
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value

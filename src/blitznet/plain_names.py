@@ -1,0 +1,52 @@
+"""Names that others have chosen, made safe to be file names and to be printed."""
+
+import os
+import unicodedata
+from pathlib import Path
+
+# What a file system takes less the longest ending that is given to a name here.
+_MAX_BYTES = 200
+_MAX_PATH = 4000
+
+# Categories that move the cursor or end the line, and characters that turn the writing direction.
+_UNSEEN = ("Cc", "Cs", "Zl", "Zp")
+_TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def file_name(text: str) -> str:
+    """A name without folders that every file system can hold, with room for an ending.
+
+    Args:
+        text: of any origin; it comes back as it is if it is such a name already.
+
+    Returns:
+        Not empty, at most 200 bytes, no leading dot.
+    """
+    text = "".join("-" if one in "/\\" or _is_unseen(one) else one for one in text)
+    text = text.encode()[:_MAX_BYTES].decode(errors="ignore")
+    return text.lstrip(".").rstrip(". ") or "unnamed"
+
+
+def is_possible_path(path: Path) -> bool:
+    """Whether a file system could hold it; asking one for another raises an OSError."""
+    try:
+        encoded = os.fsencode(path)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    is_long = len(encoded) > _MAX_PATH or any(len(os.fsencode(p)) > 255 for p in path.parts)
+    return not is_long and b"\0" not in encoded
+
+
+def printable(text: str) -> str:
+    """A text as one line without effect on a terminal: control characters are escaped."""
+    if text.isprintable():
+        return text
+    return "".join(_escaped(one) if _is_unseen(one) else one for one in text)
+
+
+def _is_unseen(character: str) -> bool:
+    return character in _TURNING or unicodedata.category(character) in _UNSEEN
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode()

@@ -1,0 +1,105 @@
+"""Images of more than eight bits a channel: brought to eight, or named if Pillow cannot."""
+
+from collections.abc import Callable, Sequence
+from sys import byteorder
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+from PIL.ImageFile import ImageFile
+
+# Brightest values of 8, 10, 12, 14 and 16 bits; cameras, scanners and microscopes store all of them
+# in 16.
+_FULL_RANGES = (255, 1023, 4095, 16383, 65535)
+
+# Of sixteen-bit colours Pillow decodes the high byte alone; in the other byte order, the low one.
+_OTHER_ORDER = {"L": "B", "B": "L", "N": "B" if byteorder == "little" else "L"}
+_COLOURS_OF_16_BITS = tuple(f"{mode};16" for mode in ("RGB", "RGBA", "RGBX"))
+
+_BAND = 256  # rows
+
+_BITS, _SAMPLES, _KIND = 258, 277, 339  # tags of TIFF 6.0
+_KINDS = {1: "uint", 2: "int", 3: "float", 5: "complex int", 6: "complex"}
+
+
+def to_eight_bits(values: np.ndarray) -> np.ndarray:
+    """Integers or floats to uint8.
+
+    Files do not say which part of their range they use. It is the smallest of 1 (floating point
+    only) and of what 8, 10, 12, 14 and 16 bits hold that contains the brightest value, else it ends
+    at the brightest value.
+
+    Args:
+        values: (H, W) or (H, W, C), uint16, int32 or float32.
+
+    Returns:
+        Of the same shape; of sixteen bits in full use the high byte.
+    """
+    if values.dtype.itemsize == 2 and values.max() > _FULL_RANGES[-2]:
+        return (values >> 8).astype(np.uint8)
+    ranges = (1, 255, 65535) if values.dtype.kind == "f" else _FULL_RANGES
+    # In bands of rows, as the copies of a whole image would take several times its memory.
+    bands = [values[top : top + _BAND] for top in range(0, len(values), _BAND)]
+    brightest = max(float(_finite(band).max()) for band in bands)
+    full = next((top for top in ranges if brightest <= top), brightest)
+    scaled = ((_finite(band).clip(0, full) * (255 / full)).round() for band in bands)
+    return np.concatenate([band.astype(np.uint8) for band in scaled])
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
+
+
+def has_16_bit_colours(image: Image.Image) -> bool:
+    """Whether an opened file stores colours in sixteen bits, as `with_low_bytes` takes."""
+    orders = [str(_as_tuple(tile.args)[0]) for tile in getattr(image, "tile", ()) if tile.args]
+    return bool(orders) and all(order[:-1] in _COLOURS_OF_16_BITS for order in orders)
+
+
+def with_low_bytes(
+    image: Image.Image, tiles: Sequence[Any], reopen: Callable[[], ImageFile]
+) -> Image.Image:
+    """Sixteen-bit colours that use at most 14 bits, scaled to eight; any other image as it is.
+
+    Args:
+        image: decoded.
+        tiles: what Pillow had to decode for it.
+        reopen: opens the same image again.
+
+    Returns:
+        The image itself, or one of the same size and mode.
+    """
+    orders = [str(_as_tuple(tile.args)[0]) for tile in tiles]
+    if not orders or not all(order[:-1] in _COLOURS_OF_16_BITS for order in orders):
+        return image
+    high = np.asarray(image)
+    if high[..., :3].max() > _FULL_RANGES[-2] >> 8:
+        return image
+    other = reopen()
+    other.tile = [
+        tile._replace(args=(order[:-1] + _OTHER_ORDER[order[-1]], *_as_tuple(tile.args)[1:]))
+        for tile, order in zip(tiles, orders, strict=True)
+    ]
+    values = high.astype(np.uint16) << 8 | np.asarray(other)
+    parts = [to_eight_bits(part) for part in (values[..., :3], values[..., 3:]) if part.size]
+    return Image.fromarray(np.concatenate(parts, axis=2))
+
+
+def _as_tuple(arguments: Any) -> tuple[Any, ...]:
+    return arguments if isinstance(arguments, tuple) else (arguments,)
+
+
+def describe_tiff(file: BinaryIO) -> str | None:
+    """What a TIFF holds, as `3 channels of float32`; None if it has no header of a TIFF."""
+    try:
+        file.seek(0)
+        header = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
+        file.seek(header.next)
+        header.load(file)
+        bits, kind = header.get(_BITS, (1,)), header.get(_KIND, (1,))
+        samples = header.get(_SAMPLES, 1)
+        return (
+            f"{samples} channel{'s' * (samples != 1)} of {_KINDS.get(kind[0], 'unknown')}{bits[0]}"
+        )
+    except Exception:  # noqa: BLE001 - of a file that is damaged anything may come
+        return None

@@ -1,0 +1,231 @@
+"""Labels as tools and people really write them: each is read as it is meant, or named."""
+
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blitznet.data.check.check import check_data
+from blitznet.data.description import read_description
+from blitznet.data.labels import ClassTable, ObjectLabel, PictureLabels, Problem, usable_objects
+from blitznet.data.seg_map import MapCodes, MapFile
+from blitznet.data.source import LabelSource
+from blitznet.data.voc import read_annotation, read_image_set
+from blitznet.data.yolo import read_rows
+from blitznet.errors import LabelError
+from blitznet.model_info import BLITZNET300_MOBILE
+from blitznet.structures import IGNORE_LABEL
+
+TABLE = ClassTable(("background", "cat", "dog"))
+CAFE, DECOMPOSED_CAFE = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+
+
+def picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (20, 10)).save(path)
+
+
+def text(path: Path, content: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def described(folder: Path, entry: str, classes: str = "[cat, dog]") -> Path:
+    return text(folder / "data.yaml", f"classes: {classes}\ntrain:\n  - {{{entry}}}\n")
+
+
+def opened(folder: Path, entry: str) -> LabelSource:
+    return read_description(described(folder, entry)).open_split("train")[0]
+
+
+def findings(folder: Path, entry: str, kind: str) -> list[Problem]:
+    path = described(folder, entry)
+    return check_data(read_description(path), path, model=BLITZNET300_MOBILE).of_kind(kind)
+
+
+def test_an_object_that_is_labelled_twice_counts_once() -> None:
+    def item(name: str, x: float, ignore: bool = False) -> ObjectLabel:
+        return ObjectLabel(name, (x, 0, 9, 9), f"line {x}", "...", ignore=ignore)
+
+    objects = item("cat", 1), item("cat", 1), item("dog", 1), item("cat", 2), item("cat", 1, True)
+    problems: list[Problem] = []
+    labels = PictureLabels(Path("a.jpg"), objects)
+    kept = usable_objects(labels, (20, 10), TABLE, problems)
+    assert [(one.class_id, one.box[0], one.is_ignored) for one in kept] == [
+        (1, 1, False), (2, 1, False), (1, 2, False), (1, 1, True),
+    ]  # fmt: skip
+    assert [(one.kind, one.is_error) for one in problems] == [("box-twice", False)]
+
+
+def test_a_star_in_a_label_map_stands_for_all_other_names() -> None:
+    table = ClassTable(("background", "cat"), {"kitten": "cat", "*": "ignore"})
+    assert [table.id_of(name) for name in ("cat", "kitten", "sofa")] == [1, 1, IGNORE_LABEL]
+    assert ClassTable(("background", "cat"), {"*": None}).id_of("sofa") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("cats", "did you mean 'cat'?"),
+        ("toilet", "unknown class 'toilet'"),
+        (
+            DECOMPOSED_CAFE,
+            "the class has the same letters in another Unicode form; use NFC in both",
+        ),
+    ],
+)
+def test_only_a_near_name_is_suggested(name: str, hint: str) -> None:
+    table = ClassTable(("background", "cat", "Pole", CAFE))
+    with pytest.raises(LabelError) as raised:
+        table.id_of(name)
+    assert str(raised.value).endswith(hint)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_grey_maps_of_few_bits_hold_their_values(tmp_path: Path, bits: int) -> None:
+    values = np.arange(2**bits, dtype=np.uint8).repeat(2)[None].repeat(3, axis=0)
+    path = tmp_path / "map.png"
+    write_grey_png(path, values, bits)
+    codes = MapCodes(
+        tuple((value, "background" if not value else f"c{value}") for value in range(16))
+    )
+    table = ClassTable(("background", *(f"c{value}" for value in range(1, 16))))
+    found = MapFile(path, codes).read((values.shape[1], 3), table)
+    np.testing.assert_array_equal(found, values)
+
+
+def write_grey_png(path: Path, values: np.ndarray, bits: int) -> None:
+    """Pillow writes no greyscale of 2 and 4 bits."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    shifts = np.arange(bits)[::-1]
+    rows = np.packbits((values[..., None] >> shifts & 1).reshape(len(values), -1), axis=1)
+    content = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", values.shape[1], len(values), bits, 0, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(content))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_a_grey_gif_holds_its_grey_values(tmp_path: Path) -> None:
+    values = np.zeros((4, 6), np.uint8)
+    values[1:3, 2:] = 255
+    Image.fromarray(values).save(tmp_path / "map.gif")
+    codes = MapCodes(((0, "background"), (255, "dog")), ignore=())
+    found = MapFile(tmp_path / "map.gif", codes).read((6, 4), TABLE)
+    np.testing.assert_array_equal(found, np.where(values, 2, 0))
+
+
+def test_key_points_behind_a_box_are_left_out(tmp_path: Path) -> None:
+    row = "0 0.5 0.5 0.4 0.2 0.4 0.4 0.6 0.6\n"
+    path = text(tmp_path / "a.txt", row)
+    (item,) = read_rows(path, ("cat",), num_keypoints=4)
+    assert item.box == pytest.approx((0.3, 0.4, 0.7, 0.6))
+    assert item.outline is None
+    (other,) = read_rows(path, ("cat",), num_keypoints=6)
+    assert other.problem == "9 columns; with this kpt_shape a row has 11"
+
+
+def test_label_files_without_an_image_are_found(tmp_path: Path) -> None:
+    for name in ("IMG_1.JPG", f"{DECOMPOSED_CAFE}.jpg", "dog7.jpg"):
+        picture(tmp_path / "images" / name)
+    for name in ("img_1", CAFE, "dog7", "dogg7"):
+        text(tmp_path / "labels" / f"{name}.txt", "0 0.5 0.5 0.5 0.5\n")
+    found = findings(tmp_path, "format: yolo, root: ., names: [cat, dog]", "unclaimed")
+    assert {Path(one.where).stem: one.is_error for one in found} == {
+        "img_1": True, CAFE: True, "dogg7": False,
+    }  # fmt: skip
+    assert found[-1].text == "belongs to no image; is it for dog7?"
+
+
+def test_a_map_that_only_looks_as_its_image_is_an_error(tmp_path: Path) -> None:
+    for name in (DECOMPOSED_CAFE, "b"):
+        picture(tmp_path / "img" / f"{name}.jpg")
+    for name in (CAFE, "b", "of_another_split"):
+        Image.new("L", (20, 10)).save(text(tmp_path / "m" / f"{name}.png", ""))
+    entry = "format: masks, images: img, masks: m, values: {0: background, 1: cat}"
+    (found,) = findings(tmp_path, entry, "unclaimed")
+    assert (Path(found.where).stem, found.is_error) == (CAFE, True)
+
+
+def test_links_that_lead_back_are_not_followed_twice(tmp_path: Path) -> None:
+    picture(tmp_path / "mine/images/a.jpg")
+    text(tmp_path / "mine/labels/a.txt", "0 0.5 0.5 0.5 0.5\n")
+    for name in ("again", "once_more"):
+        (tmp_path / "mine/images" / name).symlink_to("..")
+    assert len(opened(tmp_path, "format: yolo, root: mine, names: [cat, dog]")) == 1
+
+
+def test_labels_beside_images_are_found_below_a_folder_called_images(tmp_path: Path) -> None:
+    project = tmp_path / "images" / "project"
+    picture(project / "photos/a.jpg")
+    text(project / "photos/a.txt", "1 0.5 0.5 0.5 0.5\n")
+    source = opened(project, "format: yolo, images: photos, names: [cat, dog]")
+    assert source.read(0).labels.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("listed", "ids"),
+    [
+        ("photo 1\n", ["photo 1"]),
+        ("a  1\nb -1\nc  0\n", ["a", "b", "c"]),
+        ("a.jpg\nb.PNG\n", ["a", "b"]),
+        ("a.jpg\nb\n", ["a.jpg", "b"]),
+    ],
+)
+def test_lists_of_voc_are_told_from_lists_of_names(
+    tmp_path: Path, listed: str, ids: list[str]
+) -> None:
+    assert read_image_set(text(tmp_path / "train.txt", listed)) == ids
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"), [("0", False), ("", False), ("1", True), ("True", True), ("1.0", True)]
+)
+def test_difficult_is_a_flag_however_it_is_written(
+    tmp_path: Path, written: str, expected: bool
+) -> None:
+    box = "<xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>"
+    inner = f"<name>cat</name><difficult>{written}</difficult><bndbox>{box}</bndbox>"
+    xml = f"<a><object>{inner}</object></a>"
+    objects, _ = read_annotation(text(tmp_path / "a.xml", xml))
+    assert [item.ignore for item in objects] == [expected]
+
+
+def test_labels_of_an_image_as_it_is_seen_may_state_its_stored_size(tmp_path: Path) -> None:
+    """Label Studio does: boxes that fit the upright image only prove what they are for."""
+    import json
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "img").mkdir()
+    Image.new("RGB", (40, 30)).save(tmp_path / "img/a.jpg", exif=exif)
+    for bbox, kinds in (
+        ([5, 32, 10, 6], []),
+        ([32, 5, 6, 10], ["rotation"]),
+        ([5, 5, 9, 9], ["rotation"]),
+    ):
+        content = {
+            "images": [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": bbox}],
+            "categories": [{"id": 1, "name": "cat"}],
+        }
+        text(tmp_path / "a.json", json.dumps(content))
+        path = described(tmp_path, "format: coco, images: img, annotations: a.json", "[cat]")
+        report = check_data(read_description(path), path)
+        assert [one.kind for one in report.errors] == kinds
