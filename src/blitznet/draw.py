@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from math import ceil, sqrt
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from blitznet.classes import voc_palette
+from blitznet.lettering import lettering
 
 # How much of the class colour covers a pixel: a veil over the region, nearly opaque on its edge.
 REGION_OPACITY = 0.45
@@ -79,10 +80,9 @@ class Tags:
     def __init__(self, pen: ImageDraw.ImageDraw, size: tuple[int, int]):
         self._pen = pen
         self._width, self._height = size
-        font_size = max(11, round(0.024 * sqrt(self._width * self._height)))
-        self._font = ImageFont.load_default(font_size)
-        self._padding = max(2, font_size // 4)
-        self._tag_height = round(1.35 * font_size)
+        self._font_size = max(11, round(0.024 * sqrt(self._width * self._height)))
+        self._padding = max(2, self._font_size // 4)
+        self._tag_height = round(1.35 * self._font_size)
         self.placed: list[Rectangle] = []
 
     def attach(self, texts: Sequence[str], box: np.ndarray, color: Color) -> None:
@@ -108,7 +108,8 @@ class Tags:
             self._write(text, place, color)
 
     def _plate_width(self, text: str) -> int:
-        return ceil(self._font.getlength(text)) + 2 * self._padding
+        font, shown = lettering(text, self._font_size)
+        return ceil(font.getlength(shown)) + 2 * self._padding
 
     def _place(self, text: str, left: float, top: float) -> Rectangle | None:
         """A plate moved sideways into the image; None where it does not fit."""
@@ -131,9 +132,9 @@ class Tags:
             (left, top, right - 1, bottom - 1), radius=self._padding, fill=color
         )
         middle = (left + self._padding, (top + bottom) / 2)
-        self._pen.text(
-            middle, text, fill="black" if luma > 140 else "white", font=self._font, anchor="lm"
-        )
+        font, shown = lettering(text, self._font_size)
+        fill = "black" if luma > 140 else "white"
+        self._pen.text(middle, shown, fill=fill, font=font, anchor="lm")
 
 
 def _paint_map(canvas: Image.Image, seg_map: np.ndarray, palette: np.ndarray, edge: int) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits until the work at hand is done."""
+"""What Ctrl-C and SIGTERM do to a run."""
 
 import signal
 from collections.abc import Iterator
@@ -23,3 +23,16 @@ def deferred_interruption() -> Iterator[list[int]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt as Ctrl-C does, so that files are tidied up."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -19,6 +19,21 @@ def ensure_folder(folder: Path) -> Path:
     return folder
 
 
+def require_usable(out: Path | None, overwrite: bool = False) -> None:
+    """Find early what `make_folder` would find, and make nothing.
+
+    Raises:
+        InputError: if the folder holds something, or is none.
+    """
+    if out is None:
+        return
+    try:
+        if out.exists() and any(out.iterdir()) and not overwrite:
+            raise InputError(f"{out}: not empty; name another folder, or add --overwrite")
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror or error})") from error
+
+
 def make_folder(out: Path | None, default: Path, overwrite: bool = False) -> Path:
     """The folder for a run's results, made if it is not there.
 
@@ -33,11 +48,9 @@ def make_folder(out: Path | None, default: Path, overwrite: bool = False) -> Pat
     try:
         if out is None:
             return _make_next(default)
+        require_usable(out, overwrite)
         out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            if not overwrite:
-                raise InputError(f"{out}: not empty; name another folder, or add --overwrite")
-            _require_no_links(out)
+        _require_no_links(out)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{out or default}: cannot be written ({reason})") from error

@@ -27,7 +27,7 @@ class Scene:
 
     Attributes:
         boxes: (K, 4) float32 xyxy, best score first; K = 0 if the network does not detect.
-        labels: (K,) int64 class ids, from 1 on.
+        labels: (K,) int64 class ids from 1 on, as 0 is background; see `label_names`.
         scores: (K,) float32 in 0..1.
         seg_map: (H, W) uint8 class ids, 0 = background; None if the network does not segment.
         names: name of every class id, background included.
@@ -64,6 +64,11 @@ class Scene:
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return self.image.size
+
+    @property
+    def label_names(self) -> list[str]:
+        """The class name of each of the K objects."""
+        return [self.names[label] for label in self.labels]
 
     def instances(self) -> np.ndarray:
         """Per-object masks: the pixels of an object's class inside its box, see `instance_map`.
@@ -132,17 +137,18 @@ class Scene:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """One line of `predictions.jsonl`, without timings and without a file for the map.
+        """One line of `predictions.jsonl`, without timings and names of files.
 
         Returns:
             Plain Python values: `box` in pixels, `pixels` the share of every class that occurs,
-            largest first, or None if the network does not segment; `id` only where objects are
-            tracked.
+            largest first, or None if the network does not segment; `label_id` counts from 1;
+            `id` only where objects are tracked. `seg_map` and `drawn` are for the names of files.
         """
         width, height = self.size
         detections: list[dict[str, Any]] = [
             {
                 "label": self.names[label],
+                "label_id": int(label),
                 "score": round(float(score), 4),
                 "box": [round(float(edge), 2) for edge in box],
             }
@@ -158,6 +164,7 @@ class Scene:
             "detections": detections,
             "pixels": self.pixel_shares(),
             "seg_map": None,
+            "drawn": None,
         }
 
     def to_supervision(self) -> "supervision.Detections":
@@ -180,7 +187,7 @@ class Scene:
             class_id=self.labels,
             mask=None if self.seg_map is None else self.instances(),
             tracker_id=self.ids,
-            data={"class_name": np.array(self.names)[self.labels]},
+            data={"class_name": np.array(self.label_names, dtype=str)},
         )
 
     def summary(self) -> str:
@@ -193,7 +200,7 @@ class Scene:
         return f"{self._objects()}; pixels {', '.join(regions)}" if regions else self._objects()
 
     def _objects(self) -> str:
-        counts = Counter(self.names[label] for label in self.labels)
+        counts = Counter(self.label_names)
         return ", ".join(f"{count} x {name}" for name, count in counts.items()) or "no objects"
 
     def pixel_shares(self) -> dict[str, float] | None:

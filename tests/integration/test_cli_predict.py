@@ -2,11 +2,12 @@
 
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
-import time
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ from blitznet.classes import voc_palette
 from blitznet.cli import main
 from blitznet.inference.engines.choose import FASTEST
 from blitznet.inference.engines.torch_engine import TorchEngine
-from blitznet.model_files import NetworkFiles
+from blitznet.model_files import NetworkFiles, find_network
 from result_files import files_in, read_records
+
+RUN_FILES = ["predictions.jsonl", "settings.json"]
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def test_a_folder_gives_drawn_pictures_and_a_line_each(
     checkpoint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert predict(checkpoint, "album", "--score", "0.2") == 0
-    assert files_in("runs/predict") == ["a.jpg", "b.jpg", "c.jpg", "predictions.jsonl"]
+    assert files_in("runs/predict") == ["a.jpg", "b.jpg", "c.jpg", *RUN_FILES]
     for name, width in [("a", 40), ("b", 50), ("c", 60)]:
         with Image.open(f"runs/predict/{name}.jpg") as drawn:
             assert (drawn.format, drawn.size) == ("JPEG", (width, 36))
@@ -70,7 +73,9 @@ def test_the_records_are_those_of_the_contract(checkpoint: str) -> None:
     assert predict(checkpoint, "album/c.webp", "album/a.jpg", "--score", "0.2") == 0
     first, second = read_records("runs/predict")
     assert [first["source"], second["source"]] == ["album/c.webp", "album/a.jpg"]
-    assert " ".join(first) == "source width height detections pixels seg_map ms"
+    assert " ".join(first) == "source width height detections pixels seg_map drawn ms"
+    assert [first["drawn"], second["drawn"]] == ["c.jpg", "a.jpg"]
+    assert " ".join(first["detections"][0]) == "label label_id score box"
     assert (first["width"], first["height"], first["seg_map"]) == (60, 36, None)
     assert list(first["ms"]) == ["read", "network", "post", "write"]
     scene = blitznet.load(checkpoint, device="cpu").predict("album/c.webp", score=0.2)
@@ -83,7 +88,7 @@ def test_the_records_are_those_of_the_contract(checkpoint: str) -> None:
 @pytest.mark.usefixtures("album")
 def test_masks_are_class_ids_with_the_voc_palette(checkpoint: str) -> None:
     assert predict(checkpoint, "album", "--save-masks", "--no-draw", "--out", "out") == 0
-    assert files_in("out") == ["masks/a.png", "masks/b.png", "masks/c.png", "predictions.jsonl"]
+    assert files_in("out") == ["masks/a.png", "masks/b.png", "masks/c.png", *RUN_FILES]
     predictor = blitznet.load(checkpoint, device="cpu")
     for record in read_records("out"):
         with Image.open(Path("out") / record["seg_map"]) as mask:
@@ -96,24 +101,74 @@ def test_masks_are_class_ids_with_the_voc_palette(checkpoint: str) -> None:
 def test_batches_and_patterns_and_lists_on_standard_input(
     checkpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", ["album/b.png\n", "album/a.jpg\n"])
-    assert predict(checkpoint, "album/*", "-", "--batch", "2", "--no-draw", "-o", "out") == 0
+    stdin = TextIOWrapper(BytesIO(b"album/b.png\nalbum/a.jpg\n"))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert predict(checkpoint, "album/c*", "-", "--batch", "2", "--no-draw", "-o", "out") == 0
     names = [record["source"].removeprefix("album/") for record in read_records("out")]
-    assert names == ["a.jpg", "b.png", "c.webp", "b.png", "a.jpg"]
+    assert names == ["c.webp", "b.png", "a.jpg"]
 
 
-def test_pictures_of_one_name_from_several_folders_do_not_replace_each_other(
+@pytest.mark.usefixtures("album")
+def test_an_image_on_standard_input(checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = Path("album/b.png").read_bytes()
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(content)))
+    assert predict(checkpoint, "-", "--out", "out") == 0
+    assert [record["source"] for record in read_records("out")] == ["stdin"]
+    assert files_in("out") == [*RUN_FILES, "stdin.jpg"]
+
+
+def test_pictures_of_one_name_from_several_folders_keep_their_folders(
     checkpoint: str, album: Path
 ) -> None:
     save_noise(album / "other" / "a.png", 20)
-    save_noise(album / "other" / "A-2.png", 30)
+    save_noise(album / "other" / "A.jpg", 30)
     assert predict(checkpoint, "album/a.jpg", "other", "album/a.jpg", "--save-masks") == 0
     names = [record["seg_map"] for record in read_records("runs/predict")]
-    assert names == ["masks/a.png", "masks/A-2.png", "masks/a-3.png", "masks/a-4.png"]
-    assert files_in("runs/predict/masks") == ["A-2.png", "a-3.png", "a-4.png", "a.png"]
+    assert names == ["masks/album/a.png", "masks/other/A.jpg.png", "masks/other/a.png.png"]
     for record in read_records("runs/predict"):
-        with Image.open(Path("runs/predict") / record["seg_map"]) as mask:
-            assert mask.size == (record["width"], record["height"])
+        for name in (record["seg_map"], record["drawn"]):
+            with Image.open(Path("runs/predict") / name) as image:
+                assert image.size == (record["width"], record["height"])
+
+
+@pytest.mark.usefixtures("album")
+def test_a_filter_shows_less_and_a_wrong_one_is_found_before_the_network_is_loaded(
+    checkpoint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ("--score", "0.1", "--classes", "red,blue", "--iou", "0.2", "--max-detections", "3")
+    assert predict(checkpoint, "album", "--no-draw", "--quiet", *few, "--out", "out") == 0
+    assert capsys.readouterr() == ("", "")
+    records = read_records("out")
+    found = [one["label"] for record in records for one in record["detections"]]
+    assert set(found) <= {"red", "blue"}
+    assert max(len(record["detections"]) for record in records) == 3
+    assert all(set(record["pixels"]) <= {"background", "red", "blue"} for record in records)
+    monkeypatch.setattr(blitznet.inference.predictor, "open_engine", lambda *_: 1 / 0)
+    for arguments, line in [
+        (["--classes", "rde"], "no class is called 'rde'; this network has red, green, blue"),
+        (["--format", "kitti"], "no label format is called 'kitti'"),
+        (["--out", "album"], "album: not empty"),
+        (["--engine", "warp"], "no engine is called 'warp'"),
+        (["--device", "toaster"], "a device is auto, cpu"),
+        (["--model", "nonsense"], "no network or file is called 'nonsense'"),
+    ]:
+        assert predict(checkpoint, "album", *arguments) == 1
+        (only,) = complaints(capsys)
+        assert only.startswith(line)
+
+
+@pytest.mark.usefixtures("album")
+def test_a_training_runs_folder_is_a_model(
+    checkpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("run").mkdir()
+    assert predict("run", "album/a.jpg") == 1
+    (line,) = complaints(capsys)
+    assert line.startswith("run: this folder holds no network (model.onnx, ")
+    for name in ("last", "best", "model"):
+        shutil.copy(checkpoint, f"run/{name}.safetensors")
+        assert find_network("run").checkpoint == Path(f"run/{name}.safetensors")
+    assert predict("run", "album/a.jpg") == 0
 
 
 @pytest.mark.usefixtures("album")
@@ -203,7 +258,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(
     assert predict(checkpoint, "album") == 1
     (line,) = complaints(capsys)
     assert line.endswith("a.jpg: cannot be written (No space left on device)")
-    assert files_in("runs/predict") == []
+    assert files_in("runs/predict") == RUN_FILES
 
 
 @pytest.mark.usefixtures("album")
@@ -221,55 +276,47 @@ def test_what_auto_chose_is_said_and_what_was_asked_for_is_not(
 
 
 @pytest.mark.usefixtures("album")
-def test_an_interrupt_leaves_whole_pictures_and_no_predictions_file(
-    checkpoint: str, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_run_says_how_many_are_done_and_is_resumed(
+    checkpoint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = TorchEngine.run
     calls = 0
 
-    def interrupted(self: TorchEngine, pixels: np.ndarray, score: float) -> object:
+    def interrupted(self: TorchEngine, *arguments: Any) -> object:
         nonlocal calls
         calls += 1
-        if calls >= 3:
+        if calls == 3:
             raise KeyboardInterrupt
-        return run(self, pixels, score)
+        return run(self, *arguments)
 
-    monkeypatch.setattr(TorchEngine, "run", interrupted)
-    assert predict(checkpoint, "album", "--batch", "1") == 130
-    assert calls >= 3
-    assert set(files_in("runs/predict")) <= {"a.jpg", "b.jpg"}
-    for name in files_in("runs/predict"):
-        Image.open(Path("runs/predict") / name).load()
+    arguments = ("album", "--batch", "1", "--out", "out", "--resume")
+    with monkeypatch.context() as patch:
+        patch.setattr(TorchEngine, "run", interrupted)
+        assert predict(checkpoint, *arguments) == 130
+    (line,) = complaints(capsys)
+    done = [record["source"] for record in read_records("out")]
+    assert done == ["album/a.jpg", "album/b.png"][: len(done)]
+    counted = f"{len(done)} of 3 images done"
+    assert line == f"stopped: {counted}, results in out; continue with --out out --resume"
+    assert predict(checkpoint, *arguments) == 0
+    before = f" ({len(done)} before)" if done else ""
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"3 of 3 images done{before}, results in out"
+    names = [record["source"] for record in read_records("out")]
+    assert names == ["album/a.jpg", "album/b.png", "album/c.webp"]
+    assert predict(checkpoint, *arguments, "--score", "0.3") == 1
+    assert "made with score 0.5, this run has 0.3" in complaints(capsys)[0]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
-@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_a_real_signal_leaves_no_half_written_file_under_a_final_name(
-    checkpoint: str, album: Path, signal_number: int, code: int
-) -> None:
-    for index in range(300):
-        save_noise(album / "many" / f"{index:03}.jpg", width=300)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "blitznet", "predict", "many", "-m", checkpoint, "--out", "out"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        # A shell's background jobs ignore Ctrl-C, and so would their children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    deadline = time.monotonic() + 60
-    while not list((album / "out").glob("*.jpg")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal_number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert errors == b""
-    drawn = list((album / "out").glob("*.jpg"))
-    assert 0 < len(drawn) < 300
-    for path in drawn:
-        with Image.open(path) as picture:
-            picture.load()
-    assert not (album / "out" / "predictions.jsonl").exists()
+def test_three_real_signals_lose_nothing(tmp_path: Path) -> None:
+    tool = Path(__file__).parents[2] / "tools" / "interrupt.py"
+    command = [sys.executable, tool, "--interruptions", "3", "--images", "12", "--out", "seen.json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / "seen.json").read_text())["interruptions"] == 3
 
 
 def test_help_and_version_do_not_import_anything_heavy() -> None:
@@ -314,15 +361,13 @@ def test_the_demo_shows_what_it_finds_in_scikit_images_photographs(
     checkpoint: str, album: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("skimage")
-    arguments = ["demo", "album/a.jpg", "--model", checkpoint, "--device", "cpu"]
+    arguments = ["demo", "--model", checkpoint, "--device", "cpu"]
     assert main(arguments) == 0
     output = capsys.readouterr().out
-    for text in ("chelsea.png: ", "astronaut.png: ", "a.jpg: "):
+    for text in ("chelsea.png: ", "astronaut.png: "):
         assert text in output
-    assert output.endswith(f"7 of 7 images done, results in {(album / 'runs/demo').resolve()}\n")
-    assert {"chelsea.jpg", "astronaut.jpg", "a.jpg", "predictions.jsonl"} <= set(
-        files_in("runs/demo")
-    )
+    assert output.endswith(f"6 of 6 images done, results in {(album / 'runs/demo').resolve()}\n")
+    assert {"chelsea.jpg", "astronaut.jpg", "predictions.jsonl"} <= set(files_in("runs/demo"))
 
 
 def test_the_demo_without_scikit_image_says_how_to_get_it(

@@ -24,6 +24,7 @@ from blitznet.cli import main
 from result_files import files_in, read_records
 from synthetic_video import break_packet, read_times, write_video
 
+RUN_FILES = ["predictions.jsonl", "settings.json", "videos.json"]
 VARIABLE = [0, 40, 95, 120, 200, 300, 310, 400, 480, 777]
 
 
@@ -50,7 +51,7 @@ def test_a_video_gives_a_video_of_the_same_times_and_a_line_for_every_frame(
     checkpoint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert predict(checkpoint, "clip.mp4", "--score", "0.2") == 0
-    assert files_in("out") == ["clip.mp4", "predictions.jsonl", "videos.json"]
+    assert files_in("out") == ["clip.mp4", *RUN_FILES]
     times = [time / 1000 for time in VARIABLE]
     assert read_times(Path("out/clip.mp4")) == times
     with av.open("out/clip.mp4") as drawn:
@@ -59,7 +60,7 @@ def test_a_video_gives_a_video_of_the_same_times_and_a_line_for_every_frame(
     lines = read_records("out")
     assert [line["time"] for line in lines] == times
     assert [line["frame"] for line in lines] == list(range(10))
-    wanted = "source frame time width height detections pixels seg_map ms"
+    wanted = "source frame time width height detections pixels seg_map drawn ms"
     assert " ".join(lines[0]) == wanted
     assert all(line["source"] == "clip.mp4" and line["width"] == 64 for line in lines)
     (video,) = videos()
@@ -78,20 +79,22 @@ def test_a_video_gives_a_video_of_the_same_times_and_a_line_for_every_frame(
 def test_pictures_and_videos_stand_in_one_list(
     checkpoint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sources = ("a.png", "clip.mp4", "a.png", "clip.mp4")
+    Path("b").mkdir()
+    write_video(Path("b/clip.mp4"), VARIABLE)
+    sources = ("a.png", "clip.mp4", "b/clip.mp4", "a.png")
     assert predict(checkpoint, *sources, "--save-masks", "--max-frames", "3", "--every", "2") == 0
     named = [line["source"] for line in read_records("out")]
-    assert named == ["a.png", *["clip.mp4"] * 3] * 2
+    assert named == ["a.png", *["clip.mp4"] * 3, *[str(Path("b/clip.mp4"))] * 3]
     frames = [0, 2, 4]
-    masks = [f"masks/{name}/{frame:06}.png" for name in ("clip", "clip-2") for frame in frames]
-    drawn = ["a.jpg", "a-2.jpg", "clip.mp4", "clip-2.mp4", "masks/a.png", "masks/a-2.png"]
-    assert files_in("out") == sorted([*drawn, *masks, "predictions.jsonl", "videos.json"])
-    assert read_times(Path("out/clip-2.mp4")) == [VARIABLE[frame] / 1000 for frame in frames]
+    masks = [f"masks/{name}/{frame:06}.png" for name in ("clip", "b/clip") for frame in frames]
+    drawn = ["a.jpg", "clip.mp4", "b/clip.mp4", "masks/a.png"]
+    assert files_in("out") == sorted([*drawn, *masks, *RUN_FILES])
+    assert read_times(Path("out/b/clip.mp4")) == [VARIABLE[frame] / 1000 for frame in frames]
     for line in read_records("out"):
         with Image.open(Path("out") / line["seg_map"]) as mask:
             assert mask.size == (line["width"], line["height"])
     assert capsys.readouterr().out.endswith(
-        "2 of 2 images and 2 of 2 videos done, results in out\n"
+        "1 of 1 images and 2 of 2 videos done, results in out\n"
     )
 
 
@@ -100,7 +103,7 @@ def test_without_drawing_there_are_lines_alone_and_with_tracking_identities(
     checkpoint: str,
 ) -> None:
     assert predict(checkpoint, "clip.mp4", "--no-draw", "--track", "--score", "0.2") == 0
-    assert files_in("out") == ["predictions.jsonl", "videos.json"]
+    assert files_in("out") == RUN_FILES
     assert videos()[0]["drawn"] is None
     lines = read_records("out")
     assert all("id" in found for line in lines for found in line["detections"])
@@ -174,11 +177,11 @@ def start(checkpoint: str, *arguments: str) -> "subprocess.Popen[str]":
 
 
 def wait_for_lines(minimum: int) -> None:
-    """Until the hidden, growing file of predictions has so many bytes."""
+    """Until the file of predictions has so many bytes."""
     deadline = time.monotonic() + 250
     while time.monotonic() < deadline:
         with suppress(FileNotFoundError):
-            if any(path.stat().st_size > minimum for path in Path("out").glob(".blitznet-*")):
+            if Path("out/predictions.jsonl").stat().st_size > minimum:
                 return
         time.sleep(0.05)
     raise AssertionError("no results came")
@@ -189,23 +192,29 @@ def wait_for_lines(minimum: int) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15), (signal.SIGKILL, -9)]
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)]
 )
-def test_a_recording_that_is_broken_off_leaves_nothing_under_a_final_name(
+def test_a_recording_that_is_broken_off_keeps_its_lines_and_begins_again(
     checkpoint: str, number: int, code: int
 ) -> None:
     write_video(Path("long.mp4"), range(0, 240_000, 40), gop=250)
-    process = start(checkpoint, "long.mp4")
+    process = start(checkpoint, "long.mp4", "--max-frames", "5000")
     wait_for_lines(10_000)
     process.send_signal(number)
     _, errors = process.communicate(timeout=250)
-    assert (process.returncode, errors) == (code, "")
-    assert all(name.startswith(".blitznet-") for name in files_in("out"))
-    if number == signal.SIGINT:
-        assert files_in("out") == []
-    again = start(checkpoint, "long.mp4", "--max-frames", "5")  # never into a folder with results
+    assert process.returncode == code
+    if number != signal.SIGKILL:
+        assert errors.splitlines()[-1].startswith(
+            "blitznet: stopped: 0 of 1 videos done, results in"
+        )
+        assert files_in("out") == RUN_FILES[:2]
+    assert [line["frame"] for line in read_records("out")][:3] == [0, 1, 2]
+    command = ["--max-frames", "5", "--resume", "--mixed"]
+    again = start(checkpoint, "long.mp4", *command)
     again.communicate(timeout=250)
-    assert again.returncode == (0 if number == signal.SIGINT else 1)
+    assert again.returncode == 0
+    assert [line["frame"] for line in read_records("out")] == [0, 1, 2, 3, 4]
+    assert files_in("out") == ["long.mp4", *RUN_FILES]
 
 
 @pytest.fixture
@@ -250,7 +259,7 @@ def test_ctrl_c_is_the_way_to_end_a_live_source(checkpoint: str, endless: str, n
     process.send_signal(number)
     output, errors = process.communicate(timeout=250)
     assert (process.returncode, errors) == (0, "")
-    assert files_in("out") == ["predictions.jsonl", "videos.json", "yard.mp4"]
+    assert files_in("out") == [*RUN_FILES, "yard.mp4"]
     (video,) = videos()
     assert (video["live"], video["ended"]) == (True, "asked to stop")
     assert video["dropped"] > 0

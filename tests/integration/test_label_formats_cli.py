@@ -85,7 +85,7 @@ def test_our_readers_give_back_what_was_found(checkpoint: str, album: Path) -> N
     assert_read_back(album, yolo, expected, atol=1e-4)
 
 
-def test_pictures_of_one_name_keep_their_folders_in_coco_and_get_numbers_elsewhere(
+def test_pictures_of_one_name_keep_their_folders_in_every_format(
     checkpoint: str, album: Path
 ) -> None:
     (album / "other").mkdir()
@@ -95,10 +95,10 @@ def test_pictures_of_one_name_keep_their_folders_in_coco_and_get_numbers_elsewhe
     coco = json.loads(Path("out/labels/coco/instances.json").read_text())
     assert [image["file_name"] for image in coco["images"]] == ["album/a.jpg", "other/a.jpg"]
     voc = Path("out/labels/voc")
-    assert (voc / "ImageSets/Main/default.txt").read_text() == "a\na-2\n"
-    assert (voc / "Annotations/a-2.xml").is_file()
+    assert (voc / "ImageSets/Main/default.txt").read_text() == "album/a\nother/a\n"
+    assert (voc / "Annotations/other/a.xml").is_file()
     train = Path("out/labels/yolo/train.txt").read_text()
-    assert train == "./images/train/a.jpg\n./images/train/a-2.jpg\n"
+    assert train == "./images/train/album/a.jpg\n./images/train/other/a.jpg\n"
 
 
 def test_a_picture_that_cannot_be_read_is_in_no_list(checkpoint: str, album: Path) -> None:

@@ -107,9 +107,10 @@ def test_the_record_is_the_line_of_predictions_jsonl() -> None:
         "source": None,
         "width": 4,
         "height": 2,
-        "detections": [{"label": "dog", "score": 0.8765, "box": [0.12, 0, 2.5, 2]}],
+        "detections": [{"label": "dog", "label_id": 2, "score": 0.8765, "box": [0.12, 0, 2.5, 2]}],
         "pixels": {"dog": 0.5, "background": 0.375, "cat": 0.125},
         "seg_map": None,
+        "drawn": None,
     }
     assert json.loads(json.dumps(scene.to_dict())) == scene.to_dict()
     record = make_scene([], [], None, size=(5, 4)).to_dict()

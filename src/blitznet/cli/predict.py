@@ -17,15 +17,17 @@ from blitznet.cli.options import (
     OutOption,
     OverwriteOption,
     ScoreOption,
+    split_names,
 )
-from blitznet.result_folder import make_folder
+from blitznet.result_folder import make_folder, require_usable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from blitznet.inference.engines.openvino_engine import Hint
     from blitznet.inference.predict_folder import Result
     from blitznet.inference.predictor import Predictor
+    from blitznet.inference.sources import Source
 
 
 @app.command()
@@ -35,17 +37,37 @@ def predict(
         typer.Argument(
             metavar="SOURCE",
             help="Images, videos, folders, patterns such as 'trip/**/*.jpg', a camera's number, "
-            "a stream's URL, or - for a list on stdin.",
+            "a stream's URL, or - for an image or a list on stdin.",
         ),
     ],
     model: ModelOption = None,
     score: ScoreOption = 0.5,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...", help="Show these classes only.", show_default="all"),
+    ] = None,
+    iou: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Maximum overlap of two objects of a class.", show_default="0.45"
+        ),
+    ] = None,
+    max_detections: Annotated[
+        int | None, typer.Option(min=1, help="Maximum objects per image.", show_default="200")
+    ] = None,
     device: DeviceOption = "auto",
     engine: EngineOption = None,
     calibrate: CalibrateOption = None,
     batch: BatchOption = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Predict only what DIR has no result of.")
+    ] = False,
+    mixed: Annotated[
+        bool,
+        typer.Option("--mixed", help="Resume although the model or a setting has changed."),
+    ] = False,
     save_masks: Annotated[
         bool, typer.Option("--save-masks", help="Also write masks/NAME.png with the class ids.")
     ] = False,
@@ -84,46 +106,46 @@ def predict(
             min=0, help="End --watch after N seconds without a new image.", show_default="never"
         ),
     ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print problems only, and no progress bar.")
+    ] = False,
 ) -> None:
     """Detect objects and segment classes in images and videos.
 
     Writes NAME.jpg or NAME.mp4 with boxes and segmentation map for each, and predictions.jsonl.
+    Ctrl-C keeps what is done; the same command with --out DIR --resume does the rest.
     """
-    from blitznet.inference.sources import find_sources, find_watched_folder
+    from blitznet.inference.sources import find_given
 
-    found, problems = find_sources([] if watch else sources, sys.stdin)
-    if watch:
-        found.append(find_watched_folder(sources, idle_seconds))
+    found, problems = find_given(sources, watch, idle_seconds, sys.stdin.buffer)
     complain_of(problems)
     if not found:
         raise typer.Exit(1)
-
     from blitznet.inference.predict_folder import predict_to_folder
     from blitznet.inference.sources import check_sources, has_many_images
     from blitznet.inference.video.predict_frames import VideoOptions
-    from blitznet.inference.writers.label_formats import choose_label_formats
+    from blitznet.inference.writers.label_formats import check_label_formats, parse_label_formats
 
-    check_sources(found, bool(label_formats), track)
-    predictor = _load(model, device, engine, calibrate, has_many_images(found))
+    formats, wanted = parse_label_formats(label_formats or ()), split_names(classes)
+    check_sources(found, bool(formats), track)
+    require_usable(out, overwrite or resume)
+    predictor = _load(model, device, engine, calibrate, has_many_images(found), wanted)
     predictor.max_pixels = round(max_megapixels * 10**6)
-    network = predictor.info.model
-    formats = choose_label_formats(label_formats or (), network.detect, network.segment)
-    folder = make_folder(out, Path("runs/predict"), overwrite)
-    _say_engine(predictor, engine)
+    check_label_formats(formats, predictor.detects, predictor.segments)
+    folder = make_folder(out, Path("runs/predict"), overwrite or resume)
+    if not quiet:
+        _say_engine(predictor, engine)
     results = predict_to_folder(
-        predictor, found, folder, score=score, batch=batch, draw=not no_draw, formats=formats,
-        save_masks=save_masks, video=VideoOptions(every, max_frames, track, reconnect),
-        show_progress=True,
+        predictor, found, folder, score=score, classes=wanted, iou=iou,
+        max_detections=max_detections, batch=batch, draw=not no_draw, save_masks=save_masks,
+        formats=formats, video=VideoOptions(every, max_frames, track, reconnect), resume=resume,
+        mixed=mixed, show_progress=not quiet,
     )  # fmt: skip
-    _report(results, folder, problems)
+    _report(results, found, folder, problems, quiet)
 
 
 @app.command()
 def demo(
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[SOURCE]", help="Your own images and videos, in addition."),
-    ] = None,
     model: ModelOption = None,
     score: ScoreOption = 0.5,
     device: DeviceOption = "auto",
@@ -134,38 +156,61 @@ def demo(
 ) -> None:
     """Run detection and segmentation on the sample photos that come with scikit-image."""
     from blitznet.inference.demo import demo_pictures
-    from blitznet.inference.sources import find_sources
-
-    own, problems = find_sources(sources or [], sys.stdin)
-    complain_of(problems)
-    found = [*demo_pictures(), *own]
-
     from blitznet.inference.predict_folder import predict_to_folder
 
+    photos = demo_pictures()
+    require_usable(out, overwrite)
     predictor = _load(model, device, engine, calibrate, has_many_images=True)
     folder = make_folder(out, Path("runs/demo"), overwrite)
     _say_engine(predictor, engine)
-    results = predict_to_folder(predictor, found, folder, score=score, show_progress=True)
-    _report(results, folder.resolve(), problems)
+    results = predict_to_folder(predictor, photos, folder, score=score, show_progress=True)
+    _report(results, photos, folder.resolve(), [])
 
 
-def _report(results: "Iterable[Result]", folder: Path, problems: list[str]) -> None:
-    """A line each, then `2 of 3 images and 1 of 1 videos done`; exits with 1 for any problem."""
-    from blitznet.inference.sources import Video
+def _report(
+    results: "Iterable[Result]",
+    found: "Iterable[Source]",
+    folder: Path,
+    problems: list[str],
+    quiet: bool = False,
+) -> None:
+    """A line each, then `2 of 3 images and 1 of 1 videos done`; exits with 1 for any problem.
 
-    done, total = Counter[str](), Counter[str]()
-    for result in results:
-        kind = "videos" if isinstance(result.source, Video) else "images"
-        total[kind] += 1
-        if result.error is None:
-            done[kind] += 1
-            say(result)
-        else:
-            complain(result)
-        del result  # not kept while the next image is decoded
-    counts = " and ".join(f"{done[kind]} of {total[kind]} {kind}" for kind in total)
-    say(f"{counts} done, results in {folder}")
-    if problems or done != total:
+    Whatever ends the run, the last line says how much of it is done.
+    """
+    from blitznet.inference.sources import kind_of
+    from blitznet.interruption import terminated_as_interrupted
+
+    total = Counter(filter(None, map(kind_of, dict.fromkeys(found))))
+    done, before, failed = Counter[str](), 0, 0
+
+    def counts() -> str:
+        text = " and ".join(f"{done[kind]} of {total[kind]} {kind}" for kind in total)
+        return f"{text or 'no images'} done{f' ({before} before)' if before else ''}"
+
+    try:
+        with terminated_as_interrupted():
+            for result in results:
+                kind = kind_of(result.source) or "images"
+                done[kind] += result.error is None
+                before += result.is_old
+                if result.error is not None:
+                    failed += 1
+                    complain(result)
+                elif not quiet and not result.is_old:
+                    say(result)
+                if result.note is not None:
+                    complain(result.note)
+                total[kind] = max(total[kind], done[kind] + failed)  # grows in a watched folder
+                del result  # not kept while the next image is decoded
+    except BaseException as end:
+        if done or isinstance(end, KeyboardInterrupt):
+            hint = f"continue with --out {folder} --resume"
+            complain(f"stopped: {counts()}, results in {folder}; {hint}")
+        raise
+    if not quiet:
+        say(f"{counts()}, results in {folder}")
+    if problems or failed:
         raise typer.Exit(1)
 
 
@@ -175,9 +220,20 @@ def _load(
     engine: str | None,
     calibrate: Path | None,
     has_many_images: bool,
+    classes: "Sequence[str] | None" = None,
 ) -> "Predictor":
+    """Mistakes are found before anything heavy is loaded."""
+    from blitznet.inference.engines.choose import check_engine
     from blitznet.inference.predictor import load
+    from blitznet.inference.selection import find_class
+    from blitznet.model_files import find_network, read_info
 
+    check_engine(engine, device)
+    network = find_network(model)
+    if classes and network.checkpoint is not None:
+        names = read_info(network.checkpoint).names
+        for name in classes:
+            find_class(name, names)
     hint: Hint = "throughput" if has_many_images else "latency"
     return load(model, device, engine, hint=hint, calibrate=calibrate, tell=complain)
 

@@ -1,7 +1,7 @@
 """A trained network that takes images of any kind and size."""
 
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -27,13 +27,20 @@ from blitznet.inference.class_map import classify_pixels
 from blitznet.inference.engines.choose import AUTO, open_engine, usual_engine
 from blitznet.inference.engines.engine import Engine, Tell
 from blitznet.inference.engines.openvino_engine import Hint
+from blitznet.inference.inputs import as_picture, several_images, stream_name
 from blitznet.inference.prefetch import map_ahead
+from blitznet.inference.selection import (
+    DEFAULT_SCORE,
+    Selection,
+    Selector,
+    shows_boxes,
+    shows_pixels,
+)
 from blitznet.scene import Scene
 
 if TYPE_CHECKING:
+    from blitznet.inference.inputs import ImageSource
     from blitznet.inference.video.decoding import Frame
-
-DEFAULT_SCORE = 0.5
 
 # Images per forward pass by default: a GPU needs several to be busy, a CPU does not.
 _BATCH_ON_CPU, _BATCH_ON_GPU = 1, 8
@@ -42,7 +49,7 @@ _MAX_READERS = 4
 _HELD_PIXELS = 64_000_000
 _NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
-Source = TypeVar("Source", bound=PictureSource)
+Source = TypeVar("Source")
 
 
 def load(
@@ -58,8 +65,8 @@ def load(
     """A trained network, ready to predict.
 
     Args:
-        name_or_path: a bundled network's name, an exported file, or a checkpoint (which takes
-            PyTorch); None = the best bundled network.
+        name_or_path: a bundled network's name, a training run's folder, an exported file, or a
+            checkpoint (which takes PyTorch); None = the best bundled network.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         engine: what runs it, of `blitznet.inference.engines.choose.ENGINES`, or `auto` for the
             fastest one here; None = what BLITZNET_ENGINE names, else `auto`.
@@ -122,55 +129,98 @@ class Predictor:
         model = self.info.model
         return f"Predictor({model.name}, {len(self.names) - 1} classes, on {self.engine.name})"
 
+    @property
+    def detects(self) -> bool:
+        """Whether scenes have objects: the network finds them, and was trained to."""
+        return shows_boxes(self.info)
+
+    @property
+    def segments(self) -> bool:
+        """Whether scenes have a segmentation map."""
+        return shows_pixels(self.info)
+
     @overload
     def predict(
-        self, source: PictureSource, score: float = ..., batch: int | None = ...
-    ) -> Scene: ...
+        self, source: "ImageSource", score: float = ..., batch: int | None = ..., *,
+        classes: Sequence[str] | None = ..., iou: float | None = ...,
+        max_detections: int | None = ...,
+    ) -> Scene: ...  # fmt: skip
     @overload
     def predict(
-        self, source: list[Any] | tuple[Any, ...], score: float = ..., batch: int | None = ...
-    ) -> list[Scene]: ...
+        self, source: Sequence[Any] | Iterator[Any], score: float = ..., batch: int | None = ..., *,
+        classes: Sequence[str] | None = ..., iou: float | None = ...,
+        max_detections: int | None = ...,
+    ) -> list[Scene]: ...  # fmt: skip
     def predict(
         self,
-        source: PictureSource | list[Any] | tuple[Any, ...],
+        source: "ImageSource | Sequence[Any] | Iterator[Any]",
         score: float = DEFAULT_SCORE,
         batch: int | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+        iou: float | None = None,
+        max_detections: int | None = None,
     ) -> Scene | list[Scene]:
         """Predict one image or several.
 
         Args:
-            source: a path, a PIL image, a uint8 array (H, W, 3) RGB or (H, W) grey; or a list of
-                these. For very many see `predict_stream`, which does not hold them all.
+            source: one image: a path, the content of a file as bytes or as an open file, a PIL
+                image, a uint8 array (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey, or a tensor
+                (3, H, W), uint8 or 0..1. Several images: a list or an iterator of these, an array
+                (N, H, W, 3), a tensor (N, 3, H, W), a folder, or a pattern such as `trip/*.jpg`.
+                For very many see `predict_stream`, which does not hold them all.
             score: minimum score of an object, 0..1.
             batch: images per forward pass; None = 1 on a CPU, 8 on a GPU.
+            classes: names of the classes to show; None = all.
+            iou: of two objects of a class whose IoU is above this, the weaker one is dropped; None
+                = as the network was exported, 0.45.
+            max_detections: at most this many objects an image, the best; None = all.
 
         Returns:
-            A scene, or a list of scenes for a list.
+            A scene; of several images a list of scenes.
 
         Raises:
             PictureError: for the first image that cannot be read.
+            InputError: if the network has no class of a name, or was exported with a lower `iou`.
             TypeError: for what is no image at all.
         """
-        if not isinstance(source, list | tuple):
-            self._require_settings(score, batch)
-            _, read = self._read(source)
+        selection = Selection(score, classes, iou, max_detections)
+        several = several_images(source)
+        if several is None:  # without threads
+            self._batch_size(batch)
+            _, read = self._read((source, as_picture(source)))
             if isinstance(read, PictureError):
                 raise read
-            return self._look([read], score)[0]
+            return self._look([read], Selector(self.info, selection))[0]
         scenes = []
-        for _, result in self.predict_stream(source, score, batch):
+        for _, result in self.predict_stream(several, batch=batch, **vars(selection)):
             if isinstance(result, PictureError):
                 raise result
             scenes.append(result)
         return scenes
 
     def predict_stream(
-        self, sources: Iterable[Source], score: float = DEFAULT_SCORE, batch: int | None = None
+        self,
+        sources: Iterable[Source],
+        score: float = DEFAULT_SCORE,
+        batch: int | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+        iou: float | None = None,
+        max_detections: int | None = None,
     ) -> Iterator[tuple[Source, Scene | PictureError]]:
         """As `predict`, one result at a time, in bounded memory.
 
         Images are decoded ahead in threads; what follows the network is done while it runs on the
         next ones.
+
+        Args:
+            sources: one image each, as of `predict`.
+            score: as of `predict`, like all that follow.
+            batch: see there.
+            classes: see there.
+            iou: see there.
+            max_detections: see there.
 
         Yields:
             Every source in order, taken when it is needed, with its scene or with the reason why
@@ -179,10 +229,12 @@ class Predictor:
         Raises:
             TypeError: for a source that is no image at all.
         """
-        batch = self._require_settings(score, batch)
+        selection = Selection(score, classes, iou, max_detections)
+        selector, size = Selector(self.info, selection), self._batch_size(batch)
         readers = min(_MAX_READERS, usable_cores())
-        groups = _groups(map_ahead(self._read, sources, readers, weigh=self._weigh), batch)
-        look = partial(self._look_at_group, score=score)
+        pictures = ((source, as_picture(source)) for source in sources)
+        groups = _groups(map_ahead(self._read, pictures, readers, weigh=self._weigh), size)
+        look = partial(self._look_at_group, selector=selector)
         for results in map_ahead(look, groups, self._at_once, weigh=_weigh_group):
             yield from results
             del results  # not kept while the next ones are decoded
@@ -193,14 +245,21 @@ class Predictor:
         score: float = DEFAULT_SCORE,
         batch: int | None = None,
         track: bool = False,
-    ) -> Generator[tuple["Frame", Scene]]:
-        """Predict a video, one frame at a time.
+        *,
+        classes: Sequence[str] | None = None,
+        iou: float | None = None,
+        max_detections: int | None = None,
+    ) -> "Generator[tuple[Frame, Scene]]":
+        """Predict a video, a camera or a stream, a frame at a time.
 
         Args:
             source: a video file, a camera's number, or a URL (rtsp, http, ...).
             score: as of `predict`.
             batch: frames per forward pass of a recording; None = 1 on a CPU, 8 on a GPU.
             track: whether objects get an identity that lasts from frame to frame, `scene.ids`.
+            classes: as of `predict`.
+            iou: as of `predict`.
+            max_detections: as of `predict`.
 
         Yields:
             Frames, which know their `time` in seconds and their `index`, with their scenes. All
@@ -212,58 +271,67 @@ class Predictor:
         from blitznet.inference.video.open_video import open_video
         from blitznet.inference.video.predict_frames import VideoOptions, predict_frames
 
+        selection = Selection(score, classes, iou, max_detections)
         with closing(open_video(str(source))) as video:
-            yield from predict_frames(self, video, score, batch, VideoOptions(track=track))
+            yield from predict_frames(self, video, selection, batch, VideoOptions(track=track))
 
-    def _require_settings(self, score: float, batch: int | None) -> int:
-        """Images per forward pass, if both settings are possible."""
-        if not 0 <= score <= 1:
-            raise ValueError(f"score is a minimum score in 0..1, got {score}")
+    def _batch_size(self, batch: int | None) -> int:
+        """Images per forward pass."""
         if batch is None:
             batch = _BATCH_ON_CPU if self.engine.device == "cpu" else _BATCH_ON_GPU
         if batch < 1:
             raise ValueError(f"batch is a number of images from 1 on, got {batch}")
         return batch
 
-    def _weigh(self, source: PictureSource) -> float:
+    def _weigh(self, item: tuple[object, PictureSource]) -> float:
         """Of one image, see `map_ahead`; one over the limit takes nothing, as it is not decoded."""
-        width, height = stored_size(source)
+        width, height = stored_size(item[1])
         return 0.0 if width * height > self.max_pixels else weight_of((width, height))
 
-    def _read(self, source: Source) -> tuple[Source, _Input | PictureError]:
+    def _read(self, item: tuple[Source, PictureSource]) -> tuple[Source, _Input | PictureError]:
+        """Called in threads."""
         start = perf_counter()
+        source, picture = item
+        name = source_name(picture) if picture is source else stream_name(source)
         try:
-            image = read_picture(source, self.max_pixels)
+            image = read_picture(picture, self.max_pixels)
+            pixels = resize_to_input(image, self.info.model.image_size)
         except PictureError as error:
             return source, error
-        size = self.info.model.image_size
-        pixels = resize_to_input(image, size)
-        return source, _Input(image, pixels, source_name(source), _ms_since(start))
+        except TypeError:  # no image at all
+            raise
+        except Exception as error:  # noqa: BLE001 - one image never ends the others
+            problem = PictureError(f"{name}: cannot be read ({type(error).__name__}: {error})")
+            return source, problem
+        return source, _Input(image, pixels, name, _ms_since(start))
 
     def _look_at_group(
-        self, group: list[tuple[Source, _Input | PictureError]], score: float
+        self, group: list[tuple[Source, _Input | PictureError]], selector: Selector
     ) -> list[tuple[Source, Scene | PictureError]]:
         inputs = [read for _, read in group if isinstance(read, _Input)]
-        scenes = iter(self._look(inputs, score) if inputs else ())
+        scenes = iter(self._look(inputs, selector) if inputs else ())
         return [
             (source, read if isinstance(read, PictureError) else next(scenes))
             for source, read in group
         ]
 
-    def _look(self, inputs: list[_Input], score: float) -> list[Scene]:
+    def _look(self, inputs: list[_Input], selector: Selector) -> list[Scene]:
         start = perf_counter()
-        output = self.engine.run(np.stack([one.pixels for one in inputs]), score)
+        pixels, iou = np.stack([one.pixels for one in inputs]), selector.selection.iou
+        output = self.engine.run(pixels, selector.selection.score, iou)
         network_ms = _ms_since(start) / len(inputs)
         size = self.info.model.image_size
         scenes = []
         for index, one in enumerate(inputs):
             start = perf_counter()
             width, height = one.image.size
-            boxes, labels, scores = output.detections[index] if output.detections else _NOTHING
+            found = output.detections[index] if output.detections and self.detects else _NOTHING
+            boxes, labels, scores = selector.detections(found)
             boxes = boxes * np.array((width / size, height / size) * 2, dtype=np.float32)
             seg_map = None
-            if output.seg_logits is not None:
-                seg_map = classify_pixels(output.seg_logits[index], width, height)
+            if output.seg_logits is not None and self.segments:
+                logits = selector.logits(output.seg_logits[index])
+                seg_map = selector.seg_map(classify_pixels(logits, width, height))
             times = {"read": one.read_ms, "network": network_ms, "post": _ms_since(start)}
             scenes.append(
                 Scene(boxes, labels, scores, seg_map, self.names, one.image, one.source, times)

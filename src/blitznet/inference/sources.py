@@ -1,15 +1,18 @@
 """From what the user names to images, videos and a folder to watch."""
 
 import glob
+import os
 import re
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from blitznet.errors import InputError
 from blitznet.extras import require
-from blitznet.image import PICTURE_SUFFIXES
+from blitznet.image import PICTURE_SUFFIXES, EncodedPicture
 
 STANDARD_INPUT = "-"
 
@@ -22,6 +25,8 @@ VIDEO_SUFFIXES = frozenset(
 LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "tcp"})
 
 _URL = re.compile(rf"({'|'.join(sorted(LIVE_SCHEMES))}|https?)://\S+", re.IGNORECASE)
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_HEAD = 4096
 _CAMERA = re.compile(r"\d{1,3}|/dev/video\d+")
 
 
@@ -30,6 +35,11 @@ class Video:
     """A video file, a camera's number or a URL; nothing is opened yet."""
 
     name: str
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is neither a camera nor a URL."""
+        return not is_stream(self.name)
 
 
 @dataclass(frozen=True)
@@ -45,28 +55,34 @@ class WatchedFolder:
     idle_seconds: float | None = None
 
 
-Source = Path | Video | WatchedFolder  # a path is that of an image
+Source = Path | EncodedPicture | Video | WatchedFolder  # the first two are images
 
 
 def find_sources(
-    sources: Sequence[str], listed: Iterable[str] = ()
+    sources: Sequence[str], stdin: BinaryIO | None = None
 ) -> tuple[list[Source], list[str]]:
     """Find the images and videos that the user names, in that order.
 
     Args:
         sources: each a file, a folder (its images and videos by name, without those of folders
             inside), a glob pattern (`**` goes into folders), a camera's number, a URL, or `-` for
-            `listed`.
-        listed: lines that name sources, as of standard input; read only for `-`.
+            `stdin`.
+        stdin: an image, or sources, one a line or ended by null bytes (`find -print0`); read only
+            for `-`.
 
     Returns:
-        Paths of images, and videos; and one line for every source that gave none.
+        Images and videos; and one line for every source that gave none.
     """
     found: list[Source] = []
     problems: list[str] = []
     for source in sources:
-        names = [line.strip() for line in listed] if source == STANDARD_INPUT else [source]
-        names = [name for name in names if name]
+        names = [source]
+        if source == STANDARD_INPUT:
+            content = b"" if stdin is None else stdin.read()
+            if _is_binary(content):
+                found.append(EncodedPicture(content, "stdin"))
+                continue
+            names = [name for name in map(str.strip, _split_names(content)) if name]
         if not names:
             problems.append(f"{source}: nothing named; give files, folders or patterns, one a line")
         for name in names:
@@ -74,20 +90,38 @@ def find_sources(
                 found += _expand(name)
             except InputError as problem:
                 problems.append(str(problem))
-            except OSError as error:
-                problems.append(f"{name}: cannot be read ({error.strerror})")
+            except (OSError, ValueError) as error:  # ValueError: a null byte
+                problems.append(f"{name}: cannot be read ({getattr(error, 'strerror', error)})")
     return found, problems
 
 
-def find_watched_folder(sources: Sequence[str], idle_seconds: float | None) -> WatchedFolder:
-    """The one folder to watch.
+def file_of(source: Source) -> Path:
+    """The path that results are named by."""
+    if isinstance(source, Path):
+        return source
+    return source.folder / "image" if isinstance(source, WatchedFolder) else Path(source.name)
+
+
+def kind_of(source: Source) -> str | None:
+    """`images` or `videos`, for counting; None for a watched folder, which has any number."""
+    if isinstance(source, WatchedFolder):
+        return None
+    return "videos" if isinstance(source, Video) else "images"
+
+
+def find_given(
+    sources: Sequence[str], watch: bool, idle_seconds: float | None, stdin: BinaryIO
+) -> tuple[list[Source], list[str]]:
+    """As `find_sources`; with `watch` the one folder to watch.
 
     Raises:
-        InputError: if several sources are named, or what is named is no folder.
+        InputError: if several sources are to be watched, or what is named is no folder.
     """
+    if not watch:
+        return find_sources(sources, stdin)
     if len(sources) != 1 or not Path(sources[0]).is_dir():
         raise InputError(f"--watch takes one folder, got {' '.join(sources)}")
-    return WatchedFolder(Path(sources[0]), idle_seconds)
+    return [WatchedFolder(Path(sources[0]), idle_seconds)], []
 
 
 def check_sources(sources: Sequence[Source], has_label_formats: bool, track: bool) -> None:
@@ -97,7 +131,7 @@ def check_sources(sources: Sequence[Source], has_label_formats: bool, track: boo
         InputError: if label formats are wanted for anything but images, or a package for videos
             or for tracking is missing.
     """
-    if has_label_formats and not all(isinstance(source, Path) for source in sources):
+    if has_label_formats and any(isinstance(one, Video | WatchedFolder) for one in sources):
         raise InputError("--format writes labels of images, not of videos or with --watch")
     if any(isinstance(source, Video) for source in sources):
         require("av", "video", "a video")
@@ -135,7 +169,10 @@ def _expand(name: str) -> list[Source]:
         return [_source_of(path)]
     elif is_stream(name):
         if is_url(name) and Path(urlsplit(name).path).suffix.lower() in PICTURE_SUFFIXES:
-            raise InputError(f"{name}: an image somewhere else; download it first")
+            raise InputError(
+                f"{name}: an image on the web, which is not fetched; run: "
+                f"curl -sSL {shlex.quote(name)} | blitznet predict -"
+            )
         return [Video(name)]
     elif any(character in name for character in "*?["):
         matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207
@@ -147,6 +184,20 @@ def _expand(name: str) -> list[Source]:
     if not found:
         raise InputError(f"{name}: {nothing}")
     return [_source_of(path) for path in found]
+
+
+def _is_binary(content: bytes) -> bool:
+    """Whether this is an image rather than a list of names, which hold no control characters."""
+    if not _CONTROL.search(content[:_HEAD]):
+        return False
+    return not os.path.lexists(content.partition(b"\0")[0])
+
+
+def _split_names(content: bytes) -> list[str]:
+    """Names that need not be valid text; separated by null bytes if there are any, else lines."""
+    if b"\0" in content:
+        return [os.fsdecode(name) for name in content.split(b"\0")]
+    return [os.fsdecode(line) for line in content.splitlines()]
 
 
 def _source_of(path: Path) -> Source:

@@ -1,15 +1,23 @@
 """The Python call behind `blitznet predict`; the files are tested with the command."""
 
+import errno
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from blitznet.errors import PictureError
+from blitznet.errors import InputError, PictureError
+from blitznet.image import EncodedPicture
+from blitznet.inference import line_file, predict_folder
 from blitznet.inference.predict_folder import Result, predict_to_folder
 from blitznet.inference.sources import Source, Video
 from blitznet.inference.video.predict_frames import VideoOptions
+from blitznet.scene import Scene
+from result_files import files_in, read_records
 from synthetic_video import write_video
 from tiny_network import colour_predictor
 
@@ -60,13 +68,172 @@ def test_every_source_gives_a_result_in_order() -> None:
     assert [json.loads(line)["source"] for line in lines] == ["a.png", *["clip.mp4"] * 3, "b.png"]
 
 
+def steady(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without times."""
+    return [{key: value for key, value in one.items() if key != "ms"} for one in records]
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """The line after so many is interrupted."""
+    append = line_file.json.dumps
+    calls = 0
+
+    def dumps(record: object) -> str:
+        nonlocal calls
+        calls += isinstance(record, dict) and "detections" in record
+        if calls > after:
+            raise KeyboardInterrupt
+        return append(record)
+
+    monkeypatch.setattr(line_file, "json", SimpleNamespace(dumps=dumps, loads=json.loads))
+
+
 @pytest.mark.usefixtures("here")
-def test_a_run_that_is_left_in_the_middle_leaves_whole_images_alone() -> None:
-    sources = [Path("a.png")] * 10
-    results = predict_to_folder(colour_predictor(), sources, Path("out"))
-    assert next(results).drawn == Path("out/a.jpg")
-    results.close()
-    assert not Path("out/predictions.jsonl").exists()
-    for path in Path("out").iterdir():
-        with Image.open(path) as image:
-            image.load()
+def test_a_run_that_is_interrupted_keeps_its_lines_and_is_resumed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [Path(f"{number}.png") for number in range(5)]
+    for path in names:
+        Image.new("RGB", (40, 30), "red").save(path)
+    sources: list[Source] = [*names, Path("bad.jpg"), Video("clip.mp4"), Path("a.png")]
+    settings: dict[str, Any] = {"save_masks": True, "formats": ("coco", "voc", "yolo")}
+    settings["video"] = VideoOptions(max_frames=4)
+    whole = run(*sources, **settings)
+    expected = {name: (Path("out") / name).read_bytes() for name in files_in("out")}
+    lines = steady(read_records("out"))
+    for after in (0, 3, 5, 7, 9):
+        shutil.rmtree("out")
+        Path("out").mkdir()
+        with monkeypatch.context() as patch:
+            interrupt(patch, after)
+            with pytest.raises(KeyboardInterrupt):
+                run(*sources, **settings)
+        assert steady(read_records("out")) == lines[:after]
+        Path("out/.blitznet-1.part").touch()  # as a killed process leaves them
+        with Path("out/predictions.jsonl").open("a") as file:
+            file.write('{"source": "cut o')
+        results = run(*sources, resume=True, **settings)
+        assert [result.source for result in results] == [result.source for result in whole]
+        images_before = min(after, 5) if after < 9 else 5
+        assert sum(result.is_old for result in results) == images_before + (after >= 9)
+        assert steady(read_records("out")) == lines
+        for name in expected.keys() - {"predictions.jsonl", "videos.json"}:
+            assert (Path("out") / name).read_bytes() == expected[name], name
+        assert files_in("out") == sorted(expected)
+    again = run(*sources, resume=True, **settings)
+    assert [result.is_old for result in again] == [*[True] * 5, False, True, True]
+    assert str(again[0]) == "0.png: done before"
+
+
+@pytest.mark.usefixtures("here")
+def test_a_run_is_not_resumed_with_another_network_or_other_settings() -> None:
+    run(Path("a.png"))
+    for settings, text in [
+        ({"score": 0.3}, "made with score 0.5, this run has 0.3"),
+        ({"classes": ["red"]}, r"made with classes None, this run has \['red'\]"),
+        ({"save_masks": True}, "made with save_masks False, this run has True"),
+    ]:
+        with pytest.raises(InputError, match=f"out: its results were {text}; name another --out"):
+            run(Path("a.png"), Path("b.png"), resume=True, **settings)
+    other = predict_to_folder(colour_predictor(False), [Path("b.png")], Path("out"), resume=True)
+    with pytest.raises(InputError, match="made with model colours@"):
+        list(other)
+    run(Path("a.png"), Path("b.png"), resume=True, mixed=True, score=0.3)
+    assert [record["source"] for record in read_records("out")] == ["a.png", "b.png"]
+    run(Path("a.png"), resume=True, score=0.3)  # the latest settings count
+    run(Path("b.png"))
+    assert [record["source"] for record in read_records("out")] == ["b.png"]
+    shutil.rmtree("out")
+    Path("out").mkdir()
+    assert not run(Path("a.png"), resume=True)[0].is_old  # nothing there: it begins
+    Path("out/settings.json").unlink()
+    with pytest.raises(InputError, match="holds files, but no prediction to resume"):
+        run(Path("a.png"), resume=True)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_damaged_line_is_named() -> None:
+    run(Path("a.png"))
+    with Path("out/predictions.jsonl").open("a") as file:
+        file.write("no JSON\n")
+    with pytest.raises(InputError, match=r"predictions\.jsonl: line 2 is damaged"):
+        run(Path("a.png"), resume=True)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_disk_that_fills_ends_the_run_and_leaves_whole_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save = Image.Image.save
+
+    def fill(image: Image.Image, path: Path, *arguments: object, **options: object) -> None:
+        if len(read_records("out")) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(image, path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Image.Image, "save", fill)
+    with pytest.raises(InputError, match=r"cannot be written \(No space left"):
+        run(*[Path("a.png"), Path("b.png")] + [Path("c.png")] * 3)
+    assert [record["source"] for record in read_records("out")] == ["a.png"]
+    assert not list(Path("out").glob(".blitznet-*"))
+
+
+@pytest.mark.usefixtures("here")
+def test_nothing_else_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("c.png", "d.png"):
+        Image.new("RGB", (40, 30), "red").save(name)
+    draw = Scene.draw
+
+    def fail(scene: Scene, **options: bool) -> Image.Image:
+        if scene.source == "b.png":
+            raise ZeroDivisionError("surprise")
+        return draw(scene, **options)
+
+    monkeypatch.setattr(Scene, "draw", fail)
+    Path("out/c.jpg").mkdir()  # cannot be replaced
+    monkeypatch.setattr(predict_folder, "open_video", lambda *_: 1 / 0)
+    sources: list[Source] = [*map(Path, ("a.png", "b.png", "c.png")), Video("x.mp4"), Path("d.png")]
+    errors = [str(result.error) for result in run(*sources)]
+    assert errors == [
+        "None",
+        "b.png: ZeroDivisionError: surprise",
+        f"{Path('out/c.jpg')}: cannot be written (Is a directory)",
+        "x.mp4: ZeroDivisionError: division by zero",
+        "None",
+    ]
+    assert [record["source"] for record in read_records("out")] == ["a.png", "d.png"]
+
+
+@pytest.mark.usefixtures("here")
+def test_records_name_their_files_and_the_folders_of_the_input_stay() -> None:
+    names = ["trip/a.png", "trip/a.gif", "trip/day1/b.png", "trip/day2/b.png", "trip/day2/B.gif"]
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30), "red").save(name)
+    Path("trip/f.jpg").write_text("no image")
+    run(Path("trip/f.jpg"), *map(Path, names), save_masks=True)
+    records = {record["source"]: record for record in read_records("out")}
+    drawn = ["a.png.jpg", "a.gif.jpg", "day1/b.jpg", "day2/b.png.jpg", "day2/B.gif.jpg"]
+    assert [records[name]["drawn"] for name in names] == drawn
+    for record in records.values():
+        mask = Path(record["drawn"]).with_suffix(".png")
+        assert record["seg_map"] == f"masks/{mask.as_posix()}"
+        assert record["detections"][0]["label_id"] == 2
+        assert (Path("out") / record["drawn"]).is_file()
+        assert (Path("out") / record["seg_map"]).is_file()
+
+
+@pytest.mark.usefixtures("here")
+def test_an_image_of_several_frames_gets_a_note() -> None:
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue", "lime")]
+    frames[0].save("moving.gif", save_all=True, append_images=frames[1:])
+    moving, still = run(Path("moving.gif"), Path("a.png"))
+    assert moving.note == "moving.gif: the first of 3 frames or pages was read"
+    assert still.note is None
+
+
+@pytest.mark.usefixtures("here")
+def test_an_image_of_standard_input_is_called_so() -> None:
+    (result,) = run(EncodedPicture(Path("a.png").read_bytes(), "stdin"))
+    assert str(result).startswith("stdin: 1 x green")
+    assert (read_records("out")[0]["source"], result.drawn) == ("stdin", Path("out/stdin.jpg"))

@@ -1,4 +1,6 @@
+import re
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from threading import Barrier
 
@@ -9,7 +11,7 @@ from PIL import Image
 
 import blitznet
 from blitznet.data.geometry import resize_sample
-from blitznet.errors import PictureError
+from blitznet.errors import InputError, PictureError
 from blitznet.inference.engines.engine import EngineOutput
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.inference.predictor import Predictor
@@ -99,6 +101,48 @@ def test_a_path_an_open_image_and_an_array_give_the_same(tmp_path: Path, tiny: P
     assert [by_path.source, by_name.source, by_array.source] == [str(path), str(path), None]
 
 
+def test_content_files_and_tensors_give_the_same_as_arrays(tmp_path: Path, tiny: Predictor) -> None:
+    pixels = noise(50, 40)
+    content = BytesIO()
+    Image.fromarray(pixels).save(content, format="PNG")
+    (tmp_path / "a.png").write_bytes(content.getvalue())
+    tensor = torch.tensor(pixels).permute(2, 0, 1)
+    opaque = np.dstack([pixels, np.full((40, 50), 255, np.uint8)])
+    content.seek(0)
+    expected = tiny.predict(pixels, 0.2)
+    with (tmp_path / "a.png").open("rb") as file:
+        sources = [
+            content.getvalue(), content, file, tensor, tensor / 255, torch.tensor(pixels), opaque,
+        ]  # fmt: skip
+        for source in sources:
+            scene = tiny.predict(source, 0.2)
+            np.testing.assert_array_equal(scene.boxes, expected.boxes)
+            assert scene.source == (str(tmp_path / "a.png") if source is file else None)
+    with pytest.raises(PictureError, match="the given bytes: not an image"):
+        tiny.predict(b"text")
+
+
+def test_whatever_holds_several_images_gives_a_list(
+    tmp_path: Path, tiny: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("trip").mkdir()
+    pixels = np.stack([noise(50, 40, seed=seed) for seed in range(3)])
+    for name, image in zip("abc", pixels, strict=True):
+        Image.fromarray(image).save(f"trip/{name}.png")
+    expected = [scene.boxes.tolist() for scene in tiny.predict(list(pixels), 0.2)]
+    several = [
+        pixels, torch.tensor(pixels).permute(0, 3, 1, 2), (image for image in pixels), "trip",
+        "trip/*.png", Path("trip/[abc].*"), Path("trip").glob("*.png"), tuple(pixels),
+    ]  # fmt: skip
+    for source in several:
+        found = [scene.boxes.tolist() for scene in tiny.predict(source, 0.2)]
+        assert sorted(found) == sorted(expected)
+    for nothing in ("trip/*.gif", "http://host/a.jpg", "http://host/a.mp4"):
+        with pytest.raises(InputError, match=re.escape(nothing)):
+            tiny.predict(nothing)
+
+
 @pytest.mark.parametrize("batch", [1, 2, 5, 8])
 def test_batches_change_nothing_but_speed(tiny: Predictor, batch: int) -> None:
     pictures = [noise(30 + 7 * i, 40, seed=i) for i in range(5)]
@@ -169,8 +213,8 @@ def test_while_one_batch_is_worked_out_the_next_one_is_in_the_network() -> None:
     both_under_way = Barrier(2, timeout=60)
 
     class Waiting(TorchEngine):
-        def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
-            output = super().run(pixels, score)
+        def run(self, pixels: np.ndarray, score: float, iou: float | None = None) -> EngineOutput:
+            output = super().run(pixels, score, iou)
             both_under_way.wait()
             return output
 
@@ -182,15 +226,29 @@ def test_while_one_batch_is_worked_out_the_next_one_is_in_the_network() -> None:
     assert [scene.size[0] for scene in scenes if isinstance(scene, Scene)] == [10, 11, 12, 13]
 
 
-@pytest.mark.parametrize("source", [None, 7, {"a.jpg"}, torch.zeros(3, 8, 8), [None]])
+@pytest.mark.parametrize(
+    "source", [None, 7, {"a.jpg"}, [None], torch.full((3, 8, 8), 2.0), torch.zeros(3, 8, 8).int()]
+)
 def test_what_is_no_picture_is_a_type_error(source: object) -> None:
-    with pytest.raises(TypeError, match="an image is a path, a PIL image"):
+    with pytest.raises(
+        TypeError, match=r"an image is a path, a PIL image|a tensor of floats|an array is uint8"
+    ):
         colour_predictor().predict(source)  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("wrong", [{"score": -0.1}, {"score": 1.5}, {"batch": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"score": -0.1},
+        {"score": 1.5},
+        {"batch": 0},
+        {"iou": 2},
+        {"max_detections": 0},
+        {"classes": "a"},
+    ],
+)
 def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is a"):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
         colour_predictor().predict(halves(8, 8), **wrong)  # type: ignore[arg-type]
 
 

@@ -1,14 +1,17 @@
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from blitznet.errors import InputError
+from blitznet.image import EncodedPicture
 from blitznet.inference.sources import (
     Source,
     Video,
     WatchedFolder,
+    find_given,
     find_sources,
-    find_watched_folder,
     has_many_images,
 )
 
@@ -55,8 +58,8 @@ def test_files_folders_and_patterns_give_pictures_in_order(
 
 @pytest.mark.usefixtures("album")
 def test_a_dash_reads_a_list_of_anything_from_its_lines() -> None:
-    lines = ["album/inner\n", "\n", "  x[1].jpg \n", "gone.jpg\n"]
-    pictures, problems = find_sources(["album/b.jpg", "-"], lines)
+    lines = b"album/inner\n\n  x[1].jpg \ngone.jpg\n"
+    pictures, problems = find_sources(["album/b.jpg", "-"], BytesIO(lines))
     assert pictures == [Path("album/b.jpg"), Path("album/inner/c.webp"), Path("x[1].jpg")]
     assert problems == ["gone.jpg: no such file or folder"]
 
@@ -73,15 +76,32 @@ def test_every_source_without_pictures_gets_a_line_and_the_others_go_on() -> Non
         "no image matches this pattern",
         "nothing named",
         "cannot be read (File name too long)",
-        "an image somewhere else",
+        "an image on the web, which is not fetched",
     ]
     assert not any("\n" in line for line in problems)
 
 
-def test_lines_are_not_read_unless_a_dash_asks_for_them(album: Path) -> None:
-    lines = iter(["album/b.jpg"])
-    find_sources([str(album / "album")], lines)
-    assert next(lines) == "album/b.jpg"
+@pytest.mark.usefixtures("album")
+def test_null_bytes_may_separate_names_that_are_no_text() -> None:
+    names = [b"album/b.jpg", b"x[1].jpg", b"gone-\xff.jpg"]
+    pictures, problems = find_sources(["-"], BytesIO(b"\0".join(names) + b"\0"))
+    assert pictures == [Path("album/b.jpg"), Path("x[1].jpg")]
+    assert problems == ["gone-\udcff.jpg: no such file or folder"]
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+def test_a_dash_may_be_an_image(image_format: str) -> None:
+    content = BytesIO()
+    Image.effect_noise((40, 30), 50).convert("RGB").save(content, format=image_format)
+    (image,), problems = find_sources(["-"], BytesIO(content.getvalue()))
+    assert isinstance(image, EncodedPicture)
+    assert (image.content, image.name, problems) == (content.getvalue(), "stdin", [])
+
+
+def test_standard_input_is_not_read_unless_a_dash_asks_for_it(album: Path) -> None:
+    stdin = BytesIO(b"album/b.jpg")
+    find_sources([str(album / "album")], stdin)
+    assert stdin.tell() == 0
 
 
 @pytest.mark.usefixtures("album")
@@ -103,10 +123,12 @@ def test_videos_cameras_and_urls_stand_among_the_pictures() -> None:
 
 @pytest.mark.usefixtures("album")
 def test_one_folder_can_be_watched() -> None:
-    assert find_watched_folder(["empty"], 3) == WatchedFolder(Path("empty"), 3)
+    nothing = BytesIO()
+    assert find_given(["empty"], True, 3, nothing) == ([WatchedFolder(Path("empty"), 3)], [])
+    assert find_given(["x[1].jpg"], False, None, nothing) == ([Path("x[1].jpg")], [])
     for sources in (["album", "empty"], ["album/b.jpg"], ["gone"]):
         with pytest.raises(InputError, match="--watch takes one folder"):
-            find_watched_folder(sources, None)
+            find_given(sources, True, None, nothing)
 
 
 @pytest.mark.parametrize(

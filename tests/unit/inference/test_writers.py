@@ -4,7 +4,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,11 @@ from blitznet.classes import COCO_CLASSES, coco_category_ids, voc_palette
 from blitznet.errors import InputError
 from blitznet.inference.writers import AddScene
 from blitznet.inference.writers.coco import coco_labels
-from blitznet.inference.writers.label_formats import choose_label_formats
+from blitznet.inference.writers.label_formats import (
+    LabelFormat,
+    check_label_formats,
+    parse_label_formats,
+)
 from blitznet.inference.writers.outlines import mask_polygons, signed_area
 from blitznet.inference.writers.voc import voc_labels
 from blitznet.inference.writers.yolo import yolo_labels
@@ -242,7 +246,7 @@ def test_yolo_rows_are_class_centre_and_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("writer", "partial"),
     [
-        (coco_labels, []),
+        (coco_labels, ["instances.jsonl"]),
         (voc_labels, ["Annotations/a.xml", "labelmap.txt"]),
         (yolo_labels, ["data.yaml", "labels/train/a.txt"]),
     ],
@@ -266,31 +270,45 @@ def test_a_folder_that_cannot_be_made_gets_one_line(writer: Writer, tmp_path: Pa
 
 
 def test_formats_are_asked_for_one_by_one_or_with_commas() -> None:
-    pytest.importorskip("skimage")
-    assert choose_label_formats((), True, True) == ()
-    assert choose_label_formats(("voc, yolo", "coco", "voc"), True, True) == (
-        "voc",
-        "yolo",
-        "coco",
-    )
-    assert choose_label_formats(("voc",), False, True) == ("voc",)
+    assert parse_label_formats(()) == ()
+    assert parse_label_formats(("voc, yolo", "coco", "voc")) == ("voc", "yolo", "coco")
+    for wrong in ("kitti", ""):
+        text = f"no label format is called '{wrong}'; there are coco, voc, yolo"
+        with pytest.raises(InputError, match=text):
+            parse_label_formats((wrong,))
 
 
-@pytest.mark.parametrize(
-    ("asked", "detect", "text"),
-    [
-        ("kitti", True, "no label format is called 'kitti'; there are coco, voc, yolo"),
-        ("", True, "no label format is called ''; there are coco, voc, yolo"),
-        ("yolo", False, "holds boxes, and this network finds none; use --format voc"),
-    ],
-)
-def test_formats_that_cannot_be_written_are_refused(asked: str, detect: bool, text: str) -> None:
-    with pytest.raises(InputError, match=text):
-        choose_label_formats((asked,), detect, True)
+def test_formats_of_boxes_need_a_network_that_finds_them() -> None:
+    check_label_formats(("voc",), False, True)
+    with pytest.raises(InputError, match="holds boxes, and this network finds none; use --format"):
+        check_label_formats(("voc", "yolo"), False, True)
 
 
 def test_outlines_without_scikit_image_say_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blitznet.extras, "find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"pip install 'blitznet\[labels\]'"):
-        choose_label_formats(("coco",), True, True)
-    assert choose_label_formats(("coco",), True, False) == ("coco",)
+        check_label_formats(("coco",), True, True)
+    check_label_formats(("coco",), True, False)
+
+
+@pytest.mark.parametrize("writer", [coco_labels, voc_labels, yolo_labels])
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_labels_continued_are_those_written_at_once(
+    tmp_path: Path, writer: LabelFormat, is_complete: bool
+) -> None:
+    """The first part ends well, or is broken off after an image that is to be done again."""
+    scenes = {"a": TWO, "b": NOTHING, "trip/c": TWO, "d": TWO}
+    added = [(name, f"trip/{name}.jpg") for name in scenes]
+    write(writer, tmp_path / "whole", scenes)
+    first = ("a", "b") if is_complete else ("a", "b", "trip/c")
+    with suppress(KeyboardInterrupt), writer(tmp_path / "parts", NAMES, ()) as add:
+        for name in first:
+            add(scenes[name], name, f"trip/{name}.jpg")
+        if not is_complete:
+            raise KeyboardInterrupt
+    with writer(tmp_path / "parts", NAMES, added[:2]) as add:
+        for name, path in added[2:]:
+            add(scenes[name], name, path)
+    assert files_in(tmp_path / "parts") == files_in(tmp_path / "whole")
+    for name in files_in(tmp_path / "whole"):
+        assert (tmp_path / "parts" / name).read_text() == (tmp_path / "whole" / name).read_text()

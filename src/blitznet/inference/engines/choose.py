@@ -83,6 +83,23 @@ def open_engine(
     return open_it(last)
 
 
+def check_engine(engine: str | None, device: str) -> None:
+    """Find a wrong engine or device before a network is looked at.
+
+    Args:
+        engine: of ENGINES, or `auto`; None = the usual one.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Raises:
+        InputError: if there is no such engine or device.
+    """
+    chosen = engine or usual_engine()
+    if chosen not in (AUTO, *ENGINES):
+        raise InputError(_no_engine(chosen))
+    if device != AUTO:
+        device_kind(device)
+
+
 def usual_engine() -> str:
     """What runs a network where nobody says it: what BLITZNET_ENGINE names, else `auto`.
 

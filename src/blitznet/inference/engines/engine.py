@@ -44,18 +44,20 @@ class Engine(ABC):
     info: CheckpointInfo
 
     @abstractmethod
-    def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
+    def run(self, pixels: np.ndarray, score: float, iou: float | None = None) -> EngineOutput:
         """Run the network. May be called by several threads at once.
 
         Args:
             pixels: (B, S, S, 3) uint8 RGB, contiguous, any B from 1 on.
             score: minimum score of a detection, inclusive.
+            iou: objects of one class may overlap by this much; where the network already dropped
+                those that overlap by less, as 0.45, it is left to the caller. None = as exported.
 
         Returns:
             Memory of its own, which a later call does not overwrite.
 
         Raises:
-            InputError: if weaker objects are asked for than an exported file gives out.
+            InputError: if weaker or closer objects are asked for than an exported file gives out.
         """
 
     @abstractmethod
@@ -72,7 +74,7 @@ class ExportedEngine(Engine):
 
     info: ExportInfo
 
-    def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
+    def run(self, pixels: np.ndarray, score: float, iou: float | None = None) -> EngineOutput:
         """See `Engine.run`."""
         info = self.info
         if not info.model.detect:
@@ -81,6 +83,11 @@ class ExportedEngine(Engine):
             raise InputError(
                 f"the file gives objects of score {info.score:g} or more, but {score:g} is asked "
                 f"for; export it again with --score {score:g}"
+            )
+        if iou is not None and iou > info.iou:
+            raise InputError(
+                f"the file has no objects of a class that overlap by more than {info.iou:g} (IoU), "
+                f"but {iou:g} is asked for; export it again with --iou {iou:g}"
             )
         outputs = self._outputs(pixels)
         size = np.float32(info.model.image_size)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from blitznet.detection.limits import Limits
+from blitznet.detection.nms import PAPER
 from blitznet.detection.postprocess import decode_detections
 from blitznet.inference.engines.engine import Engine, EngineOutput
 from blitznet.model.blitznet import BlitzNet
@@ -60,13 +61,15 @@ class TorchEngine(Engine):
         self._anchors = model.anchors
         self._thread = ThreadPoolExecutor(1, "blitznet-network")
 
-    def run(self, pixels: np.ndarray, score: float) -> EngineOutput:
+    def run(self, pixels: np.ndarray, score: float, iou: float | None = None) -> EngineOutput:
         """See `Engine.run`."""
         raw = self._thread.submit(self._forward, pixels).result()
         detections = seg_logits = None
         if raw.class_logits is not None:
             size = self.info.model.image_size
-            detections = decode_detections(raw, self._anchors, size, Limits(score))
+            # Less overlap is the caller's, so that every engine gives the same objects.
+            limits = Limits(score, max(iou or 0, PAPER.iou))
+            detections = decode_detections(raw, self._anchors, size, limits)
         if raw.seg_logits is not None:
             seg_logits = raw.seg_logits.float().cpu().numpy()
         return EngineOutput(detections, seg_logits)

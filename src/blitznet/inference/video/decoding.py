@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 if TYPE_CHECKING:
-    from av import VideoFrame
+    from av import VideoFrame, VideoStream
     from av.container import InputContainer
 
-# Frames a second of streams that do not say theirs.
+# Frames a second of streams that do not say theirs, and more than any camera or encoder gives.
 _DEFAULT_RATE = Fraction(25)
+_MAX_RATE = 1000
+# Codecs of images: beside a film, such a stream is its cover.
+_IMAGE_CODECS = frozenset({"bmp", "gif", "mjpeg", "png", "webp"})
 # ITU-T H.273 code of a frame that does not say its colours.
 _UNSPECIFIED = 2
 # Above the lines of PAL, BT.709 is meant.
@@ -46,7 +49,7 @@ class OpenedVideo(ABC):
     """A video stream that is read once, frame by frame.
 
     Args:
-        container: opened; its first video stream is read.
+        container: opened; its main video stream is read, see `main_stream`.
         name: for messages and results.
         stem: for the names of result files.
 
@@ -66,10 +69,9 @@ class OpenedVideo(ABC):
 
     def __init__(self, container: "InputContainer", name: str, stem: str):
         self._container = container
-        self._stream = container.streams.video[0]
-        self.rate = Fraction(
-            self._stream.average_rate or self._stream.guessed_rate or _DEFAULT_RATE
-        )
+        self._stream = main_stream(container)
+        rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or _DEFAULT_RATE)
+        self.rate = rate if 0 < rate <= _MAX_RATE else _DEFAULT_RATE
         self.name = name
         self.stem = stem
         self.total: int | None = None
@@ -93,7 +95,7 @@ class OpenedVideo(ABC):
         """
         import av
 
-        stream = container.streams.video[0]
+        stream = main_stream(container)
         # Decoding several frames at once is faster, and late by as many frames.
         stream.thread_type = "SLICE" if self.is_live else "AUTO"
         self.pixel_shape = Fraction(stream.sample_aspect_ratio or 1)
@@ -156,6 +158,17 @@ class VideoFile(OpenedVideo):
             yield Frame(upright_image(frame), index, last, time_base)
         if index + 1 + self.skipped < self._stream.frames:
             self.reason = f"cut off, it should have {self._stream.frames} frames"
+
+
+def main_stream(container: "InputContainer") -> "VideoStream":
+    """The film among the video streams: a cover or a preview may come first, or be the default."""
+    from av.stream import Disposition
+
+    streams = list(container.streams.video)
+    moving = [one for one in streams if not one.disposition & Disposition.attached_pic] or streams
+    films = [one for one in moving if one.codec_context.name not in _IMAGE_CODECS] or moving
+    best = container.streams.best("video")
+    return next((one for one in films if best is not None and one.index == best.index), films[0])
 
 
 def upright_image(frame: "VideoFrame") -> Image.Image:

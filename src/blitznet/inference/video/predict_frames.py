@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 from blitznet.errors import PictureError
 from blitznet.inference.prefetch import run_ahead
+from blitznet.inference.selection import Selection
 from blitznet.inference.video.decoding import Frame, OpenedVideo
 from blitznet.inference.video.tracking import WEAK_SCORE, Tracker
 from blitznet.scene import Scene
@@ -49,7 +50,7 @@ class VideoOptions:
 def predict_frames(
     predictor: "Predictor",
     video: OpenedVideo,
-    score: float,
+    selection: Selection,
     batch: int | None,
     options: VideoOptions,
 ) -> Generator[tuple[Frame, Scene]]:
@@ -61,7 +62,7 @@ def predict_frames(
     Args:
         predictor: a loaded network.
         video: opened; it is not closed.
-        score: minimum score of an object, 0..1.
+        selection: which objects and classes are wanted.
         batch: frames per forward pass of a recording; None = what suits the device.
         options: which frames to take, and whether to track objects.
 
@@ -71,22 +72,24 @@ def predict_frames(
     Raises:
         InputError: if objects are to be tracked and the library is not installed.
     """
-    tracker = Tracker(score, video.rate / options.every) if options.track else None
-    minimum = min(score, WEAK_SCORE) if options.track else score
+    tracker = None
+    if options.track:
+        tracker = Tracker(selection.score, video.rate / options.every)
+        selection = replace(selection, score=min(selection.score, WEAK_SCORE))
     most = options.max_frames
     stop = None if most is None else (most - 1) * options.every + 1
     frames = islice(video, 0, stop, options.every)
     if video.is_live:
-        found = ((frame, predictor.predict(frame.image, minimum)) for frame in frames)
+        found = ((frame, predictor.predict(frame.image, **vars(selection))) for frame in frames)
     else:
-        found = _predict_recording(predictor, frames, minimum, batch)
+        found = _predict_recording(predictor, frames, selection, batch)
     with closing(found):
         for frame, scene in found:
             yield frame, tracker.follow(scene, frame.time) if tracker else scene
 
 
 def _predict_recording(
-    predictor: "Predictor", frames: Iterator[Frame], score: float, batch: int | None
+    predictor: "Predictor", frames: Iterator[Frame], selection: Selection, batch: int | None
 ) -> Generator[tuple[Frame, Scene]]:
     under_way: deque[Frame] = deque()
 
@@ -96,6 +99,6 @@ def _predict_recording(
             yield frame.image
 
     with closing(run_ahead(frames, _FRAMES_AHEAD)) as ahead:
-        for _, scene in predictor.predict_stream(images(ahead), score, batch):
+        for _, scene in predictor.predict_stream(images(ahead), batch=batch, **vars(selection)):
             assert not isinstance(scene, PictureError)  # these images are decoded already
             yield under_way.popleft(), scene

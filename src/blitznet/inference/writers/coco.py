@@ -1,61 +1,91 @@
 """COCO's instances_*.json, as CVAT and Label Studio import it."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from blitznet.classes import coco_category_ids
-from blitznet.inference.writers import AddScene
+from blitznet.inference.line_file import append_lines, keep_lines, read_lines
+from blitznet.inference.writers import Added, AddScene
 from blitznet.inference.writers.outlines import object_outlines, signed_area
 from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
+from blitznet.text_files import read_json, write_text
 from blitznet.whole_file import whole_file
 
 INSTANCES_FILE = "instances.json"
+LINES_FILE = "instances.jsonl"
 
 
 @contextmanager
-def coco_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
+def coco_labels(
+    folder: Path, names: Sequence[str], before: Sequence[Added] = ()
+) -> Iterator[AddScene]:
     """Write instances.json; see `LABEL_FORMATS`.
 
-    Annotations are written as they come. The list of images follows them, so that only a line of
-    text for each image is held.
+    Until the last image is done, a line for each is in instances.jsonl.
 
     Raises:
         InputError: if something cannot be written.
     """
     ensure_folder(folder)
     category_ids = coco_category_ids(names)
+    lines, whole = folder / LINES_FILE, folder / INSTANCES_FILE
+    if before and whole.is_file():
+        write_text(lines, "".join(json.dumps(line) + "\n" for line in _lines_of(read_json(whole))))
+    done = {file_name for _, file_name in before}
+    if lines.is_file():
+        for _ in keep_lines(lines, lambda line: line["file_name"] in done):
+            pass
+    with append_lines(lines) as append:
+
+        def add(scene: Scene, _: str, file_name: str) -> None:
+            found = list(annotations(scene, category_ids))
+            width, height = scene.size
+            image = {"file_name": file_name, "width": width, "height": height}
+            append(image | {"annotations": found})
+
+        yield add
+    categories = [
+        {"id": category_ids[name], "name": name, "supercategory": ""} for name in names[1:]
+    ]
+    _join(lines, whole, categories)
+    lines.unlink()
+
+
+def _join(lines: Path, whole: Path, categories: list[dict[str, Any]]) -> None:
+    """Annotations, and then the images, so that only a line of text for each image is held."""
     head = {
         "info": {"description": "Predictions of BlitzNet, which nobody has checked"},
         "licenses": [],
-        "categories": [
-            {"id": category_ids[name], "name": name, "supercategory": ""} for name in names[1:]
-        ],
+        "categories": categories,
     }
     images: list[str] = []
-    num_annotations = 0
-    with (
-        whole_file(folder / INSTANCES_FILE) as temporary,
-        temporary.open("w", encoding="utf-8") as file,
-    ):
-
-        def add(scene: Scene, name: str, file_name: str) -> None:  # noqa: ARG001
-            nonlocal num_annotations
-            image_id = len(images) + 1
-            width, height = scene.size
-            record = {"id": image_id, "file_name": file_name, "width": width, "height": height}
-            images.append(json.dumps(record))
-            for item in annotations(scene, category_ids):
-                num_annotations += 1
-                file.write(",\n" if num_annotations > 1 else "\n")
-                json.dump({"id": num_annotations, "image_id": image_id, **item}, file)
-
+    numbers = count(1)
+    with whole_file(whole) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(json.dumps(head)[:-1] + ', "annotations": [')
-        yield add
+        separator = "\n"
+        for image_id, image in enumerate(read_lines(lines), 1):
+            for item in image.pop("annotations"):
+                record = {"id": next(numbers), "image_id": image_id, **item}
+                file.write(separator + json.dumps(record))
+                separator = ",\n"
+            images.append(json.dumps({"id": image_id, **image}))
         file.write('], "images": [\n' + ",\n".join(images) + "]}\n")
+
+
+def _lines_of(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What `_join` has joined."""
+    found = defaultdict(list)
+    for item in content["annotations"]:
+        found[item.pop("image_id")].append(item)
+        del item["id"]
+    for image in content["images"]:
+        yield image | {"annotations": found[image.pop("id")]}
 
 
 def annotations(scene: Scene, category_ids: dict[str, int]) -> Iterator[dict[str, Any]]:

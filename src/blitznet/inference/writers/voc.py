@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from blitznet.classes import palette_image, voc_palette
 from blitznet.errors import InputError
-from blitznet.inference.writers import AddScene
+from blitznet.inference.writers import Added, AddScene
 from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
 from blitznet.text_files import write_text
@@ -26,7 +26,9 @@ _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @contextmanager
-def voc_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
+def voc_labels(
+    folder: Path, names: Sequence[str], before: Sequence[Added] = ()
+) -> Iterator[AddScene]:
     """Write Annotations, SegmentationClass where the network segments, ImageSets, labelmap.txt.
 
     See `LABEL_FORMATS`; the folder is as VOCdevkit/VOC2012. The lists appear when the last image is
@@ -36,27 +38,24 @@ def voc_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
         InputError: if something cannot be written, or a class name cannot be in labelmap.txt.
     """
     write_text(folder / LABEL_MAP_FILE, label_map(names))
-    listed: list[str] = []
-    mapped: list[str] = []
+    listed = [name for name, _ in before]
 
     def add(scene: Scene, name: str, file_name: str) -> None:
-        write_text(
-            folder / ANNOTATIONS_FOLDER / f"{name}.xml", annotation(scene, file_name), sync=False
-        )
-        line = f'"{name}"\n' if " " in name else f"{name}\n"
-        listed.append(line)
+        text = annotation(scene, file_name)
+        write_text(folder / ANNOTATIONS_FOLDER / f"{name}.xml", text, sync=False)
         if scene.seg_map is not None:
-            mapped.append(line)
-            maps = ensure_folder(folder / MAPS_FOLDER)
-            with whole_file(maps / f"{name}.png", sync=False) as temporary:
+            path = folder / MAPS_FOLDER / f"{name}.png"
+            ensure_folder(path.parent)
+            with whole_file(path, sync=False) as temporary:
                 palette_image(scene.seg_map).save(temporary, format="PNG")
+        listed.append(name)
 
     yield add
-    write_text(folder / "ImageSets/Main" / LIST_NAME, "".join(listed), "surrogateescape")
-    if mapped:
-        write_text(
-            folder / "ImageSets/Segmentation" / LIST_NAME, "".join(mapped), "surrogateescape"
-        )
+    mapped = [name for name in listed if (folder / MAPS_FOLDER / f"{name}.png").is_file()]
+    for task, done in (("Main", listed), ("Segmentation", mapped)):
+        if done or task == "Main":
+            lines = (f'"{name}"\n' if " " in name else f"{name}\n" for name in done)
+            write_text(folder / "ImageSets" / task / LIST_NAME, "".join(lines), "surrogateescape")
 
 
 def label_map(names: Sequence[str]) -> str:

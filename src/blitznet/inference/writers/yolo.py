@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from blitznet.inference.writers import AddScene
+from blitznet.inference.writers import Added, AddScene
 from blitznet.scene import Scene
 from blitznet.text_files import write_text
 
@@ -14,7 +14,9 @@ SUBSET = "train"
 
 
 @contextmanager
-def yolo_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
+def yolo_labels(
+    folder: Path, names: Sequence[str], before: Sequence[Added] = ()
+) -> Iterator[AddScene]:
     """Write data.yaml, labels/train/NAME.txt for every image, and train.txt, which lists them.
 
     See `LABEL_FORMATS`. The images belong into images/train under the names that the list has. Rows
@@ -28,14 +30,15 @@ def yolo_labels(folder: Path, names: Sequence[str]) -> Iterator[AddScene]:
 
     data = {SUBSET: LIST_FILE, "names": dict(enumerate(names[1:]))}
     write_text(folder / DATA_FILE, yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
-    listed: list[str] = []
+    listed = list(before)
 
     def add(scene: Scene, name: str, file_name: str) -> None:
         write_text(folder / "labels" / SUBSET / f"{name}.txt", "".join(rows(scene)), sync=False)
-        listed.append(f"./images/{SUBSET}/{name}{PurePosixPath(file_name).suffix}\n")
+        listed.append((name, file_name))
 
     yield add
-    write_text(folder / LIST_FILE, "".join(listed), "surrogateescape")
+    lines = (f"./images/{SUBSET}/{name}{PurePosixPath(path).suffix}\n" for name, path in listed)
+    write_text(folder / LIST_FILE, "".join(lines), "surrogateescape")
 
 
 def rows(scene: Scene) -> Iterator[str]:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from blitznet.errors import InputError
+from blitznet.inference.selection import Selection
 from blitznet.inference.video.live_video import LiveVideo
 from blitznet.inference.video.open_video import open_video
 from blitznet.inference.video.predict_frames import VideoOptions, predict_frames
@@ -17,11 +18,13 @@ from blitznet.scene import Scene
 from synthetic_video import grey_of, write_video
 from tiny_network import colour_predictor
 
+EVERYTHING = Selection(0.0)
+
 
 class Grey:
     """Finds one object whose score is the picture's brightness."""
 
-    def predict(self, image: Image.Image, score: float) -> Scene:
+    def predict(self, image: Image.Image, score: float, **_: object) -> Scene:
         value = float(np.asarray(image).mean() / 255)
         boxes = np.array([[8, 8, 40, 40]], dtype=np.float32)
         scores = np.array([value], dtype=np.float32)
@@ -30,7 +33,7 @@ class Grey:
         return Scene(boxes[found], labels[found], scores[found], None, ("background", "a"), image)
 
     def predict_stream(
-        self, images: Iterable[Image.Image], score: float, batch: int | None
+        self, images: Iterable[Image.Image], score: float, batch: int | None, **_: object
     ) -> Iterator[tuple[Image.Image, Scene]]:
         group = []
         for image in images:
@@ -48,7 +51,7 @@ def clip(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("batch", [None, 1, 3, 50])
 def test_every_frame_has_the_scene_of_its_own_picture(clip: str, batch: int | None) -> None:
-    seen = list(predict_frames(Grey(), open_video(clip), 0.0, batch, VideoOptions()))  # type: ignore[arg-type]
+    seen = list(predict_frames(Grey(), open_video(clip), EVERYTHING, batch, VideoOptions()))  # type: ignore[arg-type]
     assert [frame.index for frame, _ in seen] == list(range(20))
     for frame, scene in seen:
         assert scene.image is frame.image
@@ -68,14 +71,14 @@ def test_frames_may_be_left_out(
     clip: str, every: int, most: int | None, indices: list[int]
 ) -> None:
     video = open_video(clip)
-    seen = predict_frames(Grey(), video, 0.0, None, VideoOptions(every, most))  # type: ignore[arg-type]
+    seen = predict_frames(Grey(), video, EVERYTHING, None, VideoOptions(every, most))  # type: ignore[arg-type]
     assert [(frame.index, frame.time) for frame, _ in seen] == [(i, i * 0.04) for i in indices]
 
 
 def test_identities_need_the_weak_boxes_of_the_network(clip: str) -> None:
     video = open_video(clip)
     score = grey_of(10) / 255  # the first ten frames are below
-    seen = predict_frames(Grey(), video, score, None, VideoOptions(track=True))  # type: ignore[arg-type]
+    seen = predict_frames(Grey(), video, Selection(score), None, VideoOptions(track=True))  # type: ignore[arg-type]
     counts = [len(scene.boxes) for _, scene in seen]
     assert counts[:9] == [0] * 9
     assert counts[11:] == [1] * 9
@@ -83,7 +86,7 @@ def test_identities_need_the_weak_boxes_of_the_network(clip: str) -> None:
 
 def test_a_slow_network_drops_frames_of_a_live_source_and_keeps_up() -> None:
     class Slow(Grey):
-        def predict(self, image: Image.Image, score: float) -> Scene:
+        def predict(self, image: Image.Image, score: float, **_: object) -> Scene:
             time.sleep(0.05)
             return super().predict(image, score)
 
@@ -92,7 +95,7 @@ def test_a_slow_network_drops_frames_of_a_live_source_and_keeps_up() -> None:
 
     source = av.open("testsrc=size=32x32:rate=25:duration=20", format="lavfi")
     video = LiveVideo(source, gone, "camera", "camera", attempts=0)
-    seen = list(predict_frames(Slow(), video, 0.0, None, VideoOptions()))  # type: ignore[arg-type]
+    seen = list(predict_frames(Slow(), video, EVERYTHING, None, VideoOptions()))  # type: ignore[arg-type]
     assert len(seen) + video.dropped == 500
     assert video.dropped > 250
 

@@ -1,11 +1,14 @@
 """Recordings: every frame, upright, with its time."""
 
+import struct
 import wave
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from blitznet.errors import InputError
 from blitznet.inference.video.decoding import VideoFile
@@ -102,6 +105,37 @@ def test_a_phones_portrait_video_is_upright(tmp_path: Path) -> None:
     assert frame.image.size == (48, 64)
     assert frame.image.getpixel((40, 32))[0] > 240  # the top has become the right side
     assert frame.image.getpixel((8, 32))[0] < 40
+
+
+@pytest.mark.parametrize("is_film_default", [True, False])
+def test_the_film_is_read_and_not_the_cover_before_it(
+    tmp_path: Path, is_film_default: bool
+) -> None:
+    with av.open(str(tmp_path / "cover.mkv"), "w") as file:
+        cover, film = file.add_stream("mjpeg", rate=1), file.add_stream("libx264", rate=10)
+        (film if is_film_default else cover).disposition = Disposition.default
+        for stream, side, pixel_format in ((cover, 48, "yuvj420p"), (film, 64, "yuv420p")):
+            stream.width, stream.height, stream.pix_fmt = side, side, pixel_format
+        for stream, number in ((cover, 1), (film, 5)):
+            for index in range(number):
+                pixels = np.full((stream.height, stream.width, 3), 9, dtype=np.uint8)
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                frame.pts = index
+                file.mux(stream.encode(frame))
+            file.mux(stream.encode())
+    video = open_file(tmp_path / "cover.mkv")
+    assert [frame.image.size for frame in video] == [(64, 64)] * 5
+
+
+def test_an_absurd_rate_in_the_header_is_not_believed(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.avi", range(5), Fraction(1, 25), container="avi")
+    content = (tmp_path / "a.avi").read_bytes()
+    place = content.index(b"strh") + 8 + 20  # dwScale, dwRate
+    (tmp_path / "a.avi").write_bytes(
+        content[:place] + struct.pack("<II", 1, 2**31 - 1) + content[place + 8 :]
+    )
+    video = open_file(tmp_path / "a.avi")
+    assert (video.rate, len(list(video))) == (25, 5)
 
 
 def test_what_is_no_video_is_one_line(tmp_path: Path) -> None:

@@ -1,0 +1,137 @@
+"""What of a network's output is shown: classes it learned and that are wanted, the best objects."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from blitznet.classes import BACKGROUND
+from blitznet.detections import Detections
+from blitznet.errors import InputError
+from blitznet.model_files import CheckpointInfo
+
+DEFAULT_SCORE = 0.5
+
+_MAX_NAMED = 30
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a user wants to see.
+
+    Attributes:
+        score: minimum score of an object, 0..1.
+        classes: names of the classes to show; pixels of others become background. None = all.
+        iou: of two objects of a class whose IoU is above this, the weaker one is dropped; None = as
+            the network was exported.
+        max_detections: at most this many objects, the best; None = all.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    score: float = DEFAULT_SCORE
+    classes: Sequence[str] | None = None
+    iou: float | None = None
+    max_detections: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.score <= 1:
+            raise ValueError(f"score is a minimum score in 0..1, got {self.score}")
+        if self.iou is not None and not 0 <= self.iou <= 1:
+            raise ValueError(f"iou is a maximum overlap in 0..1, got {self.iou}")
+        if self.max_detections is not None and self.max_detections < 1:
+            raise ValueError(f"max_detections is a number from 1 on, got {self.max_detections}")
+        if isinstance(self.classes, str):
+            raise ValueError(f"classes is a list of names, got the text {self.classes!r}")
+
+
+class Selector:
+    """Applies a selection to what one network finds.
+
+    Args:
+        info: of the network; what its training data never labelled is left out.
+        selection: what is wanted.
+
+    Raises:
+        InputError: if the network has no class of a wanted name.
+    """
+
+    def __init__(self, info: CheckpointInfo, selection: Selection) -> None:
+        self.selection = selection
+        wanted = set(range(1, len(info.names)))
+        if selection.classes is not None:
+            wanted = {find_class(name, info.names) for name in selection.classes}
+        learned_boxes = _ids(info.supervised_boxes, info.names)
+        learned_masks = _ids(info.supervised_masks, info.names)
+        self._boxes = _table(wanted & learned_boxes, len(info.names))
+        self._channels: list[int] | None = None
+        if info.supervised_masks is not None:
+            self._channels = [BACKGROUND, *sorted(learned_masks)]
+        shown = self._channels or range(len(info.names))
+        pixels = [class_id if class_id in wanted else BACKGROUND for class_id in shown]
+        self._pixels = None if pixels == [*range(len(pixels))] else np.array(pixels, np.uint8)
+
+    def logits(self, seg_logits: np.ndarray) -> np.ndarray:
+        """The channels that compete for pixels, of (C, h, w): a class nobody labelled wins none."""
+        return seg_logits if self._channels is None else seg_logits[self._channels]
+
+    def seg_map(self, winners: np.ndarray) -> np.ndarray:
+        """(H, W) uint8 class ids, of the channels of `logits` that won."""
+        return winners if self._pixels is None else self._pixels[winners]
+
+    def detections(self, found: Detections) -> Detections:
+        """The objects to show, best first."""
+        kept = np.arange(len(found.boxes))
+        if self._boxes is not None:
+            kept = kept[self._boxes[found.labels]]
+        if self.selection.iou is not None:
+            kept = kept[_suppress(found.boxes[kept], found.labels[kept], self.selection.iou)]
+        kept = kept[: self.selection.max_detections]
+        return found if len(kept) == len(found.boxes) else Detections(*(one[kept] for one in found))
+
+
+def shows_boxes(info: CheckpointInfo) -> bool:
+    """Whether a network finds objects, and was trained to."""
+    return info.model.detect and info.supervised_boxes != []
+
+
+def shows_pixels(info: CheckpointInfo) -> bool:
+    """Whether a network classifies pixels, and was trained to."""
+    return info.model.segment and info.supervised_masks != []
+
+
+def find_class(name: str, names: Sequence[str]) -> int:
+    """The id of a class, from 1 on.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    if name in names[1:]:
+        return list(names).index(name, 1)
+    known = ", ".join(names[1 : _MAX_NAMED + 1]) + (", ..." if len(names) > _MAX_NAMED + 1 else "")
+    raise InputError(f"no class is called {name!r}; this network has {known}")
+
+
+def _ids(learned: Sequence[str] | None, names: Sequence[str]) -> set[int]:
+    return {index for index in range(1, len(names)) if learned is None or names[index] in learned}
+
+
+def _table(shown: set[int], num_classes: int) -> np.ndarray | None:
+    """(C,) bool; None if all classes but background are shown."""
+    if len(shown) == num_classes - 1:
+        return None
+    return np.isin(np.arange(num_classes), sorted(shown))
+
+
+def _suppress(boxes: np.ndarray, labels: np.ndarray, iou: float) -> list[int]:
+    """Rows that no better row of the same class overlaps by more than `iou`; boxes best first."""
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    kept: list[int] = []
+    for row, box in enumerate(boxes):
+        others = [other for other in kept if labels[other] == labels[row]]
+        low, high = np.maximum(box[:2], boxes[others, :2]), np.minimum(box[2:], boxes[others, 2:])
+        shared = (high - low).clip(0).prod(axis=1)
+        if not (shared > iou * (areas[row] + areas[others] - shared)).any():
+            kept.append(row)
+    return kept
