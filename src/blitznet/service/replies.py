@@ -43,6 +43,7 @@ class DetectedObject(BaseModel):
     """One object."""
 
     label: str
+    label_id: int = Field(description="Class id, from 1 on.")
     score: Share
     box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2 in pixels.")
     mask: RunLengths | None = Field(None, description="Its own pixels; with mask=rle.")
@@ -83,7 +84,12 @@ class Prediction(BaseModel):
                         "width": 451,
                         "height": 300,
                         "detections": [
-                            {"label": "cat", "score": 0.98, "box": [108.4, 20.1, 402.9, 299.0]}
+                            {
+                                "label": "cat",
+                                "label_id": 8,
+                                "score": 0.98,
+                                "box": [0.0, 0.0, 411.3, 296.2],
+                            }
                         ],
                         "pixels": {"cat": 0.62, "background": 0.38},
                         "segmentation_mask": "iVBORw0KGgo...",
@@ -137,7 +143,7 @@ def describe(scene: Scene, options: Options) -> ImagePrediction:
     record = scene.to_dict()
     record["class_map"] = {str(index): name for index, name in enumerate(scene.names)}
     record["ms"] = {stage: round(time, 2) for stage, time in scene.milliseconds.items()}
-    del record["seg_map"]
+    del record["seg_map"], record["drawn"]
     if scene.seg_map is not None and options.mask == "png":
         record["segmentation_mask"] = _base64(png(Image.fromarray(scene.seg_map)))
     elif scene.seg_map is not None and options.mask == "rle":

@@ -33,10 +33,10 @@ class Gated(Predictor):
         self.go, self.count = Event(), 0
         run = predictor.engine.run
 
-        def wait(pixels: np.ndarray, score: float) -> EngineOutput:
+        def wait(pixels: np.ndarray, *arguments: Any) -> EngineOutput:
             self.go.wait(20)
             self.count += 1
-            return run(pixels, score)
+            return run(pixels, *arguments)
 
         self.engine.run = wait  # type: ignore[method-assign]
 
