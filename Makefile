@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check slow-test clean
+.PHONY: demo test check slow-test browser-test clean
 
 demo: $(VENV)/demo.installed  ## detection and segmentation on sample photos, without PyTorch; results in runs/demo
 	$(BIN)/blitznet demo
@@ -15,6 +15,11 @@ test: $(VENV)/dev.installed  ## the fast suite, a process per core; then the whe
 
 slow-test: $(VENV)/dev.installed  ## the slow suite; set BLITZNET_DATA=path/to/VOCdevkit for the part on real data
 	$(BIN)/python -m pytest -m "slow or data"
+
+browser-test: $(VENV)/dev.installed  ## the web page in Chromium, which Debian's packages provide
+	$(INSTALL) --editable ".[browser]"
+	command -v chromedriver >/dev/null || apt-get install --yes --quiet chromium chromium-driver || true
+	$(BIN)/python -m pytest -m browser -rs tests/browser
 
 check: $(VENV)/dev.installed  ## formatter, linter, types, layers
 	$(BIN)/ruff format --check .

@@ -424,3 +424,16 @@ def resize_to_input(image: Image.Image, size: int) -> np.ndarray:
         (size, size, 3) uint8 RGB.
     """
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def open_content(content: bytes, name: str) -> Image.Image:
+    """An image of which the header has been read, no more; `read_picture` takes it.
+
+    Args:
+        content: of the file.
+        name: what to call it in messages.
+
+    Raises:
+        PictureError: if it is no image, or its header is damaged.
+    """
+    return _read_header(BytesIO(content), name)

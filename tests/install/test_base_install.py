@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from PIL import Image
@@ -21,6 +22,7 @@ MAX_MEGABYTES = 200
 LOWER_HALF = (
     "boxes", "data", "detection", "device", "evaluation", "exporting", "losses", "model", "paper",
     "structures", "training", "inference.engines.torch_engine",
+    "service",  # which takes the extra `serve`
 )  # fmt: skip
 # What takes the extra `ray`, which has a test of its own.
 RAY = ("cluster",)
@@ -152,6 +154,7 @@ def test_every_verb_has_help_and_says_what_it_needs(binaries: Path, tmp_path: Pa
         ["export", "blitznet300-mobile"],
         ["check-data", "data.yaml"],
         ["predict", "clip.mp4"],
+        ["serve"],
         ["predict", "image.png", "--format", "coco"],
         ["predict", "image.png", "--track"],
         ["predict", "image.png", "--engine", "openvino"],
@@ -198,6 +201,26 @@ def test_an_extra_opens_its_door_without_torch(
         write_clip(tmp_path / "clip.mp4")
     done = run(binaries, "blitznet", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    packages = {path.name for path in next(binaries.parent.glob("lib/*/site-packages")).iterdir()}
+    assert "torch" not in packages
+
+
+def test_the_service_answers_without_torch(
+    wheel: Path, binaries: Path, image: Path, tmp_path: Path
+) -> None:
+    install(binaries, f"{wheel}[serve]")
+    command = [str(binaries / "blitznet"), "serve", "--port", "0", "--engine", "onnxruntime"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"http://127.0.0.1:\d+", line)
+        assert found, line
+        with urlopen(found[0] + "/") as page:
+            assert b"BlitzNet" in page.read()
+        with urlopen(found[0] + "/predict", image.read_bytes()) as answer:
+            assert json.load(answer)["images"][0]["width"] == 500
+        process.terminate()
+    assert process.returncode == 0
     packages = {path.name for path in next(binaries.parent.glob("lib/*/site-packages")).iterdir()}
     assert "torch" not in packages
 

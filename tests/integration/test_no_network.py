@@ -36,6 +36,11 @@ for engine in ("onnxruntime", "openvino"):
     blitznet.load(engine=engine).predict({str(IMAGE)!r})
 assert main(["predict", {str(IMAGE)!r}]) == 0
 assert main(["models"]) == 0
+from fastapi.testclient import TestClient
+from blitznet.service import create_app
+with TestClient(create_app(blitznet.load(engine="onnxruntime"))) as client:
+    image = open({str(IMAGE)!r}, "rb").read()
+    assert client.post("/predict", content=image).status_code == 200
 """
 
 

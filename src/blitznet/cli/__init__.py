@@ -11,4 +11,5 @@ from blitznet.cli import refine_masks as refine_masks  # isort: skip
 from blitznet.cli import models as models  # isort: skip
 from blitznet.cli import table as table  # isort: skip
 from blitznet.cli import bench as bench  # isort: skip
+from blitznet.cli import serve as serve  # isort: skip
 from blitznet.cli.app import main as main  # isort: skip

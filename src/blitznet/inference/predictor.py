@@ -59,6 +59,7 @@ def load(
     *,
     hint: Hint = "latency",
     calibrate: Path | None = None,
+    threads: int | None = None,
     tell: Tell | None = None,
 ) -> "Predictor":
     """A trained network, ready to predict.
@@ -71,6 +72,7 @@ def load(
             fastest one here; None = what BLITZNET_ENGINE names, else `auto`.
         hint: what OpenVINO makes fast: one image (`latency`) or many (`throughput`).
         calibrate: data description with images for `openvino-int8`, once for a network.
+        threads: of the engine on a CPU; None = its usual number.
         tell: receives one line about what is going on; None = problems are warnings.
 
     Raises:
@@ -78,7 +80,9 @@ def load(
         InputError: if the device or the engine does not exist, or a package is missing.
     """
     chosen = engine or usual_engine()
-    opened = open_engine(name_or_path, chosen, device, hint=hint, calibrate=calibrate, tell=tell)
+    opened = open_engine(
+        name_or_path, chosen, device, hint=hint, calibrate=calibrate, threads=threads, tell=tell
+    )
     return Predictor(opened, max(2, min(8, usable_cores())) if hint == "throughput" else 2)
 
 

@@ -6,6 +6,7 @@ import warnings
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from blitznet.device import choose_device, device_kind, has_fast_bfloat16
 from blitznet.errors import BlitzNetError, CheckpointError, InputError
@@ -49,6 +50,7 @@ def open_engine(
     *,
     hint: Hint = "latency",
     calibrate: Path | None = None,
+    threads: int | None = None,
     tell: Tell | None = None,
 ) -> Engine:
     """A trained network, ready to run.
@@ -61,9 +63,7 @@ def open_engine(
     """
     network = find_network(name_or_path)
     device = _device_for(engine, device, network)
-    open_it = partial(
-        _open, network=network, device=device, hint=hint, calibrate=calibrate, tell=tell
-    )
+    open_it = partial(_open, network=network, how=_How(device, hint, calibrate, threads, tell))
     if engine != AUTO:
         _require_engine(engine, device)
         return open_it(engine)
@@ -149,14 +149,17 @@ def _runs_checkpoints(engine: str) -> bool:
     return engine.startswith("torch")
 
 
-def _open(
-    name: str,
-    network: NetworkFiles,
-    device: str,
-    hint: Hint,
-    calibrate: Path | None,
-    tell: Tell | None,
-) -> Engine:
+class _How(NamedTuple):
+    """Arguments of `open_engine`."""
+
+    device: str
+    hint: Hint
+    calibrate: Path | None
+    threads: int | None
+    tell: Tell | None
+
+
+def _open(name: str, network: NetworkFiles, how: _How) -> Engine:
     if _runs_checkpoints(name):
         checkpoint = network.require_checkpoint()
         from blitznet.inference.engines.torch_engine import TorchEngine
@@ -164,28 +167,30 @@ def _open(
 
         is_bfloat16, is_compiled = name.endswith("-bf16"), "-compile" in name
         model, info = load_checkpoint(checkpoint)
-        return TorchEngine(model, info, choose_device(device), is_bfloat16, is_compiled)
+        if how.threads is not None:
+            import torch
+
+            torch.set_num_threads(how.threads)
+        return TorchEngine(model, info, choose_device(how.device), is_bfloat16, is_compiled)
     if network.exported is not None:
-        return _open_file(name, network.exported, device, hint, calibrate, tell)
-    path = exported_checkpoint(network.require_checkpoint(), tell)
+        return _open_file(name, network.exported, how)
+    path = exported_checkpoint(network.require_checkpoint(), how.tell)
     try:
-        return _open_file(name, path, device, hint, calibrate, tell)
+        return _open_file(name, path, how)
     except CheckpointError:  # the file in the cache has become unreadable
         path.unlink(missing_ok=True)
-        path = exported_checkpoint(network.require_checkpoint(), tell)
-        return _open_file(name, path, device, hint, calibrate, tell)
+        path = exported_checkpoint(network.require_checkpoint(), how.tell)
+        return _open_file(name, path, how)
 
 
-def _open_file(
-    name: str, path: Path, device: str, hint: Hint, calibrate: Path | None, tell: Tell | None
-) -> Engine:
+def _open_file(name: str, path: Path, how: _How) -> Engine:
     if name.startswith("openvino"):
         if name == "openvino-int8" and path.suffix == ".onnx":
-            path = quantized(path, calibrate, tell)
-        return OpenVinoEngine(path, name, hint)
+            path = quantized(path, how.calibrate, how.tell)
+        return OpenVinoEngine(path, name, how.hint, how.threads)
     if path.suffix != ".onnx":
         raise InputError(f"{path} is run by openvino, not by {name}")
-    return OnnxRuntimeEngine(path, device, name == "tensorrt")
+    return OnnxRuntimeEngine(path, how.device, name == "tensorrt", how.threads)
 
 
 def _candidates(network: NetworkFiles, device: str) -> list[str]:

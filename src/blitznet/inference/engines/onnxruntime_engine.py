@@ -22,19 +22,26 @@ class OnnxRuntimeEngine(ExportedEngine):
         path: NAME.onnx.
         device: `cpu` or `cuda:N`.
         use_tensorrt: let TensorRT run what it can, in half precision.
+        threads: of one run on the CPU; None = as many as there are usable cores.
 
     Raises:
         CheckpointError: if the file is damaged, or was not made by `blitznet export`.
         InputError: if this ONNX Runtime cannot run there.
     """
 
-    def __init__(self, path: Path, device: str = "cpu", use_tensorrt: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        device: str = "cpu",
+        use_tensorrt: bool = False,
+        threads: int | None = None,
+    ) -> None:
         self.name = "tensorrt" if use_tensorrt else "onnxruntime"
         self.device = device
         content = read_exported_file(path)
         providers = _providers(device, use_tensorrt, content)
         try:
-            self._session = _open_session(content, providers)
+            self._session = _open_session(content, providers, threads or usable_cores())
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(
@@ -69,11 +76,11 @@ def has_provider(name: str) -> bool:
     return f"{name}ExecutionProvider" in import_onnxruntime().get_available_providers()
 
 
-def _open_session(content: bytes, providers: list[Any]) -> Any:
+def _open_session(content: bytes, providers: list[Any], threads: int) -> Any:
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone; warnings are of optimizations that do not apply
-    options.intra_op_num_threads = usable_cores()  # by itself it counts those of the host
+    options.intra_op_num_threads = threads  # by itself it counts the cores of the host
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     state = onnxruntime.capi.onnxruntime_pybind11_state
     kinds = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile",

@@ -31,6 +31,7 @@ class OpenVinoEngine(ExportedEngine):
         path: NAME.onnx, or NAME.xml with NAME.bin beside it.
         name: of the engine: `openvino`, `openvino-bf16` or `openvino-int8`.
         hint: what should be fast.
+        threads: of all runs together; None = OpenVINO's choice.
 
     Raises:
         CheckpointError: if the file is damaged, or was not made by `blitznet export`.
@@ -39,7 +40,13 @@ class OpenVinoEngine(ExportedEngine):
 
     device = "cpu"
 
-    def __init__(self, path: Path, name: str = "openvino", hint: Hint = "latency") -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str = "openvino",
+        hint: Hint = "latency",
+        threads: int | None = None,
+    ) -> None:
         import openvino
 
         self.name = name
@@ -50,9 +57,11 @@ class OpenVinoEngine(ExportedEngine):
         for result in model.get_results():
             if "seg_map" in result.output(0).get_names():
                 model.remove_result(result)
-        settings: dict[str, Any] = {"PERFORMANCE_HINT": hint.upper()}
-        if is_limited():  # pinned threads of several workers would share the first cores
-            settings |= {"INFERENCE_NUM_THREADS": usable_cores(), "ENABLE_CPU_PINNING": False}
+        settings: dict[str, str | int | bool] = {"PERFORMANCE_HINT": hint.upper()}
+        if threads is not None or is_limited():
+            # Pinned threads of several workers would share the first cores.
+            settings |= {"INFERENCE_NUM_THREADS": threads or usable_cores()}
+            settings |= {"ENABLE_CPU_PINNING": False}
         if self.info.precision != "int8":  # which leaves the rest to what is fastest here
             settings["INFERENCE_PRECISION_HINT"] = "bf16" if name == "openvino-bf16" else "f32"
         self._compiled = openvino.Core().compile_model(model, "CPU", settings)

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -79,6 +80,16 @@ def test_rows_become_detections_in_input_pixels_without_the_padding(constant: Pa
     assert found.labels.tolist() == [2, 1]
     assert found.scores.tolist() == [0.875, 0.5]
     assert (found.boxes.dtype, found.labels.dtype) == (np.float32, np.int64)
+
+
+def test_engines_get_the_threads_that_are_asked_for(constant: Path) -> None:
+    for name in ("onnxruntime", "openvino"):
+        engine: Any = open_engine(constant, name, "cpu", threads=1)
+        if name == "onnxruntime":
+            assert engine._session.get_session_options().intra_op_num_threads == 1
+        else:
+            assert engine._compiled.get_property("INFERENCE_NUM_THREADS") == 1
+        engine.close()
 
 
 def test_weaker_objects_than_asked_for_are_left_out(constant: Path) -> None:

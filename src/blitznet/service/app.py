@@ -1,0 +1,170 @@
+"""The routes of the service."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import FileResponse, JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import ClientDisconnect
+from starlette.staticfiles import StaticFiles
+
+from blitznet.errors import InputError
+from blitznet.inference.predictor import Predictor
+from blitznet.service.answering import Service
+from blitznet.service.gate import CLIENT_GONE, Gate
+from blitznet.service.label_studio import Setup, SetupReply, TaskReply, TaskRequest
+from blitznet.service.prediction_queue import BusyError
+from blitznet.service.replies import Health, Models, Options, Prediction, Problem, Ready
+from blitznet.service.settings import Settings
+
+_PAGE = Path(__file__).parent / "page"
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": description}
+    for status, description in {
+        401: "The token is missing or wrong.",
+        408: "The request did not arrive in time.",
+        413: "Too many bytes or pixels.",
+        415: "Not an image.",
+        422: "A damaged image, or an unknown parameter.",
+        503: "Busy, not ready, or late; try again after `Retry-After` seconds.",
+    }.items()
+}
+
+
+def create_app(
+    predictors: Predictor | Sequence[Predictor], settings: Settings | None = None
+) -> FastAPI:
+    """The service as an ASGI application, to be run by uvicorn.
+
+    Args:
+        predictors: one per worker; each is used by one thread at a time, and closed at the end.
+        settings: limits and access; None = the defaults.
+
+    Returns:
+        The application; `app.state.service.is_ready` says whether it takes requests.
+    """
+    settings = settings or Settings()
+    predictors = (predictors,) if isinstance(predictors, Predictor) else predictors
+    service = Service(predictors, settings)
+    app = FastAPI(
+        title="BlitzNet", version=version("blitznet"), docs_url=None, redoc_url=None,
+        description="Boxes for every object and a class for every pixel, from one network.",
+        lifespan=service.lifespan,
+    )  # fmt: skip
+    app.state.service = service
+    _add_page(app)
+    _add_status(app, service)
+    _add_prediction(app, service)
+    _add_problems(app)
+    app.add_middleware(Gate, token=settings.token, count=service.metrics.count_request)
+    if settings.cors:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.cors, allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"], expose_headers=["Retry-After"],
+        )  # fmt: skip
+    return app
+
+
+def _add_page(app: FastAPI) -> None:
+    app.mount("/page", StaticFiles(directory=_PAGE), name="page")
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(_PAGE / "index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> FileResponse:
+        return FileResponse(_PAGE / "docs.html")
+
+
+def _add_status(app: FastAPI, service: Service) -> None:
+    @app.get("/health", tags=["Status"])
+    async def health() -> Health:
+        """Whether the process is alive."""
+        return Health()
+
+    @app.get("/ready", tags=["Status"], response_model=Ready, responses={503: {"model": Ready}})
+    async def ready() -> Response:
+        """Whether the service takes requests: 200, or 503 while it starts and ends."""
+        reply = Ready(ready=service.is_ready)
+        return JSONResponse(reply.model_dump(), 200 if service.is_ready else 503)
+
+    @app.get("/models", tags=["Status"], responses={401: _PROBLEMS[401]})
+    async def models() -> Models:
+        """The network that answers, and its classes."""
+        return Models(models=[service.model])
+
+    @app.get("/metrics", tags=["Status"], response_class=Response, responses={401: _PROBLEMS[401]})
+    async def metrics() -> Response:
+        """Prometheus: requests by status, times by stage, queue, workers, memory."""
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_prediction(app: FastAPI, service: Service) -> None:
+    answers: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
+    extra = {"parameters": _parameters(), "requestBody": _request_body()}
+
+    @app.post(
+        "/predict", tags=["Prediction"], response_model=Prediction | TaskReply,
+        responses=_PROBLEMS | answers, openapi_extra=extra,
+    )  # fmt: skip
+    async def predict(request: Request) -> Response:
+        """Predict one image or several.
+
+        The body is an image, or a form with one or several files called `file`; parameters are in
+        the query or the form. The answer is JSON, or with `Accept: image/png` the drawn image or
+        the map. A JSON body with Label Studio's tasks is answered in Label Studio's format.
+        """
+        return await service.answer(request)
+
+    @app.post("/setup", tags=["Label Studio"], responses={401: _PROBLEMS[401]})
+    async def setup(_: Setup) -> SetupReply:
+        """Called by Label Studio when the service is added to a project."""
+        return SetupReply(model_version=service.model.name)
+
+
+def _add_problems(app: FastAPI) -> None:
+    @app.exception_handler(BusyError)
+    async def busy(_: Request, error: BusyError) -> Response:
+        headers = {"Retry-After": str(error.retry_after)}
+        return JSONResponse({"detail": str(error)}, 503, headers)
+
+    @app.exception_handler(InputError)
+    async def wrong(_: Request, error: InputError) -> Response:
+        return JSONResponse({"detail": str(error)}, 422)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        return JSONResponse({"detail": str(error.errors()[0]["msg"])}, 422)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_GONE)
+
+
+def _parameters() -> list[dict[str, Any]]:
+    """`Options` as OpenAPI's query parameters."""
+    return [
+        {"name": name, "in": "query", "description": schema.pop("description"), "schema": schema}
+        for name, schema in Options.model_json_schema()["properties"].items()
+    ]
+
+
+def _request_body() -> dict[str, Any]:
+    binary = {"type": "string", "format": "binary"}
+    form = Options.model_json_schema()["properties"] | {"file": {"type": "array", "items": binary}}
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {"type": "object", "required": ["file"], "properties": form}
+            },
+            "image/*": {"schema": binary},
+            "application/json": {"schema": TaskRequest.model_json_schema(ref_template="#")},
+        },
+    }

@@ -1,0 +1,116 @@
+"""What every request passes: access control, headers of every answer, one line in the log."""
+
+import base64
+import binascii
+import hmac
+import json
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+access_log = logging.getLogger("blitznet.access")
+
+# The page asks for the token by itself, and what supervises the service has none.
+_OPEN_PATHS = ("/", "/docs", "/health", "/ready")
+_OPEN_PREFIX = "/page/"
+
+# Everything comes from this service; images of the page from its canvas and its camera, too.
+_SECURITY = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self' blob: data:; media-src 'self' blob:; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+CLIENT_GONE = 499
+
+
+class Gate:
+    """ASGI middleware around the service.
+
+    Args:
+        app: the service.
+        token: what requests have to carry; None = nothing.
+        count: receives the route's path and the status of every request.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None, count: Callable[[str, int], None]) -> None:
+        self._app = app
+        self._token = token
+        self._count = count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it with 401."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status, sent = perf_counter(), 500, 0
+
+        async def send_on(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in _SECURITY.items():
+                    headers.setdefault(name, value)
+            elif message["type"] == "http.response.body":
+                sent += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            if self._is_allowed(scope):
+                await self._app(scope, receive, send_on)
+            else:
+                await _REFUSAL(scope, receive, send_on)
+        finally:
+            route = scope.get("route")
+            self._count(getattr(route, "path", "other"), status)
+            _log(scope, status, sent, (perf_counter() - start) * 1000)
+
+    def _is_allowed(self, scope: Scope) -> bool:
+        path = scope["path"]
+        if self._token is None or path in _OPEN_PATHS or path.startswith(_OPEN_PREFIX):
+            return True
+        given = _given_token(Headers(scope=scope))
+        return hmac.compare_digest(given.encode(), self._token.encode())
+
+
+_REFUSAL = JSONResponse(
+    {"detail": "this service wants a token; send the header `Authorization: Bearer TOKEN`"},
+    status_code=401,
+    headers={"WWW-Authenticate": "Bearer"},
+)
+
+
+def _given_token(headers: Mapping[str, str]) -> str:
+    """Of `Bearer TOKEN`, or the password of `Basic`, which is what Label Studio can send."""
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "basic":
+        try:
+            value = base64.b64decode(value, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+    return value.strip()
+
+
+def _log(scope: Scope, status: int, sent: int, milliseconds: float) -> None:
+    """One JSON object per request; no content and no parameters, which may be personal."""
+    line: dict[str, Any] = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "client": (scope.get("client") or ("-",))[0],
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": status,
+        "bytes": sent,
+        "ms": round(milliseconds, 1),
+    }
+    access_log.info(json.dumps(line | scope.get("state", {}).get("log", {})))

@@ -1,0 +1,171 @@
+"""What the service answers: typed, as its OpenAPI page shows it."""
+
+import base64
+from io import BytesIO
+from typing import Annotated, Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from blitznet.scene import Scene
+from blitznet.service.run_length import coco_run_length
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+# Fast, and not much larger than what takes five times as long.
+_PNG_LEVEL = 1
+
+
+class Options(BaseModel):
+    """Parameters of a prediction, in the query or as fields of the form."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    score: Share = Field(0.5, description="Minimum score of an object.")
+    mask: Literal["png", "rle", "none"] = Field(
+        "png", description="The segmentation map in the JSON: one PNG, run lengths, or none."
+    )
+    draw: bool = Field(False, description="Add the drawn image to the JSON, as a base64 PNG.")
+    output: Literal["drawn", "map"] = Field(
+        "drawn", description="With `Accept: image/png`: the drawn image, or the map in VOC colours."
+    )
+
+
+class RunLengths(BaseModel):
+    """Uncompressed COCO RLE: column by column, the first run is of zeros."""
+
+    size: tuple[int, int] = Field(description="Height and width.")
+    counts: list[int]
+
+
+class DetectedObject(BaseModel):
+    """One object."""
+
+    label: str
+    label_id: int = Field(description="Class id, from 1 on.")
+    score: Share
+    box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2 in pixels.")
+    mask: RunLengths | None = Field(None, description="Its own pixels; with mask=rle.")
+
+
+class ImagePrediction(BaseModel):
+    """What the network found in one image: a record of `predictions.jsonl`, and its map."""
+
+    source: str = Field(description="The file's name, or `body` without one.")
+    width: int
+    height: int
+    detections: list[DetectedObject] = Field(description="Best score first.")
+    pixels: dict[str, Share] | None = Field(description="Share of every class that occurs.")
+    segmentation_mask: str | None = Field(
+        None, description="Base64 PNG, grey, a class id per pixel; with mask=png."
+    )
+    segmentation_rle: dict[str, RunLengths] | None = Field(
+        None, description="The pixels of every class but background; with mask=rle."
+    )
+    class_map: dict[str, str] = Field(description="Class id to name.")
+    drawn: str | None = Field(None, description="Base64 PNG; with draw=true.")
+    ms: dict[str, float] = Field(description="Milliseconds by stage.")
+
+
+class Prediction(BaseModel):
+    """An entry per image, in the order of the request."""
+
+    model: str
+    images: list[ImagePrediction]
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "model": "blitznet300-mobile",
+                "images": [
+                    {
+                        "source": "chelsea.jpg",
+                        "width": 451,
+                        "height": 300,
+                        "detections": [
+                            {
+                                "label": "cat",
+                                "label_id": 8,
+                                "score": 0.98,
+                                "box": [0.0, 0.0, 411.3, 296.2],
+                            }
+                        ],
+                        "pixels": {"cat": 0.62, "background": 0.38},
+                        "segmentation_mask": "iVBORw0KGgo...",
+                        "class_map": {"0": "background", "8": "cat"},
+                        "ms": {"read": 2.1, "network": 11.0, "post": 1.2},
+                    }
+                ],
+            }
+        }
+    )
+
+
+class Health(BaseModel):
+    """`UP` is what Label Studio looks for."""
+
+    status: Literal["UP"] = "UP"
+
+
+class Ready(BaseModel):
+    """Whether the service takes requests."""
+
+    ready: bool
+
+
+class ServedModel(BaseModel):
+    """The network that answers."""
+
+    name: str
+    engine: str
+    device: str
+    image_size: int
+    detect: bool
+    segment: bool
+    names: tuple[str, ...] = Field(description="By class id, background first.")
+
+
+class Models(BaseModel):
+    """All networks that answer; today one."""
+
+    models: list[ServedModel]
+
+
+class Problem(BaseModel):
+    """Why a request was refused, in one line."""
+
+    detail: str
+
+
+def describe(scene: Scene, options: Options) -> ImagePrediction:
+    """A scene as JSON-ready values."""
+    record = scene.to_dict()
+    record["class_map"] = {str(index): name for index, name in enumerate(scene.names)}
+    record["ms"] = {stage: round(time, 2) for stage, time in scene.milliseconds.items()}
+    del record["seg_map"], record["drawn"]
+    if scene.seg_map is not None and options.mask == "png":
+        record["segmentation_mask"] = _base64(png(Image.fromarray(scene.seg_map)))
+    elif scene.seg_map is not None and options.mask == "rle":
+        record["segmentation_rle"] = {
+            scene.names[class_id]: coco_run_length(scene.seg_map == class_id)
+            for class_id in np.unique(scene.seg_map).tolist()
+            if class_id
+        }
+        owners = scene.instance_map()
+        for index, detection in enumerate(record["detections"]):
+            detection["mask"] = coco_run_length(owners == index)
+    if options.draw:
+        record["drawn"] = _base64(png(scene.draw()))
+    return ImagePrediction(**record)
+
+
+def png(image: Image.Image) -> bytes:
+    """A PNG file."""
+    content = BytesIO()
+    image.save(content, format="PNG", compress_level=_PNG_LEVEL)
+    return content.getvalue()
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")

@@ -1,0 +1,191 @@
+"""What a request holds: images and parameters, within the service's limits."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from fastapi import HTTPException, Request
+from pydantic import ValidationError
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from blitznet.errors import PictureError, first_problem
+from blitznet.image import EncodedPicture, PictureSource, open_content
+from blitznet.service.prediction_queue import BusyError
+from blitznet.service.replies import Options
+from blitznet.service.settings import MAX_IMAGES, Settings
+
+_FORM = "multipart/form-data"
+_MAX_FIELDS = 16
+_LINGER_SECONDS = 2
+
+# Of answers to requests whose rest is not read.
+CLOSE = {"Connection": "close"}
+
+# What an image without a file name is called.
+BODY = "body"
+
+
+class UploadMemory:
+    """Bytes of bodies that are held at once; slow uploads cannot use up the memory.
+
+    Args:
+        limit: bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+
+    def take(self, size: int) -> None:
+        """Raises BusyError if there is no room."""
+        if self._held + size > self._limit:
+            raise BusyError(retry_after=1)
+        self._held += size
+
+    def give_back(self, size: int) -> None:
+        """Let bytes go that were taken."""
+        self._held -= size
+
+
+class LimitedBody:
+    """The body of a request, counted while it streams in.
+
+    Use it as a context manager, which gives the memory back at the end of the request.
+
+    Attributes:
+        is_complete: whether all of it has come.
+    """
+
+    def __init__(self, request: Request, max_bytes: int, memory: UploadMemory) -> None:
+        self._request = request
+        self._max_bytes = max_bytes
+        self._memory = memory
+        self._size = 0
+        self.is_complete = False
+
+    def __enter__(self) -> "LimitedBody":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._memory.give_back(self._size)
+
+    async def stream(self) -> AsyncGenerator[bytes]:
+        """Raises HTTPException 413 as soon as the size is known to be too large."""
+        headers, chunks = self._request.headers, self._request.stream()
+        stated = headers.get("content-length", "")
+        if stated.isdecimal() and int(stated) > self._max_bytes:
+            if "expect" not in headers:  # such a client asks before it sends
+                await _linger(chunks)
+            raise self._too_large()
+        async for chunk in chunks:
+            if self._size + len(chunk) > self._max_bytes:
+                await _linger(chunks)
+                raise self._too_large()
+            self._memory.take(len(chunk))
+            self._size += len(chunk)
+            yield chunk
+        self.is_complete = True
+
+    async def read(self) -> bytes:
+        """All of it."""
+        return b"".join([chunk async for chunk in self.stream()])
+
+    def _too_large(self) -> HTTPException:
+        limit = f"{self._max_bytes / 1e6:g} MB"
+        return HTTPException(413, f"the request has more than {limit}; send a smaller image", CLOSE)
+
+
+async def _linger(chunks: AsyncGenerator[bytes]) -> None:
+    """Receive for a moment: a client that still sends would miss the answer."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_SECONDS):
+            async for _ in chunks:
+                pass
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Images of a request, headers read and sizes checked, and its parameters."""
+
+    images: list[PictureSource]
+    options: Options
+
+
+class _InMemoryParser(MultiPartParser):
+    """Nothing that users send is written to disk."""
+
+    spool_max_size = 1 << 62
+
+
+async def read_upload(request: Request, body: LimitedBody, settings: Settings) -> Upload:
+    """The images and parameters of a form, or of a body that is an image.
+
+    Raises:
+        HTTPException: 413 too large, 415 no image, 422 anything else that is wrong.
+    """
+    fields: dict[str, str] = dict(request.query_params)
+    if request.headers.get("content-type", "").startswith(_FORM):
+        more_fields, files = await _read_form(request, body)
+        fields |= more_fields
+    else:
+        content = await body.read()
+        files = [(BODY, content)] if content else []
+    if not files:
+        raise HTTPException(422, "the request has no image; send it as the body or as `file`")
+    options = parse_options(fields, settings.score)
+    return Upload([open_image(content, name, settings) for name, content in files], options)
+
+
+async def _read_form(
+    request: Request, body: LimitedBody
+) -> tuple[dict[str, str], list[tuple[str, bytes]]]:
+    """Fields by name, and the names and contents of files."""
+    parser = _InMemoryParser(
+        request.headers, body.stream(), max_files=MAX_IMAGES, max_fields=_MAX_FIELDS
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise HTTPException(422, f"the form cannot be read: {error.message}") from None
+    fields, files = {}, []
+    try:
+        for name, value in form.multi_items():
+            if isinstance(value, str):
+                fields[name] = value
+            elif name == "file":
+                files.append((value.filename or BODY, await value.read()))
+            else:
+                raise HTTPException(422, f"files are sent as `file`, not as {name!r}")
+    finally:
+        await form.close()
+    return fields, files
+
+
+def parse_options(fields: Mapping[str, str], score: float) -> Options:
+    """Raises HTTPException 422 for an unknown parameter or an impossible value."""
+    try:
+        return Options.model_validate({"score": score, **fields})
+    except ValidationError as error:
+        names = ", ".join(Options.model_fields)
+        raise HTTPException(422, f"{first_problem(error)}; there are {names}") from None
+
+
+def open_image(content: bytes, name: str, settings: Settings) -> PictureSource:
+    """An image whose pixels are still to be decoded.
+
+    Raises:
+        HTTPException: 415 for what is no image, 413 for one with too many pixels.
+    """
+    try:
+        image = open_content(content, name)
+    except PictureError as error:
+        raise HTTPException(415, str(error)) from None
+    width, height = image.size
+    if width * height > settings.max_megapixels * 1e6:
+        raise HTTPException(
+            413,
+            f"{name}: {width}x{height} pixels, more than {settings.max_megapixels:g} million; "
+            "make it smaller first",
+        )
+    return EncodedPicture(content, name)

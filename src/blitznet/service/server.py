@@ -1,0 +1,125 @@
+"""`blitznet serve`: a socket, workers, uvicorn, and an orderly end."""
+
+import logging
+import signal
+import socket
+import sys
+from functools import partial
+from types import FrameType
+
+import uvicorn
+
+from blitznet.cpu import usable_cores
+from blitznet.errors import InputError
+from blitznet.inference.engines.engine import Tell
+from blitznet.inference.predictor import Predictor, load
+from blitznet.service.answering import Service
+from blitznet.service.app import create_app
+from blitznet.service.gate import access_log
+from blitznet.service.settings import Settings
+
+# By default. On a GPU one decodes and encodes while the other one's network runs.
+_MAX_WORKERS = 4
+_WORKERS_ON_GPU = 2
+# Longer than a proxy in front keeps idle connections, which would meet closed ones otherwise.
+_KEEP_ALIVE_SECONDS = 75
+_LOOPBACK = ("127.", "::1", "localhost")
+
+
+def serve(
+    model: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: int | None = None,
+    device: str = "auto",
+    engine: str | None = None,
+    settings: Settings | None = None,
+    tell: Tell | None = None,
+) -> None:
+    """Serve a network until SIGTERM or Ctrl-C; requests under way are finished then.
+
+    Args:
+        model: a bundled network's name, an exported file, or a checkpoint; None = the best one.
+        host: address to listen on.
+        port: 0 = a free one.
+        workers: predictions at once, each on its share of the cores; None = one per core up to 4,
+            or 2 on a GPU.
+        device: as of `blitznet.load`.
+        engine: as of `blitznet.load`.
+        settings: limits and access; None = the defaults.
+        tell: receives lines about what is going on; None = they go to standard error.
+
+    Raises:
+        InputError: if the address cannot be used, or the network not loaded.
+        KeyboardInterrupt: after Ctrl-C.
+    """
+    settings = settings or Settings()
+    tell = tell or partial(print, file=sys.stderr, flush=True)
+    if workers is not None and workers < 1:
+        raise InputError(f"workers is a number from 1 on, got {workers}")
+    with _listen(host, port) as listener:
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        if not host.startswith(_LOOPBACK):
+            who = "whoever has the token" if settings.token else "everybody (no --token is set)"
+            tell(f"{address} is not loopback: reachable from other machines, by {who}")
+        predictors = _load_workers(model, workers, device, engine, tell)
+        service_app = create_app(predictors, settings)
+        _log_to_stderr()
+        config = uvicorn.Config(
+            service_app, log_config=None, access_log=False, server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=int(settings.timeout) + 1,
+        )  # fmt: skip
+        engine_name = predictors[0].engine.name
+        tell(f"{address} ({len(predictors)} workers on {engine_name}; Ctrl-C to stop)")
+        _Server(config, service_app.state.service).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Not ready from SIGTERM on, which is an ordinary end: exit code 0."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._service.is_ready = False
+        if sig == signal.SIGTERM:
+            self.should_exit = True  # uvicorn would raise the signal again in the end
+        else:
+            super().handle_exit(sig, frame)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"cannot listen on {host} port {port} ({reason}); name another --host or --port"
+        ) from None
+
+
+def _load_workers(
+    model: str | None, workers: int | None, device: str, engine: str | None, tell: Tell
+) -> list[Predictor]:
+    """A network per worker; on a CPU each takes its share of the cores."""
+    cores = usable_cores()
+    count = workers or min(cores, _MAX_WORKERS)
+    threads = max(1, cores // count)
+    first = load(model, device, engine, threads=threads, tell=tell)
+    if workers is None and first.engine.device != "cpu":
+        count = _WORKERS_ON_GPU
+    others = (load(model, device, engine, threads=threads) for _ in range(count - 1))
+    return [first, *others]
+
+
+def _log_to_stderr() -> None:
+    """Requests as JSON lines, uvicorn's warnings and errors as they are."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for logger, level in ((access_log, logging.INFO), (logging.getLogger("uvicorn"), "WARNING")):
+        logger.setLevel(level)
+        logger.handlers = [handler]
+        logger.propagate = False

@@ -1,0 +1,57 @@
+"""What a service allows and how much it does at once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from blitznet.errors import InputError
+
+# Images of one request, and tasks of one request of Label Studio.
+MAX_IMAGES = 16
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits and access of a service.
+
+    Attributes:
+        score: minimum score of an object where a request names none, 0..1.
+        queue: requests that may wait for a worker; further ones get 503.
+        timeout: seconds from the arrival of a request to its answer.
+        max_mb: size of a request's body, millions of bytes.
+        max_megapixels: pixels of one image, millions.
+        cors: origins whose pages may use the service, `*` for all.
+        token: what requests have to carry; None = no access control.
+        allow_fetch: hosts (`name` or `name:port`) whose images Label Studio's tasks may name.
+        uploads: folder of Label Studio's uploaded files, which its tasks name as `/data/...`.
+
+    Raises:
+        InputError: if a value is impossible.
+    """
+
+    score: float = 0.5
+    queue: int = 16
+    timeout: float = 30.0
+    max_mb: float = 32.0
+    max_megapixels: float = 64.0
+    cors: tuple[str, ...] = ()
+    token: str | None = None
+    allow_fetch: tuple[str, ...] = ()
+    uploads: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.score <= 1:
+            raise InputError(f"score is a minimum score in 0..1, got {self.score}")
+        if self.queue < 0:
+            raise InputError(f"queue is a number of requests from 0 on, got {self.queue}")
+        for name in ("timeout", "max_mb", "max_megapixels"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} is more than 0, got {getattr(self, name)}")
+        if self.token is not None and not self.token.strip():
+            raise InputError("the token is empty; leave it out, or set one")
+        if self.uploads is not None and not self.uploads.is_dir():
+            raise InputError(f"{self.uploads}: no such folder; name that of Label Studio's uploads")
+
+    @property
+    def max_bytes(self) -> int:
+        """`max_mb` in bytes."""
+        return int(self.max_mb * 1e6)

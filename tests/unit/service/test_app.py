@@ -1,0 +1,319 @@
+"""Status, access, the queue, and the description of the interface."""
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from time import monotonic, sleep
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from blitznet.errors import InputError
+from blitznet.inference.engines.engine import EngineOutput
+from blitznet.inference.predictor import Predictor
+from blitznet.service import Settings, create_app
+from blitznet.service.prediction_queue import PredictionQueue
+from tiny_network import colour_predictor
+
+PREDICTED = "/predict"
+
+
+class Gated(Predictor):
+    """Predicts when `go` is set."""
+
+    def __init__(self) -> None:
+        predictor = colour_predictor()
+        super().__init__(predictor.engine)
+        self.go, self.count = Event(), 0
+        run = predictor.engine.run
+
+        def wait(pixels: np.ndarray, *arguments: Any) -> EngineOutput:
+            self.go.wait(20)
+            self.count += 1
+            return run(pixels, *arguments)
+
+        self.engine.run = wait  # type: ignore[method-assign]
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    end = monotonic() + 20
+    while not is_true():
+        assert monotonic() < end
+        sleep(0.002)
+
+
+def test_status_routes(client: TestClient, png: bytes) -> None:
+    assert client.get("/health").json() == {"status": "UP"}
+    assert client.get("/ready").json() == {"ready": True}
+    (model,) = client.get("/models").json()["models"]
+    assert model["name"] == "colours"
+    assert model["names"] == ["background", "red", "green", "blue"]
+    client.post("/predict", content=png)
+    client.post("/predict", content=b"no image")
+    text = client.get("/metrics").text
+    for line in (
+        'blitznet_requests_total{path="/predict",status="200"} 1.0',
+        'blitznet_requests_total{path="/predict",status="415"} 1.0',
+        'blitznet_stage_seconds_count{stage="network"} 1.0',
+        "blitznet_queue_length 0.0",
+        "blitznet_workers_busy 0.0",
+        "blitznet_workers 2.0",
+    ):
+        assert line in text
+    assert "process_resident_memory_bytes" in text
+
+
+def test_a_service_that_ends_is_not_ready(client: TestClient, png: bytes) -> None:
+    client.app.state.service.is_ready = False  # type: ignore[attr-defined]
+    assert client.get("/ready").status_code == 503
+    assert client.get("/health").status_code == 200
+    answer = client.post("/predict", content=png)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+def test_a_full_queue_answers_503_at_once_and_serves_the_others(png: bytes) -> None:
+    predictor = Gated()
+    predictor.go.set()
+    with (
+        TestClient(create_app(predictor, Settings(queue=2))) as client,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        queue = client.app.state.service.queue  # type: ignore[attr-defined]
+        predictor.go.clear()
+        accepted = [pool.submit(client.post, "/predict", content=png) for _ in range(3)]
+        wait_until(lambda: queue.waiting == 2)
+        refused = client.post("/predict", content=png)
+        assert refused.status_code == 503
+        assert int(refused.headers["retry-after"]) >= 1
+        assert refused.json()["detail"] == "the service is busy; try again later"
+        text = client.get("/metrics").text
+        assert "blitznet_queue_length 2.0" in text
+        assert "blitznet_workers_busy 1.0" in text
+        predictor.go.set()
+        assert [one.result().status_code for one in accepted] == [200] * 3
+
+
+def test_a_late_answer_is_503_and_its_worker_serves_the_next(png: bytes) -> None:
+    predictor = Gated()
+    predictor.go.set()
+    with TestClient(create_app(predictor, Settings(timeout=0.05))) as client:
+        predictor.go.clear()
+        answer = client.post("/predict", content=png)
+        assert answer.status_code == 503
+        assert answer.json()["detail"] == "no answer within 0.05 seconds"
+        predictor.go.set()
+        queue = client.app.state.service.queue  # type: ignore[attr-defined]
+        wait_until(lambda: queue.busy == 0)
+        client.app.state.service.settings = Settings()  # type: ignore[attr-defined]
+        assert client.post("/predict", content=png).status_code == 200
+
+
+def scope(headers: dict[str, str] | None = None) -> dict[str, Any]:
+    raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    return {"type": "http", "method": "POST", "path": "/predict", "raw_path": b"/predict",
+            "query_string": b"", "headers": raw, "client": ("test", 1)}  # fmt: skip
+
+
+def test_who_has_gone_is_not_predicted(png: bytes) -> None:
+    """One request is at work, a second one waits, its client goes."""
+    predictor = Gated()
+    predictor.go.set()
+    app = create_app(predictor, Settings(queue=4))
+    service = app.state.service
+    sent: list[int] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            sent.append(message["status"])
+
+    async def request(goes: asyncio.Event) -> None:
+        messages = iter([{"type": "http.request", "body": png, "more_body": False}])
+
+        async def receive() -> dict[str, Any]:
+            for message in messages:
+                return message
+            await goes.wait()
+            return {"type": "http.disconnect"}
+
+        await app(scope(), receive, send)
+
+    async def run() -> None:
+        async with service.lifespan(app):
+            predictor.go.clear()
+            predictor.count = 0
+            stays, goes = asyncio.Event(), asyncio.Event()
+            first = asyncio.create_task(request(stays))
+            while service.queue.busy == 0:
+                await asyncio.sleep(0.001)
+            second = asyncio.create_task(request(goes))
+            while service.queue.waiting == 0:
+                await asyncio.sleep(0.001)
+            goes.set()
+            await second
+            assert service.queue.waiting == 0
+            predictor.go.set()
+            await first
+
+    asyncio.run(run())
+    assert sent == [499, 200]
+    assert predictor.count == 1
+
+
+def test_a_client_that_goes_while_it_sends_is_dropped() -> None:
+    app = create_app(colour_predictor(), Settings())
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    sent = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message.get("status"))
+
+    async def run() -> None:
+        async with app.state.service.lifespan(app):
+            await app(scope(), receive, send)
+
+    asyncio.run(run())
+    assert sent[0] == 499
+
+
+def test_a_request_that_does_not_arrive_in_time_is_408_and_its_connection_closed() -> None:
+    app = create_app(colour_predictor(), Settings(timeout=0.05))
+    messages = iter([{"type": "http.request", "body": b"half", "more_body": True}])
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        for message in messages:
+            return message
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        async with app.state.service.lifespan(app):
+            await app(scope(), receive, send)
+
+    asyncio.run(run())
+    assert sent[0]["status"] == 408
+    assert (b"connection", b"close") in sent[0]["headers"]
+    assert app.state.service.memory._held == 0
+
+
+def test_slow_uploads_cannot_use_up_the_memory(
+    open_service: Callable[..., TestClient], png: bytes
+) -> None:
+    client = open_service(queue=0, max_mb=1)
+    memory = client.app.state.service.memory  # type: ignore[attr-defined]
+    memory.take(10**6)  # what one slow client has sent
+    assert client.post("/predict", content=png).status_code == 503
+    memory.give_back(10**6)
+    assert client.post("/predict", content=png).status_code == 200
+
+
+def test_a_failing_prediction_gives_its_worker_back() -> None:
+    async def run() -> None:
+        queue = PredictionQueue([colour_predictor()], limit=0)
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                await queue.run(lambda _: 1 // 0)
+        assert await queue.run(lambda predictor: predictor.names[1]) == "red"
+        assert queue.busy == 0
+        queue.close()
+
+    asyncio.run(run())
+
+
+def test_a_token_is_wanted_for_everything_but_page_and_supervision(
+    open_service: Callable[..., TestClient], png: bytes
+) -> None:
+    client = open_service(token="sesame")
+    for path in ("/", "/docs", "/page/page.css", "/health", "/ready"):
+        assert client.get(path).status_code == 200, path
+    basic = base64.b64encode(b"label-studio:sesame").decode()
+    statuses = {
+        "": 401, "Bearer": 401, "Bearer open": 401, "Basic !": 401, "Bearer sesame": 200,
+        f"Basic {basic}": 200,
+    }  # fmt: skip
+    for value, status in statuses.items():
+        headers = {"authorization": value} if value else {}
+        answer = client.post("/predict", content=png, headers=headers)
+        assert answer.status_code == status, value
+        for path in ("/models", "/metrics", "/openapi.json"):
+            assert client.get(path, headers=headers).status_code == status
+
+
+def test_pages_of_other_origins_are_let_in_by_name_alone(
+    open_service: Callable[..., TestClient], png: bytes
+) -> None:
+    origin = {"origin": "https://example.org"}
+    header = "access-control-allow-origin"
+    assert header not in open_service().post("/predict", content=png, headers=origin).headers
+    client = open_service(cors=("https://example.org",), token="sesame")
+    assert client.get("/models", headers=origin).headers[header] == "https://example.org"
+    asked = origin | {"access-control-request-method": "POST"}
+    assert client.options("/predict", headers=asked).status_code == 200
+    other = client.get("/health", headers={"origin": "https://example.com"})
+    assert header not in other.headers
+
+
+def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
+    page = client.get("/")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for path in ("/", "/docs", "/page/page.js", "/page/docs.js", "/page/page.css"):
+        text = client.get(path).text.replace("http://www.w3.org/2000/svg", "")
+        assert "//" not in text.replace("// ", "").replace("// -", ""), path
+    assert client.get("/page/../settings.py").status_code == 404
+
+
+def test_the_log_has_a_line_per_request_and_no_content(
+    client: TestClient, png: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "blitznet.access"):
+        client.post("/predict?score=0.25", files={"file": ("holiday.png", png)})
+        client.get("/nowhere")
+    lines = [json.loads(record.message) for record in caplog.records if record.name.startswith("b")]
+    assert [(line["path"], line["status"]) for line in lines] == [
+        ("/predict", 200), ("/nowhere", 404),
+    ]  # fmt: skip
+    assert set(lines[0]["stages"]) == {"read", "network", "post", "encode", "queue"}
+    assert "holiday" not in caplog.text
+
+
+def test_the_description_of_the_interface_is_complete(client: TestClient) -> None:
+    api = client.get("/openapi.json").json()
+    predict = api["paths"]["/predict"]["post"]
+    assert [one["name"] for one in predict["parameters"]] == ["score", "mask", "draw", "output"]
+    assert set(predict["requestBody"]["content"]) == {
+        "multipart/form-data", "image/*", "application/json",
+    }  # fmt: skip
+    assert {"200", "401", "408", "413", "415", "422", "503"} <= set(predict["responses"])
+    example = api["components"]["schemas"]["Prediction"]["example"]
+    assert example["images"][0]["detections"][0]["label"] == "cat"
+    for path, methods in api["paths"].items():
+        for operation in methods.values():
+            assert operation["description"], path
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"score": 2}, "score is a minimum score in 0..1, got 2"),
+        ({"queue": -1}, "queue is a number of requests from 0 on, got -1"),
+        ({"timeout": 0}, "timeout is more than 0, got 0"),
+        ({"token": " "}, "the token is empty"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        Settings(**settings)

@@ -1,0 +1,175 @@
+"""POST /predict: results, forms of requests and answers, limits."""
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from blitznet.scene import Scene
+from tiny_network import NAMES, colour_predictor
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")  # pycocotools
+
+
+@pytest.fixture
+def scene(image: Image.Image) -> Scene:
+    return colour_predictor().predict(image)
+
+
+def first(answer: Any) -> dict[str, Any]:
+    assert answer.status_code == 200, answer.text
+    image: dict[str, Any] = answer.json()["images"][0]
+    return image
+
+
+def decoded(text: str) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(base64.b64decode(text))))
+
+
+def test_an_answer_is_the_record_of_predictions_jsonl_and_the_map(
+    client: TestClient, png: bytes, scene: Scene
+) -> None:
+    answer = client.post("/predict", files={"file": ("a.png", png)})
+    reply = first(answer)
+    seg_map = decoded(reply.pop("segmentation_mask"))
+    assert (seg_map == scene.seg_map).all()
+    assert set(reply.pop("ms")) == {"read", "network", "post"}
+    assert reply.pop("class_map") == {"0": "background", "1": "red", "2": "green", "3": "blue"}
+    record = scene.to_dict() | {"source": "a.png"}
+    del record["seg_map"], record["drawn"]
+    assert reply == record
+    assert answer.json()["model"] == "colours"
+
+
+def test_a_form_a_body_and_parameters_in_either_place_say_the_same(
+    client: TestClient, png: bytes
+) -> None:
+    def without_names(answer: Any) -> dict[str, Any]:
+        return {k: v for k, v in first(answer).items() if k not in ("source", "ms")}
+
+    query = {"score": "0.95", "mask": "none"}
+    raw = without_names(client.post("/predict", params=query, content=png))
+    assert raw["detections"] == []  # the object has 0.9
+    assert "segmentation_mask" not in raw
+    form = client.post("/predict", data=query, files={"file": png})
+    assert without_names(form) == raw
+    curl = {"content-type": "application/x-www-form-urlencoded"}  # curl --data-binary
+    assert without_names(client.post("/predict", params=query, content=png, headers=curl)) == raw
+
+
+def test_several_files_are_answered_in_order(client: TestClient, png: bytes) -> None:
+    files = [("file", (f"{name}.png", png)) for name in "abc"]
+    images = client.post("/predict", files=files).json()["images"]
+    assert [image["source"] for image in images] == ["a.png", "b.png", "c.png"]
+
+
+def test_run_lengths_are_those_of_the_map_and_of_the_objects(
+    client: TestClient, png: bytes, scene: Scene
+) -> None:
+    reply = first(client.post("/predict?mask=rle", content=png))
+
+    def read(rle: dict[str, Any]) -> np.ndarray:
+        mask: np.ndarray = coco_mask.decode(coco_mask.frPyObjects(rle, *rle["size"])) == 1
+        return mask
+
+    for name, rle in reply["segmentation_rle"].items():
+        assert (read(rle) == (scene.seg_map == NAMES.index(name))).all()
+    assert set(reply["segmentation_rle"]) == set(reply["pixels"]) - {"background"}
+    assert (read(reply["detections"][0]["mask"]) == scene.instances()[0]).all()
+
+
+def test_drawn_image_and_map_as_png(client: TestClient, png: bytes, scene: Scene) -> None:
+    headers = {"accept": "image/png"}
+    drawn = client.post("/predict", content=png, headers=headers)
+    assert drawn.headers["content-type"] == "image/png"
+    assert Image.open(BytesIO(drawn.content)).tobytes() == scene.draw().tobytes()
+    seg_map = client.post("/predict?output=map", content=png, headers=headers)
+    assert (np.asarray(Image.open(BytesIO(seg_map.content))) == scene.seg_map).all()
+    both = first(client.post("/predict?draw=true", content=png))
+    assert (decoded(both["drawn"]) == np.asarray(scene.draw())).all()
+
+
+def test_32_clients_at_once_get_what_serial_ones_get(client: TestClient) -> None:
+    generator = np.random.default_rng(0)
+    images = []
+    for size in generator.integers(8, 80, (32, 2)):
+        content = BytesIO()
+        Image.fromarray(generator.integers(0, 256, (*size, 3), np.uint8)).save(content, "PNG")
+        images.append(content.getvalue())
+
+    def ask(content: bytes) -> str:
+        reply = first(client.post("/predict?mask=rle&score=0.01", content=content))
+        del reply["ms"]
+        return json.dumps(reply)
+
+    serial = [ask(content) for content in images]
+    with ThreadPoolExecutor(32) as pool:
+        busy = client.app.state.service.queue  # type: ignore[attr-defined]
+        busy._limit = 32
+        assert list(pool.map(ask, images)) == serial
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "detail"),
+    [
+        ({"content": b"milk, bread"}, 415, "body: not an image; BlitzNet reads JPEG"),
+        ({"files": {"file": ("a.txt", b"milk")}}, 415, "a.txt: not an image"),
+        ({"content": b""}, 422, "the request has no image"),
+        ({"files": {"image": b"x"}}, 422, "files are sent as `file`, not as 'image'"),
+        ({"params": {"conf": 1}, "content": b"x"}, 422, "conf: Extra inputs are not permitted"),
+        ({"params": {"score": 2}, "content": b"x"}, 422, "score: Input should be less than"),
+        ({"params": {"mask": "jpg"}, "content": b"x"}, 422, "mask: Input should be 'png', 'rle'"),
+        (
+            {"content": b"x", "headers": {"content-type": "multipart/form-data"}},
+            422,
+            "the form cannot be read: Missing boundary",
+        ),
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, 422, "Invalid JSON"),
+    ],
+)
+def test_a_wrong_request_gets_one_line(
+    client: TestClient, request_: dict[str, Any], status: int, detail: str
+) -> None:
+    answer = client.post("/predict", **request_)
+    assert answer.status_code == status
+    assert answer.json()["detail"].startswith(detail)
+    assert "\n" not in answer.json()["detail"]
+
+
+def test_a_damaged_image_gets_the_line_of_predict(client: TestClient, png: bytes) -> None:
+    answer = client.post("/predict", files={"file": ("cut.png", png[:90])})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("cut.png: damaged or cut off")
+
+
+def test_large_requests_are_refused_before_and_while_they_are_read(
+    open_service: Callable[..., TestClient], png: bytes
+) -> None:
+    client = open_service(max_mb=0.001)
+
+    def endless() -> Iterator[bytes]:  # without a length
+        for _ in range(100):
+            yield bytes(100)
+
+    for body in (bytes(2000), endless()):
+        answer = client.post("/predict", content=body)
+        assert answer.status_code == 413
+        assert answer.json()["detail"].startswith("the request has more than 0.001 MB")
+    assert client.app.state.service.memory._held == 0  # type: ignore[attr-defined]
+
+
+def test_pixels_are_counted_before_they_are_decoded(
+    open_service: Callable[..., TestClient], png: bytes
+) -> None:
+    client = open_service(max_megapixels=0.004)
+    answer = client.post("/predict", content=png)
+    assert answer.status_code == 413
+    assert answer.json()["detail"].startswith("body: 96x48 pixels, more than 0.004 million")
