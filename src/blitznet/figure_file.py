@@ -17,7 +17,7 @@ def save_figure(figure: "Figure", path: Path) -> None:
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
-        text.set_parse_math(False)  # type: ignore[attr-defined]
+        text.set_parse_math(False)
     kind = path.suffix[1:].lower()
     with whole_file(path) as temporary, rc_context({"text.parse_math": False}):
         figure.savefig(temporary, format=kind, dpi=_DPI, bbox_inches="tight")

@@ -13,8 +13,9 @@ from blitznet.cpu import limit_cores
 from blitznet.errors import InputError, PictureError
 from blitznet.image import EncodedPicture
 from blitznet.inference.engines.choose import AUTO
-from blitznet.inference.predictor import DEFAULT_SCORE, load
+from blitznet.inference.predictor import load
 from blitznet.inference.prefetch import map_ahead
+from blitznet.inference.selection import DEFAULT_SCORE
 from blitznet.model_files import find_network
 
 # A network disk or an object store answers slowly, but many requests at once.

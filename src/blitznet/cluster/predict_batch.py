@@ -25,8 +25,8 @@ from blitznet.cpu import usable_cores
 from blitznet.errors import InputError
 from blitznet.extras import require
 from blitznet.inference.engines.engine import Tell
-from blitznet.inference.predictor import DEFAULT_SCORE
 from blitznet.inference.prefetch import run_ahead
+from blitznet.inference.selection import DEFAULT_SCORE
 from blitznet.model_files import find_network
 from blitznet.progress import with_progress
 

@@ -121,10 +121,12 @@ class MapFile:
                 colours = image.crop((0, top, image.width, bottom)).convert("RGB")
                 codes[top:bottom] = np.asarray(colours) @ np.array([1 << 16, 1 << 8, 1], np.int32)
             return codes
-        values = np.asarray(image.convert("L") if _is_grey_gif(image) else image)
+        values: np.ndarray = np.asarray(image.convert("L") if _is_grey_gif(image) else image)
         if (bits := image.info[GREY_BITS]) < 8:  # Pillow stretches them to 0 ... 255
             values = values // np.uint8(MAX_VALUE // (2**bits - 1))
-        return values[..., 0] if values.ndim == 3 else values  # without transparency
+        if values.ndim == 3:  # without transparency
+            values = values[..., 0]
+        return values
 
 
 def _ids_of(pixels: np.ndarray, known: dict[int, int]) -> np.ndarray:
