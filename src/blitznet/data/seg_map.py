@@ -134,7 +134,8 @@ def _ids_of(pixels: np.ndarray, known: dict[int, int]) -> np.ndarray:
     if pixels.dtype == np.uint8:
         ids = np.full(MAX_VALUE + 1, -1, np.int16)
         ids[list(known)] = list(known.values())
-        return ids[pixels]
+        of_pixels: np.ndarray = ids[pixels]
+        return of_pixels
     codes, ids = np.array(sorted(known.items()) or [(-1, -1)]).T
     nearest = np.searchsorted(codes, pixels).clip(max=len(codes) - 1)
     found: np.ndarray = np.where(codes[nearest] == pixels, ids[nearest], -1)
