@@ -9,6 +9,8 @@ from blitznet.errors import InputError
 
 FusionName = Literal["hourglass", "refine", "resskip_without_residual", "resskip"]
 
+MAP_CLASSES = 255  # of a uint8 map, background included, without the value of void
+
 # Normalisation that goes with timm's ImageNet weights; a checkpoint carries its own.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -25,7 +27,8 @@ class ModelConfig(BaseModel):
         pad_same: TensorFlow's asymmetric padding in the backbone, for weights trained with it.
         image_size: S, side of the square input in pixels.
         finest_stride: stride of the finest level, 4 (s4) or 8 (s8).
-        num_classes: C, background included.
+        num_classes: C, background included; at most 255 with a segmentation head, whose maps are
+            uint8.
         detect: whether there is a multibox head.
         segment: whether there is a segmentation head.
         fusion: block of the up-scale stream (table 8); None = no up-scale stream, heads on the
@@ -48,7 +51,7 @@ class ModelConfig(BaseModel):
     pad_same: bool = False
     image_size: int = Field(ge=33)
     finest_stride: Literal[4, 8]
-    num_classes: int = Field(default=21, ge=2, le=255)
+    num_classes: int = Field(default=21, ge=2, le=65_536)
     detect: bool = True
     segment: bool = True
     fusion: FusionName | None = "resskip"
@@ -65,6 +68,11 @@ class ModelConfig(BaseModel):
     def _has_a_task(self) -> "ModelConfig":
         if not (self.detect or self.segment):
             raise ValueError("a network needs at least one task: detect or segment")
+        if self.segment and self.num_classes > MAP_CLASSES:
+            raise ValueError(
+                f"segmentation maps hold at most {MAP_CLASSES} classes with background, not "
+                f"{self.num_classes}; train with boxes alone"
+            )
         return self
 
     @property

@@ -451,7 +451,7 @@ def test_a_gradient_that_is_no_number_is_told_with_the_pictures_of_its_own_step(
 def test_layers_that_draw_at_random_draw_the_same_after_resuming(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def build_with_dropout(recipe: Recipe) -> SmallNetwork:
+    def build_with_dropout(recipe: Recipe, _: object) -> SmallNetwork:
         network = SmallNetwork(recipe.model)
         network.backbone.append(torch.nn.Dropout(0.5))
         return network

@@ -47,7 +47,7 @@ class Review(Evaluation):
 
     def __init__(self, names: Sequence[str]):
         super().__init__(names)
-        self.box_counts = np.zeros_like(self.pixel_counts)
+        self.box_counts = np.zeros((len(names), len(names)), dtype=np.int64)
         self._figures: dict[str, float] = {}  # of the image at hand
         # Heaps by score, negative for the worst; the number keeps images from being compared.
         self._best: _Heap = []
