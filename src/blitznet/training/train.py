@@ -315,7 +315,7 @@ def _labelled(report: Report) -> KnownClasses:
 
 
 def _check(description: DataDescription, data: Path, has_workers: bool, skip_bad: bool) -> Report:
-    """What the data holds; its errors are those of single images. Without `skip_bad`, none are tolerated."""
+    """What the data holds; errors are those of single images, and none without `skip_bad`."""
     splits = ["train", *({VALIDATION_SPLIT} & description.splits.keys())]
     workers = usable_cores() if has_workers else 0
     report = check_data(description, data, splits, workers=workers)

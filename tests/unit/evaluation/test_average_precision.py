@@ -193,7 +193,7 @@ def test_ap_equals_the_devkit_on_border_cases(pictures: list[Picture]) -> None:
 
 
 def test_a_box_to_ignore_without_a_class_absorbs_detections_of_any_class() -> None:
-    """An object of a class that the description ignores: AP does not depend on the classes' order."""
+    """As of a class that the description ignores: the order of classes does not matter."""
     riders = picture([(A, 1, 0.9), (A, 2, 0.85), (B, 2, 0.8)], [(A, -1, True), (B, 2, False)])
     hit = picture([(A, 1, 0.5)], [(A, 1, False)])
     result = evaluate(riders, hit)
