@@ -12,6 +12,7 @@ FusionName = Literal["hourglass", "refine", "resskip_without_residual", "resskip
 Mean = Annotated[float, Field(ge=-1, le=2)]
 Deviation = Annotated[float, Field(ge=0.001, le=10)]
 
+
 # Normalisation that goes with timm's ImageNet weights; a checkpoint carries its own.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -28,7 +29,8 @@ class ModelConfig(BaseModel):
         pad_same: TensorFlow's asymmetric padding in the backbone, for weights trained with it.
         image_size: S, side of the square input in pixels.
         finest_stride: stride of the finest level, 4 (s4) or 8 (s8).
-        num_classes: C, background included.
+        num_classes: C, background included; at most 255 with a segmentation head, whose maps are
+            uint8.
         detect: whether there is a multibox head.
         segment: whether there is a segmentation head.
         fusion: block of the up-scale stream (table 8); None = no up-scale stream, heads on the

@@ -338,8 +338,7 @@ DESCRIPTIONS = [
     Case(
         "an unknown key",
         lambda: describe(mask="SegmentationClass"),
-        "data.yaml: splits.train.0.voc.mask: Extra inputs are not permitted, "
-        "got 'SegmentationClass'",
+        "data.yaml: splits.train.0: there is no key 'mask' in format voc; did you mean 'masks'? ",
     ),
     Case(
         "a cap of no pictures",

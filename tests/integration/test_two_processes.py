@@ -199,8 +199,8 @@ torch.set_num_threads(1)
 build = step.build_network
 loop.LOG_EVERY = 1
 
-def build_without_batch_statistics(recipe):
-    network = build(recipe)
+def build_without_batch_statistics(*arguments):
+    network = build(*arguments)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()

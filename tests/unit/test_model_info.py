@@ -40,7 +40,7 @@ def test_networks_are_listed_under_their_own_names() -> None:
         ("num_classes", 1, "greater than or equal to 2"),
         ("num_classes", 256, "less than or equal to 255"),
         ("fusion", "resnet", "'hourglass', 'refine', 'resskip_without_residual' or 'resskip'"),
-        ("min_scale", 0, "greater than 0"),
+        ("min_scale", 0, "greater than or equal to 0.001"),
         ("mean", (0.5, 0.5), "mean"),
         ("widht", 512, "Extra inputs are not permitted"),
     ],

@@ -19,7 +19,7 @@ from blitznet.structures import IGNORE_LABEL
 
 IGNORE = "ignore"  # in a label map: is ignored
 
-_NEAR = 0.75  # of difflib's ratio: typing errors and plurals, not other words
+_NEAR = 0.65  # of difflib's ratio: typing errors and plurals, not other words
 
 _FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 

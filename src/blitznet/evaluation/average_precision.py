@@ -21,7 +21,7 @@ class TrueBoxes(NamedTuple):
 
     Attributes:
         boxes: (G, 4) float xyxy in pixels of the image; G may be 0.
-        labels: (G,) int64 class ids from 1 on; IGNORE_LABEL = detections of any class are ignored.
+        labels: (G,) int64 class ids from 1 on; IGNORE_LABEL = of any class.
         difficult: (G,) bool; of IGNORE_LABEL, True.
     """
 
@@ -37,7 +37,7 @@ class AveragePrecision:
     or not. It is correct if their IoU reaches 0.5 (D11: the paper says "higher than", the kit's
     `VOCevaldet.m` has `>=`) and no better detection claimed that box; a second one is a false
     positive. Difficult boxes are ignored, found or missed; so is a detection that overlaps no box
-    of its class, but one without a class (IGNORE_LABEL).
+    of its class, but one of IGNORE_LABEL.
 
     The kit's "+1" in widths is absent: our boxes are continuous, x2 is VOC's inclusive xmax and x1
     its xmin - 1.

@@ -90,7 +90,8 @@ class Evaluation:
         self.names = tuple(names)
         self.voc_ap = AveragePrecision(len(names))
         self.coco_ap = CocoAveragePrecision(len(names))
-        self.pixel_counts = np.zeros((len(names), len(names)), dtype=np.int64)  # [true, predicted]
+        # [true, predicted]; made when there is a map, as boxes may have too many classes for it.
+        self.pixel_counts = np.zeros((0, 0), dtype=np.int64)
         self.num_images = 0
         self.has_boxes = self.has_maps = False
 
@@ -126,7 +127,7 @@ class Evaluation:
 
     def add_pixels(self, counts: np.ndarray) -> None:
         """Add the `pixel_confusion` of one image."""
-        self.pixel_counts += counts
+        self.pixel_counts = self.pixel_counts + counts if self.has_maps else counts
         self.has_maps = True
 
     def require_classes(self, classes: Sequence[str]) -> None:

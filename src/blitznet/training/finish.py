@@ -54,7 +54,11 @@ def finish_run(folder: Path, device: str, workers: int, tell: Tell) -> Metrics |
         metrics = _measure(folder, data, device, workers, review)
         _report(folder, review, metrics, tell)
     _export(folder, tell)
-    tell(f"The trained network is in {folder}")
+    model = next(path for path in (folder / ONNX_FILE, folder / MODEL_FILE) if path.is_file())
+    tell(
+        f"The trained network is in {folder}; predict with it: "
+        f"blitznet predict IMAGE --model {model}"
+    )
     return metrics
 
 

@@ -3,9 +3,9 @@
 import math
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -20,9 +20,9 @@ from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
 from blitznet.training.log import LOG_FILE, Meter, append_row, start_log
 from blitznet.training.options import LoopOptions, launch, require_fit, steps_between_validations
-from blitznet.training.recipe import Recipe
+from blitznet.training.recipe import Precision, Recipe
 from blitznet.training.resume import read_progress
-from blitznet.training.run_record import hardware_name
+from blitznet.training.run_record import hardware_name, read_supervised
 from blitznet.training.step import Learner
 from blitznet.training.validation import (
     BEST_FILE,
@@ -34,6 +34,9 @@ from blitznet.training.validation import (
 )
 from blitznet.whole_file import whole_file
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 Rows = Iterator[dict[str, float]]  # of `LOG_FIELDS`
 
 STATE_FILE = "state.safetensors"
@@ -44,7 +47,13 @@ SAVE_EVERY_S = 120.0
 
 
 def train_steps(
-    recipe: Recipe, data: DataDescription, run: Path, options: LoopOptions, resume: bool = False
+    recipe: Recipe,
+    data: DataDescription,
+    run: Path,
+    options: LoopOptions,
+    resume: bool = False,
+    launched: "tuple[Fabric, Precision] | None" = None,
+    on_step: Callable[[int], object] = lambda _: None,
 ) -> Rows:
     """Train, yielding one row of `LOG_FIELDS` every `LOG_EVERY` steps.
 
@@ -58,23 +67,33 @@ def train_steps(
         run: a folder, made if missing.
         options: how to do it.
         resume: continue from the state in `run`.
+        launched: what `launch` gave; None = it is called here.
+        on_step: called with the number of steps that were taken, after each.
 
     Raises:
         InputError: if recipe, data and state do not fit together, or an image cannot be used.
         DivergenceError: if the loss becomes infinite or NaN.
     """
-    require_fit(recipe, data, options)
-    yield from _Loop(recipe, data, run, options, resume).rows()
+    if launched is None:
+        require_fit(recipe, data, options, options.devices)
+        launched = launch(recipe, options)
+    yield from _Loop(recipe, data, run, options, resume, launched).rows(on_step)
 
 
 class _Loop:
     """A run under way: arguments as of `train_steps`."""
 
     def __init__(
-        self, recipe: Recipe, data: DataDescription, run: Path, options: LoopOptions, resume: bool
+        self,
+        recipe: Recipe,
+        data: DataDescription,
+        run: Path,
+        options: LoopOptions,
+        resume: bool,
+        launched: "tuple[Fabric, Precision]",
     ):
         self._recipe, self._names, self._run, self._options = recipe, data.classes, run, options
-        self._fabric, self._precision = launch(recipe, options)
+        self._fabric, self._precision = launched
         state = run / STATE_FILE
         self._step, self._seconds_before = 0, 0.0
         if resume:
@@ -83,7 +102,9 @@ class _Loop:
         # Behind the launch, which waits for the first process: it has written what is left out.
         samples = _open_samples(recipe, data, run)
         self._num_images = len(samples.order)
-        self._learner = Learner(self._fabric, recipe, state if resume else None, options.compile)
+        self._learner = Learner(
+            self._fabric, recipe, state if resume else None, options.compile, data.classes
+        )
         self._validate_every = steps_between_validations(recipe, data, options)
         self._val_sources: list[LabelSource] = []
         if self._validate_every and self._fabric.is_global_zero:
@@ -103,7 +124,7 @@ class _Loop:
         workers = options.workers
         self._batches = prepare_ahead(samples, positions, collate_samples, workers, pin_memory)
 
-    def rows(self) -> Rows:
+    def rows(self, on_step: Callable[[int], object]) -> Rows:
         """What `train_steps` yields."""
         fabric, recipe = self._fabric, self._recipe
         meter = Meter()
@@ -121,6 +142,7 @@ class _Loop:
                 taken = self._learner.take_step(self._step, batch)
                 self._step += 1
                 meter.add(taken, batch)
+                on_step(self._step)
 
                 is_last = self._must_stop(interrupted) or self._step == recipe.steps
                 if is_last or self._has_row():
@@ -223,6 +245,7 @@ class _Loop:
         return CheckpointInfo(
             model=recipe.model,
             names=self._names,
+            **read_supervised(self._run),
             training=training,
             recipe=recipe.model_dump(mode="json"),
         )

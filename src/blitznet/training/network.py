@@ -1,21 +1,30 @@
 """The network that a run begins with."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from timm.layers.norm_act import convert_sync_batchnorm
+from torch import Tensor
 
+from blitznet.detection.anchors import ANCHORS_PER_CELL
 from blitznet.errors import RecipeError
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model.imagenet_weights import imagenet_normalization
 from blitznet.model_files import find_checkpoint, read_info
-from blitznet.training.recipe import Recipe
+from blitznet.training.recipe import Recipe, change_recipe
 
 IMAGENET = "imagenet"  # as `backbone_weights` of a recipe
 
 # Fields of `ModelConfig` that belong to the weights and not to the shape of the network.
 _OF_THE_WEIGHTS = ("stride_in_1x1", "pad_same", "mean", "std")
+
+# Those that give the features that heads stand on: with others, rows of heads mean nothing.
+_OF_THE_FEATURES = (
+    "backbone", "finest_stride", "fusion", "downscale_width", "upscale_width", "seg_width",
+)  # fmt: skip
 
 
 def fit_to_start(recipe: Recipe) -> Recipe:
@@ -38,7 +47,7 @@ def fit_to_start(recipe: Recipe) -> Recipe:
         }
     else:
         changes = {}
-    return recipe.model_copy(update={"model": model.model_copy(update=changes)})
+    return change_recipe(recipe, model=changes) if changes else recipe
 
 
 def starts_from_imagenet(recipe: Recipe) -> bool:
@@ -46,15 +55,49 @@ def starts_from_imagenet(recipe: Recipe) -> bool:
     return recipe.backbone_weights == IMAGENET and recipe.start_from is None
 
 
-def build_network(recipe: Recipe) -> BlitzNet:
+class KnownClasses(NamedTuple):
+    """Names of the classes that each head knows, or that labels show; background left out."""
+
+    boxes: list[str]
+    masks: list[str]
+
+
+def known_to_start(recipe: Recipe, names: Sequence[str]) -> KnownClasses:
+    """The classes that each head takes over from the network that the recipe starts from.
+
+    Args:
+        recipe: fitted to the data.
+        names: class names of the data, background first.
+    """
+    if recipe.start_from is None:
+        return KnownClasses([], [])
+    info, model = read_info(find_checkpoint(recipe.start_from)), recipe.model
+    fits = all(getattr(info.model, name) == getattr(model, name) for name in _OF_THE_FEATURES)
+    fits = fits and len(info.model.level_sizes) == len(model.level_sizes)
+
+    def known(supervised: list[str] | None, is_there: bool) -> list[str]:
+        theirs = set(info.names[1:] if supervised is None else supervised)
+        return [name for name in names[1:] if name in theirs] if is_there and fits else []
+
+    return KnownClasses(
+        known(info.supervised_boxes, model.detect and info.model.detect),
+        known(info.supervised_masks, model.segment and info.model.segment),
+    )
+
+
+def build_network(recipe: Recipe, names: Sequence[str] | None = None) -> BlitzNet:
     """The recipe's network with its starting weights, in training mode, its frozen part fixed.
+
+    Args:
+        recipe: fitted to the data.
+        names: class names, background first; None = those of the network that it starts from.
 
     Raises:
         InputError: if the starting weights cannot be had or do not fit.
     """
     network = BlitzNet(recipe.model, pretrained=starts_from_imagenet(recipe))
     if recipe.start_from is not None:
-        _take_over(network, recipe.start_from)
+        _take_over(network, recipe, names)
     elif recipe.backbone_weights not in (None, IMAGENET):
         path = Path(recipe.backbone_weights)
         if not path.is_file():
@@ -66,21 +109,49 @@ def build_network(recipe: Recipe) -> BlitzNet:
     return network
 
 
-def _take_over(network: BlitzNet, name_or_path: str) -> None:
-    """Weights of another network, wherever name and shape agree."""
-    other, _ = load_checkpoint(find_checkpoint(name_or_path))
-    own = network.state_dict()
-    fitting = {
-        name: tensor
-        for name, tensor in other.state_dict().items()
-        if name in own and own[name].shape == tensor.shape
-    }
-    if len(fitting) * 2 < len(own):
+def _take_over(network: BlitzNet, recipe: Recipe, names: Sequence[str] | None) -> None:
+    """Weights of another network, where name and shape agree; of heads, known classes."""
+    assert recipe.start_from is not None
+    other, info = load_checkpoint(find_checkpoint(recipe.start_from))
+    own, theirs = network.state_dict(), other.state_dict()
+    if names is None:
+        names = info.names if network.config.num_classes == len(info.names) else ()
+    known = known_to_start(recipe, names)
+    fitting = {}
+    for name, tensor in own.items():
+        if ".classify." in name and name in theirs:
+            anchors, classes = (
+                (ANCHORS_PER_CELL, known.boxes) if "multibox" in name else (1, known.masks)
+            )
+            pairs = [(names.index(one), info.names.index(one)) for one in classes]
+            if pairs:
+                fitting[name] = _with_rows(tensor, theirs[name], anchors, [(0, 0), *pairs])
+        elif name in theirs and tensor.shape == theirs[name].shape:
+            fitting[name] = theirs[name]
+    shared = [name for name in own if name in theirs and ".classify." not in name]
+    if sum(name in fitting for name in shared) * 2 < len(own):
         raise RecipeError(
-            f"start_from: {name_or_path} is a {other.config.name} on {other.config.backbone}, of "
-            f"which {network.config.name} on {network.config.backbone} can take over too little"
+            f"start_from: {recipe.start_from} is a {other.config.name} on {other.config.backbone}, "
+            f"of which {network.config.name} on {network.config.backbone} can take over too little"
         )
     network.load_state_dict(fitting, strict=False)
+
+
+def _with_rows(
+    own: Tensor, theirs: Tensor, anchors: int, pairs: Sequence[tuple[int, int]]
+) -> Tensor:
+    """A classifying tensor with the rows of some classes, given as own and their class id.
+
+    Args:
+        own: (anchors * C, ...).
+        theirs: (anchors * other C, ...), all else alike.
+        anchors: per cell; every one has a row for each class.
+        pairs: class ids, background included.
+    """
+    rows, other = (tensor.clone().unflatten(0, (anchors, -1)) for tensor in (own, theirs))
+    mine, given = map(list, zip(*pairs, strict=True))
+    rows[:, mine] = other[:, given]
+    return rows.flatten(0, 1)
 
 
 def require_synchronizable(device_type: str) -> None:

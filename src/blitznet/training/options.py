@@ -1,9 +1,8 @@
 """How a run is carried out, and whether that fits its recipe and data."""
 
 import math
-import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -17,14 +16,13 @@ from blitznet.training.validation import VALIDATION_SPLIT
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from blitznet.training.launcher import Processes
+
 _VALIDATIONS = 10  # in a run
 _MINIMUM_STEPS = 20  # between two of them
 
 # As Lightning Fabric calls them.
-FABRIC_PRECISION: Final[dict[Precision, Literal["32-true", "bf16-mixed"]]] = {
-    "fp32": "32-true",
-    "bf16": "bf16-mixed",
-}
+FABRIC_PRECISION: Final[dict[Precision, str]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
 @dataclass(frozen=True)
@@ -50,46 +48,40 @@ def usable_precision(wanted: Precision, device: torch.device) -> Precision:
     return wanted if has_fast_bfloat16(device) else "fp32"
 
 
-def launch(recipe: Recipe, options: LoopOptions) -> "tuple[Fabric, Precision]":
-    """Start the processes of a run, with the seed of the recipe, and say what they compute in."""
-    from lightning_fabric import Fabric
+def launch(
+    recipe: Recipe, options: LoopOptions, processes: "Processes | None" = None
+) -> "tuple[Fabric, Precision]":
+    """Start or join the processes, with the recipe's seed, and say what they compute in."""
+    from blitznet.training.launcher import find_processes, launch_fabric
 
-    devices, machines = _count_processes(options)
+    processes = processes or find_processes(options.devices)
     precision = usable_precision(recipe.precision, choose_device(options.accelerator))
-    fabric = Fabric(
-        accelerator=options.accelerator,
-        devices=devices,
-        num_nodes=machines,
-        precision=FABRIC_PRECISION[precision],
-    )
-    fabric.launch()
+    fabric = launch_fabric(processes, options.accelerator, FABRIC_PRECISION[precision])
     fabric.seed_everything(recipe.seed, verbose=False)
     return fabric, precision
 
 
-def _count_processes(options: LoopOptions) -> tuple[int, int]:
-    """Processes on this machine, and machines; torchrun says both, and `devices` does not count."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        return int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["GROUP_WORLD_SIZE"])
-    return options.devices, 1
+def require_fit(recipe: Recipe, data: DataDescription, options: LoopOptions, count: int) -> None:
+    """Raise RecipeError if the recipe does not fit the data or the way it is carried out.
 
-
-def require_fit(recipe: Recipe, data: DataDescription, options: LoopOptions) -> None:
-    """Raise RecipeError if the recipe does not fit the data or the way it is carried out."""
+    Args:
+        recipe: fitted to the data.
+        data: description.
+        options: of the run.
+        count: processes of the run.
+    """
     if recipe.model.num_classes != len(data.classes):
         raise RecipeError(
             f"recipe {recipe.name} has {recipe.model.num_classes} classes, the data has "
             f"{len(data.classes)} with background; use --set model.num_classes={len(data.classes)}"
         )
-    processes = math.prod(_count_processes(options))
-    if recipe.global_batch_size % (processes * recipe.accumulate):
+    if recipe.global_batch_size % (count * recipe.accumulate):
         parts = f" in {recipe.accumulate} parts each" if recipe.accumulate > 1 else ""
         raise RecipeError(
             f"a global batch of {recipe.global_batch_size} images cannot be shared by "
-            f"{processes} devices{parts}; use --set global_batch_size=N with a multiple of "
-            "them"
+            f"{count} devices{parts}; use --set global_batch_size=N with a multiple of them"
         )
-    if recipe.sync_batchnorm and processes > 1:
+    if recipe.sync_batchnorm and count > 1:
         require_synchronizable(options.accelerator)
     if options.early_stopping is not None and not steps_between_validations(recipe, data, options):
         raise RecipeError(

@@ -26,10 +26,11 @@ class Recipe(BaseModel):
             `model.imagenet_weights`), else timm's, downloaded on first use; a safetensors file with
             timm's names; None = from scratch.
         start_from: a bundled network or a checkpoint file whose weights are taken over wherever
-            name and shape agree, so not in heads for other classes; None = the backbone's alone.
+            name and shape agree; of the heads, the rows of classes with the same name. None = the
+            backbone's alone.
         teacher: a bundled network or a checkpoint of the same classes that the network learns from,
             too: its probabilities are half of the labels of objects and pixels; None = no teacher.
-        steps: optimizer steps.
+        steps: optimizer steps; 0 = the starting weights as they are.
         global_batch_size: images per step, over all processes.
         accumulate: parts in which a process takes its images of a step, one after the other, to
             save memory; apart from the statistics of batch norms the step is the same.
@@ -63,7 +64,7 @@ class Recipe(BaseModel):
     backbone_weights: str | None = "imagenet"
     start_from: str | None = None
     teacher: str | None = None
-    steps: int = Field(ge=1, le=10**9)
+    steps: int = Field(ge=0, le=10**9)
     global_batch_size: int = Field(default=32, ge=1, le=65_536)
     accumulate: int = Field(default=1, ge=1, le=65_536)
     sync_batchnorm: bool = False
@@ -100,7 +101,7 @@ class Recipe(BaseModel):
         """At most what remembers a third of the steps: not the random heads of the first ones."""
         if self.ema_decay is None:
             return None
-        return min(self.ema_decay, max(0.0, 1 - 3 / self.steps))
+        return min(self.ema_decay, max(0.0, 1 - 3 / max(self.steps, 1)))
 
 
 def read_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -161,17 +162,29 @@ def change_recipe(recipe: Recipe, overrides: Sequence[str] = (), **changes: obje
     return _change(_merge(_values(recipe), changes), overrides, recipe.name)
 
 
-def fit_to_classes(recipe: Recipe, num_classes: int) -> Recipe:
-    """The recipe for the number of classes of the data, unless it asks for a number itself.
+def fit_to_data(
+    recipe: Recipe, num_classes: int, has_boxes: bool = True, has_maps: bool = True
+) -> Recipe:
+    """The recipe for the number of classes and the heads that the data can train.
 
     Args:
-        recipe: asks for a number if `model.num_classes` was given, even if it is the default.
+        recipe: its `model.num_classes` is kept if it was given, even if it is the default.
         num_classes: C of the data, background included.
+        has_boxes: whether to keep the multibox head, if there is one.
+        has_maps: whether to keep the segmentation head.
+
+    Raises:
+        RecipeError: if no head is left, or there are too many classes for a segmentation map.
     """
-    if "num_classes" in recipe.model.model_fields_set:
-        return recipe
-    model = recipe.model.model_copy(update={"num_classes": num_classes})
-    return recipe.model_copy(update={"model": model})
+    model = recipe.model
+    changes: dict[str, Any] = {}
+    if "num_classes" not in model.model_fields_set:
+        changes["num_classes"] = num_classes
+    if model.detect and not has_boxes:
+        changes["detect"] = False
+    if model.segment and not has_maps:
+        changes["segment"] = False
+    return change_recipe(recipe, model=changes) if changes else recipe
 
 
 def _values(recipe: Recipe) -> dict[str, Any]:

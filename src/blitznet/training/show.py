@@ -1,74 +1,203 @@
-"""The progress of a training run: a bar on a terminal, else a line every 200 steps."""
+"""What a training run says: a block when it begins, then a bar on a terminal, else lines."""
 
+import math
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from blitznet.data.check.report import Report, count_of
+from blitznet.training.network import KnownClasses
+from blitznet.training.recipe import Recipe
+from blitznet.training.run_record import hardware_name
 from blitznet.training.validation import read_validation
 
 Tell = Callable[[str], object]
 
-_LINE_EVERY = 200  # steps, where there is no terminal
-_BAR_CELLS = 75  # of a terminal's width, that steps, bar and time left take beside the text
+QUIET_SECONDS = 30.0  # at most, where there is no terminal
+_BAR_CELLS = 45  # of a terminal's width, that steps, bar and time left take beside the text
+_NAMES_SHOWN = 8
+_LOSSES = {"classification": "class", "box": "box", "segmentation": "seg"}
+
+
+def describe_start(
+    recipe: Recipe,
+    report: Report,
+    supervised: KnownClasses,
+    known: KnownClasses,
+    device: torch.device,
+    precision: str,
+) -> list[str]:
+    """What a run is about to do.
+
+    Args:
+        recipe: fitted to the data.
+        report: of the check of the data.
+        supervised: classes of each head that labels show or that the starting network knows.
+        known: classes of each head that are taken over from the starting network.
+        device: where the run computes.
+        precision: that it computes in.
+    """
+    names = report.statistics["train"].names[1:]
+    lines = [f"Data: {report.data}; {count_of(len(names), 'class')}: {_list(names)}"]
+    for split, number, source in report.sources:
+        has = report.statistics[split].counts
+        lines.append(f"  {split} source {number}: {count_of(len(source), 'image')}")
+        if number == 1:
+            lines[-1] += (
+                f" ({split} in all: {has['pictures_with_boxes']} with boxes, "
+                f"{has['pictures_with_maps']} with segmentation maps)"
+            )
+    model = recipe.model
+    lines.append(f"Network: {model.name}, {model.image_size} pixels, {_heads(recipe)}")
+    for what, head, taken in zip(("boxes", "masks"), supervised, known, strict=True):
+        absent = [name for name in names if name not in head]
+        if head and absent:
+            lines.append(f"  without a label for {what}, and never shown: {_list(absent)}")
+        if head and recipe.start_from is not None:
+            fresh = [name for name in names if name not in taken]
+            lines.append(
+                f"  {what}: taken over from {recipe.start_from}: {_list(taken)}; "
+                f"from random weights: {_list(fresh)}"
+            )
+    images = sum(len(source) for split, _, source in report.sources if split == "train")
+    passes = recipe.steps * recipe.global_batch_size / max(images, 1)
+    lines.append(
+        f"Steps: {recipe.steps} of {count_of(recipe.global_batch_size, 'image')}, "
+        f"{passes:.1f} passes over {images}"
+    )
+    lines.append(f"Device: {hardware_name(device)}, {precision}")
+    if precision != recipe.precision:
+        lines.append("This processor would emulate bfloat16; training runs in fp32")
+    return lines
+
+
+def _heads(recipe: Recipe) -> str:
+    if recipe.model.detect and recipe.model.segment:
+        return "heads for boxes and masks"
+    if recipe.model.detect:
+        return "head for boxes alone, as there is no segmentation map to train the other"
+    return "head for masks alone, as there is no box to train the other"
+
+
+def _list(names: Iterable[str]) -> str:
+    """Names, not too many."""
+    every = list(names)
+    left = len(every) - _NAMES_SHOWN
+    return ", ".join(every[:_NAMES_SHOWN]) + (f" and {left} more" if left > 0 else "") or "none"
+
+
+class Progressing:
+    """How far a run is, for whoever waits: told every `QUIET_SECONDS` where nothing else is.
+
+    Args:
+        tell: called with the lines.
+
+    Attributes:
+        doing: what a line says now.
+    """
+
+    def __init__(self, tell: Tell):
+        self.doing = "reading the data"
+        self._tell, self._told = tell, time.monotonic()
+
+    def tell(self, line: str) -> None:
+        """A line that is said at once."""
+        self._told = time.monotonic()
+        self._tell(line)
+
+    @contextmanager
+    def breathing(self) -> Iterator[None]:
+        """Tell what is being done whenever nothing else was said for so long."""
+        done = threading.Event()
+
+        def breathe() -> None:
+            while not done.wait(QUIET_SECONDS / 10):
+                if time.monotonic() - self._told >= 0.9 * QUIET_SECONDS:
+                    self.tell(self.doing)
+
+        thread = threading.Thread(target=breathe, daemon=True, name="sign of life")
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
 
 def show_training(
-    rows: Iterator[dict[str, float]], total: int, run: Path, tell: Tell = print
+    start: Callable[[Callable[[int], object]], Iterator[dict[str, float]]],
+    total: int,
+    run: Path,
+    progressing: Progressing,
 ) -> int:
     """Take all rows of a run's log and show them.
 
     Args:
-        rows: with the fields `blitznet.training.log.LOG_FIELDS`.
+        start: gives the rows, with the fields `blitznet.training.log.LOG_FIELDS`; takes what it has
+            to call with the number of every step that was taken.
         total: steps of the whole run.
         run: its folder, whose newest validation is shown, too.
-        tell: called with the lines.
+        progressing: is told the lines.
 
     Returns:
         The last step that was taken; 0 if none was.
     """
-    step, first = 0, None
+    step, text, first = 0, "", (0, 0.0)
     with Progress(
-        TextColumn("step"),
         MofNCompleteColumn(),
-        BarColumn(),
+        BarColumn(bar_width=12),
         TextColumn("{task.description}"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True),
         console=Console(stderr=True),
         disable=not sys.stderr.isatty(),
     ) as progress:
         bar = progress.add_task("", total=total)
-        for row in rows:
-            step, now = int(row["step"]), time.monotonic()
-            # The time up to the first row is not counted: it holds what happens once.
-            first = first or (step, now)
-            text = _describe_row(row)
-            newest = _describe_newest_validation(run)
-            room = progress.console.width - _BAR_CELLS
-            if newest is not None and (progress.disable or len(f"{text}  {newest}") <= room):
-                text += f"  {newest}"
+
+        def count(reached: int) -> None:
+            nonlocal first
+            # The time up to the first step is not counted: it holds what happens once.
+            first = first if first[0] else (reached, time.monotonic())
+            progress.update(bar, completed=reached)
+            progressing.doing = f"step {reached}/{total}  {text}{_time_left(first, reached, total)}"
+
+        progressing.doing = "preparing the first step"
+        for row in start(count):
+            step = int(row["step"])
+            text = _describe_row(row, run, progress)
             progress.update(bar, completed=step, description=text)
-            if progress.disable and (step % _LINE_EVERY == 0 or step == total):
-                if first[0] < step < total:
-                    left = (total - step) * (now - first[1]) / (step - first[0])
-                    text += f"  {timedelta(seconds=round(left))} left"
-                tell(f"step {step}/{total}  {text}")
+            is_first = (
+                not progressing.doing.startswith("step") or "  class" not in progressing.doing
+            )
+            count(step)
+            if progress.disable and (is_first or step == total):
+                progressing.tell(progressing.doing)
+    progressing.doing = "measuring and exporting the trained network"
     return step
 
 
-def _describe_newest_validation(run: Path) -> str | None:
-    """Score and step; None if nothing could be measured so far."""
-    rows = [row for row in read_validation(run) if row["score"] is not None]
-    return f"val {rows[-1]['score']:.3f} at step {rows[-1]['step']:.0f}" if rows else None
+def _time_left(first: tuple[int, float], step: int, total: int) -> str:
+    if not first[0] < step < total:
+        return ""
+    left = (total - step) * (time.monotonic() - first[1]) / (step - first[0])
+    return f"  {timedelta(seconds=math.ceil(left))} left"
 
 
-def _describe_row(row: dict[str, float]) -> str:
-    """Loss terms, learning rate and speed in one line."""
-    losses = "  ".join(
-        f"{term} {row[term]:.3f}" for term in ("classification", "box", "segmentation")
-    )
-    return f"{losses}  lr {row['lr']:.2e}  {row['pictures_per_second']:.1f} images/s"
+def _describe_row(row: dict[str, float], run: Path, progress: Progress) -> str:
+    """Losses; where there is room, the newest validation, learning rate and speed."""
+    text = " ".join(f"{short} {row[term]:.3f}" for term, short in _LOSSES.items())
+    measured = [one for one in read_validation(run) if one["score"] is not None]
+    parts = [f"val {one['score']:.3f} at step {one['step']:.0f}" for one in measured[-1:]]
+    parts += [f"{row['pictures_per_second']:.1f} images/s", f"lr {row['lr']:.2e}"]
+    room = progress.console.width - _BAR_CELLS
+    for part in parts:
+        if progress.disable or len(f"{text}  {part}") <= room:
+            text += f"  {part}"
+    return text

@@ -1,5 +1,6 @@
 """One step of training: forward, joint loss, backward, update; without waiting for the device."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -46,6 +47,7 @@ class Learner:
         recipe: how.
         state: file of `save` to continue from; None = the recipe's starting weights.
         is_compiled: whether `torch.compile` compiles the network, at its first step.
+        names: class names, see `build_network`.
 
     Attributes:
         network: with the weights of the last step, in training mode.
@@ -57,12 +59,17 @@ class Learner:
     """
 
     def __init__(
-        self, fabric: "Fabric", recipe: Recipe, state: Path | None = None, is_compiled: bool = False
+        self,
+        fabric: "Fabric",
+        recipe: Recipe,
+        state: Path | None = None,
+        is_compiled: bool = False,
+        names: Sequence[str] | None = None,
     ):
         self._fabric = fabric
         self._recipe = recipe
         # Before there is an optimizer, whose moments go where the weights are.
-        self.network = cast(BlitzNet, fabric.to_device(build_network(recipe)))
+        self.network = cast(BlitzNet, fabric.to_device(build_network(recipe, names)))
         decay = recipe.fitted_ema_decay
         self._averaged = None if decay is None else AveragedWeights(self.network, decay)
         self.result = self.network
@@ -129,7 +136,8 @@ class Learner:
             step: how many were taken.
             seconds: that the run has taken.
         """
-        progress = {"step": step, "seconds": seconds}
+        recipe = self._recipe.model_dump(mode="json")
+        progress = {"step": step, "seconds": seconds, "recipe": recipe}
         save_state(path, self.network, self._averaged, self._optimizer, progress)
 
     def _backward(self, part: Batch, counts: LabelCounts | None) -> LossTerms:

@@ -1,20 +1,22 @@
 """Train a network: the Python call behind `blitznet train`."""
 
 import collections
+import math
 import os
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blitznet.cpu import usable_cores
 from blitznet.data.check.check import check_data
-from blitznet.data.check.report import count_of
+from blitznet.data.check.report import Report, count_of
 from blitznet.data.check.skipped import require_skippable, write_skipped
 from blitznet.data.description import DataDescription, read_description
-from blitznet.data.labels import Problem
 from blitznet.device import choose_device
-from blitznet.errors import LabelError, RecipeError
+from blitznet.errors import BlitzNetError, InputError, LabelError, RecipeError
 from blitznet.evaluation.metrics import Metrics
 from blitznet.extras import require
 from blitznet.model.blitznet import BlitzNet
@@ -24,23 +26,29 @@ from blitznet.plain_names import file_name
 from blitznet.result_folder import make_folder
 from blitznet.training.finish import ONNX_FILE, finish_run
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, Rows, train_steps
-from blitznet.training.network import fit_to_start, starts_from_imagenet
-from blitznet.training.options import LoopOptions, require_fit, usable_precision
+from blitznet.training.network import (
+    KnownClasses,
+    fit_to_start,
+    known_to_start,
+    starts_from_imagenet,
+)
+from blitznet.training.options import LoopOptions, launch, require_fit, usable_precision
 from blitznet.training.recipe import (
     DEFAULT_RECIPE,
     Recipe,
     change_recipe,
-    fit_to_classes,
+    fit_to_data,
     read_recipe,
 )
-from blitznet.training.run_record import read_run, write_run
-from blitznet.training.show import Tell, show_training
+from blitznet.training.resume import read_progress
+from blitznet.training.run_record import read_run, require_unchanged, write_run
+from blitznet.training.show import Progressing, Tell, describe_start, show_training
 from blitznet.training.tensorboard import rewrite_tensorboard, with_tensorboard
 from blitznet.training.validation import VALIDATION_SPLIT
 from blitznet.whole_file import unfinished_files
 
-# Where the first process tells those that it launches which folder it has chosen.
-_FOLDER_VARIABLE = "BLITZNET_RUN_FOLDER"
+if TYPE_CHECKING:
+    from blitznet.training.launcher import Processes
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,7 @@ def train(
     compile: bool = False,  # noqa: A002 - as the flag, and as in torch
     skip_bad: bool = False,
     tensorboard: bool = False,
+    epochs: float | None = None,
     tell: Tell | None = None,
     **changes: Any,
 ) -> TrainingRun:
@@ -121,8 +130,9 @@ def train(
         compile: compile the network, for faster steps after minutes.
         skip_bad: leave out images with errors, and list them in the folder.
         tensorboard: also write the figures for TensorBoard.
-        tell: called with lines of progress where standard error is no terminal, and with what is
-            left out, stopped or written; None = silence.
+        epochs: passes over the training images, instead of the recipe's `steps`.
+        tell: called with what the run is made of, lines of progress where standard error is no
+            terminal, and what is left out, stopped or written; None = silence.
         changes: of the recipe, such as `steps=1000` or `model={"fusion": "refine"}`.
 
     Raises:
@@ -130,7 +140,6 @@ def train(
         DivergenceError: if the loss becomes infinite or NaN.
         WorkerError: if a process that reads images dies.
     """
-    tell = tell or _ignore
     require("lightning_fabric", "train", "training")
     if tensorboard:
         require("tensorboard", "tensorboard", "--tensorboard")
@@ -139,92 +148,196 @@ def train(
         devices, accelerator, workers, max_minutes, validate_every, early_stopping, compile
     )
     if resume is not None:
-        given = (data, out, changes or None, recipe if recipe != DEFAULT_RECIPE else None)
+        given = (data, out, epochs, changes or None, recipe if recipe != DEFAULT_RECIPE else None)
         if skip_bad or any(value is not None for value in given):
             raise RecipeError("a run is resumed with its own data and recipe; give resume alone")
-        folder, used, rows = _resume(Path(resume), options)
+        wanted, data = read_run(Path(resume))
     elif data is None:
         raise RecipeError("give data=DATA.yaml, or resume=FOLDER of a run")
     else:
         wanted = recipe if isinstance(recipe, Recipe) else read_recipe(os.fspath(recipe))
         wanted = change_recipe(wanted, **changes) if changes else wanted
-        into = None if out is None else Path(out)
-        folder, used, rows = _start(Path(data), wanted, into, options, skip_bad, tell)
-    if not is_first_process():
-        collections.deque(rows, maxlen=0)
-        return TrainingRun(folder, used.steps)
-    if tensorboard:
-        rows = with_tensorboard(rows, folder)
-    steps = show_training(rows, used.steps, folder, tell)
-    if not (folder / MODEL_FILE).is_file():
-        tell(f"Stopped at step {steps} of {used.steps}; blitznet train --resume {folder}")
-        return TrainingRun(folder, steps)
-    metrics = finish_run(folder, device, workers, tell)
-    if tensorboard:
-        rewrite_tensorboard(folder)
-    return TrainingRun(folder, steps, metrics)
+    progressing = Progressing(tell or _ignore)
+    start = _Start(Path(data), wanted, options, progressing.tell, epochs, skip_bad)
+    with progressing.breathing() if tell is not None else nullcontext():
+        return _train(
+            start,
+            progressing,
+            None if resume is None else Path(resume),
+            None if out is None else Path(out),
+            tensorboard,
+        )
 
 
 def _ignore(_: str) -> None:
     """Drop a line."""
 
 
-def is_first_process() -> bool:
-    """Whether this is the only process of a run, or the one that writes its files."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+@dataclass(frozen=True)
+class _Start:
+    """What a run is to be: arguments of `train`, read."""
+
+    data: Path
+    recipe: Recipe
+    options: LoopOptions
+    tell: Tell
+    epochs: float | None
+    skip_bad: bool
 
 
-def _start(
-    data: Path, recipe: Recipe, out: Path | None, options: LoopOptions, skip_bad: bool, tell: Tell
-) -> tuple[Path, Recipe, Rows]:
-    """Folder, recipe and rows of a new run; see `train`."""
+def _train(
+    start: _Start,
+    progressing: Progressing,
+    resume: Path | None,
+    out: Path | None,
+    tensorboard: bool,
+) -> TrainingRun:
+    """See `train`. The first process prepares the folder; the others learn of it and join."""
+    from blitznet.training.launcher import explain_loss, find_processes, leave_failure
+
+    tell, options = progressing.tell, start.options
+    processes = find_processes(options.devices)
+    folder: Path | None = None
+    failure: InputError | None = None
+    if processes.is_first:
+        try:
+            folder = _begin(start, out, processes) if resume is None else _continue(resume)
+        except InputError as error:
+            if processes.count == 1 or not processes.is_launched:
+                raise
+            failure = error  # the others wait, and are told
+    try:
+        launched = launch(start.recipe, options, processes)
+        folder = launched[0].broadcast(folder)
+        if failure is not None:
+            raise failure
+        if folder is None:
+            raise SystemExit(1)
+        recipe, _ = read_run(folder)
+        description = read_description(start.data)
+        has_state = resume is not None and (folder / STATE_FILE).exists()
+
+        def rows(on_step: Callable[[int], object]) -> Rows:
+            taken = train_steps(recipe, description, folder, options, has_state, launched, on_step)
+            return with_tensorboard(taken, folder) if tensorboard else taken
+
+        if not processes.is_first:
+            collections.deque(
+                train_steps(recipe, description, folder, options, has_state, launched), maxlen=0
+            )
+            return TrainingRun(folder, recipe.steps)
+        steps = show_training(rows, recipe.steps, folder, progressing)
+    except KeyboardInterrupt:
+        if processes.is_first and folder is not None:
+            tell(f"Interrupted; continue with: blitznet train --resume {folder}")
+        raise
+    except BlitzNetError as error:
+        leave_failure(processes, error)
+        raise
+    except RuntimeError as error:
+        cause = explain_loss(error, folder) if processes.count > 1 else None
+        if cause is None:
+            raise
+        leave_failure(processes, cause)
+        raise cause from None
+    if not (folder / MODEL_FILE).is_file():
+        tell(
+            f"Stopped at step {steps} of {recipe.steps}; continue with: "
+            f"blitznet train --resume {folder}"
+        )
+        return TrainingRun(folder, steps)
+    metrics = finish_run(folder, options.accelerator, options.workers, tell)
+    if tensorboard:
+        rewrite_tensorboard(folder)
+    return TrainingRun(folder, steps, metrics)
+
+
+def _begin(start: _Start, out: Path | None, processes: "Processes") -> Path:
+    """Check the data, fit the recipe to it, and make the folder of a new run."""
+    recipe, data, options = start.recipe, start.data, start.options
     description = read_description(data)
-    recipe = fit_to_classes(fit_to_start(recipe), len(description.classes))
-    require_fit(recipe, description, options)
-    if is_first_process():
-        device = choose_device(options.accelerator)
-        if usable_precision(recipe.precision, device) != recipe.precision:
-            tell("This processor would emulate bfloat16; training runs in fp32")
-        if starts_from_imagenet(recipe):
-            tell(describe_imagenet_weights(recipe.model.backbone))
-        errors = _errors_before_training(description, data, options.workers > 0, skip_bad)
-        folder = make_folder(out, Path("runs/train") / file_name(recipe.name))
-        write_run(folder, recipe, data)
-        if errors:
-            write_skipped(folder, errors, description)
-            for error in errors:
-                tell(f"left out: {error}")
-        os.environ[_FOLDER_VARIABLE] = str(folder)
-    elif out is not None or _FOLDER_VARIABLE in os.environ:
-        folder = out or Path(os.environ[_FOLDER_VARIABLE])
-    else:
-        raise RecipeError("several processes need one folder to share; give it with --out DIR")
-    return folder, recipe, train_steps(recipe, description, folder, options)
+    recipe = fit_to_data(fit_to_start(recipe), len(description.classes), **_has(description))
+    require_fit(recipe, description, options, processes.count)
+    device = choose_device(options.accelerator)
+    precision = usable_precision(recipe.precision, device)
+    if starts_from_imagenet(recipe):
+        start.tell(describe_imagenet_weights(recipe.model.backbone))
+    report = _check(description, data, options.workers > 0, start.skip_bad)
+    labelled = _labelled(report)
+    if not any(labelled):
+        raise LabelError(
+            f"{data}: no image of train has a box or a labelled pixel that counts, so there is "
+            f"nothing to learn; blitznet check-data {data} shows what its labels hold"
+        )
+    recipe = fit_to_data(
+        recipe, len(description.classes), bool(labelled.boxes), bool(labelled.masks)
+    )
+    images = sum(len(one.source) for one in report.sources if one.split == "train")
+    if start.epochs is not None:
+        steps = math.ceil(start.epochs * images / recipe.global_batch_size)
+        recipe = change_recipe(recipe, steps=steps)
+    known = known_to_start(recipe, description.classes)
+    supervised = KnownClasses(
+        *(
+            [n for n in description.classes[1:] if n in {*one, *two}]
+            for one, two in zip(labelled, known, strict=True)
+        )
+    )
+    folder = make_folder(out, Path("runs/train") / file_name(recipe.name))
+    write_run(folder, recipe, data, description, supervised, precision)
+    for line in describe_start(recipe, report, supervised, known, device, precision):
+        start.tell(line)
+    start.tell(f"Run: {folder}")
+    if report.errors:
+        write_skipped(folder, report.errors, description)
+        for error in report.errors:
+            start.tell(f"left out: {error}")
+    return folder
 
 
-def _errors_before_training(
-    description: DataDescription, data: Path, has_workers: bool, skip_bad: bool
-) -> list[Problem]:
-    """The errors of single images, to leave these out; without `skip_bad`, none are tolerated."""
+def _has(description: DataDescription) -> dict[str, bool]:
+    """Which labels the sources of `train` declare."""
+    entries = description.entries("train")
+    return {
+        "has_boxes": any(entry.boxes for entry in entries),
+        "has_maps": any(entry.masks or entry.refined_masks for entry in entries),
+    }
+
+
+def _labelled(report: Report) -> KnownClasses:
+    """The classes that boxes and pixels of `train` show."""
+    statistics = report.statistics["train"]
+    return KnownClasses(
+        *(
+            [name for name, count in zip(statistics.names[1:], counts[1:], strict=False) if count]
+            for counts in (statistics.boxes, statistics.pixels[: min(len(statistics.names), 255)])
+        )
+    )
+
+
+def _check(description: DataDescription, data: Path, has_workers: bool, skip_bad: bool) -> Report:
+    """What the data holds; errors are those of single images, and none without `skip_bad`."""
     splits = ["train", *({VALIDATION_SPLIT} & description.splits.keys())]
     workers = usable_cores() if has_workers else 0
-    errors = check_data(description, data, splits, workers=workers).errors
+    report = check_data(description, data, splits, workers=workers)
+    errors = report.errors
     require_skippable(errors)
     if errors and not skip_bad:
         raise LabelError(
             f"{data} has {count_of(len(errors), 'error')}, the first: {errors[0]}; see all "
             f"with blitznet check-data {data}, or leave those images out with --skip-bad"
         )
-    return errors
+    return report
 
 
-def _resume(folder: Path, options: LoopOptions) -> tuple[Path, Recipe, Rows]:
-    """Likewise, of an interrupted run, even one without a checkpoint so far."""
-    recipe, data = read_run(folder)
+def _continue(folder: Path) -> Path:
+    """Make sure that an interrupted run can go on, even one without a state so far."""
+    _, data = read_run(folder)
     if (folder / MODEL_FILE).exists():
         raise RecipeError(f"{folder} is finished: {folder / MODEL_FILE} is the trained network")
-    if is_first_process():
-        for unfinished in unfinished_files(folder):
-            unfinished.unlink()
-    has_state = (folder / STATE_FILE).exists()
-    return folder, recipe, train_steps(recipe, read_description(data), folder, options, has_state)
+    state = folder / STATE_FILE
+    trained = read_progress(state).get("recipe") if state.exists() else None
+    require_unchanged(folder, read_description(data), trained)
+    for unfinished in unfinished_files(folder):
+        unfinished.unlink()
+    return folder

@@ -181,7 +181,7 @@ def test_build_follows_the_name_where_no_task_is_given() -> None:
         ("blitznet300", {"depth": 50}, "blitznet300: depth: Extra inputs are not permitted"),
         ("blitznet300", {"detect": False, "segment": False}, "blitznet300: .*at least one task"),
         ("blitznet300", {"classes": 1}, "blitznet300: num_classes: .*, got 1"),
-        ("blitznet300", {"backbone": "vgg99"}, "Unknown model"),
+        ("blitznet300", {"backbone": "vgg99"}, "timm has no model 'vgg99'"),
     ],
 )
 def test_build_refuses_what_does_not_exist_in_one_line(

@@ -21,7 +21,7 @@ from blitznet.paper.tables import (
     read_experiments,
     read_tables,
 )
-from blitznet.training.recipe import RECIPES, fit_to_classes
+from blitznet.training.recipe import RECIPES, fit_to_data
 
 ROOT = Path(__file__).parents[3]
 EXPERIMENTS = read_experiments()
@@ -117,8 +117,8 @@ def test_a_row_changes_a_part_of_its_model_and_may_name_another_network() -> Non
     changes = {"num_classes": 81, "segment": False}
     assert coco == MODELS["blitznet512"].model_copy(update=changes)
     # Other data may have other classes, unless a row gives their number.
-    assert fit_to_classes(ssd, 5).model.num_classes == 5
-    assert fit_to_classes(EXPERIMENTS["coco-blitznet512-det"].recipe, 5).model.num_classes == 81
+    assert fit_to_data(ssd, 5).model.num_classes == 5
+    assert fit_to_data(EXPERIMENTS["coco-blitznet512-det"].recipe, 5).model.num_classes == 81
 
 
 def test_unknown_tables_get_one_line() -> None:

@@ -9,14 +9,14 @@ from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
 from blitznet.training.network import fit_to_start
-from blitznet.training.recipe import RECIPES, fit_to_classes, read_recipe
+from blitznet.training.recipe import RECIPES, fit_to_data, read_recipe
 from fixtures.tiny_run import TINY, tiny_recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_named_recipe_takes_the_number_of_classes_from_the_data(name: str) -> None:
     recipe = RECIPES[name]
-    fitted = fit_to_classes(recipe, 3)
+    fitted = fit_to_data(recipe, 3)
     assert fitted.model.num_classes == 3
     original = fitted.model.model_copy(update={"num_classes": recipe.model.num_classes})
     assert fitted.model_copy(update={"model": original}) == recipe
@@ -29,14 +29,14 @@ def test_a_number_of_classes_that_a_recipe_asks_for_is_kept(tmp_path: Path, numb
         read_recipe("modern", (f"model.num_classes={number}",)),
         read_recipe(str(tmp_path / "given.yaml")),
     ):
-        assert fit_to_classes(recipe, 3) == recipe
+        assert fit_to_data(recipe, 3) == recipe
         assert recipe.model.num_classes == number
 
 
 def test_a_recipe_that_is_read_takes_the_number_of_classes_from_the_data(tmp_path: Path) -> None:
     (tmp_path / "named.yaml").write_text("model: ssd300\nsteps: 5\n")
     for name in (str(tmp_path / "named.yaml"), "modern"):
-        assert fit_to_classes(read_recipe(name, ("steps=7",)), 3).model.num_classes == 3
+        assert fit_to_data(read_recipe(name, ("steps=7",)), 3).model.num_classes == 3
 
 
 def test_what_belongs_to_the_weights_comes_with_them(tmp_path: Path) -> None:

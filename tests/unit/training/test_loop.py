@@ -395,7 +395,7 @@ def test_a_network_for_one_task_trains_alone(
 
 @pytest.mark.usefixtures("every_step")
 def test_a_rate_that_is_far_too_high_is_told_with_step_and_pictures(tmp_path: Path) -> None:
-    recipe = tiny_recipe(lr=1e30, warmup_steps=0)
+    recipe = tiny_recipe(lr=1000.0, warmup_steps=0)
     with pytest.raises(
         DivergenceError,
         match=r"^the loss is not finite at step 2; its images: (\S+\.jpg(, )?){4}\. Lower ",
@@ -451,7 +451,7 @@ def test_a_gradient_that_is_no_number_is_told_with_the_pictures_of_its_own_step(
 def test_layers_that_draw_at_random_draw_the_same_after_resuming(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def build_with_dropout(recipe: Recipe) -> SmallNetwork:
+    def build_with_dropout(recipe: Recipe, _: object) -> SmallNetwork:
         network = SmallNetwork(recipe.model)
         network.backbone.append(torch.nn.Dropout(0.5))
         return network

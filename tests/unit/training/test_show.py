@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +12,8 @@ import blitznet.training.show as show
 from blitznet.training.log import LOG_FIELDS, write_rows
 from blitznet.training.validation import VALIDATION_FIELDS, VALIDATION_FILE
 
-ROW = "classification 2.000  box 0.500  segmentation 0.250  lr 1.25e-01  16.0 images/s"
+LOSSES = "class 2.000 box 0.500 seg 0.250"
+ROW = f"{LOSSES}  16.0 images/s  lr 1.25e-01"
 
 
 class Terminal(io.StringIO):
@@ -37,44 +38,49 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return clock
 
 
-def test_without_a_terminal_a_line_now_and_then_tells_the_time_left_and_the_last_validation(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], clock: SimpleNamespace
+def show_rows(rows: list[dict[str, float]], total: int, run: Path) -> list[str]:
+    """The lines that a run of these rows tells."""
+    lines: list[str] = []
+    show.show_training(lambda _: iter(rows), total, run, show.Progressing(lines.append))
+    return lines
+
+
+def test_without_a_terminal_the_first_and_the_last_row_are_told(
+    tmp_path: Path, clock: SimpleNamespace
 ) -> None:
-    def rows() -> Iterator[dict[str, float]]:
+    rows = [log_row(step) for step in (20, 40, 60)]
+    assert show_rows(rows, 60, tmp_path) == [f"step 20/60  {ROW}", f"step 60/60  {ROW}"]
+
+
+def test_between_them_every_step_is_ready_to_be_told_with_the_time_left(
+    tmp_path: Path, clock: SimpleNamespace
+) -> None:
+    progressing, said = show.Progressing(lambda _: None), []
+
+    def start(on_step: Callable[[int], object]) -> Iterator[dict[str, float]]:
         clock.seconds = 5000.0  # data is read, the network compiled
-        yield log_row(1200)  # of a run that goes on
+        on_step(1200)  # of a run that goes on
         clock.seconds += 300.0  # 1.5 s a step
+        on_step(1400)
+        said.append(progressing.doing)
         yield log_row(1400)
-        write_validation(tmp_path, (1400, 0.5, "", "", "", 0.5, 60))
-        clock.seconds += 346.0  # a validation counts
-        yield log_row(1590)
-        write_validation(
-            tmp_path, (1400, 0.5, "", "", "", 0.5, 60), (1590, 0.5116, "", "", "", 0.5116, 60)
-        )
-        clock.seconds += 34.0
-        yield log_row(1600)
-        clock.seconds += 9999.0
-        yield log_row(3790)
 
-    assert show.show_training(rows(), 3790, tmp_path) == 3790
-    assert capsys.readouterr().out.splitlines() == [
-        f"step 1200/3790  {ROW}",
-        f"step 1400/3790  {ROW}  0:59:45 left",
-        f"step 1600/3790  {ROW}  val 0.512 at step 1590  1:02:03 left",
-        f"step 3790/3790  {ROW}  val 0.512 at step 1590",
-    ]
+    assert show.show_training(start, 3790, tmp_path, progressing) == 1400
+    assert said == ["step 1400/3790    0:59:45 left"]
 
 
-def test_without_a_score_no_validation_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], clock: SimpleNamespace
+def test_the_newest_validation_is_told_if_it_has_a_score(
+    tmp_path: Path, clock: SimpleNamespace
 ) -> None:
     write_validation(tmp_path, (100, "", "", "", "", "", 60))
-    assert show.show_training(iter([log_row(200)]), 400, tmp_path) == 200
-    assert capsys.readouterr().out == f"step 200/400  {ROW}\n"
+    assert show_rows([log_row(200)], 200, tmp_path) == [f"step 200/200  {ROW}"]
+    write_validation(tmp_path, (150, 0.5116, "", "", "", 0.5116, 60))
+    (line,) = show_rows([log_row(200)], 200, tmp_path)
+    assert line.startswith(f"step 200/200  {LOSSES}  val 0.512 at step 150  16.0")
 
 
-@pytest.mark.parametrize(("width", "is_told"), [(200, True), (160, False)])
-def test_a_terminal_tells_the_last_validation_where_it_fits(
+@pytest.mark.parametrize(("width", "is_told"), [(200, True), (80, False)])
+def test_a_terminal_of_80_columns_shows_step_total_and_losses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, is_told: bool
 ) -> None:
     write_validation(tmp_path, (100, 0.5, "", "", "", 0.5, 60))
@@ -82,6 +88,8 @@ def test_a_terminal_tells_the_last_validation_where_it_fits(
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("TERM", "xterm")
-    assert show.show_training(iter([log_row(200)]), 65000, tmp_path) == 200
-    assert (f"{ROW}  val 0.500 at step 100" in terminal.getvalue()) == is_told
-    assert ROW in terminal.getvalue()
+    assert show_rows([log_row(200)], 65000, tmp_path) == []
+    shown = terminal.getvalue()
+    assert "200/65000" in shown
+    assert LOSSES in shown
+    assert ("val 0.500 at step 100" in shown) == is_told

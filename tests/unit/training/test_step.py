@@ -49,7 +49,7 @@ def make_learner(monkeypatch: pytest.MonkeyPatch) -> MakeLearner:
         # With this momentum the buffer of the first step is the gradient.
         groups = [{"params": list(network.parameters()), "lr_scale": 0.0}]
         optimizer = SGD(groups, lr=0.0, momentum=0.9)
-        monkeypatch.setattr(step, "build_network", lambda _: network)
+        monkeypatch.setattr(step, "build_network", lambda *_: network)
         monkeypatch.setattr(step, "build_optimizer", lambda *_: optimizer)
         fabric = Fabric(accelerator=device, devices=1, precision="32-true")
         return Learner(fabric, tiny_recipe(**changes)), network, optimizer

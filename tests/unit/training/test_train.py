@@ -53,12 +53,15 @@ def test_a_run_out_of_time_is_resumed(tmp_path: Path, data: Path) -> None:
     out = tmp_path / "run"
     run = train(data, tiny_recipe(steps=2), out=out, max_minutes=0, tell=lines.append, **QUICK)
     assert run == TrainingRun(out, 1)
-    assert lines[-1] == f"Stopped at step 1 of 2; blitznet train --resume {out}"
+    assert lines[-1] == f"Stopped at step 1 of 2; continue with: blitznet train --resume {out}"
     with pytest.raises(CheckpointError, match="does not exist"):
         _ = run.model
     run = train(resume=out, tell=lines.append, **QUICK)
     assert (run.steps, run.is_finished) == (2, True)
-    assert lines[-1] == f"The trained network is in {out}"
+    assert lines[-1] == (
+        f"The trained network is in {out}; predict with it: "
+        f"blitznet predict IMAGE --model {out / 'model.onnx'}"
+    )
     with pytest.raises(RecipeError, match="is finished"):
         train(resume=out, **QUICK)
 

@@ -46,7 +46,7 @@ class Review(Evaluation):
 
     def __init__(self, names: Sequence[str]):
         super().__init__(names)
-        self.box_counts = np.zeros_like(self.pixel_counts)
+        self.box_counts = np.zeros((len(names), len(names)), dtype=np.int64)
         self._figures: dict[str, float] = {}  # of the image at hand
         self._best: _Ranking = []
         self._worst: _Ranking = []

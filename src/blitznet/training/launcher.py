@@ -1,0 +1,178 @@
+"""The processes of a run: who started them, which one this is, and what is said if one is lost."""
+
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    LSFEnvironment,
+    MPIEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from lightning_fabric.strategies.launchers import subprocess_script
+
+from blitznet.errors import BlitzNetError, RecipeError, WorkerError
+
+# What mpirun (Open MPI; MPICH and Intel MPI) calls torchrun's variables.
+_MPI: Final = {
+    "RANK": ("OMPI_COMM_WORLD_RANK", "PMI_RANK"),
+    "WORLD_SIZE": ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"),
+    "LOCAL_RANK": ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"),
+    "LOCAL_WORLD_SIZE": ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"),
+}
+_MPI_PORT = "12910"
+_FAILURE = "blitznet/failure"  # key in the store that the processes share
+_LOST = ("gloo", "closed by peer", "reset by peer", "refused", "NCCL", "Timed out", "timed out")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a run, found in the variables of who launched them.
+
+    Attributes:
+        rank: of this one.
+        per_machine: how many run on each machine.
+        machines: how many there are.
+        is_launched: whether this one was started for the run by something else; the first one
+            starts the others otherwise.
+        environment: Fabric's view of them.
+    """
+
+    rank: int
+    per_machine: int
+    machines: int
+    is_launched: bool
+    environment: ClusterEnvironment
+
+    @property
+    def count(self) -> int:
+        """Of all machines."""
+        return self.per_machine * self.machines
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that prepares, measures and writes."""
+        return self.rank == 0
+
+
+def find_processes(devices: int) -> Processes:
+    """Ask torchrun, SLURM, LSF and MPI in this order; without them, `devices` on this machine.
+
+    Raises:
+        RecipeError: if a launcher does not say enough.
+    """
+    variables = os.environ
+    if TorchElasticEnvironment.detect():
+        machines = int(variables.get("GROUP_WORLD_SIZE", "1"))
+        return _launched(TorchElasticEnvironment(), machines)
+    # One task is what `sbatch` gives a script by default: `devices` counts then.
+    if int(variables.get("SLURM_NTASKS", "1")) > 1 and SLURMEnvironment.detect():
+        variables.setdefault("SLURM_NTASKS_PER_NODE", variables["SLURM_NTASKS"])  # Fabric asks
+        return _launched(SLURMEnvironment(), int(variables.get("SLURM_NNODES", "1")))
+    if int(variables.get("JSM_NAMESPACE_SIZE", "1")) > 1 and LSFEnvironment.detect():
+        local = int(variables.get("JSM_NAMESPACE_LOCAL_SIZE", variables["JSM_NAMESPACE_SIZE"]))
+        return _launched(LSFEnvironment(), int(variables["JSM_NAMESPACE_SIZE"]) // local)
+    found = {
+        name: value
+        for name, names in _MPI.items()
+        if (value := next((variables[n] for n in names if n in variables), None)) is not None
+    }
+    if int(found.get("WORLD_SIZE", "1")) > 1:
+        return _launched_by_mpi(found)
+    environment = LightningEnvironment()
+    is_launched = environment.creates_processes_externally
+    return Processes(environment.local_rank(), devices, 1, is_launched, environment)
+
+
+def _launched(environment: ClusterEnvironment, machines: int) -> Processes:
+    world = environment.world_size()
+    if world % machines:
+        raise RecipeError(f"{world} processes cannot be shared evenly by {machines} machines")
+    return Processes(environment.global_rank(), world // machines, machines, True, environment)
+
+
+def _launched_by_mpi(found: dict[str, str]) -> Processes:
+    """By mpirun's variables alone where all run on one machine, by mpi4py elsewhere."""
+    local, world = int(found.get("LOCAL_WORLD_SIZE", found["WORLD_SIZE"])), int(found["WORLD_SIZE"])
+    if local < world and "MASTER_ADDR" not in os.environ:
+        if not MPIEnvironment.detect():
+            raise RecipeError(
+                "mpirun on several machines: give MASTER_ADDR=HOST of the first, or install mpi4py"
+            )
+        return _launched(MPIEnvironment(), world // local)
+    os.environ.update({"LOCAL_RANK": found["RANK"]} | found)
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", _MPI_PORT)
+    os.environ["GROUP_RANK"] = str(int(found["RANK"]) // local)
+    return _launched(TorchElasticEnvironment(), world // local)
+
+
+def launch_fabric(processes: Processes, accelerator: str, precision: str) -> Fabric:
+    """Start or join the processes of a run.
+
+    Raises:
+        WorkerError: if they do not find each other.
+    """
+    # Fabric's own observer kills the first process when another one ends, without a word.
+    subprocess_script._launch_process_observer = lambda _: None
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=processes.per_machine,
+        num_nodes=processes.machines,
+        precision=precision,  # type: ignore[arg-type]
+        plugins=processes.environment if processes.count > 1 else None,
+    )
+    if processes.count > 1:
+        warnings.filterwarnings("ignore", ".*barrier.*", UserWarning)
+    fabric.launch()
+    return fabric
+
+
+def leave_failure(processes: Processes, error: BlitzNetError) -> None:
+    """Tell the first process why another one fails, and end that one without a word.
+
+    Raises:
+        SystemExit: if this is not the first process; after that `error` is for the caller to raise.
+    """
+    if processes.count == 1 or processes.is_first:
+        return
+    store = _store()
+    if store is not None and not isinstance(error, WorkerError):
+        store.set(_FAILURE, str(error))
+    # The first process ends for the reason that it reads, and its launcher looks at that one.
+    raise SystemExit(1 if processes.is_launched and "TORCHELASTIC_RUN_ID" in os.environ else 0)
+
+
+def explain_loss(error: RuntimeError, run: Path | None) -> BlitzNetError | None:
+    """What to say instead of an error that comes from another process having ended; None = not so.
+
+    Args:
+        error: that a collective operation raised.
+        run: folder of the run, to continue from.
+    """
+    text = str(error)
+    is_lost = isinstance(error, torch.distributed.DistError) or any(w in text for w in _LOST)
+    if not is_lost or isinstance(error, BlitzNetError):
+        return None
+    store = _store()
+    try:
+        if store is not None and store.check([_FAILURE]):
+            return BlitzNetError(store.get(_FAILURE).decode())
+    except RuntimeError:  # it went with the first process
+        pass
+    how = "" if run is None else f"; continue with blitznet train --resume {run}"
+    return WorkerError(f"another process of this run has died (out of memory, or killed){how}")
+
+
+def _store() -> "torch.distributed.Store | None":
+    """What the processes share beside collective operations; None before they have met."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return None
+    return torch.distributed.distributed_c10d._get_default_store()
