@@ -338,7 +338,9 @@ DESCRIPTIONS = [
     Case(
         "an unknown key",
         lambda: describe(mask="SegmentationClass"),
-        "data.yaml: splits.train.0: there is no key 'mask' in format voc; did you mean 'masks'? ",
+        "data.yaml: splits.train.0: there is no key 'mask' in format voc; did you mean 'masks'? "
+        "there are boxes, corners, exclude, format, image_set, label_map, labels_only, "
+        "mask_colours, mask_values, masks, max_pictures, part, refined_masks, root, sbd, weight",
     ),
     Case(
         "a cap of no pictures",

@@ -4,18 +4,16 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    LSFEnvironment,
-    MPIEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.lsf import LSFEnvironment
+from lightning_fabric.plugins.environments.mpi import MPIEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.launchers import subprocess_script
 
 from blitznet.errors import BlitzNetError, RecipeError, WorkerError
@@ -121,7 +119,7 @@ def launch_fabric(processes: Processes, accelerator: str, precision: str) -> Fab
         WorkerError: if they do not find each other.
     """
     # Fabric's own observer kills the first process when another one ends, without a word.
-    subprocess_script._launch_process_observer = lambda _: None
+    subprocess_script._launch_process_observer = lambda child_processes: None  # noqa: ARG005
     fabric = Fabric(
         accelerator=accelerator,
         devices=processes.per_machine,
@@ -171,7 +169,7 @@ def explain_loss(error: RuntimeError, run: Path | None) -> BlitzNetError | None:
     return WorkerError(f"another process of this run has died (out of memory, or killed){how}")
 
 
-def _store() -> "torch.distributed.Store | None":
+def _store() -> Any:
     """What the processes share beside collective operations; None before they have met."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return None

@@ -148,7 +148,9 @@ def _with_rows(
         anchors: per cell; every one has a row for each class.
         pairs: class ids, background included.
     """
-    rows, other = (tensor.clone().unflatten(0, (anchors, -1)) for tensor in (own, theirs))
+    rows, other = (
+        tensor.clone().reshape(anchors, -1, *tensor.shape[1:]) for tensor in (own, theirs)
+    )
     mine, given = map(list, zip(*pairs, strict=True))
     rows[:, mine] = other[:, given]
     return rows.flatten(0, 1)
