@@ -53,10 +53,10 @@ def _properties(files: NetworkFiles) -> dict[str, str]:
         "classes": str(info.model.num_classes - 1),
         "input": f"{info.model.image_size} x {info.model.image_size}",
         "backbone": info.model.backbone,
-        "files": "\n".join(sizes),
+        "files": ", ".join(sizes),
     }
     for data_set, figures in info.metrics.items():
-        properties[data_set] = "\n".join(_percentages(figures))
+        properties[data_set] = ", ".join(_percentages(figures))
     for key, value in info.training.items():
         properties[key] = f"{value:g}" if isinstance(value, float) else str(value)
     return properties
