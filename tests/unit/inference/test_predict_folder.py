@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from PIL import Image
@@ -164,14 +165,16 @@ def test_a_damaged_line_is_named() -> None:
 def test_a_disk_that_fills_ends_the_run_and_leaves_whole_lines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    save = Image.Image.save
+    draw = Scene.draw
 
-    def fill(image: Image.Image, path: Path, *arguments: object, **options: object) -> None:
-        if len(read_records("out")) == 1:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        save(image, path, *arguments, **options)  # type: ignore[arg-type]
+    def fill(scene: Scene, **options: bool) -> Image.Image:
+        image = draw(scene, **options)
+        if scene.source != "a.png":
+            no_space = OSError(errno.ENOSPC, "No space left on device")
+            monkeypatch.setattr(image, "save", Mock(side_effect=no_space))
+        return image
 
-    monkeypatch.setattr(Image.Image, "save", fill)
+    monkeypatch.setattr(Scene, "draw", fill)
     with pytest.raises(InputError, match=r"cannot be written \(No space left"):
         run(*[Path("a.png"), Path("b.png")] + [Path("c.png")] * 3)
     assert [record["source"] for record in read_records("out")] == ["a.png"]

@@ -98,8 +98,9 @@ class Report:
 
 
 def count_of(number: int, what: str) -> str:
-    """As "1 error", "2 errors"."""
-    return f"{number} {what}" + ("" if number == 1 else "s")
+    """As "1 error", "2 errors", "3 classes"."""
+    plural = "" if number == 1 else "es" if what.endswith("s") else "s"
+    return f"{number} {what}{plural}"
 
 
 def report_lines(report: Report, verbose: bool = False) -> Iterator[str]:
