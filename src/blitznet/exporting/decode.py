@@ -46,6 +46,7 @@ def decode(
         `top`: best score first; of equal scores, the earlier anchor, then the lower class. Rows
         from `count` on are 0.
     """
+    # The operator is a mark in a traced graph, which the exporter replaces; it never runs.
     raise NotImplementedError("PyTorch has detection.postprocess.decode_detections")
 
 

@@ -240,13 +240,20 @@ def _train(
             raise
         leave_failure(processes, cause)
         raise cause from None
+    return _finish(start, folder, recipe, steps, tensorboard, tell)
+
+
+def _finish(
+    start: _Start, folder: Path, recipe: Recipe, steps: int, tensorboard: bool, tell: Tell
+) -> TrainingRun:
+    """Measure and report what is trained; of a run that stopped early, say how to continue."""
     if not (folder / MODEL_FILE).is_file():
         tell(
             f"Stopped at step {steps} of {recipe.steps}; continue with: "
             f"blitznet train --resume {folder}"
         )
         return TrainingRun(folder, steps)
-    metrics = finish_run(folder, options.accelerator, options.workers, tell)
+    metrics = finish_run(folder, start.options.accelerator, start.options.workers, tell)
     if tensorboard:
         rewrite_tensorboard(folder)
     return TrainingRun(folder, steps, metrics)
