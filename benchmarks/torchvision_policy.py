@@ -17,7 +17,7 @@ from blitznet.data.labels import read_objects
 from blitznet.data.photometric import BRIGHTNESS, CONTRAST, HUE, SATURATION
 from blitznet.data.source import LabelSource
 from blitznet.data.ssd_policy import MIN_BOX_SIDE
-from blitznet.image import read_picture
+from blitznet.image import read_image
 from blitznet.structures import Sample
 
 TvSample = dict[str, Tensor]
@@ -50,15 +50,15 @@ def build_policy(size: int, colours: Literal["first", "last"] = "first") -> v2.C
 
 
 def to_tv_sample(sample: Sample) -> TvSample:
-    """The same picture, boxes and map as uint8 tensors, channels first in memory."""
+    """The same image, boxes and map as uint8 tensors, channels first in memory."""
     image = torch.from_numpy(sample.image.copy()).permute(2, 0, 1).contiguous()
     return _tv_sample(image, sample.boxes, sample.labels, sample.seg_map)
 
 
 def read_tv_sample(source: LabelSource, index: int, decode: Callable[[str], Tensor]) -> TvSample:
-    """Labels by our reader, the picture by `decode`, as tensors."""
+    """Labels by our reader, the image by `decode`, as tensors."""
     labels = source.labels(index)
-    image = decode(str(labels.picture))
+    image = decode(str(labels.path))
     size = image.shape[2], image.shape[1]
     boxes, ids = None, np.zeros(0, np.int64)
     if labels.objects is not None:
@@ -75,12 +75,12 @@ def decode_with_torchvision(path: str) -> Tensor:
 
 def decode_with_pillow(path: str) -> Tensor:
     """As `decode_with_torchvision`."""
-    image: Tensor = v2.functional.pil_to_tensor(read_picture(path))
+    image: Tensor = v2.functional.pil_to_tensor(read_image(path))
     return image
 
 
 def faster_decoder(paths: list[str]) -> Callable[[str], Tensor]:
-    """Torchvision's own or Pillow's, whichever takes less on these pictures."""
+    """Torchvision's own or Pillow's, whichever takes less on these images."""
     seconds = {}
     for decode in (decode_with_pillow, decode_with_torchvision):
         try:

@@ -9,7 +9,7 @@ from blitznet.structures import Batch
 
 
 def labelled_batch(config: ModelConfig, rng: torch.Generator) -> Batch:
-    """Two pictures of noise with an object of every level's size and maps that are partly void."""
+    """Two images of noise with an object of every level's size and maps that are partly void."""
     size = config.image_size
     cells = [6 * level_size**2 for level_size in config.level_sizes]
     level_starts = [sum(cells[:level]) for level in range(len(cells))]

@@ -25,7 +25,7 @@ from blitznet.training.run_record import RUN_FILE, hardware_name
 WEIGHTS = Path("src/blitznet/weights")
 RESULTS = Path("results")
 
-# Split of data/voc-subset.yaml: what it is called, and the classes with enough pictures to average.
+# Split of data/voc-subset.yaml: what it is called, and the classes with enough images to average.
 SPLITS = {
     "val": (
         "VOC12 val, nine classes",
@@ -34,7 +34,7 @@ SPLITS = {
     "test07": ("VOC07 test, five classes", ["person", "car", "bus", "train", "cat"]),
 }
 DATA = "nine-class VOC subset: VOC12 train (boxes, maps), VOC07 trainval (boxes, maps from them)"
-LICENCE = "weights Apache-2.0; VOC pictures have their owners' terms; started from ImageNet weights"
+LICENCE = "weights Apache-2.0; VOC images have their owners' terms; started from ImageNet weights"
 
 
 def bundle(

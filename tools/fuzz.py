@@ -193,7 +193,7 @@ def image_kinds() -> dict[str, Kind]:
     from blitznet.data.labels import ClassTable
     from blitznet.data.map_codes import value_codes
     from blitznet.data.seg_map import MapCodes, MapFile
-    from blitznet.image import OpenPicture, read_picture
+    from blitznet.image import OpenImage, read_image
 
     seeds, names = drawn_images(), ("background", "cat", "dog")
     values = value_codes(dict(enumerate(names)))
@@ -208,11 +208,11 @@ def image_kinds() -> dict[str, Kind]:
         MapFile(path, codes).read((32, 24), ClassTable(names))
 
     def read_reduced(path: Path) -> None:
-        picture = OpenPicture(path)
-        picture.decode(picture.reductions[-1])
+        opened = OpenImage(path)
+        opened.decode(opened.reductions[-1])
 
     return {
-        "image": Kind(seeds, change, read_picture),
+        "image": Kind(seeds, change, read_image),
         "reduced": Kind([seed for seed in seeds if "jpeg" in seed[0]], change, read_reduced),
         "map": Kind([seed for seed in seeds if "jpeg" not in seed[0]], change, read_map),
     }

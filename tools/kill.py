@@ -2,7 +2,7 @@
 
 python tools/kill.py --kills 200
 
-Each start is a process of its own with a worker that reads pictures; SIGKILL strikes the process
+Each start is a process of its own with a worker that reads images; SIGKILL strikes the process
 alone, so its worker must notice. When a run has come to its end in spite of it, the next begins,
 until there have been as many kills as wanted.
 """

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from blitznet.classes import IGNORE_INDEX
 from blitznet.data.description import read_description
-from blitznet.image import read_picture
+from blitznet.image import read_image
 from blitznet.inference.engines.choose import open_engine
 from blitznet.training.refine_masks import CONFIDENCE, MaskRefiner
 
@@ -41,7 +41,7 @@ def main(
                 labels = source.labels(index)
                 truth = source.read(index).seg_map
                 assert truth is not None, "the split has images without maps"
-                made = refiner.refine(read_picture(labels.picture), labels, source.table)
+                made = refiner.refine(read_image(labels.path), labels, source.table)
                 known = truth != IGNORE_INDEX
                 for count, seg_map in zip(counts.values(), made, strict=True):
                     np.add.at(count, (truth[known], seg_map[known]), 1)

@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from warnings import warn
 
 if TYPE_CHECKING:
     from blitznet.cluster.batch_predictor import BatchPredictor as BatchPredictor
@@ -11,9 +12,9 @@ if TYPE_CHECKING:
     from blitznet.errors import BlitzNetError as BlitzNetError
     from blitznet.errors import CheckpointError as CheckpointError
     from blitznet.errors import DivergenceError as DivergenceError
+    from blitznet.errors import ImageError as ImageError
     from blitznet.errors import InputError as InputError
     from blitznet.errors import LabelError as LabelError
-    from blitznet.errors import PictureError as PictureError
     from blitznet.errors import RecipeError as RecipeError
     from blitznet.errors import WorkerError as WorkerError
     from blitznet.evaluation.evaluate import Metrics as Metrics
@@ -39,8 +40,8 @@ _NAMES = {
     "cluster.predict_batch": ("BatchReport", "predict_batch"),
     "detections": ("Detections",),
     "errors": (
-        "BlitzNetError", "CheckpointError", "DivergenceError", "InputError", "LabelError",
-        "PictureError", "RecipeError", "WorkerError",
+        "BlitzNetError", "CheckpointError", "DivergenceError", "ImageError", "InputError",
+        "LabelError", "RecipeError", "WorkerError",
     ),
     "evaluation.evaluate": ("Metrics", "evaluate"),
     "exporting.export": ("Exported", "export"),
@@ -55,6 +56,9 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "PictureError":
+        warn("blitznet.PictureError is now called ImageError", DeprecationWarning, stacklevel=2)
+        name = "ImageError"
     if name not in _HOMES:
         raise AttributeError(f"module 'blitznet' has no attribute {name!r}")
     try:

@@ -23,7 +23,7 @@ from PIL import Image
 from blitznet.cpu import usable_cores
 from blitznet.errors import InputError
 from blitznet.evenly_spaced import evenly_spaced
-from blitznet.image import read_picture, resize_to_input
+from blitznet.image import read_image, resize_to_input
 from blitznet.inference.class_map import classify_pixels
 from blitznet.inference.engines.choose import engines_here, open_engine
 from blitznet.inference.engines.engine import Engine, Tell
@@ -240,7 +240,7 @@ def load_images(folder: Path | None, count: int = MAX_IMAGES) -> tuple[list[Imag
     images, seconds = [], []
     for source in sources:
         start = perf_counter()
-        images.append(read_picture(source))
+        images.append(read_image(source))
         seconds.append(perf_counter() - start)
     return images, 1000 * float(np.median(seconds))
 

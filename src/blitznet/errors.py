@@ -17,7 +17,7 @@ class InputError(BlitzNetError, ValueError):
     """Something the user gave is wrong; the text says what came, what was wanted and what to do."""
 
 
-class PictureError(InputError):
+class ImageError(InputError):
     """An image that cannot be read."""
 
 

@@ -20,20 +20,20 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from blitznet.errors import PictureError, cut
+from blitznet.errors import ImageError, cut
 from blitznet.regular_file import MEGABYTE, open_regular, read_regular
 from blitznet.sample_depth import describe_tiff, has_16_bit_colours, to_eight_bits, with_low_bytes
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedPicture:
+class EncodedImage:
     """The content of an image file that is not on a disk; `name` is for messages."""
 
     content: bytes
     name: str
 
 
-PictureSource = str | os.PathLike[str] | Image.Image | np.ndarray | EncodedPicture
+ImageSource = str | os.PathLike[str] | Image.Image | np.ndarray | EncodedImage
 
 # Of an image, unless a call allows more. A header that promises more is a mistake or an attack.
 MAX_PIXELS = 100_000_000
@@ -80,7 +80,7 @@ _UPRIGHT = {
 _TRANSPOSING = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 
 
-def read_picture(source: PictureSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode an image and bring it into the form that a viewer would show.
 
     The orientation of the camera (EXIF) is applied, transparent parts become white, sixteen-bit and
@@ -98,7 +98,7 @@ def read_picture(source: PictureSource, max_pixels: int = MAX_PIXELS) -> Image.I
         several.
 
     Raises:
-        PictureError: if it is missing, no image, damaged, or larger than `max_pixels`.
+        ImageError: if it is missing, no image, damaged, or larger than `max_pixels`.
         TypeError: if `source` is none of these things.
     """
     if isinstance(source, np.ndarray):
@@ -108,35 +108,33 @@ def read_picture(source: PictureSource, max_pixels: int = MAX_PIXELS) -> Image.I
         _require_sensible_size(source, name, max_pixels)
         image = _decode(source, name)
         return image.copy() if image is source else image
-    if not isinstance(source, str | os.PathLike | EncodedPicture):
+    if not isinstance(source, str | os.PathLike | EncodedImage):
         raise TypeError(
             "an image is a path, a PIL image or a uint8 array (H, W, 3) in RGB, "
             f"not {type(source).__name__}"
         )
     with _alone_if_large(_size_on_disk(source)):
-        return OpenPicture(source, max_pixels).decode()
+        return OpenImage(source, max_pixels).decode()
 
 
-class OpenPicture:
+class OpenImage:
     """An image file whose size is known and whose pixels are still to be decoded.
 
     Args:
         source: a path, whose file is read here, or the content of a file.
-        max_pixels: as of `read_picture`.
+        max_pixels: as of `read_image`.
 
     Attributes:
         size: width and height as a person sees it.
         reductions: what `decode` can shrink by, ascending, 1 first.
 
     Raises:
-        PictureError: as `read_picture`; for damage behind the header, `decode` does.
+        ImageError: as `read_image`; for damage behind the header, `decode` does.
     """
 
-    def __init__(
-        self, source: str | os.PathLike[str] | EncodedPicture, max_pixels: int = MAX_PIXELS
-    ):
-        if not isinstance(source, EncodedPicture):
-            source = EncodedPicture(_read(source, max_pixels), os.fspath(source))
+    def __init__(self, source: str | os.PathLike[str] | EncodedImage, max_pixels: int = MAX_PIXELS):
+        if not isinstance(source, EncodedImage):
+            source = EncodedImage(_read(source, max_pixels), os.fspath(source))
         self._name = source.name
         image = _open(source.content, source.name, max_pixels)
         self._image: Image.Image = image
@@ -161,7 +159,7 @@ class OpenPicture:
             self.size = self._image.size
 
     def decode(self, reduction: int = 1) -> Image.Image:
-        """Pixels as of `read_picture`, shrunk; to be called once.
+        """Pixels as of `read_image`, shrunk; to be called once.
 
         Args:
             reduction: one of `reductions`. Pixel i covers the pixels i * reduction up to
@@ -175,11 +173,11 @@ class OpenPicture:
         return _decode(self._image, self._name)
 
 
-def source_name(source: PictureSource) -> str | None:
+def source_name(source: ImageSource) -> str | None:
     """What to call an image in messages and results; None for one that came without a file."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
-    if isinstance(source, EncodedPicture):
+    if isinstance(source, EncodedImage):
         return source.name
     return str(getattr(source, "filename", "")) or None
 
@@ -190,7 +188,7 @@ def read_stored(path: str | os.PathLike[str]) -> ImageFile:
     Its `info` has the bits of a greyscale pixel under GREY_BITS, as Pillow stretches 2 and 4 bits.
 
     Raises:
-        PictureError: as `read_picture`.
+        ImageError: as `read_image`.
     """
     name = os.fspath(path)
     image = _open(_read(path, MAX_PIXELS), name, MAX_PIXELS)
@@ -201,11 +199,11 @@ def read_stored(path: str | os.PathLike[str]) -> ImageFile:
     except Exception as error:  # see `_damage`
         raise _damage(name, error) from error
     if image.mode == "P" and image.palette is None:
-        raise PictureError(f"{name}: damaged (a palette image without its palette)")
+        raise ImageError(f"{name}: damaged (a palette image without its palette)")
     return image
 
 
-def stored_size(source: PictureSource) -> tuple[int, int]:
+def stored_size(source: ImageSource) -> tuple[int, int]:
     """Width and height before the camera's orientation is applied, from the header alone.
 
     Returns:
@@ -216,14 +214,14 @@ def stored_size(source: PictureSource) -> tuple[int, int]:
     if isinstance(source, np.ndarray):
         return (source.shape[1], source.shape[0]) if source.ndim > 1 else (0, 0)
     try:
-        if isinstance(source, EncodedPicture):
+        if isinstance(source, EncodedImage):
             return _read_header(BytesIO(source.content), source.name).size
         if not isinstance(source, str | os.PathLike):
             return 0, 0
         file, _ = open_regular(source, _max_file(MAX_PIXELS))
         with file:
             return _read_header(file, os.fspath(source)).size
-    except (OSError, PictureError):
+    except (OSError, ImageError):
         return 0, 0
 
 
@@ -232,11 +230,11 @@ def _read(path: str | os.PathLike[str], max_pixels: int) -> bytes:
     try:
         return read_regular(path, _max_file(max_pixels))
     except FileNotFoundError:
-        raise PictureError(f"{name}: no such file") from None
+        raise ImageError(f"{name}: no such file") from None
     except IsADirectoryError:
-        raise PictureError(f"{name}: a folder, where one image was wanted") from None
+        raise ImageError(f"{name}: a folder, where one image was wanted") from None
     except OSError as error:
-        raise PictureError(f"{name}: cannot be read ({error.strerror or error})") from None
+        raise ImageError(f"{name}: cannot be read ({error.strerror or error})") from None
 
 
 def _open(content: bytes, name: str, max_pixels: int) -> ImageFile:
@@ -257,7 +255,7 @@ def _read_header(stream: BinaryIO, name: str) -> ImageFile:
     Image.init()
     prefix = stream.read(16)
     if not prefix:
-        raise PictureError(f"{name}: the file is empty")
+        raise ImageError(f"{name}: the file is empty")
     for image_format in FORMATS:
         reader, accepts = Image.OPEN.get(image_format, (None, None))
         if reader is None or (accepts and accepts(prefix) is not True):
@@ -269,15 +267,15 @@ def _read_header(stream: BinaryIO, name: str) -> ImageFile:
             continue  # these say "not mine", as in Image.open
         except Exception as error:  # see `_damage`
             text = cut(str(error))
-            raise PictureError(f"{name}: damaged {image_format} image ({text})") from error
+            raise ImageError(f"{name}: damaged {image_format} image ({text})") from error
         if isinstance(image, ImageFile):
             return image
     if kind := describe_tiff(stream):
-        raise PictureError(
+        raise ImageError(
             f"{name}: a TIFF of {kind}, which cannot be read; save it as 8-bit or 16-bit integers, "
             "or as one channel of float32"
         )
-    raise PictureError(f"{name}: not an image; BlitzNet reads {', '.join(FORMATS)}")
+    raise ImageError(f"{name}: not an image; BlitzNet reads {', '.join(FORMATS)}")
 
 
 def _decode(
@@ -303,7 +301,7 @@ def _decode(
         raise _damage(name, error) from error
 
 
-def _damage(name: str, error: Exception) -> PictureError:
+def _damage(name: str, error: Exception) -> ImageError:
     """What to say of a file that broke its decoder.
 
     Decoders raise anything on damaged files, AssertionError and MemoryError among them.
@@ -311,7 +309,7 @@ def _damage(name: str, error: Exception) -> PictureError:
     text = cut(str(error))
     if not isinstance(error, OSError | SyntaxError | ValueError | EOFError | Warning):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return PictureError(f"{name}: damaged or cut off ({text})")
+    return ImageError(f"{name}: damaged or cut off ({text})")
 
 
 def _alone_if_large(num_bytes: int) -> AbstractContextManager[object]:
@@ -322,8 +320,8 @@ def _alone_if_large(num_bytes: int) -> AbstractContextManager[object]:
     return _ALONE if num_bytes > 3 * LARGE_PIXELS else nullcontext()
 
 
-def _size_on_disk(source: str | os.PathLike[str] | EncodedPicture) -> int:
-    if isinstance(source, EncodedPicture):
+def _size_on_disk(source: str | os.PathLike[str] | EncodedImage) -> int:
+    if isinstance(source, EncodedImage):
         return 0
     try:
         return Path(source).stat().st_size
@@ -343,12 +341,12 @@ def _require_sensible_size(image: Image.Image, name: str, max_pixels: int) -> No
         max_pixels //= 2
     if width * height > max_pixels:
         kind = f" for this kind of {image.format}" if is_costly else ""
-        raise PictureError(
+        raise ImageError(
             f"{name}: {width}x{height} pixels, more than {max_pixels / 10**6:g} million{kind}; "
             "make it smaller, or predict with --max-megapixels"
         )
     if width * height == 0:
-        raise PictureError(f"{name}: an image without pixels ({width}x{height})")
+        raise ImageError(f"{name}: an image without pixels ({width}x{height})")
 
 
 def _require_few_scans(content: bytes, size: tuple[int, int], name: str) -> None:
@@ -361,7 +359,7 @@ def _require_few_scans(content: bytes, size: tuple[int, int], name: str) -> None
         marker = _MARKER.search(content, position)
         position = marker.start() if marker else len(content)
         if scans > _MAX_SCANS or scans * size[0] * size[1] > _MAX_SCANNED_PIXELS:
-            raise PictureError(f"{name}: a JPEG of {scans} scans or more; save it again as usual")
+            raise ImageError(f"{name}: a JPEG of {scans} scans or more; save it again as usual")
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -410,7 +408,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
         array = array[..., 0]
     is_colour = array.ndim == 3 and array.shape[2] in (3, 4)
     if not (is_colour or array.ndim == 2) or array.size == 0:
-        raise PictureError(
+        raise ImageError(
             "an array has shape (H, W, 3) in RGB order, (H, W, 4) in RGBA or (H, W) if grey, "
             f"not {array.shape}"
         )
@@ -427,13 +425,13 @@ def resize_to_input(image: Image.Image, size: int) -> np.ndarray:
 
 
 def open_content(content: bytes, name: str) -> Image.Image:
-    """An image of which the header has been read, no more; `read_picture` takes it.
+    """An image of which the header has been read, no more; `read_image` takes it.
 
     Args:
         content: of the file.
         name: what to call it in messages.
 
     Raises:
-        PictureError: if it is no image, or its header is damaged.
+        ImageError: if it is no image, or its header is damaged.
     """
     return _read_header(BytesIO(content), name)

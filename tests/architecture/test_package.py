@@ -16,7 +16,7 @@ SOURCES = sorted((ROOT / "src/blitznet").rglob("*.py"))
 
 def test_the_public_names_are_these() -> None:
     errors = ["BlitzNetError", "CheckpointError", "DivergenceError", "InputError", "LabelError",
-              "PictureError", "RecipeError", "WorkerError"]  # fmt: skip
+              "ImageError", "RecipeError", "WorkerError"]  # fmt: skip
     results = ["BatchReport", "Detections", "Exported", "Metrics", "RefinedMasks", "Scene",
                "TrainingRun"]  # fmt: skip
     functions = ["build", "evaluate", "export", "load", "predict_batch", "refine_masks", "train"]

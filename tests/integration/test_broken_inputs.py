@@ -28,7 +28,7 @@ FORMATS = "JPEG, PNG, WEBP, TIFF, BMP, GIF, PPM, JPEG2000, AVIF, HEIF"
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder: the same three pictures in VOC's, COCO's and YOLO's format, all sound."""
+    """The working folder: the same three images in VOC's, COCO's and YOLO's format, all sound."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(VOC_MINI, "VOC")
     LIST.write_text("000001\n000002\n000003\n")
@@ -139,30 +139,30 @@ def save_map_as_jpeg() -> None:
 
 
 PICTURES = [
-    Case("an empty picture", lambda: cut(JPEG, 0), f"{JPEG}: the file is empty"),
+    Case("an empty image", lambda: cut(JPEG, 0), f"{JPEG}: the file is empty"),
     Case(
         "a text file called .jpg",
-        lambda: JPEG.write_text("no picture at all"),
+        lambda: JPEG.write_text("no image at all"),
         f"{JPEG}: not an image; BlitzNet reads {FORMATS}",
     ),
     Case(
-        "a picture cut off in the middle",
+        "a image cut off in the middle",
         lambda: cut(JPEG, 1500),
         f"{JPEG}: damaged or cut off (image file is truncated (8 bytes not processed))",
     ),
     Case(
-        "a picture cut off in its header",
+        "a image cut off in its header",
         lambda: cut(JPEG, 100),
         f"{JPEG}: damaged JPEG image (Truncated File Read)",
     ),
-    Case("a missing picture", JPEG.unlink, f"{JPEG}: no such file"),
+    Case("a missing image", JPEG.unlink, f"{JPEG}: no such file"),
     Case(
-        "a folder in place of a picture",
+        "a folder in place of a image",
         lambda: (JPEG.unlink(), JPEG.mkdir()),
         f"{JPEG}: a folder, where one image was wanted",
     ),
     Case(
-        "a picture whose header promises too much",
+        "a image whose header promises too much",
         lambda: JPEG.write_bytes(b"P6\n40000 40000\n255\n" + bytes(100)),
         f"{JPEG}: 40000x40000 pixels, more than 100 million; make it smaller, "
         "or predict with --max-megapixels",
@@ -174,7 +174,7 @@ PICTURES = [
         "stored; turn the pixels and remove the tag, or label it upright",
     ),
     Case(
-        "a picture of val in train, saved in another format",
+        "a image of val in train, saved in another format",
         same_in_val_as_png,
         f"{JPEG}: is the same image as VOC/JPEGImages/000004.jpg in val; keep one",
     ),
@@ -277,7 +277,7 @@ SOURCES = [
         "Expecting value: line 1 column 13 (char 12)",
     ),
     Case(
-        "YOLO pictures without any labels",
+        "YOLO images without any labels",
         lambda: (describe_yolo(), shutil.rmtree("yolo/labels")),
         "data.yaml, train, source 1: no image has a file of labels: yolo/labels/000001.txt "
         "would be that of yolo/images/000001.jpg; check `labels`, or make an empty file for an "
@@ -343,7 +343,7 @@ DESCRIPTIONS = [
         "mask_colours, mask_values, masks, max_pictures, part, refined_masks, root, sbd, weight",
     ),
     Case(
-        "a cap of no pictures",
+        "a cap of no images",
         lambda: describe(max_pictures=0),
         "data.yaml: splits.train.0.voc.max_pictures: "
         "Input should be greater than or equal to 1, got 0",

@@ -103,12 +103,12 @@ def test_an_unknown_network_is_refused(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_folder_gets_a_sheet_plots_and_the_report(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     assert check("--out", "checked") == 0
-    pictures = ["box_sizes.png", "boxes_by_class.png", "pixels_by_class.png", "samples.png"]
+    images = ["box_sizes.png", "boxes_by_class.png", "pixels_by_class.png", "samples.png"]
     found = sorted(path.name for path in Path("checked").iterdir())
-    assert found == sorted([*pictures, "report.json"])
-    for name in pictures:
-        with Image.open(Path("checked", name)) as picture:
-            assert min(picture.size) > 300
+    assert found == sorted([*images, "report.json"])
+    for name in images:
+        with Image.open(Path("checked", name)) as image:
+            assert min(image.size) > 300
     assert json.loads(Path("checked/report.json").read_text())["errors"] == 0
     assert "The sheet and the statistics are in checked" in capsys.readouterr().out
     assert check("--out", "checked") == 1
@@ -146,7 +146,7 @@ def test_training_refuses_errors_and_leaves_them_out_when_told_to(
         "no element found: line 1, column 12",
     ]
     assert len(json.loads(Path("run", SKIPPED_FILE).read_text())["skipped"]) == 2
-    assert train("--resume", "run") == 0  # would fail on the pictures that are left out
+    assert train("--resume", "run") == 0  # would fail on the images that are left out
     assert [row["step"] for row in read_log(Path("run"))] == ["1", "6"]
     assert json.loads(Path("run/metrics.json").read_text())["pictures"] == 4
 

@@ -29,7 +29,7 @@ RUN_FILES = ["predictions.jsonl", "settings.json"]
 
 @pytest.fixture
 def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder, with pictures in `album`."""
+    """The working folder, with images in `album`."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "album").mkdir()
     for index, name in enumerate(["a.jpg", "b.png", "c.webp"]):
@@ -54,7 +54,7 @@ def complaints(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 @pytest.mark.usefixtures("album")
-def test_a_folder_gives_drawn_pictures_and_a_line_each(
+def test_a_folder_gives_drawn_images_and_a_line_each(
     checkpoint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert predict(checkpoint, "album", "--score", "0.2") == 0
@@ -117,7 +117,7 @@ def test_an_image_on_standard_input(checkpoint: str, monkeypatch: pytest.MonkeyP
     assert files_in("out") == [*RUN_FILES, "stdin.jpg"]
 
 
-def test_pictures_of_one_name_from_several_folders_keep_their_folders(
+def test_images_of_one_name_from_several_folders_keep_their_folders(
     checkpoint: str, album: Path
 ) -> None:
     save_noise(album / "other" / "a.png", 20)
@@ -191,12 +191,12 @@ def test_nothing_is_replaced_unless_asked_and_the_images_themselves_never(
     assert "a-2.jpg" in files_in("album")
 
 
-def test_wrong_pictures_get_a_line_each_and_the_others_are_done(
+def test_wrong_images_get_a_line_each_and_the_others_are_done(
     checkpoint: str, album: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = (album / "album/a.jpg").read_bytes()
     (album / "album/cut.jpg").write_bytes(content[: len(content) // 2])
-    (album / "album/text.jpg").write_text("no picture")
+    (album / "album/text.jpg").write_text("no image")
     (album / "empty").mkdir()
     assert predict(checkpoint, "gone.jpg", "empty", "*.gif", "album", "--batch", "2") == 1
     lines = complaints(capsys)

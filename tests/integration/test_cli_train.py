@@ -1,4 +1,4 @@
-"""The verbs train and eval as a user meets them, on drawn pictures."""
+"""The verbs train and eval as a user meets them, on drawn images."""
 
 import json
 from collections.abc import Callable

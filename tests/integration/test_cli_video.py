@@ -30,7 +30,7 @@ VARIABLE = [0, 40, 95, 120, 200, 300, 310, 400, 480, 777]
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder, with a video and a picture."""
+    """The working folder, with a video and a image."""
     monkeypatch.chdir(tmp_path)
     write_video(Path("clip.mp4"), VARIABLE)
     Image.new("RGB", (40, 30), "red").save("a.png")
@@ -76,7 +76,7 @@ def test_a_video_gives_a_video_of_the_same_times_and_a_line_for_every_frame(
 
 
 @pytest.mark.usefixtures("here")
-def test_pictures_and_videos_stand_in_one_list(
+def test_images_and_videos_stand_in_one_list(
     checkpoint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("b").mkdir()
@@ -154,7 +154,7 @@ def test_a_watched_folder_is_done_when_nothing_comes_any_more(
     assert predict(checkpoint, ".", "--watch", "--idle-seconds", "0.1") == 0
     assert [line["source"] for line in read_records("out")] == ["a.png"]
     assert "1 of 1 images done" in capsys.readouterr().out
-    (here / "out" / "bad.jpg").write_text("no picture")
+    (here / "out" / "bad.jpg").write_text("no image")
     command = ["predict", "out", "--watch", "--idle-seconds", "0.1", "--model", checkpoint]
     assert main([*command, "--out", "out", "--overwrite"]) == 1
     assert "a watched folder cannot take the results" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.labels import ClassTable, ObjectLabel, PictureLabels
+from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel
 from blitznet.data.loader import TrainingSamples, batch_positions, collate_samples, prepare_ahead
 from blitznet.data.seg_map import VOC_CODES, MapFile
 from blitznet.data.source import LabelSource
@@ -17,7 +17,7 @@ from blitznet.data.ssd_policy import Augmentation
 
 PICTURES, BATCH, PASSES = 200, 10, 6
 
-# Noise of the allocator. Pictures that were kept would be 0.2 MiB each: 220 MiB in five passes.
+# Noise of the allocator. Images that were kept would be 0.2 MiB each: 220 MiB in five passes.
 ALLOWED_MIB = 24
 
 pytestmark = [
@@ -41,11 +41,11 @@ def noise_source(folder: Path) -> LabelSource:
         path = folder / f"{index}.jpg"
         Image.fromarray(rng.integers(0, 256, (240, 320, 3), np.uint8)).save(path)
         cat = ObjectLabel("cat", box, path.name, str(box))
-        labels.append(PictureLabels(path, (cat,), MapFile(folder / "map.png", VOC_CODES)))
+        labels.append(ImageLabels(path, (cat,), MapFile(folder / "map.png", VOC_CODES)))
     return LabelSource(labels, _as_it_is, ClassTable(VOC_CLASSES))
 
 
-def _as_it_is(labels: PictureLabels) -> PictureLabels:
+def _as_it_is(labels: ImageLabels) -> ImageLabels:
     return labels
 
 

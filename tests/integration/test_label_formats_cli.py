@@ -25,7 +25,7 @@ SCORE = "0.2"
 
 @pytest.fixture
 def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder, with three pictures in `album`."""
+    """The working folder, with three images in `album`."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "album").mkdir()
     for width, name in [(40, "a.jpg"), (50, "two words.png"), (60, "c.jpg")]:
@@ -85,7 +85,7 @@ def test_our_readers_give_back_what_was_found(checkpoint: str, album: Path) -> N
     assert_read_back(album, yolo, expected, atol=1e-4)
 
 
-def test_pictures_of_one_name_keep_their_folders_in_every_format(
+def test_images_of_one_name_keep_their_folders_in_every_format(
     checkpoint: str, album: Path
 ) -> None:
     (album / "other").mkdir()
@@ -101,8 +101,8 @@ def test_pictures_of_one_name_keep_their_folders_in_every_format(
     assert train == "./images/train/album/a.jpg\n./images/train/other/a.jpg\n"
 
 
-def test_a_picture_that_cannot_be_read_is_in_no_list(checkpoint: str, album: Path) -> None:
-    (album / "album/b.jpg").write_text("no picture")
+def test_a_image_that_cannot_be_read_is_in_no_list(checkpoint: str, album: Path) -> None:
+    (album / "album/b.jpg").write_text("no image")
     assert predict(checkpoint, "album", "--format", "voc", "--out", "out") == 1
     listed = Path("out/labels/voc/ImageSets/Main/default.txt").read_text()
     assert listed == 'a\nc\n"two words"\n'
@@ -149,9 +149,9 @@ def test_a_split_without_labels_is_submitted(
         assert name in files
         with (
             Image.open(Path("out") / name) as stored,
-            Image.open(VOC_MINI / f"JPEGImages/00000{number}.jpg") as picture,
+            Image.open(VOC_MINI / f"JPEGImages/00000{number}.jpg") as image,
         ):
-            assert stored.size == picture.size
+            assert stored.size == image.size
 
 
 def test_a_labelled_split_is_measured_and_submitted(voc_checkpoint: str, album: Path) -> None:

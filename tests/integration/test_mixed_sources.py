@@ -30,8 +30,8 @@ def mixed(tmp_path: Path) -> DataDescription:
     (yolo / "names.txt").write_text("auto\nperson\n")
     for path in sorted((VOC_MINI / "SegmentationClass").glob("*.png")):
         shutil.copy(VOC_MINI / "JPEGImages" / f"{path.stem}.jpg", maps / "images")
-        with Image.open(path) as picture:
-            ids = np.where(np.asarray(picture) == PERSON, 1, 0).astype(np.uint8)
+        with Image.open(path) as image:
+            ids = np.where(np.asarray(image) == PERSON, 1, 0).astype(np.uint8)
         Image.fromarray(ids).save(maps / "ids" / path.name)
     path = tmp_path / "data.yaml"
     path.write_text(
@@ -76,8 +76,8 @@ def test_a_mixture_trains_and_logs_what_its_batches_are_made_of(
     assert (tmp_path / "run" / MODEL_FILE).exists()
     assert all(np.isfinite(list(row.values())).all() for row in rows)
     assert {float(row["with_boxes"]) % 0.25 for row in read_log(tmp_path / "run")} == {0}
-    # Over two passes of 22 draws: 17 of 22 pictures have boxes by number and by weight 22 of 27,
-    # maps come from 10 pictures, one of them without a file; each draw rounded, at most one off.
+    # Over two passes of 22 draws: 17 of 22 images have boxes by number and by weight 22 of 27,
+    # maps come from 10 images, one of them without a file; each draw rounded, at most one off.
     drawn = 4 * sum(row["with_boxes"] for row in rows)
     assert drawn == pytest.approx(2 * 22 * 22 / 27, abs=2)
     drawn = 4 * sum(row["with_maps"] for row in rows)

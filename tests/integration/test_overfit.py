@@ -1,4 +1,4 @@
-"""A network learns four pictures by heart: every box and nearly every pixel.
+"""A network learns four images by heart: every box and nearly every pixel.
 
 What is wrong in labels, augmentation, matching, losses, decoding or metrics shows here.
 """
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 def learn_by_heart(root: Path, ids: Sequence[str], folder: Path, recipe: Recipe) -> Metrics:
-    """Metrics of a network on the pictures that it was trained on."""
+    """Metrics of a network on the images that it was trained on."""
     voc = folder / "VOC"
     (voc / "ImageSets").mkdir(parents=True)
     (voc / "ImageSets" / "few.txt").write_text("\n".join(ids))
@@ -47,15 +47,15 @@ def learn_by_heart(root: Path, ids: Sequence[str], folder: Path, recipe: Recipe)
 
 
 def recipe_by_heart(model: ModelConfig, **changes: Any) -> Recipe:
-    """Without what makes pictures harder to know again."""
+    """Without what makes images harder to know again."""
     augmentation = Augmentation(zoom_out_probability=0, photometric=False)
     fixed = {"warmup_steps": 10, "ema_decay": None}
     return tiny_recipe(model=model, augmentation=augmentation, **fixed, **changes)
 
 
-def test_a_fresh_network_learns_four_drawn_pictures_by_heart(tmp_path: Path) -> None:
+def test_a_fresh_network_learns_four_drawn_images_by_heart(tmp_path: Path) -> None:
     ids = ["000001", "000002", "000003", "000004"]
-    # Stride 4 for the outlines; narrow streams, as four pictures are soon known.
+    # Stride 4 for the outlines; narrow streams, as four images are soon known.
     shape = {"image_size": 96, "finest_stride": 4, "finest_scale": 0.12, "min_scale": 0.25}
     widths = {"downscale_width": 64, "upscale_width": 64, "seg_width": 32}
     recipe = recipe_by_heart(TINY.model_copy(update=shape | widths), steps=150, lr=3e-3)
@@ -68,12 +68,12 @@ def test_a_fresh_network_learns_four_drawn_pictures_by_heart(tmp_path: Path) -> 
 
 
 @pytest.mark.data
-def test_the_bundled_network_learns_four_real_pictures_by_heart(tmp_path: Path) -> None:
+def test_the_bundled_network_learns_four_real_images_by_heart(tmp_path: Path) -> None:
     """BLITZNET_DATA names a VOCdevkit."""
     if "BLITZNET_DATA" not in os.environ:
         pytest.skip("BLITZNET_DATA is not set")
     root = Path(os.environ["BLITZNET_DATA"]) / "VOC2012"
-    ids = pictures_of_few_large_objects(root, count=4)
+    ids = images_of_few_large_objects(root, count=4)
     start = {"start_from": BLITZNET300_MOBILE.name, "freeze_stride": 4}
     recipe = recipe_by_heart(BLITZNET300_MOBILE, steps=200, lr=2e-3, precision="bf16", **start)
     metrics = learn_by_heart(root, ids, tmp_path, fit_to_start(recipe))
@@ -84,8 +84,8 @@ def test_the_bundled_network_learns_four_real_pictures_by_heart(tmp_path: Path) 
     assert metrics.mean_iou > 0.9
 
 
-def pictures_of_few_large_objects(root: Path, count: int) -> list[str]:
-    """The first ones with one to three objects, each over a tenth of the picture."""
+def images_of_few_large_objects(root: Path, count: int) -> list[str]:
+    """The first ones with one to three objects, each over a tenth of the image."""
     source = VocEntry(root=root, image_set="Segmentation/val", masks="SegmentationClass").open(
         Path(), VOC_CLASSES
     )
@@ -99,4 +99,4 @@ def pictures_of_few_large_objects(root: Path, count: int) -> list[str]:
             found.append(name)
         if len(found) == count:
             return found
-    raise AssertionError(f"{root} has only {len(found)} such pictures")
+    raise AssertionError(f"{root} has only {len(found)} such images")

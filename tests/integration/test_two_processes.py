@@ -1,7 +1,7 @@
 """Two processes with half of a batch each do what one does with all of it.
 
-Batch norm would see half of the pictures, so it is put on its running statistics here; all else is
-a sum over pictures, divided by a count that the processes share. Then both ways differ in the order
+Batch norm would see half of the images, so it is put on its running statistics here; all else is
+a sum over images, divided by a count that the processes share. Then both ways differ in the order
 of their sums alone.
 """
 
@@ -54,7 +54,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def batch() -> Batch:
-    """Four drawn pictures with their maps, the first with one box and the last with four.
+    """Four drawn images with their maps, the first with one box and the last with four.
 
     The boxes are anchors of the levels from the finest on, so the second half has one for each.
     """
@@ -67,14 +67,14 @@ def batch() -> Batch:
     return replace(drawn, boxes=boxes, labels=labels)
 
 
-def without(batch: Batch, labels: str, pictures: slice) -> Batch:
-    """The batch as if some pictures came without boxes or without maps."""
+def without(batch: Batch, labels: str, images: slice) -> Batch:
+    """The batch as if some images came without boxes or without maps."""
     if labels == "boxes":
         has_boxes = batch.has_boxes.clone()
-        has_boxes[pictures] = False
+        has_boxes[images] = False
         return replace(batch, has_boxes=has_boxes)
     seg_maps = batch.seg_maps.clone()
-    seg_maps[pictures] = IGNORE_INDEX
+    seg_maps[images] = IGNORE_INDEX
     return replace(batch, seg_maps=seg_maps)
 
 
@@ -157,7 +157,7 @@ def test_a_process_without_labels_for_a_head_counts_for_nothing_and_hangs_nothin
 
 
 @forks
-def test_a_process_whose_pictures_label_some_classes_only_hangs_nothing(
+def test_a_process_whose_images_label_some_classes_only_hangs_nothing(
     tmp_path: Path, batch: Batch
 ) -> None:
     known = torch.ones(NUM_PICTURES, TINY.num_classes, dtype=torch.bool)
@@ -270,7 +270,7 @@ def moments(run: Path, key: str) -> dict[str, Tensor]:
 
 @pytest.mark.slow
 def test_the_loop_takes_the_same_first_step_on_two_processes(tmp_path: Path) -> None:
-    # One picture a process, whose seed gives one without boxes in the first step.
+    # One image a process, whose seed gives one without boxes in the first step.
     one, two = (run_training(tmp_path, devices, steps=1) for devices in (1, 2))
     # Adam divides by the size of the gradient, so its first moment tells more than the weights.
     assert_close(moments(two, "exp_avg"), moments(one, "exp_avg"), tolerance=1e-5)
@@ -316,7 +316,7 @@ def test_one_process_measures_and_all_stop_early_together(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_no_number_in_one_process_is_told_with_the_pictures_of_all(
+def test_a_loss_that_is_no_number_in_one_process_is_told_with_the_images_of_all(
     tmp_path: Path,
 ) -> None:
     recipe = {"steps": 6, "global_batch_size": 4}

@@ -9,7 +9,7 @@ from reference.view_figures import (
     TorchvisionViews,
     draw_ours,
     ks_distance,
-    random_pictures,
+    random_images,
     view_figures,
 )
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def ours() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(1)
-    return view_figures(lambda size, boxes: draw_ours(size, boxes, rng), random_pictures(64), DRAWS)
+    return view_figures(lambda size, boxes: draw_ours(size, boxes, rng), random_images(64), DRAWS)
 
 
 def test_our_views_are_distributed_as_those_of_the_literal_loop(
@@ -30,7 +30,7 @@ def test_our_views_are_distributed_as_those_of_the_literal_loop(
     stats = pytest.importorskip("scipy.stats")
     rng = np.random.default_rng(2)
     loop = view_figures(
-        lambda size, boxes: draw_view_slowly(size, boxes, rng), random_pictures(64), DRAWS
+        lambda size, boxes: draw_view_slowly(size, boxes, rng), random_images(64), DRAWS
     )
     for name in FIGURES:
         assert stats.ks_2samp(ours[name], loop[name]).pvalue > 0.001, name
@@ -42,7 +42,7 @@ def test_a_uniform_aspect_would_be_noticed_and_moves_little_else(
     rng = np.random.default_rng(3)
     uniform = view_figures(
         lambda size, boxes: draw_view_slowly(size, boxes, rng, "uniform"),
-        random_pictures(64),
+        random_images(64),
         DRAWS,
     )
     assert ks_distance(ours["aspect"], uniform["aspect"]) > 0.05  # D10
@@ -52,7 +52,7 @@ def test_a_uniform_aspect_would_be_noticed_and_moves_little_else(
 
 def test_torchvision_zooms_as_we_do_and_crops_smaller(ours: dict[str, np.ndarray]) -> None:
     draws = DRAWS // 10  # slow
-    theirs = view_figures(TorchvisionViews(), random_pictures(64), draws)
+    theirs = view_figures(TorchvisionViews(), random_images(64), draws)
     assert ks_distance(ours["zoom ratio"], theirs["zoom ratio"]) < 0.06
     # It draws both sides from 0.3..1 where we draw the area from there.
     assert ours["area"].min() >= 0.3 - 1e-9

@@ -13,7 +13,7 @@ from fixtures.tiny_run import TINY
 PAPER = RECIPES["paper"]
 
 
-def test_adam_with_32_pictures_and_a_weight_decay_of_5e_4() -> None:
+def test_adam_with_32_images_and_a_weight_decay_of_5e_4() -> None:
     optimizer = build_optimizer(BlitzNet(TINY), PAPER)
     assert type(optimizer) is torch.optim.Adam
     assert {group["weight_decay"] for group in optimizer.param_groups} == {5e-4}

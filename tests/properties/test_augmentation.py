@@ -8,10 +8,10 @@ from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
 from blitznet.data.geometry import View, choose_reduction, view_sample
-from blitznet.data.labels import ClassTable, ObjectLabel, PictureLabels, read_labels
+from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel, read_labels
 from blitznet.data.seg_map import VOC_CODES, MapFile
 from blitznet.data.ssd_policy import Augmentation, draw_view, read_augmented
-from blitznet.image import OpenPicture, read_picture
+from blitznet.image import OpenImage, read_image
 from blitznet.structures import Sample
 from reference.augment_in_memory import augment_sample
 
@@ -23,9 +23,7 @@ SIZES = {None: (643, 481), 1: (643, 481), 3: (640, 480), 6: (640, 480), 8: (640,
 
 
 @pytest.fixture(scope="module", params=SIZES, ids=lambda value: f"orientation {value}")
-def photo(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> PictureLabels:
+def photo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ImageLabels:
     """A large JPEG, maybe turned by its EXIF block, with a rectangle, its box and its map."""
     orientation = request.param
     folder = tmp_path_factory.mktemp("photo")
@@ -43,23 +41,23 @@ def photo(
     Image.fromarray(np.where(shown, PERSON, 0).astype(np.uint8)).save(folder / "a.png")
     rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
     box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
-    return PictureLabels(
+    return ImageLabels(
         folder / "a.jpg",
         (ObjectLabel("person", box, "a", str(box)),),
         MapFile(folder / "a.png", VOC_CODES),
     )
 
 
-def whole(photo: PictureLabels) -> Sample:
-    image = read_picture(photo.picture)
+def whole(photo: ImageLabels) -> Sample:
+    image = read_image(photo.path)
     labels = read_labels(photo, image.size, TABLE)
-    return Sample(np.asarray(image), *labels, str(photo.picture), TABLE.known)
+    return Sample(np.asarray(image), *labels, str(photo.path), TABLE.known)
 
 
 @laws
 @given(seed=st.integers(0, 2**32), size=st.integers(16, 320))
-def test_box_map_and_picture_of_an_object_land_at_one_place(
-    photo: PictureLabels, seed: int, size: int
+def test_box_map_and_image_of_an_object_land_at_one_place(
+    photo: ImageLabels, seed: int, size: int
 ) -> None:
     augmentation = Augmentation(photometric=False)
     result = read_augmented(photo, TABLE, size, augmentation, np.random.default_rng(seed))
@@ -90,13 +88,13 @@ def test_box_map_and_picture_of_an_object_land_at_one_place(
 @laws
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([24, 60, 100, 300]))
 def test_shrinking_while_decoding_changes_grey_levels_and_nothing_else(
-    photo: PictureLabels, seed: int, size: int
+    photo: ImageLabels, seed: int, size: int
 ) -> None:
     augmentation, sample = Augmentation(photometric=False), whole(photo)
     result = read_augmented(photo, TABLE, size, augmentation, np.random.default_rng(seed))
     expected = augment_sample(sample, size, augmentation, np.random.default_rng(seed))
     view = draw_view(sample.size, sample.boxes, augmentation, np.random.default_rng(seed))
-    reduction = choose_reduction(view, size, OpenPicture(photo.picture).reductions)
+    reduction = choose_reduction(view, size, OpenImage(photo.path).reductions)
     np.testing.assert_array_equal(result.boxes, expected.boxes)
     np.testing.assert_array_equal(result.seg_map, expected.seg_map)
     difference = abs(result.image.astype(int) - expected.image)
@@ -111,7 +109,7 @@ def test_shrinking_while_decoding_changes_grey_levels_and_nothing_else(
 @given(
     st.floats(0.1, 6000), st.floats(0.1, 6000), st.integers(16, 600), st.sampled_from([1, 2, 4, 8])
 )
-def test_a_shrunk_picture_keeps_two_pixels_for_each_of_the_result(
+def test_a_shrunk_image_keeps_two_pixels_for_each_of_the_result(
     width: float, height: float, size: int, most: int
 ) -> None:
     reductions = [reduction for reduction in (1, 2, 4, 8) if reduction <= most]

@@ -88,7 +88,7 @@ def test_the_box_of_the_moved_map_is_the_moved_box(
 
 @laws
 @given(views(), st.integers(1, 70))
-def test_void_in_the_map_is_where_the_picture_is_filled(
+def test_void_in_the_map_is_where_the_image_is_filled(
     drawn: tuple[int, int, View], size: int
 ) -> None:
     width, height, view = drawn

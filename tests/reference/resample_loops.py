@@ -10,13 +10,13 @@ from blitznet.data.geometry import View
 def nearest_view(
     pixels: np.ndarray, view: View, size: int, fill: int | tuple[int, ...]
 ) -> np.ndarray:
-    """Each pixel is the source pixel under its centre, or `fill` if it is not all on the picture.
+    """Each pixel is the source pixel under its centre, or `fill` if it is not all on the image.
 
     Args:
         pixels: (H, W) or (H, W, 3) uint8.
         view: in pixels of it.
         size: S.
-        fill: of the places beyond the picture.
+        fill: of the places beyond the image.
 
     Returns:
         (S, S) or (S, S, 3) uint8.
@@ -38,7 +38,7 @@ def bilinear_view(
     """As `nearest_view`, each pixel the mean of its neighbours under a triangle.
 
     The triangle reaches one pixel of the result or of the source, whichever is larger, to both
-    sides; beyond the edge of the picture there is nothing to average.
+    sides; beyond the edge of the image there is nothing to average.
 
     Returns:
         (S, S) or (S, S, 3) float, not rounded.
@@ -63,7 +63,7 @@ def bilinear_view(
 
 
 def _centre(index: int, start: float, step: float, length: int) -> tuple[float, bool]:
-    """The source position of a pixel's centre, and whether the pixel lies on the picture."""
+    """The source position of a pixel's centre, and whether the pixel lies on the image."""
     first, last = start + index * step, start + (index + 1) * step
     return start + (index + 0.5) * step, first >= -1e-6 * step and last <= length + 1e-6 * step
 

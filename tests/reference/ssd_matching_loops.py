@@ -1,4 +1,4 @@
-"""SSD's matching (section 2.2) for one picture, one anchor and one box at a time."""
+"""SSD's matching (section 2.2) for one image, one anchor and one box at a time."""
 
 import numpy as np
 

@@ -17,10 +17,10 @@ def draw_view_slowly(
     rng: np.random.Generator,
     aspects: Literal["log-uniform", "uniform"] = "log-uniform",
 ) -> tuple[View, View]:
-    """A canvas and a crop of it, in pixels of the picture; drawn in the order of `draw_view`.
+    """A canvas and a crop of it, in pixels of the image; drawn in the order of `draw_view`.
 
     Args:
-        size: width and height of the picture.
+        size: width and height of the image.
         boxes: (G, 4) xyxy.
         rng: drawn from.
         aspects: how width over height of a crop is distributed in 0.5..2.

@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 from blitznet.data.geometry import View, has_centre_inside, whole_view
 from blitznet.data.ssd_policy import Augmentation, draw_iou_crop, draw_zoom_out
 
-Picture = tuple[tuple[int, int], np.ndarray]  # width and height, (G, 4) float32 boxes
+Image = tuple[tuple[int, int], np.ndarray]  # width and height, (G, 4) float32 boxes
 DrawView = Callable[[tuple[int, int], np.ndarray], tuple[View, View]]  # to canvas and view of it
 
 FIGURES = ("zoom ratio", "area", "aspect", "visible share", "filled share", "boxes kept")
@@ -34,7 +34,7 @@ class TorchvisionViews:
         self.zoom_out, self.crop = v2.RandomZoomOut(), v2.RandomIoUCrop()
 
     def __call__(self, size: tuple[int, int], boxes: np.ndarray) -> tuple[View, View]:
-        """Canvas, and view of it, in pixels of the picture."""
+        """Canvas, and view of it, in pixels of the image."""
         width, height = size
         left = top = right = bottom = 0
         if torch.rand(1) < self.zoom_out.p:
@@ -55,17 +55,17 @@ class TorchvisionViews:
         return canvas, View(x1, y1, x1 + drawn["width"], y1 + drawn["height"])
 
 
-def view_figures(draw: DrawView, pictures: Sequence[Picture], draws: int) -> dict[str, np.ndarray]:
-    """FIGURES of as many views, the pictures taken in turns.
+def view_figures(draw: DrawView, images: Sequence[Image], draws: int) -> dict[str, np.ndarray]:
+    """FIGURES of as many views, the images taken in turns.
 
     Returns:
-        (draws,) each: side of the canvas in sides of the picture; area of the view in areas of the
-        picture; width over height of the view, relative to the picture's; share of the picture that
-        is visible; share of the view that shows no picture; share of the boxes kept.
+        (draws,) each: side of the canvas in sides of the image; area of the view in areas of the
+        image; width over height of the view, relative to the image's; share of the image that
+        is visible; share of the view that shows no image; share of the boxes kept.
     """
     rows = []
     for number in range(draws):
-        size, boxes = pictures[number % len(pictures)]
+        size, boxes = images[number % len(images)]
         canvas, view = draw(size, boxes)
         width = max(min(view.x2, size[0]) - max(view.x1, 0), 0)
         height = max(min(view.y2, size[1]) - max(view.y1, 0), 0)
@@ -91,12 +91,12 @@ def ks_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(below_a - below_b).max())
 
 
-def random_pictures(count: int, size: tuple[int, int] = (500, 375)) -> list[Picture]:
+def random_images(count: int, size: tuple[int, int] = (500, 375)) -> list[Image]:
     """Sizes and 1 to 4 boxes drawn by chance, always the same."""
     rng = np.random.default_rng(0)
-    pictures = []
+    images = []
     for _ in range(count):
         sides = rng.uniform(0.05, 0.8, (rng.integers(1, 5), 2)) * size
         corners = rng.uniform(0, 1, sides.shape) * (np.array(size) - sides)
-        pictures.append((size, np.concatenate((corners, corners + sides), 1).astype(np.float32)))
-    return pictures
+        images.append((size, np.concatenate((corners, corners + sides), 1).astype(np.float32)))
+    return images

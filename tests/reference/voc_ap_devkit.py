@@ -12,7 +12,7 @@ import numpy as np
 from reference.iou_loops import box_iou
 
 
-class Picture(NamedTuple):
+class Image(NamedTuple):
     """The arguments of `AveragePrecision.update`, in order."""
 
     boxes: np.ndarray
@@ -23,10 +23,10 @@ class Picture(NamedTuple):
     difficult: np.ndarray
 
 
-def evaluate_class(pictures: Sequence[Picture], label: int) -> tuple[float, float] | None:
+def evaluate_class(images: Sequence[Image], label: int) -> tuple[float, float] | None:
     """11-point AP and area AP of one class; None without ground truth that counts."""
-    true_boxes = [picture.true_boxes[picture.true_labels == label] for picture in pictures]
-    difficult = [picture.difficult[picture.true_labels == label] for picture in pictures]
+    true_boxes = [image.true_boxes[image.true_labels == label] for image in images]
+    difficult = [image.difficult[image.true_labels == label] for image in images]
     detected = [[False] * len(boxes) for boxes in true_boxes]
     npos = sum(int(not flag) for flags in difficult for flag in flags)
     if npos == 0:
@@ -34,8 +34,8 @@ def evaluate_class(pictures: Sequence[Picture], label: int) -> tuple[float, floa
 
     detections = [
         (float(score), i, box)
-        for i, picture in enumerate(pictures)
-        for box, box_label, score in zip(*picture[:3], strict=True)
+        for i, image in enumerate(images)
+        for box, box_label, score in zip(*image[:3], strict=True)
         if box_label == label
     ]
     detections.sort(key=lambda detection: -detection[0])  # stable, as MATLAB's sort

@@ -65,12 +65,12 @@ def test_iou_of_no_boxes_has_no_rows_or_no_columns() -> None:
     assert pairwise_iou(torch.zeros(2, 0, 4), three).shape == (2, 0, 3)
 
 
-def test_iou_of_a_batch_is_that_of_every_picture(rng: torch.Generator) -> None:
+def test_iou_of_a_batch_is_that_of_every_image(rng: torch.Generator) -> None:
     corners = torch.rand(2, 5, 2, generator=rng)
     batch = torch.cat((corners, corners + 0.5), dim=-1)
     shared = batch[0, :3]
     iou = pairwise_iou(batch, shared)
-    assert torch.equal(iou, torch.stack([pairwise_iou(picture, shared) for picture in batch]))
+    assert torch.equal(iou, torch.stack([pairwise_iou(image, shared) for image in batch]))
 
 
 @given(boxes_on_a_grid)

@@ -1,4 +1,4 @@
-"""Laws of drawing; no stored pictures."""
+"""Laws of drawing; no stored images."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -35,7 +35,7 @@ def drawn(
     return np.asarray(result)
 
 
-def test_a_scene_of_nothing_is_the_picture_itself() -> None:
+def test_a_scene_of_nothing_is_the_image_itself() -> None:
     assert (drawn((30, 20), seg_map=np.zeros((20, 30), np.uint8)) == GREY).all()
 
 
@@ -43,44 +43,44 @@ def test_a_region_is_veiled_in_its_colour_and_edged_in_a_lighter_one() -> None:
     seg_map = np.zeros((60, 80), np.uint8)
     seg_map[10:50, 10:11] = CAT  # too small a region for a name
     seg_map[55:60, 70:80] = DOG
-    picture = drawn((80, 60), seg_map=seg_map)
+    image = drawn((80, 60), seg_map=seg_map)
     light = PALETTE // 2 + 128
     on_edge = EDGE_OPACITY * light[CAT] + (1 - EDGE_OPACITY) * np.array(GREY)
     inside = REGION_OPACITY * PALETTE[DOG] + (1 - REGION_OPACITY) * np.array(GREY)
-    assert np.abs(picture[30, 10] - on_edge).max() <= 1.5  # opacities are stored in 255 steps
-    assert np.abs(picture[58, 75] - inside).max() <= 1.5
-    assert (picture[seg_map == 0] == GREY).all()
+    assert np.abs(image[30, 10] - on_edge).max() <= 1.5  # opacities are stored in 255 steps
+    assert np.abs(image[58, 75] - inside).max() <= 1.5
+    assert (image[seg_map == 0] == GREY).all()
 
 
-def test_the_border_of_the_picture_is_no_edge_of_a_region() -> None:
-    picture = drawn((8, 8), seg_map=np.full((8, 8), CAT, np.uint8))  # too small for a name
-    assert len(np.unique(picture.reshape(-1, 3), axis=0)) == 1
+def test_the_border_of_the_image_is_no_edge_of_a_region() -> None:
+    image = drawn((8, 8), seg_map=np.full((8, 8), CAT, np.uint8))  # too small for a name
+    assert len(np.unique(image.reshape(-1, 3), axis=0)) == 1
 
 
-def test_strips_of_huge_pictures_leave_no_seam() -> None:
+def test_strips_of_huge_images_leave_no_seam() -> None:
     seg_map = np.full((1500, 1000), CAT, np.uint8)
-    picture = drawn((1000, 1500), seg_map=seg_map)
-    columns = picture[:, :5].reshape(-1, 3)  # beside the name in the middle
+    image = drawn((1000, 1500), seg_map=seg_map)
+    columns = image[:, :5].reshape(-1, 3)  # beside the name in the middle
     assert len(np.unique(columns, axis=0)) == 1
 
 
 def test_a_box_is_a_frame_in_the_colour_of_its_class() -> None:
-    picture = drawn((200, 150), [[50, 40, 150, 120]], [DOG])
+    image = drawn((200, 150), [[50, 40, 150, 120]], [DOG])
     color = PALETTE[DOG]
-    assert (picture[80, 50] == color).all()
-    assert (picture[80, 149] == color).all()
-    assert (picture[119, 100] == color).all()
-    assert (picture[80, 100] == GREY).all()
+    assert (image[80, 50] == color).all()
+    assert (image[80, 149] == color).all()
+    assert (image[119, 100] == color).all()
+    assert (image[80, 100] == GREY).all()
     outside = np.ones((150, 200), bool)
     outside[20:120, 50:150] = False  # the box and a tag above it
-    assert (picture[outside] == GREY).all()
+    assert (image[outside] == GREY).all()
 
 
 def test_a_small_box_shows_on_a_large_one_whatever_the_scores() -> None:
     large, small = [20, 20, 180, 130], [20, 60, 80, 100]
     for boxes, labels in ([large, small], [PERSON, DOG]), ([small, large], [DOG, PERSON]):
-        picture = drawn((200, 150), boxes, labels)
-        assert (picture[80, 20] == PALETTE[DOG]).all()
+        image = drawn((200, 150), boxes, labels)
+        assert (image[80, 20] == PALETTE[DOG]).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 300), (300, 2), (31, 17), (200, 150), (1600, 1200)])
@@ -89,10 +89,10 @@ def test_any_size_can_be_drawn_with_boxes_anywhere(size: tuple[int, int]) -> Non
     corners = np.sort(rng.uniform(-0.1, 1.1, (20, 2, 2)), axis=1).reshape(20, 4)
     boxes = corners * np.array([*size, *size])
     labels = rng.integers(1, 21, 20)
-    picture = drawn(
+    image = drawn(
         size, boxes.tolist(), labels.tolist(), rng.integers(0, 21, size[::-1]).astype(np.uint8)
     )
-    assert (picture != GREY).any()
+    assert (image != GREY).any()
 
 
 @pytest.mark.parametrize("side", [0, 0.3, 1, 2.5, 3, 5.7, 8, 13])
@@ -102,12 +102,12 @@ def test_boxes_of_a_few_pixels_are_drawn_too(side: float) -> None:
     assert (drawn((60, 60), boxes, [CAT] * 21) == PALETTE[CAT]).all(axis=2).any()
 
 
-def test_lines_and_letters_grow_with_the_picture_and_stay_readable() -> None:
+def test_lines_and_letters_grow_with_the_image_and_stay_readable() -> None:
     lines, letters = [], []
     for size in [(200, 150), (640, 480), (2000, 1500)]:
         inner = size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2
-        picture = drawn(size, [inner], [CAT])
-        left = picture[inner[1] + (inner[3] - inner[1]) // 2, : size[0] // 2 - 40]
+        image = drawn(size, [inner], [CAT])
+        left = image[inner[1] + (inner[3] - inner[1]) // 2, : size[0] // 2 - 40]
         lines.append(int((left == PALETTE[CAT]).all(axis=1).sum()))
         tags = Tags(ImageDraw.Draw(Image.new("RGB", size)), size)
         tags.attach(["cat"], np.array(inner), GREY)
@@ -119,7 +119,7 @@ def test_lines_and_letters_grow_with_the_picture_and_stay_readable() -> None:
 @pytest.mark.parametrize(
     "box", [[0, 0, 30, 30], [170, 120, 200, 150], [-9, 60, 220, 90], [0, 0, 200, 150]]
 )
-def test_tags_stay_inside_the_picture(box: list[float]) -> None:
+def test_tags_stay_inside_the_image(box: list[float]) -> None:
     tags = Tags(ImageDraw.Draw(Image.new("RGB", (200, 150))), (200, 150))
     tags.attach(["motorbike 0.98"], np.array(box), (0, 0, 0))
     left, top, right, bottom = tags.placed[0]
@@ -145,8 +145,8 @@ def test_tags_of_boxes_at_one_place_do_not_hide_each_other() -> None:
 
 def test_letters_contrast_with_their_plate() -> None:
     for class_id in range(1, len(VOC_CLASSES)):
-        picture = drawn((200, 150), [[20, 60, 180, 140]], [class_id])
-        plate = picture[30:60].reshape(-1, 3)
+        image = drawn((200, 150), [[20, 60, 180, 140]], [class_id])
+        plate = image[30:60].reshape(-1, 3)
         lightness = plate @ np.array([0.299, 0.587, 0.114])
         assert np.ptp(lightness[(plate != GREY).any(axis=1)]) > 100, VOC_CLASSES[class_id]
 
@@ -154,8 +154,8 @@ def test_letters_contrast_with_their_plate() -> None:
 def test_a_large_region_without_a_box_gets_its_name_inside_itself() -> None:
     seg_map = np.zeros((300, 400), np.uint8)
     seg_map[150:290, 20:180] = CAT
-    picture = drawn((400, 300), seg_map=seg_map)
-    is_plate = (picture == PALETTE[CAT]).all(axis=2)  # the veil never has the full colour
+    image = drawn((400, 300), seg_map=seg_map)
+    is_plate = (image == PALETTE[CAT]).all(axis=2)  # the veil never has the full colour
     assert is_plate.sum() > 100
     assert (seg_map[is_plate] == CAT).all()
 
@@ -163,12 +163,12 @@ def test_a_large_region_without_a_box_gets_its_name_inside_itself() -> None:
 def test_a_region_whose_class_has_a_box_gets_no_second_name() -> None:
     seg_map = np.zeros((300, 400), np.uint8)
     seg_map[150:290, 20:180] = CAT
-    picture = drawn((400, 300), [[220, 150, 380, 290]], [CAT], seg_map)
-    assert not (picture[150:290, 20:180] == PALETTE[CAT]).all(axis=2).any()
+    image = drawn((400, 300), [[220, 150, 380, 290]], [CAT], seg_map)
+    assert not (image[150:290, 20:180] == PALETTE[CAT]).all(axis=2).any()
 
 
 @pytest.mark.parametrize(("width", "same"), [(40, True), (200, False)])
-def test_without_scores_the_tags_are_the_names_that_narrow_pictures_get_anyway(
+def test_without_scores_the_tags_are_the_names_that_narrow_images_get_anyway(
     width: int, same: bool
 ) -> None:
     image = Image.new("RGB", (width, 60), GREY)
@@ -179,7 +179,7 @@ def test_without_scores_the_tags_are_the_names_that_narrow_pictures_get_anyway(
     assert np.array_equal(named, scored) is same
 
 
-def test_drawing_in_place_gives_the_same_on_the_picture_itself() -> None:
+def test_drawing_in_place_gives_the_same_on_the_image_itself() -> None:
     seg_map = np.zeros((40, 60), np.uint8)
     seg_map[10:30, 20:50] = CAT
     image = Image.new("RGB", (60, 40), GREY)

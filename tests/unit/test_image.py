@@ -1,4 +1,4 @@
-"""Pictures of every kind come out as a person sees them, and damaged ones never silently."""
+"""Images of every kind come out as a person sees them, and damaged ones never silently."""
 
 import os
 import struct
@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from blitznet.errors import PictureError
+from blitznet.errors import ImageError
 from blitznet.image import (
-    EncodedPicture,
-    OpenPicture,
-    read_picture,
+    EncodedImage,
+    OpenImage,
+    read_image,
     read_stored,
     source_name,
     stored_size,
@@ -30,7 +30,7 @@ PIXELS = np.array(
     dtype=np.uint8,
 )
 
-# What a camera stored under each orientation, in terms of the upright picture (EXIF 2.32, 4.6.4 A).
+# What a camera stored under each orientation, in terms of the upright image (EXIF 2.32, 4.6.4 A).
 STORED_AS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     1: lambda upright: upright,
     2: lambda upright: upright[:, ::-1],
@@ -44,7 +44,7 @@ STORED_AS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def pixels_of(source: object) -> list[object]:
-    image = read_picture(source)  # type: ignore[arg-type]
+    image = read_image(source)  # type: ignore[arg-type]
     assert image.mode == "RGB"
     return np.asarray(image).tolist()
 
@@ -85,7 +85,7 @@ def test_an_open_image_is_turned_upright_as_its_file_would_be(tmp_path: Path) ->
         assert image.size == (2, 3)  # the one that was given is as it was
 
 
-def test_a_picture_with_a_damaged_exif_block_is_read_as_it_lies(tmp_path: Path) -> None:
+def test_a_image_with_a_damaged_exif_block_is_read_as_it_lies(tmp_path: Path) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "a.png", exif=b"Exif\0\0II*\0\xff\xff\xff\xff junk")
     assert pixels_of(tmp_path / "a.png") == PIXELS.tolist()
 
@@ -117,7 +117,7 @@ def test_a_picture_with_a_damaged_exif_block_is_read_as_it_lies(tmp_path: Path) 
 def test_every_pixel_format_becomes_the_colour_that_a_viewer_shows(
     tmp_path: Path, mode: str, value: object, suffix: str, seen: tuple[int, int, int]
 ) -> None:
-    path = tmp_path / f"picture{suffix}"
+    path = tmp_path / f"image{suffix}"
     options = {"lossless": True, "exact": True} if suffix == ".webp" else {}
     Image.new(mode, (1, 1), value).save(path, **options)  # type: ignore[arg-type]
     assert pixels_of(path) == [[list(seen)]]
@@ -156,29 +156,29 @@ def test_arrays_are_taken_as_rgb_or_grey() -> None:
 
 def test_what_comes_back_is_never_the_object_that_was_given() -> None:
     given = Image.fromarray(PIXELS)
-    read_picture(given).putpixel((0, 0), (9, 9, 9))
+    read_image(given).putpixel((0, 0), (9, 9, 9))
     assert given.getpixel((0, 0)) == (255, 0, 0)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".gif", ".tif", ".bmp"])
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
-def test_a_file_that_was_cut_off_is_an_error_and_not_half_a_picture(
+def test_a_file_that_was_cut_off_is_an_error_and_not_half_a_image(
     tmp_path: Path, suffix: str, kept: float
 ) -> None:
     path = tmp_path / f"cut{suffix}"
     noise(64, 48).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(PictureError, match=r"cut\.\w+: (damaged|not an image)"):
-        read_picture(path)
+    with pytest.raises(ImageError, match=r"cut\.\w+: (damaged|not an image)"):
+        read_image(path)
 
 
 def test_a_cut_progressive_jpeg_is_an_error_too(tmp_path: Path) -> None:
     stream = BytesIO()
     noise(64, 48).save(stream, "JPEG", progressive=True)
     (tmp_path / "a.jpg").write_bytes(stream.getvalue()[: stream.tell() // 2])
-    with pytest.raises(PictureError, match=r"a\.jpg: damaged or cut off"):
-        read_picture(tmp_path / "a.jpg")
+    with pytest.raises(ImageError, match=r"a\.jpg: damaged or cut off"):
+        read_image(tmp_path / "a.jpg")
 
 
 def test_an_open_image_that_was_cut_off_is_an_error(tmp_path: Path) -> None:
@@ -186,9 +186,9 @@ def test_an_open_image_that_was_cut_off_is_an_error(tmp_path: Path) -> None:
     content = (tmp_path / "a.jpg").read_bytes()
     with (
         Image.open(BytesIO(content[: len(content) // 2])) as image,
-        pytest.raises(PictureError, match="the given image: damaged or cut off"),
+        pytest.raises(ImageError, match="the given image: damaged or cut off"),
     ):
-        read_picture(image)
+        read_image(image)
 
 
 @pytest.mark.parametrize(
@@ -203,43 +203,43 @@ def test_an_open_image_that_was_cut_off_is_an_error(tmp_path: Path) -> None:
         (png_header(2**31 - 1, 2**31 - 1), "2147483647x2147483647 pixels, more than 100 million"),
     ],
 )
-def test_what_is_no_usable_picture_gets_one_clear_line(
+def test_what_is_no_usable_image_gets_one_clear_line(
     tmp_path: Path, content: bytes, message: str
 ) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(PictureError, match=message) as error:
-        read_picture(tmp_path / "a.jpg")
+    with pytest.raises(ImageError, match=message) as error:
+        read_image(tmp_path / "a.jpg")
     assert str(error.value).startswith(f"{tmp_path / 'a.jpg'}: ")
     assert "\n" not in str(error.value)
 
 
 def test_missing_files_folders_and_impossible_names_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match="no such file"):
-        read_picture(tmp_path / "missing.jpg")
-    with pytest.raises(PictureError, match="a folder"):
-        read_picture(tmp_path)
-    with pytest.raises(PictureError, match="cannot be read"):
-        read_picture("a\0b.jpg")
-    with pytest.raises(PictureError, match="cannot be read"):
-        read_picture("x" * 5000)
+    with pytest.raises(ImageError, match="no such file"):
+        read_image(tmp_path / "missing.jpg")
+    with pytest.raises(ImageError, match="a folder"):
+        read_image(tmp_path)
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_image("a\0b.jpg")
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_image("x" * 5000)
 
 
 def test_the_limit_is_on_the_product_of_the_sides(tmp_path: Path) -> None:
     Image.new("RGB", (7, 1)).save(tmp_path / "a.png")
     for source in (Image.new("RGB", (7, 1)), tmp_path / "a.png"):
-        assert read_picture(source, 7).size == (7, 1)
-        with pytest.raises(PictureError, match="7x1 pixels, more than"):
-            read_picture(source, 6)
+        assert read_image(source, 7).size == (7, 1)
+        with pytest.raises(ImageError, match="7x1 pixels, more than"):
+            read_image(source, 6)
 
 
 def test_formats_with_costly_decoders_have_half_the_limit(tmp_path: Path) -> None:
     Image.new("RGB", (7, 1)).save(tmp_path / "a.webp")
-    with pytest.raises(PictureError, match=r"7x1 pixels, more than .* for this kind of WEBP"):
-        read_picture(tmp_path / "a.webp", 13)
-    assert read_picture(tmp_path / "a.webp", 14).size == (7, 1)
+    with pytest.raises(ImageError, match=r"7x1 pixels, more than .* for this kind of WEBP"):
+        read_image(tmp_path / "a.webp", 13)
+    assert read_image(tmp_path / "a.webp", 14).size == (7, 1)
 
 
-def test_a_picture_is_an_ordinary_file_of_bounded_size(tmp_path: Path) -> None:
+def test_a_image_is_an_ordinary_file_of_bounded_size(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     with (tmp_path / "huge.jpg").open("wb") as file:
         file.truncate(2**40)
@@ -250,8 +250,8 @@ def test_a_picture_is_an_ordinary_file_of_bounded_size(tmp_path: Path) -> None:
         (tmp_path / "huge.jpg", "1048576 MB, more than 382 MB"),
         ("\ud800.jpg", "no file can have this name"),
     ]:
-        for read in (read_picture, read_stored):
-            with pytest.raises(PictureError, match=reason):
+        for read in (read_image, read_stored):
+            with pytest.raises(ImageError, match=reason):
                 read(name)
         assert stored_size(name) == (0, 0)
 
@@ -262,11 +262,11 @@ def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded(tmp_path: Pat
     whole = stream.getvalue()
     last = whole.rindex(b"\xff\xda")
     (tmp_path / "a.jpg").write_bytes(whole[:-2] + whole[last:-2] * 99 + whole[-2:])
-    with pytest.raises(PictureError, match="a JPEG of 101 scans or more"):
-        read_picture(tmp_path / "a.jpg")
+    with pytest.raises(ImageError, match="a JPEG of 101 scans or more"):
+        read_image(tmp_path / "a.jpg")
     # Scans behind the end, as of a video that a phone appends, are not counted.
     (tmp_path / "b.jpg").write_bytes(whole + b"\xff\xda" * 200)
-    assert read_picture(tmp_path / "b.jpg").size == (64, 48)
+    assert read_image(tmp_path / "b.jpg").size == (64, 48)
 
 
 def test_a_palette_image_without_its_palette_is_damaged(tmp_path: Path) -> None:
@@ -277,38 +277,38 @@ def test_a_palette_image_without_its_palette_is_damaged(tmp_path: Path) -> None:
     pixels = b"IDAT" + zlib.compress(b"\0\0\1" * 3)
     content += struct.pack(">I", len(pixels) - 4) + pixels + struct.pack(">I", zlib.crc32(pixels))
     (tmp_path / "a.png").write_bytes(content + b"\0\0\0\0IEND\xae\x42\x60\x82")
-    for read in (read_picture, read_stored):
-        with pytest.raises(PictureError, match=r"a\.png: damaged"):
+    for read in (read_image, read_stored):
+        with pytest.raises(ImageError, match=r"a\.png: damaged"):
             read(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("source", [None, 3, b"a.jpg", [1, 2], PIXELS / 255.0, PIXELS.astype(int)])
-def test_what_is_no_picture_at_all_is_a_type_error(source: object) -> None:
+def test_what_is_no_image_at_all_is_a_type_error(source: object) -> None:
     with pytest.raises(TypeError, match="uint8"):
-        read_picture(source)  # type: ignore[arg-type]
+        read_image(source)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 5), (3, 8, 8), (1, 2, 3, 3), (3,), (0, 5, 3), (5, 0)])
 def test_arrays_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(PictureError, match=r"\(H, W, 3\)"):
-        read_picture(np.zeros(shape, dtype=np.uint8))
+    with pytest.raises(ImageError, match=r"\(H, W, 3\)"):
+        read_image(np.zeros(shape, dtype=np.uint8))
 
 
 def test_arrays_with_alpha_or_one_channel_are_read_as_such_files_are() -> None:
     alpha = np.zeros((2, 3, 4), np.uint8)
     alpha[:, 1:, 3] = 255
-    assert np.asarray(read_picture(alpha))[0].tolist() == [[255] * 3, [0] * 3, [0] * 3]
-    grey = read_picture(np.full((2, 3, 1), 7, np.uint8))
+    assert np.asarray(read_image(alpha))[0].tolist() == [[255] * 3, [0] * 3, [0] * 3]
+    grey = read_image(np.full((2, 3, 1), 7, np.uint8))
     assert (grey.mode, grey.getpixel((0, 0))) == ("RGB", (7, 7, 7))
 
 
 def test_content_is_read_as_its_file_is(tmp_path: Path) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "a.png")
-    content = EncodedPicture((tmp_path / "a.png").read_bytes(), "stdin")
-    assert read_picture(content).tobytes() == read_picture(tmp_path / "a.png").tobytes()
+    content = EncodedImage((tmp_path / "a.png").read_bytes(), "stdin")
+    assert read_image(content).tobytes() == read_image(tmp_path / "a.png").tobytes()
     assert source_name(content) == "stdin"
-    with pytest.raises(PictureError, match="stdin: not an image"):
-        read_picture(EncodedPicture(b"text", "stdin"))
+    with pytest.raises(ImageError, match="stdin: not an image"):
+        read_image(EncodedImage(b"text", "stdin"))
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
@@ -327,7 +327,7 @@ def test_sixteen_bit_files_are_scaled_by_the_bits_that_they_use(
         values[..., 3] = full
         options["extrasamples"] = ["unassalpha"]
     tifffile.imwrite(tmp_path / "a.tif", values, **options)
-    read = np.asarray(read_picture(tmp_path / "a.tif")).astype(float)
+    read = np.asarray(read_image(tmp_path / "a.tif")).astype(float)
     expected = values[..., None] if mode == "grey" else values[..., :3]
     assert np.abs(read - expected * (255 / full)).max() <= (1 if bits == 16 else 0.51)
 
@@ -346,8 +346,8 @@ def test_a_tiff_that_cannot_be_read_is_called_what_it_is(
     tifffile = pytest.importorskip("tifffile")
     colours = "rgb" if len(shape) == 3 else "minisblack"
     tifffile.imwrite(tmp_path / "a.tif", np.zeros(shape, kind), photometric=colours)
-    with pytest.raises(PictureError, match=f"a.tif: a TIFF of {described}, which cannot be read"):
-        read_picture(tmp_path / "a.tif")
+    with pytest.raises(ImageError, match=f"a.tif: a TIFF of {described}, which cannot be read"):
+        read_image(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ def test_the_first_of_several_frames_is_read_and_they_are_counted(
 ) -> None:
     first, *others = (Image.new("RGB", (9, 8), colour) for colour in ("red", "lime", "blue"))
     first.save(tmp_path / name, save_all=True, append_images=others[: frames - 1], quality=100)
-    image = read_picture(tmp_path / name)
+    image = read_image(tmp_path / name)
     assert image.info["frames"] == frames
     assert np.abs(np.subtract(image.getpixel((4, 4)), (255, 0, 0))).max() < 4
 
@@ -367,7 +367,7 @@ def test_the_first_of_several_frames_is_read_and_they_are_counted(
 def test_the_second_image_of_a_phones_photo_is_no_frame(tmp_path: Path) -> None:
     first, second = (Image.new("RGB", (9, 8), colour) for colour in ("red", "lime"))
     first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second])
-    assert "frames" not in read_picture(tmp_path / "a.jpg").info
+    assert "frames" not in read_image(tmp_path / "a.jpg").info
 
 
 def test_names_come_from_paths_and_files(tmp_path: Path) -> None:
@@ -382,14 +382,14 @@ def test_names_come_from_paths_and_files(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [(8000, 6000), (10_000, 9_500)])
-def test_huge_pictures_are_read_whole_and_without_a_warning(
+def test_huge_images_are_read_whole_and_without_a_warning(
     tmp_path: Path, size: tuple[int, int]
 ) -> None:
     image = Image.new("RGB", size, "green")
     image.putpixel((size[0] - 1, size[1] - 1), (255, 0, 0))
     image.save(tmp_path / "huge.png", compress_level=1)
     del image
-    read = read_picture(tmp_path / "huge.png")
+    read = read_image(tmp_path / "huge.png")
     assert read.size == size
     assert read.getpixel((size[0] - 1, size[1] - 1)) == (255, 0, 0)
 
@@ -397,12 +397,12 @@ def test_huge_pictures_are_read_whole_and_without_a_warning(
 def draw_photo(path: Path, size: tuple[int, int], orientation: int | None = None) -> Path:
     """Smooth colours with a dark corner at the top left and one line along the right edge."""
     x, y = np.meshgrid(np.linspace(60, 250, size[0]), np.linspace(60, 250, size[1]))
-    picture = Image.fromarray(np.stack((x, y, (x + y) / 2), axis=2).astype(np.uint8))
-    ImageDraw.Draw(picture).rectangle((0, 0, size[0] // 4, size[1] // 4), fill=(10, 20, 30))
+    image = Image.fromarray(np.stack((x, y, (x + y) / 2), axis=2).astype(np.uint8))
+    ImageDraw.Draw(image).rectangle((0, 0, size[0] // 4, size[1] // 4), fill=(10, 20, 30))
     exif = Image.Exif()
     if orientation is not None:
         exif[0x0112] = orientation
-    picture.save(path, quality=95, exif=exif)
+    image.save(path, quality=95, exif=exif)
     return path
 
 
@@ -412,8 +412,8 @@ def test_a_shrunk_photo_is_the_whole_one_averaged(
     tmp_path: Path, reduction: int, orientation: int | None
 ) -> None:
     path = draw_photo(tmp_path / "a.jpg", (320, 192), orientation)
-    whole = read_picture(path)
-    opened = OpenPicture(path)
+    whole = read_image(path)
+    opened = OpenImage(path)
     assert opened.reductions == (1, 2, 4, 8)
     shrunk = opened.decode(reduction)
     assert (shrunk.width * reduction, shrunk.height * reduction) == whole.size == opened.size
@@ -428,28 +428,28 @@ def test_a_size_that_does_not_divide_is_rounded_up_and_covers_the_same_pixels(
     tmp_path: Path,
 ) -> None:
     path = draw_photo(tmp_path / "a.jpg", (325, 195))
-    shrunk = np.asarray(OpenPicture(path).decode(4)).astype(int)
+    shrunk = np.asarray(OpenImage(path).decode(4)).astype(int)
     assert shrunk.shape == (49, 82, 3)
-    expected = np.asarray(read_picture(path).crop((0, 0, 324, 192)).reduce(4))
+    expected = np.asarray(read_image(path).crop((0, 0, 324, 192)).reduce(4))
     difference = abs(shrunk[:48, :81] - expected)
     assert difference.mean() < 1
 
 
 def test_a_turned_photo_shrinks_only_by_what_divides_its_sides(tmp_path: Path) -> None:
     # Else its last, incomplete row would come first and shift the others.
-    assert OpenPicture(draw_photo(tmp_path / "a.jpg", (324, 196), 6)).reductions == (1, 2, 4)
-    assert OpenPicture(draw_photo(tmp_path / "b.jpg", (325, 195), 3)).reductions == (1,)
-    assert OpenPicture(draw_photo(tmp_path / "c.jpg", (325, 195), 1)).reductions == (1, 2, 4, 8)
+    assert OpenImage(draw_photo(tmp_path / "a.jpg", (324, 196), 6)).reductions == (1, 2, 4)
+    assert OpenImage(draw_photo(tmp_path / "b.jpg", (325, 195), 3)).reductions == (1,)
+    assert OpenImage(draw_photo(tmp_path / "c.jpg", (325, 195), 1)).reductions == (1, 2, 4, 8)
 
 
 def test_other_formats_and_specks_do_not_shrink(tmp_path: Path) -> None:
-    assert OpenPicture(draw_photo(tmp_path / "a.png", (64, 64))).reductions == (1,)
-    assert OpenPicture(draw_photo(tmp_path / "a.jpg", (50, 3))).reductions == (1, 2)
+    assert OpenImage(draw_photo(tmp_path / "a.png", (64, 64))).reductions == (1,)
+    assert OpenImage(draw_photo(tmp_path / "a.jpg", (50, 3))).reductions == (1, 2)
 
 
 def test_a_grey_photo_shrinks_to_rgb(tmp_path: Path) -> None:
     Image.new("L", (64, 32), 77).save(tmp_path / "a.jpg")
-    shrunk = OpenPicture(tmp_path / "a.jpg").decode(8)
+    shrunk = OpenImage(tmp_path / "a.jpg").decode(8)
     assert (shrunk.mode, shrunk.size) == ("RGB", (8, 4))
     assert np.unique(np.asarray(shrunk)).tolist() == [77]
 
@@ -457,5 +457,5 @@ def test_a_grey_photo_shrinks_to_rgb(tmp_path: Path) -> None:
 def test_damage_behind_the_header_is_found_when_decoding(tmp_path: Path) -> None:
     path = draw_photo(tmp_path / "a.jpg", (320, 192))
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(PictureError, match=r"a\.jpg: damaged or cut off"):
-        OpenPicture(path).decode(4)
+    with pytest.raises(ImageError, match=r"a\.jpg: damaged or cut off"):
+        OpenImage(path).decode(4)

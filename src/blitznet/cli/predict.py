@@ -155,10 +155,10 @@ def demo(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Run detection and segmentation on the sample photos that come with scikit-image."""
-    from blitznet.inference.demo import demo_pictures
+    from blitznet.inference.demo import demo_images
     from blitznet.inference.predict_folder import predict_to_folder
 
-    photos = demo_pictures()
+    photos = demo_images()
     require_usable(out, overwrite)
     predictor = _load(model, device, engine, calibrate, has_many_images=True)
     folder = make_folder(out, Path("runs/demo"), overwrite)

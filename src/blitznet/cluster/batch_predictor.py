@@ -10,8 +10,8 @@ import numpy as np
 from blitznet.cluster.remote_files import is_content_elsewhere, local_path, read_content
 from blitznet.cluster.rows import Columns, Row, as_text, error_row, row_of, to_columns
 from blitznet.cpu import limit_cores
-from blitznet.errors import InputError, PictureError
-from blitznet.image import EncodedPicture
+from blitznet.errors import ImageError, InputError
+from blitznet.image import EncodedImage
 from blitznet.inference.engines.choose import AUTO
 from blitznet.inference.predictor import load
 from blitznet.inference.prefetch import map_ahead
@@ -21,7 +21,7 @@ from blitznet.model_files import find_network
 # A network disk or an object store answers slowly, but many requests at once.
 _FETCHERS = 8
 
-Picture = str | np.ndarray | EncodedPicture
+BatchImage = str | np.ndarray | EncodedImage
 
 
 class BatchPredictor:
@@ -91,34 +91,34 @@ class BatchPredictor:
             InputError: if no column has images.
         """
         names = batch.get("uri", batch.get("path"))
-        pictures = _pictures(batch, names)
-        uris = [None] * len(pictures) if names is None else [as_text(str(one)) for one in names]
+        images = _images(batch, names)
+        uris = [None] * len(images) if names is None else [as_text(str(one)) for one in names]
         ids = [as_text(str(one)) for one in batch["id"]] if "id" in batch else uris
-        rows = self._predict(pictures)
+        rows = self._predict(images)
         for row, id_, uri in zip(rows, ids, uris, strict=True):
             row |= {"id": id_, "uri": uri, "model": self.model}
         return to_columns(rows)
 
-    def _predict(self, pictures: Sequence[Picture]) -> list[Row]:
+    def _predict(self, images: Sequence[BatchImage]) -> list[Row]:
         rows: dict[int, Row] = {}
         places: list[int] = []  # of the images that the network receives
 
-        def fetched() -> Iterator[Picture]:
-            for place, picture in enumerate(map_ahead(_fetch, pictures, _FETCHERS)):
-                if isinstance(picture, PictureError):
-                    rows[place] = error_row(picture)
+        def fetched() -> Iterator[BatchImage]:
+            for place, image in enumerate(map_ahead(_fetch, images, _FETCHERS)):
+                if isinstance(image, ImageError):
+                    rows[place] = error_row(image)
                 else:
                     places.append(place)
-                    yield picture
+                    yield image
 
         results = self.predictor.predict_stream(fetched(), self._score, self._batch)
         for number, (_, scene) in enumerate(results):
             rows[places[number]] = (
                 error_row(scene)
-                if isinstance(scene, PictureError)
+                if isinstance(scene, ImageError)
                 else row_of(scene, self._save_masks)
             )
-        return [rows[place] for place in range(len(pictures))]
+        return [rows[place] for place in range(len(images))]
 
 
 def network_hash(model: str | os.PathLike[str] | None) -> str:
@@ -129,12 +129,12 @@ def network_hash(model: str | os.PathLike[str] | None) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
-def _pictures(batch: Mapping[str, Sequence[Any]], names: Sequence[Any] | None) -> list[Picture]:
+def _images(batch: Mapping[str, Sequence[Any]], names: Sequence[Any] | None) -> list[BatchImage]:
     if "bytes" in batch:
         contents = list(batch["bytes"])
         given = [f"image {index}" for index in range(len(contents))] if names is None else names
         return [
-            EncodedPicture(content or b"", str(name))
+            EncodedImage(content or b"", str(name))
             for content, name in zip(contents, given, strict=True)
         ]
     if "image" in batch:
@@ -146,13 +146,13 @@ def _pictures(batch: Mapping[str, Sequence[Any]], names: Sequence[Any] | None) -
     return [str(name) for name in names]
 
 
-def _fetch(picture: Picture) -> Picture | PictureError:
+def _fetch(image: BatchImage) -> BatchImage | ImageError:
     """Called in threads."""
-    if not isinstance(picture, str):
-        return picture
-    if not is_content_elsewhere(picture):
-        return local_path(picture) or picture
+    if not isinstance(image, str):
+        return image
+    if not is_content_elsewhere(image):
+        return local_path(image) or image
     try:
-        return EncodedPicture(read_content(picture), picture)
-    except PictureError as error:
+        return EncodedImage(read_content(image), image)
+    except ImageError as error:
         return error

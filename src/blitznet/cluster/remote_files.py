@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import pyarrow as pa
 from pyarrow import fs
 
-from blitznet.errors import InputError, PictureError
+from blitznet.errors import ImageError, InputError
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _TAR_MEMBER = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL)
@@ -99,7 +99,7 @@ def read_content(name: str) -> bytes:
     """The bytes of a file or of a member of a tar file, of a path, a URI, or a `tar_member`.
 
     Raises:
-        PictureError: if it cannot be read.
+        ImageError: if it cannot be read.
     """
     member = _TAR_MEMBER.fullmatch(name)
     try:
@@ -109,11 +109,11 @@ def read_content(name: str) -> bytes:
             file.seek(int(member[2]))
             return file.read(int(member[3]))
     except FileNotFoundError:
-        raise PictureError(f"{name}: no such file") from None
+        raise ImageError(f"{name}: no such file") from None
     except InputError as error:
-        raise PictureError(str(error)) from None
+        raise ImageError(str(error)) from None
     except (*FILE_ERRORS, ValueError) as error:
-        raise PictureError(f"{name}: cannot be read ({one_line(error)})") from None
+        raise ImageError(f"{name}: cannot be read ({one_line(error)})") from None
 
 
 def is_content_elsewhere(name: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
-from blitznet.data.labels import ClassTable, PictureLabels, read_objects
+from blitznet.data.labels import ClassTable, ImageLabels, read_objects
 
 # Share of a box around its middle that is taken for the object: "Box^i" of Khoreva et al., Simple
 # Does It: Weakly Supervised Instance and Semantic Segmentation, CVPR 2017, section 3.1.
@@ -24,7 +24,7 @@ class BoxMap:
         labels: of the image.
     """
 
-    labels: PictureLabels
+    labels: ImageLabels
 
     def read(self, size: tuple[int, int], table: ClassTable) -> np.ndarray:
         """See `MapLabel`."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from blitznet.data.labels import ObjectLabel, PictureLabels, read_flag
+from blitznet.data.labels import ImageLabels, ObjectLabel, read_flag
 from blitznet.data.source import ReadLabels, SourceEntry
 from blitznet.errors import LabelError
 from blitznet.progress import with_progress
@@ -41,33 +41,33 @@ class CocoEntry(SourceEntry):
     masks: Literal["from_instances", "from_boxes"] | None = None
     ids: Path | None = None
 
-    def find_pictures(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
+    def find_images(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
         """See `SourceEntry`."""
         path, images = folder / self.annotations, folder / self.images
         if not images.is_dir():
             raise LabelError(f"{images} is no folder; check `images`")
         content = _read_file(path, _FIELDS if self.masks == "from_instances" else _FIELDS[:-1])
-        pictures, names, groups = _list_pictures(content, path), {}, {}
+        listed, names, groups = _list_images(content, path), {}, {}
         if self.is_labelled:
             names = _list_categories(content, path)
-            groups = _group_annotations(content["annotations"], path, pictures)
-        ids = list(pictures) if self.ids is None else read_ids(folder / self.ids)
-        unknown = [key for key in ids if key not in pictures]
+            groups = _group_annotations(content["annotations"], path, listed)
+        ids = list(listed) if self.ids is None else read_ids(folder / self.ids)
+        unknown = [key for key in ids if key not in listed]
         if unknown:
             raise LabelError(
                 f"{folder / (self.ids or '')} lists {len(unknown)} images that {path} does not "
                 f"have, the first is {unknown[0]}"
             )
-        records = _Records([(key, *pictures[key], groups.get(key, [])) for key in ids])
+        records = _Records([(key, *listed[key], groups.get(key, [])) for key in ids])
         return records, partial(self._read_labels, images, path, names)
 
     def _read_labels(
         self, images: Path, path: Path, names: Mapping[Id, str], record: bytes
-    ) -> PictureLabels:
+    ) -> ImageLabels:
         key, file_name, size, annotations = marshal.loads(record)
         objects = tuple(_read_objects(map(marshal.loads, annotations), names, path, file_name))
-        picture = _locate(images, file_name)
-        return self.complete(PictureLabels(picture, objects, None, size, name=str(key)))
+        found = _locate(images, file_name)
+        return self.complete(ImageLabels(found, objects, None, size, name=str(key)))
 
 
 def _locate(images: Path, file_name: str) -> Path:
@@ -147,7 +147,7 @@ def read_ids(path: Path) -> list[Id]:
     if text.lstrip()[:1] in ("[", "{"):
         ids = parse_json(text, path, LabelError)
         if isinstance(ids, dict):
-            ids = list(_list_pictures(ids, path))
+            ids = list(_list_images(ids, path))
     else:
         ids = [line.strip() for line in text.splitlines() if line.strip()]
     ids = [_id(key) for key in ids]
@@ -189,16 +189,16 @@ def _read_file(path: Path, fields: Sequence[str]) -> dict[str, Any]:
     return content
 
 
-def _list_pictures(
+def _list_images(
     content: Mapping[str, Any], path: Path
 ) -> dict[Id, tuple[str, tuple[int, int] | None]]:
     """File name and size of every image by its id."""
-    pictures: dict[Id, tuple[str, tuple[int, int] | None]] = {}
+    listed: dict[Id, tuple[str, tuple[int, int] | None]] = {}
     for key, image in _items(content, "images", "file_name", path):
         size: Any = image.get("width"), image.get("height")
         is_size = all(type(side) is int and side > 0 for side in size)
-        pictures[key] = image["file_name"], size if is_size else None
-    return pictures
+        listed[key] = image["file_name"], size if is_size else None
+    return listed
 
 
 def _list_categories(content: Mapping[str, Any], path: Path) -> dict[Id, str]:
@@ -230,12 +230,12 @@ def _items(
 
 
 def _group_annotations(
-    annotations: object, path: Path, pictures: Mapping[Id, object]
+    annotations: object, path: Path, listed: Mapping[Id, object]
 ) -> dict[Id, list[bytes]]:
     """Packed annotations by image id."""
     if not isinstance(annotations, list):
         raise LabelError(f"{path}: `annotations` is no list")
-    groups: dict[Id, list[bytes]] = {key: [] for key in pictures}
+    groups: dict[Id, list[bytes]] = {key: [] for key in listed}
     for number, item in enumerate(annotations, start=1):
         if not isinstance(item, tuple):
             raise LabelError(

@@ -90,7 +90,7 @@ def view_image(
         whole_size: width and height before that.
         view: in pixels of the whole image.
         size: S.
-        reduction: see `OpenPicture.decode`.
+        reduction: see `OpenImage.decode`.
     """
     is_map = image.mode == "L"
     resampling = Image.Resampling.NEAREST if is_map else Image.Resampling.BILINEAR

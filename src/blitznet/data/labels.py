@@ -153,7 +153,7 @@ class ObjectLabel:
 
     Attributes:
         name: class, in the source's words.
-        box: xyxy in continuous pixels from 0, or in fractions, see `PictureLabels`; None = it could
+        box: xyxy in continuous pixels from 0, or in fractions, see `ImageLabels`; None = it could
             not be read.
         where: file, and line or object in it.
         written: the box as it is written, for messages.
@@ -184,11 +184,11 @@ class MapLabel(Protocol):
 
 
 @dataclass(frozen=True)
-class PictureLabels:
+class ImageLabels:
     """What one source says of one image.
 
     Attributes:
-        picture: the file.
+        path: of the image file.
         objects: None = boxes are not labelled; empty = there is no object.
         seg_map: None = pixels are not labelled.
         size: width and height that the label file states; None = it does not.
@@ -196,7 +196,7 @@ class PictureLabels:
         name: what the source calls the image, for results; "" = the file's name without ending.
     """
 
-    picture: Path
+    path: Path
     objects: tuple[ObjectLabel, ...] | None
     seg_map: MapLabel | None = None
     size: tuple[int, int] | None = None
@@ -221,7 +221,7 @@ class UsableObject(NamedTuple):
 
 
 def usable_objects(
-    labels: PictureLabels,
+    labels: ImageLabels,
     size: tuple[int, int] | None,
     table: ClassTable,
     problems: list[Problem] | None = None,
@@ -254,7 +254,7 @@ def usable_objects(
 
 
 def read_objects(
-    labels: PictureLabels, size: tuple[int, int] | None, table: ClassTable
+    labels: ImageLabels, size: tuple[int, int] | None, table: ClassTable
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`usable_objects` as arrays.
 
@@ -274,7 +274,7 @@ def read_objects(
 
 
 def _problem_of(
-    item: ObjectLabel, labels: PictureLabels, size: tuple[int, int] | None, table: ClassTable
+    item: ObjectLabel, labels: ImageLabels, size: tuple[int, int] | None, table: ClassTable
 ) -> tuple[Problem | None, int]:
     """What is wrong with one object, and its class id; BACKGROUND = it is left out."""
     try:
@@ -297,7 +297,7 @@ def _problem_of(
 
 
 def read_labels(
-    labels: PictureLabels, size: tuple[int, int], table: ClassTable
+    labels: ImageLabels, size: tuple[int, int], table: ClassTable
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray, np.ndarray | None]:
     """Everything that is said of one image as arrays; arguments as of `usable_objects`.
 
@@ -315,7 +315,7 @@ def read_labels(
 
 
 def _in_pixels(
-    box: tuple[float, float, float, float], labels: PictureLabels, size: tuple[int, int] | None
+    box: tuple[float, float, float, float], labels: ImageLabels, size: tuple[int, int] | None
 ) -> tuple[float, float, float, float]:
     if not labels.in_fractions or size is None:
         return box

@@ -61,7 +61,7 @@ class TrainingSamples(Dataset[Sample | InputError]):
     def __getitem__(self, position: int) -> Sample | InputError:
         """An error is returned, not raised; see `prepare_ahead`."""
         rng = np.random.default_rng((self.seed, position))
-        source, index = locate(self.sources, self.order.picture_at(position))
+        source, index = locate(self.sources, self.order.image_at(position))
         try:
             return self._draw(source, index, rng)
         except InputError as error:

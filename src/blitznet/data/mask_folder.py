@@ -7,15 +7,15 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from blitznet.data.labels import PictureLabels
-from blitznet.data.map_codes import ColourNames, ValueNames, parse_codes
-from blitznet.data.picture_files import (
+from blitznet.data.image_files import (
     file_key,
     files_by_key,
+    find_images,
     find_maps,
-    find_pictures,
     lookalikes,
 )
+from blitznet.data.labels import ImageLabels
+from blitznet.data.map_codes import ColourNames, ValueNames, parse_codes
 from blitznet.data.seg_map import MapCodes, MapFile
 from blitznet.data.source import ReadLabels, SourceEntry
 from blitznet.errors import LabelError
@@ -49,19 +49,19 @@ class MaskFolderEntry(SourceEntry):
             raise ValueError("a folder of maps needs values: or colours:, and not both")
         return self
 
-    def find_pictures(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
+    def find_images(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
         """See `SourceEntry`; two images or two maps must not differ in their ending alone."""
         images, masks, suffix = folder / self.images, folder / self.masks, self.suffix
         codes = parse_codes(self.values, self.colours, folder, self.ignore)
-        pictures = find_pictures(images, "images")
+        files = find_images(images, "images")
         if images.resolve() == masks.resolve():
             if not suffix:
                 raise LabelError(
                     f"{images}: images and maps are in one folder; say how the names of maps "
                     "end, as suffix: _mask"
                 )
-            pictures = [path for path in pictures if not path.stem.endswith(suffix)]
-        by_key = files_by_key(pictures, images)
+            files = [path for path in files if not path.stem.endswith(suffix)]
+        by_key = files_by_key(files, images)
         if not by_key:
             raise LabelError(f"{images} holds no image besides those that end with {suffix}")
         maps = find_maps(masks, by_key, suffix)
@@ -69,19 +69,19 @@ class MaskFolderEntry(SourceEntry):
 
     def unclaimed_files(self, folder: Path) -> Iterator[tuple[Path, Path | None]]:
         """See `SourceEntry`: maps whose names are almost those of images without a map."""
-        pictures, _ = self.find_pictures(folder)
+        found, _ = self.find_images(folder)
         images, masks = folder / self.images, folder / self.masks
         wanted = [
             masks / f"{file_key(path, images)}{self.suffix}.png"
-            for path, seg_map in pictures
+            for path, seg_map in found
             if seg_map is None
         ]
-        claimed = {seg_map for _, seg_map in pictures}
-        others = [path for path in find_pictures(masks, "masks") if path not in claimed]
+        claimed = {seg_map for _, seg_map in found}
+        others = [path for path in find_images(masks, "masks") if path not in claimed]
         yield from lookalikes(others, wanted)
 
 
-def _read_labels(codes: MapCodes, paths: tuple[Path, Path | None]) -> PictureLabels:
+def _read_labels(codes: MapCodes, paths: tuple[Path, Path | None]) -> ImageLabels:
     """Of an image and its map."""
-    picture, path = paths
-    return PictureLabels(picture, None, MapFile(path, codes) if path else None)
+    image, path = paths
+    return ImageLabels(image, None, MapFile(path, codes) if path else None)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.data.box_map import BoxMap, pixels_in_box
-from blitznet.data.labels import PictureLabels
+from blitznet.data.labels import ImageLabels
 from blitznet.data.seg_map import MapCodes, MapFile
 from blitznet.errors import LabelError
 from blitznet.text_files import read_text
@@ -22,22 +22,22 @@ NAMES_FILE = "classes.txt"  # beside the maps: the class of each value, a line e
 MIN_COVERAGE = 0.2
 
 
-def refined_path(folder: Path, picture: Path, data_folder: Path) -> Path:
+def refined_path(folder: Path, image: Path, data_folder: Path) -> Path:
     """Where the refined map of an image is: under its path relative to the data description's.
 
     Args:
         folder: of the maps.
-        picture: the image.
+        image: the image.
         data_folder: of the data description.
     """
-    path, start = picture.absolute(), data_folder.absolute()
+    path, start = image.absolute(), data_folder.absolute()
     relative = path.relative_to(start if path.is_relative_to(start) else path.anchor)
     return (folder / relative).with_suffix(".png")
 
 
 def with_refined_maps(
-    read_labels: Callable[..., PictureLabels], folder: Path, data_folder: Path
-) -> Callable[..., PictureLabels]:
+    read_labels: Callable[..., ImageLabels], folder: Path, data_folder: Path
+) -> Callable[..., ImageLabels]:
     """A reader that gives images without a segmentation map of their own the refined one.
 
     Args:
@@ -55,9 +55,9 @@ def with_refined_maps(
     names = read_text(folder / NAMES_FILE, LabelError).splitlines()
     codes = MapCodes(tuple(enumerate(names)))
 
-    def read(key: object) -> PictureLabels:
+    def read(key: object) -> ImageLabels:
         labels = read_labels(key)
-        path = refined_path(folder, labels.picture, data_folder)
+        path = refined_path(folder, labels.path, data_folder)
         has_own = labels.seg_map is not None and not isinstance(labels.seg_map, BoxMap)
         if has_own or not path.is_file():
             return labels

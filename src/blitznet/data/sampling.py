@@ -36,7 +36,7 @@ class DrawOrder:
         """Draws a pass."""
         return len(self._cumulative) - 1
 
-    def picture_at(self, position: int) -> int:
+    def image_at(self, position: int) -> int:
         """The image that is drawn at a position of the run."""
         passes, offset = divmod(position, len(self))
         if passes != self._pass:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from blitznet.data.labels import PictureLabels
+from blitznet.data.labels import ImageLabels
 from blitznet.data.seg_map import SbdMapFile
 from blitznet.data.source import ReadLabels, SourceEntry
 from blitznet.data.voc import read_annotation, read_image_set, without_excluded
@@ -44,7 +44,7 @@ class SbdEntry(SourceEntry):
             raise ValueError("SBD has no boxes; say annotations: VOC2012/Annotations")
         return self
 
-    def find_pictures(self, folder: Path) -> tuple[list[str], ReadLabels]:
+    def find_images(self, folder: Path) -> tuple[list[str], ReadLabels]:
         """See `SourceEntry`."""
         root, annotations = folder / self.root, None
         if self.boxes and self.annotations is not None:
@@ -56,9 +56,9 @@ class SbdEntry(SourceEntry):
         return without_excluded(ids, self.exclude, folder), partial(_read_labels, root, annotations)
 
 
-def _read_labels(root: Path, annotations: Path | None, name: str) -> PictureLabels:
-    picture, seg_map = root / "img" / f"{name}.jpg", SbdMapFile(root / "cls" / f"{name}.mat")
+def _read_labels(root: Path, annotations: Path | None, name: str) -> ImageLabels:
+    image, seg_map = root / "img" / f"{name}.jpg", SbdMapFile(root / "cls" / f"{name}.mat")
     if annotations is None:
-        return PictureLabels(picture, None, seg_map)
+        return ImageLabels(image, None, seg_map)
     objects, size = read_annotation(annotations / f"{name}.xml")
-    return PictureLabels(picture, objects, seg_map, size)
+    return ImageLabels(image, objects, seg_map, size)

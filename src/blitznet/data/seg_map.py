@@ -9,7 +9,7 @@ from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
 from blitznet.data.labels import ClassTable
-from blitznet.errors import LabelError, PictureError
+from blitznet.errors import ImageError, LabelError
 from blitznet.extras import require
 from blitznet.image import GREY_BITS, read_stored
 
@@ -106,7 +106,7 @@ class MapFile:
         are_colours = self.codes.are_colours
         try:
             image = read_stored(self.path)
-        except PictureError as error:
+        except ImageError as error:
             raise LabelError(str(error)) from None
         mode = image.mode
         if image.format == "JPEG":

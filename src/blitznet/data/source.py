@@ -11,15 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from blitznet.data.box_map import BoxMap
 from blitznet.data.instance_map import InstanceMap
-from blitznet.data.labels import ClassTable, PictureLabels, read_labels
+from blitznet.data.labels import ClassTable, ImageLabels, read_labels
 from blitznet.data.refined_map import with_refined_maps
 from blitznet.errors import LabelError
-from blitznet.image import read_picture
+from blitznet.image import read_image
 from blitznet.plain_names import is_possible_path
 from blitznet.structures import Sample
 
 Images = TypeVar("Images", bound=Sized)
-ReadLabels = Callable[[Any], PictureLabels]
+ReadLabels = Callable[[Any], ImageLabels]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class LabelSource:
     def __len__(self) -> int:
         return len(self.keys if self.positions is None else self.positions)
 
-    def labels(self, index: int) -> PictureLabels:
+    def labels(self, index: int) -> ImageLabels:
         """What the label files say of one image, unchecked; the image is not opened.
 
         Raises:
@@ -52,22 +52,22 @@ class LabelSource:
         position = index if self.positions is None else int(self.positions[index])
         return self.read_labels(self.keys[position])
 
-    def picture_id(self, index: int) -> str:
+    def image_id(self, index: int) -> str:
         """What the source calls one image, for results."""
         labels = self.labels(index)
-        return labels.name or labels.picture.stem
+        return labels.name or labels.path.stem
 
     def read(self, index: int) -> Sample:
         """One image, decoded, with its labels.
 
         Raises:
-            PictureError: if the image cannot be read.
+            ImageError: if the image cannot be read.
             LabelError: for the first thing that is wrong with its labels.
         """
         labels = self.labels(index)
-        image = read_picture(labels.picture)
+        image = read_image(labels.path)
         arrays = read_labels(labels, image.size, self.table)
-        return Sample(np.asarray(image), *arrays, str(labels.picture), self.table.known)
+        return Sample(np.asarray(image), *arrays, str(labels.path), self.table.known)
 
     def subset(self, indices: Sequence[int]) -> "LabelSource":
         """Some of its images, in the order given."""
@@ -124,7 +124,7 @@ class SourceEntry(BaseModel, ABC):
         """Whether it has labels to read; without any, its images can be predicted on."""
         return self.boxes or self.masks is not None
 
-    def complete(self, labels: PictureLabels) -> PictureLabels:
+    def complete(self, labels: ImageLabels) -> ImageLabels:
         """All labels of an image, its map made as `masks` says, boxes left out if not asked for."""
         seg_map = labels.seg_map
         if self.masks == "from_boxes":
@@ -134,7 +134,7 @@ class SourceEntry(BaseModel, ABC):
         return replace(labels, objects=labels.objects if self.boxes else None, seg_map=seg_map)
 
     @abstractmethod
-    def find_pictures(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
+    def find_images(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
         """Keys of all its images, and what reads the labels of one; see `LabelSource`.
 
         Args:
@@ -155,7 +155,7 @@ class SourceEntry(BaseModel, ABC):
             LabelError: if it cannot be opened.
         """
         table = ClassTable(names, self.label_map, self.labels_only)
-        keys, read = self.find_pictures(folder)
+        keys, read = self.find_images(folder)
         if self.refined_masks is not None:
             read = with_refined_maps(read, folder / self.refined_masks, folder)
         source = LabelSource(keys, read, table, self.weight)

@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from blitznet.data.geometry import View, choose_reduction, view_image, view_labels, whole_view
-from blitznet.data.labels import ClassTable, PictureLabels, read_labels
+from blitznet.data.labels import ClassTable, ImageLabels, read_labels
 from blitznet.data.photometric import apply_colour_map, draw_distortion, mean_colour
-from blitznet.image import OpenPicture
+from blitznet.image import OpenImage
 from blitznet.structures import Sample
 
 MIN_OVERLAPS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)  # None: no crop
@@ -44,7 +44,7 @@ class Augmentation(BaseModel):
 
 
 def read_augmented(
-    labels: PictureLabels,
+    labels: ImageLabels,
     table: ClassTable,
     size: int,
     augmentation: Augmentation,
@@ -65,17 +65,17 @@ def read_augmented(
         A sample at (S, S); boxes under 2 pixels are dropped.
 
     Raises:
-        PictureError: if the image cannot be read.
+        ImageError: if the image cannot be read.
         LabelError: for the first thing that is wrong with its labels.
     """
-    picture = OpenPicture(labels.picture)
-    boxes, ids, difficult, seg_map = read_labels(labels, picture.size, table)
-    view = draw_view(picture.size, boxes, augmentation, rng)
-    reduction = choose_reduction(view, size, picture.reductions)
-    image = view_image(picture.decode(reduction), picture.size, view, size, reduction)
+    source = OpenImage(labels.path)
+    boxes, ids, difficult, seg_map = read_labels(labels, source.size, table)
+    view = draw_view(source.size, boxes, augmentation, rng)
+    reduction = choose_reduction(view, size, source.reductions)
+    image = view_image(source.decode(reduction), source.size, view, size, reduction)
     if augmentation.photometric:
         image = apply_colour_map(image, draw_distortion(mean_colour(image), rng))
-    name = str(labels.picture)
+    name = str(labels.path)
     sample = Sample(np.asarray(image), boxes, ids, difficult, seg_map, name, table.known)
     return view_labels(sample, view, size, MIN_BOX_SIDE)
 

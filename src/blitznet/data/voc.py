@@ -9,9 +9,9 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from blitznet.data.labels import ObjectLabel, PictureLabels, read_flag
+from blitznet.data.image_files import files_by_key, find_images
+from blitznet.data.labels import ImageLabels, ObjectLabel, read_flag
 from blitznet.data.map_codes import CodedEntry
-from blitznet.data.picture_files import files_by_key, find_pictures
 from blitznet.data.seg_map import VOC_CODES, MapCodes, MapFile, SbdMapFile
 from blitznet.data.source import ReadLabels
 from blitznet.errors import LabelError, cut, shown
@@ -82,15 +82,15 @@ class VocEntry(CodedEntry):
         """See `SourceEntry`."""
         return super().is_labelled or self.sbd is not None
 
-    def find_pictures(self, folder: Path) -> tuple[list[str], ReadLabels]:
+    def find_images(self, folder: Path) -> tuple[list[str], ReadLabels]:
         """See `SourceEntry`."""
         root = folder / self.root
         sbd = folder / self.sbd if self.sbd is not None else None
         found = [root / name for name in _PICTURE_FOLDERS if (root / name).is_dir()]
-        pictures = found[0] if found else root
+        images = found[0] if found else root
         annotations = root / "Annotations"
         if not annotations.is_dir():
-            annotations = pictures
+            annotations = images
         masks = root / self.masks if isinstance(self.masks, Path) else None
         sbd_maps = sbd / "cls" if sbd is not None else None
         for option, path in (("masks", masks), ("sbd", sbd_maps)):
@@ -99,35 +99,35 @@ class VocEntry(CodedEntry):
         if self.image_set is not None:
             ids = list_ids(root, self.image_set, sbd)
         else:
-            ids = _ids_in_folder(pictures, masks)
-        folders, codes = (pictures, annotations, masks, sbd_maps), self.codes(folder, VOC_CODES)
+            ids = _ids_in_folder(images, masks)
+        folders, codes = (images, annotations, masks, sbd_maps), self.codes(folder, VOC_CODES)
         ids = without_excluded(ids, self.exclude, folder)
         return ids, partial(self._read_labels, folders, codes)
 
     def _read_labels(
         self, folders: tuple[Path, Path, Path | None, Path | None], codes: MapCodes, name: str
-    ) -> PictureLabels:
+    ) -> ImageLabels:
         """Of an image, from the folders of images, XML files, maps and SBD's maps."""
-        pictures, annotations, masks, sbd_maps = folders
-        picture, seg_map = _find_picture(pictures, name), None
+        images, annotations, masks, sbd_maps = folders
+        image, seg_map = _find_image(images, name), None
         if masks is not None and (path := masks / f"{name}.png").is_file():
             seg_map = MapFile(path, codes)
         elif sbd_maps is not None and (path := sbd_maps / f"{name}.mat").is_file():
             seg_map = SbdMapFile(path)
         if not self.boxes and self.masks != "from_boxes":
-            return PictureLabels(picture, None, seg_map, name=name)
+            return ImageLabels(image, None, seg_map, name=name)
         objects, size = read_annotation(annotations / f"{name}.xml", self.corners)
-        return self.complete(PictureLabels(picture, objects, seg_map, size, name=name))
+        return self.complete(ImageLabels(image, objects, seg_map, size, name=name))
 
 
 def _ids_in_folder(folder: Path, masks: Path | None) -> list[str]:
-    pictures = [path for path in find_pictures(folder, "root") if masks not in path.parents]
-    if not pictures:
+    images = [path for path in find_images(folder, "root") if masks not in path.parents]
+    if not images:
         raise LabelError(f"{folder} holds no image besides maps; check `root`")
-    return list(files_by_key(pictures, folder))
+    return list(files_by_key(images, folder))
 
 
-def _find_picture(folder: Path, name: str) -> Path:
+def _find_image(folder: Path, name: str) -> Path:
     """The image of an id: VOC's are JPEG files, those of labelling programs may be others."""
     paths = (folder / f"{name}{ending}" for ending in _ENDINGS)
     return next((path for path in paths if path.is_file()), folder / f"{name}.jpg")

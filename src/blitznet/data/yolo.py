@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import model_validator
 
-from blitznet.data.labels import ObjectLabel, PictureLabels
+from blitznet.data.image_files import file_key, find_images, find_maps, lookalikes
+from blitznet.data.labels import ImageLabels, ObjectLabel
 from blitznet.data.map_codes import CodedEntry, read_lines, value_codes
-from blitznet.data.picture_files import file_key, find_maps, find_pictures, lookalikes
 from blitznet.data.seg_map import MAX_VALUE, MapCodes, MapFile
 from blitznet.data.source import ReadLabels
 from blitznet.errors import LabelError, shown
@@ -71,27 +71,27 @@ class YoloEntry(CodedEntry):
             raise ValueError("labels: goes with images:")
         return self
 
-    def find_pictures(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
+    def find_images(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
         """See `SourceEntry`; images must not share a text file."""
-        names, pictures, num_keypoints, _ = _find_files(self, folder)
-        _require_own_files(pictures)
-        if self._has_rows and not any(picture.labels.is_file() for picture in pictures):
-            first = pictures[0]
+        names, files, num_keypoints, _ = _find_files(self, folder)
+        _require_own_files(files)
+        if self._has_rows and not any(file.labels.is_file() for file in files):
+            first = files[0]
             raise LabelError(
                 f"no image has a file of labels: {first.labels} would be that of {first.path}; "
                 "check `labels`, or make an empty file for an image without objects"
             )
         maps: dict[str, Path] = {}
         if isinstance(self.masks, Path):
-            maps = find_maps(folder / self.masks, [picture.key for picture in pictures])
+            maps = find_maps(folder / self.masks, [file.key for file in files])
         default = value_codes(dict(enumerate(("background", *names[: MAX_VALUE - 1]))))
         codes = self.codes(folder, default)
-        return pictures, partial(self._read_labels, names, num_keypoints, maps, codes)
+        return files, partial(self._read_labels, names, num_keypoints, maps, codes)
 
     def unclaimed_files(self, folder: Path) -> Iterator[tuple[Path, Path | None]]:
         """See `SourceEntry`: text files beside those of the images."""
         files = _find_files(self, folder)
-        claimed = {picture.labels for picture in files.pictures}
+        claimed = {image.labels for image in files.images}
         lists = {folder / path for path in (self.names, self.images) if isinstance(path, Path)}
         others = {
             path
@@ -113,14 +113,14 @@ class YoloEntry(CodedEntry):
         num_keypoints: int,
         maps: Mapping[str, Path],
         codes: MapCodes,
-        picture: "YoloPicture",
-    ) -> PictureLabels:
-        objects = read_rows(picture.labels, names, num_keypoints) if self._has_rows else ()
-        seg_map = MapFile(maps[picture.key], codes) if picture.key in maps else None
-        return self.complete(PictureLabels(picture.path, objects, seg_map, in_fractions=True))
+        image: "YoloImage",
+    ) -> ImageLabels:
+        objects = read_rows(image.labels, names, num_keypoints) if self._has_rows else ()
+        seg_map = MapFile(maps[image.key], codes) if image.key in maps else None
+        return self.complete(ImageLabels(image.path, objects, seg_map, in_fractions=True))
 
 
-class YoloPicture(NamedTuple):
+class YoloImage(NamedTuple):
     """An image and what belongs to it.
 
     Attributes:
@@ -139,13 +139,13 @@ class YoloFiles(NamedTuple):
 
     Attributes:
         names: of the classes, by number.
-        pictures: all images.
+        images: all images.
         num_keypoints: numbers of a row that follow its box, in pose labels.
         are_listed: whether a text file lists the images; then others may lie beside them.
     """
 
     names: Sequence[str]
-    pictures: Sequence[YoloPicture]
+    images: Sequence[YoloImage]
     num_keypoints: int = 0
     are_listed: bool = False
 
@@ -165,13 +165,13 @@ def _find_files(entry: YoloEntry, folder: Path) -> YoloFiles:
     if isinstance(names, Path):
         names = _checked_names(folder / names, read_lines(folder / names))
     assert names is not None  # `YoloEntry._is_complete`
-    pictures = [item for place in places for item in find_labelled(place, labels, option)]
-    return YoloFiles(names, pictures, num_keypoints, any(place.is_file() for place in places))
+    images = [item for place in places for item in find_labelled(place, labels, option)]
+    return YoloFiles(names, images, num_keypoints, any(place.is_file() for place in places))
 
 
 def find_labelled(
     place: Path, labels: Path | None = None, option: str = IMAGES
-) -> Iterator[YoloPicture]:
+) -> Iterator[YoloImage]:
     """The images of a folder or of a list, and where their labels are.
 
     Args:
@@ -185,16 +185,16 @@ def find_labelled(
     if labels is not None and not labels.is_dir():
         raise LabelError(f"{labels} does not exist; check `labels`")
     is_list = place.is_file()
-    for path in read_picture_list(place) if is_list else find_pictures(place, option):
+    for path in read_image_list(place) if is_list else find_images(place, option):
         key = path.stem if is_list else file_key(path, place)
         text = labels / f"{key}.txt" if labels is not None else _labels_of(path)
-        yield YoloPicture(path, text, key)
+        yield YoloImage(path, text, key)
 
 
-def _labels_of(picture: Path) -> Path:
+def _labels_of(image: Path) -> Path:
     """The text file of an image: in the twin folder, or beside the image if it lies there."""
-    beside = picture.with_suffix(".txt")
-    twin = twin_folder(picture.parent)
+    beside = image.with_suffix(".txt")
+    twin = twin_folder(image.parent)
     if twin is None or (beside.is_file() and not twin.is_dir()):
         return beside
     return twin / beside.name
@@ -209,7 +209,7 @@ def twin_folder(folder: Path) -> Path | None:
     return Path(*parts)
 
 
-def read_picture_list(path: Path) -> list[Path]:
+def read_image_list(path: Path) -> list[Path]:
     """The images that a text file lists, one a line, relative to its folder.
 
     Darknet's lists, as CVAT writes them, begin with `data/`, which is the folder of the list then.
@@ -217,7 +217,7 @@ def read_picture_list(path: Path) -> list[Path]:
     Raises:
         LabelError: if it is no text, empty, or one of them does not exist.
     """
-    pictures = []
+    images = []
     for number, line in enumerate(read_lines(path), start=1):
         if not line:
             continue
@@ -228,10 +228,10 @@ def read_picture_list(path: Path) -> list[Path]:
             found = path.parent / line.removeprefix("data/")
         if not found.is_file():
             raise LabelError(f"{path}, line {number}: {path.parent / line} does not exist")
-        pictures.append(found)
-    if not pictures:
+        images.append(found)
+    if not images:
         raise LabelError(f"{path} lists no image")
-    return pictures
+    return images
 
 
 def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path], int]:
@@ -304,9 +304,9 @@ def _checked_names(path: Path, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _require_own_files(pictures: Iterable[YoloPicture]) -> None:
+def _require_own_files(images: Iterable[YoloImage]) -> None:
     first: dict[Path, Path] = {}
-    for item in pictures:
+    for item in images:
         other = first.setdefault(item.labels, item.path)
         if other != item.path:
             raise LabelError(

@@ -40,7 +40,7 @@ def make_anchors(
         max_scale: see `level_scales`.
 
     Returns:
-        (A, 4) float32 xyxy in input pixels, not clipped to the picture; ordered by level, row,
+        (A, 4) float32 xyxy in input pixels, not clipped to the image; ordered by level, row,
         column, anchor of the cell: the order in which the multibox head lays out its predictions.
     """
     scales = level_scales(len(level_sizes), finest_scale, min_scale, max_scale)

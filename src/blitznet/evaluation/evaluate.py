@@ -23,7 +23,7 @@ from blitznet.evaluation.metrics import Evaluation
 from blitznet.evaluation.metrics import Metrics as Metrics
 from blitznet.evaluation.report.review import Review
 from blitznet.evaluation.report.write import write_report
-from blitznet.evaluation.submission import AddPicture, open_submission
+from blitznet.evaluation.submission import AddImage, open_submission
 from blitznet.inference.class_map import classify_pixels
 from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
@@ -157,7 +157,7 @@ def measure(
     classes: Sequence[str] | None = None,
     batch_size: int = 16,
     workers: int = 1,
-    found: AddPicture | None = None,
+    found: AddImage | None = None,
     evaluation: Evaluation | None = None,
     show_progress: bool = False,
 ) -> Metrics:
@@ -210,7 +210,7 @@ class _Items(Dataset[_Item | InputError]):
             sample = source.read(index)
         except InputError as error:
             return error
-        return source.picture_id(index), sample, resize_sample(sample, self.size).image
+        return source.image_id(index), sample, resize_sample(sample, self.size).image
 
 
 def _predictions(

@@ -18,7 +18,7 @@ from blitznet.text_files import write_text
 from blitznet.whole_file import whole_file
 
 # Image id, its detections, its map of class ids; None for a task that the network lacks.
-AddPicture = Callable[[str, Detections | None, np.ndarray | None], None]
+AddImage = Callable[[str, Detections | None, np.ndarray | None], None]
 
 SERVERS = {"voc": VOC_CLASSES, "coco": COCO_CLASSES}  # and the classes that each asks for
 VOC_ARCHIVE = "results.tgz"
@@ -30,7 +30,7 @@ _VOC_SEGMENTATION = "results/VOC2012/Segmentation/comp6_test_cls"
 
 def open_submission(
     server: str, folder: Path, names: Sequence[str], split: str, algorithm: str
-) -> AbstractContextManager[AddPicture]:
+) -> AbstractContextManager[AddImage]:
     """The files of a submission, to add images to; their archive appears when all are added.
 
     Args:
@@ -58,7 +58,7 @@ def open_submission(
 
 
 @contextmanager
-def _voc_submission(folder: Path, names: Sequence[str]) -> Iterator[AddPicture]:
+def _voc_submission(folder: Path, names: Sequence[str]) -> Iterator[AddImage]:
     """The development kit's text files and maps, and results.tgz, which holds them."""
     root = folder / "results"
     (folder / _VOC_DETECTION).parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def _voc_submission(folder: Path, names: Sequence[str]) -> Iterator[AddPicture]:
 
 
 @contextmanager
-def coco_results(path: Path, names: Sequence[str]) -> Iterator[AddPicture]:
+def coco_results(path: Path, names: Sequence[str]) -> Iterator[AddImage]:
     """COCO's results file, written as images come, and a zip of it beside it.
 
     Args:

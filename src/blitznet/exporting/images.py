@@ -9,8 +9,8 @@ from blitznet.data.description import read_description
 from blitznet.data.source import locate
 from blitznet.errors import InputError
 from blitznet.evenly_spaced import evenly_spaced
-from blitznet.image import read_picture, resize_to_input
-from blitznet.inference.demo import demo_pictures
+from blitznet.image import read_image, resize_to_input
+from blitznet.inference.demo import demo_images
 
 
 def described_images(data: Path, split: str | None, number: int, size: int) -> list[np.ndarray]:
@@ -39,10 +39,10 @@ def described_images(data: Path, split: str | None, number: int, size: int) -> l
 def images_at_hand(size: int) -> list[np.ndarray]:
     """The demo's photographs and their mirror images where they are installed, else drawn blobs."""
     try:
-        files = demo_pictures()
+        files = demo_images()
     except InputError:
         return [_draw(np.random.default_rng(seed), size) for seed in range(8)]
-    images = [resize_to_input(read_picture(file), size) for file in files]
+    images = [resize_to_input(read_image(file), size) for file in files]
     return images + [image[:, ::-1] for image in images]
 
 

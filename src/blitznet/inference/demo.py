@@ -17,7 +17,7 @@ PHOTOS = (
 )
 
 
-def demo_pictures() -> list[Path]:
+def demo_images() -> list[Path]:
     """Photos in the installed scikit-image, which is not imported; nothing is downloaded.
 
     Raises:

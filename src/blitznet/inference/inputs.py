@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 import numpy as np
 
 from blitznet.errors import InputError
-from blitznet.image import EncodedPicture, PictureSource
+from blitznet.image import EncodedImage, ImageSource
 from blitznet.inference.sources import find_sources, is_url
 
 if TYPE_CHECKING:
     import torch
 
-    ImageSource: TypeAlias = PictureSource | bytes | bytearray | BinaryIO | torch.Tensor
+    ImageInput: TypeAlias = ImageSource | bytes | bytearray | BinaryIO | torch.Tensor
 
 
 def several_images(source: object) -> Iterable[Any] | None:
@@ -46,8 +46,8 @@ def several_images(source: object) -> Iterable[Any] | None:
     return source if isinstance(source, Iterator) and not hasattr(source, "read") else None
 
 
-def as_picture(source: Any) -> PictureSource:
-    """Bytes, open files and tensors as what `read_picture` takes; anything else as it is.
+def as_image(source: Any) -> ImageSource:
+    """Bytes, open files and tensors as what `read_image` takes; anything else as it is.
 
     Args:
         source: a tensor is (3, H, W), (1, H, W) or (H, W, 3), uint8, or floating point in 0..1.
@@ -56,14 +56,14 @@ def as_picture(source: Any) -> PictureSource:
         TypeError: if a tensor has other values.
     """
     if isinstance(source, bytes | bytearray):
-        return EncodedPicture(bytes(source), "the given bytes")
+        return EncodedImage(bytes(source), "the given bytes")
     if not isinstance(source, np.ndarray) and callable(getattr(source, "read", None)):
-        return EncodedPicture(source.read(), stream_name(source) or "the given file")
+        return EncodedImage(source.read(), stream_name(source) or "the given file")
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(source, torch.Tensor):
         return _as_array(source)
-    picture: PictureSource = source
-    return picture
+    image: ImageSource = source
+    return image
 
 
 def stream_name(source: object) -> str | None:

@@ -13,8 +13,8 @@ from typing import Any
 from PIL import Image
 
 from blitznet.classes import palette_image
-from blitznet.errors import InputError, PictureError
-from blitznet.image import EncodedPicture
+from blitznet.errors import ImageError, InputError
+from blitznet.image import EncodedImage
 from blitznet.inference.interrupted_run import (
     PREDICTIONS_FILE,
     Finished,
@@ -234,10 +234,10 @@ class _Run:
             yield self._record(result, name)
             del result  # not kept while the next one is decoded
 
-    def _save_image(self, item: tuple[Source, str, Scene | PictureError]) -> tuple[str, Result]:
+    def _save_image(self, item: tuple[Source, str, Scene | ImageError]) -> tuple[str, Result]:
         """Called in threads."""
         source, name, scene = item
-        if isinstance(scene, PictureError):
+        if isinstance(scene, ImageError):
             return name, Result(source, error=scene)
         start = perf_counter()
         try:
@@ -312,7 +312,7 @@ class _Run:
                 self.append(record)
                 num_frames, last_time = num_frames + 1, frame.time
         if num_frames == 0 and not video.is_live:
-            raise PictureError(f"{video.name}: none of its frames can be read")
+            raise ImageError(f"{video.name}: none of its frames can be read")
         drawn = drawn if num_frames else None
         drawn_name = f"{name}.mp4" if drawn else None
         record = _video_record(video, drawn_name, num_frames, last_time, start)
@@ -348,13 +348,13 @@ class _Run:
             image.save(temporary, format=image_format, **options)
 
 
-def _weigh(item: tuple[Source, str, Scene | PictureError]) -> float:
+def _weigh(item: tuple[Source, str, Scene | ImageError]) -> float:
     """See `map_ahead`."""
     return weight_of(item[2].size) if isinstance(item[2], Scene) else 0.0
 
 
 def _is_image(source: Source) -> bool:
-    return isinstance(source, Path | EncodedPicture)
+    return isinstance(source, Path | EncodedImage)
 
 
 def _names(sources: Sequence[Source], folder: Path, finished: Finished) -> ResultNames:

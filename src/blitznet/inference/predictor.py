@@ -14,11 +14,11 @@ from PIL import Image
 
 from blitznet.cpu import usable_cores
 from blitznet.detections import Detections
-from blitznet.errors import PictureError
+from blitznet.errors import ImageError
 from blitznet.image import (
     MAX_PIXELS,
-    PictureSource,
-    read_picture,
+    ImageSource,
+    read_image,
     resize_to_input,
     source_name,
     stored_size,
@@ -27,7 +27,7 @@ from blitznet.inference.class_map import classify_pixels
 from blitznet.inference.engines.choose import AUTO, open_engine, usual_engine
 from blitznet.inference.engines.engine import Engine, Tell
 from blitznet.inference.engines.openvino_engine import Hint
-from blitznet.inference.inputs import as_picture, several_images, stream_name
+from blitznet.inference.inputs import as_image, several_images, stream_name
 from blitznet.inference.prefetch import map_ahead
 from blitznet.inference.selection import (
     DEFAULT_SCORE,
@@ -39,7 +39,7 @@ from blitznet.inference.selection import (
 from blitznet.scene import Scene
 
 if TYPE_CHECKING:
-    from blitznet.inference.inputs import ImageSource
+    from blitznet.inference.inputs import ImageInput
     from blitznet.inference.video.decoding import Frame
 
 # Images per forward pass by default: a GPU needs several to be busy, a CPU does not.
@@ -141,7 +141,7 @@ class Predictor:
 
     @overload
     def predict(
-        self, source: "ImageSource", score: float = ..., batch: int | None = ..., *,
+        self, source: "ImageInput", score: float = ..., batch: int | None = ..., *,
         classes: Sequence[str] | None = ..., iou: float | None = ...,
         max_detections: int | None = ...,
     ) -> Scene: ...  # fmt: skip
@@ -153,7 +153,7 @@ class Predictor:
     ) -> list[Scene]: ...  # fmt: skip
     def predict(
         self,
-        source: "ImageSource | Sequence[Any] | Iterator[Any]",
+        source: "ImageInput | Sequence[Any] | Iterator[Any]",
         score: float = DEFAULT_SCORE,
         batch: int | None = None,
         *,
@@ -180,7 +180,7 @@ class Predictor:
             A scene; of several images a list of scenes.
 
         Raises:
-            PictureError: for the first image that cannot be read.
+            ImageError: for the first image that cannot be read.
             InputError: if the network has no class of a name, or was exported with a lower `iou`.
             TypeError: for what is no image at all.
         """
@@ -188,13 +188,13 @@ class Predictor:
         several = several_images(source)
         if several is None:  # without threads
             self._batch_size(batch)
-            _, read = self._read((source, as_picture(source)))
-            if isinstance(read, PictureError):
+            _, read = self._read((source, as_image(source)))
+            if isinstance(read, ImageError):
                 raise read
             return self._look([read], Selector(self.info, selection))[0]
         scenes = []
         for _, result in self.predict_stream(several, batch=batch, **vars(selection)):
-            if isinstance(result, PictureError):
+            if isinstance(result, ImageError):
                 raise result
             scenes.append(result)
         return scenes
@@ -208,7 +208,7 @@ class Predictor:
         classes: Sequence[str] | None = None,
         iou: float | None = None,
         max_detections: int | None = None,
-    ) -> Iterator[tuple[Source, Scene | PictureError]]:
+    ) -> Iterator[tuple[Source, Scene | ImageError]]:
         """As `predict`, one result at a time, in bounded memory.
 
         Images are decoded ahead in threads; what follows the network is done while it runs on the
@@ -232,8 +232,8 @@ class Predictor:
         selection = Selection(score, classes, iou, max_detections)
         selector, size = Selector(self.info, selection), self._batch_size(batch)
         readers = min(_MAX_READERS, usable_cores())
-        pictures = ((source, as_picture(source)) for source in sources)
-        groups = _groups(map_ahead(self._read, pictures, readers, weigh=self._weigh), size)
+        images = ((source, as_image(source)) for source in sources)
+        groups = _groups(map_ahead(self._read, images, readers, weigh=self._weigh), size)
         look = partial(self._look_at_group, selector=selector)
         for results in map_ahead(look, groups, self._at_once, weigh=_weigh_group):
             yield from results
@@ -283,35 +283,35 @@ class Predictor:
             raise ValueError(f"batch is a number of images from 1 on, got {batch}")
         return batch
 
-    def _weigh(self, item: tuple[object, PictureSource]) -> float:
+    def _weigh(self, item: tuple[object, ImageSource]) -> float:
         """Of one image, see `map_ahead`; one over the limit takes nothing, as it is not decoded."""
         width, height = stored_size(item[1])
         return 0.0 if width * height > self.max_pixels else weight_of((width, height))
 
-    def _read(self, item: tuple[Source, PictureSource]) -> tuple[Source, _Input | PictureError]:
+    def _read(self, item: tuple[Source, ImageSource]) -> tuple[Source, _Input | ImageError]:
         """Called in threads."""
         start = perf_counter()
-        source, picture = item
-        name = source_name(picture) if picture is source else stream_name(source)
+        source, given = item
+        name = source_name(given) if given is source else stream_name(source)
         try:
-            image = read_picture(picture, self.max_pixels)
+            image = read_image(given, self.max_pixels)
             pixels = resize_to_input(image, self.info.model.image_size)
-        except PictureError as error:
+        except ImageError as error:
             return source, error
         except TypeError:  # no image at all
             raise
         except Exception as error:  # noqa: BLE001 - one image never ends the others
-            problem = PictureError(f"{name}: cannot be read ({type(error).__name__}: {error})")
+            problem = ImageError(f"{name}: cannot be read ({type(error).__name__}: {error})")
             return source, problem
         return source, _Input(image, pixels, name, _ms_since(start))
 
     def _look_at_group(
-        self, group: list[tuple[Source, _Input | PictureError]], selector: Selector
-    ) -> list[tuple[Source, Scene | PictureError]]:
+        self, group: list[tuple[Source, _Input | ImageError]], selector: Selector
+    ) -> list[tuple[Source, Scene | ImageError]]:
         inputs = [read for _, read in group if isinstance(read, _Input)]
         scenes = iter(self._look(inputs, selector) if inputs else ())
         return [
-            (source, read if isinstance(read, PictureError) else next(scenes))
+            (source, read if isinstance(read, ImageError) else next(scenes))
             for source, read in group
         ]
 
@@ -344,15 +344,15 @@ def weight_of(size: tuple[int, int]) -> float:
     return size[0] * size[1] / _HELD_PIXELS
 
 
-def _weigh_group(group: list[tuple[Source, _Input | PictureError]]) -> float:
+def _weigh_group(group: list[tuple[Source, _Input | ImageError]]) -> float:
     return sum(weight_of(read.image.size) for _, read in group if isinstance(read, _Input))
 
 
 def _groups(
-    items: Iterable[tuple[Source, _Input | PictureError]], size: int
-) -> Iterator[list[tuple[Source, _Input | PictureError]]]:
+    items: Iterable[tuple[Source, _Input | ImageError]], size: int
+) -> Iterator[list[tuple[Source, _Input | ImageError]]]:
     """Up to `size` images, fewer of large ones."""
-    group: list[tuple[Source, _Input | PictureError]] = []
+    group: list[tuple[Source, _Input | ImageError]] = []
     for item in items:
         group.append(item)
         del item

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from blitznet.errors import InputError
 from blitznet.extras import require
-from blitznet.image import PICTURE_SUFFIXES, EncodedPicture
+from blitznet.image import PICTURE_SUFFIXES, EncodedImage
 
 STANDARD_INPUT = "-"
 
@@ -55,7 +55,7 @@ class WatchedFolder:
     idle_seconds: float | None = None
 
 
-Source = Path | EncodedPicture | Video | WatchedFolder  # the first two are images
+Source = Path | EncodedImage | Video | WatchedFolder  # the first two are images
 
 
 def find_sources(
@@ -80,7 +80,7 @@ def find_sources(
         if source == STANDARD_INPUT:
             content = b"" if stdin is None else stdin.read()
             if _is_binary(content):
-                found.append(EncodedPicture(content, "stdin"))
+                found.append(EncodedImage(content, "stdin"))
                 continue
             names = [name for name in map(str.strip, _split_names(content)) if name]
         if not names:

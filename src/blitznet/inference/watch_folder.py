@@ -5,8 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
-from blitznet.errors import PictureError
-from blitznet.image import read_picture
+from blitznet.errors import ImageError
+from blitznet.image import read_image
 from blitznet.inference.sources import is_image
 
 # How often the folder is read, seconds. A file that is the same twice may be complete.
@@ -72,7 +72,7 @@ def _images_by_age(folder: Path) -> list[tuple[Path, tuple[int, int]]]:
 
 def _is_whole(path: Path) -> bool:
     try:
-        read_picture(path)
-    except PictureError:
+        read_image(path)
+    except ImageError:
         return False
     return True

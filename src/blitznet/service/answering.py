@@ -13,7 +13,7 @@ from PIL import Image
 from starlette.requests import ClientDisconnect
 
 from blitznet.classes import palette_image
-from blitznet.image import PictureSource
+from blitznet.image import ImageSource
 from blitznet.inference.predictor import Predictor
 from blitznet.scene import Scene
 from blitznet.service.label_studio import predict_tasks, read_tasks
@@ -125,7 +125,7 @@ class Service:
 
 
 def _predict(
-    images: Sequence[PictureSource],
+    images: Sequence[ImageSource],
     score: float,
     encode: Callable[[list[Scene]], bytes],
     predictor: Predictor,

@@ -17,7 +17,7 @@ from fastapi import HTTPException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blitznet.errors import first_problem
-from blitznet.image import PictureSource
+from blitznet.image import ImageSource
 from blitznet.scene import Scene
 from blitznet.service.request_body import open_image
 from blitznet.service.run_length import brush_run_length
@@ -87,7 +87,7 @@ class Control:
 class Task:
     """An opened image and where its regions go; None for a kind that the project has not."""
 
-    image: PictureSource
+    image: ImageSource
     rectangles: Control | None
     brushes: Control | None
 

@@ -9,8 +9,8 @@ from fastapi import HTTPException, Request
 from pydantic import ValidationError
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from blitznet.errors import PictureError, first_problem
-from blitznet.image import EncodedPicture, PictureSource, open_content
+from blitznet.errors import ImageError, first_problem
+from blitznet.image import EncodedImage, ImageSource, open_content
 from blitznet.service.prediction_queue import BusyError
 from blitznet.service.replies import Options
 from blitznet.service.settings import MAX_IMAGES, Settings
@@ -108,7 +108,7 @@ async def _linger(chunks: AsyncGenerator[bytes]) -> None:
 class Upload:
     """Images of a request, headers read and sizes checked, and its parameters."""
 
-    images: list[PictureSource]
+    images: list[ImageSource]
     options: Options
 
 
@@ -171,7 +171,7 @@ def parse_options(fields: Mapping[str, str], score: float) -> Options:
         raise HTTPException(422, f"{first_problem(error)}; there are {names}") from None
 
 
-def open_image(content: bytes, name: str, settings: Settings) -> PictureSource:
+def open_image(content: bytes, name: str, settings: Settings) -> ImageSource:
     """An image whose pixels are still to be decoded.
 
     Raises:
@@ -179,7 +179,7 @@ def open_image(content: bytes, name: str, settings: Settings) -> PictureSource:
     """
     try:
         image = open_content(content, name)
-    except PictureError as error:
+    except ImageError as error:
         raise HTTPException(415, str(error)) from None
     width, height = image.size
     if width * height > settings.max_megapixels * 1e6:
@@ -188,4 +188,4 @@ def open_image(content: bytes, name: str, settings: Settings) -> PictureSource:
             f"{name}: {width}x{height} pixels, more than {settings.max_megapixels:g} million; "
             "make it smaller first",
         )
-    return EncodedPicture(content, name)
+    return EncodedImage(content, name)

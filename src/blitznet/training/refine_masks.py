@@ -15,10 +15,10 @@ from PIL import Image
 from blitznet.classes import BACKGROUND, IGNORE_INDEX, palette_image
 from blitznet.data.box_map import BoxMap
 from blitznet.data.description import DataDescription, Entry, read_description
-from blitznet.data.labels import ClassTable, PictureLabels, read_objects
+from blitznet.data.labels import ClassTable, ImageLabels, read_objects
 from blitznet.data.refined_map import NAMES_FILE, refine_box_map, refined_path
 from blitznet.errors import InputError
-from blitznet.image import read_picture, resize_to_input
+from blitznet.image import read_image, resize_to_input
 from blitznet.inference.engines.choose import open_engine, usual_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.prefetch import map_ahead
@@ -85,29 +85,29 @@ def refine_masks(
             classes, or the folder holds maps that were made in another way.
     """
     description, out = read_description(Path(data)), Path(out)
-    images = [
-        image
+    found = [
+        item
         for entry in description.entries(split)
-        for image in _boxes_only(entry, out, description)
+        for item in _boxes_only(entry, out, description)
     ]
-    if not images:
+    if not found:
         raise InputError(f"{data}: no image of {split!r} has boxes but no segmentation map")
     decided, in_boxes = 0, 0
     with closing(open_engine(model, engine or usual_engine(), device)) as opened:
         refiner = MaskRefiner(opened, description.classes, confidence)
         record = {"model": _hash(model), "confidence": confidence, "classes": refiner.names}
         _begin(out, record, overwrite)
-        todo = [image for image in images if overwrite or not image.path.is_file()]
-        pictures = map_ahead(lambda image: read_picture(image.labels.picture), todo, workers=1)
-        shown = with_progress(pictures, len(todo), "refining")
-        for image, picture in zip(todo, shown, strict=True):
-            coarse, refined = refiner.refine(picture, image.labels, image.table)
-            ensure_folder(image.path.parent)
-            with whole_file(image.path) as temporary:
+        todo = [item for item in found if overwrite or not item.path.is_file()]
+        images = map_ahead(lambda item: read_image(item.labels.path), todo, workers=1)
+        shown = with_progress(images, len(todo), "refining")
+        for item, image in zip(todo, shown, strict=True):
+            coarse, refined = refiner.refine(image, item.labels, item.table)
+            ensure_folder(item.path.parent)
+            with whole_file(item.path) as temporary:
                 palette_image(refined).save(temporary, format="PNG")
             in_boxes += int(np.count_nonzero(coarse))
             decided += int((refined[coarse != BACKGROUND] != IGNORE_INDEX).sum())
-    return RefinedMasks(out, len(todo), len(images), decided / max(in_boxes, 1))
+    return RefinedMasks(out, len(todo), len(found), decided / max(in_boxes, 1))
 
 
 class MaskRefiner:
@@ -139,27 +139,27 @@ class MaskRefiner:
             )
 
     def refine(
-        self, picture: Image.Image, labels: PictureLabels, table: ClassTable
+        self, image: Image.Image, labels: ImageLabels, table: ClassTable
     ) -> tuple[np.ndarray, np.ndarray]:
         """The map of an image by its boxes alone, and by boxes and network: (H, W) uint8 each.
 
         Args:
-            picture: the image, RGB.
+            image: the image, RGB.
             labels: with its objects.
             table: of the source.
 
         Raises:
             LabelError: if a box cannot be used.
         """
-        coarse = BoxMap(labels).read(picture.size, table)
-        boxes, ids, is_ignored = read_objects(labels, picture.size, table)
-        seen = self._probabilities(picture)
+        coarse = BoxMap(labels).read(image.size, table)
+        boxes, ids, is_ignored = read_objects(labels, image.size, table)
+        seen = self._probabilities(image)
         wanted = ~is_ignored
         return coarse, refine_box_map(coarse, seen, boxes[wanted], ids[wanted], self._confidence)
 
-    def _probabilities(self, picture: Image.Image) -> np.ndarray:
+    def _probabilities(self, image: Image.Image) -> np.ndarray:
         """(C, h, w) float32 of the data's classes; zero for those the network does not know."""
-        pixels = resize_to_input(picture, self._engine.info.model.image_size)[None]
+        pixels = resize_to_input(image, self._engine.info.model.image_size)[None]
         logits = self._engine.run(np.ascontiguousarray(pixels), score=1).seg_logits
         assert logits is not None  # `__init__`
         of_network = torch.from_numpy(logits[0]).softmax(dim=0).numpy()
@@ -172,7 +172,7 @@ class MaskRefiner:
 class _Image:
     """An image with boxes only, the classes of its source, and where its map goes."""
 
-    labels: PictureLabels
+    labels: ImageLabels
     table: ClassTable
     path: Path
 
@@ -186,7 +186,7 @@ def _boxes_only(entry: Entry, out: Path, description: DataDescription) -> Iterat
         if isinstance(labels.seg_map, BoxMap):
             labels = labels.seg_map.labels  # with boxes, even if training reads none
         if labels.seg_map is None and labels.objects is not None:
-            path = refined_path(out, labels.picture, description.folder)
+            path = refined_path(out, labels.path, description.folder)
             yield _Image(labels, source.table, path)
 
 

@@ -14,7 +14,7 @@ import torch
 from pydantic import ValidationError
 
 from blitznet.data.description import DataDescription
-from blitznet.data.labels import PictureLabels
+from blitznet.data.labels import ImageLabels
 from blitznet.errors import InputError, RecipeError, first_problem
 from blitznet.text_files import read_json, write_json
 from blitznet.training.network import KnownClasses
@@ -74,7 +74,7 @@ def _state_of(description: DataDescription) -> dict[str, str]:
             for index in range(len(source)):
                 with suppress(InputError):  # an image that --skip-bad leaves out
                     found = source.labels(index)
-                    images.append(_describe_file(found.picture))
+                    images.append(_describe_file(found.path))
                     labels.append(_describe_labels(found))
         state[f"images of {split}"], state[f"labels of {split}"] = _digest(images), _digest(labels)
     return state
@@ -92,7 +92,7 @@ def _describe_file(path: Path) -> str:
     return f"{path.name} {path.stat().st_size if path.is_file() else None}"
 
 
-def _describe_labels(labels: PictureLabels) -> str:
+def _describe_labels(labels: ImageLabels) -> str:
     """What decides its boxes and its map."""
     objects = [(one.name, one.box, one.ignore) for one in labels.objects or ()]
     files = [v for v in vars(labels.seg_map or labels).values() if isinstance(v, Path)]

@@ -7,7 +7,7 @@ import pytest
 
 from blitznet.classes import IGNORE_INDEX
 from blitznet.data.box_map import INNER_AREA, BoxMap
-from blitznet.data.labels import ClassTable, ObjectLabel, PictureLabels
+from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel
 
 TABLE = ClassTable(("background", "cat", "dog"))
 SIZE = (20, 10)
@@ -21,10 +21,10 @@ def box_map(
         ObjectLabel(name, box, where="a.xml", written=str(box), ignore=ignore)
         for name, box in objects
     )
-    return BoxMap(PictureLabels(Path("a.jpg"), labels))
+    return BoxMap(ImageLabels(Path("a.jpg"), labels))
 
 
-def test_a_picture_without_objects_is_all_background() -> None:
+def test_a_image_without_objects_is_all_background() -> None:
     seg_map = box_map().read(SIZE, TABLE)
     assert seg_map.shape == (10, 20)
     assert seg_map.dtype == np.uint8

@@ -45,7 +45,7 @@ def open_source(
 
 
 def ids_of(source: LabelSource) -> list[int]:
-    return [int(source.picture_id(index)) for index in range(len(source))]
+    return [int(source.image_id(index)) for index in range(len(source))]
 
 
 def changed(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
@@ -189,7 +189,7 @@ def test_maps_can_be_made_from_boxes() -> None:
 
 
 @pytest.mark.parametrize("path", [PICTURES_ONLY, INSTANCES])
-def test_pictures_without_labels_are_there_to_predict_on(path: Path) -> None:
+def test_images_without_labels_are_there_to_predict_on(path: Path) -> None:
     source = open_source(path, boxes=False, masks=None)
     sample = source.read(2)
     assert (len(source), sample.size) == (4, (48, 64))
@@ -209,7 +209,7 @@ def test_labels_that_are_wanted_and_not_there_are_missed(boxes: bool, masks: str
 @pytest.mark.parametrize(
     "text", ["632\n139\n", " 632 \r\n\n139", "[632, 139]", '{"images": [%s, %s]}', "\ufeff632\n139"]
 )
-def test_a_list_of_ids_chooses_pictures_and_their_order(tmp_path: Path, text: str) -> None:
+def test_a_list_of_ids_chooses_images_and_their_order(tmp_path: Path, text: str) -> None:
     if "%" in text:
         text %= tuple(json.dumps({"id": key, "file_name": "a.jpg"}) for key in (632, 139))
     path = written(tmp_path, text, "minival.txt")
@@ -220,7 +220,7 @@ def test_a_list_of_ids_chooses_pictures_and_their_order(tmp_path: Path, text: st
     np.testing.assert_array_equal(source.read(1).boxes, open_source().read(0).boxes)
 
 
-def test_pictures_and_ids_that_are_no_numbers_are_found_too(tmp_path: Path) -> None:
+def test_images_and_ids_that_are_no_numbers_are_found_too(tmp_path: Path) -> None:
     def change(content: dict[str, Any]) -> None:
         for item in content["images"]:
             item["id"] = f"image {item['id']}"
@@ -290,7 +290,7 @@ def test_windows_separators_and_names_of_another_folder(tmp_path: Path) -> None:
         _locate(tmp_path, "..\\media\\b.png")
 
 
-def test_ids_of_other_pictures_are_counted(tmp_path: Path) -> None:
+def test_ids_of_other_images_are_counted(tmp_path: Path) -> None:
     path = written(tmp_path, "139\n5\n632\n6\n")
     with raises(f"{path} lists 2 images that {INSTANCES} does not have, the first is 5"):
         open_source(ids=path)
@@ -418,7 +418,7 @@ def test_names_beyond_ascii_and_a_byte_order_mark_are_read(tmp_path: Path) -> No
     assert source.read(0).labels.tolist() == [CAT, DOG, PERSON]
 
 
-def test_thousands_of_annotations_keep_their_pictures_and_their_order(tmp_path: Path) -> None:
+def test_thousands_of_annotations_keep_their_images_and_their_order(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     owners = rng.choice([139, 285, 632, 724], 2500).tolist()
 
@@ -485,7 +485,7 @@ def real(request: pytest.FixtureRequest) -> tuple[LabelSource, Any]:
 
 
 @pytest.mark.data
-def test_real_pictures_have_the_boxes_that_pycocotools_finds(real: tuple[LabelSource, Any]) -> None:
+def test_real_images_have_the_boxes_that_pycocotools_finds(real: tuple[LabelSource, Any]) -> None:
     source, annotations = real
     assert len(source) == len(annotations.imgs)
     assert set(ids_of(source)) == set(annotations.imgs)

@@ -153,11 +153,11 @@ def test_a_share_of_the_training_images_can_be_set_apart(tmp_path: Path) -> None
     (everything,) = read_description(written(tmp_path, described)).open_split("train")
     description = read_description(written(tmp_path, f"{described}val: 0.34\n"))
     (train,), (val,) = (description.open_split(split) for split in ("train", "val"))
-    ids = [[one.picture_id(i) for i in range(len(one))] for one in (train, val, everything)]
+    ids = [[one.image_id(i) for i in range(len(one))] for one in (train, val, everything)]
     assert len(val) == round(0.34 * len(everything)) > 0
     assert sorted(ids[0] + ids[1]) == ids[2]
     (again,) = description.open_split("val")
-    assert [again.picture_id(i) for i in range(len(again))] == ids[1]
+    assert [again.image_id(i) for i in range(len(again))] == ids[1]
 
 
 def test_a_data_yaml_of_ultralytics_is_a_description(tmp_path: Path) -> None:

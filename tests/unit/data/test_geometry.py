@@ -61,20 +61,20 @@ def test_the_map_equals_a_loop_over_its_pixels(sample: Sample, view: View, size:
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 @pytest.mark.parametrize("size", [12, 40])
-def test_the_picture_equals_a_loop_over_its_pixels(sample: Sample, view: View, size: int) -> None:
+def test_the_image_equals_a_loop_over_its_pixels(sample: Sample, view: View, size: int) -> None:
     expected = bilinear_view(sample.image, view, size, FILL_COLOUR)
     # Pillow rounds to eight bits after each of the two axes.
     np.testing.assert_allclose(view_sample(sample, view, size).image, expected, atol=1.01)
 
 
 @pytest.mark.parametrize("size", [12, 40])
-def test_the_whole_picture_is_resized_as_pillow_does(sample: Sample, size: int) -> None:
+def test_the_whole_image_is_resized_as_pillow_does(sample: Sample, size: int) -> None:
     expected = Image.fromarray(sample.image).resize((size, size), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(resize_sample(sample, size).image, np.asarray(expected))
 
 
 @pytest.mark.parametrize("size", [12, 40])
-def test_the_whole_picture_is_resized_as_torch_does(sample: Sample, size: int) -> None:
+def test_the_whole_image_is_resized_as_torch_does(sample: Sample, size: int) -> None:
     channels_first = torch.from_numpy(sample.image).permute(2, 0, 1)[None].float()
     expected = F.interpolate(
         channels_first, size=(size, size), mode="bilinear", antialias=True, align_corners=False
@@ -83,7 +83,7 @@ def test_the_whole_picture_is_resized_as_torch_does(sample: Sample, size: int) -
     np.testing.assert_allclose(resize_sample(sample, size).image, expected.numpy(), atol=1.01)
 
 
-def test_zooming_out_puts_the_picture_where_the_view_says(sample: Sample) -> None:
+def test_zooming_out_puts_the_image_where_the_view_says(sample: Sample) -> None:
     result = view_sample(sample, View(-5, -2, 35, 38), 40)  # one pixel stays one pixel
     expected = np.empty((40, 40, 3), np.uint8)
     expected[:] = FILL_COLOUR
@@ -103,7 +103,7 @@ def test_a_crop_of_whole_pixels_is_a_slice(sample: Sample) -> None:
     np.testing.assert_array_equal(result.seg_map, sample.seg_map[3:15, 4:16])
 
 
-def test_zooming_out_and_cropping_to_the_picture_changes_nothing(sample: Sample) -> None:
+def test_zooming_out_and_cropping_to_the_image_changes_nothing(sample: Sample) -> None:
     square = view_sample(sample, View(4, 3, 16, 15), 12)
     canvas = view_sample(square, View(-9, -6, 27, 30), 36)
     back = view_sample(canvas, View(9, 6, 21, 18), 12)
@@ -169,7 +169,7 @@ def test_boxes_without_area_are_always_dropped(sample: Sample) -> None:
     assert resize_sample(two, 30).labels.tolist() == [2]
 
 
-def test_beyond_the_picture_there_is_only_filling(sample: Sample) -> None:
+def test_beyond_the_image_there_is_only_filling(sample: Sample) -> None:
     result = view_sample(sample, VIEWS["beyond the image"], 8)
     assert (result.image == FILL_COLOUR).all()
     assert result.seg_map is not None
@@ -185,7 +185,7 @@ def test_what_is_not_labelled_stays_not_labelled(sample: Sample) -> None:
     assert result.seg_map is None
 
 
-def test_a_picture_without_objects_keeps_its_empty_boxes(sample: Sample) -> None:
+def test_a_image_without_objects_keeps_its_empty_boxes(sample: Sample) -> None:
     empty = replace(
         sample,
         boxes=np.zeros((0, 4), np.float32),
@@ -197,7 +197,7 @@ def test_a_picture_without_objects_keeps_its_empty_boxes(sample: Sample) -> None
     assert result.boxes.shape == (0, 4)
 
 
-def test_a_picture_of_one_pixel_fills_the_whole_result() -> None:
+def test_a_image_of_one_pixel_fills_the_whole_result() -> None:
     one = Sample(
         image=np.array([[[10, 20, 30]]], np.uint8),
         boxes=np.array([[0, 0, 1, 1]], np.float32),

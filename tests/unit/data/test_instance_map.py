@@ -71,7 +71,7 @@ SMALL_OVER_LARGE = drawn(
 )
 
 
-def test_a_picture_without_objects_is_background() -> None:
+def test_a_image_without_objects_is_background() -> None:
     seg_map = InstanceMap(()).read(SIZE, TABLE)
     assert (seg_map.shape, seg_map.dtype, seg_map.any()) == ((HEIGHT, WIDTH), np.uint8, False)
 
@@ -147,7 +147,7 @@ def test_a_box_without_outline_is_behind_smaller_objects_and_in_front_of_larger_
     )
 
 
-def test_outlines_and_boxes_in_fractions_are_scaled_to_the_picture() -> None:
+def test_outlines_and_boxes_in_fractions_are_scaled_to_the_image() -> None:
     scale = np.array([WIDTH, HEIGHT] * 4)
     objects = thing("cat", LARGE), thing("dog", SMALL), thing("sheep", box=(6, 0, 8, 2))
     fractions = (
@@ -205,7 +205,7 @@ def test_maps_of_many_polygons_equal_a_pixel_loop_over_pycocotools_masks() -> No
     assert set(np.unique(painted)) == {0, CAT, DOG, SHEEP, IGNORE_INDEX}
 
 
-def test_a_polygon_may_leave_the_picture_by_rounding_and_not_by_more() -> None:
+def test_a_polygon_may_leave_the_image_by_rounding_and_not_by_more() -> None:
     assert paint(thing("cat", (-2.0, -2.0, 10.0, -2.0, 10.0, 8.0, -2.0, 8.0)))[0] == [CAT] * 8
     with raises("a polygon spans [1, 1, 7e+09, 5], beyond the image of 8x6 pixels"):
         paint(thing("cat", (1, 1, 7e9, 1, 7e9, 5, 1, 5)))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from blitznet.data.check.check import check_data
 from blitznet.data.description import read_description
-from blitznet.data.labels import ClassTable, ObjectLabel, PictureLabels, Problem, usable_objects
+from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel, Problem, usable_objects
 from blitznet.data.seg_map import MapCodes, MapFile
 from blitznet.data.source import LabelSource
 from blitznet.data.voc import read_annotation, read_image_set
@@ -22,7 +22,7 @@ TABLE = ClassTable(("background", "cat", "dog"))
 CAFE, DECOMPOSED_CAFE = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
 
 
-def picture(path: Path) -> None:
+def image(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (20, 10)).save(path)
 
@@ -52,7 +52,7 @@ def test_an_object_that_is_labelled_twice_counts_once() -> None:
 
     objects = item("cat", 1), item("cat", 1), item("dog", 1), item("cat", 2), item("cat", 1, True)
     problems: list[Problem] = []
-    labels = PictureLabels(Path("a.jpg"), objects)
+    labels = ImageLabels(Path("a.jpg"), objects)
     kept = usable_objects(labels, (20, 10), TABLE, problems)
     assert [(one.class_id, one.box[0], one.is_ignored) for one in kept] == [
         (1, 1, False), (2, 1, False), (1, 2, False), (1, 1, True),
@@ -143,7 +143,7 @@ def test_key_points_behind_a_box_are_left_out(tmp_path: Path) -> None:
 
 def test_label_files_without_an_image_are_found(tmp_path: Path) -> None:
     for name in ("IMG_1.JPG", f"{DECOMPOSED_CAFE}.jpg", "dog7.jpg"):
-        picture(tmp_path / "images" / name)
+        image(tmp_path / "images" / name)
     for name in ("img_1", CAFE, "dog7", "dogg7"):
         text(tmp_path / "labels" / f"{name}.txt", "0 0.5 0.5 0.5 0.5\n")
     found = findings(tmp_path, "format: yolo, root: ., names: [cat, dog]", "unclaimed")
@@ -155,7 +155,7 @@ def test_label_files_without_an_image_are_found(tmp_path: Path) -> None:
 
 def test_a_map_that_only_looks_as_its_image_is_an_error(tmp_path: Path) -> None:
     for name in (DECOMPOSED_CAFE, "b"):
-        picture(tmp_path / "img" / f"{name}.jpg")
+        image(tmp_path / "img" / f"{name}.jpg")
     for name in (CAFE, "b", "of_another_split"):
         Image.new("L", (20, 10)).save(text(tmp_path / "m" / f"{name}.png", ""))
     entry = "format: masks, images: img, masks: m, values: {0: background, 1: cat}"
@@ -164,7 +164,7 @@ def test_a_map_that_only_looks_as_its_image_is_an_error(tmp_path: Path) -> None:
 
 
 def test_links_that_lead_back_are_not_followed_twice(tmp_path: Path) -> None:
-    picture(tmp_path / "mine/images/a.jpg")
+    image(tmp_path / "mine/images/a.jpg")
     text(tmp_path / "mine/labels/a.txt", "0 0.5 0.5 0.5 0.5\n")
     for name in ("again", "once_more"):
         (tmp_path / "mine/images" / name).symlink_to("..")
@@ -173,7 +173,7 @@ def test_links_that_lead_back_are_not_followed_twice(tmp_path: Path) -> None:
 
 def test_labels_beside_images_are_found_below_a_folder_called_images(tmp_path: Path) -> None:
     project = tmp_path / "images" / "project"
-    picture(project / "photos/a.jpg")
+    image(project / "photos/a.jpg")
     text(project / "photos/a.txt", "1 0.5 0.5 0.5 0.5\n")
     source = opened(project, "format: yolo, images: photos, names: [cat, dog]")
     assert source.read(0).labels.tolist() == [2]

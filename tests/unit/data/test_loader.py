@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import Dataset
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.labels import PictureLabels
+from blitznet.data.labels import ImageLabels
 from blitznet.data.loader import (
     TrainingSamples,
     batch_positions,
@@ -74,20 +74,18 @@ def test_a_sample_depends_on_seed_and_position_alone() -> None:
     assert not any(map(is_same, forwards, (other[position] for position in range(14))))
 
 
-def test_a_picture_looks_different_in_the_next_pass() -> None:
+def test_a_image_looks_different_in_the_next_pass() -> None:
     samples = make_samples()
-    first = {samples.order.picture_at(p): samples[p] for p in range(NUM_PICTURES)}
-    second = {
-        samples.order.picture_at(p): samples[p] for p in range(NUM_PICTURES, 2 * NUM_PICTURES)
-    }
-    assert not any(is_same(first[picture], second[picture]) for picture in first)
+    first = {samples.order.image_at(p): samples[p] for p in range(NUM_PICTURES)}
+    second = {samples.order.image_at(p): samples[p] for p in range(NUM_PICTURES, 2 * NUM_PICTURES)}
+    assert not any(is_same(first[image], second[image]) for image in first)
 
 
 def test_a_pass_runs_through_all_sources() -> None:
     source = VocEntry(root=VOC_MINI, image_set="Main/trainval").open(Path(), VOC_CLASSES)
     samples = TrainingSamples([source, source], 32, Augmentation(), seed=0)
     assert len(samples.order) == 12
-    assert sorted(samples.order.picture_at(position) for position in range(12)) == list(range(12))
+    assert sorted(samples.order.image_at(position) for position in range(12)) == list(range(12))
 
 
 @pytest.mark.parametrize("world_size", [2, 4])
@@ -101,12 +99,12 @@ def test_the_positions_of_all_ranks_together_are_those_of_one_process(world_size
 
 @forks
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_a_bad_picture_arrives_as_an_error_that_names_it(tmp_path: Path, num_workers: int) -> None:
+def test_a_bad_image_arrives_as_an_error_that_names_it(tmp_path: Path, num_workers: int) -> None:
     root = shutil.copytree(VOC_MINI, tmp_path / "VOC")
     broken = root / "Annotations" / "000004.xml"
     broken.write_text("<annotation>")
     samples = make_samples(root)
-    step = [samples.order.picture_at(position) for position in range(NUM_PICTURES)].index(3) // 2
+    step = [samples.order.image_at(position) for position in range(NUM_PICTURES)].index(3) // 2
     positions = batch_positions(0, 3, 2, rank=0, world_size=1)
     batches = prepare_ahead(samples, positions, collate_samples, num_workers)
     assert len(list(islice(batches, step))) == step
@@ -128,7 +126,7 @@ def test_steps_are_taken_as_they_are_needed() -> None:
 def test_a_worker_that_dies_is_an_error_of_one_line(num_workers: int) -> None:
     source = VocEntry(root=VOC_MINI, image_set="Main/trainval").open(Path(), VOC_CLASSES)
 
-    def read_labels(name: str) -> PictureLabels:
+    def read_labels(name: str) -> ImageLabels:
         if name == "000004":  # as running out of memory does
             os.kill(os.getpid(), signal.SIGKILL)
         return source.read_labels(name)
@@ -190,7 +188,7 @@ def labelled(
     )
 
 
-def test_boxes_and_labels_are_padded_to_the_largest_picture() -> None:
+def test_boxes_and_labels_are_padded_to_the_largest_image() -> None:
     batch = collate_samples(
         [
             labelled([[0, 0, 1, 2]], (4,), (False,)),

@@ -27,7 +27,7 @@ def open_entry(folder: Path, **fields: str) -> LabelSource:
     return read_description(path).open_split("train")[0]
 
 
-def draw_picture(path: Path) -> Path:
+def draw_image(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", SIZE, (200, 180, 20)).save(path)
     return path
@@ -46,10 +46,10 @@ def raises(text: str) -> pytest.RaisesExc[LabelError]:
 
 def drawn_ids() -> np.ndarray:
     """Road on the left, a disc of tree on the right."""
-    picture = Image.new("L", SIZE, 0)
-    ImageDraw.Draw(picture).rectangle((0, 10, 19, 39), fill=1)
-    ImageDraw.Draw(picture).ellipse((30, 5, 55, 30), fill=2)
-    return np.array(picture)
+    image = Image.new("L", SIZE, 0)
+    ImageDraw.Draw(image).rectangle((0, 10, 19, 39), fill=1)
+    ImageDraw.Draw(image).ellipse((30, 5, 55, 30), fill=2)
+    return np.array(image)
 
 
 def drawn_colours() -> np.ndarray:
@@ -59,7 +59,7 @@ def drawn_colours() -> np.ndarray:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """One image; a test makes its map."""
-    draw_picture(tmp_path / "images" / "a.jpg")
+    draw_image(tmp_path / "images" / "a.jpg")
     (tmp_path / "masks").mkdir()
     return tmp_path
 
@@ -84,10 +84,10 @@ def test_pixel_values_are_classes(folder: Path, values: str) -> None:
 
 
 def as_palette(ids: np.ndarray) -> Image.Image:
-    picture = Image.fromarray(ids)
-    picture.putpalette(voc_palette().ravel().tolist())
-    assert picture.mode == "P"
-    return picture
+    image = Image.fromarray(ids)
+    image.putpalette(voc_palette().ravel().tolist())
+    assert image.mode == "P"
+    return image
 
 
 def with_alpha(ids: np.ndarray) -> Image.Image:
@@ -118,11 +118,11 @@ def test_values_are_read_as_stored_from_every_kind_of_file(
     [("{0: background, 255: tree}", "L"), ("{0: background, 255: tree}", "1"), ("{1: tree}", "1")],
 )
 def test_a_map_of_two_values_may_be_black_and_white(folder: Path, values: str, depth: str) -> None:
-    picture = Image.fromarray(np.where(drawn_ids() > 0, 255, 0).astype(np.uint8))
-    picture = picture.convert("1", dither=Image.Dither.NONE) if depth == "1" else picture
+    image = Image.fromarray(np.where(drawn_ids() > 0, 255, 0).astype(np.uint8))
+    image = image.convert("1", dither=Image.Dither.NONE) if depth == "1" else image
     if values == "{1: tree}":
         values = "{0: background, 1: tree}"
-    picture.save(folder / "masks" / "a.png")
+    image.save(folder / "masks" / "a.png")
     expected = np.where(drawn_ids() > 0, 2, 0)
     assert read_map(folder, values=values).tolist() == expected.tolist()
 
@@ -168,7 +168,7 @@ def test_a_palette_counts_by_its_colours_and_transparency_does_not_count(folder:
 
 @pytest.mark.parametrize("key", ["values", "colours"])
 def test_vocs_own_values_and_colours_have_a_name(tmp_path: Path, key: str) -> None:
-    draw_picture(tmp_path / "images" / "a.jpg")
+    draw_image(tmp_path / "images" / "a.jpg")
     ids = np.zeros(SIZE[::-1], np.uint8)
     ids[0, :22] = [*range(21), IGNORE_INDEX]
     save(ids if key == "values" else voc_palette()[ids], tmp_path / "masks" / "a.png")
@@ -248,21 +248,21 @@ def test_folders_that_cannot_be_used_are_named(
 
 
 def test_maps_are_found_in_nested_folders_and_whatever_their_ending(folder: Path) -> None:
-    draw_picture(folder / "images" / "sub" / "b.c.webp")
+    draw_image(folder / "images" / "sub" / "b.c.webp")
     save(drawn_ids(), folder / "masks" / "a.png")
     Image.fromarray(drawn_ids()).save(folder / "masks" / "a2.png")
     (folder / "masks" / "sub").mkdir()
     Image.fromarray(drawn_ids()).save(folder / "masks" / "sub" / "b.c.bmp")
-    draw_picture(folder / "images" / "z.jpg")
+    draw_image(folder / "images" / "z.jpg")
     source = open_entry(folder, values=VALUES)
     assert source.read(2).seg_map is None
-    assert [source.labels(i).picture.name for i in range(2)] == ["a.jpg", "b.c.webp"]
+    assert [source.labels(i).path.name for i in range(2)] == ["a.jpg", "b.c.webp"]
     assert all(source.read(i).seg_map is not None for i in range(2))
 
 
-def test_a_suffix_tells_maps_from_pictures_in_one_folder(folder: Path) -> None:
+def test_a_suffix_tells_maps_from_images_in_one_folder(folder: Path) -> None:
     save(drawn_ids(), folder / "images" / "a_mask.png")
-    draw_picture(folder / "images" / "b.png")
+    draw_image(folder / "images" / "b.png")
     source = open_entry(folder, masks="images", values=VALUES, suffix="_mask")
     assert len(source) == 2
     seg_map = source.read(0).seg_map
@@ -270,14 +270,14 @@ def test_a_suffix_tells_maps_from_pictures_in_one_folder(folder: Path) -> None:
     assert seg_map.tolist() == drawn_ids().tolist()
 
 
-def test_two_pictures_or_two_maps_that_differ_in_their_ending_only_are_refused(
+def test_two_images_or_two_maps_that_differ_in_their_ending_only_are_refused(
     folder: Path,
 ) -> None:
     first = save(drawn_ids(), folder / "masks" / "a.bmp")
     save(drawn_ids(), folder / "masks" / "a.png")
     with raises(f"{first} and a.png differ in their ending only; rename or remove one"):
         open_entry(folder, values=VALUES)
-    draw_picture(folder / "images" / "a.png")
+    draw_image(folder / "images" / "a.png")
     with raises(
         f"{folder / 'images' / 'a.jpg'} and a.png differ in their ending only; rename or remove one"
     ):

@@ -19,7 +19,7 @@ from blitznet.data.photometric import (
     mean_colour,
     saturation,
 )
-from blitznet.data.photometric import apply_colour_map as apply_to_picture
+from blitznet.data.photometric import apply_colour_map as apply_to_image
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -32,7 +32,7 @@ def image() -> np.ndarray:
 
 def apply_colour_map(image: np.ndarray, colour_map: ColourMap) -> np.ndarray:
     """(H, W, 3) uint8 to the same."""
-    return np.asarray(apply_to_picture(Image.fromarray(image), colour_map))
+    return np.asarray(apply_to_image(Image.fromarray(image), colour_map))
 
 
 def apply_exactly(colours: np.ndarray, colour_map: ColourMap) -> np.ndarray:
@@ -104,7 +104,7 @@ def test_saturation_equals_torchvisions(image: np.ndarray, factor: float) -> Non
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.8, 1.0, 1.5])
-def test_contrast_of_a_grey_picture_equals_torchvisions(image: np.ndarray, factor: float) -> None:
+def test_contrast_of_a_grey_image_equals_torchvisions(image: np.ndarray, factor: float) -> None:
     grey = image[..., :1].repeat(3, axis=2)  # torchvision takes the mean luma, we the mean colour
     expected = apply_torchvision(grey, tv.adjust_contrast, factor)
     colour_map = contrast(factor, grey.mean(axis=(0, 1)))

@@ -89,7 +89,7 @@ def test_the_map_follows_the_networks_own_classes(root: Path) -> None:
         SbdMapFile(path).read(SIZE, ClassTable(("background", "cat")))
 
 
-def test_excluded_pictures_are_left_out(root: Path) -> None:
+def test_excluded_images_are_left_out(root: Path) -> None:
     (root / "val_seg.txt").write_text("2008_000003\n2009_000001\n")
     entry = SbdEntry(
         format="sbd",
@@ -99,7 +99,7 @@ def test_excluded_pictures_are_left_out(root: Path) -> None:
         exclude=(Path("dataset/val_seg.txt"),),
     )
     source = entry.open(root.parent, VOC_CLASSES)
-    assert [source.labels(i).picture.stem for i in range(len(source))] == ["2008_000002"]
+    assert [source.labels(i).path.stem for i in range(len(source))] == ["2008_000002"]
 
 
 def test_damaged_and_foreign_files_are_named(root: Path) -> None:

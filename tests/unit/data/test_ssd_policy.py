@@ -19,7 +19,7 @@ from blitznet.structures import Sample
 from reference.augment_in_memory import augment_sample
 from reference.iou_loops import box_iou
 from reference.ssd_policy_loops import draw_view_slowly
-from reference.view_figures import random_pictures
+from reference.view_figures import random_images
 
 WHOLE = View(0, 0, 60, 40)
 LARGE_BOX = np.array([[10, 5, 55, 35]], np.float32)
@@ -57,7 +57,7 @@ def contains(outer: View, inner: View) -> bool:
     )
 
 
-def test_zooming_out_keeps_the_aspect_and_all_of_the_picture() -> None:
+def test_zooming_out_keeps_the_aspect_and_all_of_the_image() -> None:
     ratios = []
     for rng in generators(200):
         canvas = draw_zoom_out(WHOLE, 4, rng)
@@ -68,7 +68,7 @@ def test_zooming_out_keeps_the_aspect_and_all_of_the_picture() -> None:
     assert 3.9 < max(ratios) <= 4
 
 
-def test_zooming_out_by_at_most_1_is_the_picture_itself() -> None:
+def test_zooming_out_by_at_most_1_is_the_image_itself() -> None:
     assert draw_zoom_out(WHOLE, 1, np.random.default_rng(0)) == WHOLE
 
 
@@ -105,8 +105,8 @@ def test_a_crop_reaches_the_drawn_overlap_with_an_object_whose_centre_it_holds(
 
 
 def test_views_equal_those_of_a_loop_over_trials() -> None:
-    pictures = random_pictures(30)
-    for seed, (size, boxes) in enumerate(pictures):
+    images = random_images(30)
+    for seed, (size, boxes) in enumerate(images):
         for number in range(4):
             one, other = (np.random.default_rng((seed, number)) for _ in range(2))
             view = draw_view(size, boxes, Augmentation(), one)
@@ -211,7 +211,7 @@ def test_boxes_under_two_pixels_of_the_input_are_dropped(sample: Sample) -> None
     assert 2 < min(sides) < 2.3
 
 
-def test_a_picture_with_a_map_alone_is_augmented_too(sample: Sample) -> None:
+def test_a_image_with_a_map_alone_is_augmented_too(sample: Sample) -> None:
     bare = replace(sample, boxes=None, labels=np.zeros(0, np.int64), difficult=np.zeros(0, bool))
     for rng in generators(20):
         result = augment_sample(bare, 32, Augmentation(), rng)
@@ -240,6 +240,6 @@ def test_strengths_that_make_no_sense_are_refused(values: dict[str, float]) -> N
         Augmentation.model_validate(values)
 
 
-def test_the_whole_view_is_the_picture() -> None:
+def test_the_whole_view_is_the_image() -> None:
     assert whole_view(60, 40) == WHOLE
     assert (WHOLE.width, WHOLE.height) == (60, 40)

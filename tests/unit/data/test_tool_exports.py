@@ -40,10 +40,10 @@ def draw(path: Path, pixels: np.ndarray | None = None) -> None:
     Image.fromarray(COLOURS[street()] if pixels is None else pixels).save(path)
 
 
-def open_export(folder: Path, pictures: list[str], entry: dict[str, object]) -> LabelSource:
+def open_export(folder: Path, images: list[str], entry: dict[str, object]) -> LabelSource:
     """Copy an export, draw its images and open it."""
-    shutil.copytree(EXPORTS / Path(pictures[0]).parts[0], folder / Path(pictures[0]).parts[0])
-    for name in pictures:
+    shutil.copytree(EXPORTS / Path(images[0]).parts[0], folder / Path(images[0]).parts[0])
+    for name in images:
         draw(folder / name)
     description = DataDescription(classes=["car", "cat"], splits={"all": [entry]}, folder=folder)
     return description.open_split("all")[0]
@@ -105,7 +105,7 @@ def test_cvats_darknet_yolo(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "images", "annotations"),
+    ("image", "images", "annotations"),
     [
         (
             "cvat_coco/images/street_000001.png",
@@ -125,14 +125,14 @@ def test_cvats_darknet_yolo(tmp_path: Path) -> None:
         ("labelme_coco/JPEGImages/street.jpg", "labelme_coco", "labelme_coco/annotations.json"),
     ],
 )
-def test_everybodys_coco(tmp_path: Path, picture: str, images: str, annotations: str) -> None:
+def test_everybodys_coco(tmp_path: Path, image: str, images: str, annotations: str) -> None:
     entry = {
         "format": "coco",
         "images": images,
         "annotations": annotations,
         "masks": "from_instances",
     }
-    assert_is_street(open_export(tmp_path, [picture], entry), has_map=True)
+    assert_is_street(open_export(tmp_path, [image], entry), has_map=True)
 
 
 def test_label_studios_yolo(tmp_path: Path) -> None:
@@ -141,14 +141,14 @@ def test_label_studios_yolo(tmp_path: Path) -> None:
         "root": "label_studio_yolo",
         "names": "label_studio_yolo/classes.txt",
     }
-    picture = "label_studio_yolo/images/3f2a91c4-street.png"
-    assert_is_street(open_export(tmp_path, [picture], entry))
+    image = "label_studio_yolo/images/3f2a91c4-street.png"
+    assert_is_street(open_export(tmp_path, [image], entry))
 
 
 def test_label_studios_voc(tmp_path: Path) -> None:
     entry = {"format": "voc", "root": "label_studio_voc", "corners": "from_0"}
-    picture = "label_studio_voc/images/3f2a91c4-street.png"
-    assert_is_street(open_export(tmp_path, [picture], entry))
+    image = "label_studio_voc/images/3f2a91c4-street.png"
+    assert_is_street(open_export(tmp_path, [image], entry))
 
 
 def test_roboflows_yolo(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_roboflows_yolo(tmp_path: Path) -> None:
     assert val.open_split("val")[0].labels(0).objects == ()
 
 
-def test_roboflows_voc_has_xml_files_beside_the_pictures(tmp_path: Path) -> None:
+def test_roboflows_voc_has_xml_files_beside_the_images(tmp_path: Path) -> None:
     entry = {"format": "voc", "root": "roboflow_voc/train"}
     assert_is_street(open_export(tmp_path, [f"roboflow_voc/train/{ROBOFLOW}.jpg"], entry))
 
@@ -209,7 +209,7 @@ def test_labelmes_voc(tmp_path: Path, names: str) -> None:
     assert seg_map.tolist() == ids.tolist()
 
 
-def test_xml_beside_pictures_leaves_out_the_folder_of_maps(tmp_path: Path) -> None:
+def test_xml_beside_images_leaves_out_the_folder_of_maps(tmp_path: Path) -> None:
     entry = {
         "format": "voc",
         "root": "roboflow_voc/train",

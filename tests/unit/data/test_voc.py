@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
-from blitznet.data.labels import ClassTable, PictureLabels, read_objects
+from blitznet.data.labels import ClassTable, ImageLabels, read_objects
 from blitznet.data.seg_map import MapCodes, MapFile
 from blitznet.data.source import LabelSource
 from blitznet.data.voc import VocEntry
@@ -36,7 +36,7 @@ def read_annotation(
     path: Path, names: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     objects, size = read_objects_of(path)
-    return read_objects(PictureLabels(path, objects), size, ClassTable(names))
+    return read_objects(ImageLabels(path, objects), size, ClassTable(names))
 
 
 def one_object(path: Path, **texts: str) -> Path:
@@ -94,7 +94,7 @@ def test_inclusive_corners_from_1_become_continuous_ones_from_0(
     assert [array.dtype for array in read] == [np.float32, np.int64, np.bool_]
 
 
-def test_a_picture_comes_with_its_boxes_and_its_map() -> None:
+def test_a_image_comes_with_its_boxes_and_its_map() -> None:
     sample = open_source().read(3)
     assert sample.source == str(VOC_MINI / "JPEGImages" / "000004.jpg")
     assert sample.size == (64, 48)
@@ -115,7 +115,7 @@ def test_what_is_not_there_or_not_to_be_read_is_none() -> None:
     source = open_source()
     assert source.read(4).seg_map is None  # it has no file in the folder of maps
     assert source.read(4).boxes is not None
-    assert (source.picture_id(2), source.subset([4, 1]).picture_id(0)) == ("000003", "000005")
+    assert (source.image_id(2), source.subset([4, 1]).image_id(0)) == ("000003", "000005")
     sample = open_source(image_set="Segmentation/trainval", boxes=False, masks=None).read(0)
     assert sample.boxes is None
     assert sample.seg_map is None

@@ -60,7 +60,7 @@ def open_voc(folder: Path, **fields: object) -> LabelSource:
 
 
 def ids_of(source: LabelSource) -> list[str]:
-    return [source.labels(index).picture.stem for index in range(len(source))]
+    return [source.labels(index).path.stem for index in range(len(source))]
 
 
 def test_the_split_is_read_by_its_name(folder: Path) -> None:
@@ -108,7 +108,7 @@ def test_train_seg_aug_without_sbd_is_refused(folder: Path) -> None:
         open_voc(folder, image_set="Main/trainval", sbd="SBD")
 
 
-def test_pictures_that_are_tested_on_under_another_name_can_be_excluded(folder: Path) -> None:
+def test_images_that_are_tested_on_under_another_name_can_be_excluded(folder: Path) -> None:
     source = open_voc(
         folder,
         image_set="voc12_train_seg",
@@ -125,7 +125,7 @@ def test_pictures_that_are_tested_on_under_another_name_can_be_excluded(folder: 
         )
 
 
-def test_a_picture_has_two_names(tmp_path: Path) -> None:
+def test_a_image_has_two_names(tmp_path: Path) -> None:
     def left(names: list[str], others: list[str]) -> list[str]:
         write_list(tmp_path / "others.txt", others)
         return without_excluded(names, [Path("others.txt")], tmp_path)
@@ -154,7 +154,7 @@ def test_a_list_may_have_a_second_column_or_names_with_blanks(
 
 
 @pytest.mark.data
-def test_the_real_lists_share_no_picture_between_training_and_testing() -> None:
+def test_the_real_lists_share_no_image_between_training_and_testing() -> None:
     root = Path(os.environ["BLITZNET_DATA"])
     train = list_ids(root / "VOC2012", "voc12_train_seg")
     assert set(train) <= set(list_ids(root / "VOC2012", "Segmentation/train_aug"))

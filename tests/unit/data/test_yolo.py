@@ -76,7 +76,7 @@ def test_boxes_are_centres_and_sides_in_fractions_and_polygons_give_their_extent
     assert sample.seg_map is None
 
 
-def test_a_picture_without_a_file_and_one_with_an_empty_file_have_no_object(root: Path) -> None:
+def test_a_image_without_a_file_and_one_with_an_empty_file_have_no_object(root: Path) -> None:
     source = open_entry(root.parent, root="mine")
     assert len(source) == 3
     assert boxes_of(source, 1) == boxes_of(source, 2) == []
@@ -88,34 +88,34 @@ def test_labels_are_in_the_twin_of_the_last_images_folder() -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "label", "fields"),
+    ("image", "label", "fields"),
     [
         ("images/train/x/a.png", "labels/train/x/a.txt", {"images": "images/train"}),
         ("train/images/a.jpg", "train/labels/a.txt", {"images": "train/images"}),
         ("train/images/a.jpg", "train/labels/a.txt", {"root": "train"}),
-        ("pictures/x/a.jpg", "texts/x/a.txt", {"images": "pictures", "labels": "texts"}),
+        ("photos/x/a.jpg", "texts/x/a.txt", {"images": "photos", "labels": "texts"}),
         ("images/a.b.jpg", "images/a.b.txt", {"root": "images"}),
         ("flat/a.JPG", "flat/a.txt", {"root": "flat"}),
     ],
 )
 def test_the_label_file_is_found_in_every_layout(
-    tmp_path: Path, picture: str, label: str, fields: dict[str, str]
+    tmp_path: Path, image: str, label: str, fields: dict[str, str]
 ) -> None:
-    draw(tmp_path / picture)
+    draw(tmp_path / image)
     write(tmp_path / label, "0 0.5 0.5 1 1")
     assert boxes_of(open_entry(tmp_path, **fields)) == [[0, 0, 40, 20]]
 
 
-def test_hidden_files_are_no_pictures(root: Path) -> None:
+def test_hidden_files_are_no_images(root: Path) -> None:
     write(root / "images" / "._a.jpg", "what macOS leaves")
     write(root / "images" / ".thumbnails" / "t.jpg", "a preview")
     assert len(open_entry(root.parent, root="mine")) == 3
 
 
-def test_a_list_of_pictures_is_relative_to_its_folder(root: Path) -> None:
+def test_a_list_of_images_is_relative_to_its_folder(root: Path) -> None:
     write(root / "train.txt", f"./images/a.jpg\nimages/c.jpg\n{root / 'images' / 'b.jpg'}\n")
     source = open_entry(root.parent, images="mine/train.txt")
-    assert [source.labels(i).picture.name for i in range(3)] == ["a.jpg", "c.jpg", "b.jpg"]
+    assert [source.labels(i).path.name for i in range(3)] == ["a.jpg", "c.jpg", "b.jpg"]
     assert len(boxes_of(source)) == 2
 
 
@@ -135,7 +135,7 @@ def test_a_data_yaml_says_names_and_places(root: Path, text: str) -> None:
     assert [item.name for item in source.labels(0).objects or ()] == ["dog", "cat"]
 
 
-def test_maps_have_the_names_of_pictures_and_the_order_of_the_names_from_1(root: Path) -> None:
+def test_maps_have_the_names_of_images_and_the_order_of_the_names_from_1(root: Path) -> None:
     ids = np.zeros(SIZE[::-1], np.uint8)
     ids[3, 4:7] = 1, 2, 255
     (root / "masks").mkdir()
@@ -245,7 +245,7 @@ def test_files_and_folders_that_are_missing_are_named(
         open_entry(root.parent, **fields)
 
 
-def test_two_pictures_that_share_their_labels_are_refused(root: Path) -> None:
+def test_two_images_that_share_their_labels_are_refused(root: Path) -> None:
     other = draw(root / "images" / "a.png")
     with raises(
         f"{root / 'images' / 'a.jpg'} and {other} share the labels "
@@ -318,7 +318,7 @@ def test_an_entry_that_says_too_little_or_too_much_is_refused(
         DataDescription(classes=["cat"], splits={"train": [{"format": "yolo"} | entry]})
 
 
-def test_pictures_can_be_opened_without_labels_to_predict_on(tmp_path: Path) -> None:
+def test_images_can_be_opened_without_labels_to_predict_on(tmp_path: Path) -> None:
     draw(tmp_path / "images" / "a.jpg")
     entry = {"format": "yolo", "images": "images", "names": ["cat"], "boxes": False}
     description = DataDescription(classes=["cat"], splits={"new": [entry]}, folder=tmp_path)

@@ -63,12 +63,12 @@ def test_all_anchors_of_a_cell_but_the_second_have_the_same_area() -> None:
     assert (areas[:, 1] > areas[:, 0]).all()
 
 
-def test_anchors_grow_with_the_picture() -> None:
+def test_anchors_grow_with_the_image() -> None:
     small, large = (make_anchors(size, [4, 2, 1], 0.1, 0.2, 0.9) for size in (64, 128))
     assert torch.equal(2 * small, large)
 
 
-def test_anchors_are_not_clipped_to_the_picture() -> None:
+def test_anchors_are_not_clipped_to_the_image() -> None:
     anchors = make_anchors(64, [1], 0.9, 0.95, 0.95)
     assert anchors.min() < 0
     assert anchors.max() > 64

@@ -53,7 +53,7 @@ def test_coder_equals_torchvision(boxes_and_anchors: tuple[Tensor, Tensor]) -> N
     )
 
 
-def test_a_batch_is_coded_picture_by_picture(boxes_and_anchors: tuple[Tensor, Tensor]) -> None:
+def test_a_batch_is_coded_image_by_image(boxes_and_anchors: tuple[Tensor, Tensor]) -> None:
     boxes, anchors = boxes_and_anchors
     batch = torch.stack((boxes, boxes.flip(0)))
     deltas = box_coder.encode(batch, anchors)

@@ -10,7 +10,7 @@ from reference.ssd_matching_loops import match_loops
 
 
 def match_one(anchors: list[tuple[float, ...]], boxes: list[tuple[float, ...]]) -> list[int]:
-    """Of a single picture whose boxes are all of class 1."""
+    """Of a single image whose boxes are all of class 1."""
     labels = torch.ones(1, len(boxes), dtype=torch.int64)
     return match_anchors(torch.tensor(anchors), torch.tensor([boxes]), labels)[0].tolist()
 
@@ -18,8 +18,8 @@ def match_one(anchors: list[tuple[float, ...]], boxes: list[tuple[float, ...]]) 
 def assert_equals_loops(anchors: Tensor, boxes: Tensor, labels: Tensor) -> None:
     match = match_anchors(anchors, boxes, labels)
     expected = [
-        match_loops(anchors.numpy(), *picture)
-        for picture in zip(boxes.numpy(), labels.numpy(), strict=True)
+        match_loops(anchors.numpy(), *image)
+        for image in zip(boxes.numpy(), labels.numpy(), strict=True)
     ]
     assert match.tolist() == expected
     assert match.dtype == torch.int64
@@ -111,7 +111,7 @@ def test_box_that_overlaps_no_anchor_or_has_no_area_is_matched_to_none() -> None
 
 
 @pytest.mark.parametrize("num_boxes", [0, 1, 3])
-def test_picture_without_boxes_matches_nothing_whatever_its_padding(
+def test_image_without_boxes_matches_nothing_whatever_its_padding(
     anchors: Tensor, num_boxes: int
 ) -> None:
     padding = torch.full((2, num_boxes), PADDING_LABEL)

@@ -12,7 +12,7 @@ ANCHORS = torch.tensor([[0.0, 0.0, 10.0, 10.0], [20.0, 20.0, 40.0, 40.0], [50.0,
 
 
 def raw_of(probabilities: list[list[float]], box_deltas: Tensor | None = None) -> RawPredictions:
-    """One picture, from class probabilities of every anchor, background first."""
+    """One image, from class probabilities of every anchor, background first."""
     class_logits = torch.tensor(probabilities).log()[None]
     if box_deltas is None:
         box_deltas = torch.zeros(1, len(probabilities), 4)
@@ -24,7 +24,7 @@ def test_boxes_labels_and_scores_are_the_ones_worked_out_by_hand() -> None:
     detections = decode_detections(raw, ANCHORS, 64, Limits(0.08))[0]
     assert detections.labels.tolist() == [2, 1, 2]
     np.testing.assert_allclose(detections.scores, [0.9, 0.7, 0.1], rtol=1e-6)
-    # The last anchor reaches beyond the picture and is clipped; background is never a detection.
+    # The last anchor reaches beyond the image and is clipped; background is never a detection.
     expected = [[50, 50, 64, 60], [0, 0, 10, 10], [0, 0, 10, 10]]
     np.testing.assert_allclose(detections.boxes, expected, atol=1e-6)
 
@@ -44,7 +44,7 @@ def test_encoded_truth_is_decoded_to_the_truth() -> None:
     np.testing.assert_allclose(boxes, truth, rtol=1e-5, atol=1e-4)
 
 
-def test_box_with_nothing_left_inside_the_picture_is_dropped() -> None:
+def test_box_with_nothing_left_inside_the_image_is_dropped() -> None:
     outside = torch.zeros(1, 3, 4)
     outside[0, 0, 0] = -20  # two anchor widths to the left
     raw = raw_of([[0.1, 0.9]] * 3, outside)
@@ -63,7 +63,7 @@ def test_wild_predictions_of_one_anchor_leave_the_others_alone(poison: float) ->
     assert [20, 20, 40, 40] not in detections.boxes.tolist()
 
 
-def test_picture_without_candidates_has_no_detections() -> None:
+def test_image_without_candidates_has_no_detections() -> None:
     detections = decode_detections(raw_of([[0.999, 0.001]] * 3), ANCHORS, 64)[0]
     assert detections.boxes.shape == (0, 4)
     assert detections.labels.shape == detections.scores.shape == (0,)

@@ -5,18 +5,18 @@ from hypothesis import strategies as st
 
 from blitznet.detections import Detections
 from blitznet.evaluation.average_precision import AveragePrecision, TrueBoxes, area_ap
-from reference.voc_ap_devkit import Picture, evaluate_class
+from reference.voc_ap_devkit import Image, evaluate_class
 
 A, B = (0, 0, 10, 10), (20, 20, 40, 30)
 FAR = (80, 80, 90, 90)
 
 
-def picture(
+def image(
     detections: list[tuple[tuple[float, ...], int, float]],
     truth: list[tuple[tuple[float, ...], int, bool]],
-) -> Picture:
+) -> Image:
     """From (box, label, score) and (box, label, difficult)."""
-    return Picture(
+    return Image(
         boxes=np.array([box for box, _, _ in detections], dtype=np.float32).reshape(-1, 4),
         labels=np.array([label for _, label, _ in detections], dtype=np.int64),
         scores=np.array([score for _, _, score in detections], dtype=np.float32),
@@ -26,9 +26,9 @@ def picture(
     )
 
 
-def evaluate(*pictures: Picture, num_classes: int = 4) -> dict[str, list[float | None]]:
+def evaluate(*images: Image, num_classes: int = 4) -> dict[str, list[float | None]]:
     metric = AveragePrecision(num_classes)
-    for each in pictures:
+    for each in images:
         metric.update(Detections(*each[:3]), TrueBoxes(*each[3:]))
     return metric.compute()
 
@@ -38,9 +38,9 @@ def assert_ap_of_class_1(result: dict[str, list[float | None]], voc07: float, vo
     assert result["voc12"][1] == pytest.approx(voc12, abs=1e-12)
 
 
-def test_the_area_under_the_curves_is_the_average_precision(pictures: list[Picture]) -> None:
+def test_the_area_under_the_curves_is_the_average_precision(images: list[Image]) -> None:
     metric = AveragePrecision(num_classes=4)
-    for each in pictures:
+    for each in images:
         metric.update(Detections(*each[:3]), TrueBoxes(*each[3:]))
     areas = {label: area_ap(*curve) for label, curve in metric.curves().items()}
     computed = metric.compute()["voc12"]
@@ -52,7 +52,7 @@ def test_the_area_under_the_curves_is_the_average_precision(pictures: list[Pictu
 
 def test_hit_miss_hit_of_three_boxes_gives_the_ap_worked_out_by_hand() -> None:
     result = evaluate(
-        picture(
+        image(
             [(A, 1, 0.9), (FAR, 1, 0.8), (B, 1, 0.7)],
             [(A, 1, False), (B, 1, False), ((50, 0, 60, 9), 1, False)],
         )
@@ -63,25 +63,25 @@ def test_hit_miss_hit_of_three_boxes_gives_the_ap_worked_out_by_hand() -> None:
 
 def test_the_envelope_lifts_precision_to_the_best_one_at_higher_recall() -> None:
     result = evaluate(
-        picture([(FAR, 1, 0.9), (A, 1, 0.8), (B, 1, 0.7)], [(A, 1, False), (B, 1, False)])
+        image([(FAR, 1, 0.9), (A, 1, 0.8), (B, 1, 0.7)], [(A, 1, False), (B, 1, False)])
     )
     assert_ap_of_class_1(result, voc07=2 / 3, voc12=2 / 3)
 
 
 def test_recall_of_exactly_three_tenths_reaches_the_point_at_three_tenths() -> None:
     truth = [((20.0 * i, 0.0, 20.0 * i + 10, 10.0), 1, False) for i in range(10)]
-    result = evaluate(picture([(box, 1, 0.9) for box, _, _ in truth[:3]], truth))
+    result = evaluate(image([(box, 1, 0.9) for box, _, _ in truth[:3]], truth))
     assert_ap_of_class_1(result, voc07=4 / 11, voc12=3 / 10)
 
 
 def test_iou_of_exactly_one_half_matches_and_less_does_not() -> None:
-    assert_ap_of_class_1(evaluate(picture([((0, 0, 10, 20), 1, 1)], [(A, 1, False)])), 1, 1)
-    assert_ap_of_class_1(evaluate(picture([((0, 0, 10, 20.1), 1, 1)], [(A, 1, False)])), 0, 0)
+    assert_ap_of_class_1(evaluate(image([((0, 0, 10, 20), 1, 1)], [(A, 1, False)])), 1, 1)
+    assert_ap_of_class_1(evaluate(image([((0, 0, 10, 20.1), 1, 1)], [(A, 1, False)])), 0, 0)
 
 
 def test_second_detection_of_a_box_is_a_false_positive() -> None:
     result = evaluate(
-        picture([(A, 1, 0.9), (A, 1, 0.8), (B, 1, 0.7)], [(A, 1, False), (B, 1, False)])
+        image([(A, 1, 0.9), (A, 1, 0.8), (B, 1, 0.7)], [(A, 1, False), (B, 1, False)])
     )
     assert_ap_of_class_1(result, voc07=28 / 33, voc12=5 / 6)
 
@@ -89,80 +89,76 @@ def test_second_detection_of_a_box_is_a_false_positive() -> None:
 def test_detection_whose_best_box_is_claimed_does_not_fall_back_to_the_second_best() -> None:
     # (0, 0, 10, 11) has IoU 10/11 with A and 11/16 with the taller box, which nobody finds.
     result = evaluate(
-        picture(
-            [(A, 1, 0.9), ((0, 0, 10, 11), 1, 0.8)], [(A, 1, False), ((0, 0, 10, 16), 1, False)]
-        )
+        image([(A, 1, 0.9), ((0, 0, 10, 11), 1, 0.8)], [(A, 1, False), ((0, 0, 10, 16), 1, False)])
     )
     assert_ap_of_class_1(result, voc07=6 / 11, voc12=1 / 2)
 
 
-def test_best_score_claims_the_box_whatever_the_order_within_the_picture() -> None:
-    result = evaluate(picture([((0, 0, 10, 9), 1, 0.2), (A, 1, 0.9)], [(A, 1, False)]))
+def test_best_score_claims_the_box_whatever_the_order_within_the_image() -> None:
+    result = evaluate(image([((0, 0, 10, 9), 1, 0.2), (A, 1, 0.9)], [(A, 1, False)]))
     assert_ap_of_class_1(result, voc07=1, voc12=1)
 
 
 def test_difficult_box_neither_helps_nor_hurts() -> None:
-    plain = picture([(A, 1, 0.5)], [(A, 1, False)])
-    missed = picture([(A, 1, 0.5)], [(A, 1, False), (B, 1, True)])
-    found_twice = picture([(A, 1, 0.5), (B, 1, 0.9), (B, 1, 0.8)], [(A, 1, False), (B, 1, True)])
+    plain = image([(A, 1, 0.5)], [(A, 1, False)])
+    missed = image([(A, 1, 0.5)], [(A, 1, False), (B, 1, True)])
+    found_twice = image([(A, 1, 0.5), (B, 1, 0.9), (B, 1, 0.8)], [(A, 1, False), (B, 1, True)])
     assert evaluate(plain) == evaluate(missed) == evaluate(found_twice)
     assert_ap_of_class_1(evaluate(plain), voc07=1, voc12=1)
 
 
 def test_only_detections_of_difficult_boxes_give_zero_and_not_nan() -> None:
-    result = evaluate(picture([(B, 1, 0.9)], [(A, 1, False), (B, 1, True)]))
+    result = evaluate(image([(B, 1, 0.9)], [(A, 1, False), (B, 1, True)]))
     assert_ap_of_class_1(result, voc07=0, voc12=0)
 
 
-def test_box_of_another_class_or_picture_does_not_match() -> None:
-    result = evaluate(
-        picture([(A, 2, 0.9)], [(A, 1, False)]), picture([(A, 1, 0.9)], [(B, 2, False)])
-    )
+def test_box_of_another_class_or_image_does_not_match() -> None:
+    result = evaluate(image([(A, 2, 0.9)], [(A, 1, False)]), image([(A, 1, 0.9)], [(B, 2, False)]))
     assert result["voc07"] == result["voc12"] == [None, 0, 0, None]
 
 
 @pytest.mark.parametrize("difficult_only", [False, True])
 def test_class_without_ground_truth_that_counts_is_none(difficult_only: bool) -> None:
     truth = [(A, 1, True)] if difficult_only else []
-    result = evaluate(picture([(A, 1, 0.9)], truth))
+    result = evaluate(image([(A, 1, 0.9)], truth))
     assert result["voc07"] == result["voc12"] == [None, None, None, None]
 
 
-def test_no_pictures_at_all_leave_every_class_none() -> None:
+def test_no_images_at_all_leave_every_class_none() -> None:
     assert evaluate() == {"voc07": [None] * 4, "voc12": [None] * 4}
 
 
 def test_no_detections_give_zero() -> None:
-    assert_ap_of_class_1(evaluate(picture([], [(A, 1, False)])), voc07=0, voc12=0)
+    assert_ap_of_class_1(evaluate(image([], [(A, 1, False)])), voc07=0, voc12=0)
 
 
 def test_equal_scores_rank_in_order_of_update() -> None:
-    hit, stray = picture([(A, 1, 0.5)], [(A, 1, False)]), picture([(A, 1, 0.5)], [])
+    hit, stray = image([(A, 1, 0.5)], [(A, 1, False)]), image([(A, 1, 0.5)], [])
     assert_ap_of_class_1(evaluate(hit, stray), voc07=1, voc12=1)
     assert_ap_of_class_1(evaluate(stray, hit), voc07=1 / 2, voc12=1 / 2)
 
 
-def test_perfect_prediction_gives_one(pictures: list[Picture]) -> None:
+def test_perfect_prediction_gives_one(images: list[Image]) -> None:
     perfect = [
         each._replace(
             boxes=each.true_boxes, labels=each.true_labels, scores=np.ones(len(each.true_labels))
         )
-        for each in pictures
+        for each in images
     ]
     # Recall is summed up in steps of 1 / G, hence the rounding.
     assert evaluate(*perfect)["voc07"][1:] == pytest.approx([1, 1, 1], abs=1e-12)
     assert evaluate(*perfect)["voc12"][1:] == pytest.approx([1, 1, 1], abs=1e-12)
 
 
-def test_permuting_pictures_changes_nothing(pictures: list[Picture]) -> None:
-    order = np.random.default_rng(0).permutation(len(pictures))
-    assert evaluate(*(pictures[i] for i in order)) == evaluate(*pictures)
+def test_permuting_images_changes_nothing(images: list[Image]) -> None:
+    order = np.random.default_rng(0).permutation(len(images))
+    assert evaluate(*(images[i] for i in order)) == evaluate(*images)
 
 
-def assert_equals_the_devkit(pictures: list[Picture]) -> None:
-    result = evaluate(*pictures)
+def assert_equals_the_devkit(images: list[Image]) -> None:
+    result = evaluate(*images)
     for label in range(4):
-        expected = evaluate_class(pictures, label)
+        expected = evaluate_class(images, label)
         if expected is None:
             assert result["voc07"][label] is result["voc12"][label] is None
         else:
@@ -171,33 +167,33 @@ def assert_equals_the_devkit(pictures: list[Picture]) -> None:
             assert result["voc12"][label] == pytest.approx(expected[1], abs=1e-12)
 
 
-def test_ap_equals_the_devkit_on_a_plausible_detector(pictures: list[Picture]) -> None:
-    assert_equals_the_devkit(pictures)
+def test_ap_equals_the_devkit_on_a_plausible_detector(images: list[Image]) -> None:
+    assert_equals_the_devkit(images)
 
 
 # On a grid of 4 x 4 nearly every case is a border case: duplicates, IoU of exactly 1/2, ties of
 # scores and of overlaps, difficult boxes on top of others, boxes without area.
 grid_boxes = st.tuples(*[st.integers(0, 2)] * 2, *[st.integers(2, 4)] * 2)
 grid_labels = st.integers(1, 2)
-grid_pictures = st.builds(
-    picture,
+grid_images = st.builds(
+    image,
     st.lists(st.tuples(grid_boxes, grid_labels, st.sampled_from([0.2, 0.5, 0.9])), max_size=6),
     st.lists(st.tuples(grid_boxes, grid_labels, st.booleans()), max_size=4),
 )
 
 
 @settings(deadline=None)
-@given(st.lists(grid_pictures, max_size=4))
-def test_ap_equals_the_devkit_on_border_cases(pictures: list[Picture]) -> None:
-    assert_equals_the_devkit(pictures)
+@given(st.lists(grid_images, max_size=4))
+def test_ap_equals_the_devkit_on_border_cases(images: list[Image]) -> None:
+    assert_equals_the_devkit(images)
 
 
 def test_a_box_to_ignore_without_a_class_absorbs_detections_of_any_class() -> None:
     """An object of an ignored class: AP does not depend on the order of the classes."""
-    riders = picture([(A, 1, 0.9), (A, 2, 0.85), (B, 2, 0.8)], [(A, -1, True), (B, 2, False)])
-    hit = picture([(A, 1, 0.5)], [(A, 1, False)])
+    riders = image([(A, 1, 0.9), (A, 2, 0.85), (B, 2, 0.8)], [(A, -1, True), (B, 2, False)])
+    hit = image([(A, 1, 0.5)], [(A, 1, False)])
     result = evaluate(riders, hit)
     assert result["voc12"] == [None, 1, 1, None]
     # A box of the class itself comes first, and what overlaps nothing is wrong as ever.
-    both = picture([(A, 1, 0.9), (FAR, 1, 0.8)], [(A, -1, True), (A, 1, False), (B, 1, False)])
+    both = image([(A, 1, 0.9), (FAR, 1, 0.8)], [(A, -1, True), (A, 1, False), (B, 1, False)])
     assert evaluate(both)["voc12"][1] == pytest.approx(1 / 2)

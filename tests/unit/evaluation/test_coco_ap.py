@@ -7,26 +7,26 @@ from blitznet.detections import Detections
 from blitznet.errors import InputError
 from blitznet.evaluation.average_precision import TrueBoxes
 from blitznet.evaluation.coco_ap import CocoAveragePrecision
-from reference.voc_ap_devkit import Picture
+from reference.voc_ap_devkit import Image
 
 A, B = (0, 0, 10, 10), (20, 20, 40, 30)
 
 
-def evaluate(*pictures: Picture, num_classes: int = 4, kind: str = "coco") -> list[float | None]:
+def evaluate(*images: Image, num_classes: int = 4, kind: str = "coco") -> list[float | None]:
     pytest.importorskip("pycocotools")
     metric = CocoAveragePrecision(num_classes)
-    for each in pictures:
+    for each in images:
         metric.update(Detections(*each[:3]), TrueBoxes(*each[3:]))
     return metric.compute()[kind]
 
 
-def picture_of_class_1(
+def image_of_class_1(
     boxes: list[tuple[float, ...]],
     true_boxes: list[tuple[float, ...]],
     difficult: tuple[int, ...] = (),
-) -> Picture:
+) -> Image:
     """Detections in order of falling score; `difficult` holds indices of true boxes."""
-    return Picture(
+    return Image(
         boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
         labels=np.ones(len(boxes), dtype=np.int64),
         scores=np.linspace(0.9, 0.1, len(boxes), dtype=np.float32),
@@ -37,13 +37,13 @@ def picture_of_class_1(
 
 
 def test_box_of_iou_077_is_correct_at_six_of_ten_thresholds() -> None:
-    result = evaluate(picture_of_class_1([(0, 0, 10, 7.7)], [A]))
+    result = evaluate(image_of_class_1([(0, 0, 10, 7.7)], [A]))
     assert result == [None, pytest.approx(0.6), None, None]
 
 
 def test_box_of_iou_077_is_correct_at_075_and_half_a_box_at_05_alone() -> None:
-    near = picture_of_class_1([(0, 0, 10, 7.7)], [A])
-    half = picture_of_class_1([(0, 0, 10, 5.1)], [A])
+    near = image_of_class_1([(0, 0, 10, 7.7)], [A])
+    half = image_of_class_1([(0, 0, 10, 5.1)], [A])
     assert [evaluate(near, kind=kind)[1] for kind in ("coco_50", "coco_75")] == [
         pytest.approx(1)
     ] * 2
@@ -54,73 +54,73 @@ def test_box_of_iou_077_is_correct_at_075_and_half_a_box_at_05_alone() -> None:
 
 
 def test_finding_one_of_two_boxes_fills_the_51_recall_points_up_to_one_half() -> None:
-    assert evaluate(picture_of_class_1([A], [A, B]))[1] == pytest.approx(51 / 101)
+    assert evaluate(image_of_class_1([A], [A, B]))[1] == pytest.approx(51 / 101)
 
 
-def test_false_positive_in_a_picture_without_objects_counts() -> None:
-    stray = picture_of_class_1([A], [])
-    hit = picture_of_class_1([A], [A])._replace(scores=np.array([0.5]))
+def test_false_positive_in_a_image_without_objects_counts() -> None:
+    stray = image_of_class_1([A], [])
+    hit = image_of_class_1([A], [A])._replace(scores=np.array([0.5]))
     assert evaluate(stray, hit)[1] == pytest.approx(1 / 2)
 
 
 def test_difficult_box_neither_helps_nor_hurts() -> None:
-    assert evaluate(picture_of_class_1([A], [A, B], difficult=(1,)))[1] == pytest.approx(1)
-    assert evaluate(picture_of_class_1([B, B, A], [A, B], difficult=(1,)))[1] == pytest.approx(1)
+    assert evaluate(image_of_class_1([A], [A, B], difficult=(1,)))[1] == pytest.approx(1)
+    assert evaluate(image_of_class_1([B, B, A], [A, B], difficult=(1,)))[1] == pytest.approx(1)
 
 
 def test_a_box_to_ignore_without_a_class_absorbs_detections_of_any_class() -> None:
-    riders = picture_of_class_1([A, A, B], [A, B], difficult=(0,))._replace(
+    riders = image_of_class_1([A, A, B], [A, B], difficult=(0,))._replace(
         labels=np.array([1, 2, 2]), true_labels=np.array([-1, 2])
     )
-    hit = picture_of_class_1([A], [A])._replace(scores=np.array([0.05], np.float32))
+    hit = image_of_class_1([A], [A])._replace(scores=np.array([0.05], np.float32))
     assert evaluate(riders, hit) == [None, pytest.approx(1), pytest.approx(1), None]
 
 
 @pytest.mark.parametrize("true_boxes", [[], [A]])
 def test_class_without_ground_truth_that_counts_is_none(true_boxes: list[tuple[int, ...]]) -> None:
-    result = evaluate(picture_of_class_1([A], true_boxes, difficult=(0,)))
+    result = evaluate(image_of_class_1([A], true_boxes, difficult=(0,)))
     assert result == [None, None, None, None]
 
 
 def test_no_detections_give_zero() -> None:
-    assert evaluate(picture_of_class_1([], [A])) == [None, 0, None, None]
+    assert evaluate(image_of_class_1([], [A])) == [None, 0, None, None]
 
 
-def test_no_pictures_at_all_leave_every_class_none() -> None:
+def test_no_images_at_all_leave_every_class_none() -> None:
     assert evaluate() == [None, None, None, None]
 
 
-def test_only_the_hundred_best_detections_of_a_picture_count() -> None:
-    assert evaluate(picture_of_class_1([B] * 99 + [A], [A]))[1] == pytest.approx(1 / 100)
-    assert evaluate(picture_of_class_1([B] * 100 + [A], [A]))[1] == 0
+def test_only_the_hundred_best_detections_of_a_image_count() -> None:
+    assert evaluate(image_of_class_1([B] * 99 + [A], [A]))[1] == pytest.approx(1 / 100)
+    assert evaluate(image_of_class_1([B] * 100 + [A], [A]))[1] == 0
 
 
-def test_perfect_prediction_gives_one(pictures: list[Picture]) -> None:
+def test_perfect_prediction_gives_one(images: list[Image]) -> None:
     perfect = [
         each._replace(
             boxes=each.true_boxes, labels=each.true_labels, scores=np.ones(len(each.true_labels))
         )
-        for each in pictures
+        for each in images
     ]
     assert evaluate(*perfect) == [None, *[pytest.approx(1)] * 3]
 
 
-def test_permuting_pictures_changes_nothing(pictures: list[Picture]) -> None:
-    assert evaluate(*reversed(pictures)) == evaluate(*pictures)
+def test_permuting_images_changes_nothing(images: list[Image]) -> None:
+    assert evaluate(*reversed(images)) == evaluate(*images)
 
 
-def test_means_are_the_first_numbers_that_pycocotools_summarizes(pictures: list[Picture]) -> None:
+def test_means_are_the_first_numbers_that_pycocotools_summarizes(images: list[Image]) -> None:
     coco = pytest.importorskip("pycocotools.coco")
     cocoeval = pytest.importorskip("pycocotools.cocoeval")
     truth = coco.COCO()
     truth.dataset = {
         "info": {},
-        "images": [{"id": i} for i in range(len(pictures))],
+        "images": [{"id": i} for i in range(len(images))],
         "categories": [{"id": label} for label in (1, 2, 3)],
         "annotations": [],
     }
     rows = []
-    for i, each in enumerate(pictures):
+    for i, each in enumerate(images):
         for (x1, y1, x2, y2), label, difficult in zip(*each[3:], strict=True):
             width, height = float(x2) - float(x1), float(y2) - float(y1)
             truth.dataset["annotations"].append(
@@ -142,12 +142,12 @@ def test_means_are_the_first_numbers_that_pycocotools_summarizes(pictures: list[
     evaluation.summarize()
 
     for kind, expected in zip(("coco", "coco_50", "coco_75"), evaluation.stats, strict=False):
-        per_class = np.array(evaluate(*pictures, kind=kind)[1:], dtype=np.float64)
+        per_class = np.array(evaluate(*images, kind=kind)[1:], dtype=np.float64)
         assert np.mean(per_class) == pytest.approx(expected)
 
 
 def test_pycocotools_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    evaluate(picture_of_class_1([A], [A]))
+    evaluate(image_of_class_1([A], [A]))
     assert capsys.readouterr() == ("", "")
 
 

@@ -25,7 +25,7 @@ def test_iou_of_a_two_by_three_map_is_the_one_worked_out_by_hand() -> None:
     assert evaluate((predicted, true)) == [1 / 3, 2 / 5, 0]
 
 
-def test_pixels_of_all_pictures_are_counted_together() -> None:
+def test_pixels_of_all_images_are_counted_together() -> None:
     small = seg_map([1]), seg_map([1])
     large = seg_map([0, 0, 0]), seg_map([1, 1, 1])
     assert evaluate(small, large) == [None, 1 / 4, None]
@@ -37,7 +37,7 @@ def test_prediction_on_void_pixels_changes_nothing() -> None:
         assert evaluate((seg_map([0, 1, predicted]), true)) == [1, 1, None]
 
 
-def test_all_void_or_no_picture_leaves_every_class_none() -> None:
+def test_all_void_or_no_image_leaves_every_class_none() -> None:
     assert evaluate((seg_map([0, 1]), seg_map([255, 255]))) == [None, None, None]
     assert evaluate() == [None, None, None]
 
@@ -63,7 +63,7 @@ maps_with_void = arrays(np.uint8, (3, 4), elements=st.sampled_from([0, 1, 2, 255
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(maps, maps_with_void), min_size=1, max_size=3))
-def test_iou_equals_pixel_loops_and_the_order_of_pictures_is_free(
+def test_iou_equals_pixel_loops_and_the_order_of_images_is_free(
     pairs: list[tuple[np.ndarray, np.ndarray]],
 ) -> None:
     predicted, true = zip(*pairs, strict=True)
@@ -72,5 +72,5 @@ def test_iou_equals_pixel_loops_and_the_order_of_pictures_is_free(
 
 @settings(deadline=None)
 @given(maps)
-def test_perfect_prediction_gives_one_for_every_class_in_the_picture(true: np.ndarray) -> None:
+def test_perfect_prediction_gives_one_for_every_class_in_the_image(true: np.ndarray) -> None:
     assert evaluate((true, true)) == [1 if (true == label).any() else None for label in range(3)]

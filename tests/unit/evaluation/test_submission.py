@@ -18,7 +18,7 @@ from blitznet.data.coco import CocoEntry
 from blitznet.data.source import LabelSource
 from blitznet.detections import Detections
 from blitznet.errors import InputError
-from blitznet.evaluation.submission import AddPicture, coco_results, open_submission
+from blitznet.evaluation.submission import AddImage, coco_results, open_submission
 from fixtures.make_coco_mini import COCO_MINI
 
 CAT, DOG = VOC_CLASSES.index("cat"), VOC_CLASSES.index("dog")
@@ -60,7 +60,7 @@ def test_vocs_rows_count_pixels_from_1_and_include_the_last_one(tmp_path: Path) 
     assert (main / "comp4_det_test_sofa.txt").read_text() == ""
 
 
-def test_vocs_archive_holds_rows_and_maps_of_the_pictures_size(tmp_path: Path) -> None:
+def test_vocs_archive_holds_rows_and_maps_of_the_images_size(tmp_path: Path) -> None:
     seg_map = np.zeros((3, 5), np.uint8)
     seg_map[1, 2:] = DOG
     with open_submission("voc", tmp_path, VOC_CLASSES, "test", "net") as add:
@@ -125,18 +125,18 @@ def test_what_a_server_does_not_take_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("picture", "found", "text"),
+    ("image", "found", "text"),
     [
         ("COCO_1", NOTHING, "image 'COCO_1': COCO's ids are numbers"),
         ("1", None, "COCO's server takes boxes, and this network finds none"),
     ],
 )
-def test_pictures_that_coco_cannot_take_get_one_line_and_leave_no_file(
-    tmp_path: Path, picture: str, found: Any, text: str
+def test_images_that_coco_cannot_take_get_one_line_and_leave_no_file(
+    tmp_path: Path, image: str, found: Any, text: str
 ) -> None:
     results = coco_results(tmp_path / "a.json", COCO_CLASSES)
     with pytest.raises(InputError, match=text), results as add:
-        add(picture, found, None)
+        add(image, found, None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -153,7 +153,7 @@ def measure(annotations: Path, results: Path) -> tuple[float, float]:
     return float(evaluation.stats[0]), float(evaluation.stats[1])
 
 
-def add_truth(add: AddPicture, source: LabelSource) -> int:
+def add_truth(add: AddImage, source: LabelSource) -> int:
     """Every counted object as a detection; returns how many."""
     total = 0
     for index in range(len(source)):
@@ -162,7 +162,7 @@ def add_truth(add: AddPicture, source: LabelSource) -> int:
         counted = ~sample.difficult
         boxes, labels = sample.boxes[counted], sample.labels[counted]
         total += len(boxes)
-        add(source.picture_id(index), (boxes, labels, np.ones(len(boxes), np.float32)), None)
+        add(source.image_id(index), (boxes, labels, np.ones(len(boxes), np.float32)), None)
     return total
 
 
@@ -186,7 +186,7 @@ def test_drawn_truth_as_predictions_has_an_ap_of_1(tmp_path: Path) -> None:
 @old_copy_protocol
 @pytest.mark.data
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
-def test_truth_of_real_coco_pictures_as_predictions_has_an_ap_of_1(
+def test_truth_of_real_coco_images_as_predictions_has_an_ap_of_1(
     tmp_path: Path, split: str
 ) -> None:
     if "BLITZNET_DATA" not in os.environ:

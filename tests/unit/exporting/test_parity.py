@@ -48,7 +48,7 @@ def test_one_object_of_the_file_stands_for_one_of_the_reference() -> None:
     assert match_objects([twins], [twins], 0.5) == Matched(0.5, 2, 2, 2)
 
 
-def test_objects_below_the_score_do_not_count_and_empty_pictures_do_no_harm() -> None:
+def test_objects_below_the_score_do_not_count_and_empty_images_do_no_harm() -> None:
     weak = objects((0, 0, 10, 10, 1, 0.4))
     assert match_objects([weak], [objects()], 0.5) == Matched(0.5, 0, 0, 0)
     assert match_objects([objects(CAT)], [objects()], 0.5) == Matched(0.5, 1, 0, 0)

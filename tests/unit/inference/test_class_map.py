@@ -44,7 +44,7 @@ def test_a_tie_goes_to_the_first_class_as_argmax_does() -> None:
     assert not seg_map.any()
 
 
-def test_huge_pictures_do_not_need_a_plane_per_class() -> None:
+def test_huge_images_do_not_need_a_plane_per_class() -> None:
     import tracemalloc
 
     logits = smooth_logits(21, 38, 38).numpy()

@@ -11,8 +11,8 @@ from unittest.mock import Mock
 import pytest
 from PIL import Image
 
-from blitznet.errors import InputError, PictureError
-from blitznet.image import EncodedPicture
+from blitznet.errors import ImageError, InputError
+from blitznet.image import EncodedImage
 from blitznet.inference import line_file, predict_folder
 from blitznet.inference.predict_folder import Result, predict_to_folder
 from blitznet.inference.sources import Source, Video
@@ -57,7 +57,7 @@ def test_every_source_gives_a_result_in_order() -> None:
     assert image.drawn == Path("out/a.jpg")
     assert last.record is not None
     assert last.record["source"] == "b.png"
-    assert isinstance(bad.error, PictureError)
+    assert isinstance(bad.error, ImageError)
     assert str(bad).startswith("bad.jpg: not an image")
     assert (bad.record, bad.scene, bad.drawn) == (None, None, None)
     assert video.scene is None
@@ -237,6 +237,6 @@ def test_an_image_of_several_frames_gets_a_note() -> None:
 
 @pytest.mark.usefixtures("here")
 def test_an_image_of_standard_input_is_called_so() -> None:
-    (result,) = run(EncodedPicture(Path("a.png").read_bytes(), "stdin"))
+    (result,) = run(EncodedImage(Path("a.png").read_bytes(), "stdin"))
     assert str(result).startswith("stdin: 1 x green")
     assert (read_records("out")[0]["source"], result.drawn) == ("stdin", Path("out/stdin.jpg"))

@@ -11,7 +11,7 @@ from PIL import Image
 
 import blitznet
 from blitznet.data.geometry import resize_sample
-from blitznet.errors import InputError, PictureError
+from blitznet.errors import ImageError, InputError
 from blitznet.inference.engines.engine import EngineOutput
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.inference.predictor import Predictor
@@ -48,7 +48,7 @@ def tiny() -> Predictor:
 
 
 @pytest.mark.parametrize("size", [(64, 64), (640, 480), (100, 700), (1, 1), (3, 2)])
-def test_boxes_are_in_pixels_of_the_given_picture(size: tuple[int, int]) -> None:
+def test_boxes_are_in_pixels_of_the_given_image(size: tuple[int, int]) -> None:
     scene = colour_predictor().predict(halves(*size))
     width, height = size
     expected = [0.25 * width, 0.125 * height, 0.75 * width, 0.375 * height]
@@ -61,7 +61,7 @@ def test_boxes_are_in_pixels_of_the_given_picture(size: tuple[int, int]) -> None
 
 
 @pytest.mark.parametrize("size", [(640, 480), (101, 700), (33, 5)])
-def test_the_map_has_the_class_of_every_pixel_of_the_given_picture(size: tuple[int, int]) -> None:
+def test_the_map_has_the_class_of_every_pixel_of_the_given_image(size: tuple[int, int]) -> None:
     seg_map = colour_predictor().predict(halves(*size)).seg_map
     assert seg_map is not None
     width, height = size
@@ -118,7 +118,7 @@ def test_content_files_and_tensors_give_the_same_as_arrays(tmp_path: Path, tiny:
             scene = tiny.predict(source, 0.2)
             np.testing.assert_array_equal(scene.boxes, expected.boxes)
             assert scene.source == (str(tmp_path / "a.png") if source is file else None)
-    with pytest.raises(PictureError, match="the given bytes: not an image"):
+    with pytest.raises(ImageError, match="the given bytes: not an image"):
         tiny.predict(b"text")
 
 
@@ -145,9 +145,9 @@ def test_whatever_holds_several_images_gives_a_list(
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 8])
 def test_batches_change_nothing_but_speed(tiny: Predictor, batch: int) -> None:
-    pictures = [noise(30 + 7 * i, 40, seed=i) for i in range(5)]
-    alone = [tiny.predict(picture, score=0.2) for picture in pictures]
-    together = tiny.predict(pictures, score=0.2, batch=batch)
+    images = [noise(30 + 7 * i, 40, seed=i) for i in range(5)]
+    alone = [tiny.predict(image, score=0.2) for image in images]
+    together = tiny.predict(images, score=0.2, batch=batch)
     assert tiny.predict([], batch=batch) == []
     assert [scene.size for scene in together] == [(30 + 7 * i, 40) for i in range(5)]
     for one, other in zip(alone, together, strict=True):
@@ -182,15 +182,15 @@ def test_a_network_of_one_task_gives_that_task_only(task: str) -> None:
     assert scene.draw().size == (40, 30)
 
 
-def test_an_unreadable_picture_in_a_list_is_raised_and_in_a_stream_is_given(tmp_path: Path) -> None:
+def test_an_unreadable_image_in_a_list_is_raised_and_in_a_stream_is_given(tmp_path: Path) -> None:
     predictor = colour_predictor()
     halves(8, 8).save(tmp_path / "a.png")
     sources = [tmp_path / "a.png", tmp_path / "missing.png", tmp_path / "a.png"]
-    with pytest.raises(PictureError, match=r"missing\.png: no such file"):
+    with pytest.raises(ImageError, match=r"missing\.png: no such file"):
         predictor.predict(sources)
     given = list(predictor.predict_stream(sources, batch=2))
     assert [source for source, _ in given] == sources
-    assert [type(result) for _, result in given] == [Scene, PictureError, Scene]
+    assert [type(result) for _, result in given] == [Scene, ImageError, Scene]
 
 
 def test_a_stream_takes_its_sources_as_they_are_needed() -> None:
@@ -221,15 +221,15 @@ def test_while_one_batch_is_worked_out_the_next_one_is_in_the_network() -> None:
     model = ColourNetwork()
     info = CheckpointInfo(model=model.config, names=NAMES)
     predictor = Predictor(Waiting(model, info, torch.device("cpu")))  # type: ignore[arg-type]
-    pictures = [halves(10 + index, 10) for index in range(4)]
-    scenes = [scene for _, scene in predictor.predict_stream(pictures, batch=1)]
+    images = [halves(10 + index, 10) for index in range(4)]
+    scenes = [scene for _, scene in predictor.predict_stream(images, batch=1)]
     assert [scene.size[0] for scene in scenes if isinstance(scene, Scene)] == [10, 11, 12, 13]
 
 
 @pytest.mark.parametrize(
     "source", [None, 7, {"a.jpg"}, [None], torch.full((3, 8, 8), 2.0), torch.zeros(3, 8, 8).int()]
 )
-def test_what_is_no_picture_is_a_type_error(source: object) -> None:
+def test_what_is_no_image_is_a_type_error(source: object) -> None:
     with pytest.raises(
         TypeError, match=r"an image is a path, a PIL image|a tensor of floats|an array is uint8"
     ):
@@ -267,8 +267,8 @@ def test_a_gpu_sees_what_the_cpu_sees(tiny: Predictor) -> None:
     model, device = tiny_model(), torch.device("cuda", 0)
     info = CheckpointInfo(model=model.config, names=NAMES)
     on_gpu = Predictor(TorchEngine(model, info, device))
-    picture = noise(90, 70)
-    on_cpu_scene, on_gpu_scene = tiny.predict(picture, 0.2), on_gpu.predict(picture, 0.2)
+    image = noise(90, 70)
+    on_cpu_scene, on_gpu_scene = tiny.predict(image, 0.2), on_gpu.predict(image, 0.2)
     # TF32 convolutions carry ten bits of mantissa.
     np.testing.assert_allclose(on_cpu_scene.scores[:10], on_gpu_scene.scores[:10], atol=1e-2)
     assert on_cpu_scene.seg_map is not None
@@ -284,10 +284,10 @@ def test_the_network_gets_the_same_pixels_as_in_evaluation() -> None:
             return super().forward(images)
 
     model = Watching()
-    picture = noise(101, 67)
-    predictor_of(model).predict(picture)
+    image = noise(101, 67)
+    predictor_of(model).predict(image)
     nothing = np.zeros(0, np.int64)
-    sample = Sample(picture, None, nothing, nothing.astype(bool), None, "noise")
+    sample = Sample(image, None, nothing, nothing.astype(bool), None, "noise")
     pixels = torch.tensor(resize_sample(sample, 64).image).permute(2, 0, 1)[None]
     expected = normalize_images(pixels, model.config.mean, model.config.std)
     assert torch.equal(seen[0], expected)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from blitznet.errors import InputError
-from blitznet.image import EncodedPicture
+from blitznet.image import EncodedImage
 from blitznet.inference.sources import (
     Source,
     Video,
@@ -18,7 +18,7 @@ from blitznet.inference.sources import (
 
 @pytest.fixture
 def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with pictures, other files and folders; the files are empty."""
+    """A working folder with images, other files and folders; the files are empty."""
     monkeypatch.chdir(tmp_path)
     for name in (
         "album/b.jpg",
@@ -37,7 +37,7 @@ def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("album")
 @pytest.mark.parametrize(
-    ("sources", "pictures"),
+    ("sources", "images"),
     [
         (["album/b.jpg"], ["album/b.jpg"]),
         (["album"], ["album/A.PNG", "album/b.jpg"]),
@@ -50,26 +50,26 @@ def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["album/b.jpg", "album"], ["album/b.jpg", "album/A.PNG", "album/b.jpg"]),
     ],
 )
-def test_files_folders_and_patterns_give_pictures_in_order(
-    sources: list[str], pictures: list[str]
+def test_files_folders_and_patterns_give_images_in_order(
+    sources: list[str], images: list[str]
 ) -> None:
-    assert find_sources(sources) == ([Path(name) for name in pictures], [])
+    assert find_sources(sources) == ([Path(name) for name in images], [])
 
 
 @pytest.mark.usefixtures("album")
 def test_a_dash_reads_a_list_of_anything_from_its_lines() -> None:
     lines = b"album/inner\n\n  x[1].jpg \ngone.jpg\n"
-    pictures, problems = find_sources(["album/b.jpg", "-"], BytesIO(lines))
-    assert pictures == [Path("album/b.jpg"), Path("album/inner/c.webp"), Path("x[1].jpg")]
+    images, problems = find_sources(["album/b.jpg", "-"], BytesIO(lines))
+    assert images == [Path("album/b.jpg"), Path("album/inner/c.webp"), Path("x[1].jpg")]
     assert problems == ["gone.jpg: no such file or folder"]
 
 
 @pytest.mark.usefixtures("album")
-def test_every_source_without_pictures_gets_a_line_and_the_others_go_on() -> None:
-    pictures, problems = find_sources(
+def test_every_source_without_images_gets_a_line_and_the_others_go_on() -> None:
+    images, problems = find_sources(
         ["gone.jpg", "empty", "*.gif", "-", "x" * 5000, "album/b.jpg", "http://host/a.jpg"]
     )
-    assert pictures == [Path("album/b.jpg")]
+    assert images == [Path("album/b.jpg")]
     assert [line.split(": ")[1].split(";")[0] for line in problems] == [
         "no such file or folder",
         "no images in this folder",
@@ -84,8 +84,8 @@ def test_every_source_without_pictures_gets_a_line_and_the_others_go_on() -> Non
 @pytest.mark.usefixtures("album")
 def test_null_bytes_may_separate_names_that_are_no_text() -> None:
     names = [b"album/b.jpg", b"x[1].jpg", b"gone-\xff.jpg"]
-    pictures, problems = find_sources(["-"], BytesIO(b"\0".join(names) + b"\0"))
-    assert pictures == [Path("album/b.jpg"), Path("x[1].jpg")]
+    images, problems = find_sources(["-"], BytesIO(b"\0".join(names) + b"\0"))
+    assert images == [Path("album/b.jpg"), Path("x[1].jpg")]
     assert problems == ["gone-\udcff.jpg: no such file or folder"]
 
 
@@ -94,7 +94,7 @@ def test_a_dash_may_be_an_image(image_format: str) -> None:
     content = BytesIO()
     Image.effect_noise((40, 30), 50).convert("RGB").save(content, format=image_format)
     (image,), problems = find_sources(["-"], BytesIO(content.getvalue()))
-    assert isinstance(image, EncodedPicture)
+    assert isinstance(image, EncodedImage)
     assert (image.content, image.name, problems) == (content.getvalue(), "stdin", [])
 
 
@@ -105,7 +105,7 @@ def test_standard_input_is_not_read_unless_a_dash_asks_for_it(album: Path) -> No
 
 
 @pytest.mark.usefixtures("album")
-def test_videos_cameras_and_urls_stand_among_the_pictures() -> None:
+def test_videos_cameras_and_urls_stand_among_the_images() -> None:
     for name in ("album/clip.MP4", "album/._clip.mp4", "7"):
         Path(name).touch()
     found, problems = find_sources(["album", "0", "7", "rtsp://host/yard", "album/*.MP4"])

@@ -1,4 +1,4 @@
-"""Folders that fill: each picture once, when it is whole."""
+"""Folders that fill: each image once, when it is whole."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blitznet.inference.watch_folder, "PATIENCE", 0.5)
 
 
-def picture_bytes(folder: Path) -> bytes:
+def image_bytes(folder: Path) -> bytes:
     path = folder / "hidden.bmp"
     Image.effect_noise((64, 64), 50).convert("RGB").save(path)
     content = path.read_bytes()
@@ -23,34 +23,34 @@ def picture_bytes(folder: Path) -> bytes:
     return content
 
 
-def test_pictures_come_once_and_not_before_they_are_whole(tmp_path: Path) -> None:
-    content = picture_bytes(tmp_path)
+def test_images_come_once_and_not_before_they_are_whole(tmp_path: Path) -> None:
+    content = image_bytes(tmp_path)
     (tmp_path / "a.bmp").write_bytes(content)
     (tmp_path / "b.bmp").write_bytes(content[:5000])
-    (tmp_path / "notes.txt").write_text("no picture")
-    pictures = watch_folder(tmp_path, idle_seconds=0.3)
-    assert next(pictures).name == "a.bmp"
+    (tmp_path / "notes.txt").write_text("no image")
+    images = watch_folder(tmp_path, idle_seconds=0.3)
+    assert next(images).name == "a.bmp"
     with (tmp_path / "b.bmp").open("ab") as file:
         file.write(content[5000:])
-    assert next(pictures).name == "b.bmp"
+    assert next(images).name == "b.bmp"
     (tmp_path / "c.bmp").write_bytes(content)
-    assert [path.name for path in pictures] == ["c.bmp"]
+    assert [path.name for path in images] == ["c.bmp"]
 
 
-def test_what_never_becomes_a_picture_is_given_out_in_the_end(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_text("no picture")
+def test_what_never_becomes_a_image_is_given_out_in_the_end(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("no image")
     assert [path.name for path in watch_folder(tmp_path, idle_seconds=0.1)] == ["a.jpg"]
 
 
-def test_a_picture_that_was_taken_away_may_come_back(tmp_path: Path) -> None:
-    content = picture_bytes(tmp_path)
-    pictures = watch_folder(tmp_path, idle_seconds=0.5)
+def test_a_image_that_was_taken_away_may_come_back(tmp_path: Path) -> None:
+    content = image_bytes(tmp_path)
+    images = watch_folder(tmp_path, idle_seconds=0.5)
     for _ in range(2):
         (tmp_path / "a.bmp").write_bytes(content)
-        assert next(pictures).name == "a.bmp"
+        assert next(images).name == "a.bmp"
         (tmp_path / "a.bmp").unlink()
         (tmp_path / "b.bmp").write_bytes(content)
-        assert next(pictures).name == "b.bmp"
+        assert next(images).name == "b.bmp"
         (tmp_path / "b.bmp").unlink()
 
 

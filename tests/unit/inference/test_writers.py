@@ -84,7 +84,7 @@ def half_map(label: int = 1) -> np.ndarray:
     return seg_map
 
 
-def test_coco_holds_pictures_boxes_and_classes(tmp_path: Path) -> None:
+def test_coco_holds_images_boxes_and_classes(tmp_path: Path) -> None:
     content = read_coco(write(coco_labels, tmp_path, {}))  # still a file that loads
     assert (content["images"], content["annotations"]) == ([], [])
     content = read_coco(write(coco_labels, tmp_path, {"a": TWO, "b": NOTHING}))

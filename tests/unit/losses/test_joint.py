@@ -29,7 +29,7 @@ def anchors(tiny_config: ModelConfig) -> Tensor:
 
 @pytest.fixture
 def raw(rng: torch.Generator) -> RawPredictions:
-    """Of the tiny network for two pictures, in float64."""
+    """Of the tiny network for two images, in float64."""
     shapes = (2, 510, 3), (2, 510, 4), (2, 3, 8, 8)
     tensors = (torch.randn(shape, generator=rng, dtype=torch.float64) for shape in shapes)
     return RawPredictions(*(tensor.requires_grad_() for tensor in tensors))
@@ -39,15 +39,15 @@ def gradients(total: Tensor, raw: RawPredictions) -> tuple[Tensor, ...]:
     return torch.autograd.grad(total, [tensor for tensor in raw if tensor is not None])
 
 
-def without_boxes(batch: Batch, *pictures: int) -> Batch:
+def without_boxes(batch: Batch, *images: int) -> Batch:
     has_boxes = batch.has_boxes.clone()
-    has_boxes[list(pictures)] = False
+    has_boxes[list(images)] = False
     return replace(batch, has_boxes=has_boxes)
 
 
-def without_maps(batch: Batch, *pictures: int) -> Batch:
+def without_maps(batch: Batch, *images: int) -> Batch:
     seg_maps = batch.seg_maps.clone()
-    seg_maps[list(pictures)] = IGNORE_INDEX
+    seg_maps[list(images)] = IGNORE_INDEX
     return replace(batch, seg_maps=seg_maps)
 
 

@@ -24,7 +24,7 @@ def anchors() -> Tensor:
 
 
 def random_batch(rng: torch.Generator) -> dict[str, Tensor]:
-    """Four pictures: objects, padding and ignored boxes; the last one's boxes are not labelled."""
+    """Four images: objects, padding and ignored boxes; the last one's boxes are not labelled."""
     corners = torch.rand(4, 6, 2, generator=rng, dtype=torch.float64) * 50
     sides = 3 + 40 * torch.rand(4, 6, 2, generator=rng, dtype=torch.float64)
     labels = torch.randint(IGNORE_LABEL, NUM_CLASSES, (4, 6), generator=rng)
@@ -127,7 +127,7 @@ def test_padding_of_any_kind_leaves_the_targets_finite(anchors: Tensor) -> None:
         assert not targets.positive.any()
 
 
-def test_mined_negatives_are_the_hardest_candidates_three_a_positive_of_the_same_picture() -> None:
+def test_mined_negatives_are_the_hardest_candidates_three_a_positive_of_the_same_image() -> None:
     class_loss = torch.tensor([[9, 8, 7, 6, 5, 4, 3, 2.0], [1, 2, 3, 4, 5, 6, 7, 8.0]])
     positive = torch.tensor([[0, 1, 0, 0, 0, 0, 0, 0], [0] * 8]).bool()
     candidate = torch.tensor([[0, 0, 1, 0, 1, 1, 1, 1], [1] * 8]).bool()

@@ -79,7 +79,7 @@ def test_an_unmatched_anchor_says_nothing_of_an_unknown_class_and_a_matched_one_
     assert (grad[0, unmatched, 2] == 0).all()
     assert (grad[0, unmatched][:, [0, 1, 3]] != 0).all()
     assert grad[0, 0, 2] > 0
-    assert (grad[1, kept[1]] != 0).all()  # the second picture's source labels everything
+    assert (grad[1, kept[1]] != 0).all()  # the second image's source labels everything
 
 
 def test_gradients_of_the_known_classes_are_those_of_the_formula() -> None:

@@ -101,7 +101,7 @@ def test_training_and_evaluation_return_the_same_kind_of_thing(
     assert [t.shape for t in evaluated] == [t.shape for t in trained]
 
 
-def test_pictures_of_a_batch_do_not_influence_each_other_in_evaluation(
+def test_images_of_a_batch_do_not_influence_each_other_in_evaluation(
     tiny_network: BlitzNet, images: Tensor
 ) -> None:
     for together, alone in zip(tiny_network(images), tiny_network(images[1:]), strict=True):
@@ -109,7 +109,7 @@ def test_pictures_of_a_batch_do_not_influence_each_other_in_evaluation(
         torch.testing.assert_close(together[1:], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_a_single_picture_can_be_trained_on(tiny_network: BlitzNet, images: Tensor) -> None:
+def test_a_single_image_can_be_trained_on(tiny_network: BlitzNet, images: Tensor) -> None:
     # Batch norm fails on a single value a channel; none may stand on the 1x1 level.
     raw = tiny_network.train()(images[:1])
     assert all(tensor.isfinite().all() for tensor in raw)
@@ -192,7 +192,7 @@ def test_build_refuses_what_does_not_exist_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_normalised_picture_is_the_one_worked_out_by_hand() -> None:
+def test_normalised_image_is_the_one_worked_out_by_hand() -> None:
     images = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 3, 1, 1)
     normalised = normalize_images(images, mean=(0.5, 0.2, 0.2), std=(0.5, 0.1, 0.4))
     torch.testing.assert_close(normalised.flatten(), torch.tensor([-1.0, 0.0, 2.0]))

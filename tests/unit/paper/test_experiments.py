@@ -158,7 +158,7 @@ def test_training_outside_a_clone_says_what_is_missing(
         ("voc-subset-few-maps-boxes12-07", [453, 2726, 960]),
     ],
 )
-def test_twins_have_the_pictures_that_their_table_says(data: str, sizes: list[int]) -> None:
+def test_twins_have_the_images_that_their_table_says(data: str, sizes: list[int]) -> None:
     if "BLITZNET_DATA" not in os.environ:
         pytest.skip("BLITZNET_DATA is not set")
     description = read_description(Path(f"data/{data}.yaml"))
@@ -169,6 +169,6 @@ def test_twins_have_the_pictures_that_their_table_says(data: str, sizes: list[in
         frequencies = draw_frequencies(sources)
         share = frequencies[: sizes[0]].sum() / np.sum(frequencies)
         assert share == pytest.approx(2 / 3, abs=0.001)
-        with_maps = {sources[0].picture_id(i) for i in range(len(sources[0]))}
-        others = {sources[1].picture_id(i) for i in range(len(sources[1]))}
+        with_maps = {sources[0].image_id(i) for i in range(len(sources[0]))}
+        others = {sources[1].image_id(i) for i in range(len(sources[1]))}
         assert not with_maps & others

@@ -112,7 +112,7 @@ def test_another_seed_gives_another_run(tmp_path: Path, uninterrupted: Path) -> 
 
 
 @forks
-def test_pictures_prepared_by_another_process_give_the_same_run(
+def test_images_prepared_by_another_process_give_the_same_run(
     tmp_path: Path, uninterrupted: Path
 ) -> None:
     list(train_steps(tiny_recipe(), MIXED, tmp_path, replace(ON_CPU, workers=1)))
@@ -394,7 +394,7 @@ def test_a_network_for_one_task_trains_alone(
 
 
 @pytest.mark.usefixtures("every_step")
-def test_a_rate_that_is_far_too_high_is_told_with_step_and_pictures(tmp_path: Path) -> None:
+def test_a_rate_that_is_far_too_high_is_told_with_step_and_images(tmp_path: Path) -> None:
     recipe = tiny_recipe(warmup_steps=0).model_copy(update={"lr": 1e30})
     with pytest.raises(
         DivergenceError,
@@ -406,7 +406,7 @@ def test_a_rate_that_is_far_too_high_is_told_with_step_and_pictures(tmp_path: Pa
     assert not (tmp_path / MODEL_FILE).exists()
 
 
-def test_a_loss_that_is_no_number_is_told_with_the_pictures_of_its_own_step(
+def test_a_loss_that_is_no_number_is_told_with_the_images_of_its_own_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows are written every 20 steps, and steps 4 to 6 are no numbers either."""
@@ -429,7 +429,7 @@ def test_a_loss_that_is_no_number_is_told_with_the_pictures_of_its_own_step(
     assert not (tmp_path / STATE_FILE).exists()
 
 
-def test_a_gradient_that_is_no_number_is_told_with_the_pictures_of_its_own_step(
+def test_a_gradient_that_is_no_number_is_told_with_the_images_of_its_own_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss is still finite then; that of the next step is not."""

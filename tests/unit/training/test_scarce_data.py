@@ -27,7 +27,7 @@ def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def describe(folder: Path, ids: tuple[str, ...] = ALL, **options: Any) -> DataDescription:
-    """Some of the drawn pictures, in a folder whose labels may be changed."""
+    """Some of the drawn images, in a folder whose labels may be changed."""
     voc = folder / "VOC"
     if not voc.exists():
         shutil.copytree(VOC_MINI, voc)
@@ -53,10 +53,8 @@ def blank(xml: str) -> str:
 
 
 @pytest.mark.parametrize("class_balance", [0.0, 0.9])
-def test_classes_without_a_picture_and_a_class_with_one(
-    tmp_path: Path, class_balance: float
-) -> None:
-    """Of twenty classes, the drawn pictures show few."""
+def test_classes_without_a_image_and_a_class_with_one(tmp_path: Path, class_balance: float) -> None:
+    """Of twenty classes, the drawn images show few."""
     data = describe(tmp_path)
     (source,) = data.open_split("train")
     shown = [set(source.read(index).labels.tolist()) for index in range(len(source))]
@@ -65,15 +63,15 @@ def test_classes_without_a_picture_and_a_class_with_one(
     assert_trains(data, tmp_path / "run", class_balance=class_balance)
 
 
-def test_three_pictures_fill_a_batch_of_sixteen(tmp_path: Path) -> None:
+def test_three_images_fill_a_batch_of_sixteen(tmp_path: Path) -> None:
     assert_trains(describe(tmp_path, ALL[:3]), tmp_path / "run", global_batch_size=16, steps=2)
 
 
-def test_one_picture(tmp_path: Path) -> None:
+def test_one_image(tmp_path: Path) -> None:
     assert_trains(describe(tmp_path, ALL[:1]), tmp_path / "run")
 
 
-def test_pictures_without_any_object_cost_detection_nothing(tmp_path: Path) -> None:
+def test_images_without_any_object_cost_detection_nothing(tmp_path: Path) -> None:
     data = describe(tmp_path)
     for path in (tmp_path / "VOC" / "Annotations").glob("*.xml"):
         text = path.read_text()
@@ -90,10 +88,10 @@ def test_batches_with_nothing_labelled_cost_nothing(tmp_path: Path) -> None:
         with Image.open(path) as seg_map:
             void = np.full(seg_map.size[::-1], IGNORE_INDEX, np.uint8)
             palette = seg_map.getpalette()
-        picture = Image.fromarray(void)
+        image = Image.fromarray(void)
         assert palette is not None
-        picture.putpalette(palette)
-        picture.save(path)
+        image.putpalette(palette)
+        image.save(path)
     rows = assert_trains(data, tmp_path / "run", accumulate=2)
     assert all(row["classification"] == row["box"] == row["segmentation"] == 0 for row in rows)
     assert [row["score"] for row in read_validation(tmp_path / "run")] == [None]

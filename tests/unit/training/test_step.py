@@ -32,7 +32,7 @@ Gradients = Callable[..., tuple[StepResult, dict[str, Tensor]]]
 
 @pytest.fixture
 def batch() -> Batch:
-    """Four drawn pictures; the first two have no boxes, the last one no map."""
+    """Four drawn images; the first two have no boxes, the last one no map."""
     (source, _) = MIXED.open_split("train")
     drawn = collate_samples([resize_sample(source.read(i), 64) for i in range(NUM_PICTURES)])
     drawn.seg_maps[-1] = 255

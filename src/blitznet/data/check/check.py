@@ -10,7 +10,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from blitznet.data.check.duplicates import near_duplicates
-from blitznet.data.check.picture_check import PictureRecord, check_picture
+from blitznet.data.check.image_check import ImageRecord, check_image
 from blitznet.data.check.report import OpenSource, Report
 from blitznet.data.check.statistics import SplitStatistics
 from blitznet.data.description import DataDescription, Entry
@@ -50,7 +50,7 @@ def check_data(
     """
     names = list(description.splits if splits is None else dict.fromkeys(splits))
     sources, problems = _open_sources(description, data, names)
-    records: list[PictureRecord] = []
+    records: list[ImageRecord] = []
     unread = _Records(sources, model)
     total = len(unread)
     positions = [list(range(i, min(i + _AT_ONCE, total))) for i in range(0, total, _AT_ONCE)]
@@ -59,7 +59,7 @@ def check_data(
         for record in with_progress(single, total, "images"):
             problems += record.problems
             records.append(record)
-    problems += find_same_pictures(records)
+    problems += find_same_images(records)
     statistics = {
         split: SplitStatistics(description.classes, [r for r in records if r.split == split])
         for split in names
@@ -112,13 +112,13 @@ def _unclaimed_files(
             yield Problem("unclaimed", str(path), text, True, split, number)
             continue
         if not names and len(source) < MANY:
-            names = [source.picture_id(index) for index in range(len(source))]
+            names = [source.image_id(index) for index in range(len(source))]
         near = get_close_matches(path.stem, names, n=1, cutoff=0.8)
         text = "belongs to no image" + (f"; is it for {near[0]}?" if near else "")
         yield Problem("unclaimed", str(path), text, False, split, number)
 
 
-class _Records(Dataset[PictureRecord | InputError]):
+class _Records(Dataset[ImageRecord | InputError]):
     """The records of all images, by position."""
 
     def __init__(self, opened: Sequence[OpenSource], model: ModelConfig | None):
@@ -129,24 +129,24 @@ class _Records(Dataset[PictureRecord | InputError]):
     def __len__(self) -> int:
         return sum(map(len, self.sources))
 
-    def __getitem__(self, position: int) -> PictureRecord | InputError:
+    def __getitem__(self, position: int) -> ImageRecord | InputError:
         """An error is returned, not raised; see `prepare_ahead`."""
         source, index = locate(self.sources, position)
         opened = next(one for one in self.opened if one.source is source)
         try:
-            place = PictureRecord(opened.split, opened.number, index)
-            return check_picture(source, place, self.model)
+            place = ImageRecord(opened.split, opened.number, index)
+            return check_image(source, place, self.model)
         except InputError as error:
             return error
 
 
-def find_same_pictures(records: Sequence[PictureRecord]) -> Iterator[Problem]:
+def find_same_images(records: Sequence[ImageRecord]) -> Iterator[Problem]:
     """Images whose pixels are equal, whatever their files.
 
     One that is trained on and measured on is an error, of the copy in `train`; others are warnings,
     of each later copy.
     """
-    copies: dict[bytes, list[PictureRecord]] = defaultdict(list)
+    copies: dict[bytes, list[ImageRecord]] = defaultdict(list)
     for record in records:
         if record.pixel_hash is not None:
             copies[record.pixel_hash].append(record)
@@ -167,7 +167,7 @@ def find_same_pictures(records: Sequence[PictureRecord]) -> Iterator[Problem]:
                 yield copy.problem("same-picture", text, is_error=False)
 
 
-def find_near_duplicates(records: Sequence[PictureRecord]) -> Iterator[Problem]:
+def find_near_duplicates(records: Sequence[ImageRecord]) -> Iterator[Problem]:
     """Images that look like an earlier one; one of another split is named first.
 
     Args:
@@ -176,7 +176,7 @@ def find_near_duplicates(records: Sequence[PictureRecord]) -> Iterator[Problem]:
     first = {record.pixel_hash: record for record in reversed(records)}
     kept = [r for r in records if r.look is not None and first[r.pixel_hash] is r]
     cells = np.array([record.look for record in kept], np.uint8).reshape(-1, 8, 9)
-    earlier: dict[int, list[PictureRecord]] = defaultdict(list)
+    earlier: dict[int, list[ImageRecord]] = defaultdict(list)
     for one, other in near_duplicates(cells).tolist():
         earlier[other].append(kept[one])
     for index, others in sorted(earlier.items()):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blitznet.data.check.picture_check import MATCHING_IOU, cached_anchors
+from blitznet.data.check.image_check import MATCHING_IOU, cached_anchors
 from blitznet.data.check.report import Report
 from blitznet.data.check.sheet import draw_sheet
 from blitznet.extras import require

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.check.picture_check import MATCHING_IOU, PictureRecord
+from blitznet.data.check.image_check import MATCHING_IOU, ImageRecord
 
 
 class SplitStatistics:
@@ -28,7 +28,7 @@ class SplitStatistics:
         best_iou: (N,) float32, of each of these boxes with its best anchor; empty without anchors.
     """
 
-    def __init__(self, names: Sequence[str], records: Sequence[PictureRecord]):
+    def __init__(self, names: Sequence[str], records: Sequence[ImageRecord]):
         self.names = tuple(names)
         self.counts = {
             "pictures": len(records),
@@ -37,7 +37,7 @@ class SplitStatistics:
             "pictures_with_both": sum(r.has_boxes and r.pixels is not None for r in records),
             "boxes_ignored": sum(r.num_ignored for r in records),
         }
-        everything = [PictureRecord("", 0, 0), *records]  # np.concatenate needs one
+        everything = [ImageRecord("", 0, 0), *records]  # np.concatenate needs one
         labels = np.concatenate([record.labels for record in everything])
         self.shapes = np.concatenate([record.shapes for record in everything])
         self.best_iou = np.concatenate([record.best_iou for record in everything])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from blitznet.errors import PictureError
+from blitznet.errors import ImageError
 from blitznet.inference.prefetch import run_ahead
 from blitznet.inference.selection import Selection
 from blitznet.inference.video.decoding import Frame, OpenedVideo
@@ -100,5 +100,5 @@ def _predict_recording(
 
     with closing(run_ahead(frames, _FRAMES_AHEAD)) as ahead:
         for _, scene in predictor.predict_stream(images(ahead), batch=batch, **vars(selection)):
-            assert not isinstance(scene, PictureError)  # these images are decoded already
+            assert not isinstance(scene, ImageError)  # these images are decoded already
             yield under_way.popleft(), scene

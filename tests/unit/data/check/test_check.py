@@ -16,9 +16,9 @@ from blitznet.data import labels
 from blitznet.data.check.check import (
     check_data,
     find_near_duplicates,
-    find_same_pictures,
+    find_same_images,
 )
-from blitznet.data.check.picture_check import PictureRecord
+from blitznet.data.check.image_check import ImageRecord
 from blitznet.data.check.report import TITLES, Report, report_lines
 from blitznet.data.check.sheet import CELL, draw_sheet
 from blitznet.data.check.skipped import (
@@ -60,57 +60,57 @@ def describe(**entry: Any) -> DataDescription:
 
 def named(
     split: str, name: str, pixels: str, number: int = 1, look: np.ndarray | None = None
-) -> PictureRecord:
-    return PictureRecord(split, number, 0, Path(name), pixel_hash=pixels.encode(), look=look)
+) -> ImageRecord:
+    return ImageRecord(split, number, 0, Path(name), pixel_hash=pixels.encode(), look=look)
 
 
 def told(findings: Any) -> list[tuple[str, bool, str]]:
     return [(f.split, f.is_error, str(f)) for f in findings]
 
 
-def test_a_picture_that_is_trained_and_measured_on_is_an_error_of_the_copy_in_train() -> None:
-    pictures = [named("train", "a", "x"), named("val", "b", "x"), named("test", "c", "x")]
-    assert told(find_same_pictures(pictures)) == [
+def test_a_image_that_is_trained_and_measured_on_is_an_error_of_the_copy_in_train() -> None:
+    images = [named("train", "a", "x"), named("val", "b", "x"), named("test", "c", "x")]
+    assert told(find_same_images(images)) == [
         ("train", True, "a: is the same image as b in val; keep one"),
         ("test", False, "c: is the same image as b in val"),
     ]
 
 
-def test_a_picture_twice_within_a_split_is_a_warning_of_the_later_copy() -> None:
-    pictures = [
+def test_a_image_twice_within_a_split_is_a_warning_of_the_later_copy() -> None:
+    images = [
         named("train", "a", "x"),
         named("train", "b", "y"),
         named("train", "c", "x"),
         named("train", "a", "x", number=2),
     ]
-    assert told(find_same_pictures(pictures)) == [
+    assert told(find_same_images(images)) == [
         ("train", False, "c: is the same image as a"),
         ("train", False, "a: again as in source 1"),
     ]
 
 
-def test_unreadable_pictures_are_not_the_same() -> None:
-    pictures = [PictureRecord("train", 1, 0), PictureRecord("val", 1, 0)]
-    assert list(find_same_pictures(pictures)) == []
+def test_unreadable_images_are_not_the_same() -> None:
+    images = [ImageRecord("train", 1, 0), ImageRecord("val", 1, 0)]
+    assert list(find_same_images(images)) == []
 
 
 def test_a_near_duplicate_in_another_split_is_named_first_and_equal_ones_not_at_all() -> None:
     look = np.random.default_rng(0).integers(0, 256, (8, 9), dtype=np.uint8)
-    pictures = [
+    images = [
         named("train", "a", "x", look=look),
         named("val", "b", "y", look=look + 1),
         named("val", "c", "z", look=look),
         named("val", "d", "z", look=look),
         named("val", "e", "w"),
     ]
-    assert told(find_near_duplicates(pictures)) == [
+    assert told(find_near_duplicates(images)) == [
         ("val", False, "b: looks like a in train"),
         ("val", False, "c: looks like a in train"),
     ]
 
 
 @pytest.mark.usefixtures("workplace")
-def test_the_counts_are_those_of_the_drawn_pictures() -> None:
+def test_the_counts_are_those_of_the_drawn_images() -> None:
     report = check_data(describe(), DATA, model=BLITZNET300_MOBILE)
     train, val = (report.statistics[split].to_dict() for split in ("train", "val"))
     counts = ("pictures", "pictures_with_boxes", "pictures_with_maps", "pictures_with_both")
@@ -163,7 +163,7 @@ def test_a_source_that_cannot_be_opened_leaves_the_others_to_be_checked() -> Non
 
 
 @pytest.mark.usefixtures("workplace")
-def test_the_sheet_holds_a_cell_a_readable_picture_and_is_always_the_same() -> None:
+def test_the_sheet_holds_a_cell_a_readable_image_and_is_always_the_same() -> None:
     Path("VOC/JPEGImages/000002.jpg").write_bytes(b"")
     sources = check_data(describe(), DATA).sources
     sheet = draw_sheet(sources, VOC_CLASSES)
@@ -190,7 +190,7 @@ def test_the_same_finding_is_one_line_and_five_of_a_kind_are_shown() -> None:
 
 
 def paths(sources: list[LabelSource]) -> list[str]:
-    return [source.labels(i).picture.stem for source in sources for i in range(len(source))]
+    return [source.labels(i).path.stem for source in sources for i in range(len(source))]
 
 
 def test_what_a_run_leaves_out_is_recorded_with_the_reasons(workplace: Path) -> None:
@@ -201,8 +201,8 @@ def test_what_a_run_leaves_out_is_recorded_with_the_reasons(workplace: Path) -> 
     write_skipped(workplace, errors, description)
     record = json.loads((workplace / SKIPPED_FILE).read_text())
     assert record["pictures"] == {"train": [4]}
-    assert [picture["picture"] for picture in record["skipped"]] == [1, 3]
-    assert [picture["why"] for picture in record["skipped"]] == [
+    assert [image["picture"] for image in record["skipped"]] == [1, 3]
+    assert [image["why"] for image in record["skipped"]] == [
         "train, source 1, image 1: VOC/Annotations/000001.xml does not exist; every listed "
         "image needs an annotation",
         "VOC/JPEGImages/000003.jpg: the file is empty",

@@ -31,11 +31,11 @@ def test_cells_are_means_of_areas() -> None:
 
 
 def test_smaller_brighter_and_compressed_copies_look_the_same() -> None:
-    pictures = [photograph(seed) for seed in range(12)]
-    copy = pictures[3].resize((77, 58), Image.Resampling.LANCZOS)
-    brighter = Image.fromarray((np.asarray(pictures[5]) * 0.9 + 20).astype(np.uint8))
-    grey = pictures[7].convert("L").convert("RGB")
-    cells = np.stack([grey_cells(picture) for picture in (*pictures, copy, brighter, grey)])
+    images = [photograph(seed) for seed in range(12)]
+    copy = images[3].resize((77, 58), Image.Resampling.LANCZOS)
+    brighter = Image.fromarray((np.asarray(images[5]) * 0.9 + 20).astype(np.uint8))
+    grey = images[7].convert("L").convert("RGB")
+    cells = np.stack([grey_cells(image) for image in (*images, copy, brighter, grey)])
     assert near_duplicates(cells).tolist() == [[3, 12], [5, 13], [7, 14]]
 
 

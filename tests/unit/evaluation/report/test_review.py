@@ -1,4 +1,4 @@
-"""The best and the worst pictures of an evaluation."""
+"""The best and the worst images of an evaluation."""
 
 import numpy as np
 import pytest
@@ -25,15 +25,15 @@ def cats(*scores: float) -> Detections:
     return Detections(np.repeat(BOX, len(scores), axis=0), labels, np.array(scores, np.float32))
 
 
-def test_a_picture_has_the_f1_of_its_boxes_and_the_iou_of_its_pixels() -> None:
+def test_a_image_has_the_f1_of_its_boxes_and_the_iou_of_its_pixels() -> None:
     true_map, seg_map = np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8)
     true_map[:2], seg_map[:1], seg_map[3] = 1, 1, 2
     review = Review(NAMES)
     review.update(sample("a", true_map), cats(0.9, 0.8, 0.3), seg_map)
-    (picture,) = review.best
-    assert picture.f1 == pytest.approx(2 / 3)  # one right, one too many, one too weak to count
-    assert picture.mean_iou == pytest.approx((4 / 12 + 4 / 8 + 0) / 3)
-    assert picture.detections.scores.tolist() == pytest.approx([0.9, 0.8])
+    (image,) = review.best
+    assert image.f1 == pytest.approx(2 / 3)  # one right, one too many, one too weak to count
+    assert image.mean_iou == pytest.approx((4 / 12 + 4 / 8 + 0) / 3)
+    assert image.detections.scores.tolist() == pytest.approx([0.9, 0.8])
     assert review.worst == []
 
 
@@ -41,17 +41,17 @@ def test_best_and_worst_are_in_order_and_apart() -> None:
     review = Review(NAMES)
     for extra in range(2 * KEPT + 3):
         review.update(sample(f"{extra}"), cats(0.9, *[0.8] * extra), None)
-    assert [picture.sample.source for picture in review.best] == [str(i) for i in range(KEPT)]
+    assert [image.sample.source for image in review.best] == [str(i) for i in range(KEPT)]
     last = 2 * KEPT + 2
     expected = [str(i) for i in range(last, last - KEPT, -1)]
-    assert [picture.sample.source for picture in review.worst] == expected
+    assert [image.sample.source for image in review.worst] == expected
 
 
 def test_of_equals_the_first_are_kept() -> None:
     review = Review(NAMES)
     for number in range(3 * KEPT):
         review.update(sample(f"{number}"), cats(0.9), None)
-    assert [picture.sample.source for picture in review.best] == [str(i) for i in range(KEPT)]
+    assert [image.sample.source for image in review.best] == [str(i) for i in range(KEPT)]
 
 
 def test_what_a_source_does_not_label_is_no_mistake() -> None:
@@ -63,12 +63,12 @@ def test_what_a_source_does_not_label_is_no_mistake() -> None:
     partly = Sample(a.image, a.boxes, a.labels, a.difficult, a.seg_map, a.source, known)
     boxes, _, scores = cats(0.9, 0.8)
     review.update(partly, Detections(boxes, np.array([1, 2]), scores), seg_map)
-    (picture,) = review.best
-    assert (picture.f1, picture.mean_iou) == (1, 1)
+    (image,) = review.best
+    assert (image.f1, image.mean_iou) == (1, 1)
     assert review.box_counts.tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
 
 
-def test_pictures_without_labels_are_not_ranked() -> None:
+def test_images_without_labels_are_not_ranked() -> None:
     review = Review(NAMES)
     review.update(sample("a", labelled=False), cats(0.9), None)
     assert review.best == review.worst == []

@@ -44,7 +44,7 @@ def metrics(review: Review) -> Metrics:
     return replace(review.compute(), model="mine", data="data.yaml", split="val")
 
 
-def test_the_page_shows_every_picture_and_the_numbers_are_those_of_the_pictures(
+def test_the_page_shows_every_image_and_the_numbers_are_those_of_the_images(
     tmp_path: Path, review: Review
 ) -> None:
     pytest.importorskip("matplotlib")
@@ -107,7 +107,7 @@ def test_without_matplotlib_one_line_says_what_installs_it(
 def test_the_sheet_has_labels_on_the_left_and_what_was_found_on_the_right(review: Review) -> None:
     sheet = np.asarray(draw_best_worst(review.best, [], NAMES))
     assert sheet.shape[2] == 3
-    row = sheet[38 + 110]  # through the middle of the first picture
+    row = sheet[38 + 110]  # through the middle of the first image
     drawn = np.flatnonzero((row != 255).any(axis=1))
     left, right = row[: drawn.max() // 2], row[drawn.max() // 2 : drawn.max()]
     assert left.any(axis=1).any()

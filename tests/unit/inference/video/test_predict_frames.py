@@ -22,7 +22,7 @@ EVERYTHING = Selection(0.0)
 
 
 class Grey:
-    """Finds one object whose score is the picture's brightness."""
+    """Finds one object whose score is the image's brightness."""
 
     def predict(self, image: Image.Image, score: float, **_: object) -> Scene:
         value = float(np.asarray(image).mean() / 255)
@@ -50,7 +50,7 @@ def clip(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("batch", [None, 1, 3, 50])
-def test_every_frame_has_the_scene_of_its_own_picture(clip: str, batch: int | None) -> None:
+def test_every_frame_has_the_scene_of_its_own_image(clip: str, batch: int | None) -> None:
     seen = list(predict_frames(Grey(), open_video(clip), EVERYTHING, batch, VideoOptions()))  # type: ignore[arg-type]
     assert [frame.index for frame, _ in seen] == list(range(20))
     for frame, scene in seen:

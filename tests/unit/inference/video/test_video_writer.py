@@ -51,7 +51,7 @@ def test_frames_are_shown_when_they_were(
 
 
 @pytest.mark.parametrize("size", [(64, 48), (63, 47), (64, 47), (1280, 720)])
-def test_size_and_colour_are_those_of_the_picture(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_size_and_colour_are_those_of_the_image(tmp_path: Path, size: tuple[int, int]) -> None:
     write(tmp_path / "a.mp4", [0, 40], size=size)
     with av.open(str(tmp_path / "a.mp4")) as file:
         image = next(file.decode(video=0)).to_image()

@@ -9,18 +9,18 @@ import torch
 from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.check.picture_check import (
-    PictureRecord,
+from blitznet.data.check.image_check import (
+    ImageRecord,
     best_iou,
-    check_picture,
+    check_image,
     hash_pixels,
 )
-from blitznet.data.labels import ClassTable, MapLabel, ObjectLabel, PictureLabels
+from blitznet.data.labels import ClassTable, ImageLabels, MapLabel, ObjectLabel
 from blitznet.data.seg_map import MapCodes, MapFile
 from blitznet.data.source import LabelSource
 from blitznet.detection.anchors import anchors_of
 from blitznet.detection.matcher import NO_MATCH, match_anchors
-from blitznet.image import read_picture
+from blitznet.image import read_image
 from blitznet.model_info import BLITZNET300_MOBILE, ModelConfig
 from reference.iou_loops import box_iou
 
@@ -29,7 +29,7 @@ ANCHORS = anchors_of(BLITZNET300_MOBILE)
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     """60 by 40 pixels of noise."""
     path = tmp_path / "a.png"
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -43,29 +43,29 @@ def thing(name: str, *box: float, ignore: bool = False) -> ObjectLabel:
 
 
 def check(
-    picture: Path,
+    image: Path,
     objects: Sequence[ObjectLabel] | None,
     seg_map: MapLabel | None = None,
     size: tuple[int, int] | None = None,
     model: ModelConfig | None = BLITZNET300_MOBILE,
-) -> PictureRecord:
-    labels = PictureLabels(picture, None if objects is None else tuple(objects), seg_map, size)
+) -> ImageRecord:
+    labels = ImageLabels(image, None if objects is None else tuple(objects), seg_map, size)
     table = ClassTable(NAMES, {"rat": "ignore", "tree": None})
     source = LabelSource([labels], lambda labels: labels, table)
-    return check_picture(source, PictureRecord("train", 1, 0), model)
+    return check_image(source, ImageRecord("train", 1, 0), model)
 
 
-def found(record: PictureRecord) -> list[tuple[str, bool]]:
+def found(record: ImageRecord) -> list[tuple[str, bool]]:
     return [(problem.kind, problem.is_error) for problem in record.problems]
 
 
-def save_map(picture: Path, ids: np.ndarray) -> MapFile:
-    path = picture.with_name("map.png")
+def save_map(image: Path, ids: np.ndarray) -> MapFile:
+    path = image.with_name("map.png")
     Image.fromarray(ids).save(path)
     return MapFile(path, MapCodes(tuple(enumerate(NAMES))))
 
 
-def test_a_sound_picture_is_counted(picture: Path) -> None:
+def test_a_sound_image_is_counted(image: Path) -> None:
     ids = np.zeros((40, 60), np.uint8)
     ids[:10], ids[10:12] = 2, IGNORE_INDEX
     objects = [
@@ -75,7 +75,7 @@ def test_a_sound_picture_is_counted(picture: Path) -> None:
         thing("dog", 5, 0, 55, 20, ignore=True),
         thing("dog", 0, 10, 60, 40),
     ]
-    record = check(picture, objects, save_map(picture, ids))
+    record = check(image, objects, save_map(image, ids))
     assert record.problems == []
     assert record.labels.tolist() == [1, 2]
     np.testing.assert_allclose(record.shapes, [[0.5, 1.0], [1.0, 0.75]])
@@ -93,9 +93,9 @@ def test_the_best_overlap_is_that_of_the_loop() -> None:
     assert best_iou(np.zeros((0, 4), np.float32), few).shape == (0,)
 
 
-def test_boxes_are_learnt_from_one_anchor_as_the_matcher_says(picture: Path) -> None:
+def test_boxes_are_learnt_from_one_anchor_as_the_matcher_says(image: Path) -> None:
     small, large = thing("cat", 10, 10, 12, 12), thing("dog", 0, 0, 60, 40)
-    record = check(picture, [small, large])
+    record = check(image, [small, large])
     assert found(record) == [("tiny-box", False)]
     assert str(record.problems[0]) == (
         "cat of a.txt: cat of 10.0x15.0 pixels at blitznet300-mobile's input overlaps its best "
@@ -108,47 +108,47 @@ def test_boxes_are_learnt_from_one_anchor_as_the_matcher_says(picture: Path) -> 
     assert NO_MATCH in matched
 
 
-def test_without_anchors_only_errors_are_looked_for(picture: Path) -> None:
-    record = check(picture, [thing("cat", 10, 10, 12, 12)], model=None)
+def test_without_anchors_only_errors_are_looked_for(image: Path) -> None:
+    record = check(image, [thing("cat", 10, 10, 12, 12)], model=None)
     assert record.problems == []
     assert record.look is None
     assert record.pixel_hash is not None
 
 
 @pytest.mark.parametrize("ids", [None, 0, IGNORE_INDEX])
-def test_a_picture_without_object_and_foreground_is_empty(picture: Path, ids: int | None) -> None:
-    seg_map = None if ids is None else save_map(picture, np.full((40, 60), ids, np.uint8))
+def test_a_image_without_object_and_foreground_is_empty(image: Path, ids: int | None) -> None:
+    seg_map = None if ids is None else save_map(image, np.full((40, 60), ids, np.uint8))
     expected = [("mostly-void", False)] if ids == IGNORE_INDEX else []
-    assert found(check(picture, [], seg_map)) == [*expected, ("empty-picture", False)]
+    assert found(check(image, [], seg_map)) == [*expected, ("empty-picture", False)]
 
 
-def test_an_ignored_object_or_a_pixel_is_not_nothing(picture: Path) -> None:
-    assert found(check(picture, [thing("rat", 0, 0, 30, 30)])) == []
+def test_an_ignored_object_or_a_pixel_is_not_nothing(image: Path) -> None:
+    assert found(check(image, [thing("rat", 0, 0, 30, 30)])) == []
     ids = np.zeros((40, 60), np.uint8)
     ids[3, 4] = 1
-    assert found(check(picture, None, save_map(picture, ids))) == []
-    assert found(check(picture, None)) == []  # nothing is said of it
+    assert found(check(image, None, save_map(image, ids))) == []
+    assert found(check(image, None)) == []  # nothing is said of it
 
 
 @pytest.mark.parametrize(("void_rows", "is_mostly_void"), [(35, False), (36, True)])
 def test_nine_tenths_of_void_are_mostly_void(
-    picture: Path, void_rows: int, is_mostly_void: bool
+    image: Path, void_rows: int, is_mostly_void: bool
 ) -> None:
     ids = np.ones((40, 60), np.uint8)
     ids[:void_rows] = IGNORE_INDEX
-    record = check(picture, None, save_map(picture, ids))
+    record = check(image, None, save_map(image, ids))
     assert found(record) == [("mostly-void", False)] * is_mostly_void
 
 
-def test_everything_that_is_wrong_is_listed_and_nothing_of_it_is_counted(picture: Path) -> None:
+def test_everything_that_is_wrong_is_listed_and_nothing_of_it_is_counted(image: Path) -> None:
     objects = [thing("cow", 0, 0, 9, 9), thing("cat", 9, 9, 9, 9), thing("dog", 0, 0, 99, 9)]
-    record = check(picture, objects, save_map(picture, np.zeros((4, 6), np.uint8)))
+    record = check(image, objects, save_map(image, np.zeros((4, 6), np.uint8)))
     kinds = ["unknown-class", "box-without-area", "box-outside", "map"]
     assert found(record) == [(kind, True) for kind in kinds]
     assert len(record.labels) == 0
 
 
-def test_the_labels_of_a_missing_picture_are_checked_by_the_size_that_they_state(
+def test_the_labels_of_a_missing_image_are_checked_by_the_size_that_they_state(
     tmp_path: Path,
 ) -> None:
     record = check(tmp_path / "no.jpg", [thing("dog", 0, 0, 99, 9)], size=(60, 40))
@@ -159,30 +159,30 @@ def test_the_labels_of_a_missing_picture_are_checked_by_the_size_that_they_state
     assert record.pixel_hash is None
 
 
-def test_a_turned_picture_gets_one_line_and_not_one_a_box(picture: Path) -> None:
-    path = picture.with_suffix(".jpg")
+def test_a_turned_image_gets_one_line_and_not_one_a_box(image: Path) -> None:
+    path = image.with_suffix(".jpg")
     exif = Image.Exif()
     exif[0x0112] = 8
-    Image.open(picture).save(path, exif=exif)
-    assert read_picture(path).size == (40, 60)
+    Image.open(image).save(path, exif=exif)
+    assert read_image(path).size == (40, 60)
     box = thing("dog", 10, 5, 58, 38)
     assert found(check(path, [box], size=(60, 40))) == [("rotation", True)]
     assert found(check(path, [box], size=(40, 60))) == [("box-outside", True)]
 
 
 @pytest.mark.parametrize("size", [(40, 60), (120, 80)])
-def test_another_stated_size_is_worth_a_look(picture: Path, size: tuple[int, int]) -> None:
-    record = check(picture, [thing("dog", 0, 0, 30, 30)], size=size)
+def test_another_stated_size_is_worth_a_look(image: Path, size: tuple[int, int]) -> None:
+    record = check(image, [thing("dog", 0, 0, 30, 30)], size=size)
     assert found(record) == [("other-size", False)]
     assert f"is 60x40 but its labels state {size[0]}x{size[1]}" in str(record.problems[0])
 
 
-def test_equal_pixels_have_equal_hashes_however_they_are_stored(picture: Path) -> None:
-    image = read_picture(picture)
-    image.save(picture.with_suffix(".bmp"))
-    assert hash_pixels(read_picture(picture.with_suffix(".bmp"))) == hash_pixels(image)
-    pixels = np.asarray(image).copy()
+def test_equal_pixels_have_equal_hashes_however_they_are_stored(image: Path) -> None:
+    decoded = read_image(image)
+    decoded.save(image.with_suffix(".bmp"))
+    assert hash_pixels(read_image(image.with_suffix(".bmp"))) == hash_pixels(decoded)
+    pixels = np.asarray(decoded).copy()
     pixels[7, 7, 1] ^= 1
-    assert hash_pixels(Image.fromarray(pixels)) != hash_pixels(image)
-    turned = Image.frombytes("RGB", (40, 60), image.tobytes())
-    assert hash_pixels(turned) != hash_pixels(image)
+    assert hash_pixels(Image.fromarray(pixels)) != hash_pixels(decoded)
+    turned = Image.frombytes("RGB", (40, 60), decoded.tobytes())
+    assert hash_pixels(turned) != hash_pixels(decoded)

@@ -11,7 +11,7 @@ from blitznet.image import PICTURE_SUFFIXES
 _SUFFIXES = tuple(PICTURE_SUFFIXES)
 
 
-def find_pictures(folder: Path, option: str) -> list[Path]:
+def find_images(folder: Path, option: str) -> list[Path]:
     """All images in a folder and in those inside it, by name; hidden ones are left out.
 
     Args:
@@ -97,7 +97,7 @@ def find_maps(masks: Path, keys: Iterable[str], suffix: str = "") -> dict[str, P
     Raises:
         LabelError: if the folder is missing, two maps have the same key, or no image has a map.
     """
-    maps = files_by_key(find_pictures(masks, "masks"), masks, suffix)
+    maps = files_by_key(find_images(masks, "masks"), masks, suffix)
     keys = list(keys)
     found = {key: maps[key] for key in keys if key in maps}
     if not found:

@@ -16,7 +16,7 @@ from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.data.check.duplicates import grey_cells
 from blitznet.data.labels import (
     ClassTable,
-    PictureLabels,
+    ImageLabels,
     Problem,
     UsableObject,
     usable_objects,
@@ -24,8 +24,8 @@ from blitznet.data.labels import (
 from blitznet.data.seg_map import MapFile
 from blitznet.data.source import LabelSource
 from blitznet.detection.anchors import anchors_of
-from blitznet.errors import LabelError, PictureError
-from blitznet.image import read_picture, stored_size
+from blitznet.errors import ImageError, LabelError
+from blitznet.image import read_image, stored_size
 from blitznet.model_info import ModelConfig
 
 # From this IoU on an anchor answers for a box (SSD, section 2.2: detection.matcher).
@@ -48,7 +48,7 @@ def best_iou(boxes: np.ndarray, anchors: Tensor) -> np.ndarray:
 
 
 @dataclass(eq=False)
-class PictureRecord:
+class ImageRecord:
     """What the check finds in one image: small, whatever the image's size.
 
     Attributes:
@@ -87,9 +87,7 @@ class PictureRecord:
         return Problem(kind, where, text, is_error, self.split, self.source, self.index)
 
 
-def check_picture(
-    source: LabelSource, record: PictureRecord, model: ModelConfig | None
-) -> PictureRecord:
+def check_image(source: LabelSource, record: ImageRecord, model: ModelConfig | None) -> ImageRecord:
     """Read one image with everything that is said of it.
 
     Args:
@@ -106,11 +104,11 @@ def check_picture(
         where = f"{record.split}, source {record.source}, image {record.index + 1}"
         record.problems.append(record.problem("label-file", str(error), where))
         return record
-    record.path, record.has_boxes, size = labels.picture, labels.objects is not None, labels.size
+    record.path, record.has_boxes, size = labels.path, labels.objects is not None, labels.size
     try:
-        image = read_picture(labels.picture)
-    except PictureError as error:
-        text = str(error).removeprefix(f"{labels.picture}: ")
+        image = read_image(labels.path)
+    except ImageError as error:
+        text = str(error).removeprefix(f"{labels.path}: ")
         record.problems.append(record.problem("picture", text))
         model = None
     else:
@@ -136,7 +134,7 @@ def check_picture(
     return record
 
 
-def _fits(labels: PictureLabels, size: tuple[int, int] | None, table: ClassTable) -> bool:
+def _fits(labels: ImageLabels, size: tuple[int, int] | None, table: ClassTable) -> bool:
     """Whether no box reaches beyond an image of that size."""
     found: list[Problem] = []
     usable_objects(labels, size, table, found)
@@ -155,15 +153,15 @@ def hash_pixels(image: Image.Image) -> bytes:
 
 
 def _read_map(
-    record: PictureRecord,
-    labels: PictureLabels,
+    record: ImageRecord,
+    labels: ImageLabels,
     size: tuple[int, int],
     table: ClassTable,
     are_objects_wrong: bool,
 ) -> None:
     """Count the pixels of the map; one made from objects would only repeat what is wrong there."""
     path = _map_file(labels)
-    if labels.seg_map is None or (are_objects_wrong and path == labels.picture):
+    if labels.seg_map is None or (are_objects_wrong and path == labels.path):
         return
     try:
         counts = np.bincount(labels.seg_map.read(size, table).ravel()).tolist()
@@ -173,14 +171,14 @@ def _read_map(
         record.problems.append(record.problem("map", text, path))
 
 
-def _map_file(labels: PictureLabels) -> Path:
+def _map_file(labels: ImageLabels) -> Path:
     """The file of the map; the image where there is none or it is made from objects."""
-    return labels.seg_map.path if isinstance(labels.seg_map, MapFile) else labels.picture
+    return labels.seg_map.path if isinstance(labels.seg_map, MapFile) else labels.path
 
 
 def _read_boxes(
-    record: PictureRecord,
-    labels: PictureLabels,
+    record: ImageRecord,
+    labels: ImageLabels,
     objects: Sequence[UsableObject],
     size: tuple[int, int],
     model: ModelConfig | None,
@@ -199,11 +197,11 @@ def _read_boxes(
         record.problems += _emptiness(record, _map_file(labels))
 
 
-def _size_problem(record: PictureRecord, labels: PictureLabels, size: tuple[int, int]) -> Problem:
+def _size_problem(record: ImageRecord, labels: ImageLabels, size: tuple[int, int]) -> Problem:
     """Labels that state another size than the image's as a person sees it."""
     assert labels.size is not None
     stated, actual = (f"{width}x{height}" for width, height in (labels.size, size))
-    if labels.size == size[::-1] and stored_size(labels.picture) == labels.size:
+    if labels.size == size[::-1] and stored_size(labels.path) == labels.size:
         text = (
             f"the camera's orientation (EXIF) turns it to {actual}, its labels are for {stated} "
             "as stored; turn the pixels and remove the tag, or label it upright"
@@ -214,7 +212,7 @@ def _size_problem(record: PictureRecord, labels: PictureLabels, size: tuple[int,
 
 
 def _tiny_boxes(
-    record: PictureRecord, items: Sequence[UsableObject], model: ModelConfig
+    record: ImageRecord, items: Sequence[UsableObject], model: ModelConfig
 ) -> Iterator[Problem]:
     """SSD gives every box its best anchor, however little they overlap; but only that one."""
     sides = record.shapes * model.image_size
@@ -227,7 +225,7 @@ def _tiny_boxes(
             yield record.problem("tiny-box", text, item.label.where, is_error=False)
 
 
-def _emptiness(record: PictureRecord, map_path: Path) -> Iterator[Problem]:
+def _emptiness(record: ImageRecord, map_path: Path) -> Iterator[Problem]:
     pixels = record.pixels
     if pixels is not None:
         void = pixels.get(IGNORE_INDEX, 0) / sum(pixels.values())

@@ -1,4 +1,4 @@
-"""Memory of a prediction on one huge picture, with everything that a process needs besides."""
+"""Memory of a prediction on one huge image, with everything that a process needs besides."""
 
 import subprocess
 import sys
@@ -29,23 +29,23 @@ pytestmark = [
 ]
 
 
-def peak_bytes(picture: Path, engine: str) -> int:
-    """Of a process that predicts one picture and writes what it sees."""
-    out = picture.parent / f"{picture.stem}-{engine}"
-    arguments = ["predict", str(picture), "--out", str(out), "--engine", engine]
+def peak_bytes(image: Path, engine: str) -> int:
+    """Of a process that predicts one image and writes what it sees."""
+    out = image.parent / f"{image.stem}-{engine}"
+    arguments = ["predict", str(image), "--out", str(out), "--engine", engine]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments, "--score", "0.1"],
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    with Image.open(picture) as given, Image.open(out / f"{picture.stem}.jpg") as drawn:
+    with Image.open(image) as given, Image.open(out / f"{image.stem}.jpg") as drawn:
         assert drawn.size == given.size
     return int(done.stdout.splitlines()[-1]) * 1024
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_a_picture_of_48_million_pixels_fits_in_600_megabytes(engine: str, tmp_path: Path) -> None:
+def test_a_image_of_48_million_pixels_fits_in_600_megabytes(engine: str, tmp_path: Path) -> None:
     cells = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     blobs = Image.fromarray(cells)
     blobs.save(tmp_path / "small.png")
