@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torchvision.models import detection, segmentation
 from torchvision.transforms.functional import pil_to_tensor
 
-from blitznet.bench import Look, Seconds
+from blitznet.bench import Predict, Seconds
 from blitznet.image import resize_to_input
 from blitznet.model_info import IMAGENET_MEAN, IMAGENET_STD
 from untrained import (
@@ -93,7 +93,7 @@ def build_peer(peer: Peer, images: Sequence[Image.Image]) -> Model:
     return model
 
 
-def look_with_peer(peer: Peer, model: Model, engine: str, device: torch.device) -> Look:
+def predict_with_peer(peer: Peer, model: Model, engine: str, device: torch.device) -> Predict:
     """Decoded images through a copy of the model, stage by stage.
 
     Args:
@@ -110,11 +110,11 @@ def look_with_peer(peer: Peer, model: Model, engine: str, device: torch.device) 
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.to(torch.bfloat16)
     precision = partial(torch.autocast, device.type, torch.bfloat16, enabled=engine == TORCH_BF16)
-    look = _look_of_detector if peer.finds == "boxes" else _look_of_segmenter
-    return look(ready, device, precision)
+    predict = _predict_of_detector if peer.finds == "boxes" else _predict_of_segmenter
+    return predict(ready, device, precision)
 
 
-def _look_of_detector(model: Model, device: torch.device, precision: Precision) -> Look:
+def _predict_of_detector(model: Model, device: torch.device, precision: Precision) -> Predict:
     """The model does everything itself; a hook tells when the resized image enters the network."""
     moments: list[float] = []
     is_last = next(model.backbone.parameters()).is_contiguous(memory_format=torch.channels_last)
@@ -127,7 +127,7 @@ def _look_of_detector(model: Model, device: torch.device, precision: Precision) 
     _keep_boxes_precise(model)
 
     @torch.inference_mode()
-    def look(images: Sequence[Image.Image], found: Found | None = None) -> Seconds:
+    def predict(images: Sequence[Image.Image], found: Found | None = None) -> Seconds:
         moments[:] = [perf_counter()]
         with precision():
             results = model([pil_to_tensor(image).to(device).float() / 255 for image in images])
@@ -138,16 +138,16 @@ def _look_of_detector(model: Model, device: torch.device, precision: Precision) 
                 found.append(boxes)
         return _stages(*moments, perf_counter())
 
-    return look
+    return predict
 
 
-def _look_of_segmenter(model: Model, device: torch.device, precision: Precision) -> Look:
+def _predict_of_segmenter(model: Model, device: torch.device, precision: Precision) -> Predict:
     """As torchvision's reference does it, but resized by Pillow and to our size."""
     mean = torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1) * 255
     std = torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1) * 255
 
     @torch.inference_mode()
-    def look(images: Sequence[Image.Image], found: Found | None = None) -> Seconds:
+    def predict(images: Sequence[Image.Image], found: Found | None = None) -> Seconds:
         start = perf_counter()
         pixels = torch.from_numpy(np.stack([resize_to_input(image, SIDE) for image in images]))
         inputs = (pixels.to(device).permute(0, 3, 1, 2).float() - mean) / std
@@ -162,7 +162,7 @@ def _look_of_segmenter(model: Model, device: torch.device, precision: Precision)
                 found.append(seg_map)
         return _stages(start, resized, network, perf_counter())
 
-    return look
+    return predict
 
 
 def _now(device: torch.device) -> float:

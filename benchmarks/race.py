@@ -17,14 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 from blitznet.bench import (
-    Look,
-    Row,
+    BenchRow,
+    Predict,
     Speeds,
     default_engines,
     describe_machine,
     load_images,
-    look_with,
     make_row,
+    predict_with,
     speed_table,
     take_turns,
 )
@@ -34,7 +34,7 @@ from blitznet.errors import CheckpointError, InputError
 from blitznet.inference.engines.choose import open_engine
 from blitznet.model_files import find_checkpoint
 from blitznet.model_info import MODELS
-from peers import PEERS, TORCH_DEFAULT, build_peer, look_with_peer
+from peers import PEERS, TORCH_DEFAULT, build_peer, predict_with_peer
 from untrained import write_single_tasks, write_untrained
 
 Contestant = tuple[str, str]  # network and engine
@@ -59,7 +59,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
     """Time our networks and torchvision's."""
-    looks: dict[Contestant, Look] = {}
+    predictors: dict[Contestant, Predict] = {}
     left_out: dict[str, str] = {}
     with TemporaryDirectory() as folder:
         decoded, decode_ms = load_images(images)
@@ -73,16 +73,18 @@ def main(
             except InputError as reason:
                 left_out[" on ".join(contestant)] = str(reason)
             else:
-                looks[contestant] = _one_after_the_other([look_with(one, score) for one in opened])
+                predictors[contestant] = _one_after_the_other(
+                    [predict_with(one, score) for one in opened]
+                )
         for peer in [one for one in PEERS if any(part in one for part in split_names(peers) or ())]:
             model = build_peer(PEERS[peer], decoded)
             for engine in PEERS[peer].engines:
                 _tell(f"opening {peer} on {engine}")
-                look = look_with_peer(PEERS[peer], model, engine, choose_device(device))
-                looks[f"torchvision {peer}", engine] = look
-        named = {" on ".join(contestant): look for contestant, look in looks.items()}
+                predict = predict_with_peer(PEERS[peer], model, engine, choose_device(device))
+                predictors[f"torchvision {peer}", engine] = predict
+        named = {" on ".join(contestant): predict for contestant, predict in predictors.items()}
         samples = take_turns(named, decoded, 1, rounds, seconds, _tell)
-    rows = [make_row(*contestant, 1, samples[" on ".join(contestant)]) for contestant in looks]
+    rows = [make_row(*contestant, 1, samples[" on ".join(contestant)]) for contestant in predictors]
     speeds = Speeds(
         machine=describe_machine(device),
         data=f"{images or 'drawn'}; random weights: {', '.join(random)}",
@@ -131,18 +133,18 @@ def _has_weights(name: str) -> bool:
     return True
 
 
-def _one_after_the_other(parts: Sequence[Look]) -> Look:
+def _one_after_the_other(parts: Sequence[Predict]) -> Predict:
     """Of one network, or one for each task; the image is resized once for both."""
 
-    def look(images: Sequence[Image.Image]) -> dict[str, float]:
+    def predict(images: Sequence[Image.Image]) -> dict[str, float]:
         times = [part(images) for part in parts]
         total = {stage: sum(one[stage] for one in times) for stage in times[0]}
         return total | {"resize": times[0]["resize"]}
 
-    return look
+    return predict
 
 
-def _ratio_table(rows: Sequence[Row]) -> Table:
+def _ratio_table(rows: Sequence[BenchRow]) -> Table:
     """How many times as fast every row is as the references."""
     fps = {(row.network, row.engine): row.fps for row in rows}
     table = Table("network", "engine", *(f"x {name.split('_')[0]}" for name in REFERENCES))

@@ -24,9 +24,9 @@ from blitznet.data.loader import TrainingSamples, batch_positions, collate_sampl
 from blitznet.device import choose_device
 from blitznet.model_info import find_model
 from blitznet.structures import Batch
-from blitznet.training.options import FABRIC_PRECISION, usable_precision
+from blitznet.training.loop_options import FABRIC_PRECISION, usable_precision
 from blitznet.training.recipe import RECIPES, Recipe
-from blitznet.training.step import Learner
+from blitznet.training.step import TrainState
 
 WARM_UP = 2  # steps
 
@@ -93,8 +93,8 @@ def training_step(recipe: Recipe, device: torch.device) -> Callable[[Batch], Non
     fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
     fabric.launch()
     fabric.seed_everything(recipe.seed, verbose=False)
-    learner = Learner(fabric, recipe)
-    return lambda batch: learner.take_step(0, batch.to(device))
+    learner = TrainState(fabric, recipe)
+    return lambda batch: learner.step(0, batch.to(device))
 
 
 def time_steps(

@@ -191,13 +191,13 @@ class Kind:
 def image_kinds() -> dict[str, Kind]:
     """Images as images, as reduced images and as segmentation maps."""
     from blitznet.data.labels import ClassTable
-    from blitznet.data.map_codes import value_codes
-    from blitznet.data.seg_map import MapCodes, MapFile
+    from blitznet.data.map_encoding import value_codes
+    from blitznet.data.seg_map import MapEncoding, MapFile
     from blitznet.image import OpenImage, read_image
 
     seeds, names = drawn_images(), ("background", "cat", "dog")
     values = value_codes(dict(enumerate(names)))
-    colours = MapCodes(((0, "background"), (0xFF0000, "cat")), (), are_colours=True)
+    colours = MapEncoding(((0, "background"), (0xFF0000, "cat")), (), are_colours=True)
 
     def change(content: bytes, rng: random.Random) -> bytes:
         is_png = content.startswith(b"\x89PNG") and rng.random() < 0.8

@@ -26,6 +26,7 @@ import typer
 from rich.progress import track
 from safetensors.torch import load_file
 
+from blitznet.atomic_write import unfinished_files
 from blitznet.model_info import ModelConfig
 from blitznet.training import finish, loop
 from blitznet.training.log import LOG_FILE
@@ -34,7 +35,6 @@ from blitznet.training.recipe import Recipe
 from blitznet.training.resume import read_progress
 from blitznet.training.run_record import RUN_FILE
 from blitznet.training.train import train
-from blitznet.whole_file import unfinished_files
 
 DRAWN_PICTURES = Path(__file__).parents[1] / "tests" / "fixtures" / "voc_mini"
 DATA = f"""

@@ -26,7 +26,7 @@ from blitznet.evenly_spaced import evenly_spaced
 from blitznet.image import read_image, resize_to_input
 from blitznet.inference.class_map import classify_pixels
 from blitznet.inference.engines.choose import engines_here, open_engine
-from blitznet.inference.engines.engine import Engine, Tell
+from blitznet.inference.engines.engine import Engine, OnMessage
 from blitznet.inference.sources import is_image
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ MAX_IMAGES = 16
 _PACKAGES = ("blitznet", "numpy", "pillow", "onnxruntime", "openvino", "torch", "torchvision")
 
 Seconds = dict[str, float]  # by stage
-Look = Callable[[Sequence[Image.Image]], Seconds]  # processes decoded images as one batch
+Predict = Callable[[Sequence[Image.Image]], Seconds]  # processes decoded images as one batch
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchRow:
     """A network on an engine; medians in milliseconds per image, see STAGES.
 
     Attributes:
@@ -86,7 +86,7 @@ class Speeds:
     score: float
     rounds: int
     seconds: float
-    rows: tuple[Row, ...]
+    rows: tuple[BenchRow, ...]
     left_out: Mapping[str, str]
 
     def to_json(self) -> str:
@@ -104,7 +104,7 @@ def bench(
     rounds: int = 3,
     seconds: float = 3.0,
     device: str = "auto",
-    tell: Tell | None = None,
+    on_message: OnMessage | None = None,
 ) -> Speeds:
     """Time a network on the engines that are installed.
 
@@ -118,25 +118,25 @@ def bench(
         rounds: in which all take turns.
         seconds: minimum for each engine, over all rounds.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        tell: receives a line before every step.
+        on_message: receives a line before every step.
 
     Raises:
         InputError: if there is no such network, engine, device or image, or no engine can run it.
     """
-    tell = tell or (lambda _: None)
+    on_message = on_message or (lambda _: None)
     decoded, decode_ms = load_images(images)
     left_out: dict[str, str] = {}
     opened: dict[str, Engine] = {}
     for name in engines or default_engines(device):
-        tell(f"opening {name}")
+        on_message(f"opening {name}")
         try:
             opened[name] = open_engine(model, name, device)
         except InputError as error:
             left_out[name] = str(error)
     if not opened:
         raise InputError(f"nothing can be measured here: {next(iter(left_out.values()))}")
-    looks = {name: look_with(engine, score) for name, engine in opened.items()}
-    samples = take_turns(looks, decoded, batch, rounds, seconds, tell)
+    predictors = {name: predict_with(engine, score) for name, engine in opened.items()}
+    samples = take_turns(predictors, decoded, batch, rounds, seconds, on_message)
     rows = []
     for name, engine in opened.items():
         rows.append(make_row(engine.info.model.name, name, batch, samples[name]))
@@ -160,11 +160,11 @@ def default_engines(device: str) -> list[str]:
     ]
 
 
-def look_with(engine: Engine, score: float) -> Look:
+def predict_with(engine: Engine, score: float) -> Predict:
     """An engine's way from decoded images to boxes in their pixels and class maps of their size."""
     size = engine.info.model.image_size
 
-    def look(images: Sequence[Image.Image]) -> Seconds:
+    def predict(images: Sequence[Image.Image]) -> Seconds:
         start = perf_counter()
         pixels = np.stack([resize_to_input(image, size) for image in images])
         resized = perf_counter()
@@ -179,43 +179,45 @@ def look_with(engine: Engine, score: float) -> Look:
         end = perf_counter()
         return {"resize": resized - start, "network": network - resized, "post": end - network}
 
-    return look
+    return predict
 
 
 def take_turns(
-    looks: Mapping[str, Look],
+    predictors: Mapping[str, Predict],
     images: Sequence[Image.Image],
     batch: int,
     rounds: int,
     seconds: float,
-    tell: Tell,
+    on_message: OnMessage,
 ) -> dict[str, list[Seconds]]:
     """Time each in every round, in an order that rotates, so that noise hits all alike.
 
     The first call of a turn warms up and does not count. Arguments as those of `bench`; `images`
     are shown over and over again.
     """
-    samples: dict[str, list[Seconds]] = {name: [] for name in looks}
-    names, endless = list(looks), cycle(images)
+    samples: dict[str, list[Seconds]] = {name: [] for name in predictors}
+    names, endless = list(predictors), cycle(images)
     for number in range(rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            tell(f"measuring {name}, round {number + 1} of {rounds}")
-            looks[name](list(islice(endless, batch)))
+            on_message(f"measuring {name}, round {number + 1} of {rounds}")
+            predictors[name](list(islice(endless, batch)))
             end = perf_counter() + seconds / rounds
             while not samples[name] or perf_counter() < end:
-                samples[name].append(looks[name](list(islice(endless, batch))))
+                samples[name].append(predictors[name](list(islice(endless, batch))))
     return samples
 
 
-def make_row(network: str, engine: str, batch: int, samples: Sequence[Seconds]) -> Row:
+def make_row(network: str, engine: str, batch: int, samples: Sequence[Seconds]) -> BenchRow:
     """Medians of what `take_turns` measured."""
     times = 1000 / batch * np.array([[one[stage] for stage in STAGES] for one in samples])
     total = times.sum(axis=1)
     resize, forward, post = np.median(times, axis=0).tolist()
     median, p95 = np.quantile(total, (0.5, 0.95)).tolist()
     images = batch * len(samples)
-    return Row(network, engine, batch, resize, forward, post, median, p95, 1000 / median, images)
+    return BenchRow(
+        network, engine, batch, resize, forward, post, median, p95, 1000 / median, images
+    )
 
 
 def load_images(folder: Path | None, count: int = MAX_IMAGES) -> tuple[list[Image.Image], float]:

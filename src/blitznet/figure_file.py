@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blitznet.whole_file import whole_file
+from blitznet.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,5 +19,5 @@ def save_figure(figure: "Figure", path: Path) -> None:
     for text in figure.findobj(Text):
         text.set_parse_math(False)
     kind = path.suffix[1:].lower()
-    with whole_file(path) as temporary, rc_context({"text.parse_math": False}):
+    with atomic_write(path) as temporary, rc_context({"text.parse_math": False}):
         figure.savefig(temporary, format=kind, dpi=_DPI, bbox_inches="tight")

@@ -19,7 +19,7 @@ CHECKPOINT_FORMAT_VERSION = 1
 EXPORT_FORMAT_VERSION = 1
 METADATA_KEY = "blitznet"
 
-Precision = Literal["fp32", "fp16", "int8"]
+FilePrecision = Literal["fp32", "fp16", "int8"]
 
 _SUFFIXES = (".onnx", ".safetensors")
 
@@ -79,7 +79,7 @@ class ExportInfo(CheckpointInfo):
     score: float = Field(ge=0, le=1)
     iou: float = Field(ge=0, le=1)
     top: int = Field(ge=1, le=100_000)
-    precision: Precision
+    precision: FilePrecision
     outputs: tuple[Annotated[str, Field(max_length=50)], ...]
 
 

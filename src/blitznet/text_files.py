@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from blitznet.atomic_write import atomic_write
 from blitznet.errors import InputError, cut
 from blitznet.regular_file import MEGABYTE, read_regular
 from blitznet.result_folder import ensure_folder
-from blitznet.whole_file import whole_file
 
 MAX_TEXT = 256 * MEGABYTE
 MAX_JSON = 2048 * MEGABYTE  # train2017's instances take 450 MB
@@ -132,13 +132,13 @@ def write_text(path: Path, text: str, errors: str = "strict", sync: bool = True)
         path: replaced if it exists.
         text: content.
         errors: what happens to what is no valid text, as of `str.encode`.
-        sync: as of `whole_file`.
+        sync: as of `atomic_write`.
 
     Raises:
         InputError: if it cannot be written.
     """
     ensure_folder(path.parent)
-    with whole_file(path, sync) as temporary:
+    with atomic_write(path, sync) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=errors)
 
 

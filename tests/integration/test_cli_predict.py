@@ -19,7 +19,7 @@ import blitznet.extras
 import blitznet.model.checkpoint
 from blitznet.classes import voc_palette
 from blitznet.cli import main
-from blitznet.inference.engines.choose import FASTEST
+from blitznet.inference.engines.choose import AUTO_ORDER
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model_files import NetworkFiles, find_network
 from result_files import files_in, read_records
@@ -265,7 +265,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(
 def test_what_auto_chose_is_said_and_what_was_asked_for_is_not(
     checkpoint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(FASTEST, "cpu", ("torch",))
+    monkeypatch.setitem(AUTO_ORDER, "cpu", ("torch",))
     assert predict(checkpoint, "album/a.jpg", "--engine", "auto") == 0
     assert complaints(capsys) == ["runs on torch (cpu)"]
     assert predict(checkpoint, "album/a.jpg", "--engine", "torch") == 0

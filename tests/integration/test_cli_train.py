@@ -15,7 +15,7 @@ from blitznet.inference.predictor import load
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo, read_info
-from blitznet.training import options
+from blitznet.training import loop_options
 from blitznet.training.validation import read_validation
 from fixtures.make_fixtures import VOC_MINI, describe
 from fixtures.tiny_run import read_log, tiny_recipe
@@ -215,7 +215,7 @@ def test_training_says_that_bfloat16_would_be_emulated(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(options, "has_fast_bfloat16", lambda _: has_bfloat16)
+    monkeypatch.setattr(loop_options, "has_fast_bfloat16", lambda _: has_bfloat16)
     settings = ("--set", "precision=bf16", "--max-minutes", "0")
     assert train("recipe.yaml", "--data", "data.yaml", *settings) == 0
     line = "This processor would emulate bfloat16; training runs in fp32\n"

@@ -4,7 +4,7 @@ import pytest
 
 from blitznet.classes import VOC_CLASSES
 from blitznet.model_info import FusionName
-from blitznet.paper.tables import Experiment, Row, find_table, read_experiments, read_tables
+from blitznet.paper.tables import Experiment, TableRow, find_table, read_experiments, read_tables
 
 ROWS_WITH_CLASSES = [
     (number, row)
@@ -28,7 +28,7 @@ def own_experiments(number: int) -> list[Experiment]:
 @pytest.mark.parametrize(
     ("number", "row"), ROWS_WITH_CLASSES, ids=lambda value: getattr(value, "labels", value)
 )
-def test_mean_over_the_classes_is_the_printed_map(number: int, row: Row) -> None:
+def test_mean_over_the_classes_is_the_printed_map(number: int, row: TableRow) -> None:
     mean_ap = find_table(number).blocks[0].columns[0]
     classes = {one.title: value for one, value in row.printed.items() if one.of_one_class}
     assert tuple(classes) == VOC_CLASSES[1:]

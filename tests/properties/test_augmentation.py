@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
-from blitznet.data.geometry import View, choose_reduction, view_sample
+from blitznet.data.geometry import CropWindow, choose_reduction, view_sample
 from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel, read_labels
 from blitznet.data.seg_map import VOC_CODES, MapFile
 from blitznet.data.ssd_policy import Augmentation, draw_view, read_augmented
@@ -113,7 +113,7 @@ def test_a_shrunk_image_keeps_two_pixels_for_each_of_the_result(
     width: float, height: float, size: int, most: int
 ) -> None:
     reductions = [reduction for reduction in (1, 2, 4, 8) if reduction <= most]
-    chosen = choose_reduction(View(0, 0, width, height), size, reductions)
+    chosen = choose_reduction(CropWindow(0, 0, width, height), size, reductions)
     assert chosen == 1 or min(width, height) / chosen >= 2 * size
     if chosen < most:
         assert min(width, height) / (2 * chosen) < 2 * size
@@ -133,7 +133,7 @@ def test_mirroring_twice_gives_the_same_sample(seed: int, size: int) -> None:
         seg_map=rng.choice(np.array([0, 1, IGNORE_INDEX], np.uint8), (size, size)),
         source="noise",
     )
-    mirror = View(0, 0, size, size, flip=True)
+    mirror = CropWindow(0, 0, size, size, flip=True)
     once = view_sample(sample, mirror, size)
     twice = view_sample(once, mirror, size)
     np.testing.assert_array_equal(once.image, sample.image[:, ::-1])

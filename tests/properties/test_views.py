@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.geometry import View, view_boxes, view_sample
+from blitznet.data.geometry import CropWindow, view_boxes, view_sample
 from blitznet.data.ssd_policy import Augmentation, draw_view
 from blitznet.structures import Sample
 from reference.augment_in_memory import augment_sample
@@ -19,12 +19,12 @@ laws = settings(deadline=None, max_examples=60)
 
 
 @st.composite
-def views(draw: st.DrawFn) -> tuple[int, int, View]:
+def views(draw: st.DrawFn) -> tuple[int, int, CropWindow]:
     """Width and height of an image and any view that training may take of it."""
     width, height = draw(st.integers(8, 60)), draw(st.integers(8, 60))
     x1, y1 = draw(st.floats(-3, 0.9)) * width, draw(st.floats(-3, 0.9)) * height
     view_width, view_height = draw(st.floats(0.1, 5)) * width, draw(st.floats(0.1, 5)) * height
-    return width, height, View(x1, y1, x1 + view_width, y1 + view_height, draw(st.booleans()))
+    return width, height, CropWindow(x1, y1, x1 + view_width, y1 + view_height, draw(st.booleans()))
 
 
 @st.composite
@@ -56,7 +56,7 @@ def box_of(mask: np.ndarray) -> np.ndarray:
 @laws
 @given(views(), st.data(), st.integers(16, 70))
 def test_the_box_of_the_moved_map_is_the_moved_box(
-    drawn: tuple[int, int, View], data: st.DataObject, size: int
+    drawn: tuple[int, int, CropWindow], data: st.DataObject, size: int
 ) -> None:
     width, height, view = drawn
     x1, y1 = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
@@ -89,7 +89,7 @@ def test_the_box_of_the_moved_map_is_the_moved_box(
 @laws
 @given(views(), st.integers(1, 70))
 def test_void_in_the_map_is_where_the_image_is_filled(
-    drawn: tuple[int, int, View], size: int
+    drawn: tuple[int, int, CropWindow], size: int
 ) -> None:
     width, height, view = drawn
     image = np.zeros((height, width, 3), np.uint8)  # the filling is not black
@@ -158,7 +158,7 @@ def test_mirroring_the_sample_and_mirroring_the_view_are_the_same(
             axis=1,
         ),
     )
-    whole = View(0, 0, width, height)
+    whole = CropWindow(0, 0, width, height)
     a = view_sample(mirrored, whole, size)
     b = view_sample(sample, replace(whole, flip=True), size)
     # The sums of a mirrored row are taken in another order, and rounded to eight bits twice.

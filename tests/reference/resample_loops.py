@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from blitznet.data.geometry import View
+from blitznet.data.geometry import CropWindow
 
 
 def nearest_view(
-    pixels: np.ndarray, view: View, size: int, fill: int | tuple[int, ...]
+    pixels: np.ndarray, view: CropWindow, size: int, fill: int | tuple[int, ...]
 ) -> np.ndarray:
     """Each pixel is the source pixel under its centre, or `fill` if it is not all on the image.
 
@@ -33,7 +33,7 @@ def nearest_view(
 
 
 def bilinear_view(
-    pixels: np.ndarray, view: View, size: int, fill: int | tuple[int, ...]
+    pixels: np.ndarray, view: CropWindow, size: int, fill: int | tuple[int, ...]
 ) -> np.ndarray:
     """As `nearest_view`, each pixel the mean of its neighbours under a triangle.
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from blitznet.data.geometry import View
+from blitznet.data.geometry import CropWindow
 from reference.iou_loops import box_iou
 
 OVERLAPS = (None, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
@@ -16,7 +16,7 @@ def draw_view_slowly(
     boxes: np.ndarray,
     rng: np.random.Generator,
     aspects: Literal["log-uniform", "uniform"] = "log-uniform",
-) -> tuple[View, View]:
+) -> tuple[CropWindow, CropWindow]:
     """A canvas and a crop of it, in pixels of the image; drawn in the order of `draw_view`.
 
     Args:
@@ -33,7 +33,7 @@ def draw_view_slowly(
         x1 = -rng.uniform(0, canvas_width - width)
         y1 = -rng.uniform(0, canvas_height - height)
         width, height = canvas_width, canvas_height
-    canvas = View(x1, y1, x1 + width, y1 + height)
+    canvas = CropWindow(x1, y1, x1 + width, y1 + height)
     while True:
         overlap = OVERLAPS[rng.integers(7)]
         if overlap is None:
@@ -51,7 +51,7 @@ def draw_view_slowly(
             top = y1 + rng.uniform(0, canvas.height - crop_height)
             crop = (left, top, left + crop_width, top + crop_height)
             if len(boxes) == 0 or _is_good(crop, boxes, overlap):
-                return canvas, View(*crop)
+                return canvas, CropWindow(*crop)
 
 
 def _is_good(crop: tuple[float, float, float, float], boxes: np.ndarray, overlap: float) -> bool:

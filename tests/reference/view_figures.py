@@ -7,18 +7,20 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from blitznet.data.geometry import View, has_centre_inside, whole_view
+from blitznet.data.geometry import CropWindow, has_centre_inside, whole_view
 from blitznet.data.ssd_policy import Augmentation, draw_iou_crop, draw_zoom_out
 
 Image = tuple[tuple[int, int], np.ndarray]  # width and height, (G, 4) float32 boxes
-DrawView = Callable[[tuple[int, int], np.ndarray], tuple[View, View]]  # to canvas and view of it
+DrawView = Callable[
+    [tuple[int, int], np.ndarray], tuple[CropWindow, CropWindow]
+]  # to canvas and view of it
 
 FIGURES = ("zoom ratio", "area", "aspect", "visible share", "filled share", "boxes kept")
 
 
 def draw_ours(
     size: tuple[int, int], boxes: np.ndarray, rng: np.random.Generator
-) -> tuple[View, View]:
+) -> tuple[CropWindow, CropWindow]:
     """The steps of `draw_view`, with the canvas that lies between them."""
     augmentation = Augmentation()
     canvas = whole_view(*size)
@@ -33,14 +35,14 @@ class TorchvisionViews:
     def __init__(self) -> None:
         self.zoom_out, self.crop = v2.RandomZoomOut(), v2.RandomIoUCrop()
 
-    def __call__(self, size: tuple[int, int], boxes: np.ndarray) -> tuple[View, View]:
+    def __call__(self, size: tuple[int, int], boxes: np.ndarray) -> tuple[CropWindow, CropWindow]:
         """Canvas, and view of it, in pixels of the image."""
         width, height = size
         left = top = right = bottom = 0
         if torch.rand(1) < self.zoom_out.p:
             image = torch.empty((1, height, width), device="meta")
             left, top, right, bottom = self.zoom_out.make_params([image])["padding"]
-        canvas = View(-left, -top, width + right, height + bottom)
+        canvas = CropWindow(-left, -top, width + right, height + bottom)
         canvas_size = (height + top + bottom, width + left + right)
         moved = tv_tensors.BoundingBoxes(
             torch.from_numpy(boxes + np.array([left, top] * 2, np.float32)),
@@ -52,7 +54,7 @@ class TorchvisionViews:
         if not drawn:
             return canvas, canvas
         x1, y1 = drawn["left"] - left, drawn["top"] - top
-        return canvas, View(x1, y1, x1 + drawn["width"], y1 + drawn["height"])
+        return canvas, CropWindow(x1, y1, x1 + drawn["width"], y1 + drawn["height"])
 
 
 def view_figures(draw: DrawView, images: Sequence[Image], draws: int) -> dict[str, np.ndarray]:

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from blitznet.bench import (
-    Look,
-    Row,
+    BenchRow,
+    Predict,
     Seconds,
     Speeds,
     bench,
@@ -35,7 +35,7 @@ def test_all_take_turns_in_an_order_that_rotates_and_first_calls_do_not_count() 
     calls: list[str] = []
     images = [Image.new("RGB", (number + 1, 1)) for number in range(3)]
 
-    def look(name: str) -> Look:
+    def look(name: str) -> Predict:
         def call(batch: Sequence[Image.Image]) -> Seconds:
             calls.append(f"{name}{''.join(str(image.width) for image in batch)}")
             return {"network": float(len(calls))}
@@ -43,8 +43,8 @@ def test_all_take_turns_in_an_order_that_rotates_and_first_calls_do_not_count() 
         return call
 
     told: list[str] = []
-    looks = {name: look(name) for name in "ab"}
-    samples = take_turns(looks, images, 2, rounds=2, seconds=0, tell=told.append)
+    predictors = {name: look(name) for name in "ab"}
+    samples = take_turns(predictors, images, 2, rounds=2, seconds=0, on_message=told.append)
     assert calls == ["a12", "a31", "b23", "b12", "b31", "a23"]
     assert samples == {"a": [{"network": 2.0}], "b": [{"network": 4.0}]}
     assert told[0] == "measuring a, round 1 of 2"
@@ -63,7 +63,9 @@ def test_a_row_has_medians_an_image_by_hand() -> None:
 
 def test_a_network_is_measured_on_what_can_run_it(tiny: str) -> None:
     told: list[str] = []
-    speeds = bench(tiny, [ENGINE, "abacus"], score=0.01, rounds=2, seconds=0, tell=told.append)
+    speeds = bench(
+        tiny, [ENGINE, "abacus"], score=0.01, rounds=2, seconds=0, on_message=told.append
+    )
     (row,) = speeds.rows
     assert (row.network, row.engine, row.batch) == ("blitznet300-mobile", ENGINE, 1)
     assert row.network_ms > 0 < row.post_ms
@@ -94,7 +96,7 @@ def test_the_command_prints_a_table_and_the_json_of_the_file(
 
 
 def test_a_table_has_a_line_for_every_row_and_says_what_is_missing() -> None:
-    row = Row("net", "torch", 1, 1, 100, 2, 103, 150.26, 9.71, 6)
+    row = BenchRow("net", "torch", 1, 1, 100, 2, 103, 150.26, 9.71, 6)
     machine = {"device": "Some CPU", "cores": 2}
     table = speed_table(Speeds(machine, "drawn", 0.8, 0.5, 1, 1.0, (row,), {"x": "not installed"}))
     cells = [next(iter(column.cells)) for column in table.columns]

@@ -73,7 +73,7 @@ def test_a_detector_finds_what_it_finds_without_us(
         with torch.inference_mode():
             wanted = same([pil_to_tensor(image) / 255 for image in images])
         found: list[dict[str, np.ndarray]] = []
-        seconds = peers.look_with_peer(peer, model, engine, CPU)(images, found)
+        seconds = peers.predict_with_peer(peer, model, engine, CPU)(images, found)
         assert list(seconds) == ["resize", "network", "post"]
         assert min(seconds.values()) > 0
         for one, theirs in zip(found, wanted, strict=True):
@@ -81,7 +81,7 @@ def test_a_detector_finds_what_it_finds_without_us(
             np.testing.assert_allclose(one["boxes"], theirs["boxes"].numpy(), atol=0.01)
             np.testing.assert_allclose(one["scores"], theirs["scores"].numpy(), atol=1e-4)
     rounded: list[dict[str, np.ndarray]] = []
-    peers.look_with_peer(peer, model, peers.TORCH_BF16, CPU)(images, rounded)
+    peers.predict_with_peer(peer, model, peers.TORCH_BF16, CPU)(images, rounded)
     # Rounded scores change the order of weak boxes, but not how many there are.
     for one, theirs in zip(rounded, wanted, strict=True):
         assert len(one["boxes"]) == pytest.approx(len(theirs["boxes"]), rel=0.5)
@@ -94,7 +94,7 @@ def test_a_segmenter_gives_torchvisions_map_at_the_size_of_the_image(
     peer = peers.PEERS["lraspp_mobilenet_v3_large"]
     model = peers.build_peer(peer, images)
     found: list[np.ndarray] = []
-    peers.look_with_peer(peer, model, peers.TORCH, CPU)(images, found)
+    peers.predict_with_peer(peer, model, peers.TORCH, CPU)(images, found)
     for one, image in zip(found, images, strict=True):
         assert one.shape == (image.height, image.width)
         resized = pil_to_tensor(image.resize((64, 64), Image.Resampling.BILINEAR))

@@ -46,14 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         app(arguments, prog_name="blitznet")
     except BlitzNetError as error:
-        complain(error)
+        print_error(error)
         return 1
     except OSError as error:
         where = f"{cut(str(error.filename))}: " if error.filename else ""
-        complain(f"{where}{error.strerror or error}")
+        print_error(f"{where}{error.strerror or error}")
         return 1
     except MemoryError:
-        complain("out of memory; give it more, or smaller images, batches or networks")
+        print_error("out of memory; give it more, or smaller images, batches or networks")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -62,20 +62,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def complain(problem: object) -> None:
+def print_error(problem: object) -> None:
     """One line on standard error; what came from outside cannot change the terminal."""
     typer.echo(f"blitznet: {printable(str(problem))}", err=True)
 
 
-def say(line: object) -> None:
+def print_line(line: object) -> None:
     """One line on standard output, likewise."""
     typer.echo(printable(str(line)))
 
 
-def complain_of(problems: Iterable[object]) -> None:
+def print_errors(problems: Iterable[object]) -> None:
     """A line each on standard error."""
     for problem in problems:
-        complain(problem)
+        print_error(problem)
 
 
 def print_table(table: "Table", least_width: int = 0) -> None:

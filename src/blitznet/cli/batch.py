@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from blitznet.cli.app import app, complain
+from blitznet.cli.app import app, print_error
 from blitznet.cli.options import BatchOption, EngineOption, ModelOption, ScoreOption
 from blitznet.extras import require
 
@@ -57,8 +57,8 @@ def batch(
     report = predict_batch(
         source, out, model=model, score=score, engine=engine, batch=batch_size,
         save_masks=save_masks, cpus_per_worker=cpus_per_worker, workers=workers, address=address,
-        limit=limit, shard_size=shard_size, mixed=mixed, show_progress=True, tell=complain,
+        limit=limit, shard_size=shard_size, mixed=mixed, show_progress=True, on_message=print_error,
     )  # fmt: skip
     for kind, count in report.errors.most_common():
-        complain(f"{count} x {kind}")
+        print_error(f"{count} x {kind}")
     typer.echo(f"{report}, in {out}")

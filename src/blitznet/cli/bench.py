@@ -51,7 +51,7 @@ def bench(
         rounds=rounds,
         seconds=seconds,
         device=device,
-        tell=lambda line: typer.echo(f"{line} ...", err=True),
+        on_message=lambda line: typer.echo(f"{line} ...", err=True),
     )
     print_table(speed_table(speeds), least_width=110)
     typer.echo(speeds.to_json())

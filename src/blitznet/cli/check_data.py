@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from blitznet.cli.app import app, print_table, say
+from blitznet.cli.app import app, print_line, print_table
 from blitznet.cli.options import OverwriteOption
 from blitznet.extras import require
 from blitznet.result_folder import make_folder
@@ -52,7 +52,7 @@ def check_data(
     require("torch", "train", "blitznet check-data")
     from blitznet.cpu import usable_cores
     from blitznet.data.check.check import check_data as check
-    from blitznet.data.check.report import findings_table, report_lines, splits_table
+    from blitznet.data.check.check_report import findings_table, report_lines, splits_table
     from blitznet.data.description import read_description
     from blitznet.model_info import find_model
 
@@ -73,8 +73,8 @@ def check_data(
             print_table(splits_table(report))
             print_table(findings_table(report))
         for line in report_lines(report, verbose):
-            say(line)
+            print_line(line)
         if out is not None:
-            say(f"The sheet and the statistics are in {out}")
+            print_line(f"The sheet and the statistics are in {out}")
     if report.errors:
         raise typer.Exit(1)

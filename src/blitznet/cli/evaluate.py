@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from blitznet.cli.app import app, print_table, say
+from blitznet.cli.app import app, print_line, print_table
 from blitznet.cli.options import (
     CalibrateOption,
     DeviceOption,
@@ -79,12 +79,12 @@ def evaluate(
             report=report,
         )
     if submission is not None:
-        say(f"Files for the {submission} server: {folder}")
+        print_line(f"Files for the {submission} server: {folder}")
     if metrics.has_figures:
         print_table(metrics_table(metrics))
         if report:
-            say(f"Report: {folder / 'index.html'}")
-        say(f"{metrics.pictures} images; figures in {folder / evaluation.METRICS_FILE}")
+            print_line(f"Report: {folder / 'index.html'}")
+        print_line(f"{metrics.pictures} images; figures in {folder / evaluation.METRICS_FILE}")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from blitznet.cli.app import app, complain, complain_of, print_table, say
+from blitznet.cli.app import app, print_error, print_errors, print_line, print_table
 from blitznet.cli.options import split_names
 from blitznet.extras import require_training
 
@@ -69,12 +69,12 @@ def export(
         classes=split_names(classes), overwrite=overwrite, force=force,
     )  # fmt: skip
     print_table(parity_table(exported.parity))
-    complain_of(exported.problems)
+    print_errors(exported.problems)
     if exported.is_kept:
-        say(f"The file is {exported.path}, the comparison {exported.report}")
+        print_line(f"The file is {exported.path}, the comparison {exported.report}")
     if exported.problems:
         if not exported.is_kept:
-            complain(
+            print_error(
                 f"{exported.path} was not written; --force keeps it, {exported.report} says why"
             )
         raise typer.Exit(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blitznet.cli.app import app, complain, complain_of, say
+from blitznet.cli.app import app, print_error, print_errors, print_line
 from blitznet.cli.options import (
     BatchOption,
     CalibrateOption,
@@ -118,7 +118,7 @@ def predict(
     from blitznet.inference.sources import find_given
 
     found, problems = find_given(sources, watch, idle_seconds, sys.stdin.buffer)
-    complain_of(problems)
+    print_errors(problems)
     if not found:
         raise typer.Exit(1)
     from blitznet.inference.predict_folder import predict_to_folder
@@ -196,20 +196,20 @@ def _report(
                 before += result.is_old
                 if result.error is not None:
                     failed += 1
-                    complain(result)
+                    print_error(result)
                 elif not quiet and not result.is_old:
-                    say(result)
+                    print_line(result)
                 if result.note is not None:
-                    complain(result.note)
+                    print_error(result.note)
                 total[kind] = max(total[kind], done[kind] + failed)  # grows in a watched folder
                 del result  # not kept while the next image is decoded
     except BaseException as end:
         if done or isinstance(end, KeyboardInterrupt):
             hint = f"continue with --out {folder} --resume"
-            complain(f"stopped: {counts()}, results in {folder}; {hint}")
+            print_error(f"stopped: {counts()}, results in {folder}; {hint}")
         raise
     if not quiet:
-        say(f"{counts()}, results in {folder}")
+        print_line(f"{counts()}, results in {folder}")
     if problems or failed:
         raise typer.Exit(1)
 
@@ -235,7 +235,7 @@ def _load(
         for name in classes:
             find_class(name, names)
     hint: Hint = "throughput" if has_many_images else "latency"
-    return load(model, device, engine, hint=hint, calibrate=calibrate, tell=complain)
+    return load(model, device, engine, hint=hint, calibrate=calibrate, on_message=print_error)
 
 
 def _say_engine(predictor: "Predictor", asked: str | None) -> None:
@@ -243,4 +243,4 @@ def _say_engine(predictor: "Predictor", asked: str | None) -> None:
     from blitznet.inference.engines.choose import AUTO, usual_engine
 
     if (asked or usual_engine()) == AUTO:
-        complain(f"runs on {predictor.engine.name} ({predictor.engine.device})")
+        print_error(f"runs on {predictor.engine.name} ({predictor.engine.device})")

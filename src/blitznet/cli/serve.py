@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from blitznet.cli.app import app, complain
+from blitznet.cli.app import app, print_error
 from blitznet.cli.options import DeviceOption, EngineOption, ModelOption, ScoreOption
 
 TOKEN_VARIABLE = "BLITZNET_TOKEN"
@@ -52,4 +52,4 @@ def serve(
         score, queue, timeout, max_mb, max_megapixels, tuple(cors or ()),
         token or os.environ.get(TOKEN_VARIABLE), tuple(allow_fetch or ()), uploads,
     )  # fmt: skip
-    run_service(model, host, port, workers, device, engine, settings, tell=complain)
+    run_service(model, host, port, workers, device, engine, settings, on_message=print_error)

@@ -13,7 +13,7 @@ from blitznet.errors import InputError
 from blitznet.extras import require
 
 if TYPE_CHECKING:
-    from blitznet.paper.report import Report
+    from blitznet.paper.table_report import TableReport
 
 
 @app.command()
@@ -56,7 +56,7 @@ def table(
     --run continues where an earlier call stopped or was killed.
     """
     from blitznet.paper.figure_4 import draw_figure_4
-    from blitznet.paper.report import fill_in, to_dict
+    from blitznet.paper.table_report import fill_in, to_dict
     from blitznet.paper.tables import find_table
 
     chosen = find_table(number)
@@ -65,8 +65,8 @@ def table(
         from blitznet.paper.training_queue import choose_experiments, train_missing
 
         wanted = choose_experiments(chosen, split_names(only), full)
-        tell = functools.partial(typer.echo, err=True)
-        train_missing(wanted, results, _seeds(seeds), device, workers, max_minutes, tell)
+        on_message = functools.partial(typer.echo, err=True)
+        train_missing(wanted, results, _seeds(seeds), device, workers, max_minutes, on_message)
     report = fill_in(chosen, results)
     if figure is not None:
         draw_figure_4(report, figure)
@@ -76,8 +76,8 @@ def table(
         _print(report, per_class, markdown)
 
 
-def _print(report: "Report", per_class: bool, markdown: bool) -> None:
-    from blitznet.paper.report import grids_of, markdown_table, terminal_table
+def _print(report: "TableReport", per_class: bool, markdown: bool) -> None:
+    from blitznet.paper.table_report import grids_of, markdown_table, terminal_table
 
     table = report.table
     typer.echo(f"Table {table.number}: {table.caption}. Figures in per cent unless said.")

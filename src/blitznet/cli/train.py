@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from blitznet.cli.app import app, print_table, say
+from blitznet.cli.app import app, print_line, print_table
 from blitznet.extras import require
 
 
@@ -93,7 +93,7 @@ def train(
     run = training.train(
         data, chosen, out=out, resume=resume, device=device, devices=devices, workers=workers,
         max_minutes=max_minutes, validate_every=validate_every, early_stopping=early_stopping,
-        compile=compiled, skip_bad=skip_bad, tensorboard=tensorboard, tell=say,
+        compile=compiled, skip_bad=skip_bad, tensorboard=tensorboard, on_message=print_line,
     )  # fmt: skip
     if run.metrics is not None:
         print_table(metrics_table(run.metrics))

@@ -14,7 +14,7 @@ from blitznet.errors import ImageError, InputError
 from blitznet.image import EncodedImage
 from blitznet.inference.engines.choose import AUTO
 from blitznet.inference.predictor import load
-from blitznet.inference.prefetch import map_ahead
+from blitznet.inference.prefetch import prefetch
 from blitznet.inference.selection import DEFAULT_SCORE
 from blitznet.model_files import find_network
 
@@ -104,7 +104,7 @@ class BatchPredictor:
         places: list[int] = []  # of the images that the network receives
 
         def fetched() -> Iterator[BatchImage]:
-            for place, image in enumerate(map_ahead(_fetch, images, _FETCHERS)):
+            for place, image in enumerate(prefetch(_fetch, images, _FETCHERS)):
                 if isinstance(image, ImageError):
                     rows[place] = error_row(image)
                 else:

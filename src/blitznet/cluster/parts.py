@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs, parquet
 
+from blitznet.atomic_write import atomic_write, unfinished_files
 from blitznet.cluster.listing import Item
 from blitznet.cluster.remote_files import FILE_ERRORS, find_file_system, local_path, one_line
 from blitznet.cluster.rows import as_text
 from blitznet.errors import InputError
-from blitznet.whole_file import unfinished_files, whole_file
 
 # Readers of Parquet folders leave out what begins with an underscore or a dot.
 SETTINGS_FILE = "_batch.json"
@@ -119,7 +119,7 @@ class Parts:
 
     def _write(self, name: str, content: bytes) -> None:
         if self._is_local:
-            with whole_file(Path(self._folder) / name) as temporary:
+            with atomic_write(Path(self._folder) / name) as temporary:
                 temporary.write_bytes(content)
             return
         try:

@@ -24,8 +24,8 @@ from blitznet.cluster.remote_files import is_uri, one_line
 from blitznet.cpu import usable_cores
 from blitznet.errors import InputError
 from blitznet.extras import require
-from blitznet.inference.engines.engine import Tell
-from blitznet.inference.prefetch import run_ahead
+from blitznet.inference.engines.engine import OnMessage
+from blitznet.inference.prefetch import prefetch_items
 from blitznet.inference.selection import DEFAULT_SCORE
 from blitznet.model_files import find_network
 from blitznet.progress import with_progress
@@ -89,7 +89,7 @@ def predict_batch(
     shard_size: int = SHARD_SIZE,
     mixed: bool = False,
     show_progress: bool = False,
-    tell: Tell | None = None,
+    on_message: OnMessage | None = None,
 ) -> BatchReport:
     """Predict very many images on CPUs of this machine or a Ray cluster, and write Parquet parts.
 
@@ -112,7 +112,7 @@ def predict_batch(
         shard_size: images per part.
         mixed: whether rows of another network or score may be in `out`; they stay.
         show_progress: whether to show a bar on a terminal, and a line each half minute elsewhere.
-        tell: receives these lines; None = silence.
+        on_message: receives these lines; None = silence.
 
     Raises:
         InputError: if the input, the network, the cluster or the folder is unusable.
@@ -139,17 +139,17 @@ def predict_batch(
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     from blitznet.cluster.workers import WorkerOptions, predict_shards
 
-    tell = tell or _ignore
+    on_message = on_message or _ignore
     with _cluster(address, cpus_per_worker) as num_cpus:
         options = WorkerOptions(
             arguments, name, _absolute(os.fspath(out)), None if is_uri(source) else str(Path.cwd()),
             cpus_per_worker, _memory(model), least, most or max(1, num_cpus // cpus_per_worker),
         )  # fmt: skip
         with (
-            closing(run_ahead(chain([first_shard], shards), _SHARDS_AHEAD)) as ahead,
-            closing(predict_shards(ahead, options, tell)) as results,
+            closing(prefetch_items(chain([first_shard], shards), _SHARDS_AHEAD)) as ahead,
+            closing(predict_shards(ahead, options, on_message)) as results,
         ):
-            images = _count(results, report, tell if show_progress else _ignore)
+            images = _count(results, report, on_message if show_progress else _ignore)
             for _ in with_progress(images, limit, "images", show_progress, has_speed=True):
                 pass
     return report
@@ -168,7 +168,9 @@ def _open_parts(parts: Parts, arguments: dict[str, Any], mixed: bool) -> tuple[s
     return name, Seen(parts.done_ids())
 
 
-def _count(results: Iterator["Done | None"], report: BatchReport, tell: Tell) -> Iterator[None]:
+def _count(
+    results: Iterator["Done | None"], report: BatchReport, on_message: OnMessage
+) -> Iterator[None]:
     """Adds results to the report; yields once for each image."""
     start = last_line = monotonic()
     for done in results:
@@ -180,7 +182,7 @@ def _count(results: Iterator["Done | None"], report: BatchReport, tell: Tell) ->
             report.by_worker[done.worker] += done.num_images
         if now - last_line >= _LINE_SECONDS and not sys.stderr.isatty():
             last_line = now
-            tell(str(report))
+            on_message(str(report))
         yield from repeat(None, done.num_images if done else 0)
 
 

@@ -18,7 +18,7 @@ from blitznet.cluster.parts import Parts
 from blitznet.cluster.remote_files import one_line
 from blitznet.cluster.rows import SCHEMA, as_text, error_kind, error_row, to_columns
 from blitznet.errors import BlitzNetError, InputError, WorkerError
-from blitznet.inference.engines.engine import Tell
+from blitznet.inference.engines.engine import OnMessage
 
 # A shard that its worker died of runs again elsewhere; then its halves do, down to one image.
 MAX_DEATHS = 3
@@ -183,7 +183,7 @@ class _Pool:
 
 
 def predict_shards(
-    shards: Iterator[tuple[int, Shard]], options: WorkerOptions, tell: Tell
+    shards: Iterator[tuple[int, Shard]], options: WorkerOptions, on_message: OnMessage
 ) -> Generator[Done | None]:
     """Predict shards on the workers of the cluster that Ray is connected to.
 
@@ -192,7 +192,7 @@ def predict_shards(
     Args:
         shards: with their indices; taken when a worker is free.
         options: of the workers.
-        tell: receives a line when workers cannot start.
+        on_message: receives a line when workers cannot start.
 
     Yields:
         A result for each shard, in the order in which they end, or None when nothing ended for
@@ -218,7 +218,7 @@ def predict_shards(
             ready, _ = ray.wait([*pool.busy, *pool.starting], timeout=_HEARTBEAT_SECONDS)
             if not ready:
                 if not is_open:
-                    tell(f"waits for {options.minimum} workers: {_wanted(options)}")
+                    on_message(f"waits for {options.minimum} workers: {_wanted(options)}")
                 yield None
             for ref in ready:
                 done = pool.take(ref)

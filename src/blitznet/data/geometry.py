@@ -23,7 +23,7 @@ PIXELS_TO_AVERAGE = 2
 
 
 @dataclass(frozen=True)
-class View:
+class CropWindow:
     """The part of an image that the network sees.
 
     Attributes:
@@ -51,9 +51,9 @@ class View:
         return self.y2 - self.y1
 
 
-def whole_view(width: int, height: int) -> View:
+def whole_view(width: int, height: int) -> CropWindow:
     """The image as it is."""
-    return View(0, 0, width, height)
+    return CropWindow(0, 0, width, height)
 
 
 def resize_sample(sample: Sample, size: int) -> Sample:
@@ -61,7 +61,7 @@ def resize_sample(sample: Sample, size: int) -> Sample:
     return view_sample(sample, whole_view(*sample.size), size)
 
 
-def view_sample(sample: Sample, view: View, size: int, min_box_side: float = 0.0) -> Sample:
+def view_sample(sample: Sample, view: CropWindow, size: int, min_box_side: float = 0.0) -> Sample:
     """What `view` shows of a sample, at (size, size) pixels.
 
     Args:
@@ -80,7 +80,7 @@ def view_sample(sample: Sample, view: View, size: int, min_box_side: float = 0.0
 
 
 def view_image(
-    image: Image.Image, whole_size: tuple[int, int], view: View, size: int, reduction: int = 1
+    image: Image.Image, whole_size: tuple[int, int], view: CropWindow, size: int, reduction: int = 1
 ) -> Image.Image:
     """What `view` shows of an image or a segmentation map, (size, size), resampled once.
 
@@ -110,7 +110,7 @@ def view_image(
     return canvas
 
 
-def view_labels(sample: Sample, view: View, size: int, min_box_side: float) -> Sample:
+def view_labels(sample: Sample, view: CropWindow, size: int, min_box_side: float) -> Sample:
     """A sample whose labels are moved to a view; its image is one of `view_image` already."""
     seg_map = None
     if sample.seg_map is not None:
@@ -131,7 +131,7 @@ def view_labels(sample: Sample, view: View, size: int, min_box_side: float) -> S
     )
 
 
-def choose_reduction(view: View, size: int, reductions: Sequence[int]) -> int:
+def choose_reduction(view: CropWindow, size: int, reductions: Sequence[int]) -> int:
     """The most that an image may be shrunk by before `view` of it is resampled to (size, size).
 
     Args:
@@ -143,7 +143,7 @@ def choose_reduction(view: View, size: int, reductions: Sequence[int]) -> int:
     return max((reduction for reduction in reductions if reduction <= most), default=reductions[0])
 
 
-def view_boxes(boxes: np.ndarray, view: View, size: int) -> np.ndarray:
+def view_boxes(boxes: np.ndarray, view: CropWindow, size: int) -> np.ndarray:
     """(G, 4) xyxy in source pixels to (G, 4) xyxy in 0..size, clipped to the view."""
     scale = np.array([size / view.width, size / view.height] * 2)
     moved = (boxes - np.array([view.x1, view.y1] * 2)) * scale
@@ -153,7 +153,7 @@ def view_boxes(boxes: np.ndarray, view: View, size: int) -> np.ndarray:
     return clipped
 
 
-def has_centre_inside(boxes: np.ndarray, view: View) -> np.ndarray:
+def has_centre_inside(boxes: np.ndarray, view: CropWindow) -> np.ndarray:
     """(G, 4) xyxy in source pixels to (G,) bool: SSD keeps boxes by their centre."""
     x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
     inside: np.ndarray = (view.x1 < x) & (x < view.x2) & (view.y1 < y) & (y < view.y2)

@@ -15,8 +15,8 @@ from blitznet.data.image_files import (
     lookalikes,
 )
 from blitznet.data.labels import ImageLabels
-from blitznet.data.map_codes import ColourNames, ValueNames, parse_codes
-from blitznet.data.seg_map import MapCodes, MapFile
+from blitznet.data.map_encoding import ColourNames, ValueNames, parse_codes
+from blitznet.data.seg_map import MapEncoding, MapFile
 from blitznet.data.source import ReadLabels, SourceEntry
 from blitznet.errors import LabelError
 
@@ -81,7 +81,7 @@ class MaskFolderEntry(SourceEntry):
         yield from lookalikes(others, wanted)
 
 
-def _read_labels(codes: MapCodes, paths: tuple[Path, Path | None]) -> ImageLabels:
+def _read_labels(codes: MapEncoding, paths: tuple[Path, Path | None]) -> ImageLabels:
     """Of an image and its map."""
     image, path = paths
     return ImageLabels(image, None, MapFile(path, codes) if path else None)

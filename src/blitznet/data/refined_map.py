@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
-from blitznet.data.box_map import BoxMap, pixels_in_box
 from blitznet.data.labels import ImageLabels
-from blitznet.data.seg_map import MapCodes, MapFile
+from blitznet.data.map_from_boxes import MapFromBoxes, pixels_in_box
+from blitznet.data.seg_map import MapEncoding, MapFile
 from blitznet.errors import LabelError
 from blitznet.text_files import read_text
 
@@ -53,12 +53,12 @@ def with_refined_maps(
             f"refined_masks: {folder} has no {NAMES_FILE}; make it by: blitznet refine-masks"
         )
     names = read_text(folder / NAMES_FILE, LabelError).splitlines()
-    codes = MapCodes(tuple(enumerate(names)))
+    codes = MapEncoding(tuple(enumerate(names)))
 
     def read(key: object) -> ImageLabels:
         labels = read_labels(key)
         path = refined_path(folder, labels.path, data_folder)
-        has_own = labels.seg_map is not None and not isinstance(labels.seg_map, BoxMap)
+        has_own = labels.seg_map is not None and not isinstance(labels.seg_map, MapFromBoxes)
         if has_own or not path.is_file():
             return labels
         return replace(labels, seg_map=MapFile(path, codes))
@@ -80,7 +80,7 @@ def refine_box_map(
     train. What is less sure than `confidence` is void.
 
     Args:
-        coarse: (H, W) uint8, see `BoxMap`; kept outside the boxes.
+        coarse: (H, W) uint8, see `MapFromBoxes`; kept outside the boxes.
         probabilities: (C, h, w) float32 of the classes by a network, background first; all zero
             for those that it does not know, whose boxes stay coarse.
         boxes: (G, 4) xyxy in pixels of the image, of objects that are not to be ignored.

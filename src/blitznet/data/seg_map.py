@@ -24,7 +24,7 @@ _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "L", "LA", "1")
 
 
 @dataclass(frozen=True)
-class MapCodes:
+class MapEncoding:
     """Class names by code; a code is a pixel value, or a colour as 0xRRGGBB.
 
     Attributes:
@@ -45,7 +45,7 @@ class MapCodes:
         return text if name is None else f"{text} ({name})"
 
 
-VOC_CODES = MapCodes(tuple(enumerate(VOC_CLASSES)))
+VOC_CODES = MapEncoding(tuple(enumerate(VOC_CLASSES)))
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class MapFile:
     """
 
     path: Path
-    codes: MapCodes = VOC_CODES
+    codes: MapEncoding = VOC_CODES
 
     def read(self, size: tuple[int, int], table: ClassTable) -> np.ndarray:
         """See `MapLabel`."""

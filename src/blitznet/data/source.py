@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from blitznet.data.box_map import BoxMap
-from blitznet.data.instance_map import InstanceMap
 from blitznet.data.labels import ClassTable, ImageLabels, read_labels
+from blitznet.data.map_from_boxes import MapFromBoxes
+from blitznet.data.map_from_instances import MapFromInstances
 from blitznet.data.refined_map import with_refined_maps
 from blitznet.errors import LabelError
 from blitznet.image import read_image
@@ -80,9 +80,9 @@ class SourceEntry(BaseModel, ABC):
 
     Attributes:
         boxes: whether boxes are read.
-        masks: what maps are made of: "from_boxes" = see `BoxMap`; "from_instances" = see
-            `InstanceMap`, in formats with outlines; a folder of maps, where an image without a file
-            has no map; None = pixels are not labelled.
+        masks: what maps are made of: "from_boxes" = see `MapFromBoxes`; "from_instances" = see
+            `MapFromInstances`, in formats with outlines; a folder of maps, where an image without
+            a file has no map; None = pixels are not labelled.
         refined_masks: folder of `blitznet refine-masks`, for images without a map of their own.
         label_map: from the source's class names to the network's; null = background there,
             "ignore" = is ignored.
@@ -128,9 +128,9 @@ class SourceEntry(BaseModel, ABC):
         """All labels of an image, its map made as `masks` says, boxes left out if not asked for."""
         seg_map = labels.seg_map
         if self.masks == "from_boxes":
-            seg_map = BoxMap(labels)
+            seg_map = MapFromBoxes(labels)
         elif self.masks == "from_instances":
-            seg_map = InstanceMap(labels.objects or (), labels.in_fractions)
+            seg_map = MapFromInstances(labels.objects or (), labels.in_fractions)
         return replace(labels, objects=labels.objects if self.boxes else None, seg_map=seg_map)
 
     @abstractmethod

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from blitznet.data.geometry import View, choose_reduction, view_image, view_labels, whole_view
+from blitznet.data.geometry import CropWindow, choose_reduction, view_image, view_labels, whole_view
 from blitznet.data.labels import ClassTable, ImageLabels, read_labels
 from blitznet.data.photometric import apply_colour_map, draw_distortion, mean_colour
 from blitznet.image import OpenImage
@@ -85,7 +85,7 @@ def draw_view(
     boxes: np.ndarray | None,
     augmentation: Augmentation,
     rng: np.random.Generator,
-) -> View:
+) -> CropWindow:
     """Zoom out, then crop, then flip: all of it one box in source pixels.
 
     Args:
@@ -105,16 +105,18 @@ def draw_view(
     return replace(view, flip=bool(rng.random() < 0.5))
 
 
-def draw_zoom_out(view: View, max_ratio: float, rng: np.random.Generator) -> View:
+def draw_zoom_out(view: CropWindow, max_ratio: float, rng: np.random.Generator) -> CropWindow:
     """A canvas 1 to `max_ratio` times as wide and high, the view at a random place on it."""
     ratio = rng.uniform(1, max_ratio)
     width, height = view.width * ratio, view.height * ratio
     x1 = view.x1 - rng.uniform(0, width - view.width)
     y1 = view.y1 - rng.uniform(0, height - view.height)
-    return View(x1, y1, x1 + width, y1 + height)
+    return CropWindow(x1, y1, x1 + width, y1 + height)
 
 
-def draw_empty_crop(view: View, boxes: np.ndarray | None, rng: np.random.Generator) -> View | None:
+def draw_empty_crop(
+    view: CropWindow, boxes: np.ndarray | None, rng: np.random.Generator
+) -> CropWindow | None:
     """A crop of `view` that touches no box (D24), or None if no trial finds one.
 
     Args:
@@ -130,11 +132,13 @@ def draw_empty_crop(view: View, boxes: np.ndarray | None, rng: np.random.Generat
             crop is not None
             and not ((boxes[:, :2] < crop[2:]) & (boxes[:, 2:] > crop[:2])).all(axis=1).any()
         ):
-            return View(*crop)
+            return CropWindow(*crop)
     return None
 
 
-def draw_iou_crop(view: View, boxes: np.ndarray | None, rng: np.random.Generator) -> View:
+def draw_iou_crop(
+    view: CropWindow, boxes: np.ndarray | None, rng: np.random.Generator
+) -> CropWindow:
     """A crop of `view` that overlaps some object by a random minimum IoU, or `view` itself.
 
     Args:
@@ -153,11 +157,11 @@ def draw_iou_crop(view: View, boxes: np.ndarray | None, rng: np.random.Generator
             if crop is not None and (
                 not candidates or _shows_an_object(*crop, candidates, min_overlap)
             ):
-                return View(*crop)
+                return CropWindow(*crop)
 
 
 def _random_crop(
-    view: View, areas: tuple[float, float], rng: np.random.Generator
+    view: CropWindow, areas: tuple[float, float], rng: np.random.Generator
 ) -> tuple[float, float, float, float] | None:
     """Corners of a part of `view`, with a share of its area in a range; None = it does not fit."""
     area = (areas[0] + (areas[1] - areas[0]) * rng.random()) * view.width * view.height

@@ -11,8 +11,8 @@ from pydantic import model_validator
 
 from blitznet.data.image_files import files_by_key, find_images
 from blitznet.data.labels import ImageLabels, ObjectLabel, read_flag
-from blitznet.data.map_codes import CodedEntry
-from blitznet.data.seg_map import VOC_CODES, MapCodes, MapFile, SbdMapFile
+from blitznet.data.map_encoding import CodedEntry
+from blitznet.data.seg_map import VOC_CODES, MapEncoding, MapFile, SbdMapFile
 from blitznet.data.source import ReadLabels
 from blitznet.errors import LabelError, cut, shown
 from blitznet.image import PICTURE_SUFFIXES
@@ -105,7 +105,7 @@ class VocEntry(CodedEntry):
         return ids, partial(self._read_labels, folders, codes)
 
     def _read_labels(
-        self, folders: tuple[Path, Path, Path | None, Path | None], codes: MapCodes, name: str
+        self, folders: tuple[Path, Path, Path | None, Path | None], codes: MapEncoding, name: str
     ) -> ImageLabels:
         """Of an image, from the folders of images, XML files, maps and SBD's maps."""
         images, annotations, masks, sbd_maps = folders

@@ -13,8 +13,8 @@ from pydantic import model_validator
 
 from blitznet.data.image_files import file_key, find_images, find_maps, lookalikes
 from blitznet.data.labels import ImageLabels, ObjectLabel
-from blitznet.data.map_codes import CodedEntry, read_lines, value_codes
-from blitznet.data.seg_map import MAX_VALUE, MapCodes, MapFile
+from blitznet.data.map_encoding import CodedEntry, read_lines, value_codes
+from blitznet.data.seg_map import MAX_VALUE, MapEncoding, MapFile
 from blitznet.data.source import ReadLabels
 from blitznet.errors import LabelError, shown
 from blitznet.plain_names import is_possible_path
@@ -112,7 +112,7 @@ class YoloEntry(CodedEntry):
         names: Sequence[str],
         num_keypoints: int,
         maps: Mapping[str, Path],
-        codes: MapCodes,
+        codes: MapEncoding,
         image: "YoloImage",
     ) -> ImageLabels:
         objects = read_rows(image.labels, names, num_keypoints) if self._has_rows else ()

@@ -21,7 +21,7 @@ from blitznet.device import choose_device
 from blitznet.errors import InputError
 from blitznet.evaluation.metrics import Evaluation
 from blitznet.evaluation.metrics import Metrics as Metrics
-from blitznet.evaluation.report.review import Review
+from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
 from blitznet.evaluation.submission import AddImage, open_submission
 from blitznet.inference.class_map import classify_pixels
@@ -102,12 +102,12 @@ def evaluate(
                 f"the split {split!r} has no labels to measure with; "
                 "--submission voc|coco writes what the evaluation servers take"
             )
-        evaluation = (Review if report else Evaluation)(opened.info.names)
+        evaluation = (DetailedEvaluation if report else Evaluation)(opened.info.names)
         metrics = measure(opened, sources, classes, batch_size, workers, found, evaluation, True)
     metrics = replace(metrics, model=name, data=os.fspath(data), split=split)
     if out is not None and metrics.has_figures:
         write_json(out / METRICS_FILE, metrics.to_dict())
-        if isinstance(evaluation, Review):
+        if isinstance(evaluation, DetailedEvaluation):
             write_report(out, evaluation, metrics)
     return metrics
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from blitznet.atomic_write import atomic_write
 from blitznet.classes import COCO_CLASSES, VOC_CLASSES, coco_category_ids, palette_image
 from blitznet.detections import Detections
 from blitznet.errors import InputError
 from blitznet.plain_names import file_name
 from blitznet.text_files import write_text
-from blitznet.whole_file import whole_file
 
 # Image id, its detections, its map of class ids; None for a task that the network lacks.
 AddImage = Callable[[str, Detections | None, np.ndarray | None], None]
@@ -75,13 +75,16 @@ def _voc_submission(folder: Path, names: Sequence[str]) -> Iterator[AddImage]:
         if seg_map is not None:
             maps = folder / _VOC_SEGMENTATION
             maps.mkdir(parents=True, exist_ok=True)
-            with whole_file(maps / f"{file_name(image)}.png", sync=False) as temporary:
+            with atomic_write(maps / f"{file_name(image)}.png", sync=False) as temporary:
                 palette_image(seg_map).save(temporary, format="PNG")
 
     yield add
     for name, lines in rows.items():
         write_text(folder / _VOC_DETECTION.format(file_name(name)), "".join(lines))
-    with whole_file(folder / VOC_ARCHIVE) as temporary, tarfile.open(temporary, "w:gz") as archive:
+    with (
+        atomic_write(folder / VOC_ARCHIVE) as temporary,
+        tarfile.open(temporary, "w:gz") as archive,
+    ):
         archive.add(root, root.name)
 
 
@@ -98,7 +101,7 @@ def coco_results(path: Path, names: Sequence[str]) -> Iterator[AddImage]:
     """
     ids = coco_category_ids(names)
     separator = "["
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
 
         def add(image: str, detections: Detections | None, _: np.ndarray | None) -> None:
             nonlocal separator
@@ -124,7 +127,7 @@ def coco_results(path: Path, names: Sequence[str]) -> Iterator[AddImage]:
         yield add
         file.write("\n]\n" if separator == "," else "[]\n")
     with (
-        whole_file(path.with_suffix(".zip")) as temporary,
+        atomic_write(path.with_suffix(".zip")) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
         archive.write(path, path.name)

@@ -21,7 +21,7 @@ from blitznet.extras import require
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import describe, load_checkpoint
-from blitznet.model_files import Precision, find_checkpoint
+from blitznet.model_files import FilePrecision, find_checkpoint
 from blitznet.plain_names import file_name
 from blitznet.temporary_folder import temporary_folder
 from blitznet.text_files import write_json
@@ -29,7 +29,7 @@ from blitznet.text_files import write_json
 COMPARED_IMAGES = 64
 
 # Format to the suffixes of its files, the one that is opened first, and its precisions.
-FORMATS: dict[str, tuple[tuple[str, ...], tuple[Precision, ...]]] = {
+FORMATS: dict[str, tuple[tuple[str, ...], tuple[FilePrecision, ...]]] = {
     "onnx": ((".onnx",), ("fp32", "fp16")),
     "openvino": ((".xml", ".bin"), ("fp32", "fp16", "int8")),
 }
@@ -106,7 +106,7 @@ def export(
     with _folder_beside(path) as folder:
         fresh = folder / path.name
         onnx_file = fresh.with_suffix(".onnx")
-        stored: Precision = "fp16" if known_precision == "fp16" else "fp32"
+        stored: FilePrecision = "fp16" if known_precision == "fp16" else "fp32"
         export_onnx(onnx_file, network, info, limits, stored, seg_map)
         if format == "openvino":
             write_openvino(fresh, onnx_file, calibrate)
@@ -129,7 +129,7 @@ def export(
 
 def _require_format(
     name: str, precision: str, calibrate: Path | None
-) -> tuple[tuple[str, ...], Precision]:
+) -> tuple[tuple[str, ...], FilePrecision]:
     """Suffixes and precision, with everything there that it takes to write them."""
     if name not in FORMATS:
         raise InputError(f"no format is called {name!r}; there are {', '.join(FORMATS)}")

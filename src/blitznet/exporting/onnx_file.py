@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from blitznet.atomic_write import atomic_write
 from blitznet.boxes import xyxy_to_cxcywh
 from blitznet.detection.limits import Limits
 from blitznet.detection.nms import PAPER
 from blitznet.exporting.decode import TRANSLATION, decode
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.pixel_network import PixelNetwork
-from blitznet.model_files import METADATA_KEY, CheckpointInfo, ExportInfo, Precision
+from blitznet.model_files import METADATA_KEY, CheckpointInfo, ExportInfo, FilePrecision
 from blitznet.model_info import ModelConfig
-from blitznet.whole_file import whole_file
 
 # Read by ONNX Runtime from 1.14, OpenVINO from 2023.0 and TensorRT from 8.6 on.
 OPSET = 18
@@ -87,7 +87,7 @@ def export_onnx(
     network: BlitzNet,
     info: CheckpointInfo,
     limits: Limits = PAPER,
-    precision: Precision = "fp32",
+    precision: FilePrecision = "fp32",
     has_seg_map: bool = False,
 ) -> None:
     """Write a network with everything before and after it, whole or not at all.
@@ -125,7 +125,7 @@ def export_onnx(
     _forget_source(program)
     program.model.metadata_props[METADATA_KEY] = described.model_dump_json()
     program.model.producer_name = "blitznet"
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         program.save(temporary)
 
 

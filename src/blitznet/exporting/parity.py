@@ -12,7 +12,7 @@ from blitznet.boxes import pairwise_iou
 from blitznet.detections import Detections
 from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
-from blitznet.model_files import ExportInfo, Precision
+from blitznet.model_files import ExportInfo, FilePrecision
 
 # Of every reference object: what the file must give for it to be the same, or the same thing.
 SAME_IOU, SAME_SCORE = 0.9, 0.01
@@ -81,7 +81,7 @@ class Tolerance:
 
 # Float32 differs by the order of sums alone. What eight bits cost depends on the network, and only
 # metrics tell whether it matters; without them, a file that lost its objects is to be noticed.
-TOLERANCES: dict[Precision, Tolerance] = {
+TOLERANCES: dict[FilePrecision, Tolerance] = {
     "fp32": Tolerance(same=0.99, found=0.99, pixels=0.999, metric=0.001),
     "fp16": Tolerance(same=0.0, found=0.95, pixels=0.98, metric=0.005),
     "int8": Tolerance(same=0.0, found=0.8, pixels=0.95, metric=0.005),

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from blitznet.atomic_write import atomic_write
 from blitznet.errors import InputError
-from blitznet.whole_file import whole_file
 
 Record = dict[str, Any]
 
@@ -64,7 +64,7 @@ def keep_lines(path: Path, is_kept: Callable[[Record], bool]) -> Iterator[Record
     Raises:
         InputError: as `read_lines`, or if it cannot be written.
     """
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as kept:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as kept:
         for record in filter(is_kept, read_lines(path)):
             kept.write(json.dumps(record) + "\n")
             yield record

@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from blitznet.atomic_write import atomic_write
 from blitznet.classes import palette_image
 from blitznet.errors import ImageError, InputError
 from blitznet.image import EncodedImage
@@ -23,7 +24,7 @@ from blitznet.inference.interrupted_run import (
 )
 from blitznet.inference.line_file import append_lines
 from blitznet.inference.predictor import Predictor, weight_of
-from blitznet.inference.prefetch import map_ahead, run_ahead
+from blitznet.inference.prefetch import prefetch, prefetch_items
 from blitznet.inference.result_names import ResultNames
 from blitznet.inference.selection import DEFAULT_SCORE, Selection, Selector
 from blitznet.inference.sources import Source, Video, WatchedFolder, file_of
@@ -35,12 +36,11 @@ from blitznet.inference.video.video_writer import video_writer
 from blitznet.inference.watch_folder import watch_folder
 from blitznet.inference.writers import AddScene
 from blitznet.inference.writers.label_formats import open_label_files
-from blitznet.inference.writers.voc import MAPS_FOLDER
+from blitznet.inference.writers.voc_writer import MAPS_FOLDER
 from blitznet.interruption import deferred_interruption
 from blitznet.progress import with_progress
 from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
-from blitznet.whole_file import whole_file
 
 MASKS_FOLDER = "masks"
 LABELS_FOLDER = "labels"
@@ -230,7 +230,7 @@ class _Run:
         sources = (source for source, _ in images)
         scenes = self.predictor.predict_stream(sources, batch=self.batch, **vars(self.selection))
         named = ((*image, scene) for image, (_, scene) in zip(images, scenes, strict=True))
-        for name, result in map_ahead(self._save_image, named, _DRAWERS, weigh=_weigh):
+        for name, result in prefetch(self._save_image, named, _DRAWERS, weigh=_weigh):
             yield self._record(result, name)
             del result  # not kept while the next one is decoded
 
@@ -297,7 +297,7 @@ class _Run:
                 video.should_stop = lambda: bool(received)
             frames = predict_frames(self.predictor, video, self.selection, self.batch, self.video)
             stack.enter_context(closing(frames))
-            finished = run_ahead(map_ahead(finish, frames, _DRAWERS), _DRAWN_AHEAD)
+            finished = prefetch_items(prefetch(finish, frames, _DRAWERS), _DRAWN_AHEAD)
             stack.enter_context(closing(finished))
             shown = with_progress(finished, total, video.name, self.show_progress, True)
             write: Callable[[Image.Image, int], None] | None = None
@@ -343,13 +343,13 @@ class _Run:
     def _save(self, image: Image.Image, name: str, **options: int) -> None:
         path = self.folder / name
         ensure_folder(path.parent)
-        with whole_file(path, sync=False) as temporary:
+        with atomic_write(path, sync=False) as temporary:
             image_format = "JPEG" if path.suffix == ".jpg" else "PNG"
             image.save(temporary, format=image_format, **options)
 
 
 def _weigh(item: tuple[Source, str, Scene | ImageError]) -> float:
-    """See `map_ahead`."""
+    """See `prefetch`."""
     return weight_of(item[2].size) if isinstance(item[2], Scene) else 0.0
 
 

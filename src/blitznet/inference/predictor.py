@@ -25,10 +25,10 @@ from blitznet.image import (
 )
 from blitznet.inference.class_map import classify_pixels
 from blitznet.inference.engines.choose import AUTO, open_engine, usual_engine
-from blitznet.inference.engines.engine import Engine, Tell
+from blitznet.inference.engines.engine import Engine, OnMessage
 from blitznet.inference.engines.openvino_engine import Hint
 from blitznet.inference.inputs import as_image, several_images, stream_name
-from blitznet.inference.prefetch import map_ahead
+from blitznet.inference.prefetch import prefetch
 from blitznet.inference.selection import (
     DEFAULT_SCORE,
     Selection,
@@ -60,7 +60,7 @@ def load(
     hint: Hint = "latency",
     calibrate: Path | None = None,
     threads: int | None = None,
-    tell: Tell | None = None,
+    on_message: OnMessage | None = None,
 ) -> "Predictor":
     """A trained network, ready to predict.
 
@@ -73,7 +73,7 @@ def load(
         hint: what OpenVINO makes fast: one image (`latency`) or many (`throughput`).
         calibrate: data description with images for `openvino-int8`, once for a network.
         threads: of the engine on a CPU; None = its usual number.
-        tell: receives one line about what is going on; None = problems are warnings.
+        on_message: receives one line about what is going on; None = problems are warnings.
 
     Raises:
         CheckpointError: if there is no such network, or the file is unusable.
@@ -81,7 +81,13 @@ def load(
     """
     chosen = engine or usual_engine()
     opened = open_engine(
-        name_or_path, chosen, device, hint=hint, calibrate=calibrate, threads=threads, tell=tell
+        name_or_path,
+        chosen,
+        device,
+        hint=hint,
+        calibrate=calibrate,
+        threads=threads,
+        on_message=on_message,
     )
     return Predictor(opened, max(2, min(8, usable_cores())) if hint == "throughput" else 2)
 
@@ -233,9 +239,9 @@ class Predictor:
         selector, size = Selector(self.info, selection), self._batch_size(batch)
         readers = min(_MAX_READERS, usable_cores())
         images = ((source, as_image(source)) for source in sources)
-        groups = _groups(map_ahead(self._read, images, readers, weigh=self._weigh), size)
-        look = partial(self._look_at_group, selector=selector)
-        for results in map_ahead(look, groups, self._at_once, weigh=_weigh_group):
+        groups = _groups(prefetch(self._read, images, readers, weigh=self._weigh), size)
+        predict = partial(self._predict_group, selector=selector)
+        for results in prefetch(predict, groups, self._at_once, weigh=_weigh_group):
             yield from results
             del results  # not kept while the next ones are decoded
 
@@ -284,7 +290,7 @@ class Predictor:
         return batch
 
     def _weigh(self, item: tuple[object, ImageSource]) -> float:
-        """Of one image, see `map_ahead`; one over the limit takes nothing, as it is not decoded."""
+        """Of one image, see `prefetch`; one over the limit takes nothing, as it is not decoded."""
         width, height = stored_size(item[1])
         return 0.0 if width * height > self.max_pixels else weight_of((width, height))
 
@@ -305,7 +311,7 @@ class Predictor:
             return source, problem
         return source, _Input(image, pixels, name, _ms_since(start))
 
-    def _look_at_group(
+    def _predict_group(
         self, group: list[tuple[Source, _Input | ImageError]], selector: Selector
     ) -> list[tuple[Source, Scene | ImageError]]:
         inputs = [read for _, read in group if isinstance(read, _Input)]
@@ -340,7 +346,7 @@ class Predictor:
 
 
 def weight_of(size: tuple[int, int]) -> float:
-    """Of an image of this width and height, as `map_ahead` weighs."""
+    """Of an image of this width and height, as `prefetch` weighs."""
     return size[0] * size[1] / _HELD_PIXELS
 
 

@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def map_ahead(
+def prefetch(
     function: Callable[[Item], Result],
     items: Iterable[Item],
     workers: int,
@@ -53,7 +53,7 @@ def map_ahead(
                 future.cancel()
 
 
-def run_ahead(items: Iterable[Item], waiting: int) -> Generator[Item]:
+def prefetch_items(items: Iterable[Item], waiting: int) -> Generator[Item]:
     """As `items`, which runs in a thread of its own before its items are asked for.
 
     Args:
@@ -65,7 +65,7 @@ def run_ahead(items: Iterable[Item], waiting: int) -> Generator[Item]:
         for.
     """
     iterator, end = iter(items), object()
-    made = map_ahead(lambda _: next(iterator, end), repeat(None), 1, waiting + 1)
+    made = prefetch(lambda _: next(iterator, end), repeat(None), 1, waiting + 1)
     with closing(made):
         for item in made:
             if item is end:

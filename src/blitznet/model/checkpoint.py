@@ -11,12 +11,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from blitznet.atomic_write import atomic_write
 from blitznet.classes import COCO_CLASSES, VOC_CLASSES
 from blitznet.errors import CheckpointError, InputError, cut, shown
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.imagenet_weights import is_counter
 from blitznet.model_files import METADATA_KEY, CheckpointInfo, read_header, read_info
-from blitznet.whole_file import whole_file
 
 
 def describe(network: BlitzNet) -> CheckpointInfo:
@@ -54,7 +54,7 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
     Raises:
         InputError: if it cannot be written.
     """
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             save_file(tensors, temporary, metadata)

@@ -6,7 +6,7 @@ from statistics import fmean
 from blitznet.errors import InputError
 from blitznet.extras import require
 from blitznet.figure_file import save_figure
-from blitznet.paper.report import Report
+from blitznet.paper.table_report import TableReport
 
 Point = tuple[str, float, float, str]  # name, images a second, mAP in per cent, style
 
@@ -19,7 +19,7 @@ _STYLES = {
 }
 
 
-def speed_points(report: Report) -> list[Point]:
+def speed_points(report: TableReport) -> list[Point]:
     """The points of the paper's table 7, and ours where our speed was measured.
 
     Where our accuracy was not, the point takes the paper's, and its style says so.
@@ -36,7 +36,7 @@ def speed_points(report: Report) -> list[Point]:
     return points
 
 
-def draw_figure_4(report: Report, path: Path) -> None:
+def draw_figure_4(report: TableReport, path: Path) -> None:
     """Write the figure.
 
     Args:

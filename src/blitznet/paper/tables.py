@@ -120,7 +120,7 @@ class Experiment:
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class TableRow:
     """A row: what stands left of the figures, the printed ones, and what gives ours, if any."""
 
     labels: tuple[str, ...]
@@ -135,7 +135,7 @@ class Block:
     title: str
     labels: tuple[str, ...]
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,5 +239,5 @@ def _block(content: dict[str, Any]) -> Block:
         figures = zip(columns, str(row.get("printed", "")).split(), strict=False)
         printed = {column: parse_yaml(text) for column, text in figures if text != "-"}
         experiment = read_experiments()[row["experiment"]] if "experiment" in row else None
-        rows.append(Row(row["labels"], printed, experiment))
+        rows.append(TableRow(row["labels"], printed, experiment))
     return Block("; ".join(content["title"]), content["labels"], columns, tuple(rows))

@@ -10,7 +10,7 @@ from typing import Any
 from blitznet.errors import InputError
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.model_files import read_info
-from blitznet.paper.report import RUN_FILE, read_results, recipe_difference, seed_folder
+from blitznet.paper.table_report import RUN_FILE, read_results, recipe_difference, seed_folder
 from blitznet.paper.tables import Experiment, Table
 from blitznet.text_files import read_json, write_json
 from blitznet.training.log import LOG_FILE
@@ -29,7 +29,7 @@ def train_missing(
     device: str = "auto",
     workers: int = 2,
     max_minutes: float | None = None,
-    tell: Callable[[str], None] = print,
+    on_message: Callable[[str], None] = print,
 ) -> bool:
     """Train and measure what is missing of experiments; what was interrupted is continued.
 
@@ -40,7 +40,7 @@ def train_missing(
         device: as `blitznet train` takes it.
         workers: processes that read images.
         max_minutes: for all together; None = no limit.
-        tell: receives lines of progress.
+        on_message: receives lines of progress.
 
     Returns:
         Whether nothing is missing any more: otherwise the time was over.
@@ -53,11 +53,13 @@ def train_missing(
     for experiment, seed in missing_jobs(experiments, root, seeds):
         run = RUNS_FOLDER / experiment.name / f"seed-{seed}"
         left = None if end is None else max(0.0, (end - time.monotonic()) / 60)
-        if not _train(experiment, seed, run, max_minutes=left, tell=tell, **where):
-            tell(f"{experiment.name}, seed {seed}: not finished; the same command continues it")
+        if not _train(experiment, seed, run, max_minutes=left, on_message=on_message, **where):
+            on_message(
+                f"{experiment.name}, seed {seed}: not finished; the same command continues it"
+            )
             return False
         _measure(experiment, seed, run, root, **where)
-        tell(f"{experiment.name}, seed {seed}: done")
+        on_message(f"{experiment.name}, seed {seed}: done")
     return True
 
 

@@ -17,8 +17,8 @@ from blitznet.image import ImageSource
 from blitznet.inference.predictor import Predictor
 from blitznet.scene import Scene
 from blitznet.service.label_studio import predict_tasks, read_tasks
-from blitznet.service.metrics import Metrics
 from blitznet.service.prediction_queue import BusyError, PredictionQueue
+from blitznet.service.prometheus_metrics import ServiceMetrics
 from blitznet.service.replies import Options, Prediction, ServedModel, describe, png
 from blitznet.service.request_body import CLOSE, LimitedBody, UploadMemory, read_upload
 from blitznet.service.settings import Settings
@@ -42,7 +42,7 @@ class Service:
         self.settings = settings
         self.is_ready = False
         self.queue = PredictionQueue(predictors, settings.queue)
-        self.metrics = Metrics(self.queue)
+        self.metrics = ServiceMetrics(self.queue)
         self.memory = UploadMemory(settings.max_bytes * (settings.queue + len(predictors)))
         self.model = _served_model(predictors[0])
         self._predictors = predictors

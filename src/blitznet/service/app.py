@@ -19,12 +19,12 @@ from blitznet.service.answering import Service
 from blitznet.service.gate import CLIENT_GONE, Gate
 from blitznet.service.label_studio import Setup, SetupReply, TaskReply, TaskRequest
 from blitznet.service.prediction_queue import BusyError
-from blitznet.service.replies import Health, Models, Options, Prediction, Problem, Ready
+from blitznet.service.replies import ErrorReply, Health, Models, Options, Prediction, Ready
 from blitznet.service.settings import Settings
 
 _PAGE = Path(__file__).parent / "page"
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": description}
+    status: {"model": ErrorReply, "description": description}
     for status, description in {
         401: "The token is missing or wrong.",
         408: "The request did not arrive in time.",

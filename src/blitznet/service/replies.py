@@ -132,7 +132,7 @@ class Models(BaseModel):
     models: list[ServedModel]
 
 
-class Problem(BaseModel):
+class ErrorReply(BaseModel):
     """Why a request was refused, in one line."""
 
     detail: str

@@ -11,7 +11,7 @@ import uvicorn
 
 from blitznet.cpu import usable_cores
 from blitznet.errors import InputError
-from blitznet.inference.engines.engine import Tell
+from blitznet.inference.engines.engine import OnMessage
 from blitznet.inference.predictor import Predictor, load
 from blitznet.service.answering import Service
 from blitznet.service.app import create_app
@@ -34,7 +34,7 @@ def serve(
     device: str = "auto",
     engine: str | None = None,
     settings: Settings | None = None,
-    tell: Tell | None = None,
+    on_message: OnMessage | None = None,
 ) -> None:
     """Serve a network until SIGTERM or Ctrl-C; requests under way are finished then.
 
@@ -47,22 +47,22 @@ def serve(
         device: as of `blitznet.load`.
         engine: as of `blitznet.load`.
         settings: limits and access; None = the defaults.
-        tell: receives lines about what is going on; None = they go to standard error.
+        on_message: receives lines about what is going on; None = they go to standard error.
 
     Raises:
         InputError: if the address cannot be used, or the network not loaded.
         KeyboardInterrupt: after Ctrl-C.
     """
     settings = settings or Settings()
-    tell = tell or partial(print, file=sys.stderr, flush=True)
+    on_message = on_message or partial(print, file=sys.stderr, flush=True)
     if workers is not None and workers < 1:
         raise InputError(f"workers is a number from 1 on, got {workers}")
     with _listen(host, port) as listener:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         if not host.startswith(_LOOPBACK):
             who = "whoever has the token" if settings.token else "everybody (no --token is set)"
-            tell(f"{address} is not loopback: reachable from other machines, by {who}")
-        predictors = _load_workers(model, workers, device, engine, tell)
+            on_message(f"{address} is not loopback: reachable from other machines, by {who}")
+        predictors = _load_workers(model, workers, device, engine, on_message)
         service_app = create_app(predictors, settings)
         _log_to_stderr()
         config = uvicorn.Config(
@@ -71,7 +71,7 @@ def serve(
             timeout_graceful_shutdown=int(settings.timeout) + 1,
         )  # fmt: skip
         engine_name = predictors[0].engine.name
-        tell(f"{address} ({len(predictors)} workers on {engine_name}; Ctrl-C to stop)")
+        on_message(f"{address} ({len(predictors)} workers on {engine_name}; Ctrl-C to stop)")
         _Server(config, service_app.state.service).run(sockets=[listener])
 
 
@@ -102,13 +102,13 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _load_workers(
-    model: str | None, workers: int | None, device: str, engine: str | None, tell: Tell
+    model: str | None, workers: int | None, device: str, engine: str | None, on_message: OnMessage
 ) -> list[Predictor]:
     """A network per worker; on a CPU each takes its share of the cores."""
     cores = usable_cores()
     count = workers or min(cores, _MAX_WORKERS)
     threads = max(1, cores // count)
-    first = load(model, device, engine, threads=threads, tell=tell)
+    first = load(model, device, engine, threads=threads, on_message=on_message)
     if workers is None and first.engine.device != "cpu":
         count = _WORKERS_ON_GPU
     others = (load(model, device, engine, threads=threads) for _ in range(count - 1))

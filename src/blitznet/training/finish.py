@@ -4,13 +4,13 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from blitznet.data.check.report import count_of
+from blitznet.data.check.check_report import count_of
 from blitznet.data.check.skipped import without_skipped
 from blitznet.data.description import read_description
 from blitznet.errors import InputError
 from blitznet.evaluation.evaluate import METRICS_FILE, engine_of, measure
 from blitznet.evaluation.metrics import Metrics
-from blitznet.evaluation.report.review import Review
+from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
 from blitznet.extras import require
 from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
@@ -20,7 +20,7 @@ from blitznet.training.log import LOG_FILE, read_rows
 from blitznet.training.loop import MODEL_FILE
 from blitznet.training.recipe import Recipe
 from blitznet.training.run_record import RUN_FILE, read_run
-from blitznet.training.show import Tell
+from blitznet.training.show import OnMessage
 from blitznet.training.validation import (
     VALIDATION_SPLIT,
     keep_measured,
@@ -32,14 +32,14 @@ ONNX_FILE = "model.onnx"
 REPORT_FOLDER = "report"
 
 
-def finish_run(folder: Path, device: str, workers: int, tell: Tell) -> Metrics | None:
+def finish_run(folder: Path, device: str, workers: int, on_message: OnMessage) -> Metrics | None:
     """Measure the network of a run that has come to its end, report on it and export it.
 
     Args:
         folder: of the run.
         device: where the network runs.
         workers: processes that read images.
-        tell: called with what is written, and what cannot be.
+        on_message: called with what is written, and what cannot be.
 
     Returns:
         Its metrics; None if the data has no `val` split.
@@ -47,15 +47,15 @@ def finish_run(folder: Path, device: str, workers: int, tell: Tell) -> Metrics |
     recipe, data = read_run(folder)
     stop = _early_stop(folder, recipe)
     if stop is not None:
-        tell(stop)
+        on_message(stop)
     metrics = None
     if VALIDATION_SPLIT in read_description(data).splits:
-        review = Review(read_info(folder / MODEL_FILE).names)
+        review = DetailedEvaluation(read_info(folder / MODEL_FILE).names)
         metrics = _measure(folder, data, device, workers, review)
-        _report(folder, review, metrics, tell)
-    _export(folder, tell)
+        _report(folder, review, metrics, on_message)
+    _export(folder, on_message)
     model = next(path for path in (folder / ONNX_FILE, folder / MODEL_FILE) if path.is_file())
-    tell(
+    on_message(
         f"The trained network is in {folder}; predict with it: "
         f"blitznet predict IMAGE --model {model}"
     )
@@ -74,7 +74,9 @@ def _early_stop(folder: Path, recipe: Recipe) -> str | None:
     )
 
 
-def _measure(folder: Path, data: Path, device: str, workers: int, review: Review) -> Metrics:
+def _measure(
+    folder: Path, data: Path, device: str, workers: int, review: DetailedEvaluation
+) -> Metrics:
     """Measure a finished run on its validation images and write the metrics into its files."""
     path = folder / MODEL_FILE
     model, info = load_checkpoint(path)
@@ -91,7 +93,9 @@ def _measure(folder: Path, data: Path, device: str, workers: int, review: Review
     return metrics
 
 
-def _report(folder: Path, review: Review, metrics: Metrics, tell: Tell) -> None:
+def _report(
+    folder: Path, review: DetailedEvaluation, metrics: Metrics, on_message: OnMessage
+) -> None:
     record = read_json(folder / RUN_FILE)
     try:
         page = write_report(
@@ -102,12 +106,12 @@ def _report(folder: Path, review: Review, metrics: Metrics, tell: Tell) -> None:
             read_validation(folder),
             {"Recipe": record["recipe"], "Environment": record["environment"]},
         )
-        tell(f"Curves, confusions, best and worst images: {page}")
+        on_message(f"Curves, confusions, best and worst images: {page}")
     except InputError as error:  # the network is there all the same
-        tell(f"No report: {error}")
+        on_message(f"No report: {error}")
 
 
-def _export(folder: Path, tell: Tell) -> None:
+def _export(folder: Path, on_message: OnMessage) -> None:
     """Leave `model.onnx` beside the checkpoint, to predict without PyTorch."""
     try:
         for package in ("onnx", "onnxscript"):
@@ -116,7 +120,7 @@ def _export(folder: Path, tell: Tell) -> None:
 
         export_onnx(folder / ONNX_FILE, *load_checkpoint(folder / MODEL_FILE))
     except InputError as error:
-        tell(f"No {ONNX_FILE}: {error}; then: blitznet export {folder / MODEL_FILE}")
+        on_message(f"No {ONNX_FILE}: {error}; then: blitznet export {folder / MODEL_FILE}")
     except RuntimeError as error:  # of PyTorch's exporter
         cause = str(error).partition("\n")[0]
-        tell(f"No {ONNX_FILE}: PyTorch cannot export this network ({cause})")
+        on_message(f"No {ONNX_FILE}: PyTorch cannot export this network ({cause})")

@@ -134,7 +134,7 @@ def launch_fabric(processes: Processes, accelerator: str, precision: str) -> Fab
 
 
 def leave_failure(processes: Processes, error: BlitzNetError) -> None:
-    """Tell the first process why another one fails, and end that one without a word.
+    """OnMessage the first process why another one fails, and end that one without a word.
 
     Raises:
         SystemExit: if this is not the first process; after that `error` is for the caller to raise.

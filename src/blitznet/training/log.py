@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, distributed, nn
 
+from blitznet.atomic_write import atomic_write
 from blitznet.classes import IGNORE_INDEX
 from blitznet.errors import CheckpointError, DivergenceError, cut
 from blitznet.structures import Batch
 from blitznet.text_files import read_text
 from blitznet.training.step import StepResult
-from blitznet.whole_file import whole_file
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -130,7 +130,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 def write_rows(path: Path, fields: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
     """A CSV file with a header, whole or as it was before."""
-    with whole_file(path) as temporary, temporary.open("w", newline="") as file:
+    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
         writer.writerows(rows)

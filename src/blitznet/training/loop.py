@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
+from blitznet.atomic_write import atomic_write
 from blitznet.data.check.skipped import without_skipped
 from blitznet.data.description import DataDescription
 from blitznet.data.loader import TrainingSamples, batch_positions, collate_samples, prepare_ahead
@@ -19,11 +20,16 @@ from blitznet.interruption import deferred_interruption
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
 from blitznet.training.log import LOG_FILE, Meter, append_row, start_log
-from blitznet.training.options import LoopOptions, launch, require_fit, steps_between_validations
+from blitznet.training.loop_options import (
+    LoopOptions,
+    launch,
+    require_fit,
+    steps_between_validations,
+)
 from blitznet.training.recipe import Precision, Recipe
 from blitznet.training.resume import read_progress
 from blitznet.training.run_record import hardware_name, read_supervised
-from blitznet.training.step import Learner
+from blitznet.training.step import TrainState
 from blitznet.training.validation import (
     BEST_FILE,
     VALIDATION_SPLIT,
@@ -32,7 +38,6 @@ from blitznet.training.validation import (
     validate,
     validations_without_gain,
 )
-from blitznet.whole_file import whole_file
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -102,7 +107,7 @@ class _Loop:
         # Behind the launch, which waits for the first process: it has written what is left out.
         samples = _open_samples(recipe, data, run)
         self._num_images = len(samples.order)
-        self._learner = Learner(
+        self._learner = TrainState(
             self._fabric, recipe, state if resume else None, options.compile, data.classes
         )
         self._validate_every = steps_between_validations(recipe, data, options)
@@ -139,7 +144,7 @@ class _Loop:
                         break
                     meter.resume_clock()
                 batch = next(self._batches).to(fabric.device)
-                taken = self._learner.take_step(self._step, batch)
+                taken = self._learner.step(self._step, batch)
                 self._step += 1
                 meter.add(taken, batch)
                 on_step(self._step)
@@ -225,7 +230,7 @@ class _Loop:
     def _keep_result(self, stops_early: bool) -> None:
         """Write `model.safetensors`, if the run has come to its end."""
         if stops_early:
-            with whole_file(self._run / MODEL_FILE) as temporary:
+            with atomic_write(self._run / MODEL_FILE) as temporary:
                 shutil.copyfile(self._run / BEST_FILE, temporary)
         elif self._step == self._recipe.steps:
             save_checkpoint(self._run / MODEL_FILE, self._learner.result, self._describe())

@@ -12,21 +12,21 @@ import numpy as np
 import torch
 from PIL import Image
 
+from blitznet.atomic_write import atomic_write
 from blitznet.classes import BACKGROUND, IGNORE_INDEX, palette_image
-from blitznet.data.box_map import BoxMap
 from blitznet.data.description import DataDescription, Entry, read_description
 from blitznet.data.labels import ClassTable, ImageLabels, read_objects
+from blitznet.data.map_from_boxes import MapFromBoxes
 from blitznet.data.refined_map import NAMES_FILE, refine_box_map, refined_path
 from blitznet.errors import InputError
 from blitznet.image import read_image, resize_to_input
 from blitznet.inference.engines.choose import open_engine, usual_engine
 from blitznet.inference.engines.engine import Engine
-from blitznet.inference.prefetch import map_ahead
+from blitznet.inference.prefetch import prefetch
 from blitznet.model_files import find_network
 from blitznet.progress import with_progress
 from blitznet.result_folder import ensure_folder
 from blitznet.text_files import read_json, write_json, write_text
-from blitznet.whole_file import whole_file
 
 RECORD_FILE = "refined.json"
 
@@ -98,12 +98,12 @@ def refine_masks(
         record = {"model": _hash(model), "confidence": confidence, "classes": refiner.names}
         _begin(out, record, overwrite)
         todo = [item for item in found if overwrite or not item.path.is_file()]
-        images = map_ahead(lambda item: read_image(item.labels.path), todo, workers=1)
+        images = prefetch(lambda item: read_image(item.labels.path), todo, workers=1)
         shown = with_progress(images, len(todo), "refining")
         for item, image in zip(todo, shown, strict=True):
             coarse, refined = refiner.refine(image, item.labels, item.table)
             ensure_folder(item.path.parent)
-            with whole_file(item.path) as temporary:
+            with atomic_write(item.path) as temporary:
                 palette_image(refined).save(temporary, format="PNG")
             in_boxes += int(np.count_nonzero(coarse))
             decided += int((refined[coarse != BACKGROUND] != IGNORE_INDEX).sum())
@@ -151,7 +151,7 @@ class MaskRefiner:
         Raises:
             LabelError: if a box cannot be used.
         """
-        coarse = BoxMap(labels).read(image.size, table)
+        coarse = MapFromBoxes(labels).read(image.size, table)
         boxes, ids, is_ignored = read_objects(labels, image.size, table)
         seen = self._probabilities(image)
         wanted = ~is_ignored
@@ -183,7 +183,7 @@ def _boxes_only(entry: Entry, out: Path, description: DataDescription) -> Iterat
     source = coarse.open(description.folder, description.classes)
     for index in range(len(source)):
         labels = source.labels(index)
-        if isinstance(labels.seg_map, BoxMap):
+        if isinstance(labels.seg_map, MapFromBoxes):
             labels = labels.seg_map.labels  # with boxes, even if training reads none
         if labels.seg_map is None and labels.objects is not None:
             path = refined_path(out, labels.path, description.folder)

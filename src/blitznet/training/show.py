@@ -13,13 +13,13 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from blitznet.data.check.report import Report, count_of
+from blitznet.data.check.check_report import CheckReport, count_of
 from blitznet.training.network import KnownClasses
 from blitznet.training.recipe import Recipe
 from blitznet.training.run_record import hardware_name
 from blitznet.training.validation import read_validation
 
-Tell = Callable[[str], object]
+OnMessage = Callable[[str], object]
 
 QUIET_SECONDS = 30.0  # at most, where there is no terminal
 _BAR_CELLS = 45  # of a terminal's width, that steps, bar and time left take beside the text
@@ -29,7 +29,7 @@ _LOSSES = {"classification": "class", "box": "box", "segmentation": "seg"}
 
 def describe_start(
     recipe: Recipe,
-    report: Report,
+    report: CheckReport,
     supervised: KnownClasses,
     known: KnownClasses,
     device: torch.device,
@@ -98,30 +98,30 @@ class Progressing:
     """How far a run is, for whoever waits: told every `QUIET_SECONDS` where nothing else is.
 
     Args:
-        tell: called with the lines.
+        on_message: called with the lines.
 
     Attributes:
         doing: what a line says now.
     """
 
-    def __init__(self, tell: Tell):
+    def __init__(self, on_message: OnMessage):
         self.doing = "reading the data"
-        self._tell, self._told = tell, time.monotonic()
+        self._tell, self._told = on_message, time.monotonic()
 
-    def tell(self, line: str) -> None:
+    def on_message(self, line: str) -> None:
         """A line that is said at once."""
         self._told = time.monotonic()
         self._tell(line)
 
     @contextmanager
     def breathing(self) -> Iterator[None]:
-        """Tell what is being done whenever nothing else was said for so long."""
+        """OnMessage what is being done whenever nothing else was said for so long."""
         done = threading.Event()
 
         def breathe() -> None:
             while not done.wait(QUIET_SECONDS / 10):
                 if time.monotonic() - self._told >= 0.9 * QUIET_SECONDS:
-                    self.tell(self.doing)
+                    self.on_message(self.doing)
 
         thread = threading.Thread(target=breathe, daemon=True, name="sign of life")
         thread.start()
@@ -178,7 +178,7 @@ def show_training(
             )
             count(step)
             if progress.disable and (is_first or step == total):
-                progressing.tell(progressing.doing)
+                progressing.on_message(progressing.doing)
     progressing.doing = "measuring and exporting the trained network"
     return step
 

@@ -39,7 +39,7 @@ class StepResult(NamedTuple):
     gradient_norm: Tensor
 
 
-class Learner:
+class TrainState:
     """All that the steps of a run change: weights, their average, the optimizer.
 
     Args:
@@ -92,7 +92,7 @@ class Learner:
         if recipe.teacher is not None:
             self._teacher = Teacher(recipe.teacher, recipe.model, fabric.device)
 
-    def take_step(self, step: int, batch: Batch) -> StepResult:
+    def step(self, step: int, batch: Batch) -> StepResult:
         """Learn from a batch, without waiting for the device.
 
         With `accumulate` the batch goes through in parts, one after the other; as all of them are

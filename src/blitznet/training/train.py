@@ -10,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blitznet.atomic_write import unfinished_files
 from blitznet.cpu import usable_cores
 from blitznet.data.check.check import check_data
-from blitznet.data.check.report import Report, count_of
+from blitznet.data.check.check_report import CheckReport, count_of
 from blitznet.data.check.skipped import require_skippable, write_skipped
 from blitznet.data.description import DataDescription, read_description
 from blitznet.device import choose_device
@@ -26,13 +27,13 @@ from blitznet.plain_names import file_name
 from blitznet.result_folder import make_folder
 from blitznet.training.finish import ONNX_FILE, finish_run
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, Rows, train_steps
+from blitznet.training.loop_options import LoopOptions, launch, require_fit, usable_precision
 from blitznet.training.network import (
     KnownClasses,
     fit_to_start,
     known_to_start,
     starts_from_imagenet,
 )
-from blitznet.training.options import LoopOptions, launch, require_fit, usable_precision
 from blitznet.training.recipe import (
     DEFAULT_RECIPE,
     Recipe,
@@ -42,10 +43,9 @@ from blitznet.training.recipe import (
 )
 from blitznet.training.resume import read_progress
 from blitznet.training.run_record import read_run, require_unchanged, write_run
-from blitznet.training.show import Progressing, Tell, describe_start, show_training
+from blitznet.training.show import OnMessage, Progressing, describe_start, show_training
 from blitznet.training.tensorboard import rewrite_tensorboard, with_tensorboard
 from blitznet.training.validation import VALIDATION_SPLIT
-from blitznet.whole_file import unfinished_files
 
 if TYPE_CHECKING:
     from blitznet.training.launcher import Processes
@@ -107,7 +107,7 @@ def train(
     skip_bad: bool = False,
     tensorboard: bool = False,
     epochs: float | None = None,
-    tell: Tell | None = None,
+    on_message: OnMessage | None = None,
     **changes: Any,
 ) -> TrainingRun:
     """Train a network, measure it on the `val` split, and export it to ONNX.
@@ -131,8 +131,8 @@ def train(
         skip_bad: leave out images with errors, and list them in the folder.
         tensorboard: also write the figures for TensorBoard.
         epochs: passes over the training images, instead of the recipe's `steps`.
-        tell: called with what the run is made of, lines of progress where standard error is no
-            terminal, and what is left out, stopped or written; None = silence.
+        on_message: called with what the run is made of, lines of progress where standard error is
+            no terminal, and what is left out, stopped or written; None = silence.
         changes: of the recipe, such as `steps=1000` or `model={"fusion": "refine"}`.
 
     Raises:
@@ -157,9 +157,9 @@ def train(
     else:
         wanted = recipe if isinstance(recipe, Recipe) else read_recipe(os.fspath(recipe))
         wanted = change_recipe(wanted, **changes) if changes else wanted
-    progressing = Progressing(tell or _ignore)
-    start = _Start(Path(data), wanted, options, progressing.tell, epochs, skip_bad)
-    with progressing.breathing() if tell is not None else nullcontext():
+    progressing = Progressing(on_message or _ignore)
+    start = _Start(Path(data), wanted, options, progressing.on_message, epochs, skip_bad)
+    with progressing.breathing() if on_message is not None else nullcontext():
         return _train(
             start,
             progressing,
@@ -180,7 +180,7 @@ class _Start:
     data: Path
     recipe: Recipe
     options: LoopOptions
-    tell: Tell
+    on_message: OnMessage
     epochs: float | None
     skip_bad: bool
 
@@ -195,7 +195,7 @@ def _train(
     """See `train`. The first process prepares the folder; the others learn of it and join."""
     from blitznet.training.launcher import explain_loss, find_processes, leave_failure
 
-    tell, options = progressing.tell, start.options
+    on_message, options = progressing.on_message, start.options
     processes = find_processes(options.devices)
     folder: Path | None = None
     failure: InputError | None = None
@@ -229,7 +229,7 @@ def _train(
         steps = show_training(rows, recipe.steps, folder, progressing)
     except KeyboardInterrupt:
         if processes.is_first and folder is not None:
-            tell(f"Interrupted; continue with: blitznet train --resume {folder}")
+            on_message(f"Interrupted; continue with: blitznet train --resume {folder}")
         raise
     except BlitzNetError as error:
         leave_failure(processes, error)
@@ -240,20 +240,25 @@ def _train(
             raise
         leave_failure(processes, cause)
         raise cause from None
-    return _finish(start, folder, recipe, steps, tensorboard, tell)
+    return _finish(start, folder, recipe, steps, tensorboard, on_message)
 
 
 def _finish(
-    start: _Start, folder: Path, recipe: Recipe, steps: int, tensorboard: bool, tell: Tell
+    start: _Start,
+    folder: Path,
+    recipe: Recipe,
+    steps: int,
+    tensorboard: bool,
+    on_message: OnMessage,
 ) -> TrainingRun:
     """Measure and report what is trained; of a run that stopped early, say how to continue."""
     if not (folder / MODEL_FILE).is_file():
-        tell(
+        on_message(
             f"Stopped at step {steps} of {recipe.steps}; continue with: "
             f"blitznet train --resume {folder}"
         )
         return TrainingRun(folder, steps)
-    metrics = finish_run(folder, start.options.accelerator, start.options.workers, tell)
+    metrics = finish_run(folder, start.options.accelerator, start.options.workers, on_message)
     if tensorboard:
         rewrite_tensorboard(folder)
     return TrainingRun(folder, steps, metrics)
@@ -268,7 +273,7 @@ def _begin(start: _Start, out: Path | None, processes: "Processes") -> Path:
     device = choose_device(options.accelerator)
     precision = usable_precision(recipe.precision, device)
     if starts_from_imagenet(recipe):
-        start.tell(describe_imagenet_weights(recipe.model.backbone))
+        start.on_message(describe_imagenet_weights(recipe.model.backbone))
     report = _check(description, data, options.workers > 0, start.skip_bad)
     labelled = _labelled(report)
     if not any(labelled):
@@ -293,12 +298,12 @@ def _begin(start: _Start, out: Path | None, processes: "Processes") -> Path:
     folder = make_folder(out, Path("runs/train") / file_name(recipe.name))
     write_run(folder, recipe, data, description, supervised, precision)
     for line in describe_start(recipe, report, supervised, known, device, precision):
-        start.tell(line)
-    start.tell(f"Run: {folder}")
+        start.on_message(line)
+    start.on_message(f"Run: {folder}")
     if report.errors:
         write_skipped(folder, report.errors, description)
         for error in report.errors:
-            start.tell(f"left out: {error}")
+            start.on_message(f"left out: {error}")
     return folder
 
 
@@ -311,7 +316,7 @@ def _has(description: DataDescription) -> dict[str, bool]:
     }
 
 
-def _labelled(report: Report) -> KnownClasses:
+def _labelled(report: CheckReport) -> KnownClasses:
     """The classes that boxes and pixels of `train` show."""
     statistics = report.statistics["train"]
     return KnownClasses(
@@ -322,7 +327,9 @@ def _labelled(report: Report) -> KnownClasses:
     )
 
 
-def _check(description: DataDescription, data: Path, has_workers: bool, skip_bad: bool) -> Report:
+def _check(
+    description: DataDescription, data: Path, has_workers: bool, skip_bad: bool
+) -> CheckReport:
     """What the data holds; errors are those of single images, and none without `skip_bad`."""
     splits = ["train", *({VALIDATION_SPLIT} & description.splits.keys())]
     workers = usable_cores() if has_workers else 0

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from blitznet.classes import IGNORE_INDEX
 from blitznet.data.geometry import (
     FILL_COLOUR,
-    View,
+    CropWindow,
     has_centre_inside,
     resize_sample,
     view_boxes,
@@ -24,17 +24,17 @@ from reference.resample_loops import bilinear_view, nearest_view
 WIDTH, HEIGHT = 23, 17
 
 VIEWS = {
-    "whole": View(0, 0, 23, 17),
-    "whole, mirrored": View(0, 0, 23, 17, flip=True),
-    "crop of whole pixels": View(4, 3, 16, 15),
-    "crop between pixels": View(3.37, 2.71, 15.13, 9.94),
-    "crop of a corner, mirrored": View(14.5, 8.2, 23, 17, flip=True),
-    "crop within a pixel": View(7.2, 5.1, 7.9, 5.8),
-    "zoom-out": View(-20.5, -3.25, 25.5, 30.75),
-    "zoom-out, mirrored": View(-20.5, -3.25, 25.5, 30.75, flip=True),
-    "far zoom-out": View(-40, -30, 52, 38),
-    "crop of a zoomed-out canvas": View(-6.4, 9.1, 11.3, 29.6),
-    "beyond the image": View(30, 2, 40, 12),
+    "whole": CropWindow(0, 0, 23, 17),
+    "whole, mirrored": CropWindow(0, 0, 23, 17, flip=True),
+    "crop of whole pixels": CropWindow(4, 3, 16, 15),
+    "crop between pixels": CropWindow(3.37, 2.71, 15.13, 9.94),
+    "crop of a corner, mirrored": CropWindow(14.5, 8.2, 23, 17, flip=True),
+    "crop within a pixel": CropWindow(7.2, 5.1, 7.9, 5.8),
+    "zoom-out": CropWindow(-20.5, -3.25, 25.5, 30.75),
+    "zoom-out, mirrored": CropWindow(-20.5, -3.25, 25.5, 30.75, flip=True),
+    "far zoom-out": CropWindow(-40, -30, 52, 38),
+    "crop of a zoomed-out canvas": CropWindow(-6.4, 9.1, 11.3, 29.6),
+    "beyond the image": CropWindow(30, 2, 40, 12),
 }
 
 
@@ -53,7 +53,7 @@ def sample() -> Sample:
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 @pytest.mark.parametrize("size", [12, 40])
-def test_the_map_equals_a_loop_over_its_pixels(sample: Sample, view: View, size: int) -> None:
+def test_the_map_equals_a_loop_over_its_pixels(sample: Sample, view: CropWindow, size: int) -> None:
     assert sample.seg_map is not None
     expected = nearest_view(sample.seg_map, view, size, IGNORE_INDEX)
     np.testing.assert_array_equal(view_sample(sample, view, size).seg_map, expected)
@@ -61,7 +61,9 @@ def test_the_map_equals_a_loop_over_its_pixels(sample: Sample, view: View, size:
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 @pytest.mark.parametrize("size", [12, 40])
-def test_the_image_equals_a_loop_over_its_pixels(sample: Sample, view: View, size: int) -> None:
+def test_the_image_equals_a_loop_over_its_pixels(
+    sample: Sample, view: CropWindow, size: int
+) -> None:
     expected = bilinear_view(sample.image, view, size, FILL_COLOUR)
     # Pillow rounds to eight bits after each of the two axes.
     np.testing.assert_allclose(view_sample(sample, view, size).image, expected, atol=1.01)
@@ -84,7 +86,7 @@ def test_the_whole_image_is_resized_as_torch_does(sample: Sample, size: int) -> 
 
 
 def test_zooming_out_puts_the_image_where_the_view_says(sample: Sample) -> None:
-    result = view_sample(sample, View(-5, -2, 35, 38), 40)  # one pixel stays one pixel
+    result = view_sample(sample, CropWindow(-5, -2, 35, 38), 40)  # one pixel stays one pixel
     expected = np.empty((40, 40, 3), np.uint8)
     expected[:] = FILL_COLOUR
     expected[2 : 2 + HEIGHT, 5 : 5 + WIDTH] = sample.image
@@ -97,21 +99,21 @@ def test_zooming_out_puts_the_image_where_the_view_says(sample: Sample) -> None:
 
 
 def test_a_crop_of_whole_pixels_is_a_slice(sample: Sample) -> None:
-    result = view_sample(sample, View(4, 3, 16, 15), 12)
+    result = view_sample(sample, CropWindow(4, 3, 16, 15), 12)
     np.testing.assert_array_equal(result.image, sample.image[3:15, 4:16])
     assert sample.seg_map is not None
     np.testing.assert_array_equal(result.seg_map, sample.seg_map[3:15, 4:16])
 
 
 def test_zooming_out_and_cropping_to_the_image_changes_nothing(sample: Sample) -> None:
-    square = view_sample(sample, View(4, 3, 16, 15), 12)
-    canvas = view_sample(square, View(-9, -6, 27, 30), 36)
-    back = view_sample(canvas, View(9, 6, 21, 18), 12)
+    square = view_sample(sample, CropWindow(4, 3, 16, 15), 12)
+    canvas = view_sample(square, CropWindow(-9, -6, 27, 30), 36)
+    back = view_sample(canvas, CropWindow(9, 6, 21, 18), 12)
     assert_same(back, square)
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
-def test_a_mirrored_view_is_the_view_mirrored(sample: Sample, view: View) -> None:
+def test_a_mirrored_view_is_the_view_mirrored(sample: Sample, view: CropWindow) -> None:
     plain = view_sample(sample, replace(view, flip=False), 20)
     mirrored = view_sample(sample, replace(view, flip=True), 20)
     np.testing.assert_array_equal(mirrored.image, plain.image[:, ::-1])
@@ -121,8 +123,8 @@ def test_a_mirrored_view_is_the_view_mirrored(sample: Sample, view: View) -> Non
 
 
 def test_mirroring_twice_changes_nothing(sample: Sample) -> None:
-    square = view_sample(sample, View(4, 3, 16, 15), 12)
-    mirror = View(0, 0, 12, 12, flip=True)
+    square = view_sample(sample, CropWindow(4, 3, 16, 15), 12)
+    mirror = CropWindow(0, 0, 12, 12, flip=True)
     once = view_sample(square, mirror, 12)
     assert not np.array_equal(once.image, square.image)
     assert_same(view_sample(once, mirror, 12), square)
@@ -130,26 +132,28 @@ def test_mirroring_twice_changes_nothing(sample: Sample) -> None:
 
 def test_boxes_are_scaled_by_axis_moved_and_clipped() -> None:
     boxes = np.array([[12, 30, 20, 50], [5, 10, 35, 70], [10, 20, 30, 60]], np.float32)
-    moved = view_boxes(boxes, View(10, 20, 30, 60), size=40)  # twice as wide, as high as before
+    moved = view_boxes(
+        boxes, CropWindow(10, 20, 30, 60), size=40
+    )  # twice as wide, as high as before
     assert moved.tolist() == [[4, 10, 20, 30], [0, 0, 40, 40], [0, 0, 40, 40]]
     assert moved.dtype == np.float32
 
 
 def test_boxes_are_mirrored_with_their_left_and_right_exchanged() -> None:
     boxes = np.array([[12, 30, 20, 50], [5, 10, 15, 30]], np.float32)
-    moved = view_boxes(boxes, View(10, 20, 30, 60, flip=True), size=40)
+    moved = view_boxes(boxes, CropWindow(10, 20, 30, 60, flip=True), size=40)
     assert moved.tolist() == [[20, 10, 36, 30], [30, 0, 40, 10]]
 
 
 def test_a_box_stays_if_its_centre_is_inside_and_not_on_the_border() -> None:
-    view = View(10, 10, 20, 20)
+    view = CropWindow(10, 10, 20, 20)
     centres = [(15, 15), (10.5, 19.5), (10, 15), (15, 20), (9, 15), (15, 21)]
     boxes = np.array([[x - 4, y - 4, x + 4, y + 4] for x, y in centres], np.float32)
     assert has_centre_inside(boxes, view).tolist() == [True, True, False, False, False, False]
 
 
 def test_labels_and_difficult_stay_with_their_boxes(sample: Sample) -> None:
-    result = view_sample(sample, View(11, 0, 23, 17), 24)  # the first centre is outside
+    result = view_sample(sample, CropWindow(11, 0, 23, 17), 24)  # the first centre is outside
     assert result.boxes is not None
     assert result.boxes.shape == (2, 4)
     assert result.labels.tolist() == [5, 6]
@@ -159,7 +163,7 @@ def test_labels_and_difficult_stay_with_their_boxes(sample: Sample) -> None:
 def test_boxes_up_to_the_least_side_are_dropped(sample: Sample) -> None:
     boxes = np.array([[1, 1, 3, 9], [1, 1, 3.5, 9], [1, 1, 9, 3], [1, 1, 9, 3.5]], np.float32)
     four = replace(sample, boxes=boxes, labels=np.arange(1, 5), difficult=np.zeros(4, bool))
-    result = view_sample(four, View(0, 0, 20, 20), 20, min_box_side=2)
+    result = view_sample(four, CropWindow(0, 0, 20, 20), 20, min_box_side=2)
     assert result.labels.tolist() == [2, 4]
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from blitznet.data.check.check import check_data
 from blitznet.data.description import read_description
 from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel, Problem, usable_objects
-from blitznet.data.seg_map import MapCodes, MapFile
+from blitznet.data.seg_map import MapEncoding, MapFile
 from blitznet.data.source import LabelSource
 from blitznet.data.voc import read_annotation, read_image_set
 from blitznet.data.yolo import read_rows
@@ -89,7 +89,7 @@ def test_grey_maps_of_few_bits_hold_their_values(tmp_path: Path, bits: int) -> N
     values = np.arange(2**bits, dtype=np.uint8).repeat(2)[None].repeat(3, axis=0)
     path = tmp_path / "map.png"
     write_grey_png(path, values, bits)
-    codes = MapCodes(
+    codes = MapEncoding(
         tuple((value, "background" if not value else f"c{value}") for value in range(16))
     )
     table = ClassTable(("background", *(f"c{value}" for value in range(1, 16))))
@@ -126,7 +126,7 @@ def test_a_grey_gif_holds_its_grey_values(tmp_path: Path) -> None:
     values = np.zeros((4, 6), np.uint8)
     values[1:3, 2:] = 255
     Image.fromarray(values).save(tmp_path / "map.gif")
-    codes = MapCodes(((0, "background"), (255, "dog")), ignore=())
+    codes = MapEncoding(((0, "background"), (255, "dog")), ignore=())
     found = MapFile(tmp_path / "map.gif", codes).read((6, 4), TABLE)
     np.testing.assert_array_equal(found, np.where(values, 2, 0))
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from blitznet.classes import IGNORE_INDEX, voc_palette
 from blitznet.data.description import DataDescription, read_description
-from blitznet.data.map_codes import parse_colour
+from blitznet.data.map_encoding import parse_colour
 from blitznet.data.source import LabelSource
 from blitznet.errors import LabelError
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from blitznet.data import ssd_policy
-from blitznet.data.geometry import View, view_sample, whole_view
+from blitznet.data.geometry import CropWindow, view_sample, whole_view
 from blitznet.data.ssd_policy import (
     Augmentation,
     draw_empty_crop,
@@ -21,7 +21,7 @@ from reference.iou_loops import box_iou
 from reference.ssd_policy_loops import draw_view_slowly
 from reference.view_figures import random_images
 
-WHOLE = View(0, 0, 60, 40)
+WHOLE = CropWindow(0, 0, 60, 40)
 LARGE_BOX = np.array([[10, 5, 55, 35]], np.float32)
 NO_BOXES = np.zeros((0, 4), np.float32)
 
@@ -43,11 +43,11 @@ def generators(count: int) -> list[np.random.Generator]:
     return [np.random.default_rng(seed) for seed in range(count)]
 
 
-def corners(view: View) -> tuple[float, float, float, float]:
+def corners(view: CropWindow) -> tuple[float, float, float, float]:
     return view.x1, view.y1, view.x2, view.y2
 
 
-def contains(outer: View, inner: View) -> bool:
+def contains(outer: CropWindow, inner: CropWindow) -> bool:
     # Sums of random fractions may end a rounding error beyond.
     return (
         outer.x1 <= inner.x1

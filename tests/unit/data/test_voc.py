@@ -9,7 +9,7 @@ from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
 from blitznet.data.labels import ClassTable, ImageLabels, read_objects
-from blitznet.data.seg_map import MapCodes, MapFile
+from blitznet.data.seg_map import MapEncoding, MapFile
 from blitznet.data.source import LabelSource
 from blitznet.data.voc import VocEntry
 from blitznet.data.voc import read_annotation as read_objects_of
@@ -147,7 +147,7 @@ def test_a_box_of_one_pixel_has_an_area_and_a_reversed_one_has_none(tmp_path: Pa
 
 def test_a_map_with_ids_that_no_class_stands_for_is_refused() -> None:
     path = VOC_MINI / "SegmentationClass" / "000002.png"
-    codes = MapCodes(((0, "background"), (PERSON, "person")))
+    codes = MapEncoding(((0, "background"), (PERSON, "person")))
     with raises(
         f"{path}: 964 pixels have values that no class of the network stands for: "
         f"{CAR}, {PERSON} (person)"

@@ -3,7 +3,7 @@ from threading import Event, current_thread
 
 import pytest
 
-from blitznet.inference.prefetch import map_ahead, run_ahead
+from blitznet.inference.prefetch import prefetch, prefetch_items
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -16,8 +16,8 @@ def test_results_come_in_the_order_of_the_items() -> None:
             second_is_done.set()
         return item * item
 
-    assert list(map_ahead(slow_first, range(5), workers=2)) == [0, 1, 4, 9, 16]
-    assert list(map_ahead(str, [], workers=2)) == []
+    assert list(prefetch(slow_first, range(5), workers=2)) == [0, 1, 4, 9, 16]
+    assert list(prefetch(str, [], workers=2)) == []
 
 
 def test_no_more_items_are_taken_than_there_are_workers_ahead() -> None:
@@ -28,7 +28,7 @@ def test_no_more_items_are_taken_than_there_are_workers_ahead() -> None:
             taken.append(item)
             yield item
 
-    results = map_ahead(str, items(), workers=2)
+    results = prefetch(str, items(), workers=2)
     assert next(results) == "0"
     assert len(taken) <= 3
     results.close()
@@ -47,7 +47,7 @@ def test_results_that_wait_take_no_more_than_their_memory(weights: list[float]) 
         at_once.append(list(held))
         return weight
 
-    for given, weight in zip(map_ahead(make, weights, 3, weigh=float), weights, strict=True):
+    for given, weight in zip(prefetch(make, weights, 3, weigh=float), weights, strict=True):
         assert given == weight
         held.remove(given)  # the consumer lets it go before it asks for the next
     assert all(sum(some) <= 1 or len(some) == 1 for some in at_once)
@@ -56,8 +56,8 @@ def test_results_that_wait_take_no_more_than_their_memory(weights: list[float]) 
 @pytest.mark.parametrize(
     "results",
     [
-        lambda: map_ahead(lambda item: 6 // item, [3, 2, 0, 1], workers=3),
-        lambda: run_ahead((6 // item for item in (3, 2, 0)), waiting=5),
+        lambda: prefetch(lambda item: 6 // item, [3, 2, 0, 1], workers=3),
+        lambda: prefetch_items((6 // item for item in (3, 2, 0)), waiting=5),
     ],
 )
 def test_an_error_is_raised_where_its_result_was_due(
@@ -80,7 +80,7 @@ def test_items_are_made_ahead_but_not_more_than_may_wait() -> None:
                 is_full.set()
             yield item
 
-    results = run_ahead(items(), waiting=2)
+    results = prefetch_items(items(), waiting=2)
     assert next(results) == 0
     assert is_full.wait(10)
     results.close()
@@ -88,8 +88,8 @@ def test_items_are_made_ahead_but_not_more_than_may_wait() -> None:
 
 
 def test_all_items_come_in_order_and_none_after_the_end() -> None:
-    assert list(run_ahead((item for item in range(50)), waiting=3)) == list(range(50))
-    assert list(run_ahead((item for item in ()), waiting=1)) == []
+    assert list(prefetch_items((item for item in range(50)), waiting=3)) == list(range(50))
+    assert list(prefetch_items((item for item in ()), waiting=1)) == []
 
 
 def test_items_are_made_in_a_thread_that_ends_and_closed_when_the_consumer_stops() -> None:
@@ -104,7 +104,7 @@ def test_items_are_made_in_a_thread_that_ends_and_closed_when_the_consumer_stops
         finally:
             was_closed.set()
 
-    results = run_ahead(items(), waiting=1)
+    results = prefetch_items(items(), waiting=1)
     next(results)
     results.close()
     assert was_closed.is_set()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from blitznet.errors import InputError
-from blitznet.paper.report import read_results
+from blitznet.paper.table_report import read_results
 from blitznet.paper.tables import Column, Experiment, find_table
 from blitznet.paper.training_queue import choose_experiments, missing_jobs, train_missing
 from fixtures.make_fixtures import describe

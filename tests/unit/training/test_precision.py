@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from blitznet.model_files import read_info
-from blitznet.training import options as module
+from blitznet.training import loop_options as module
 from blitznet.training.loop import MODEL_FILE, train_steps
-from blitznet.training.options import usable_precision
+from blitznet.training.loop_options import usable_precision
 from blitznet.training.recipe import Precision
 from fixtures.tiny_run import MIXED, ON_CPU, assert_same_tensors, tiny_recipe, use_small_network
 

@@ -21,12 +21,12 @@ from blitznet.model_files import CheckpointInfo
 from blitznet.structures import Batch
 from blitznet.training import step
 from blitznet.training.log import Meter
-from blitznet.training.step import Learner, StepResult
+from blitznet.training.step import StepResult, TrainState
 from fixtures.tiny_run import MIXED, TINY, tiny_recipe
 
 NUM_PICTURES = 4
 
-MakeLearner = Callable[..., tuple[Learner, BlitzNet, SGD]]
+MakeLearner = Callable[..., tuple[TrainState, BlitzNet, SGD]]
 Gradients = Callable[..., tuple[StepResult, dict[str, Tensor]]]
 
 
@@ -43,7 +43,7 @@ def batch() -> Batch:
 def make_learner(monkeypatch: pytest.MonkeyPatch) -> MakeLearner:
     """With batch norms that use their running statistics, and an optimizer that changes nothing."""
 
-    def make(device: str = "cpu", **changes: Any) -> tuple[Learner, BlitzNet, SGD]:
+    def make(device: str = "cpu", **changes: Any) -> tuple[TrainState, BlitzNet, SGD]:
         torch.manual_seed(0)
         network = BlitzNet(TINY).eval()
         # With this momentum the buffer of the first step is the gradient.
@@ -52,7 +52,7 @@ def make_learner(monkeypatch: pytest.MonkeyPatch) -> MakeLearner:
         monkeypatch.setattr(step, "build_network", lambda *_: network)
         monkeypatch.setattr(step, "build_optimizer", lambda *_: optimizer)
         fabric = Fabric(accelerator=device, devices=1, precision="32-true")
-        return Learner(fabric, tiny_recipe(**changes)), network, optimizer
+        return TrainState(fabric, tiny_recipe(**changes)), network, optimizer
 
     return make
 
@@ -63,7 +63,7 @@ def gradients(make_learner: MakeLearner) -> Gradients:
 
     def take(batch: Batch, **changes: Any) -> tuple[StepResult, dict[str, Tensor]]:
         learner, network, optimizer = make_learner(ema_decay=None, **changes)
-        result = learner.take_step(0, batch)
+        result = learner.step(0, batch)
         named = network.named_parameters()
         return result, {name: optimizer.state[p]["momentum_buffer"] for name, p in named}
 
@@ -170,7 +170,7 @@ def test_a_step_asks_the_device_for_no_value(
     meter = Meter()
 
     def take(number: int) -> None:
-        meter.add(learner.take_step(number, batch), batch)
+        meter.add(learner.step(number, batch), batch)
 
     take(1)
     with WaitingOperations() as waiting:
@@ -190,7 +190,7 @@ def test_a_step_never_waits_for_a_gpu(batch: Batch, make_learner: MakeLearner, p
     there = batch.to(device)
     try:
         for number in (1, 2):
-            meter.add(learner.take_step(number, there), there)
+            meter.add(learner.step(number, there), there)
             torch.cuda.set_sync_debug_mode("error")  # from the second step on
     finally:
         torch.cuda.set_sync_debug_mode("default")

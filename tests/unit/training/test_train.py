@@ -51,12 +51,14 @@ def test_a_run_has_its_folder_its_network_and_its_metrics(
 def test_a_run_out_of_time_is_resumed(tmp_path: Path, data: Path) -> None:
     lines: list[str] = []
     out = tmp_path / "run"
-    run = train(data, tiny_recipe(steps=2), out=out, max_minutes=0, tell=lines.append, **QUICK)
+    run = train(
+        data, tiny_recipe(steps=2), out=out, max_minutes=0, on_message=lines.append, **QUICK
+    )
     assert run == TrainingRun(out, 1)
     assert lines[-1] == f"Stopped at step 1 of 2; continue with: blitznet train --resume {out}"
     with pytest.raises(CheckpointError, match="does not exist"):
         _ = run.model
-    run = train(resume=out, tell=lines.append, **QUICK)
+    run = train(resume=out, on_message=lines.append, **QUICK)
     assert (run.steps, run.is_finished) == (2, True)
     assert lines[-1] == (
         f"The trained network is in {out}; predict with it: "
@@ -73,7 +75,7 @@ def test_without_onnx_a_line_says_how_to_get_the_file(
     monkeypatch.setattr("blitznet.extras.find_spec", lambda name: None if name in missing else name)
     lines: list[str] = []
     out = tmp_path / "run"
-    run = train(data, tiny_recipe(steps=1), out=out, tell=lines.append, **QUICK)
+    run = train(data, tiny_recipe(steps=1), out=out, on_message=lines.append, **QUICK)
     assert run.is_finished
     assert not run.onnx_path.exists()
     (line,) = [line for line in lines if line.startswith("No model.onnx: ")]

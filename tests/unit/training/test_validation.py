@@ -21,7 +21,7 @@ from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model_files import read_info
 from blitznet.training import loop, validation
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, train_steps
-from blitznet.training.options import steps_between_validations
+from blitznet.training.loop_options import steps_between_validations
 from blitznet.training.resume import read_progress
 from blitznet.training.validation import (
     BEST_FILE,

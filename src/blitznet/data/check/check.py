@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
+from blitznet.data.check.check_report import CheckReport, OpenSource
 from blitznet.data.check.duplicates import near_duplicates
 from blitznet.data.check.image_check import ImageRecord, check_image
-from blitznet.data.check.report import OpenSource, Report
 from blitznet.data.check.statistics import SplitStatistics
 from blitznet.data.description import DataDescription, Entry
 from blitznet.data.labels import Problem
@@ -35,7 +35,7 @@ def check_data(
     splits: Sequence[str] | None = None,
     model: ModelConfig | None = None,
     workers: int = 0,
-) -> Report:
+) -> CheckReport:
     """Check images and labels, alone and against each other.
 
     Args:
@@ -75,7 +75,7 @@ def check_data(
                 text = f"no box and no pixel is labelled {listed}{more}"
                 where = f"{data}, {split}"
                 problems.append(Problem("class-absent", where, text, is_error=False, split=split))
-    return Report(str(data), model.name if model else None, problems, statistics, sources)
+    return CheckReport(str(data), model.name if model else None, problems, statistics, sources)
 
 
 def _open_sources(
@@ -171,11 +171,11 @@ def find_near_duplicates(records: Sequence[ImageRecord]) -> Iterator[Problem]:
     """Images that look like an earlier one; one of another split is named first.
 
     Args:
-        records: all; those without a look are left out, and of equal images all but the first.
+        records: all; those without a thumbnail are left out, and of equal images all but the first.
     """
     first = {record.pixel_hash: record for record in reversed(records)}
-    kept = [r for r in records if r.look is not None and first[r.pixel_hash] is r]
-    cells = np.array([record.look for record in kept], np.uint8).reshape(-1, 8, 9)
+    kept = [r for r in records if r.thumbnail is not None and first[r.pixel_hash] is r]
+    cells = np.array([record.thumbnail for record in kept], np.uint8).reshape(-1, 8, 9)
     earlier: dict[int, list[ImageRecord]] = defaultdict(list)
     for one, other in near_duplicates(cells).tolist():
         earlier[other].append(kept[one])

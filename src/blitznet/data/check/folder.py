@@ -4,19 +4,19 @@ from pathlib import Path
 
 import numpy as np
 
+from blitznet.atomic_write import atomic_write
+from blitznet.data.check.check_report import CheckReport
 from blitznet.data.check.image_check import MATCHING_IOU, cached_anchors
-from blitznet.data.check.report import Report
-from blitznet.data.check.sheet import draw_sheet
+from blitznet.data.check.label_sheet import draw_sheet
 from blitznet.extras import require
 from blitznet.figure_file import save_figure
 from blitznet.model_info import ModelConfig
 from blitznet.text_files import write_json
-from blitznet.whole_file import whole_file
 
 _DOTS = 5000  # boxes drawn, a random choice
 
 
-def write_folder(folder: Path, report: Report, model: ModelConfig) -> None:
+def write_folder(folder: Path, report: CheckReport, model: ModelConfig) -> None:
     """Write samples.png, boxes_by_class.png, pixels_by_class.png, box_sizes.png and report.json.
 
     Args:
@@ -30,7 +30,7 @@ def write_folder(folder: Path, report: Report, model: ModelConfig) -> None:
     require("matplotlib", "plots", "plots of statistics")
     statistics = report.statistics
     names = next(iter(statistics.values())).names
-    with whole_file(folder / "samples.png") as temporary:
+    with atomic_write(folder / "samples.png") as temporary:
         draw_sheet(report.sources, names).save(temporary, format="png")
     boxes = {
         split: one.boxes[1:]
@@ -69,7 +69,7 @@ def _plot_bars(
     save_figure(figure, path)
 
 
-def _plot_sizes(path: Path, report: Report, model: ModelConfig) -> None:
+def _plot_sizes(path: Path, report: CheckReport, model: ModelConfig) -> None:
     """Width and height at the network's input, of boxes and of anchors."""
     from matplotlib.figure import Figure
 

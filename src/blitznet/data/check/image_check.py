@@ -58,7 +58,7 @@ class ImageRecord:
         path: its file; None where its labels could not be read.
         problems: of the image and its labels alone.
         pixel_hash: of its size and its upright pixels; None = it could not be decoded.
-        look: (8, 9) uint8, see `grey_cells`; None = not asked for, or not decoded.
+        thumbnail: (8, 9) uint8, see `grey_cells`; None = not asked for, or not decoded.
         has_boxes: whether boxes are labelled.
         labels: (G,) int64 class ids of the boxes that count; none where an object has a problem.
         shapes: (G, 2) float32 their width and height, fractions of the image's.
@@ -73,7 +73,7 @@ class ImageRecord:
     path: Path | None = None
     problems: list[Problem] = field(default_factory=list)
     pixel_hash: bytes | None = None
-    look: np.ndarray | None = None
+    thumbnail: np.ndarray | None = None
     has_boxes: bool = False
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     shapes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
@@ -114,7 +114,7 @@ def check_image(source: LabelSource, record: ImageRecord, model: ModelConfig | N
     else:
         size = image.size
         record.pixel_hash = hash_pixels(image)
-        record.look = grey_cells(image) if model is not None else None
+        record.thumbnail = grey_cells(image) if model is not None else None
         if labels.size not in (None, size):
             problem = _size_problem(record, labels, size)
             if problem.kind != "rotation" or _fits(labels, labels.size, source.table):

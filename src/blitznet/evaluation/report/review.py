@@ -16,7 +16,7 @@ KEPT = 6  # images, of the best and of the worst
 
 
 @dataclass(frozen=True)
-class ReviewedImage:
+class EvaluatedImage:
     """An image with what was found in it.
 
     Attributes:
@@ -34,10 +34,10 @@ class ReviewedImage:
     mean_iou: float | None = None
 
 
-_Ranking = list[tuple[float, ReviewedImage]]
+_Ranking = list[tuple[float, EvaluatedImage]]
 
 
-class Review(Evaluation):
+class DetailedEvaluation(Evaluation):
     """Images are ranked by the mean of F1 and mean IoU, or the one of them that there is.
 
     Attributes:
@@ -62,7 +62,7 @@ class Review(Evaluation):
         if detections is not None:
             is_shown = detections.scores >= SCORE
             detections = Detections(*(values[is_shown] for values in detections))
-        image = ReviewedImage(sample, detections, seg_map, **self._figures)
+        image = EvaluatedImage(sample, detections, seg_map, **self._figures)
         score = sum(self._figures.values()) / len(self._figures)
         # Sorting is stable: of equal scores, the first images are kept.
         ranked = (score, image)
@@ -87,12 +87,12 @@ class Review(Evaluation):
             self._figures["mean_iou"] = float((counts.diagonal()[shown] / union[shown]).mean())
 
     @property
-    def best(self) -> list[ReviewedImage]:
+    def best(self) -> list[EvaluatedImage]:
         """Up to `KEPT` images, the best first."""
         return [image for _, image in self._best]
 
     @property
-    def worst(self) -> list[ReviewedImage]:
+    def worst(self) -> list[EvaluatedImage]:
         """Up to `KEPT` images, the worst first; those that are among the best are left out."""
         best = {id(image) for image in self.best}
         return [image for _, image in self._worst if id(image) not in best]

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import yaml
 
+from blitznet.atomic_write import atomic_write
 from blitznet.evaluation.metrics import Metrics, metrics_rows
+from blitznet.evaluation.report.example_sheet import draw_best_worst
 from blitznet.evaluation.report.figures import draw_confusion, draw_curves, draw_precision_recall
-from blitznet.evaluation.report.review import SCORE, Review
-from blitznet.evaluation.report.sheet import draw_best_worst
+from blitznet.evaluation.report.review import SCORE, DetailedEvaluation
 from blitznet.extras import require
 from blitznet.text_files import write_json, write_text
-from blitznet.whole_file import whole_file
 
 PAGE_FILE = "index.html"
 NUMBERS_FILE = "confusion.json"
@@ -32,7 +32,7 @@ pre { background: #f5f5f5; padding: 1em; overflow-x: auto; }
 
 def write_report(
     folder: Path,
-    review: Review,
+    review: DetailedEvaluation,
     metrics: Metrics,
     log: Sequence[Mapping[str, str]] = (),
     validation: Sequence[Mapping[str, float | None]] = (),
@@ -78,7 +78,7 @@ def write_report(
         draw_confusion(counts["pixels"], names, names[0], "pixels, % of the true class", path)
     if review.best:
         path = figure("best_worst.png", "The best and the worst images")
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             draw_best_worst(review.best, review.worst, names).save(temporary, format="PNG")
     numbers = {  # rows are true, columns predicted
         task: {"classes": list(names), "counts": confusion.tolist()}

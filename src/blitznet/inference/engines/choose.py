@@ -12,7 +12,7 @@ from blitznet.device import choose_device, device_kind, has_fast_bfloat16
 from blitznet.errors import BlitzNetError, CheckpointError, InputError
 from blitznet.extras import require
 from blitznet.inference.engines.converted import exported_checkpoint, quantized
-from blitznet.inference.engines.engine import Engine, Tell
+from blitznet.inference.engines.engine import Engine, OnMessage
 from blitznet.inference.engines.onnxruntime_engine import OnnxRuntimeEngine, has_provider
 from blitznet.inference.engines.openvino_engine import Hint, OpenVinoEngine, has_bfloat16
 from blitznet.model_files import NetworkFiles, find_network
@@ -36,7 +36,7 @@ ENGINES: dict[str, tuple[str, ...]] = {
 
 # Fastest first, of those whose results are those of float32 within half a point of mAP and mIoU
 # (docs/engines.md). What compiles for minutes or wants images to calibrate is left to be asked for.
-FASTEST: dict[str, tuple[str, ...]] = {
+AUTO_ORDER: dict[str, tuple[str, ...]] = {
     "cpu": ("openvino-bf16", "openvino", "onnxruntime", "torch"),
     "cuda": ("torch-bf16", "torch", "onnxruntime"),
     "mps": ("torch",),
@@ -51,7 +51,7 @@ def open_engine(
     hint: Hint = "latency",
     calibrate: Path | None = None,
     threads: int | None = None,
-    tell: Tell | None = None,
+    on_message: OnMessage | None = None,
 ) -> Engine:
     """A trained network, ready to run.
 
@@ -63,7 +63,9 @@ def open_engine(
     """
     network = find_network(name_or_path)
     device = _device_for(engine, device, network)
-    open_it = partial(_open, network=network, how=_How(device, hint, calibrate, threads, tell))
+    open_it = partial(
+        _open, network=network, how=_How(device, hint, calibrate, threads, on_message)
+    )
     if engine != AUTO:
         _require_engine(engine, device)
         return open_it(engine)
@@ -76,10 +78,10 @@ def open_engine(
         except (BlitzNetError, ImportError, OSError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             problem = f"{name} cannot be used ({reason}); the next best engine is taken"
-            if tell is None:
+            if on_message is None:
                 warnings.warn(problem, stacklevel=2)
             else:
-                tell(problem)
+                on_message(problem)
     return open_it(last)
 
 
@@ -156,7 +158,7 @@ class _How(NamedTuple):
     hint: Hint
     calibrate: Path | None
     threads: int | None
-    tell: Tell | None
+    on_message: OnMessage | None
 
 
 def _open(name: str, network: NetworkFiles, how: _How) -> Engine:
@@ -174,19 +176,19 @@ def _open(name: str, network: NetworkFiles, how: _How) -> Engine:
         return TorchEngine(model, info, choose_device(how.device), is_bfloat16, is_compiled)
     if network.exported is not None:
         return _open_file(name, network.exported, how)
-    path = exported_checkpoint(network.require_checkpoint(), how.tell)
+    path = exported_checkpoint(network.require_checkpoint(), how.on_message)
     try:
         return _open_file(name, path, how)
     except CheckpointError:  # the file in the cache has become unreadable
         path.unlink(missing_ok=True)
-        path = exported_checkpoint(network.require_checkpoint(), how.tell)
+        path = exported_checkpoint(network.require_checkpoint(), how.on_message)
         return _open_file(name, path, how)
 
 
 def _open_file(name: str, path: Path, how: _How) -> Engine:
     if name.startswith("openvino"):
         if name == "openvino-int8" and path.suffix == ".onnx":
-            path = quantized(path, how.calibrate, how.tell)
+            path = quantized(path, how.calibrate, how.on_message)
         return OpenVinoEngine(path, name, how.hint, how.threads)
     if path.suffix != ".onnx":
         raise InputError(f"{path} is run by openvino, not by {name}")
@@ -204,7 +206,7 @@ def _candidates(network: NetworkFiles, device: str) -> list[str]:
         require("openvino", "openvino", exported.name)
         return ["openvino"]
     kind = device_kind(device)
-    names = [name for name in FASTEST[kind] if _fits(name, kind)]
+    names = [name for name in AUTO_ORDER[kind] if _fits(name, kind)]
     if checkpoint is None:  # at worst ONNX Runtime, which says what it lacks
         return [name for name in names if not _runs_checkpoints(name)] or ["onnxruntime"]
     if exported is None and not all(map(find_spec, ("torch", "onnx", "onnxscript"))):
@@ -231,7 +233,7 @@ def _device_for(engine: str, device: str, network: NetworkFiles) -> str:
         return kinds[0]
     runs = (
         _fits(name, gpu)
-        for name in (FASTEST[gpu] if engine == AUTO else (engine,))
+        for name in (AUTO_ORDER[gpu] if engine == AUTO else (engine,))
         if network.checkpoint is not None or not _runs_checkpoints(name)
     )
     return gpu if any(runs) else "cpu"

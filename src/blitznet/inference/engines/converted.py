@@ -10,18 +10,18 @@ from pathlib import Path
 
 from blitznet.cache import cache_folder
 from blitznet.errors import InputError
-from blitznet.inference.engines.engine import Tell
+from blitznet.inference.engines.engine import OnMessage
 from blitznet.text_files import read_json, read_text
 
 _ORIGIN_FILE = "calibration.json"
 
 
-def exported_checkpoint(checkpoint: Path, tell: Tell | None = None) -> Path:
+def exported_checkpoint(checkpoint: Path, on_message: OnMessage | None = None) -> Path:
     """A checkpoint as ONNX, from the cache or made now. Needs PyTorch, onnx and onnxscript.
 
     Args:
         checkpoint: NAME.safetensors.
-        tell: receives one line if there is something to wait for.
+        on_message: receives one line if there is something to wait for.
 
     Raises:
         CheckpointError: if the checkpoint is unusable.
@@ -33,20 +33,20 @@ def exported_checkpoint(checkpoint: Path, tell: Tell | None = None) -> Path:
         from blitznet.model.checkpoint import load_checkpoint
 
         network, info = load_checkpoint(checkpoint)
-        if tell is not None:
-            tell(f"converting {checkpoint.name} to ONNX, which is kept for next time")
+        if on_message is not None:
+            on_message(f"converting {checkpoint.name} to ONNX, which is kept for next time")
         export_onnx(path, network, info)
     return path
 
 
-def quantized(exported: Path, calibrate: Path | None, tell: Tell | None = None) -> Path:
+def quantized(exported: Path, calibrate: Path | None, on_message: OnMessage | None = None) -> Path:
     """An exported file with int8 convolutions for OpenVINO, from the cache or made now.
 
     Args:
         exported: NAME.onnx.
         calibrate: a data description, whose training images tell how large activations get; None
             = what was made at an earlier time.
-        tell: receives one line if there is something to wait for.
+        on_message: receives one line if there is something to wait for.
 
     Raises:
         InputError: if nothing was made earlier and no images are given, or NNCF is missing.
@@ -64,8 +64,8 @@ def quantized(exported: Path, calibrate: Path | None, tell: Tell | None = None) 
     if not path.is_file() or not origin_file.is_file() or read_json(origin_file) != origin:
         from blitznet.exporting.openvino_file import write_openvino
 
-        if tell is not None:
-            tell(f"calibrating {exported.name} for int8, which is kept for next time")
+        if on_message is not None:
+            on_message(f"calibrating {exported.name} for int8, which is kept for next time")
         fresh = Path(tempfile.mkdtemp(dir=folder.parent))
         write_openvino(fresh / path.name, exported, calibrate)
         (fresh / _ORIGIN_FILE).write_text(json.dumps(origin))

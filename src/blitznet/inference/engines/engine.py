@@ -13,7 +13,7 @@ from blitznet.model_files import CheckpointInfo, ExportInfo, bundled_networks
 
 _KNOWN_OUTPUTS = ("boxes", "scores", "labels", "count", "seg_logits")
 
-Tell = Callable[[str], None]
+OnMessage = Callable[[str], None]
 
 
 class EngineOutput(NamedTuple):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from blitznet.errors import ImageError
-from blitznet.inference.prefetch import run_ahead
+from blitznet.inference.prefetch import prefetch_items
 from blitznet.inference.selection import Selection
 from blitznet.inference.video.decoding import Frame, OpenedVideo
 from blitznet.inference.video.tracking import WEAK_SCORE, Tracker
@@ -98,7 +98,7 @@ def _predict_recording(
             under_way.append(frame)
             yield frame.image
 
-    with closing(run_ahead(frames, _FRAMES_AHEAD)) as ahead:
+    with closing(prefetch_items(frames, _FRAMES_AHEAD)) as ahead:
         for _, scene in predictor.predict_stream(images(ahead), batch=batch, **vars(selection)):
             assert not isinstance(scene, ImageError)  # these images are decoded already
             yield under_way.popleft(), scene

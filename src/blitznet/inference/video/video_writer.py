@@ -8,9 +8,9 @@ from typing import Final
 
 from PIL import Image
 
+from blitznet.atomic_write import atomic_write
 from blitznet.errors import InputError
 from blitznet.inference.video.decoding import Frame
-from blitznet.whole_file import whole_file
 
 _ENCODER: Final = "libx264"
 # Visually near the source; "veryfast" leaves the cores to the network.
@@ -52,7 +52,7 @@ def video_writer(
     width, height = first.image.size
     # Halved colours need an even size; other players than browsers' and FFmpeg's know them only.
     pixel_format = "yuv444p" if width % 2 or height % 2 else "yuv420p"
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         try:
             with av.open(
                 str(temporary),

@@ -7,9 +7,9 @@ from pathlib import Path
 from blitznet.errors import InputError
 from blitznet.extras import require
 from blitznet.inference.writers import Added, AddScene
-from blitznet.inference.writers.coco import coco_labels
-from blitznet.inference.writers.voc import voc_labels
-from blitznet.inference.writers.yolo import yolo_labels
+from blitznet.inference.writers.coco_writer import coco_labels
+from blitznet.inference.writers.voc_writer import voc_labels
+from blitznet.inference.writers.yolo_writer import yolo_labels
 from blitznet.scene import Scene
 
 # Each is a context in which scenes are added. It receives a folder, which is made if it is not

@@ -18,9 +18,9 @@ from blitznet.data.check.check import (
     find_near_duplicates,
     find_same_images,
 )
+from blitznet.data.check.check_report import TITLES, CheckReport, report_lines
 from blitznet.data.check.image_check import ImageRecord
-from blitznet.data.check.report import TITLES, Report, report_lines
-from blitznet.data.check.sheet import CELL, draw_sheet
+from blitznet.data.check.label_sheet import CELL, draw_sheet
 from blitznet.data.check.skipped import (
     SKIPPED_FILE,
     require_skippable,
@@ -59,9 +59,11 @@ def describe(**entry: Any) -> DataDescription:
 
 
 def named(
-    split: str, name: str, pixels: str, number: int = 1, look: np.ndarray | None = None
+    split: str, name: str, pixels: str, number: int = 1, thumbnail: np.ndarray | None = None
 ) -> ImageRecord:
-    return ImageRecord(split, number, 0, Path(name), pixel_hash=pixels.encode(), look=look)
+    return ImageRecord(
+        split, number, 0, Path(name), pixel_hash=pixels.encode(), thumbnail=thumbnail
+    )
 
 
 def told(findings: Any) -> list[tuple[str, bool, str]]:
@@ -95,12 +97,12 @@ def test_unreadable_images_are_not_the_same() -> None:
 
 
 def test_a_near_duplicate_in_another_split_is_named_first_and_equal_ones_not_at_all() -> None:
-    look = np.random.default_rng(0).integers(0, 256, (8, 9), dtype=np.uint8)
+    thumbnail = np.random.default_rng(0).integers(0, 256, (8, 9), dtype=np.uint8)
     images = [
-        named("train", "a", "x", look=look),
-        named("val", "b", "y", look=look + 1),
-        named("val", "c", "z", look=look),
-        named("val", "d", "z", look=look),
+        named("train", "a", "x", thumbnail=thumbnail),
+        named("val", "b", "y", thumbnail=thumbnail + 1),
+        named("val", "c", "z", thumbnail=thumbnail),
+        named("val", "d", "z", thumbnail=thumbnail),
         named("val", "e", "w"),
     ]
     assert told(find_near_duplicates(images)) == [
@@ -176,7 +178,7 @@ def test_the_same_finding_is_one_line_and_five_of_a_kind_are_shown() -> None:
     problems = [Problem("tiny-box", f"{n}.xml", f"tiny {n}", is_error=False) for n in range(7)]
     problems += [Problem("picture", f"{n}.jpg", "bad") for n in range(9)]
     problems += [Problem("empty-picture", "z.jpg", "empty", is_error=False)]
-    report = Report("d", None, problems, {})
+    report = CheckReport("d", None, problems, {})
     assert list(report_lines(report)) == [
         "error: 0.jpg: bad (and 8 more: 1.jpg, 2.jpg, ...)",
         *(f"warning: {n}.xml: tiny {n}" for n in range(5)),

@@ -16,7 +16,7 @@ from blitznet.data.check.image_check import (
     hash_pixels,
 )
 from blitznet.data.labels import ClassTable, ImageLabels, MapLabel, ObjectLabel
-from blitznet.data.seg_map import MapCodes, MapFile
+from blitznet.data.seg_map import MapEncoding, MapFile
 from blitznet.data.source import LabelSource
 from blitznet.detection.anchors import anchors_of
 from blitznet.detection.matcher import NO_MATCH, match_anchors
@@ -62,7 +62,7 @@ def found(record: ImageRecord) -> list[tuple[str, bool]]:
 def save_map(image: Path, ids: np.ndarray) -> MapFile:
     path = image.with_name("map.png")
     Image.fromarray(ids).save(path)
-    return MapFile(path, MapCodes(tuple(enumerate(NAMES))))
+    return MapFile(path, MapEncoding(tuple(enumerate(NAMES))))
 
 
 def test_a_sound_image_is_counted(image: Path) -> None:
@@ -111,7 +111,7 @@ def test_boxes_are_learnt_from_one_anchor_as_the_matcher_says(image: Path) -> No
 def test_without_anchors_only_errors_are_looked_for(image: Path) -> None:
     record = check(image, [thing("cat", 10, 10, 12, 12)], model=None)
     assert record.problems == []
-    assert record.look is None
+    assert record.thumbnail is None
     assert record.pixel_hash is not None
 
 

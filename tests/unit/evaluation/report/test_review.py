@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from blitznet.detections import Detections
-from blitznet.evaluation.report.review import KEPT, Review
+from blitznet.evaluation.report.review import KEPT, DetailedEvaluation
 from blitznet.structures import Sample
 
 NAMES = ("background", "cat", "dog")
@@ -28,7 +28,7 @@ def cats(*scores: float) -> Detections:
 def test_a_image_has_the_f1_of_its_boxes_and_the_iou_of_its_pixels() -> None:
     true_map, seg_map = np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8)
     true_map[:2], seg_map[:1], seg_map[3] = 1, 1, 2
-    review = Review(NAMES)
+    review = DetailedEvaluation(NAMES)
     review.update(sample("a", true_map), cats(0.9, 0.8, 0.3), seg_map)
     (image,) = review.best
     assert image.f1 == pytest.approx(2 / 3)  # one right, one too many, one too weak to count
@@ -38,7 +38,7 @@ def test_a_image_has_the_f1_of_its_boxes_and_the_iou_of_its_pixels() -> None:
 
 
 def test_best_and_worst_are_in_order_and_apart() -> None:
-    review = Review(NAMES)
+    review = DetailedEvaluation(NAMES)
     for extra in range(2 * KEPT + 3):
         review.update(sample(f"{extra}"), cats(0.9, *[0.8] * extra), None)
     assert [image.sample.source for image in review.best] == [str(i) for i in range(KEPT)]
@@ -48,14 +48,14 @@ def test_best_and_worst_are_in_order_and_apart() -> None:
 
 
 def test_of_equals_the_first_are_kept() -> None:
-    review = Review(NAMES)
+    review = DetailedEvaluation(NAMES)
     for number in range(3 * KEPT):
         review.update(sample(f"{number}"), cats(0.9), None)
     assert [image.sample.source for image in review.best] == [str(i) for i in range(KEPT)]
 
 
 def test_what_a_source_does_not_label_is_no_mistake() -> None:
-    review = Review(NAMES)
+    review = DetailedEvaluation(NAMES)
     known = np.array([True, True, False])
     true_map, seg_map = np.zeros((4, 4), np.uint8), np.full((4, 4), 2, np.uint8)
     seg_map[0] = 0
@@ -69,6 +69,6 @@ def test_what_a_source_does_not_label_is_no_mistake() -> None:
 
 
 def test_images_without_labels_are_not_ranked() -> None:
-    review = Review(NAMES)
+    review = DetailedEvaluation(NAMES)
     review.update(sample("a", labelled=False), cats(0.9), None)
     assert review.best == review.worst == []

@@ -12,8 +12,8 @@ from PIL import Image
 from blitznet.detections import Detections
 from blitznet.errors import InputError
 from blitznet.evaluation.metrics import Metrics
-from blitznet.evaluation.report.review import Review
-from blitznet.evaluation.report.sheet import draw_best_worst
+from blitznet.evaluation.report.example_sheet import draw_best_worst
+from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
 from blitznet.structures import Sample
 
@@ -22,8 +22,8 @@ BOX = np.array([[2, 2, 30, 20]], np.float32)
 
 
 @pytest.fixture
-def review() -> Review:
-    review = Review(NAMES)
+def review() -> DetailedEvaluation:
+    review = DetailedEvaluation(NAMES)
     true_map = np.zeros((30, 40), np.uint8)
     true_map[2:20, 2:30] = 1
     for label in (1, 2):
@@ -40,12 +40,12 @@ def review() -> Review:
     return review
 
 
-def metrics(review: Review) -> Metrics:
+def metrics(review: DetailedEvaluation) -> Metrics:
     return replace(review.compute(), model="mine", data="data.yaml", split="val")
 
 
 def test_the_page_shows_every_image_and_the_numbers_are_those_of_the_images(
-    tmp_path: Path, review: Review
+    tmp_path: Path, review: DetailedEvaluation
 ) -> None:
     pytest.importorskip("matplotlib")
     fields = ("step", "classification", "box", "segmentation", "lr")
@@ -82,7 +82,7 @@ def test_the_page_shows_every_image_and_the_numbers_are_those_of_the_images(
 
 def test_a_network_of_one_task_without_a_run_gets_what_there_is(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    review = Review(NAMES)
+    review = DetailedEvaluation(NAMES)
     image, true_map = np.zeros((30, 40, 3), np.uint8), np.zeros((30, 40), np.uint8)
     sample = Sample(image, None, np.zeros(0, np.int64), np.zeros(0, bool), true_map, "a.jpg")
     review.update(sample, None, true_map)
@@ -96,7 +96,7 @@ def test_a_network_of_one_task_without_a_run_gets_what_there_is(tmp_path: Path) 
 
 
 def test_without_matplotlib_one_line_says_what_installs_it(
-    tmp_path: Path, review: Review, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, review: DetailedEvaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("blitznet.extras.find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"the report needs matplotlib.*blitznet\[plots\]"):
@@ -104,7 +104,9 @@ def test_without_matplotlib_one_line_says_what_installs_it(
     assert not (tmp_path / "report").exists()
 
 
-def test_the_sheet_has_labels_on_the_left_and_what_was_found_on_the_right(review: Review) -> None:
+def test_the_sheet_has_labels_on_the_left_and_what_was_found_on_the_right(
+    review: DetailedEvaluation,
+) -> None:
     sheet = np.asarray(draw_best_worst(review.best, [], NAMES))
     assert sheet.shape[2] == 3
     row = sheet[38 + 110]  # through the middle of the first image

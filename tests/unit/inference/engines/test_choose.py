@@ -8,7 +8,7 @@ import pytest
 
 from blitznet.errors import CheckpointError, InputError
 from blitznet.inference.engines import choose
-from blitznet.inference.engines.choose import ENGINES, FASTEST, open_engine, usual_engine
+from blitznet.inference.engines.choose import AUTO_ORDER, ENGINES, open_engine, usual_engine
 from tiny_network import save_tiny_checkpoint
 
 
@@ -82,7 +82,7 @@ def test_auto_says_in_one_line_which_cannot_be_opened_and_takes_the_next_best(
     openings["openvino"] = ImportError("libopenvino.so")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert open_engine(None, device="cpu", tell=lines.append) == "onnxruntime"
+        assert open_engine(None, device="cpu", on_message=lines.append) == "onnxruntime"
     assert [line.split()[0] for line in lines] == ["openvino-bf16", "openvino"]
 
 
@@ -102,7 +102,7 @@ def test_a_damaged_file_is_not_tried_with_every_engine(
 
 
 def test_auto_tries_only_what_exists() -> None:
-    for kind, names in FASTEST.items():
+    for kind, names in AUTO_ORDER.items():
         assert all(kind in ENGINES[name] for name in names)
 
 

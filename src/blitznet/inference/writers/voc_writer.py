@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from blitznet.atomic_write import atomic_write
 from blitznet.classes import palette_image, voc_palette
 from blitznet.errors import InputError
 from blitznet.inference.writers import Added, AddScene
 from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
 from blitznet.text_files import write_text
-from blitznet.whole_file import whole_file
 
 ANNOTATIONS_FOLDER = "Annotations"
 MAPS_FOLDER = "SegmentationClass"
@@ -46,7 +46,7 @@ def voc_labels(
         if scene.seg_map is not None:
             path = folder / MAPS_FOLDER / f"{name}.png"
             ensure_folder(path.parent)
-            with whole_file(path, sync=False) as temporary:
+            with atomic_write(path, sync=False) as temporary:
                 palette_image(scene.seg_map).save(temporary, format="PNG")
         listed.append(name)
 

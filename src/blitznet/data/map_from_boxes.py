@@ -14,7 +14,7 @@ INNER_AREA = 0.2
 
 
 @dataclass(frozen=True)
-class BoxMap:
+class MapFromBoxes:
     """What the boxes of an image say of its pixels, given that every object has one.
 
     Outside all boxes there is background; the inner fifth of a box is its object, the rest is void.

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.check.report import OpenSource
+from blitznet.data.check.check_report import OpenSource
 from blitznet.draw import draw_scene
 from blitznet.errors import InputError
 from blitznet.structures import Sample

@@ -17,7 +17,7 @@ _ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND\xaeB`\x82"}
 
 
 @contextmanager
-def whole_file(path: Path, sync: bool = True) -> Iterator[Path]:
+def atomic_write(path: Path, sync: bool = True) -> Iterator[Path]:
     """Write a file under a temporary name; it gets its own name only when the block ends well.
 
     A file that a library has cut short on a full disk without saying so is found by its end.

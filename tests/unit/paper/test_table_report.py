@@ -7,7 +7,7 @@ import pytest
 
 from blitznet.errors import InputError
 from blitznet.paper.figure_4 import OUR_SPEED, OURS, PAPER, draw_figure_4, speed_points
-from blitznet.paper.report import (
+from blitznet.paper.table_report import (
     Grid,
     Measured,
     fill_in,
@@ -75,7 +75,7 @@ def test_twins_lie_apart_and_one_seed_has_no_spread(tmp_path: Path) -> None:
 
 
 def test_one_experiment_fills_its_rows_in_two_tables(tmp_path: Path) -> None:
-    """Row 2 of table 4 and row 4 of table 8 are one network."""
+    """TableRow 2 of table 4 and row 4 of table 8 are one network."""
     shared = read_experiments()["voc12-voc07-blitznet300-both"]
     record(tmp_path, shared, 0, mean_ap=0.8, mean_iou=0.7)
     assert grids(4, tmp_path)[0].rows[1][3:] == ["75.7", "70.0", "83.6", "80.0", "1"]

@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from blitznet.atomic_write import atomic_write
 from blitznet.classes import coco_category_ids
 from blitznet.inference.line_file import append_lines, keep_lines, read_lines
 from blitznet.inference.writers import Added, AddScene
@@ -15,7 +16,6 @@ from blitznet.inference.writers.outlines import object_outlines, signed_area
 from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
 from blitznet.text_files import read_json, write_text
-from blitznet.whole_file import whole_file
 
 INSTANCES_FILE = "instances.json"
 LINES_FILE = "instances.jsonl"
@@ -66,7 +66,7 @@ def _join(lines: Path, whole: Path, categories: list[dict[str, Any]]) -> None:
     }
     images: list[str] = []
     numbers = count(1)
-    with whole_file(whole) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with atomic_write(whole) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(json.dumps(head)[:-1] + ', "annotations": [')
         separator = "\n"
         for image_id, image in enumerate(read_lines(lines), 1):

@@ -46,7 +46,7 @@ class OpenSource(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """Everything that a check has found.
 
     Attributes:
@@ -103,7 +103,7 @@ def count_of(number: int, what: str) -> str:
     return f"{number} {what}{plural}"
 
 
-def report_lines(report: Report, verbose: bool = False) -> Iterator[str]:
+def report_lines(report: CheckReport, verbose: bool = False) -> Iterator[str]:
     """The first findings of each kind or all of them, errors first, and one line that sums up.
 
     Findings of a kind that say the same are one line with the first places.
@@ -135,7 +135,7 @@ def _with_places(text: str, places: Sequence[str], verbose: bool) -> str:
     return f"{first}: {text} (and {len(others)} more: {listed}{dots})"
 
 
-def findings_table(report: Report) -> Table:
+def findings_table(report: CheckReport) -> Table:
     """A row a kind of finding: how many errors and warnings, and the first one."""
     table = Table("finding")
     table.add_column("errors", justify="right")
@@ -150,7 +150,7 @@ def findings_table(report: Report) -> Table:
     return table
 
 
-def splits_table(report: Report) -> Table:
+def splits_table(report: CheckReport) -> Table:
     """What each split holds, then its boxes by class: those that count, and those of one anchor."""
     table = Table("")
     statistics = list(report.statistics.values())

@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES, voc_palette
 from blitznet.data.labels import IGNORE
-from blitznet.data.seg_map import MAX_VALUE, MapCodes
+from blitznet.data.seg_map import MAX_VALUE, MapEncoding
 from blitznet.data.source import SourceEntry
 from blitznet.errors import LabelError
 from blitznet.text_files import read_text
@@ -42,7 +42,7 @@ class CodedEntry(SourceEntry):
             raise ValueError("mask_values: or mask_colours: goes with masks: FOLDER")
         return self
 
-    def codes(self, folder: Path, default: MapCodes) -> MapCodes:
+    def codes(self, folder: Path, default: MapEncoding) -> MapEncoding:
         """Those of its maps; `default` is what the format says."""
         if self.mask_values is None and self.mask_colours is None:
             return default
@@ -54,7 +54,7 @@ def parse_codes(
     colours: ColourNames | None,
     folder: Path,
     ignore: Sequence[int | str] | None = None,
-) -> MapCodes:
+) -> MapEncoding:
     """Codes as a data description says them, by value or by colour.
 
     Args:
@@ -76,10 +76,10 @@ def parse_codes(
     void = tuple(parse_colour(str(text)) for text in ignore or ())
     if colours == VOC and ignore is None:
         void = (_voc_colours()[IGNORE_INDEX],)
-    return _require_disjoint(MapCodes(tuple(names.items()), void, are_colours=True))
+    return _require_disjoint(MapEncoding(tuple(names.items()), void, are_colours=True))
 
 
-def value_codes(names: Mapping[int, str], ignore: Sequence[int | str] | None = None) -> MapCodes:
+def value_codes(names: Mapping[int, str], ignore: Sequence[int | str] | None = None) -> MapEncoding:
     """Codes of maps whose pixel values are ids; arguments as of `parse_codes`.
 
     Raises:
@@ -95,10 +95,10 @@ def value_codes(names: Mapping[int, str], ignore: Sequence[int | str] | None = N
     for value in (*names, *void):
         if not 0 <= value <= MAX_VALUE:
             raise LabelError(f"map value {value} is not in 0..{MAX_VALUE}")
-    return _require_disjoint(MapCodes(tuple(names.items()), void))
+    return _require_disjoint(MapEncoding(tuple(names.items()), void))
 
 
-def _require_disjoint(codes: MapCodes) -> MapCodes:
+def _require_disjoint(codes: MapEncoding) -> MapEncoding:
     for code, _ in codes.names:
         if code in codes.ignore:
             kind = "colour" if codes.are_colours else "value"

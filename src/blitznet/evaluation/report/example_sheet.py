@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from blitznet.data.check.sheet import draw_labels
+from blitznet.data.check.label_sheet import draw_labels
 from blitznet.detections import Detections
 from blitznet.draw import draw_scene
-from blitznet.evaluation.report.review import ReviewedImage
+from blitznet.evaluation.report.review import EvaluatedImage
 
 HEIGHT, MAXIMUM_WIDTH = 220, 440  # of every image, in pixels
 MARGIN, CAPTION, TITLE = 8, 22, 30
@@ -16,7 +16,7 @@ NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zer
 
 
 def draw_best_worst(
-    best: Sequence[ReviewedImage], worst: Sequence[ReviewedImage], names: Sequence[str]
+    best: Sequence[EvaluatedImage], worst: Sequence[EvaluatedImage], names: Sequence[str]
 ) -> Image.Image:
     """Two columns, the best on the left and the worst on the right.
 
@@ -50,7 +50,7 @@ def draw_best_worst(
     return sheet
 
 
-def _draw_pair(image: ReviewedImage, names: Sequence[str]) -> Image.Image:
+def _draw_pair(image: EvaluatedImage, names: Sequence[str]) -> Image.Image:
     labelled = draw_labels(image.sample, names, (MAXIMUM_WIDTH, HEIGHT))
     size, seg_map = labelled.size, image.seg_map
     if seg_map is not None:
@@ -65,7 +65,7 @@ def _draw_pair(image: ReviewedImage, names: Sequence[str]) -> Image.Image:
     return pair
 
 
-def _caption(image: ReviewedImage) -> str:
+def _caption(image: EvaluatedImage) -> str:
     name = image.sample.source.replace("\\", "/").rsplit("/", 1)[-1]
     figures = {"boxes F1": image.f1, "mIoU": image.mean_iou}
     shown = [f"{title} {value:.2f}" for title, value in figures.items() if value is not None]

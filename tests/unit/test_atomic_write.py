@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from blitznet.atomic_write import atomic_write, unfinished_files
 from blitznet.errors import InputError
-from blitznet.whole_file import unfinished_files, whole_file
 
 
 def test_the_name_appears_only_when_the_content_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("half")
         assert not path.exists()
         temporary.write_text("whole")
@@ -21,7 +21,7 @@ def test_the_name_appears_only_when_the_content_is_complete(tmp_path: Path) -> N
 
 
 def write_half(path: Path, error: BaseException) -> None:
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("half")
         raise error
 
@@ -51,7 +51,7 @@ def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
 
 def test_unfinished_files_are_those_being_written_and_no_others(tmp_path: Path) -> None:
     (tmp_path / ".hidden.part").touch()
-    with whole_file(tmp_path / "a.txt") as temporary:
+    with atomic_write(tmp_path / "a.txt") as temporary:
         temporary.touch()
         assert unfinished_files(tmp_path) == [temporary]
     assert unfinished_files(tmp_path) == []
@@ -78,14 +78,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from blitznet.errors import InputError
-from blitznet.whole_file import whole_file
+from blitznet.atomic_write import atomic_write
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # Python ignores SIGXFSZ
 image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8))
 for name in ("a.jpg", "a.png", "a.jsonl"):
     for _ in range(2):
         try:
-            with whole_file(Path(name)) as temporary:
+            with atomic_write(Path(name)) as temporary:
                 if name == "a.jsonl":
                     with temporary.open("w") as file:
                         file.writelines(["{}\\n"] * 10_000)
@@ -112,7 +112,7 @@ def test_on_a_full_disk_no_format_gets_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
 def test_an_image_that_was_cut_short_in_silence_is_found(tmp_path: Path, image_format: str) -> None:
     def write(kept: int | None) -> None:
-        with whole_file(tmp_path / "a") as temporary:
+        with atomic_write(tmp_path / "a") as temporary:
             Image.new("RGB", (9, 9)).save(temporary, format=image_format)
             temporary.write_bytes(temporary.read_bytes()[:kept])
 
@@ -126,7 +126,7 @@ def test_an_image_that_was_cut_short_in_silence_is_found(tmp_path: Path, image_f
 def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "victim").write_text("old")
     (tmp_path / "a.txt").symlink_to(tmp_path / "victim")
-    with whole_file(tmp_path / "a.txt") as temporary:
+    with atomic_write(tmp_path / "a.txt") as temporary:
         temporary.write_text("new")
     assert (tmp_path / "victim").read_text() == "old"
     assert not (tmp_path / "a.txt").is_symlink()

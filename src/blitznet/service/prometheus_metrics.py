@@ -17,7 +17,7 @@ from blitznet.service.prediction_queue import PredictionQueue
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
-class Metrics:
+class ServiceMetrics:
     """Counters of one service, apart from those of others in the process.
 
     Args:

@@ -20,7 +20,7 @@ Mask = dict[str, Any]  # run-length code, as pycocotools has it
 
 
 @dataclass(frozen=True)
-class InstanceMap:
+class MapFromInstances:
     """The instances of one image, combined by class.
 
     A pixel belongs to the smallest instance that covers it, of equal ones to the last (D16). Void

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rich.table import Table as RichTable
 
 from blitznet.errors import InputError
-from blitznet.paper.tables import BENCH, Block, Column, Experiment, Row, Table
+from blitznet.paper.tables import BENCH, Block, Column, Experiment, Table, TableRow
 from blitznet.text_files import read_json
 
 RUN_FILE = "run.json"  # of a run; in a folder of results it is written last
@@ -35,7 +35,7 @@ class Measured(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Report:
+class TableReport:
     """A table filled in.
 
     Attributes:
@@ -50,7 +50,7 @@ class Report:
     notes: tuple[str, ...]
     device: str
 
-    def measured(self, row: Row, column: Column) -> Measured | None:
+    def measured(self, row: TableRow, column: Column) -> Measured | None:
         """Our figure; None = not run, or not ours."""
         return self.ours.get((row.experiment.name, column)) if row.experiment else None
 
@@ -64,7 +64,7 @@ class Grid(NamedTuple):
     num_labels: int
 
 
-def fill_in(table: Table, root: Path) -> Report:
+def fill_in(table: Table, root: Path) -> TableReport:
     """Put our results beside the paper's figures.
 
     Args:
@@ -92,7 +92,7 @@ def fill_in(table: Table, root: Path) -> Report:
                 measured = _measured(column, results, speed)
                 if measured is not None:
                     ours[experiment.name, column] = measured
-    return Report(table, ours, tuple(notes), device)
+    return TableReport(table, ours, tuple(notes), device)
 
 
 def read_results(root: Path, experiment: Experiment) -> tuple[Results, list[str]]:
@@ -148,7 +148,7 @@ def recipe_difference(run: Mapping[str, Any], experiment: Experiment) -> str | N
     return None
 
 
-def grids_of(report: Report, per_class: bool = False) -> list[Grid]:
+def grids_of(report: TableReport, per_class: bool = False) -> list[Grid]:
     """Its blocks as text; with figures of single classes, the paper's are above ours."""
     grids = []
     for block in report.table.blocks:
@@ -181,7 +181,7 @@ def markdown_table(grid: Grid) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def to_dict(report: Report) -> dict[str, Any]:
+def to_dict(report: TableReport) -> dict[str, Any]:
     """Everything, for programs."""
     return {
         "table": report.table.number,
@@ -194,7 +194,7 @@ def to_dict(report: Report) -> dict[str, Any]:
     }
 
 
-def _row_dict(report: Report, block: Block, row: Row) -> dict[str, Any]:
+def _row_dict(report: TableReport, block: Block, row: TableRow) -> dict[str, Any]:
     measured = {column.title: report.measured(row, column) for column in block.columns}
     return {
         **dict(zip(block.labels, row.labels, strict=True)),
@@ -241,7 +241,7 @@ def _read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def _side_by_side(report: Report, block: Block, columns: Sequence[Column]) -> Grid:
+def _side_by_side(report: TableReport, block: Block, columns: Sequence[Column]) -> Grid:
     """For every column the paper's figure, then ours, where any row has one."""
     rows = block.rows
     shown = [(title, [row.labels[i] for row in rows]) for i, title in enumerate(block.labels)]
@@ -258,7 +258,7 @@ def _side_by_side(report: Report, block: Block, columns: Sequence[Column]) -> Gr
     return Grid(block.title, list(header), grid, len(block.labels))
 
 
-def _one_below_the_other(report: Report, block: Block, columns: Sequence[Column]) -> Grid:
+def _one_below_the_other(report: TableReport, block: Block, columns: Sequence[Column]) -> Grid:
     """Two lines a row, the paper's and ours: for many columns."""
     rows = []
     for row in block.rows:
@@ -272,14 +272,14 @@ def _one_below_the_other(report: Report, block: Block, columns: Sequence[Column]
     return Grid(block.title, header, rows, len(block.labels) + 1)
 
 
-def _paper_cell(row: Row, column: Column) -> str:
+def _paper_cell(row: TableRow, column: Column) -> str:
     value = row.printed.get(column)
     if value is None:
         return ""
     return f"{value:g}" if column.split == BENCH else f"{value:.{column.decimals}f}"
 
 
-def _our_cell(report: Report, row: Row, column: Column) -> str:
+def _our_cell(report: TableReport, row: TableRow, column: Column) -> str:
     if not _is_measurable(row, column):
         return ""
     measured = report.measured(row, column)
@@ -289,14 +289,14 @@ def _our_cell(report: Report, row: Row, column: Column) -> str:
     return " ± ".join(f"{figure:.{column.decimals}f}" for figure in figures)
 
 
-def _is_measurable(row: Row, column: Column) -> bool:
+def _is_measurable(row: TableRow, column: Column) -> bool:
     """Whether we would have this figure if the row had been run."""
     if row.experiment is None or not column.keys:
         return False
     return column.split == BENCH or column.of_one_class or column in row.experiment.columns
 
 
-def _seeds_cell(report: Report, row: Row, columns: Sequence[Column]) -> str:
+def _seeds_cell(report: TableReport, row: TableRow, columns: Sequence[Column]) -> str:
     if row.experiment is None:
         return ""
     figures = [report.measured(row, column) for column in columns]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import blitznet.extras
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.instance_map import InstanceMap, uncompress
 from blitznet.data.labels import ClassTable, ObjectLabel
+from blitznet.data.map_from_instances import MapFromInstances, uncompress
 from blitznet.errors import InputError, LabelError
 from reference.instance_map_loops import combine_instances
 
@@ -47,7 +47,7 @@ def coded(size: object, counts: object) -> ObjectLabel:
 
 
 def paint(*objects: ObjectLabel, table: ClassTable = TABLE) -> list[list[int]]:
-    return InstanceMap(objects).read(SIZE, table).tolist()
+    return MapFromInstances(objects).read(SIZE, table).tolist()
 
 
 def drawn(*rows: str) -> list[list[int]]:
@@ -72,7 +72,7 @@ SMALL_OVER_LARGE = drawn(
 
 
 def test_a_image_without_objects_is_background() -> None:
-    seg_map = InstanceMap(()).read(SIZE, TABLE)
+    seg_map = MapFromInstances(()).read(SIZE, TABLE)
     assert (seg_map.shape, seg_map.dtype, seg_map.any()) == ((HEIGHT, WIDTH), np.uint8, False)
 
 
@@ -155,7 +155,7 @@ def test_outlines_and_boxes_in_fractions_are_scaled_to_the_image() -> None:
         thing("dog", tuple((SMALL / scale).tolist())),
         thing("sheep", box=(0.75, 0, 1, 1 / 3)),
     )
-    scaled = InstanceMap(fractions, in_fractions=True).read(SIZE, TABLE)
+    scaled = MapFromInstances(fractions, in_fractions=True).read(SIZE, TABLE)
     assert scaled.tolist() == paint(*objects)
 
 
@@ -173,7 +173,7 @@ def test_run_lengths_as_numbers_and_as_text_are_the_mask_that_they_were_made_of(
     lengths = uncompress(code["counts"])
     assert sum(lengths) == width * height
     for counts in (lengths, code["counts"].decode(), code["counts"]):
-        painted = InstanceMap((coded([height, width], counts),)).read((width, height), TABLE)
+        painted = MapFromInstances((coded([height, width], counts),)).read((width, height), TABLE)
         # A mask without a pixel is no outline.
         expected = wanted if wanted.any() else np.full((height, width), IGNORE_INDEX)
         expected = expected.copy()
@@ -200,7 +200,7 @@ def test_maps_of_many_polygons_equal_a_pixel_loop_over_pycocotools_masks() -> No
         objects.append(thing(NAMES[index], tuple(points), box=(0, 0, 60, 40), ignore=ignore))
         wanted = mask.decode(mask.frPyObjects([points], 40, 60)[0])
         instances.append((IGNORE_INDEX if ignore else index, wanted))
-    painted = InstanceMap(tuple(objects)).read((60, 40), TABLE)
+    painted = MapFromInstances(tuple(objects)).read((60, 40), TABLE)
     np.testing.assert_array_equal(painted, combine_instances(instances, (60, 40)))
     assert set(np.unique(painted)) == {0, CAT, DOG, SHEEP, IGNORE_INDEX}
 
