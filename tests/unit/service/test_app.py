@@ -114,6 +114,20 @@ def test_a_late_answer_is_503_and_its_worker_serves_the_next(png: bytes) -> None
         assert client.post("/predict", content=png).status_code == 200
 
 
+def test_images_of_a_late_request_are_not_all_predicted(png: bytes) -> None:
+    predictor = Gated()
+    predictor.go.set()
+    with TestClient(create_app(predictor, Settings(timeout=0.05))) as client:
+        predictor.go.clear()
+        predictor.count = 0
+        files = [("file", ("a.png", png))] * 3
+        assert client.post("/predict", files=files).status_code == 503
+        predictor.go.set()
+        queue = client.app.state.service.queue  # type: ignore[attr-defined]
+        wait_until(lambda: queue.busy == 0)
+        assert predictor.count == 1
+
+
 def scope(headers: dict[str, str] | None = None) -> dict[str, Any]:
     raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
     return {"type": "http", "method": "POST", "path": "/predict", "raw_path": b"/predict",
