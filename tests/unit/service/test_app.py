@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
+from uvicorn.server import ServerState
 
 from blitznet.errors import InputError
 from blitznet.inference.engines.engine import EngineOutput
 from blitznet.inference.predictor import Predictor
 from blitznet.service import Settings, create_app
+from blitznet.service.connection import BoundedConnection
 from blitznet.service.prediction_queue import PredictionQueue
 from tiny_network import colour_predictor
 
@@ -331,3 +334,69 @@ def test_the_description_of_the_interface_is_complete(client: TestClient) -> Non
 def test_impossible_settings_are_refused(settings: dict[str, Any], problem: str) -> None:
     with pytest.raises(InputError, match=problem):
         Settings(**settings)
+
+
+class _Wire(asyncio.Transport):
+    """What a connection does to its transport."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent, self.unsent, self.is_aborted, self.is_closed = b"", 0, False, False
+
+    def write(self, data: Any) -> None:
+        self.sent += data
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+
+@pytest.mark.parametrize(
+    ("sent", "unsent", "is_aborted"),
+    [
+        (b"", 0, True),
+        (b"GET /health HTTP/1.1\r\nx: ", 0, True),
+        (b"POST /predict HTTP/1.1\r\ncontent-length: 2\r\n\r\na", 0, True),
+        (b"GET /health HTTP/1.1\r\n\r\n", 0, False),  # idle, which uvicorn's own clock is for
+        (b"GET /health HTTP/1.1\r\n\r\n", 1000, True),
+    ],
+)
+def test_a_connection_that_is_not_done_in_time_is_aborted(
+    sent: bytes, unsent: int, is_aborted: bool
+) -> None:
+    async def run() -> None:
+        config = uvicorn.Config(create_app(colour_predictor()), log_config=None, lifespan="off")
+        config.load()
+        connection, wire = BoundedConnection(config, ServerState(), {}), _Wire()
+        connection.connection_made(wire)
+        connection.data_received(sent)
+        await asyncio.gather(*connection.tasks)
+        wire.unsent = unsent
+        connection._abort_if_unfinished()
+        assert wire.is_aborted == is_aborted
+        connection.connection_lost(None)
+
+    asyncio.run(run())
+
+
+def test_headers_without_an_end_are_refused() -> None:
+    async def run() -> None:
+        config = uvicorn.Config(create_app(colour_predictor()), log_config=None, lifespan="off")
+        config.load()
+        connection, wire = BoundedConnection(config, ServerState(), {}), _Wire()
+        connection.connection_made(wire)
+        connection.data_received(b"GET /health HTTP/1.1\r\nx: ")
+        while not wire.is_closed:
+            connection.data_received(b"a" * 10_000)
+        assert wire.sent.startswith(b"HTTP/1.1 400 Bad Request")
+        connection.connection_lost(None)
+
+    asyncio.run(run())
