@@ -19,7 +19,7 @@ from blitznet.service.answering import Service
 from blitznet.service.gate import CLIENT_GONE, Gate
 from blitznet.service.label_studio import Setup, SetupReply, TaskReply, TaskRequest
 from blitznet.service.prediction_queue import BusyError
-from blitznet.service.replies import ErrorReply, Health, Models, Options, Prediction, Ready
+from blitznet.service.replies import EXAMPLE, ErrorReply, Health, Models, Options, Prediction, Ready
 from blitznet.service.settings import Settings
 
 _PAGE = Path(__file__).parent / "page"
@@ -106,12 +106,15 @@ def _add_status(app: FastAPI, service: Service) -> None:
 
 
 def _add_prediction(app: FastAPI, service: Service) -> None:
-    answers: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
+    content = {"application/json": {"example": EXAMPLE}, "image/png": {}}
+    good: dict[int | str, dict[str, Any]] = {
+        200: {"description": "The prediction.", "content": content}
+    }
     extra = {"parameters": _parameters(), "requestBody": _request_body()}
 
     @app.post(
         "/predict", tags=["Prediction"], response_model=Prediction | TaskReply,
-        responses=_PROBLEMS | answers, openapi_extra=extra,
+        responses=good | _PROBLEMS, openapi_extra=extra,
     )  # fmt: skip
     async def predict(request: Request) -> Response:
         """Predict one image or several.

@@ -2,7 +2,7 @@
 
 import base64
 from io import BytesIO
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -74,32 +74,24 @@ class Prediction(BaseModel):
     model: str
     images: list[ImagePrediction]
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "model": "blitznet300-mobile",
-                "images": [
-                    {
-                        "source": "chelsea.jpg",
-                        "width": 451,
-                        "height": 300,
-                        "detections": [
-                            {
-                                "label": "cat",
-                                "label_id": 8,
-                                "score": 0.98,
-                                "box": [0.0, 0.0, 411.3, 296.2],
-                            }
-                        ],
-                        "pixels": {"cat": 0.62, "background": 0.38},
-                        "segmentation_mask": "iVBORw0KGgo...",
-                        "class_map": {"0": "background", "8": "cat"},
-                        "ms": {"read": 2.1, "network": 11.0, "post": 1.2},
-                    }
-                ],
-            }
+
+EXAMPLE: dict[str, Any] = {
+    "model": "blitznet300-mobile",
+    "images": [
+        {
+            "source": "chelsea.jpg",
+            "width": 451,
+            "height": 300,
+            "detections": [
+                {"label": "cat", "label_id": 8, "score": 0.9992, "box": [0.0, 0.0, 411.28, 296.17]}
+            ],
+            "pixels": {"cat": 0.753562, "background": 0.246438},
+            "segmentation_mask": "iVBORw0KGgo...",
+            "class_map": {"0": "background", "8": "cat"},
+            "ms": {"read": 5.77, "network": 23.73, "post": 1.63},
         }
-    )
+    ],
+}
 
 
 class Health(BaseModel):
