@@ -191,8 +191,9 @@ def _brushes(scene: Scene, control: Control | None) -> Iterator[dict[str, Any]]:
     """The pixels of every class that occurs and that the project has."""
     if control is None or scene.seg_map is None:
         return
-    for class_id in np.unique(scene.seg_map).tolist():
-        if class_id and (value := control.labels.get(scene.names[class_id].lower())):
+    shares = scene.pixel_shares() or {}
+    for class_id, name in enumerate(scene.names):
+        if class_id and name in shares and (value := control.labels.get(name.lower())):
             rle = brush_run_length(scene.seg_map == class_id)
             brush = {"format": "rle", "rle": rle, "brushlabels": [value]}
             yield _region(scene, control, "brushlabels", brush)
