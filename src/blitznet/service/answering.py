@@ -174,6 +174,7 @@ def _drawn_png(scene: Scene) -> bytes:
 
 
 def _map_png(scene: Scene) -> bytes:
+    assert scene.seg_map is not None  # asked of networks that segment alone
     return png(palette_image(scene.seg_map))
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -17,7 +16,7 @@ from blitznet.errors import InputError
 from blitznet.inference.predictor import Predictor
 from blitznet.service.answering import Service
 from blitznet.service.gate import CLIENT_GONE, Gate
-from blitznet.service.label_studio import Setup, SetupReply, TaskReply, TaskRequest
+from blitznet.service.label_studio import SetupReply, TaskReply, TaskRequest
 from blitznet.service.prediction_queue import BusyError
 from blitznet.service.replies import EXAMPLE, ErrorReply, Health, Models, Options, Prediction, Ready
 from blitznet.service.settings import Settings
@@ -126,8 +125,8 @@ def _add_prediction(app: FastAPI, service: Service) -> None:
         return await service.answer(request)
 
     @app.post("/setup", tags=["Label Studio"], responses={401: _PROBLEMS[401]})
-    async def setup(_: Setup) -> SetupReply:
-        """Called by Label Studio when the service is added to a project."""
+    async def setup() -> SetupReply:
+        """Called by Label Studio when the service is added to a project; its body is not read."""
         return SetupReply(model_version=service.model.name)
 
 
@@ -140,10 +139,6 @@ def _add_problems(app: FastAPI) -> None:
     @app.exception_handler(InputError)
     async def wrong(_: Request, error: InputError) -> Response:
         return JSONResponse({"detail": str(error)}, 422)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        return JSONResponse({"detail": str(error.errors()[0]["msg"])}, 422)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:

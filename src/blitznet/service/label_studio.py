@@ -11,7 +11,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import numpy as np
 from fastapi import HTTPException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from blitznet.errors import cut, first_problem
 from blitznet.image import EncodedImage
@@ -28,14 +28,8 @@ _MAX_TASKS, _MAX_CONFIG, _MAX_VALUES = 100, 1_000_000, 2_000_000
 _RECTANGLES, _BRUSHES = "RectangleLabels", "BrushLabels"
 
 
-class Setup(BaseModel):
-    """What Label Studio sends when a backend is added; nothing of it is needed."""
-
-    model_config = ConfigDict(extra="allow")
-
-
 class SetupReply(BaseModel):
-    """Answer to `Setup`."""
+    """Which network answers."""
 
     model_version: str
 

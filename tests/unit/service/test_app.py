@@ -73,6 +73,11 @@ def test_status_routes(client: TestClient, png: bytes) -> None:
     assert "process_resident_memory_bytes" in text
 
 
+def test_supervisors_may_ask_for_the_head_alone(client: TestClient) -> None:
+    assert client.head("/health").status_code == 200
+    assert client.head("/predict").status_code == 405
+
+
 def test_a_service_that_ends_is_not_ready(client: TestClient, png: bytes) -> None:
     client.app.state.service.is_ready = False  # type: ignore[attr-defined]
     assert client.get("/ready").status_code == 503
@@ -253,16 +258,16 @@ def test_a_failing_prediction_gives_its_worker_back() -> None:
 def test_a_token_is_wanted_for_everything_but_page_and_supervision(
     open_service: Callable[..., TestClient], png: bytes
 ) -> None:
-    client = open_service(token="sesame")
+    client = open_service(token="s\u00e9same")
     for path in ("/", "/docs", "/page/page.css", "/health", "/ready"):
         assert client.get(path).status_code == 200, path
-    basic = base64.b64encode(b"label-studio:sesame").decode()
+    basic = base64.b64encode("label-studio:s\u00e9same".encode()).decode()
     statuses = {
-        "": 401, "Bearer": 401, "Bearer open": 401, "Basic !": 401, "Bearer sesame": 200,
+        "": 401, "Bearer": 401, "Bearer open": 401, "Basic !": 401, "Bearer s\u00e9same": 200,
         f"Basic {basic}": 200,
     }  # fmt: skip
     for value, status in statuses.items():
-        headers = {"authorization": value} if value else {}
+        headers = {"authorization": value.encode()} if value else {}
         answer = client.post("/predict", content=png, headers=headers)
         assert answer.status_code == status, value
         for path in ("/models", "/metrics", "/openapi.json"):

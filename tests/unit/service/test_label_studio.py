@@ -43,6 +43,7 @@ def test_setup_says_which_model(client: TestClient) -> None:
     body = {"project": "1.1", "schema": CONFIG, "hostname": "http://localhost:8080",
             "access_token": "x", "extra_params": None}  # fmt: skip
     assert client.post("/setup", json=body).json() == {"model_version": "colours"}
+    assert client.post("/setup", content=b"{").status_code == 200  # nothing of it is needed
 
 
 def test_boxes_in_per_cent_and_brushes_of_the_projects_classes(
