@@ -242,5 +242,5 @@ def _say_engine(predictor: "Predictor", asked: str | None) -> None:
     """Says which engine runs, if that was ours to choose."""
     from blitznet.inference.engines.choose import AUTO, usual_engine
 
-    if (asked or usual_engine()) == AUTO:
+    if usual_engine(asked) == AUTO:
         print_error(f"runs on {predictor.engine.name} ({predictor.engine.device})")

@@ -25,7 +25,7 @@ from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
 from blitznet.evaluation.submission import AddImage, open_submission
 from blitznet.inference.class_map import classify_pixels
-from blitznet.inference.engines.choose import open_engine
+from blitznet.inference.engines.choose import EngineOptions, open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.blitznet import BlitzNet
@@ -87,9 +87,8 @@ def evaluate(
             name, opened = model.config.name, engine_of(model, description.classes, device)
         else:
             name = os.fspath(model)
-            opened = open_engine(
-                name, engine or _float32_engine(name), str(device), calibrate=calibrate
-            )
+            options = EngineOptions(calibrate=calibrate)
+            opened = open_engine(name, engine or _float32_engine(name), str(device), options)
         stack.enter_context(closing(opened))
         _require_same_classes(name, opened.info.names, data, description.classes)
         sources, found = description.open_split(split), None

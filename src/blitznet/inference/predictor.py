@@ -24,7 +24,7 @@ from blitznet.image import (
     stored_size,
 )
 from blitznet.inference.class_map import classify_pixels
-from blitznet.inference.engines.choose import AUTO, open_engine, usual_engine
+from blitznet.inference.engines.choose import AUTO, EngineOptions, open_engine, usual_engine
 from blitznet.inference.engines.engine import Engine, OnMessage
 from blitznet.inference.engines.openvino_engine import Hint
 from blitznet.inference.inputs import as_image, several_images, stream_name
@@ -79,16 +79,8 @@ def load(
         CheckpointError: if there is no such network, or the file is unusable.
         InputError: if the device or the engine does not exist, or a package is missing.
     """
-    chosen = engine or usual_engine()
-    opened = open_engine(
-        name_or_path,
-        chosen,
-        device,
-        hint=hint,
-        calibrate=calibrate,
-        threads=threads,
-        on_message=on_message,
-    )
+    options = EngineOptions(hint, calibrate, threads, on_message)
+    opened = open_engine(name_or_path, usual_engine(engine), device, options)
     return Predictor(opened, max(2, min(8, usable_cores())) if hint == "throughput" else 2)
 
 

@@ -8,7 +8,13 @@ import pytest
 
 from blitznet.errors import CheckpointError, InputError
 from blitznet.inference.engines import choose
-from blitznet.inference.engines.choose import AUTO_ORDER, ENGINES, open_engine, usual_engine
+from blitznet.inference.engines.choose import (
+    AUTO_ORDER,
+    ENGINES,
+    EngineOptions,
+    open_engine,
+    usual_engine,
+)
 from tiny_network import save_tiny_checkpoint
 
 
@@ -17,7 +23,7 @@ def openings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Exception]:
     """Engines are their names; what is in here is raised instead of opening one."""
     raises: dict[str, Exception] = {}
 
-    def open_it(name: str, **_: object) -> str:
+    def open_it(name: str, *_: object) -> str:
         if name in raises:
             raise raises[name]
         return name
@@ -82,7 +88,8 @@ def test_auto_says_in_one_line_which_cannot_be_opened_and_takes_the_next_best(
     openings["openvino"] = ImportError("libopenvino.so")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert open_engine(None, device="cpu", on_message=lines.append) == "onnxruntime"
+        options = EngineOptions(on_message=lines.append)
+        assert open_engine(None, device="cpu", options=options) == "onnxruntime"
     assert [line.split()[0] for line in lines] == ["openvino-bf16", "openvino"]
 
 
