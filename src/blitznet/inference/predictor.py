@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 import numpy as np
 from PIL import Image
@@ -33,6 +33,7 @@ from blitznet.inference.selection import (
     DEFAULT_SCORE,
     Selection,
     Selector,
+    Wanted,
     shows_boxes,
     shows_pixels,
 )
@@ -139,15 +140,13 @@ class Predictor:
 
     @overload
     def predict(
-        self, source: "ImageInput", score: float = ..., batch: int | None = ..., *,
-        classes: Sequence[str] | None = ..., iou: float | None = ...,
-        max_detections: int | None = ...,
+        self, source: "ImageInput", score: float = ..., batch: int | None = ...,
+        **wanted: Unpack[Wanted],
     ) -> Scene: ...  # fmt: skip
     @overload
     def predict(
-        self, source: Sequence[Any] | Iterator[Any], score: float = ..., batch: int | None = ..., *,
-        classes: Sequence[str] | None = ..., iou: float | None = ...,
-        max_detections: int | None = ...,
+        self, source: Sequence[Any] | Iterator[Any], score: float = ..., batch: int | None = ...,
+        **wanted: Unpack[Wanted],
     ) -> list[Scene]: ...  # fmt: skip
     def predict(
         self,
@@ -202,10 +201,7 @@ class Predictor:
         sources: Iterable[Source],
         score: float = DEFAULT_SCORE,
         batch: int | None = None,
-        *,
-        classes: Sequence[str] | None = None,
-        iou: float | None = None,
-        max_detections: int | None = None,
+        **wanted: Unpack[Wanted],
     ) -> Iterator[tuple[Source, Scene | ImageError]]:
         """As `predict`, one result at a time, in bounded memory.
 
@@ -214,11 +210,9 @@ class Predictor:
 
         Args:
             sources: one image each, as of `predict`.
-            score: as of `predict`, like all that follow.
-            batch: see there.
-            classes: see there.
-            iou: see there.
-            max_detections: see there.
+            score: as of `predict`.
+            batch: as of `predict`.
+            wanted: `classes`, `iou` and `max_detections` of `predict`.
 
         Yields:
             Every source in order, taken when it is needed, with its scene or with the reason why
@@ -227,7 +221,7 @@ class Predictor:
         Raises:
             TypeError: for a source that is no image at all.
         """
-        selection = Selection(score, classes, iou, max_detections)
+        selection = Selection(score, **wanted)
         selector, size = Selector(self.info, selection), self._batch_size(batch)
         readers = min(_MAX_READERS, usable_cores())
         images = ((source, as_image(source)) for source in sources)
@@ -243,10 +237,7 @@ class Predictor:
         score: float = DEFAULT_SCORE,
         batch: int | None = None,
         track: bool = False,
-        *,
-        classes: Sequence[str] | None = None,
-        iou: float | None = None,
-        max_detections: int | None = None,
+        **wanted: Unpack[Wanted],
     ) -> "Generator[tuple[Frame, Scene]]":
         """Predict a video, a camera or a stream, a frame at a time.
 
@@ -255,9 +246,7 @@ class Predictor:
             score: as of `predict`.
             batch: frames per forward pass of a recording; None = 1 on a CPU, 8 on a GPU.
             track: whether objects get an identity that lasts from frame to frame, `scene.ids`.
-            classes: as of `predict`.
-            iou: as of `predict`.
-            max_detections: as of `predict`.
+            wanted: `classes`, `iou` and `max_detections` of `predict`.
 
         Yields:
             Frames, which know their `time` in seconds and their `index`, with their scenes. All
@@ -269,7 +258,7 @@ class Predictor:
         from blitznet.inference.video.open_video import open_video
         from blitznet.inference.video.predict_frames import VideoOptions, predict_frames
 
-        selection = Selection(score, classes, iou, max_detections)
+        selection = Selection(score, **wanted)
         with closing(open_video(str(source))) as video:
             yield from predict_frames(self, video, selection, batch, VideoOptions(track=track))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
@@ -44,6 +45,14 @@ class Selection:
             raise ValueError(f"max_detections is a number from 1 on, got {self.max_detections}")
         if isinstance(self.classes, str):
             raise ValueError(f"classes is a list of names, got the text {self.classes!r}")
+
+
+class Wanted(TypedDict, total=False):
+    """Fields of a `Selection` besides the score, for functions that pass them on."""
+
+    classes: Sequence[str] | None
+    iou: float | None
+    max_detections: int | None
 
 
 class Selector:
