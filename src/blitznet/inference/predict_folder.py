@@ -17,9 +17,9 @@ from blitznet.classes import palette_image
 from blitznet.errors import ImageError, InputError
 from blitznet.inference.interrupted_run import (
     PREDICTIONS_FILE,
+    VIDEOS_FILE,
     Finished,
     open_results,
-    write_videos,
 )
 from blitznet.inference.line_file import append_lines
 from blitznet.inference.predictor import Predictor, weight_of
@@ -40,6 +40,7 @@ from blitznet.interruption import deferred_interruption
 from blitznet.progress import with_progress
 from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
+from blitznet.text_files import write_json
 
 MASKS_FOLDER = "masks"
 LABELS_FOLDER = "labels"
@@ -324,7 +325,7 @@ class _Run:
         drawn_name = f"{name}.mp4" if drawn else None
         record = _video_record(video, drawn_name, num_frames, last_time, start)
         self.finished.videos.append(record)
-        write_videos(self.folder, self.finished.videos)
+        write_json(self.folder / VIDEOS_FILE, self.finished.videos)
         return Result(source, record, drawn)
 
     def _finish_frame(
