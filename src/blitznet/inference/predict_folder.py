@@ -14,7 +14,7 @@ from PIL import Image
 
 from blitznet.atomic_write import atomic_write
 from blitznet.classes import palette_image
-from blitznet.errors import ImageError, InputError
+from blitznet.errors import ImageError, InputError, one_line
 from blitznet.inference.interrupted_run import (
     PREDICTIONS_FILE,
     VIDEOS_FILE,
@@ -371,8 +371,7 @@ def _problem(source: Source, error: Exception) -> InputError:
         raise error
     if isinstance(error, InputError):
         return error
-    text = " ".join(str(error).split())[:200]
-    return InputError(f"{file_of(source)}: {type(error).__name__}: {text}")
+    return InputError(f"{file_of(source)}: {type(error).__name__}: {one_line(error)}")
 
 
 def _video_record(

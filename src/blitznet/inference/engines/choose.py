@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from blitznet.device import choose_device, device_kind, has_fast_bfloat16
-from blitznet.errors import BlitzNetError, CheckpointError, InputError
+from blitznet.errors import BlitzNetError, CheckpointError, InputError, one_line
 from blitznet.extras import require
 from blitznet.inference.engines.converted import exported_checkpoint, quantized
 from blitznet.inference.engines.engine import Engine, OnMessage
@@ -86,8 +86,7 @@ def open_engine(
         except CheckpointError:
             raise
         except (BlitzNetError, ImportError, OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            problem = f"{name} cannot be used ({reason}); the next best engine is taken"
+            problem = f"{name} cannot be used ({one_line(error)}); the next best engine is taken"
             if options.on_message is None:
                 warnings.warn(problem, stacklevel=2)
             else:

@@ -10,7 +10,7 @@ import numpy as np
 
 from blitznet.cache import cache_folder
 from blitznet.cpu import usable_cores
-from blitznet.errors import CheckpointError, InputError
+from blitznet.errors import CheckpointError, InputError, one_line
 from blitznet.inference.engines.engine import ExportedEngine
 from blitznet.model_files import METADATA_KEY, parse_export_info, read_exported_file
 
@@ -43,9 +43,8 @@ class OnnxRuntimeEngine(ExportedEngine):
         try:
             self._session = _open_session(content, providers, threads or usable_cores())
         except (RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
             raise CheckpointError(
-                f"{path} cannot be opened by ONNX Runtime; it may be damaged ({reason})"
+                f"{path} cannot be opened by ONNX Runtime; it may be damaged ({one_line(error)})"
             ) from None
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.info = parse_export_info(path, metadata.get(METADATA_KEY))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from blitznet.cpu import is_limited, usable_cores
-from blitznet.errors import CheckpointError
+from blitznet.errors import CheckpointError, one_line
 from blitznet.extras import require
 from blitznet.inference.engines.engine import ExportedEngine
 from blitznet.model_files import METADATA_KEY, parse_export_info, read_exported_file
@@ -114,9 +114,8 @@ def read_exported(path: Path) -> "openvino.Model":
     try:
         model = openvino.Core().read_model(path)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{path} cannot be opened by OpenVINO; it may be damaged ({reason})"
+            f"{path} cannot be opened by OpenVINO; it may be damaged ({one_line(error)})"
         ) from None
     if path.suffix == ".onnx":
         for operation in model.get_ops():
