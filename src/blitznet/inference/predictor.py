@@ -95,6 +95,10 @@ class _Input:
     read_ms: float
 
 
+# A source with what became of reading it.
+_Read = tuple[Source, _Input | ImageError]
+
+
 class Predictor:
     """A network on the engine that runs it. Also a context manager, which closes the engine.
 
@@ -275,7 +279,7 @@ class Predictor:
         width, height = stored_size(item[1])
         return 0.0 if width * height > self.max_pixels else weight_of((width, height))
 
-    def _read(self, item: tuple[Source, ImageSource]) -> tuple[Source, _Input | ImageError]:
+    def _read(self, item: tuple[Source, ImageSource]) -> _Read[Source]:
         """Called in threads."""
         start = perf_counter()
         source, given = item
@@ -288,12 +292,11 @@ class Predictor:
         except TypeError:  # no image at all
             raise
         except Exception as error:  # noqa: BLE001 - one image never ends the others
-            problem = ImageError(f"{name}: cannot be read ({type(error).__name__}: {error})")
-            return source, problem
+            return source, ImageError(f"{name}: cannot be read ({type(error).__name__}: {error})")
         return source, _Input(image, pixels, name, _ms_since(start))
 
     def _predict_group(
-        self, group: list[tuple[Source, _Input | ImageError]], selector: Selector
+        self, group: list[_Read[Source]], selector: Selector
     ) -> list[tuple[Source, Scene | ImageError]]:
         inputs = [read for _, read in group if isinstance(read, _Input)]
         scenes = iter(self._look(inputs, selector) if inputs else ())
@@ -331,15 +334,13 @@ def weight_of(size: tuple[int, int]) -> float:
     return size[0] * size[1] / _HELD_PIXELS
 
 
-def _weigh_group(group: list[tuple[Source, _Input | ImageError]]) -> float:
+def _weigh_group(group: list[_Read[Source]]) -> float:
     return sum(weight_of(read.image.size) for _, read in group if isinstance(read, _Input))
 
 
-def _groups(
-    items: Iterable[tuple[Source, _Input | ImageError]], size: int
-) -> Iterator[list[tuple[Source, _Input | ImageError]]]:
+def _groups(items: Iterable[_Read[Source]], size: int) -> Iterator[list[_Read[Source]]]:
     """Up to `size` images, fewer of large ones."""
-    group: list[tuple[Source, _Input | ImageError]] = []
+    group: list[_Read[Source]] = []
     for item in items:
         group.append(item)
         del item
