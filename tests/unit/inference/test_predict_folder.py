@@ -178,7 +178,7 @@ def test_a_disk_that_fills_ends_the_run_and_leaves_whole_lines(
     with pytest.raises(InputError, match=r"cannot be written \(No space left"):
         run(*[Path("a.png"), Path("b.png")] + [Path("c.png")] * 3)
     assert [record["source"] for record in read_records("out")] == ["a.png"]
-    assert not list(Path("out").glob(".blitznet-*"))
+    assert files_in("out") == ["a.jpg", "predictions.jsonl", "settings.json"]
 
 
 @pytest.mark.usefixtures("here")
@@ -214,7 +214,8 @@ def test_records_name_their_files_and_the_folders_of_the_input_stay() -> None:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 30), "red").save(name)
     Path("trip/f.jpg").write_text("no image")
-    run(Path("trip/f.jpg"), *map(Path, names), save_masks=True)
+    run(Path("trip/f.jpg"), *map(Path, names), Path(names[0]), save_masks=True)
+    assert len(read_records("out")) == len(names)
     records = {record["source"]: record for record in read_records("out")}
     drawn = ["a.png.jpg", "a.gif.jpg", "day1/b.jpg", "day2/b.png.jpg", "day2/B.gif.jpg"]
     assert [records[name]["drawn"] for name in names] == drawn
@@ -222,8 +223,9 @@ def test_records_name_their_files_and_the_folders_of_the_input_stay() -> None:
         mask = Path(record["drawn"]).with_suffix(".png")
         assert record["seg_map"] == f"masks/{mask.as_posix()}"
         assert record["detections"][0]["label_id"] == 2
-        assert (Path("out") / record["drawn"]).is_file()
-        assert (Path("out") / record["seg_map"]).is_file()
+        for name in (record["seg_map"], record["drawn"]):
+            with Image.open(Path("out") / name) as image:
+                assert image.size == (record["width"], record["height"]) == (40, 30)
 
 
 @pytest.mark.usefixtures("here")
