@@ -29,14 +29,7 @@ from blitznet.inference.engines.engine import Engine, OnMessage
 from blitznet.inference.engines.openvino_engine import Hint
 from blitznet.inference.inputs import as_image, several_images, stream_name
 from blitznet.inference.prefetch import prefetch
-from blitznet.inference.selection import (
-    DEFAULT_SCORE,
-    Selection,
-    Selector,
-    Wanted,
-    shows_boxes,
-    shows_pixels,
-)
+from blitznet.inference.selection import DEFAULT_SCORE, Selection, Selector, Wanted
 from blitznet.scene import Scene
 
 if TYPE_CHECKING:
@@ -135,12 +128,12 @@ class Predictor:
     @property
     def detects(self) -> bool:
         """Whether scenes have objects: the network finds them, and was trained to."""
-        return shows_boxes(self.info)
+        return self.info.model.detect and self.info.supervised_boxes != []
 
     @property
     def segments(self) -> bool:
-        """Whether scenes have a segmentation map."""
-        return shows_pixels(self.info)
+        """Whether scenes have a segmentation map: the network segments, and was trained to."""
+        return self.info.model.segment and self.info.supervised_masks != []
 
     @overload
     def predict(

@@ -99,16 +99,6 @@ class Selector:
         return found if len(kept) == len(found.boxes) else Detections(*(one[kept] for one in found))
 
 
-def shows_boxes(info: CheckpointInfo) -> bool:
-    """Whether a network finds objects, and was trained to."""
-    return info.model.detect and info.supervised_boxes != []
-
-
-def shows_pixels(info: CheckpointInfo) -> bool:
-    """Whether a network classifies pixels, and was trained to."""
-    return info.model.segment and info.supervised_masks != []
-
-
 def find_class(name: str, names: Sequence[str]) -> int:
     """The id of a class, from 1 on.
 
