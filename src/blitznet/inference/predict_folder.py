@@ -288,14 +288,17 @@ class _Run:
     def _predict_video(self, source: Video) -> Result:
         try:
             with closing(open_video(source.name, self.video.attempts)) as video:
-                return self._predict_opened(source, video)
+                name = self.namer.of(file_of(source) if source.is_file else Path(video.stem))
+                record = self._predict_opened(video, name)
+            self.finished.videos.append(record)
+            write_json(self.folder / VIDEOS_FILE, self.finished.videos)
         except Exception as error:  # noqa: BLE001 - see `_problem`
             return Result(source, error=_problem(source, error))
+        return Result(source, record, self.folder / record["drawn"] if record["drawn"] else None)
 
-    def _predict_opened(self, source: Video, video: OpenedVideo) -> Result:
+    def _predict_opened(self, video: OpenedVideo, name: str) -> dict[str, Any]:
         """Write NAME.mp4 without audio; decoding, network, drawing and encoding run in parallel."""
-        name = self.namer.of(file_of(source) if source.is_file else Path(video.stem))
-        drawn = self.folder / f"{name}.mp4" if self.draw else None
+        drawn = self.folder / f"{name}.mp4"
         finish = partial(self._finish_frame, video.name, name)
         total = self.video.expected_frames(video)
         num_frames, last_time, start = 0, 0.0, monotonic()
@@ -310,7 +313,7 @@ class _Run:
             shown = with_progress(finished, total, video.name, self.show_progress, True)
             write: Callable[[Image.Image, int], None] | None = None
             for frame, image, record in stack.enter_context(closing(shown)):
-                if drawn is not None and image is not None:
+                if image is not None:
                     if write is None:
                         ensure_folder(drawn.parent)
                         rate = video.rate / self.video.every
@@ -321,12 +324,18 @@ class _Run:
                 num_frames, last_time = num_frames + 1, frame.time
         if num_frames == 0 and not video.is_live:
             raise ImageError(f"{video.name}: none of its frames can be read")
-        drawn = drawn if num_frames else None
-        drawn_name = f"{name}.mp4" if drawn else None
-        record = _video_record(video, drawn_name, num_frames, last_time, start)
-        self.finished.videos.append(record)
-        write_json(self.folder / VIDEOS_FILE, self.finished.videos)
-        return Result(source, record, drawn)
+        return {
+            "source": video.name,
+            "drawn": f"{name}.mp4" if self.draw and num_frames else None,
+            "live": video.is_live,
+            "frames": num_frames,
+            "skipped": video.skipped,
+            "dropped": video.dropped,
+            "reconnects": video.reconnects,
+            "last_time": round(last_time, 6),
+            "frames_per_second": round(num_frames / (monotonic() - start), 2),
+            "ended": video.reason,
+        }
 
     def _finish_frame(
         self, source: str, name: str, item: tuple[Frame, Scene]
@@ -372,23 +381,6 @@ def _problem(source: Source, error: Exception) -> InputError:
     if isinstance(error, InputError):
         return error
     return InputError(f"{file_of(source)}: {type(error).__name__}: {one_line(error)}")
-
-
-def _video_record(
-    video: OpenedVideo, drawn: str | None, frames: int, last_time: float, start: float
-) -> dict[str, Any]:
-    return {
-        "source": video.name,
-        "drawn": drawn,
-        "live": video.is_live,
-        "frames": frames,
-        "skipped": video.skipped,
-        "dropped": video.dropped,
-        "reconnects": video.reconnects,
-        "last_time": round(last_time, 6),
-        "frames_per_second": round(frames / (monotonic() - start), 2),
-        "ended": video.reason,
-    }
 
 
 def _rounded_times(scene: Scene, write_start: float) -> dict[str, float]:
