@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePath
 from time import monotonic, perf_counter
 from typing import Any, Unpack
 
@@ -288,7 +288,10 @@ class _Run:
     def _predict_video(self, source: Video) -> Result:
         try:
             with closing(open_video(source.name, self.video.attempts)) as video:
-                name = self.namer.of(file_of(source) if source.is_file else Path(video.stem))
+                if source.is_file:
+                    name = self.namer.of(file_of(source))
+                else:
+                    name = self.namer.free(PurePath(video.stem))
                 record = self._predict_opened(video, name)
             self.finished.videos.append(record)
             write_json(self.folder / VIDEOS_FILE, self.finished.videos)

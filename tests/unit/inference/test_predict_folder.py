@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
+import av
 import pytest
 from PIL import Image
 
@@ -16,6 +17,7 @@ from blitznet.image import EncodedImage
 from blitznet.inference import line_file, predict_folder
 from blitznet.inference.predict_folder import Result, predict_to_folder
 from blitznet.inference.sources import Source, Video
+from blitznet.inference.video.live_video import LiveVideo
 from blitznet.inference.video.predict_frames import VideoOptions
 from blitznet.scene import Scene
 from result_files import files_in, read_records
@@ -226,6 +228,22 @@ def test_records_name_their_files_and_the_folders_of_the_input_stay() -> None:
         for name in (record["seg_map"], record["drawn"]):
             with Image.open(Path("out") / name) as image:
                 assert image.size == (record["width"], record["height"]) == (40, 30)
+
+
+@pytest.mark.usefixtures("here")
+def test_results_of_a_live_source_are_named_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(name: str, attempts: int) -> LiveVideo:
+        source = av.open("testsrc=size=32x32:rate=25:duration=0.2", format="lavfi")
+        return LiveVideo(source, Mock(side_effect=InputError("gone")), name, "10.0.0.5", attempts)
+
+    monkeypatch.setattr(predict_folder, "open_video", opened)
+    Path("album").mkdir()
+    shutil.copy("a.png", "album")
+    sources: list[Source] = [Video("rtsp://10.0.0.5"), Path("album/a.png")]
+    (alone,) = run(sources[0], video=VideoOptions(attempts=0))
+    beside, image = run(*sources, video=VideoOptions(attempts=0))
+    assert alone.drawn == beside.drawn == Path("out/10.0.0.5.mp4")
+    assert image.drawn == Path("out/a.jpg")
 
 
 @pytest.mark.usefixtures("here")
