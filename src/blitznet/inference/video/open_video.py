@@ -107,7 +107,8 @@ def find_address(name: str) -> StreamAddress:
     if not is_stream(name):
         return StreamAddress(name, f"file:{name}", Path(name).stem, options=_LOCAL)
     number = name.removeprefix("/dev/video")
-    target, device, options = f"/dev/video{number}", "v4l2", {}
+    options: dict[str, str] = {}
+    target, device = f"/dev/video{number}", "v4l2"
     if sys.platform == "darwin":
         # AVFoundation refuses its own default of 29.97 frames a second.
         target, device, options = f"{number}:none", "avfoundation", {"framerate": "30"}
