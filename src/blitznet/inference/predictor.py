@@ -30,11 +30,13 @@ from blitznet.inference.engines.openvino_engine import Hint
 from blitznet.inference.inputs import as_image, several_images, stream_name
 from blitznet.inference.prefetch import prefetch
 from blitznet.inference.selection import DEFAULT_SCORE, Selection, Selector, Wanted
+from blitznet.inference.video.decoding import Frame
+from blitznet.inference.video.open_video import open_video
+from blitznet.inference.video.predict_frames import VideoOptions, predict_frames
 from blitznet.scene import Scene
 
 if TYPE_CHECKING:
     from blitznet.inference.inputs import ImageInput
-    from blitznet.inference.video.decoding import Frame
 
 # Images per forward pass by default: a GPU needs several to be busy, a CPU does not.
 _BATCH_ON_CPU, _BATCH_ON_GPU = 1, 8
@@ -235,7 +237,7 @@ class Predictor:
         batch: int | None = None,
         track: bool = False,
         **wanted: Unpack[Wanted],
-    ) -> "Generator[tuple[Frame, Scene]]":
+    ) -> Generator[tuple[Frame, Scene]]:
         """Predict a video, a camera or a stream, a frame at a time.
 
         Args:
@@ -252,9 +254,6 @@ class Predictor:
         Raises:
             InputError: if the source cannot be opened, or a package is missing.
         """
-        from blitznet.inference.video.open_video import open_video
-        from blitznet.inference.video.predict_frames import VideoOptions, predict_frames
-
         selection = Selection(score, **wanted)
         with closing(open_video(str(source))) as video:
             yield from predict_frames(self, video, selection, batch, VideoOptions(track=track))
