@@ -152,7 +152,7 @@ def predict_to_folder(
             no class of a name, or the run to resume was another one.
     """
     selection, video = Selection(score, **wanted), video or VideoOptions()
-    Selector(predictor.info, selection)
+    Selector(predictor.info, selection)  # raises if the network lacks a wanted class
     outputs = {"draw": draw, "save_masks": save_masks, "formats": list(formats)}
     settings = vars(selection) | outputs | vars(replace(video, attempts=0))
     finished = open_results(folder, predictor.info, settings, resume, mixed)
