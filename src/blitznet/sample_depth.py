@@ -52,7 +52,8 @@ def _finite(values: np.ndarray) -> np.ndarray:
 
 def has_16_bit_colours(image: Image.Image) -> bool:
     """Whether an opened file stores colours in sixteen bits, as `with_low_bytes` takes."""
-    return bool(_orders_of_16_bits(getattr(image, "tile", ())))
+    orders = [str(_as_tuple(tile.args)[0]) for tile in getattr(image, "tile", ()) if tile.args]
+    return bool(orders) and all(order[:-1] in _COLOURS_OF_16_BITS for order in orders)
 
 
 def with_low_bytes(
@@ -68,8 +69,8 @@ def with_low_bytes(
     Returns:
         The image itself, or one of the same size and mode.
     """
-    orders = _orders_of_16_bits(tiles)
-    if not orders:
+    orders = [str(_as_tuple(tile.args)[0]) for tile in tiles]
+    if not orders or not all(order[:-1] in _COLOURS_OF_16_BITS for order in orders):
         return image
     high = np.asarray(image)
     if high[..., :3].max() > _FULL_RANGES[-2] >> 8:
@@ -82,12 +83,6 @@ def with_low_bytes(
     values = high.astype(np.uint16) << 8 | np.asarray(other)
     parts = [to_eight_bits(part) for part in (values[..., :3], values[..., 3:]) if part.size]
     return Image.fromarray(np.concatenate(parts, axis=2))
-
-
-def _orders_of_16_bits(tiles: Sequence[Any]) -> list[str]:
-    """How Pillow decodes each tile; nothing unless all hold colours of sixteen bits."""
-    orders = [str(_as_tuple(tile.args)[0]) for tile in tiles if tile.args]
-    return orders if all(order[:-1] in _COLOURS_OF_16_BITS for order in orders) else []
 
 
 def _as_tuple(arguments: Any) -> tuple[Any, ...]:
