@@ -148,7 +148,7 @@ def test_a_worker_that_dies_is_an_error_of_one_line(num_workers: int) -> None:
 
 
 def test_an_error_of_the_code_itself_is_not_taken_for_a_dead_worker() -> None:
-    class Broken(Dataset[int | InputError]):
+    class Broken(Dataset[int]):
         def __getitem__(self, position: int) -> int:
             raise RuntimeError("a bug")
 

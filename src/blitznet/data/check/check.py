@@ -16,8 +16,8 @@ from blitznet.data.check.statistics import SplitStatistics
 from blitznet.data.description import DataDescription, Entry
 from blitznet.data.labels import Problem
 from blitznet.data.loader import prepare_ahead
-from blitznet.data.source import LabelSource, locate
-from blitznet.errors import InputError, LabelError
+from blitznet.data.source import LabelSource
+from blitznet.errors import LabelError
 from blitznet.model_info import ModelConfig
 from blitznet.progress import with_progress
 
@@ -118,26 +118,19 @@ def _unclaimed_files(
         yield Problem("unclaimed", str(path), text, False, split, number)
 
 
-class _Records(Dataset[ImageRecord | InputError]):
+class _Records(Dataset[ImageRecord]):
     """The records of all images, by position."""
 
     def __init__(self, opened: Sequence[OpenSource], model: ModelConfig | None):
-        self.opened = opened
-        self.sources = [one.source for one in opened]
-        self.model = model
+        self._places = [(one, index) for one in opened for index in range(len(one.source))]
+        self._model = model
 
     def __len__(self) -> int:
-        return sum(map(len, self.sources))
+        return len(self._places)
 
-    def __getitem__(self, position: int) -> ImageRecord | InputError:
-        """An error is returned, not raised; see `prepare_ahead`."""
-        source, index = locate(self.sources, position)
-        opened = next(one for one in self.opened if one.source is source)
-        try:
-            place = ImageRecord(opened.split, opened.number, index)
-            return check_image(source, place, self.model)
-        except InputError as error:
-            return error
+    def __getitem__(self, position: int) -> ImageRecord:
+        (split, number, source), index = self._places[position]
+        return check_image(source, ImageRecord(split, number, index), self._model)
 
 
 def find_same_images(records: Sequence[ImageRecord]) -> Iterator[Problem]:
