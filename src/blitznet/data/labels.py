@@ -72,7 +72,7 @@ class ClassTable:
         Raises:
             LabelError: for a name that stands for nothing, with the nearest known one.
         """
-        is_other = name not in self.label_map and name not in self.names[1:]
+        is_other = name not in (IGNORE, *self.label_map, *self.names[1:])
         target = self.label_map.get("*" if is_other and "*" in self.label_map else name, name)
         if target is None:
             return BACKGROUND

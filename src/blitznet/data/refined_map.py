@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
-from blitznet.data.labels import ImageLabels
+from blitznet.data.labels import IGNORE, ImageLabels
 from blitznet.data.map_from_boxes import MapFromBoxes, pixels_in_box
 from blitznet.data.seg_map import MapEncoding, MapFile
 from blitznet.errors import LabelError
@@ -53,7 +53,7 @@ def with_refined_maps(
             f"refined_masks: {folder} has no {NAMES_FILE}; make it by: blitznet refine-masks"
         )
     names = read_text(folder / NAMES_FILE, LabelError).splitlines()
-    codes = MapEncoding(tuple(enumerate(names)))
+    codes = MapEncoding({**dict(enumerate(names)), IGNORE_INDEX: IGNORE})
 
     def read(key: object) -> ImageLabels:
         labels = read_labels(key)

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from blitznet.data.labels import ImageLabels
-from blitznet.data.seg_map import SbdMapFile
+from blitznet.data.seg_map import MapFile
 from blitznet.data.source import ReadLabels, SourceEntry
 from blitznet.data.voc import read_annotation, read_image_set, without_excluded
 from blitznet.errors import LabelError
@@ -57,7 +57,7 @@ class SbdEntry(SourceEntry):
 
 
 def _read_labels(root: Path, annotations: Path | None, name: str) -> ImageLabels:
-    image, seg_map = root / "img" / f"{name}.jpg", SbdMapFile(root / "cls" / f"{name}.mat")
+    image, seg_map = root / "img" / f"{name}.jpg", MapFile(root / "cls" / f"{name}.mat")
     if annotations is None:
         return ImageLabels(image, None, seg_map)
     objects, size = read_annotation(annotations / f"{name}.xml")

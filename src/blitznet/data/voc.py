@@ -12,7 +12,7 @@ from pydantic import model_validator
 from blitznet.data.image_files import files_by_key, find_images
 from blitznet.data.labels import ImageLabels, ObjectLabel, read_flag
 from blitznet.data.map_encoding import CodedEntry
-from blitznet.data.seg_map import VOC_CODES, MapEncoding, MapFile, SbdMapFile
+from blitznet.data.seg_map import VOC_CODES, MapEncoding, MapFile
 from blitznet.data.source import ReadLabels
 from blitznet.errors import LabelError, cut, shown
 from blitznet.image import PICTURE_SUFFIXES
@@ -113,7 +113,7 @@ class VocEntry(CodedEntry):
         if masks is not None and (path := masks / f"{name}.png").is_file():
             seg_map = MapFile(path, codes)
         elif sbd_maps is not None and (path := sbd_maps / f"{name}.mat").is_file():
-            seg_map = SbdMapFile(path)
+            seg_map = MapFile(path)
         if not self.boxes and self.masks != "from_boxes":
             return ImageLabels(image, None, seg_map, name=name)
         objects, size = read_annotation(annotations / f"{name}.xml", self.corners)

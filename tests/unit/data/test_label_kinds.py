@@ -89,9 +89,7 @@ def test_grey_maps_of_few_bits_hold_their_values(tmp_path: Path, bits: int) -> N
     values = np.arange(2**bits, dtype=np.uint8).repeat(2)[None].repeat(3, axis=0)
     path = tmp_path / "map.png"
     write_grey_png(path, values, bits)
-    codes = MapEncoding(
-        tuple((value, "background" if not value else f"c{value}") for value in range(16))
-    )
+    codes = MapEncoding({0: "background", **{value: f"c{value}" for value in range(1, 16)}})
     table = ClassTable(("background", *(f"c{value}" for value in range(1, 16))))
     found = MapFile(path, codes).read((values.shape[1], 3), table)
     np.testing.assert_array_equal(found, values)
@@ -126,7 +124,7 @@ def test_a_grey_gif_holds_its_grey_values(tmp_path: Path) -> None:
     values = np.zeros((4, 6), np.uint8)
     values[1:3, 2:] = 255
     Image.fromarray(values).save(tmp_path / "map.gif")
-    codes = MapEncoding(((0, "background"), (255, "dog")), ignore=())
+    codes = MapEncoding({0: "background", 255: "dog"})
     found = MapFile(tmp_path / "map.gif", codes).read((6, 4), TABLE)
     np.testing.assert_array_equal(found, np.where(values, 2, 0))
 

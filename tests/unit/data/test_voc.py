@@ -147,7 +147,7 @@ def test_a_box_of_one_pixel_has_an_area_and_a_reversed_one_has_none(tmp_path: Pa
 
 def test_a_map_with_ids_that_no_class_stands_for_is_refused() -> None:
     path = VOC_MINI / "SegmentationClass" / "000002.png"
-    codes = MapEncoding(((0, "background"), (PERSON, "person")))
+    codes = MapEncoding({0: "background", PERSON: "person", 255: "ignore"})
     with raises(
         f"{path}: 964 pixels have values that no class of the network stands for: "
         f"{CAR}, {PERSON} (person)"

@@ -62,7 +62,7 @@ def found(record: ImageRecord) -> list[tuple[str, bool]]:
 def save_map(image: Path, ids: np.ndarray) -> MapFile:
     path = image.with_name("map.png")
     Image.fromarray(ids).save(path)
-    return MapFile(path, MapEncoding(tuple(enumerate(NAMES))))
+    return MapFile(path, MapEncoding({**dict(enumerate(NAMES)), IGNORE_INDEX: "ignore"}))
 
 
 def test_a_sound_image_is_counted(image: Path) -> None:
