@@ -115,18 +115,18 @@ def _read_objects(
         key = _id(category)
         if key is None or key not in names:
             raise LabelError(f"{where}: category_id {category!r} is not among its `categories`")
-        box, problem = None, ""
+        box, text = None, str(bbox)
         try:
             x, y, width, height = map(float, bbox if isinstance(bbox, list) else ())
         except (TypeError, ValueError, OverflowError):
-            problem = f"bbox is {bbox}; it needs four numbers x, y, width, height"
+            text = f"bbox is {bbox}; it needs four numbers x, y, width, height"
         else:
             if area == 0 and 0 in (width, height):
                 continue  # names no object (D19)
             box = x, y, x + width, y + height
         outline = outlines[0] if outlines else None
         ignore = read_flag(is_crowd, f"{where}: iscrowd")
-        yield ObjectLabel(names[key], box, where, str(bbox), problem, ignore, outline)
+        yield ObjectLabel(names[key], box, where, text, ignore, outline)
 
 
 def _id(value: object) -> Id | None:

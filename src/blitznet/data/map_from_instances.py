@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
-from blitznet.data.labels import ClassTable, ObjectLabel, is_outside
+from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel, is_outside
 from blitznet.errors import LabelError
 from blitznet.extras import require
 from blitznet.structures import IGNORE_LABEL
@@ -29,12 +29,10 @@ class MapFromInstances:
     painted.
 
     Attributes:
-        objects: of the image.
-        in_fractions: their boxes and outlines are fractions of the image's width and height.
+        labels: of the image.
     """
 
-    objects: tuple[ObjectLabel, ...]
-    in_fractions: bool = False
+    labels: ImageLabels
 
     def read(self, size: tuple[int, int], table: ClassTable) -> np.ndarray:
         """See `MapLabel`.
@@ -59,8 +57,8 @@ class MapFromInstances:
         """Map value and pixels of every object that is painted."""
         from pycocotools import mask
 
-        scale = np.array(size if self.in_fractions else (1, 1), float)
-        for item in self.objects:
+        scale = np.array(size if self.labels.in_fractions else (1, 1), float)
+        for item in self.labels.objects or ():
             try:
                 index = table.id_of(item.name)
                 if index == BACKGROUND:
@@ -167,7 +165,7 @@ def uncompress(counts: str | bytes) -> list[int]:
 def _read_box(item: ObjectLabel, size: tuple[int, int], scale: np.ndarray) -> Mask:
     """All pixels that the box of an object touches."""
     if item.box is None:
-        raise LabelError(item.problem)
+        raise LabelError(item.written)
     if not np.isfinite(item.box).all():
         raise LabelError(f"box {item.written} is not finite")
     box = np.array(item.box) * np.tile(scale, 2)

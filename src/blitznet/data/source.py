@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from blitznet.data.labels import ClassTable, ImageLabels, read_labels
+from blitznet.data.labels import ClassTable, ImageLabels, MapLabel, read_labels
 from blitznet.data.map_from_boxes import MapFromBoxes
 from blitznet.data.map_from_instances import MapFromInstances
 from blitznet.data.refined_map import with_refined_maps
@@ -20,6 +20,12 @@ from blitznet.structures import Sample
 
 Images = TypeVar("Images", bound=Sized)
 ReadLabels = Callable[[Any], ImageLabels]
+
+# By `SourceEntry.masks`.
+_MADE_MAPS: dict[object, Callable[[ImageLabels], MapLabel]] = {
+    "from_boxes": MapFromBoxes,
+    "from_instances": MapFromInstances,
+}
 
 
 @dataclass(frozen=True)
@@ -126,11 +132,8 @@ class SourceEntry(BaseModel, ABC):
 
     def complete(self, labels: ImageLabels) -> ImageLabels:
         """All labels of an image, its map made as `masks` says, boxes left out if not asked for."""
-        seg_map = labels.seg_map
-        if self.masks == "from_boxes":
-            seg_map = MapFromBoxes(labels)
-        elif self.masks == "from_instances":
-            seg_map = MapFromInstances(labels.objects or (), labels.in_fractions)
+        make = _MADE_MAPS.get(self.masks)
+        seg_map = labels.seg_map if make is None else make(labels)
         return replace(labels, objects=labels.objects if self.boxes else None, seg_map=seg_map)
 
     @abstractmethod

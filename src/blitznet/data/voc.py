@@ -238,9 +238,9 @@ def _read_object(node: ET.Element, where: str, first: int) -> ObjectLabel:
         corners = [float(node.findtext(f"bndbox/{edge}") or "") for edge in _EDGES]
     except ValueError:
         problem = f"bndbox needs the numbers {', '.join(_EDGES)}"
-        return ObjectLabel(name, None, where, written="", problem=problem, ignore=difficult)
+        return ObjectLabel(name, None, where, problem, difficult)
     box = corners[0] - first, corners[1] - first, corners[2], corners[3]
-    return ObjectLabel(name, box, where, written=str(corners), ignore=difficult)
+    return ObjectLabel(name, box, where, str(corners), difficult)
 
 
 def _read_size(root: ET.Element) -> tuple[int, int] | None:

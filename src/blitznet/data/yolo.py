@@ -338,7 +338,7 @@ def _read_row(
     try:
         values = _read_values(columns, num_keypoints)
     except LabelError as error:
-        return ObjectLabel(name, None, where, written, str(error))
+        return ObjectLabel(name, None, where, str(error))
     if len(columns) == _BOX_COLUMNS:
         cx, cy, width, height = values
         box = cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2

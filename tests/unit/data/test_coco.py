@@ -492,8 +492,9 @@ def test_real_images_have_the_boxes_that_pycocotools_finds(real: tuple[LabelSour
     assert tuple(item["name"] for item in annotations.cats.values()) == COCO_CLASSES[1:]
     for index, key in enumerate(ids_of(source)):
         labels = source.labels(index)
-        assert labels.size == (annotations.imgs[key]["width"], annotations.imgs[key]["height"])
-        boxes, ids, difficult = read_objects(labels, labels.size, source.table)
+        size = annotations.imgs[key]["width"], annotations.imgs[key]["height"]
+        assert labels.size == size
+        boxes, ids, difficult = read_objects(labels, size, source.table)
         items = annotations.imgToAnns[key]
         expected = np.array([item["bbox"] for item in items]).reshape(-1, 4)
         expected[:, 2:] += expected[:, :2]

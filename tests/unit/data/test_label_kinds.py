@@ -51,9 +51,7 @@ def test_an_object_that_is_labelled_twice_counts_once() -> None:
         return ObjectLabel(name, (x, 0, 9, 9), f"line {x}", "...", ignore=ignore)
 
     objects = item("cat", 1), item("cat", 1), item("dog", 1), item("cat", 2), item("cat", 1, True)
-    problems: list[Problem] = []
-    labels = ImageLabels(Path("a.jpg"), objects)
-    kept = usable_objects(labels, (20, 10), TABLE, problems)
+    kept, problems = usable_objects(ImageLabels(Path("a.jpg"), objects), (20, 10), TABLE)
     assert [(one.class_id, one.box[0], one.is_ignored) for one in kept] == [
         (1, 1, False), (2, 1, False), (1, 2, False), (1, 1, True),
     ]  # fmt: skip
@@ -136,7 +134,7 @@ def test_key_points_behind_a_box_are_left_out(tmp_path: Path) -> None:
     assert item.box == pytest.approx((0.3, 0.4, 0.7, 0.6))
     assert item.outline is None
     (other,) = read_rows(path, ("cat",), num_keypoints=6)
-    assert other.problem == "9 columns; with this kpt_shape a row has 11"
+    assert other.written == "9 columns; with this kpt_shape a row has 11"
 
 
 def test_label_files_without_an_image_are_found(tmp_path: Path) -> None:

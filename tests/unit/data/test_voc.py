@@ -36,7 +36,7 @@ def read_annotation(
     path: Path, names: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     objects, size = read_objects_of(path)
-    return read_objects(ImageLabels(path, objects), size, ClassTable(names))
+    return read_objects(ImageLabels(path, objects), size or (500, 500), ClassTable(names))
 
 
 def one_object(path: Path, **texts: str) -> Path:

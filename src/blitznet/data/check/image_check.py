@@ -117,12 +117,12 @@ def check_image(source: LabelSource, record: ImageRecord, model: ModelConfig | N
         record.thumbnail = grey_cells(image) if model is not None else None
         if labels.size not in (None, size):
             problem = _size_problem(record, labels, size)
-            if problem.kind != "rotation" or _fits(labels, labels.size, source.table):
+            _, misfits = usable_objects(labels, labels.size, source.table)
+            if problem.kind != "rotation" or "box-outside" not in {one.kind for one in misfits}:
                 record.problems.append(problem)
                 if problem.kind == "rotation":
                     size = labels.size  # boxes and map fit there; one line says what is wrong
-    found: list[Problem] = []
-    objects = usable_objects(labels, size, source.table, found)
+    objects, found = usable_objects(labels, size, source.table)
     record.problems += [
         record.problem(one.kind, one.text, one.where, one.is_error) for one in found
     ]
@@ -132,13 +132,6 @@ def check_image(source: LabelSource, record: ImageRecord, model: ModelConfig | N
         if not are_wrong:
             _read_boxes(record, labels, objects, size, model)
     return record
-
-
-def _fits(labels: ImageLabels, size: tuple[int, int] | None, table: ClassTable) -> bool:
-    """Whether no box reaches beyond an image of that size."""
-    found: list[Problem] = []
-    usable_objects(labels, size, table, found)
-    return not any(problem.kind == "box-outside" for problem in found)
 
 
 def hash_pixels(image: Image.Image) -> bytes:
