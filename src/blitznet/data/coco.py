@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from blitznet.data.image_files import require_folder
 from blitznet.data.labels import ImageLabels, ObjectLabel, read_flag
 from blitznet.data.source import ReadLabels, SourceEntry
 from blitznet.errors import LabelError
@@ -44,8 +45,7 @@ class CocoEntry(SourceEntry):
     def find_images(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
         """See `SourceEntry`."""
         path, images = folder / self.annotations, folder / self.images
-        if not images.is_dir():
-            raise LabelError(f"{images} is no folder; check `images`")
+        require_folder(images, "images")
         content = _read_file(path, _FIELDS if self.masks == "from_instances" else _FIELDS[:-1])
         listed, names, groups = _list_images(content, path), {}, {}
         if self.is_labelled:
@@ -59,15 +59,13 @@ class CocoEntry(SourceEntry):
                 f"have, the first is {unknown[0]}"
             )
         records = _Records([(key, *listed[key], groups.get(key, [])) for key in ids])
-        return records, partial(self._read_labels, images, path, names)
+        return records, partial(_read_labels, images, path, names)
 
-    def _read_labels(
-        self, images: Path, path: Path, names: Mapping[Id, str], record: bytes
-    ) -> ImageLabels:
-        key, file_name, size, annotations = marshal.loads(record)
-        objects = tuple(_read_objects(map(marshal.loads, annotations), names, path, file_name))
-        found = _locate(images, file_name)
-        return self.complete(ImageLabels(found, objects, None, size, name=str(key)))
+
+def _read_labels(images: Path, path: Path, names: Mapping[Id, str], record: bytes) -> ImageLabels:
+    key, file_name, size, annotations = marshal.loads(record)
+    objects = tuple(_read_objects(map(marshal.loads, annotations), names, path, file_name))
+    return ImageLabels(_locate(images, file_name), objects, None, size, name=str(key))
 
 
 def _locate(images: Path, file_name: str) -> Path:
@@ -76,18 +74,17 @@ def _locate(images: Path, file_name: str) -> Path:
     Raises:
         LabelError: if it is not there, but a file of its last name is.
     """
-    path, last = images / file_name, file_name.replace("\\", "/").rpartition("/")[2]
-    if path.is_file():
-        return path
-    portable = images / file_name.replace("\\", "/")
-    if portable.is_file():
-        return portable
+    portable = file_name.replace("\\", "/")
+    for name in (file_name, portable):
+        if (images / name).is_file():
+            return images / name
+    last = portable.rpartition("/")[2]
     if (images / last).is_file():
         raise LabelError(
             f"{file_name} is not in {images}, but {last} is; the annotation file needs names that "
             "are relative to `images`"
         )
-    return path
+    return images / file_name
 
 
 class _Records(Sequence[Any]):

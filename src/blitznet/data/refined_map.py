@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,8 +38,8 @@ def refined_path(folder: Path, image: Path, data_folder: Path) -> Path:
 
 
 def with_refined_maps(
-    read_labels: Callable[..., ImageLabels], folder: Path, data_folder: Path
-) -> Callable[..., ImageLabels]:
+    read_labels: Callable[[Any], ImageLabels], folder: Path, data_folder: Path
+) -> Callable[[Any], ImageLabels]:
     """A reader that gives images without a segmentation map of their own the refined one.
 
     Args:
@@ -54,16 +56,22 @@ def with_refined_maps(
         )
     names = read_text(folder / NAMES_FILE, LabelError).splitlines()
     codes = MapEncoding({**dict(enumerate(names)), IGNORE_INDEX: IGNORE})
+    return partial(_read_refined, read_labels, folder, data_folder, codes)
 
-    def read(key: object) -> ImageLabels:
-        labels = read_labels(key)
-        path = refined_path(folder, labels.path, data_folder)
-        has_own = labels.seg_map is not None and not isinstance(labels.seg_map, MapFromBoxes)
-        if has_own or not path.is_file():
-            return labels
-        return replace(labels, seg_map=MapFile(path, codes))
 
-    return read
+def _read_refined(
+    read_labels: Callable[[Any], ImageLabels],
+    folder: Path,
+    data_folder: Path,
+    codes: MapEncoding,
+    key: Any,
+) -> ImageLabels:
+    labels = read_labels(key)
+    path = refined_path(folder, labels.path, data_folder)
+    has_own = labels.seg_map is not None and not isinstance(labels.seg_map, MapFromBoxes)
+    if has_own or not path.is_file():
+        return labels
+    return replace(labels, seg_map=MapFile(path, codes))
 
 
 def refine_box_map(

@@ -130,10 +130,10 @@ def test_a_grey_gif_holds_its_grey_values(tmp_path: Path) -> None:
 def test_key_points_behind_a_box_are_left_out(tmp_path: Path) -> None:
     row = "0 0.5 0.5 0.4 0.2 0.4 0.4 0.6 0.6\n"
     path = text(tmp_path / "a.txt", row)
-    (item,) = read_rows(path, ("cat",), num_keypoints=4)
+    (item,), _ = read_rows(path, ("cat",), num_keypoints=4)
     assert item.box == pytest.approx((0.3, 0.4, 0.7, 0.6))
     assert item.outline is None
-    (other,) = read_rows(path, ("cat",), num_keypoints=6)
+    (other,), _ = read_rows(path, ("cat",), num_keypoints=6)
     assert other.written == "9 columns; with this kpt_shape a row has 11"
 
 

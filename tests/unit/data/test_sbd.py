@@ -135,7 +135,7 @@ def test_what_is_missing_is_named_at_once(root: Path) -> None:
     with pytest.raises(LabelError, match=r"val.txt does not exist$"):
         read(root.parents[1], image_set="val")
     (root / "img").rename(root / "pictures")
-    with pytest.raises(LabelError, match=r"img does not exist; check `root` and `annotations`$"):
+    with pytest.raises(LabelError, match=r"img does not exist; check `root`$"):
         read(root.parents[1])
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from blitznet.data.description import DataDescription, read_description
 from blitznet.data.source import LabelSource
-from blitznet.data.yolo import read_rows, twin_folder
+from blitznet.data.yolo import labels_of, read_rows
 from blitznet.errors import LabelError
 
 NAMES = ("cat", "dog")
@@ -83,8 +83,8 @@ def test_a_image_without_a_file_and_one_with_an_empty_file_have_no_object(root: 
 
 
 def test_labels_are_in_the_twin_of_the_last_images_folder() -> None:
-    assert twin_folder(Path("/images/a/images/train")) == Path("/images/a/labels/train")
-    assert twin_folder(Path("/data/my_images")) is None
+    assert labels_of(Path("/images/a/images/b/c.jpg")) == Path("/images/a/labels/b/c.txt")
+    assert labels_of(Path("/data/my_images/c.jpg")) == Path("/data/my_images/c.txt")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_maps_from_boxes_keep_their_middle(root: Path) -> None:
 def test_a_mark_that_windows_editors_write_in_front_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"\xef\xbb\xbf0 0.5 0.5 1 1\r\n1.0 0.5 0.5 1 1\r\n")
-    assert [item.name for item in read_rows(path, NAMES)] == ["cat", "dog"]
+    assert [item.name for item in read_rows(path, NAMES)[0]] == ["cat", "dog"]
 
 
 ROW = "a row is CLASS CX CY W H, or CLASS and the X Y of three or more points"
@@ -231,7 +231,7 @@ def test_a_wrong_row_is_named_with_its_line(tmp_path: Path, text: str, problem: 
         ),
         (
             {"images": "mine/list.txt"},
-            "{folder}/mine/list.txt, line 2: {folder}/mine/images/z.jpg does not exist",
+            "{folder}/mine/list.txt, image 2: {folder}/mine/images/z.jpg does not exist",
         ),
         ({"images": "mine/empty.txt"}, "{folder}/mine/empty.txt lists no image"),
     ],
