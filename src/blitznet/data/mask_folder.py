@@ -1,6 +1,6 @@
 """Folders of images with a segmentation map each: values or colours are classes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -60,9 +60,10 @@ class MaskFolderEntry(SourceEntry):
         found = [ImageFiles(path, None, maps.get(key)) for key, path in by_key.items()]
         return found, partial(read_files, None, codes)
 
-    def unclaimed_files(self, folder: Path) -> Iterator[tuple[Path, Path | None]]:
+    def unclaimed_files(
+        self, folder: Path, found: Sequence[ImageFiles]
+    ) -> Iterator[tuple[Path, Path | None]]:
         """See `SourceEntry`: maps whose names are almost those of images without a map."""
-        found, _ = self.find_images(folder)
         images, masks = folder / self.images, folder / self.masks
         wanted = [
             masks / f"{file_key(image.path, images)}{self.suffix}.png"

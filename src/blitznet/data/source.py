@@ -218,16 +218,19 @@ class SourceEntry(BaseModel, ABC):
                 raise LabelError(f"part: {list(self.part)} of {len(source)} images is none")
         return source.subset(np.sort(order[: self.max_pictures]).tolist())
 
-    def unclaimed_files(self, folder: Path) -> Iterable[tuple[Path, Path | None]]:
+    def unclaimed_files(
+        self, folder: Path, found: Sequence[Any]
+    ) -> Iterable[tuple[Path, Path | None]]:
         """Files of labels that belong to no image, as far as the format can tell.
 
         Args:
             folder: what relative paths are relative to.
+            found: keys of all images, see `find_images`.
 
         Yields:
             Each file, and the missing one whose name differs in case or Unicode form only.
         """
-        del folder
+        del folder, found
         return ()
 
 

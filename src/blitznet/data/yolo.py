@@ -7,7 +7,7 @@ labels beside the images (Darknet, labelImg).
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import model_validator
 
@@ -80,36 +80,50 @@ class YoloEntry(CodedEntry):
 
     def find_images(self, folder: Path) -> tuple[list[ImageFiles], ReadLabels]:
         """See `SourceEntry`; images must not share a text file."""
-        names, images, num_keypoints, _ = _find_files(self, folder)
-        owners: dict[Path, Path] = {}
-        for image in images:
-            first = owners.setdefault(image.labels, image.path)
+        names, places, num_keypoints = self._read_places(folder)
+        labels, option = None if self.labels is None else folder / self.labels, IMAGES
+        if self.root is not None and places == [folder / self.root]:
+            labels, option = places[0], "root"
+        keyed = [one for place in places for one in find_labelled(place, labels, option)]
+        owners: dict[Path | None, Path] = {}
+        for _, image in keyed:
+            first = owners.setdefault(image.objects, image.path)
             if first != image.path:
-                raise LabelError(
-                    f"{first} and {image.path} share the labels {image.labels}; rename or remove "
-                    "one"
-                )
+                text = f"{first} and {image.path} share the labels {image.objects}"
+                raise LabelError(f"{text}; rename or remove one")
         has_rows = self.boxes or self.masks in ("from_instances", "from_boxes")
-        if has_rows and not any(text.is_file() for text in owners):
+        if has_rows and not any(path is not None and path.is_file() for path in owners):
+            image = keyed[0][1]
             raise LabelError(
-                f"no image has a file of labels: {images[0].labels} would be that of "
-                f"{images[0].path}; check `labels`, or make an empty file for an image without "
-                "objects"
+                f"no image has a file of labels: {image.objects} would be that of {image.path}; "
+                "check `labels`, or make an empty file for an image without objects"
             )
         maps: dict[str, Path] = {}
         if isinstance(self.masks, Path):
-            maps = find_maps(folder / self.masks, [image.key for image in images])
-        default = value_codes(dict(enumerate(("background", *names[: MAX_VALUE - 1]))))
+            maps = find_maps(folder / self.masks, [key for key, _ in keyed])
+        ordered = ("background", *names[: MAX_VALUE - 1])
+        codes = self.codes(folder, value_codes(dict(enumerate(ordered))))
         read = partial(read_rows, names=names, num_keypoints=num_keypoints) if has_rows else None
-        return (
-            [ImageFiles(image.path, image.labels, maps.get(image.key)) for image in images],
-            partial(read_files, read, self.codes(folder, default), in_fractions=True),
-        )
+        found = [image._replace(seg_map=maps.get(key)) for key, image in keyed]
+        return found, partial(read_files, read, codes, in_fractions=True)
 
-    def unclaimed_files(self, folder: Path) -> Iterator[tuple[Path, Path | None]]:
-        """See `SourceEntry`: text files beside those of the images."""
-        files = _find_files(self, folder)
-        claimed = {image.labels for image in files.images}
+    def _read_places(self, folder: Path) -> tuple[Sequence[str], list[Path], int]:
+        """Class names, where images are, and the numbers behind the box of a row."""
+        if self.data is not None and self.split is not None:
+            return read_data_yaml(folder / self.data, self.split)
+        names, place = self.names, folder / (self.images or self.root or "")
+        if isinstance(names, Path):
+            names = _checked_names(folder / names, read_lines(folder / names))
+        assert names is not None  # `_is_complete`
+        if self.root is not None and (place / IMAGES).is_dir():
+            place /= IMAGES
+        return names, [place], 0
+
+    def unclaimed_files(
+        self, folder: Path, found: Sequence[ImageFiles]
+    ) -> Iterator[tuple[Path, Path | None]]:
+        """See `SourceEntry`: text files beside those of the images, but not those of a list."""
+        claimed = {image.objects for image in found if image.objects is not None}
         lists = {folder / path for path in (self.names, self.images) if isinstance(path, Path)}
         others = {
             path
@@ -118,63 +132,15 @@ class YoloEntry(CodedEntry):
             if path not in claimed | lists and path.name not in _OTHER_TEXTS
         }
         near = dict(lookalikes(others, [path for path in claimed if not path.is_file()]))
-        for path in sorted(near if files.are_listed else others):
+        are_listed = any(place.is_file() for place in self._read_places(folder)[1])
+        for path in sorted(near if are_listed else others):
             yield path, near.get(path)
-
-
-class YoloImage(NamedTuple):
-    """An image and what belongs to it.
-
-    Attributes:
-        path: of the image.
-        labels: its text file; it need not exist, then there is no object.
-        key: the name of its map without ending, see `file_key`.
-    """
-
-    path: Path
-    labels: Path
-    key: str
-
-
-class YoloFiles(NamedTuple):
-    """What an entry finds.
-
-    Attributes:
-        names: of the classes, by number.
-        images: all images.
-        num_keypoints: numbers of a row that follow its box, in pose labels.
-        are_listed: whether a text file lists the images; then others may lie beside them.
-    """
-
-    names: Sequence[str]
-    images: Sequence[YoloImage]
-    num_keypoints: int = 0
-    are_listed: bool = False
-
-
-def _find_files(entry: YoloEntry, folder: Path) -> YoloFiles:
-    names, num_keypoints, labels, option = entry.names, 0, None, IMAGES
-    if entry.data is not None and entry.split is not None:
-        names, places, num_keypoints = read_data_yaml(folder / entry.data, entry.split)
-    elif entry.images is not None:
-        places = [folder / entry.images]
-        labels = folder / entry.labels if entry.labels is not None else None
-    else:
-        root = folder / (entry.root or "")
-        places = [root / IMAGES]
-        if not places[0].is_dir():
-            places, labels, option = [root], root if root.is_dir() else None, "root"
-    if isinstance(names, Path):
-        names = _checked_names(folder / names, read_lines(folder / names))
-    assert names is not None  # `YoloEntry._is_complete`
-    images = [item for place in places for item in find_labelled(place, labels, option)]
-    return YoloFiles(names, images, num_keypoints, any(place.is_file() for place in places))
 
 
 def find_labelled(
     place: Path, labels: Path | None = None, option: str = IMAGES
-) -> Iterator[YoloImage]:
-    """The images of a folder or of a list, and where their labels are.
+) -> Iterator[tuple[str, ImageFiles]]:
+    """The images of a folder or of a list with their labels, by the names of their maps.
 
     Args:
         place: see `YoloEntry.images`.
@@ -184,13 +150,14 @@ def find_labelled(
     Raises:
         LabelError: if there is no image, or the folder of labels is missing.
     """
+    is_list = place.is_file()
+    images = read_image_list(place) if is_list else find_images(place, option)
     if labels is not None:
         require_folder(labels, LABELS)
-    is_list = place.is_file()
-    for path in read_image_list(place) if is_list else find_images(place, option):
+    for path in images:
         key = path.stem if is_list else file_key(path, place)
         text = labels / f"{key}.txt" if labels is not None else labels_of(path)
-        yield YoloImage(path, text, key)
+        yield key, ImageFiles(path, text, None)
 
 
 def labels_of(image: Path) -> Path:

@@ -103,7 +103,7 @@ def _unclaimed_files(
 ) -> Iterator[Problem]:
     """Files of labels that belong to no image: lost, or to be."""
     names: list[str] = []
-    for path, missing in entry.unclaimed_files(folder):
+    for path, missing in entry.unclaimed_files(folder, source.keys):
         if missing is not None:
             text = (
                 f"{missing.name} is wanted here: the name differs in upper case or in the Unicode "
