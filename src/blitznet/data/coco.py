@@ -1,7 +1,6 @@
 """COCO's annotation files: instances, and lists of images to predict on."""
 
 import marshal
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count, repeat
@@ -18,6 +17,8 @@ from blitznet.progress import with_progress
 from blitznet.text_files import MAX_JSON, parse_json, read_text
 
 Id = int | str  # of an image or a category; a text that is a number is that number
+
+Size = tuple[int, int] | None  # width and height, where the file states them
 
 _EXAMPLE = "as instances_train2014.json"
 
@@ -49,7 +50,14 @@ class CocoEntry(SourceEntry):
         content = _read_file(path, _FIELDS if self.masks == "from_instances" else _FIELDS[:-1])
         listed, names, groups = _list_images(content, path), {}, {}
         if self.is_labelled:
-            names = _list_categories(content, path)
+            if "annotations" not in content:
+                raise LabelError(
+                    f"{path} has no `annotations`: it lists images only, as COCO's image_info "
+                    "files; give an instances file, or say boxes: false and no masks to predict on "
+                    "them"
+                )
+            items = _items(content, "categories", "name", path)
+            names = {key: item["name"] for key, item in items}
             groups = _group_annotations(content["annotations"], path, listed)
         ids = list(listed) if self.ids is None else read_ids(folder / self.ids)
         unknown = [key for key in ids if key not in listed]
@@ -140,21 +148,20 @@ def read_ids(path: Path) -> list[Id]:
         LabelError: if the file is missing, holds something else, nothing, or an id twice.
     """
     text = read_text(path, LabelError)
-    ids: Any
+    listed: Any = [line.strip() for line in text.splitlines() if line.strip()]
     if text.lstrip()[:1] in ("[", "{"):
-        ids = parse_json(text, path, LabelError)
-        if isinstance(ids, dict):
-            ids = list(_list_images(ids, path))
-    else:
-        ids = [line.strip() for line in text.splitlines() if line.strip()]
-    ids = [_id(key) for key in ids]
-    if None in ids:
-        raise LabelError(f"{path} is a list of something else than image ids")
-    if not ids:
+        listed = parse_json(text, path, LabelError)
+        if isinstance(listed, dict):
+            listed = _list_images(listed, path)
+    if not listed:
         raise LabelError(f"{path} lists no image")
-    if len(set(ids)) < len(ids):
-        twice = next(key for key, number in Counter(ids).items() if number > 1)
-        raise LabelError(f"{path} lists image {twice} twice")
+    ids: dict[Id, None] = {}
+    for key in map(_id, listed):
+        if key is None:
+            raise LabelError(f"{path} is a list of something else than image ids")
+        if key in ids:
+            raise LabelError(f"{path} lists image {key} twice")
+        ids[key] = None
     return list(ids)
 
 
@@ -186,26 +193,14 @@ def _read_file(path: Path, fields: Sequence[str]) -> dict[str, Any]:
     return content
 
 
-def _list_images(
-    content: Mapping[str, Any], path: Path
-) -> dict[Id, tuple[str, tuple[int, int] | None]]:
+def _list_images(content: Mapping[str, Any], path: Path) -> dict[Id, tuple[str, Size]]:
     """File name and size of every image by its id."""
-    listed: dict[Id, tuple[str, tuple[int, int] | None]] = {}
+    listed: dict[Id, tuple[str, Size]] = {}
     for key, image in _items(content, "images", "file_name", path):
         size: Any = image.get("width"), image.get("height")
         is_size = all(type(side) is int and side > 0 for side in size)
         listed[key] = image["file_name"], size if is_size else None
     return listed
-
-
-def _list_categories(content: Mapping[str, Any], path: Path) -> dict[Id, str]:
-    """Names by category id."""
-    if "annotations" not in content:
-        raise LabelError(
-            f"{path} has no `annotations`: it lists images only, as COCO's image_info files; "
-            "give an instances file, or say boxes: false and no masks to predict on them"
-        )
-    return {key: item["name"] for key, item in _items(content, "categories", "name", path)}
 
 
 def _items(
