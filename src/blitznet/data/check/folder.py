@@ -32,11 +32,8 @@ def write_folder(folder: Path, report: CheckReport, model: ModelConfig) -> None:
     names = next(iter(statistics.values())).names
     with atomic_write(folder / "samples.png") as temporary:
         draw_sheet(report.sources, names).save(temporary, format="png")
-    boxes = {
-        split: one.boxes[1:]
-        for split, one in statistics.items()
-        if one.counts["pictures_with_boxes"]
-    }
+    has_boxes = {s: one for s, one in statistics.items() if one.counts["pictures_with_boxes"]}
+    boxes = {split: one.boxes[1:] for split, one in has_boxes.items()}
     _plot_bars(folder / "boxes_by_class.png", names[1:], boxes, "boxes that count")
     shares = {
         split: np.round([100 * share for share in shares.values()], 3)

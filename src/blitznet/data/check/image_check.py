@@ -14,13 +14,7 @@ from torch import Tensor
 from blitznet.boxes import pairwise_iou
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.data.check.duplicates import grey_cells
-from blitznet.data.labels import (
-    ClassTable,
-    ImageLabels,
-    Problem,
-    UsableObject,
-    usable_objects,
-)
+from blitznet.data.labels import ClassTable, ImageLabels, Problem, UsableObject, usable_objects
 from blitznet.data.seg_map import MapFile
 from blitznet.data.source import LabelSource
 from blitznet.detection.anchors import anchors_of
@@ -32,6 +26,7 @@ from blitznet.model_info import ModelConfig
 MATCHING_IOU = 0.5
 MOSTLY_VOID = 0.9  # share of a map
 
+_NO_OBJECT = frozenset({BACKGROUND, IGNORE_INDEX})
 _BOXES_AT_ONCE = 8  # times 131 070 anchors at most
 
 
@@ -219,13 +214,11 @@ def _tiny_boxes(
 
 
 def _emptiness(record: ImageRecord, map_path: Path) -> Iterator[Problem]:
-    pixels = record.pixels
-    if pixels is not None:
-        void = pixels.get(IGNORE_INDEX, 0) / sum(pixels.values())
-        if void >= MOSTLY_VOID:
-            text = f"the map is {100 * void:.0f} % void"
-            yield record.problem("mostly-void", text, map_path, is_error=False)
-    has_foreground = pixels is not None and not pixels.keys() <= {BACKGROUND, IGNORE_INDEX}
-    has_objects = len(record.labels) > 0 or record.num_ignored > 0
-    if (record.has_boxes or pixels is not None) and not has_objects and not has_foreground:
+    pixels = record.pixels or {}
+    void = pixels.get(IGNORE_INDEX, 0) / max(sum(pixels.values()), 1)
+    if void >= MOSTLY_VOID:
+        text = f"the map is {100 * void:.0f} % void"
+        yield record.problem("mostly-void", text, map_path, is_error=False)
+    shows_object = len(record.labels) or record.num_ignored or pixels.keys() - _NO_OBJECT
+    if (record.has_boxes or pixels) and not shows_object:
         yield record.problem("empty-picture", "shows no labelled object", is_error=False)
