@@ -126,10 +126,7 @@ def view_labels(sample: Sample, view: CropWindow, size: int, min_box_side: float
 def choose_reduction(view: CropWindow, size: int, reductions: Sequence[int]) -> int:
     """The most that an image may be shrunk by before `view` of it is resampled to (size, size).
 
-    Args:
-        view: in pixels of the whole image.
-        size: S.
-        reductions: to choose from, ascending; the first one is always good.
+    Reductions to choose from are ascending; the first one is always good.
     """
     most = min(view.width, view.height) / (size * PIXELS_TO_AVERAGE)
     return max((reduction for reduction in reductions if reduction <= most), default=reductions[0])

@@ -23,9 +23,8 @@ def require_folder(path: Path, option: str) -> None:
 def find_images(folder: Path, option: str) -> list[Path]:
     """All images in a folder and in those inside it, by name; hidden ones are left out.
 
-    Args:
-        folder: to search; links are followed, but no folder is visited twice.
-        option: of a data description, that names the folder, for messages.
+    Links are followed, but no folder is visited twice. `option` names the folder in a data
+    description, for messages.
 
     Raises:
         LabelError: if it is no folder or holds no image.
@@ -86,15 +85,12 @@ def files_by_key(files: Iterable[Path], folder: Path, suffix: str = "") -> dict[
 
 
 def find_maps(masks: Path, keys: Iterable[str], suffix: str = "") -> dict[str, Path]:
-    """The maps of images: files of the same key in the folder of maps.
+    """The maps of images by key (`file_key`): files in the folder of maps; some may have none.
 
     Args:
         masks: the folder.
-        keys: of the images, see `file_key`.
+        keys: of the images.
         suffix: that the maps' names have behind those of the images, as "_mask".
-
-    Returns:
-        By key; an image without a file has no map.
 
     Raises:
         LabelError: if the folder is missing, two maps have the same key, or no image has a map.
@@ -110,11 +106,9 @@ def find_maps(masks: Path, keys: Iterable[str], suffix: str = "") -> dict[str, P
 
 
 def lookalikes(files: Iterable[Path], wanted: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
-    """Files that differ from a wanted one in case or Unicode form only, and that one.
+    """Files that nothing claims and that differ in case or Unicode form only from a missing one.
 
-    Args:
-        files: those that are there and that nothing claims.
-        wanted: those that are not there.
+    With each comes the one that is wanted.
     """
     by_look = {_look(path): path for path in wanted}
     for path in files:

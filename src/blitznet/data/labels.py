@@ -108,12 +108,10 @@ def _unknown(name: str, known: Sequence[str]) -> str:
 def read_flag(value: object, what: str) -> bool:
     """A flag of a label file: 0 or 1, as a number, a truth value or text; or true and false.
 
-    Args:
-        value: as it was read; None or "" = not there, which is False.
-        what: where it is, for the message.
+    None and "" = not there, which is False.
 
     Raises:
-        LabelError: for anything else.
+        LabelError: for anything else; `what` says where it is.
     """
     text = str(0 if value in (None, "") else value).strip().lower()
     if text not in _FLAGS:
@@ -223,10 +221,7 @@ def usable_objects(
 ) -> tuple[list[UsableObject], list[Problem]]:
     """The objects of one image, checked. One that has the same class and box twice counts once.
 
-    Args:
-        labels: of the image.
-        size: its width and height as a person sees it; None = unknown, then boxes may lie anywhere.
-        table: of the source.
+    The size is width and height as a person sees it; None = unknown, then boxes may lie anywhere.
 
     Returns:
         Those that can be used, and everything that is wrong.

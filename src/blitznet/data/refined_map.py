@@ -25,13 +25,7 @@ MIN_COVERAGE = 0.2
 
 
 def refined_path(folder: Path, image: Path, data_folder: Path) -> Path:
-    """Where the refined map of an image is: under its path relative to the data description's.
-
-    Args:
-        folder: of the maps.
-        image: the image.
-        data_folder: of the data description.
-    """
+    """Where the refined map of an image is: under its path relative to the data description's."""
     path, start = image.absolute(), data_folder.absolute()
     relative = path.relative_to(start if path.is_relative_to(start) else path.anchor)
     return (folder / relative).with_suffix(".png")
@@ -42,13 +36,8 @@ def with_refined_maps(
 ) -> Callable[[Any], ImageLabels]:
     """A reader that gives images without a segmentation map of their own the refined one.
 
-    Args:
-        read_labels: the reader.
-        folder: what `blitznet refine-masks` has written.
-        data_folder: of the data description.
-
     Raises:
-        LabelError: if the folder has no list of classes.
+        LabelError: if the folder, which `blitznet refine-masks` writes, has no list of classes.
     """
     if not (folder / NAMES_FILE).is_file():
         raise LabelError(

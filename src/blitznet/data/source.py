@@ -55,15 +55,8 @@ def read_files(
 ) -> ImageLabels:
     """The labels of an image, for formats that have files for each.
 
-    Args:
-        read_objects: from a file to objects and the image's size, if it states that; None = boxes
-            are not labelled.
-        codes: what maps hold, but for those of SBD.
-        files: of the image.
-        in_fractions: see `ImageLabels`.
-
-    Raises:
-        LabelError: as of `read_objects`.
+    Codes are those of maps, but for SBD's. Without `read_objects`, which may raise a LabelError,
+    boxes are not labelled.
     """
     objects = size = seg_map = None
     if files.seg_map is not None:
@@ -185,21 +178,17 @@ class SourceEntry(BaseModel, ABC):
     def find_images(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
         """Keys of all its images, and what reads the labels of one; see `LabelSource`.
 
-        It reads what there is: `open` leaves out what is not asked for.
-
-        Args:
-            folder: what relative paths are relative to.
+        It reads what there is: `open` leaves out what is not asked for. Paths are relative to the
+        folder.
 
         Raises:
             LabelError: if the images cannot be listed, or a file or folder is missing.
         """
 
     def open(self, folder: Path, names: Sequence[str]) -> LabelSource:
-        """Its images, up to the maximum.
+        """Its images, up to the maximum; paths are relative to the folder.
 
-        Args:
-            folder: what relative paths are relative to.
-            names: class names of the network, background first.
+        Names are those of the network's classes, background first.
 
         Raises:
             LabelError: if it cannot be opened.
@@ -223,12 +212,8 @@ class SourceEntry(BaseModel, ABC):
     ) -> Iterable[tuple[Path, Path | None]]:
         """Files of labels that belong to no image, as far as the format can tell.
 
-        Args:
-            folder: what relative paths are relative to.
-            found: keys of all images, see `find_images`.
-
-        Yields:
-            Each file, and the missing one whose name differs in case or Unicode form only.
+        Beside each is the missing one whose name differs in case or Unicode form only. Found are
+        the keys of `find_images`.
         """
         del folder, found
         return ()

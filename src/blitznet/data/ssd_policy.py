@@ -53,13 +53,7 @@ def read_augmented(
     """Draw a view and a distortion of an image, decode it, and apply both.
 
     The view comes first: a JPEG whose view leaves pixels to spare is shrunk while it is decoded.
-
-    Args:
-        labels: of the image.
-        table: of its source.
-        size: S, side of the result in pixels.
-        augmentation: strengths.
-        rng: the only source of randomness.
+    The generator is the only source of randomness.
 
     Returns:
         A sample at (S, S); boxes under 2 pixels are dropped.
@@ -88,11 +82,7 @@ def draw_view(
 ) -> CropWindow:
     """Zoom out, then crop, then flip: all of it one box in source pixels.
 
-    Args:
-        size: width and height of the image.
-        boxes: (G, 4) xyxy in its pixels; None = unknown.
-        augmentation: strengths.
-        rng: drawn from.
+    The size of the image is its width and height; boxes are (G, 4) xyxy in it, None = unknown.
     """
     view, empty = whole_view(*size), None
     if augmentation.empty_probability and rng.random() < augmentation.empty_probability:
@@ -118,10 +108,7 @@ def draw_empty_crop(
 ) -> CropWindow | None:
     """A crop of `view` that touches no box (D24), or None if no trial finds one.
 
-    Args:
-        view: what is cropped, source pixels.
-        boxes: (G, 4) xyxy in source pixels; None = unknown, then there is none.
-        rng: drawn from.
+    Boxes are (G, 4) xyxy in source pixels; None = unknown, then there is none.
     """
     if boxes is None:
         return None
@@ -140,10 +127,7 @@ def draw_iou_crop(
 ) -> CropWindow:
     """A crop of `view` that overlaps some object by a random minimum IoU, or `view` itself.
 
-    Args:
-        view: what is cropped, source pixels.
-        boxes: (G, 4) xyxy in source pixels; without any, every crop is good.
-        rng: drawn from.
+    Boxes are (G, 4) xyxy in source pixels; without any, every crop is good.
     """
     # Plain numbers: an image has few boxes and may take hundreds of trials.
     objects = () if boxes is None else boxes.tolist()

@@ -129,12 +129,8 @@ def _ids_in_folder(folder: Path, masks: Path | None) -> list[str]:
 def without_excluded(ids: Sequence[str], lists: Iterable[Path], folder: Path) -> list[str]:
     """Image ids that no list has, under their own or their twin's id; in their order.
 
-    VOC2012's `2007_<id>` is the same image as `<id>` of VOC2007.
-
-    Args:
-        ids: of images.
-        lists: files of ids.
-        folder: what their paths are relative to.
+    VOC2012's `2007_<id>` is the same image as `<id>` of VOC2007. Paths of lists are relative to
+    the folder.
 
     Raises:
         LabelError: if a list cannot be read, or no image is left.
@@ -191,10 +187,6 @@ def read_image_set(path: Path) -> list[str]:
 
 def read_annotation(path: Path, corners: Corners = "from_1") -> ObjectsAndSize:
     """The objects of one VOC XML file; the parts inside an object are left out.
-
-    Args:
-        path: of the file.
-        corners: where its boxes have theirs.
 
     Returns:
         The objects, and the image's width and height if the file states them.

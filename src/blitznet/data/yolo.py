@@ -142,10 +142,7 @@ def find_labelled(
 ) -> Iterator[tuple[str, ImageFiles]]:
     """The images of a folder or of a list with their labels, by the names of their maps.
 
-    Args:
-        place: see `YoloEntry.images`.
-        labels: see `YoloEntry.labels`.
-        option: that names `place`, for messages.
+    For `place` and `labels` see `images` and `labels` of `YoloEntry`; `option` names the place.
 
     Raises:
         LabelError: if there is no image, or the folder of labels is missing.

@@ -37,11 +37,7 @@ def speed_points(report: TableReport) -> list[Point]:
 
 
 def draw_figure_4(report: TableReport, path: Path) -> None:
-    """Write the figure.
-
-    Args:
-        report: of table 7.
-        path: of the figure: .png, .svg or .pdf.
+    """Write the figure, of table 7, as .png, .svg or .pdf.
 
     Raises:
         InputError: for another table or kind of file, or without matplotlib.

@@ -65,11 +65,7 @@ class Grid(NamedTuple):
 
 
 def fill_in(table: Table, root: Path) -> TableReport:
-    """Put our results beside the paper's figures.
-
-    Args:
-        table: of the paper.
-        root: folder of the results; need not exist.
+    """Put our results in `root`, which need not exist, beside the figures of the paper's table.
 
     Raises:
         InputError: if a file of results is damaged.

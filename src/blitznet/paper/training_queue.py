@@ -66,12 +66,9 @@ def train_missing(
 def choose_experiments(
     table: Table, names: Sequence[str] | None = None, full: bool = False
 ) -> list[Experiment]:
-    """Experiments of a table that can be measured.
+    """Experiments of a table that can be measured: those named, or all.
 
-    Args:
-        table: of the paper.
-        names: of those wanted; None = all twins, or all of the paper's own.
-        full: whether the paper's own are meant.
+    All are the twins; with `full`, the paper's own.
 
     Raises:
         InputError: for a name that the table does not have, or if there is nothing to run.

@@ -161,8 +161,7 @@ def _elsewhere(other: ImageRecord, record: ImageRecord) -> str:
 def find_near_duplicates(records: Sequence[ImageRecord]) -> Iterator[Problem]:
     """Images that look like an earlier one; one of another split is named first.
 
-    Args:
-        records: all; those without a thumbnail are left out, and of equal images all but the first.
+    Those without a thumbnail are left out, and of equal images all but the first.
     """
     first = {record.pixel_hash: record for record in reversed(records)}
     kept = [r for r in records if r.thumbnail is not None and first[r.pixel_hash] is r]

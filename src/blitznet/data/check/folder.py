@@ -19,11 +19,6 @@ _DOTS = 5000  # boxes drawn, a random choice
 def write_folder(folder: Path, report: CheckReport, model: ModelConfig) -> None:
     """Write samples.png, boxes_by_class.png, pixels_by_class.png, box_sizes.png and report.json.
 
-    Args:
-        folder: exists.
-        report: of the check.
-        model: the network that it was for.
-
     Raises:
         InputError: if matplotlib is not installed, or a file cannot be written.
     """

@@ -83,12 +83,9 @@ class ImageRecord:
 
 
 def check_image(source: LabelSource, record: ImageRecord, model: ModelConfig | None) -> ImageRecord:
-    """Read one image with everything that is said of it.
+    """Read one image with everything that is said of it, and complete its record.
 
-    Args:
-        source: of the image.
-        record: split, source and index; filled in and returned.
-        model: the network whose anchors boxes are compared with; None = errors alone.
+    Boxes are compared with the anchors of `model`; without one, only errors are looked for.
 
     Raises:
         InputError: if a package is missing that its labels need.
@@ -130,11 +127,7 @@ def check_image(source: LabelSource, record: ImageRecord, model: ModelConfig | N
 
 
 def hash_pixels(image: Image.Image) -> bytes:
-    """16 bytes that are equal for equal images, however they are stored.
-
-    Args:
-        image: upright RGB.
-    """
+    """16 bytes that are equal for equal images, upright RGB, however they are stored."""
     digest = hashlib.blake2b(str(image.size).encode(), digest_size=16)
     digest.update(np.asarray(image).data)
     return digest.digest()

@@ -40,12 +40,7 @@ def write_skipped(folder: Path, errors: Sequence[Problem], description: DataDesc
 
 
 def without_skipped(sources: Sequence[LabelSource], split: str, folder: Path) -> list[LabelSource]:
-    """The sources of a split without the images that a run leaves out.
-
-    Args:
-        sources: all of the split.
-        split: its name.
-        folder: of the run.
+    """All sources of a split, without the images that the run in `folder` leaves out.
 
     Raises:
         InputError: if the record is damaged or of other data, or leaves nothing.
