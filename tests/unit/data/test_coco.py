@@ -112,7 +112,6 @@ def test_corner_and_sides_become_two_corners_and_category_ids_become_class_ids()
     sample = open_source().read(0)
     assert sample.source == str(COCO_MINI / "images" / "000000000139.jpg")
     assert sample.size == (64, 48)
-    assert sample.boxes is not None
     assert sample.boxes.dtype == np.float32
     # In the order of the file, which is not that of the scene.
     assert sample.boxes.tolist() == [[6.5, 6, 44.75, 42], [20, 24, 40, 44], [48, 8, 60, 44]]
@@ -123,7 +122,6 @@ def test_corner_and_sides_become_two_corners_and_category_ids_become_class_ids()
 
 def test_the_map_has_small_objects_in_front_and_both_parts_of_one() -> None:
     seg_map = open_source().read(0).seg_map
-    assert seg_map is not None
     # Row 30: cat, the dog in front of it, and the person on both sides of the pole.
     runs = [(0, 8), (CAT, 15), (DOG, 14), (CAT, 6), (0, 5), (PERSON, 4), (0, 3), (PERSON, 5)]
     row = [value for value, length in runs for _ in range(length)]
@@ -136,12 +134,10 @@ def test_the_map_is_void_on_crowds_and_on_the_box_of_an_object_without_outline()
     expected = np.array([[2, 4, 40, 26], [30, 10, 46.4, 22.6]], np.float32)
     np.testing.assert_array_equal(sample.boxes, expected)
     crowd = sample.seg_map
-    assert crowd is not None
     # The sheep in front of the crowd is smaller.
     row = [0] * 2 + [IGNORE_INDEX] * 28 + [SHEEP] * 16 + [0] * 18
     assert crowd[15].tolist() == row
     book = open_source().read(2).seg_map
-    assert book is not None
     assert (book[30:50, 4:22] == IGNORE_INDEX).all()
     assert book[20, 23] == TOOTHBRUSH
     assert set(np.unique(book)) == {0, TOOTHBRUSH, IGNORE_INDEX}
@@ -172,7 +168,6 @@ def test_what_is_not_labelled_is_none_and_what_is_not_there_is_empty(tmp_path: P
     assert boxes.read(0).seg_map is None
     assert maps.read(0).boxes is None
     assert np.unique(maps.read(0).seg_map).tolist() == [0, PERSON, CAT, DOG]
-    assert empty.boxes is not None
     assert empty.boxes.shape == (0, 4)
     assert np.unique(empty.seg_map).tolist() == [0]
     assert boxes.labels(2).size == (48, 64)
@@ -182,7 +177,6 @@ def test_what_is_not_labelled_is_none_and_what_is_not_there_is_empty(tmp_path: P
 
 def test_maps_can_be_made_from_boxes() -> None:
     sample = open_source(masks="from_boxes").read(2)
-    assert sample.seg_map is not None
     # The middle of the book, and its corner.
     assert sample.seg_map[40, 16] == BOOK
     assert sample.seg_map[31, 5] == IGNORE_INDEX
@@ -395,8 +389,6 @@ def test_an_annotation_that_says_itself_that_it_has_no_area_is_passed_over(
 ) -> None:
     outline = [[6.5, 8.33, 6.5, 8.33, 7.68, 8.33]]
     sample = open_source(with_one(tmp_path, bbox=bbox, area=0.0, segmentation=outline)).read(0)
-    assert sample.boxes is not None
-    assert sample.seg_map is not None
     assert (len(sample.boxes), sample.seg_map.any()) == (0, False)
 
 

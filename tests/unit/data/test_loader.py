@@ -55,8 +55,6 @@ def assert_same_batches(a: Sequence[Batch], b: Sequence[Batch]) -> None:
 
 
 def is_same(a: Sample | InputError, b: Sample | InputError) -> bool:
-    assert isinstance(a, Sample)
-    assert isinstance(b, Sample)
     return a.source == b.source and np.array_equal(a.image, b.image)
 
 

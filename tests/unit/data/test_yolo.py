@@ -40,7 +40,6 @@ def open_entry(folder: Path, names: str = "[cat, dog]", **fields: str) -> LabelS
 
 def boxes_of(source: LabelSource, index: int = 0) -> list[list[float]]:
     boxes = source.read(index).boxes
-    assert boxes is not None
     return boxes.tolist()
 
 
@@ -68,7 +67,6 @@ def test_boxes_are_centres_and_sides_in_fractions_and_polygons_give_their_extent
 ) -> None:
     sample = open_entry(root.parent, "mine/names.txt", root="mine").read(0)
     assert sample.source == str(root / "images" / "a.jpg")
-    assert sample.boxes is not None
     # 0.5 * 40 -+ 0.125 * 40, 0.5 * 20 -+ 0.25 * 20; the polygon spans 0.1..0.6 and 0.2..0.9.
     np.testing.assert_allclose(sample.boxes, [[15, 5, 25, 15], [4, 4, 24, 18]], rtol=1e-6)
     assert sample.labels.tolist() == [2, 1]
@@ -142,7 +140,6 @@ def test_maps_have_the_names_of_images_and_the_order_of_the_names_from_1(root: P
     Image.fromarray(ids).save(root / "masks" / "a.png")
     source = open_entry(root.parent, root="mine", masks="mine/masks")
     seg_map = source.read(0).seg_map
-    assert seg_map is not None
     assert seg_map.tolist() == ids.tolist()
     assert source.read(1).seg_map is None
     assert len(boxes_of(source)) == 2
@@ -167,14 +164,12 @@ def test_maps_from_polygons_leave_the_boxes_of_plain_rows_void(root: Path) -> No
     expected = np.zeros(SIZE[::-1], np.uint8)
     expected[10:20, 10:30] = 1
     expected[0:4, 0:8] = 255
-    assert sample.seg_map is not None
     np.testing.assert_array_equal(sample.seg_map, expected)
 
 
 def test_maps_from_boxes_keep_their_middle(root: Path) -> None:
     write(root / "labels" / "a.txt", "1 0.5 0.5 0.5 0.5")
     seg_map = open_entry(root.parent, root="mine", masks="from_boxes").read(0).seg_map
-    assert seg_map is not None
     assert seg_map[10, 20] == 2
     assert seg_map[5, 10] == 255
     assert seg_map[0, 0] == 0
