@@ -11,34 +11,15 @@ from blitznet.data.check.check import check_data
 from blitznet.data.description import read_description
 from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel, Problem, usable_objects
 from blitznet.data.seg_map import MapEncoding, MapFile
-from blitznet.data.source import LabelSource
 from blitznet.data.voc import read_annotation, read_image_set
 from blitznet.data.yolo import read_rows
 from blitznet.errors import LabelError
 from blitznet.model_info import BLITZNET300_MOBILE
 from blitznet.structures import IGNORE_LABEL
+from fixtures.label_files import described, draw, opened, write
 
 TABLE = ClassTable(("background", "cat", "dog"))
 CAFE, DECOMPOSED_CAFE = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
-
-
-def image(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (20, 10)).save(path)
-
-
-def text(path: Path, content: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content)
-    return path
-
-
-def described(folder: Path, entry: str, classes: str = "[cat, dog]") -> Path:
-    return text(folder / "data.yaml", f"classes: {classes}\ntrain:\n  - {{{entry}}}\n")
-
-
-def opened(folder: Path, entry: str) -> LabelSource:
-    return read_description(described(folder, entry)).open_split("train")[0]
 
 
 def findings(folder: Path, entry: str, kind: str) -> list[Problem]:
@@ -129,7 +110,7 @@ def test_a_grey_gif_holds_its_grey_values(tmp_path: Path) -> None:
 
 def test_key_points_behind_a_box_are_left_out(tmp_path: Path) -> None:
     row = "0 0.5 0.5 0.4 0.2 0.4 0.4 0.6 0.6\n"
-    path = text(tmp_path / "a.txt", row)
+    path = write(tmp_path / "a.txt", row)
     (item,), _ = read_rows(path, ("cat",), num_keypoints=4)
     assert item.box == pytest.approx((0.3, 0.4, 0.7, 0.6))
     assert item.outline is None
@@ -139,9 +120,9 @@ def test_key_points_behind_a_box_are_left_out(tmp_path: Path) -> None:
 
 def test_label_files_without_an_image_are_found(tmp_path: Path) -> None:
     for name in ("IMG_1.JPG", f"{DECOMPOSED_CAFE}.jpg", "dog7.jpg"):
-        image(tmp_path / "images" / name)
+        draw(tmp_path / "images" / name)
     for name in ("img_1", CAFE, "dog7", "dogg7"):
-        text(tmp_path / "labels" / f"{name}.txt", "0 0.5 0.5 0.5 0.5\n")
+        write(tmp_path / "labels" / f"{name}.txt", "0 0.5 0.5 0.5 0.5\n")
     found = findings(tmp_path, "format: yolo, root: ., names: [cat, dog]", "unclaimed")
     assert {Path(one.where).stem: one.is_error for one in found} == {
         "img_1": True, CAFE: True, "dogg7": False,
@@ -151,17 +132,17 @@ def test_label_files_without_an_image_are_found(tmp_path: Path) -> None:
 
 def test_a_map_that_only_looks_as_its_image_is_an_error(tmp_path: Path) -> None:
     for name in (DECOMPOSED_CAFE, "b"):
-        image(tmp_path / "img" / f"{name}.jpg")
+        draw(tmp_path / "img" / f"{name}.jpg")
     for name in (CAFE, "b", "of_another_split"):
-        Image.new("L", (20, 10)).save(text(tmp_path / "m" / f"{name}.png", ""))
+        Image.new("L", (40, 20)).save(write(tmp_path / "m" / f"{name}.png", ""))
     entry = "format: masks, images: img, masks: m, values: {0: background, 1: cat}"
     (found,) = findings(tmp_path, entry, "unclaimed")
     assert (Path(found.where).stem, found.is_error) == (CAFE, True)
 
 
 def test_links_that_lead_back_are_not_followed_twice(tmp_path: Path) -> None:
-    image(tmp_path / "mine/images/a.jpg")
-    text(tmp_path / "mine/labels/a.txt", "0 0.5 0.5 0.5 0.5\n")
+    draw(tmp_path / "mine/images/a.jpg")
+    write(tmp_path / "mine/labels/a.txt", "0 0.5 0.5 0.5 0.5\n")
     for name in ("again", "once_more"):
         (tmp_path / "mine/images" / name).symlink_to("..")
     assert len(opened(tmp_path, "format: yolo, root: mine, names: [cat, dog]")) == 1
@@ -169,8 +150,8 @@ def test_links_that_lead_back_are_not_followed_twice(tmp_path: Path) -> None:
 
 def test_labels_beside_images_are_found_below_a_folder_called_images(tmp_path: Path) -> None:
     project = tmp_path / "images" / "project"
-    image(project / "photos/a.jpg")
-    text(project / "photos/a.txt", "1 0.5 0.5 0.5 0.5\n")
+    draw(project / "photos/a.jpg")
+    write(project / "photos/a.txt", "1 0.5 0.5 0.5 0.5\n")
     source = opened(project, "format: yolo, images: photos, names: [cat, dog]")
     assert source.read(0).labels.tolist() == [2]
 
@@ -187,7 +168,7 @@ def test_labels_beside_images_are_found_below_a_folder_called_images(tmp_path: P
 def test_lists_of_voc_are_told_from_lists_of_names(
     tmp_path: Path, listed: str, ids: list[str]
 ) -> None:
-    assert read_image_set(text(tmp_path / "train.txt", listed)) == ids
+    assert read_image_set(write(tmp_path / "train.txt", listed)) == ids
 
 
 @pytest.mark.parametrize(
@@ -199,7 +180,7 @@ def test_difficult_is_a_flag_however_it_is_written(
     box = "<xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>"
     inner = f"<name>cat</name><difficult>{written}</difficult><bndbox>{box}</bndbox>"
     xml = f"<a><object>{inner}</object></a>"
-    objects, _ = read_annotation(text(tmp_path / "a.xml", xml))
+    objects, _ = read_annotation(write(tmp_path / "a.xml", xml))
     assert [item.ignore for item in objects] == [expected]
 
 
@@ -221,7 +202,7 @@ def test_labels_of_an_image_as_it_is_seen_may_state_its_stored_size(tmp_path: Pa
             "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": bbox}],
             "categories": [{"id": 1, "name": "cat"}],
         }
-        text(tmp_path / "a.json", json.dumps(content))
+        write(tmp_path / "a.json", json.dumps(content))
         path = described(tmp_path, "format: coco, images: img, annotations: a.json", "[cat]")
         report = check_data(read_description(path), path)
         assert [one.kind for one in report.errors] == kinds

@@ -1,6 +1,5 @@
 """The VOC reader on drawn files whose content is written out here, and on damaged ones."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from blitznet.data.seg_map import MapEncoding, MapFile
 from blitznet.data.source import LabelSource
 from blitznet.data.voc import VocEntry
 from blitznet.data.voc import read_annotation as read_objects_of
-from blitznet.errors import LabelError
+from fixtures.label_files import raises
 from fixtures.make_fixtures import VOC_MINI, draw
 
 AEROPLANE, BUS, CAR, CAT, PERSON, TVMONITOR = (
@@ -48,11 +47,6 @@ def one_object(path: Path, **texts: str) -> Path:
         f"<bndbox>{corners}</bndbox></object></annotation>"
     )
     return path
-
-
-def raises(text: str) -> pytest.RaisesExc[LabelError]:
-    """The whole message, which is one line."""
-    return pytest.raises(LabelError, match=f"^{re.escape(text)}$")
 
 
 def test_committed_fixtures_are_what_the_script_draws(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blitznet.data.description import DataDescription, read_description
+from blitznet.data.description import DataDescription
 from blitznet.data.source import LabelSource
 from blitznet.data.yolo import labels_of, read_rows
 from blitznet.errors import LabelError
+from fixtures.label_files import draw, opened, raises, write
 
 NAMES = ("cat", "dog")
 SIZE = (40, 20)
@@ -19,33 +20,15 @@ SIZE = (40, 20)
 old_copy_protocol = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
 
 
-def draw(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", SIZE, (90, 120, 30)).save(path)
-    return path
-
-
-def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
 def open_entry(folder: Path, names: str = "[cat, dog]", **fields: str) -> LabelSource:
     fields = {"names": names} | fields if "data" not in fields else fields
     entry = ", ".join(f"{key}: {value}" for key, value in fields.items())
-    path = write(folder / "all.yaml", f"classes: [cat, dog]\ntrain: [{{format: yolo, {entry}}}]")
-    return read_description(path).open_split("train")[0]
+    return opened(folder, f"format: yolo, {entry}")
 
 
 def boxes_of(source: LabelSource, index: int = 0) -> list[list[float]]:
     boxes = source.read(index).boxes
     return boxes.tolist()
-
-
-def raises(text: str) -> pytest.RaisesExc[LabelError]:
-    """The whole message, which is one line."""
-    return pytest.raises(LabelError, match=f"^{re.escape(text)}$")
 
 
 @pytest.fixture
