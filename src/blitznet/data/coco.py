@@ -51,21 +51,16 @@ class CocoEntry(SourceEntry):
         listed, names, groups = _list_images(content, path), {}, {}
         if self.is_labelled:
             if "annotations" not in content:
-                raise LabelError(
-                    f"{path} has no `annotations`: it lists images only, as COCO's image_info "
-                    "files; give an instances file, or say boxes: false and no masks to predict on "
-                    "them"
-                )
+                text = f"{path} has no `annotations`; give an instances file"
+                raise LabelError(f"{text}, or say boxes: false and no masks to predict on images")
             items = _items(content, "categories", "name", path)
             names = {key: item["name"] for key, item in items}
             groups = _group_annotations(content["annotations"], path, listed)
         ids = list(listed) if self.ids is None else read_ids(folder / self.ids)
         unknown = [key for key in ids if key not in listed]
         if unknown:
-            raise LabelError(
-                f"{folder / (self.ids or '')} lists {len(unknown)} images that {path} does not "
-                f"have, the first is {unknown[0]}"
-            )
+            text = f"{folder / (self.ids or '')} lists {len(unknown)} images that {path} does not"
+            raise LabelError(f"{text} have, the first is {unknown[0]}")
         records = _Records([(key, *listed[key], groups.get(key, [])) for key in ids])
         return records, partial(_read_labels, images, path, names)
 
@@ -88,10 +83,8 @@ def _locate(images: Path, file_name: str) -> Path:
             return images / name
     last = portable.rpartition("/")[2]
     if (images / last).is_file():
-        raise LabelError(
-            f"{file_name} is not in {images}, but {last} is; the annotation file needs names that "
-            "are relative to `images`"
-        )
+        text = f"{file_name} is not in {images}, but {last} is"
+        raise LabelError(f"{text}; the annotation file needs names relative to `images`")
     return images / file_name
 
 
@@ -230,10 +223,8 @@ def _group_annotations(
     groups: dict[Id, list[bytes]] = {key: [] for key in listed}
     for number, item in enumerate(annotations, start=1):
         if not isinstance(item, tuple):
-            raise LabelError(
-                f"{path}, annotation number {number} lacks `image_id` or `category_id`; "
-                f"give a file of instances, {_EXAMPLE}"
-            )
+            where = f"{path}, annotation number {number}"
+            raise LabelError(f"{where} lacks `image_id` or `category_id`; give a file of instances")
         image_id, packed = item
         if (key := _id(image_id)) is None or key not in groups:
             where = f"{path}, annotation {marshal.loads(packed)[0]}"

@@ -137,17 +137,14 @@ def _value_names(values: ValueNames, folder: Path) -> Mapping[int, str]:
         return dict(enumerate(VOC_CLASSES))
     if isinstance(values, list):
         return dict(enumerate(values))
-    path = folder / values
+    lines = read_lines(path := folder / values)
     if path.suffix == ".csv":  # Roboflow's: a heading, then "0, background" and so on
         try:
-            rows = list(csv.reader(read_lines(path)[1:]))
-            return {int(value): name.strip() for value, name in rows}
-        except (ValueError, csv.Error) as error:
-            if isinstance(error, LabelError):
-                raise
+            return {int(value): name.strip() for value, name in csv.reader(lines[1:])}
+        except (ValueError, csv.Error):
             raise LabelError(f"{path}: below its heading, lines are VALUE, CLASS") from None
     # One name a line, from value 0 on; `__ignore__` on top, as in LabelMe's labels, is -1 = void.
-    names = [_LABELME_NAMES.get(name, name) for name in read_lines(path)]
+    names = [_LABELME_NAMES.get(name, name) for name in lines]
     if not names or "" in names:
         raise LabelError(f"{path} has a blank line or no name; it needs one name a line")
     first = -1 if names[0] == IGNORE else 0

@@ -99,10 +99,8 @@ def _read_outline(outline: Any, size: tuple[int, int], scale: np.ndarray) -> Mas
         # pycocotools walks along the whole line, however far away it goes.
         (x1, y1), (x2, y2) = polygon.min(axis=0).tolist(), polygon.max(axis=0).tolist()
         if is_outside((x1, y1, x2, y2), size):
-            raise LabelError(
-                f"a polygon spans [{x1:g}, {y1:g}, {x2:g}, {y2:g}], "
-                f"beyond the image of {size[0]}x{size[1]} pixels"
-            )
+            text = f"a polygon spans [{x1:g}, {y1:g}, {x2:g}, {y2:g}]"
+            raise LabelError(f"{text}, beyond the image of {size[0]}x{size[1]} pixels")
     return _fill([polygon.ravel().tolist() for polygon in points], size) if points else None
 
 
@@ -120,20 +118,16 @@ def _read_run_lengths(code: Mapping[str, object], size: tuple[int, int]) -> Mask
 
     width, height = size
     if code.get("size") not in ([height, width], (height, width)):
-        raise LabelError(
-            f"its run-length code is for height and width {code.get('size')}, "
-            f"its image has {[height, width]}"
-        )
+        text = f"its run-length code is for height and width {code.get('size')}"
+        raise LabelError(f"{text}, its image has {[height, width]}")
     counts = code.get("counts")
     if isinstance(counts, str | bytes):
         counts = uncompress(counts)
     if not isinstance(counts, list) or not all(type(n) is int and n >= 0 for n in counts):
         raise LabelError("its run-length code is damaged: counts are whole numbers from 0")
     if sum(counts) != width * height:
-        raise LabelError(
-            f"its run-length code is damaged: it counts {sum(counts)} pixels "
-            f"of {width * height} in the image"
-        )
+        text = f"its run-length code is damaged: it counts {sum(counts)} pixels"
+        raise LabelError(f"{text} of {width * height} in the image")
     region: Mask = mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     return region
 

@@ -48,10 +48,8 @@ class MaskFolderEntry(SourceEntry):
         files = find_images(images, "images")
         if images.resolve() == masks.resolve():
             if not suffix:
-                raise LabelError(
-                    f"{images}: images and maps are in one folder; say how the names of maps "
-                    "end, as suffix: _mask"
-                )
+                text = f"{images}: images and maps are in one folder"
+                raise LabelError(f"{text}; say how the names of maps end, as suffix: _mask")
             files = [path for path in files if not path.stem.endswith(suffix)]
         by_key = files_by_key(files, images)
         if not by_key:

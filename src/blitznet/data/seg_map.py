@@ -67,10 +67,8 @@ class MapFile:
             pixels = pixels * np.uint8(1 if 1 in known else MAX_VALUE)
         if pixels.shape != size[::-1]:
             height, width = pixels.shape
-            raise LabelError(
-                f"{self.path} is {width}x{height} but its image is {size[0]}x{size[1]}; "
-                "a map needs the size of its image"
-            )
+            text = f"{self.path} is {width}x{height} but its image is {size[0]}x{size[1]}"
+            raise LabelError(f"{text}; a map needs the size of its image")
         # In bands of rows, as arrays of wider numbers would take many times the map's memory.
         seg_map, is_known = np.empty(pixels.shape, np.uint8), np.empty(pixels.shape, bool)
         for top in range(0, len(pixels), _BAND):

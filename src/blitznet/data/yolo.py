@@ -94,10 +94,8 @@ class YoloEntry(CodedEntry):
         has_rows = self.boxes or self.masks in ("from_instances", "from_boxes")
         if has_rows and not any(path is not None and path.is_file() for path in owners):
             image = keyed[0][1]
-            raise LabelError(
-                f"no image has a file of labels: {image.objects} would be that of {image.path}; "
-                "check `labels`, or make an empty file for an image without objects"
-            )
+            text = f"no image has a file of labels: {image.objects} would be that of {image.path}"
+            raise LabelError(f"{text}; check `labels`, or make an empty file if there is no object")
         maps: dict[str, Path] = {}
         if isinstance(self.masks, Path):
             maps = find_maps(folder / self.masks, [key for key, _ in keyed])

@@ -116,10 +116,8 @@ def read_results(root: Path, experiment: Experiment) -> tuple[Results, list[str]
                 continue
             metrics = found[int(number)][split] = _read_object(file)
             if classes is not None and tuple(metrics.get("classes", ())) != classes:
-                raise InputError(
-                    f"{file} averages other classes than {','.join(classes)}; remove its folder "
-                    "and run it anew"
-                )
+                text = f"{file} averages other classes than {','.join(classes)}"
+                raise InputError(f"{text}; remove its folder and run it anew")
     return found, notes
 
 

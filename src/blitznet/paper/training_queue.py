@@ -77,18 +77,15 @@ def choose_experiments(
     if names is None:
         chosen = [one for one in by_name.values() if one.is_twin != full]
         if not chosen:
-            raise InputError(
-                f"table {table.number} has no twin on the subset; add --full for the paper's rows"
-                if by_name and not full
-                else f"table {table.number} has nothing that can be measured here"
-            )
+            text = "nothing that can be measured here"
+            if by_name and not full:
+                text = "no twin on the subset; add --full for the paper's rows"
+            raise InputError(f"table {table.number} has {text}")
         return chosen
     unknown = [name for name in names if name not in by_name]
     if unknown:
-        raise InputError(
-            f"table {table.number} has no experiment {unknown[0]!r} to run; it has "
-            f"{', '.join(by_name) or 'none'}"
-        )
+        text = f"table {table.number} has no experiment {unknown[0]!r} to run"
+        raise InputError(f"{text}; it has {', '.join(by_name) or 'none'}")
     return [by_name[name] for name in names]
 
 

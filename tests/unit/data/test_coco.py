@@ -183,8 +183,8 @@ def test_images_without_labels_are_there_to_predict_on(path: Path) -> None:
 @pytest.mark.parametrize(("boxes", "masks"), [(True, None), (False, "from_instances")])
 def test_labels_that_are_wanted_and_not_there_are_missed(boxes: bool, masks: str | None) -> None:
     with raises(
-        f"{PICTURES_ONLY} has no `annotations`: it lists images only, as COCO's image_info "
-        "files; give an instances file, or say boxes: false and no masks to predict on them"
+        f"{PICTURES_ONLY} has no `annotations`; give an instances file, or say boxes: false and "
+        "no masks to predict on images"
     ):
         open_source(PICTURES_ONLY, boxes=boxes, masks=masks)
 
