@@ -182,27 +182,3 @@ def test_difficult_is_a_flag_however_it_is_written(
     xml = f"<a><object>{inner}</object></a>"
     objects, _ = read_annotation(write(tmp_path / "a.xml", xml))
     assert [item.ignore for item in objects] == [expected]
-
-
-def test_labels_of_an_image_as_it_is_seen_may_state_its_stored_size(tmp_path: Path) -> None:
-    """Label Studio does: boxes that fit the upright image only prove what they are for."""
-    import json
-
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    (tmp_path / "img").mkdir()
-    Image.new("RGB", (40, 30)).save(tmp_path / "img/a.jpg", exif=exif)
-    for bbox, kinds in (
-        ([5, 32, 10, 6], []),
-        ([32, 5, 6, 10], ["rotation"]),
-        ([5, 5, 9, 9], ["rotation"]),
-    ):
-        content = {
-            "images": [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}],
-            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": bbox}],
-            "categories": [{"id": 1, "name": "cat"}],
-        }
-        write(tmp_path / "a.json", json.dumps(content))
-        path = described(tmp_path, "format: coco, images: img, annotations: a.json", "[cat]")
-        report = check_data(read_description(path), path)
-        assert [one.kind for one in report.errors] == kinds
