@@ -192,7 +192,7 @@ def measure(
     return replace(evaluation.compute(classes), engine=engine.name, seconds=seconds)
 
 
-class _Items(Dataset[_Item | InputError]):
+class _Items(Dataset[_Item]):
     """Every image of some sources once, in order."""
 
     def __init__(self, sources: Sequence[LabelSource], size: int):
@@ -202,13 +202,9 @@ class _Items(Dataset[_Item | InputError]):
     def __len__(self) -> int:
         return sum(map(len, self.sources))
 
-    def __getitem__(self, position: int) -> _Item | InputError:
-        """An error is returned, not raised: a worker process would wrap it in a traceback."""
-        try:
-            source, index = locate(self.sources, position)
-            sample = source.read(index)
-        except InputError as error:
-            return error
+    def __getitem__(self, position: int) -> _Item:
+        source, index = locate(self.sources, position)
+        sample = source.read(index)
         return source.image_id(index), sample, resize_sample(sample, self.size).image
 
 

@@ -107,10 +107,8 @@ class Experiment:
             RecipeError: if it is not here.
         """
         if not self.data_file.is_file():
-            raise RecipeError(
-                f"{self.name} is trained with {self.data_file}, which is not here; run it in a "
-                "clone of the repository, or give --data DATA.yaml"
-            )
+            text = f"{self.name} is trained with {self.data_file}, which is not here"
+            raise RecipeError(f"{text}; run it in a clone, or give --data DATA.yaml")
         return self.data_file
 
     @property
