@@ -424,6 +424,18 @@ def resize_to_input(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 
+class _FewReads(BytesIO):
+    """A file whose header may take so many reads: millions of empty parts would take minutes."""
+
+    reads_left = 4096
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise OSError("a header of too many parts")
+        return super().read(size)
+
+
 def open_content(content: bytes, name: str) -> Image.Image:
     """An image of which the header has been read, no more; `read_image` takes it.
 
@@ -434,4 +446,4 @@ def open_content(content: bytes, name: str) -> Image.Image:
     Raises:
         ImageError: if it is no image, or its header is damaged.
     """
-    return _read_header(BytesIO(content), name)
+    return _read_header(_FewReads(content), name)
