@@ -19,7 +19,7 @@ import numpy as np
 
 from blitznet.cluster.batch_predictor import BatchPredictor
 from blitznet.cluster.listing import Item, Shard, cut, list_items
-from blitznet.cluster.parts import Parts, Seen
+from blitznet.cluster.parts import Parts, Seen, Settings
 from blitznet.cluster.remote_files import is_uri, one_line
 from blitznet.cpu import usable_cores
 from blitznet.errors import InputError
@@ -38,6 +38,8 @@ SHARD_SIZE = 1000
 _SHARDS_AHEAD = 4
 _LINE_SECONDS = 30
 _CONNECT_SECONDS = 5
+# As gRPC, which Ray speaks, begins on both sides: HTTP/2 and a SETTINGS frame, whose type is 4.
+_HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 # The shards' names and results pass through it; images and maps do not.
 _OBJECT_STORE_BYTES = 200_000_000
 # A worker's memory, as measured: without a network, and for each byte of the network's file.
@@ -128,7 +130,10 @@ def predict_batch(
         "model": _absolute_file(model), "score": score, "engine": engine, "device": "cpu",
         "batch": batch, "cpus": cpus_per_worker, "save_masks": save_masks,
     }  # fmt: skip
-    name, seen = _open_parts(Parts(os.fspath(out)), arguments, mixed)
+    parts = Parts(os.fspath(out))
+    settings = _settings(parts, arguments)
+    parts.require_usable(settings, mixed)
+    seen = Seen(parts.done_ids())
     report = BatchReport(num_before=len(seen))
     shards = _new_shards(islice(chain([first], items), limit), seen, shard_size)
     first_shard = next(shards, None)
@@ -141,10 +146,17 @@ def predict_batch(
 
     on_message = on_message or _ignore
     with _cluster(address, cpus_per_worker) as num_cpus:
+        parts.prepare(settings)
         options = WorkerOptions(
-            arguments, name, _absolute(os.fspath(out)), None if is_uri(source) else str(Path.cwd()),
-            cpus_per_worker, _memory(model), least, most or max(1, num_cpus // cpus_per_worker),
-        )  # fmt: skip
+            predictor=arguments,
+            model=settings["model"],
+            out=_absolute(os.fspath(out)),
+            folder=str(Path.cwd()),
+            cpus=cpus_per_worker,
+            memory=_memory(model),
+            minimum=least,
+            maximum=most or max(1, num_cpus // cpus_per_worker),
+        )
         with (
             closing(prefetch_items(chain([first_shard], shards), _SHARDS_AHEAD)) as ahead,
             closing(predict_shards(ahead, options, on_message)) as results,
@@ -155,17 +167,24 @@ def predict_batch(
     return report
 
 
-def _open_parts(parts: Parts, arguments: dict[str, Any], mixed: bool) -> tuple[str, Seen]:
-    """See whether the network can be loaded and the folder taken; fixes the engine's name.
+def _settings(parts: Parts, arguments: dict[str, Any]) -> Settings:
+    """What rows depend on. Loads the network once here, before a cluster starts, and fixes the
+    engine: that of the rows which are there, else the fastest.
 
-    Returns:
-        The network's name with its hash, and the ids that are there.
+    Raises:
+        InputError: if workers could not load it, or it does not give objects of that score.
     """
     arguments["engine"] = arguments["engine"] or (parts.settings() or {}).get("engine")
-    name, arguments["engine"] = _try_network(arguments)
-    settings = {key: arguments[key] for key in ("score", "engine", "save_masks")}
-    parts.prepare({"model": name} | settings, mixed)
-    return name, Seen(parts.done_ids())
+    predictor = BatchPredictor(**arguments | {"cpus": None})
+    try:
+        predictor.predictor.predict(np.zeros((8, 8, 3), np.uint8), arguments["score"])
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    finally:
+        predictor.predictor.close()
+    arguments["engine"] = predictor.predictor.engine.name
+    kept = {key: arguments[key] for key in ("score", "engine", "save_masks")}
+    return {"model": predictor.model} | kept
 
 
 def _count(
@@ -207,22 +226,6 @@ def _parse_workers(workers: str | int | None) -> tuple[int, int | None]:
     if least > most:
         raise InputError(f"workers are a number or MINIMUM:MAXIMUM, as 4 or 2:8, got {workers!r}")
     return (least if match and match[2] else 1), most
-
-
-def _try_network(arguments: dict[str, Any]) -> tuple[str, str]:
-    """The network's name with its hash, and its engine's, found out before a cluster starts.
-
-    Raises:
-        InputError: if workers could not load it, or it does not give objects of that score.
-    """
-    predictor = BatchPredictor(**arguments | {"cpus": None})
-    try:
-        predictor.predictor.predict(np.zeros((8, 8, 3), np.uint8), arguments["score"])
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    finally:
-        predictor.predictor.close()
-    return predictor.model, predictor.predictor.engine.name
 
 
 def _memory(model: str | os.PathLike[str] | None) -> int:
@@ -281,5 +284,11 @@ def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
 def _require_answer(address: str | None) -> None:
     """Raises OSError where Ray would try for minutes."""
     parts = urlsplit(f"//{address}" if address and "//" not in address else address or "")
-    if parts.hostname and parts.port:
-        socket.create_connection((parts.hostname, parts.port), _CONNECT_SECONDS).close()
+    if not (parts.hostname and parts.port):
+        return
+    with socket.create_connection((parts.hostname, parts.port), _CONNECT_SECONDS) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") != "0":
+            return
+        connection.sendall(_HTTP2_HELLO)
+        if connection.recv(4)[3:] != _HTTP2_HELLO[-6:-5]:
+            raise OSError("another kind of server is there; Ray's port is usually 6379")

@@ -12,10 +12,10 @@ import blitznet
 from batch_records import record_of
 from blitznet import cpu
 from blitznet.cluster.batch_predictor import BatchPredictor
-from blitznet.cluster.listing import Item, list_items
 from blitznet.cluster.rows import SCHEMA, Columns, as_text, error_kind
 from blitznet.errors import InputError
 from blitznet.inference.predict_folder import predict_to_folder
+from web_server import web_server
 
 SCORE = 0.02  # an untrained network is sure of nothing
 
@@ -147,22 +147,8 @@ def test_names_that_are_no_text_are_written_as_json_does() -> None:
 
 
 def test_http_images_are_rows_too(predictor: BatchPredictor, images: list[Path]) -> None:
-    from functools import partial
-    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-    from threading import Thread
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=images[0].parent))
-    Thread(target=server.serve_forever, daemon=True).start()
-    base = f"http://127.0.0.1:{server.server_port}/"
-    columns = predictor({"uri": [base + path.name for path in images]})
-    (images[0].parent / "list.txt").write_text("a.jpg\n")
-    assert list(list_items(base + "list.txt")) == [Item("a.jpg", "a.jpg")]
-    server.shutdown()
-    server.server_close()
+    with web_server(images[0].parent) as base:
+        columns = predictor({"uri": [base + path.name for path in images]})
     local = predictor({"uri": [str(path) for path in images[:1]]})
     assert columns["detections"][:1] == local["detections"]
     errors = columns["error"].to_pylist()

@@ -93,7 +93,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
 def run(out: Path, model: str = "tiny@0", count: int = 40) -> list[Any]:
     items = [Item(str(number), f"{number}.jpg") for number in range(count)]
     options = workers.WorkerOptions({}, model, str(out), None, 1, 10, minimum=2, maximum=3)
-    Parts(str(out)).prepare({"score": 0.5}, mixed=False)
+    Parts(str(out)).prepare({"score": 0.5})
     return list(workers.predict_shards(enumerate(cut(items, 10)), options, print))
 
 
