@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -77,11 +78,11 @@ class Killer:
 
     def _kill_worker(self, _: subprocess.Popen[bytes]) -> bool:
         """One of the processes that predict, if there is any yet."""
-        workers = [
-            process
-            for process in psutil.Process().children(recursive=True)
-            if " ".join(process.cmdline()).startswith("ray::Worker")
-        ]
+        workers = []
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if " ".join(process.cmdline()).startswith("ray::Worker"):
+                    workers.append(process)
         if workers:
             self._rng.choice(workers).kill()
         return bool(workers)

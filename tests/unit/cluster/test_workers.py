@@ -123,6 +123,6 @@ def test_workers_that_cannot_begin_are_one_line(fake: FakeRay, tmp_path: Path) -
     FakePredictor.deaths_at_start = 0
     with pytest.raises(InputError, match=re.escape("a worker has the network tiny@0, not big@1")):
         run(tmp_path, model="big@1")
-    with pytest.raises(InputError, match="/missing: not on every machine .* absolute paths"):
+    with pytest.raises(InputError, match=r"/missing: not on every machine .* absolute paths"):
         run(tmp_path, folder="")
     assert fake.alive == 0
