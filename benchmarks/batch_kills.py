@@ -19,7 +19,10 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 # A busy machine is slow, and not dead.
-os.environ |= {"RAY_raylet_start_wait_time_s": "300", "RAY_health_check_timeout_ms": "60000"}
+os.environ |= {
+    "RAY_health_check_timeout_ms": "60000",
+    "RAY_worker_niceness": "0",
+}
 
 import psutil
 import pyarrow as pa
@@ -37,7 +40,7 @@ class Killer:
 
     def __init__(self, kinds: list[str], longest: float, seed: int) -> None:
         self.cluster = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0})
-        self._nodes: list[Any] = [self.cluster.add_node(**NODE) for _ in range(2)]
+        self._nodes = [self._add_node() for _ in range(2)]
         ray.init(address=self.cluster.address, logging_level="ERROR", log_to_driver=False)
         self._kinds, self._longest, self._rng = kinds, longest, random.Random(seed)
         self.done: Counter[str] = Counter()
@@ -65,6 +68,11 @@ class Killer:
             driver.kill()
             driver.wait()
 
+    def _add_node(self) -> Any:
+        while True:
+            with suppress(Exception):  # a plain one, where Ray waited for half a minute
+                return self.cluster.add_node(**NODE)
+
     def _kill_driver(self, driver: subprocess.Popen[bytes]) -> bool:
         driver.kill()
         driver.wait()
@@ -73,7 +81,7 @@ class Killer:
     def _kill_node(self, _: subprocess.Popen[bytes]) -> bool:
         index = self._rng.randrange(len(self._nodes))
         self.cluster.remove_node(self._nodes[index], allow_graceful=False)
-        self._nodes[index] = self.cluster.add_node(**NODE)
+        self._nodes[index] = self._add_node()
         return True
 
     def _kill_worker(self, _: subprocess.Popen[bytes]) -> bool:

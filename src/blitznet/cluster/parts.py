@@ -67,10 +67,14 @@ class Parts:
             self._file_system.create_dir(self._folder, recursive=True)
         except FILE_ERRORS as error:
             raise InputError(f"{self._out}: cannot be written ({one_line(error)})") from None
+        self.clean()
+        self._write(SETTINGS_FILE, json.dumps(settings, indent=2).encode())
+
+    def clean(self) -> None:
+        """Remove what workers that were killed have begun to write."""
         if self._is_local:
             for path in unfinished_files(Path(self._folder)):
                 path.unlink(missing_ok=True)
-        self._write(SETTINGS_FILE, json.dumps(settings, indent=2).encode())
 
     def settings(self) -> Settings | None:
         """What the rows here were made with; None if there is nothing yet."""
