@@ -1,10 +1,13 @@
 """`blitznet batch` on a cluster of this machine."""
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from pyarrow import dataset
 
 from batch_records import record_of
 from blitznet.cluster.batch_predictor import BatchPredictor
+from blitznet.cluster.parts import Parts
 from blitznet.cluster.rows import SCHEMA
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -132,6 +136,7 @@ rows.write_parquet({str(tmp_path / "ray")!r})
 def test_daft_gives_the_same_rows(images: Path, expected: Rows) -> None:
     code = f"""
 import blitznet, daft, json, pyarrow as pa
+from blitznet.cluster.parts import Parts
 from blitznet.cluster.rows import SCHEMA
 
 @daft.cls
@@ -156,6 +161,42 @@ print(json.dumps(rows))
     for row in rows:
         row["pixels"] = row["pixels"] and [tuple(pair) for pair in row["pixels"]]
     assert by_name(rows) == expected
+
+
+def test_data_frames_give_the_same_rows(images: Path, expected: Rows) -> None:
+    """As Spark hands them to `mapInPandas`."""
+    pandas = pytest.importorskip("pandas")
+    predictor = BatchPredictor(engine="onnxruntime", score=0.02)
+    columns = predictor(pandas.DataFrame({"path": sorted(map(str, images.iterdir()))}))
+    assert by_name(pa.table(columns).to_pylist()) == expected
+
+
+def test_the_documented_readers_read_it(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("duckdb")
+    text = Path("docs/batch.md").read_text()
+    (code,) = [
+        one for one in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "duckdb" in one
+    ]
+    predictor = BatchPredictor(engine="onnxruntime", score=0.02)
+    columns = predictor({"path": sorted(map(str, images.iterdir()))})
+    Parts(str(tmp_path / "result")).prepare({})
+    Parts(str(tmp_path / "result")).write(0, pa.table(columns, schema=SCHEMA))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    found = []
+    for statement in ast.parse(code).body:
+        if isinstance(statement, ast.Expr):
+            found.append(eval(ast.unparse(statement), names))
+        else:
+            exec(ast.unparse(statement), names)
+    objects, shares, frame, errors = found
+    labels = [one["label"] for row in columns["detections"].to_pylist() for one in row or ()]
+    assert dict(objects.fetchall()) == Counter(labels)
+    assert all(share > 0.1 for _, share in shares.fetchall())
+    assert frame["id"].tolist() == columns["id"].to_pylist()
+    assert [Path(uri).name for uri in errors["uri"].to_pylist()] == ["broken.jpg"]
 
 
 def test_a_cluster_that_is_not_there_is_one_line(images: Path, tmp_path: Path) -> None:

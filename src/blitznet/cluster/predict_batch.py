@@ -46,7 +46,7 @@ _OBJECT_STORE_BYTES = 200_000_000
 # each image of a batch beyond the first.
 _WORKER_BYTES = 500_000_000
 _BYTES_PER_NETWORK_BYTE = 4
-_BYTES_PER_IMAGE = 47_000_000
+_BYTES_PER_IMAGE = 93_000_000
 
 
 @dataclass
