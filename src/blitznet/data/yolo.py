@@ -247,7 +247,7 @@ def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path],
     names = names_of(content, path)
     places = content.get(split)
     places = [places] if isinstance(places, str) else places
-    if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
+    if not places or not isinstance(places, list) or {type(place) for place in places} != {str}:
         there = [key for key in ("train", "val", "test") if content.get(key)]
         raise LabelError(f"{path} has no split {split!r}; there are {', '.join(there) or 'none'}")
     base = path.parent / str(content.get("path") or "")

@@ -129,7 +129,7 @@ def predict_tasks(tasks: list[Task], model: str, scenes: list[Scene]) -> bytes:
 def _read_config(text: str) -> tuple[str, Control | None, Control | None]:
     """The name of the image in the tasks' data, and the tags that take rectangles and brushes."""
     try:
-        if "<!" in re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL):
+        if "<!" in re.sub(r"<!--.*?(-->|$)", "", text, flags=re.DOTALL):
             raise ElementTree.ParseError("declarations are not read")
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:

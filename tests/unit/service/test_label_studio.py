@@ -110,6 +110,7 @@ def test_no_address_is_fetched_but_of_allowed_hosts(
     ("config", "image", "problem"),
     [
         ("<View>", "x", "label_config is no XML"),
+        ("<!--" * 100_000, "x", "label_config is no XML"),
         ("<!DOCTYPE a [<!ENTITY b 'c'>]><View/>", "x", "declarations are not read"),
         ("<View><Image name='a' value='$b'/></View>", "x", "label_config wants RectangleLabels"),
         (CONFIG.replace("$image", "$url"), "x", "task 0: data has no text called 'url'"),
