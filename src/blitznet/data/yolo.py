@@ -280,7 +280,7 @@ def _num_keypoints(shape: object, path: Path) -> int:
     if shape is None:
         return 0
     if not isinstance(shape, list) or [type(side) for side in shape] != [int, int]:
-        raise LabelError(f"{path}: kpt_shape is {shape!r}; it needs two numbers, as [17, 3]")
+        raise LabelError(f"{path}: kpt_shape is {shown(shape)}; it needs two numbers, as [17, 3]")
     return int(shape[0] * shape[1])
 
 
@@ -300,7 +300,7 @@ def _checked_names(path: Path, names: Sequence[str]) -> tuple[str, ...]:
         raise LabelError(f"{path} has a blank line or no name; it needs one name a class")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise LabelError(f"{path} has two classes {twice!r}")
+        raise LabelError(f"{path} has two classes {shown(twice)}")
     return tuple(names)
 
 
@@ -375,7 +375,7 @@ def _read_values(columns: Sequence[str], num_keypoints: int) -> list[float]:
     try:
         values = [float(column) for column in columns[1:]]
     except ValueError:
-        raise LabelError(f"{' '.join(columns[1:])!r} are not all numbers; {_ROW}") from None
+        raise LabelError(f"{shown(' '.join(columns[1:]))} are not all numbers; {_ROW}") from None
     largest = max(values, key=abs)
     if abs(largest) > MAX_FRACTION:
         raise LabelError(
