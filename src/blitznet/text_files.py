@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from blitznet.atomic_write import atomic_write
-from blitznet.errors import InputError, cut
+from blitznet.errors import InputError, cut, shown
 from blitznet.regular_file import MEGABYTE, read_regular
 from blitznet.result_folder import ensure_folder
 
@@ -85,7 +85,7 @@ def describe_non_text(value: object) -> str:
     """What to say of a name that YAML has read as something else."""
     if value is True or value is False:
         return f'{value} is no text: YAML reads on, off, yes, no, true and false so; write "on"'
-    return f'{value!r} is no text; write it in quotes, as "{value}"'
+    return f'{shown(value)} is no text; write it in quotes, as "{cut(str(value))}"'
 
 
 def read_json(path: Path, error: type[InputError] = InputError) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from blitznet.data.image_files import require_folder
 from blitznet.data.labels import ImageLabels, ObjectLabel, read_flag
 from blitznet.data.source import ReadLabels, SourceEntry
-from blitznet.errors import LabelError
+from blitznet.errors import LabelError, shown
 from blitznet.progress import with_progress
 from blitznet.text_files import MAX_JSON, parse_json, read_text
 
@@ -112,7 +112,9 @@ def _read_objects(
             where = f"{path}, an annotation of {file_name}"
         key = _id(category)
         if key is None or key not in names:
-            raise LabelError(f"{where}: category_id {category!r} is not among its `categories`")
+            raise LabelError(
+                f"{where}: category_id {shown(category)} is not among its `categories`"
+            )
         box, text = None, str(bbox)
         try:
             x, y, width, height = map(float, bbox if isinstance(bbox, list) else ())
@@ -228,6 +230,6 @@ def _group_annotations(
         image_id, packed = item
         if (key := _id(image_id)) is None or key not in groups:
             where = f"{path}, annotation {marshal.loads(packed)[0]}"
-            raise LabelError(f"{where}: image_id {image_id!r} is not among its `images`")
+            raise LabelError(f"{where}: image_id {shown(image_id)} is not among its `images`")
         groups[key].append(packed)
     return groups

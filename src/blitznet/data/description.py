@@ -13,7 +13,7 @@ from blitznet.data.sbd import SbdEntry
 from blitznet.data.source import LabelSource
 from blitznet.data.voc import VocEntry
 from blitznet.data.yolo import YoloEntry, names_of
-from blitznet.errors import LabelError, first_problem
+from blitznet.errors import LabelError, first_problem, shown
 from blitznet.text_files import describe_non_text, read_yaml
 
 # With background and void, what a map of bytes can say.
@@ -136,6 +136,6 @@ def _problem_of(error: ValidationError) -> str:
     near = get_close_matches(key, formats[kind].model_fields, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return (
-        f"{'.'.join(where)}: there is no key {key!r} in format {kind}; {hint}there are "
+        f"{'.'.join(where)}: there is no key {shown(key)} in format {kind}; {hint}there are "
         f"{', '.join(sorted(formats[kind].model_fields))}"
     )

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
-from blitznet.errors import LabelError
+from blitznet.errors import LabelError, shown
 from blitznet.structures import IGNORE_LABEL
 
 IGNORE = "ignore"  # in a label map: is ignored
@@ -95,7 +95,7 @@ class ClassTable:
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
-    text = f"unknown class {name!r}"
+    text = f"unknown class {shown(name)}"
     for other in known:
         if unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", name):
             return (
@@ -115,7 +115,7 @@ def read_flag(value: object, what: str) -> bool:
     """
     text = str(0 if value in (None, "") else value).strip().lower()
     if text not in _FLAGS:
-        raise LabelError(f"{what} is {value!r}; it needs 0 or 1")
+        raise LabelError(f"{what} is {shown(value)}; it needs 0 or 1")
     return _FLAGS[text]
 
 

@@ -12,7 +12,7 @@ from blitznet.classes import IGNORE_INDEX, VOC_CLASSES, voc_palette
 from blitznet.data.labels import IGNORE
 from blitznet.data.seg_map import MAX_VALUE, MapEncoding
 from blitznet.data.source import SourceEntry
-from blitznet.errors import LabelError
+from blitznet.errors import LabelError, shown
 from blitznet.text_files import read_text
 
 ValueNames = dict[int, str] | list[str] | Path  # as a data description says it
@@ -118,7 +118,7 @@ def parse_colour(text: str) -> int:
         red, green, blue = (int(part) for part in text.split(","))
         if max(red, green, blue) <= MAX_VALUE:
             return red << 16 | green << 8 | blue
-    raise LabelError(f'{text!r} is no colour; write "#800000" or "128,0,0"')
+    raise LabelError(f'{shown(text)} is no colour; write "#800000" or "128,0,0"')
 
 
 def read_lines(path: Path) -> list[str]:
@@ -163,7 +163,9 @@ def _colour_names(colours: ColourNames, folder: Path) -> Mapping[int, str]:
             continue
         parts = line.rsplit(":", 3)
         if len(parts) < 4:
-            raise LabelError(f"{path}, line {number}: {line!r} is not NAME:R,G,B:PARTS:ACTIONS")
+            raise LabelError(
+                f"{path}, line {number}: {shown(line)} is not NAME:R,G,B:PARTS:ACTIONS"
+            )
         try:
             names[parse_colour(parts[1])] = parts[0]
         except LabelError as error:

@@ -198,7 +198,7 @@ def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path],
     content = read_yaml(path, LabelError)
     names, places = names_of(content, path), content.get(split)
     places = [places] if isinstance(places, str) else places
-    if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
+    if not places or not isinstance(places, list) or {type(place) for place in places} != {str}:
         there = [key for key in ("train", "val", "test") if content.get(key)]
         raise LabelError(f"{path} has no split {split!r}; there are {', '.join(there) or 'none'}")
     base, found = path.parent / str(content.get("path") or ""), list[Path]()
@@ -211,7 +211,7 @@ def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path],
             raise LabelError(f"{tried} does not exist; correct the paths in {path}")
     shape = content.get("kpt_shape") or [0, 0]  # points, and 2 or 3 numbers for each
     if not isinstance(shape, list) or [type(side) for side in shape] != [int, int]:
-        raise LabelError(f"{path}: kpt_shape is {shape!r}; it needs two numbers, as [17, 3]")
+        raise LabelError(f"{path}: kpt_shape is {shown(shape)}; it needs two numbers, as [17, 3]")
     return names, found, shape[0] * shape[1]
 
 
@@ -240,7 +240,7 @@ def _checked_names(path: Path, names: Sequence[str]) -> tuple[str, ...]:
         raise LabelError(f"{path} has a blank line or no name; it needs one name a class")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise LabelError(f"{path} has two classes {twice!r}")
+        raise LabelError(f"{path} has two classes {shown(twice)}")
     return tuple(names)
 
 
@@ -304,7 +304,7 @@ def _read_values(columns: Sequence[str], num_keypoints: int) -> list[float]:
     try:
         values = [float(column) for column in columns[1:]]
     except ValueError:
-        raise LabelError(f"{' '.join(columns[1:])!r} are not all numbers; {_ROW}") from None
+        raise LabelError(f"{shown(' '.join(columns[1:]))} are not all numbers; {_ROW}") from None
     largest = max(values, key=abs)
     if abs(largest) > MAX_FRACTION:
         raise LabelError(

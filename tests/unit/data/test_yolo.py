@@ -261,6 +261,7 @@ def test_a_file_of_names_with_gaps_or_doubles_is_refused(
             "train: images\nval: images\nnames: [cat]",
             "{path} has no split 'test'; there are train, val",
         ),
+        ("test: []\nnames: [cat]", "{path} has no split 'test'; there are none"),
         (
             "path: /content\ntest: images\nnames: [cat]",
             "/content/images does not exist; correct the paths in {path}",

@@ -11,7 +11,7 @@ from blitznet.cpu import is_limited, usable_cores
 from blitznet.errors import CheckpointError, one_line
 from blitznet.extras import require
 from blitznet.inference.engines.engine import ExportedEngine
-from blitznet.model_files import METADATA_KEY, parse_export_info, read_exported_file
+from blitznet.model_files import METADATA_KEY, parse_export_info, read_exported_file, require_finite
 
 if TYPE_CHECKING:
     import openvino
@@ -104,7 +104,7 @@ def read_exported(path: Path) -> "openvino.Model":
     reach it, so the threshold is moved to the next number.
 
     Raises:
-        CheckpointError: if the file is damaged.
+        CheckpointError: if the file is damaged, or has weights that are infinite or NaN.
     """
     require("openvino", "openvino", "OpenVINO")
     import openvino
@@ -123,6 +123,12 @@ def read_exported(path: Path) -> "openvino.Model":
                 iou = operation.input(3).get_source_output().get_node().data
                 beyond = operators.constant(np.nextafter(iou, np.float32(np.inf)))
                 operation.input(3).replace_source_output(beyond.output(0))
+    else:
+        for operation in model.get_ops():
+            is_weight = operation.get_type_name() == "Constant"
+            if is_weight and operation.get_output_element_type(0).is_real():
+                is_finite = bool(np.isfinite(operation.data).all())
+                require_finite(path, operation.get_friendly_name(), is_finite)
     return model
 
 

@@ -18,8 +18,12 @@ from blitznet.inference.video.live_video import LiveVideo
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-# A file may be a playlist, which must not lead to the network.
-_LOCAL = {"protocol_whitelist": "file,crypto,data"}
+# Not playlists, such as HLS's and FFmpeg's own, which lead to other files and to the network.
+_LOCAL = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "3gp,asf,avi,flv,h264,hevc,matroska,mjpeg,mov,mp4,mpeg,mpegts,mpegvideo,"
+    "ogg,webm",
+}
 # A source that sends nothing for this long is lost: seconds to open it and to wait for a packet.
 _TIMEOUT = (10, 10)
 
@@ -62,7 +66,9 @@ def _open_container(address: "StreamAddress") -> "InputContainer":
     except av.error.FFmpegError as error:
         if isinstance(error, FileNotFoundError):
             reason = "no such file, camera or address"
-        elif isinstance(error, av.error.InvalidDataError):
+        elif isinstance(error, av.error.InvalidDataError) or (
+            isinstance(error, av.error.ArgumentError) and address.options is _LOCAL
+        ):
             reason = "not a video that can be read, or cut off before its index"
         else:
             reason = f"cannot be opened ({error.strerror or error})"
