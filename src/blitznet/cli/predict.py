@@ -16,6 +16,7 @@ from blitznet.cli.options import (
     ModelOption,
     OutOption,
     OverwriteOption,
+    QuietOption,
     ScoreOption,
     split_names,
 )
@@ -106,9 +107,7 @@ def predict(
             min=0, help="End --watch after N seconds without a new image.", show_default="never"
         ),
     ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print problems only, and no progress bar.")
-    ] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Detect objects and segment classes in images and videos.
 

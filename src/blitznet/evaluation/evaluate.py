@@ -54,6 +54,7 @@ def evaluate(
     out: Path | None = None,
     submission: str | None = None,
     report: bool = False,
+    show_progress: bool = True,
 ) -> Metrics:
     """Measure a network on one split of a data description.
 
@@ -74,6 +75,7 @@ def evaluate(
         submission: also write what this evaluation server takes, of `submission.SERVERS`; the split
             needs no labels then.
         report: also draw confusions, curves, the best and the worst images.
+        show_progress: on a terminal.
 
     Raises:
         InputError: if network, data, split or classes do not exist or do not fit together.
@@ -103,7 +105,9 @@ def evaluate(
                 "--submission voc|coco writes what the evaluation servers take"
             )
         evaluation = (DetailedEvaluation if report else Evaluation)(opened.info.names)
-        metrics = measure(opened, sources, classes, batch_size, workers, found, evaluation, True)
+        metrics = measure(
+            opened, sources, classes, batch_size, workers, found, evaluation, show_progress
+        )
     metrics = replace(metrics, model=name, data=os.fspath(data), split=split)
     if out is not None and metrics.has_figures:
         write_json(out / METRICS_FILE, metrics.to_dict())

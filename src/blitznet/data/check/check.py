@@ -35,6 +35,7 @@ def check_data(
     splits: Sequence[str] | None = None,
     model: ModelConfig | None = None,
     workers: int = 0,
+    show_progress: bool = True,
 ) -> CheckReport:
     """Check images and labels, alone and against each other.
 
@@ -44,6 +45,7 @@ def check_data(
         splits: names; None = all.
         model: the network whose anchors boxes are compared with; None = only errors are looked for.
         workers: processes that read; 0 = this one.
+        show_progress: on a terminal.
 
     Raises:
         InputError: if there is no such split, or a package is missing that the data needs.
@@ -56,7 +58,7 @@ def check_data(
     positions = [list(range(i, min(i + _AT_ONCE, total))) for i in range(0, total, _AT_ONCE)]
     with closing(prepare_ahead(unread, positions, list, workers)) as batches:
         single = (record for batch in batches for record in batch)
-        for record in with_progress(single, total, "images"):
+        for record in with_progress(single, total, "images", show_progress):
             problems += record.problems
             records.append(record)
     problems += find_same_images(records)
