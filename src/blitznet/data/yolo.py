@@ -103,6 +103,15 @@ class YoloEntry(CodedEntry):
         for path in sorted(near if files.are_listed else others):
             yield path, near.get(path)
 
+    def has_polygons(self, folder: Path) -> bool:
+        """Whether the first labelled image has an outline; False if no label can be read."""
+        try:
+            names, images, num_keypoints, _ = _find_files(self, folder)
+            rows = (read_rows(image.labels, names, num_keypoints) for image in images)
+            return any(one.outline is not None for one in next(filter(None, rows), ()))
+        except LabelError:
+            return False
+
     @property
     def _has_rows(self) -> bool:
         return self.boxes or self.masks in ("from_instances", "from_boxes")
