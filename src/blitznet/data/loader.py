@@ -158,6 +158,7 @@ def prepare_ahead(
         collate_fn=partial(_collate_or_error, collate),
         prefetch_factor=prefetch if num_workers else None,
         pin_memory=pin_memory,
+        worker_init_fn=_outlive_interruption,
     )
     batches = _start(loader)
     try:
@@ -170,6 +171,8 @@ def prepare_ahead(
             except RuntimeError as error:
                 if "DataLoader worker" not in str(error):
                     raise
+                death = str(error)
+            except (ConnectionError, EOFError) as error:  # while a batch is handed over
                 death = str(error)
             if death:  # raised outside the handler, whose traceback would keep the workers alive
                 raise WorkerError(
@@ -195,6 +198,15 @@ def _start(loader: DataLoader[Any]) -> Iterator[Any]:
     batches = iter(loader)
     signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
     return batches
+
+
+def _outlive_interruption(_: int) -> None:
+    """Ctrl-C and SIGTERM to a group of processes are for the main one, which needs its workers.
+
+    A second SIGTERM, as Python sends when it ends, is meant for the worker.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, _: signal.signal(number, signal.SIG_DFL))
 
 
 def _collate_or_error(

@@ -1,5 +1,6 @@
 """The processes of a run: who started them, which one this is, and what is said if one is lost."""
 
+import logging
 import os
 import warnings
 from dataclasses import dataclass
@@ -118,6 +119,8 @@ def launch_fabric(processes: Processes, accelerator: str, precision: str) -> Fab
     Raises:
         WorkerError: if they do not find each other.
     """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
     # Fabric's own observer kills the first process when another one ends, without a word.
     subprocess_script._launch_process_observer = lambda child_processes: None  # noqa: ARG005
     fabric = Fabric(
@@ -134,7 +137,7 @@ def launch_fabric(processes: Processes, accelerator: str, precision: str) -> Fab
 
 
 def leave_failure(processes: Processes, error: BlitzNetError) -> None:
-    """OnMessage the first process why another one fails, and end that one without a word.
+    """Tell the first process why another one fails, and end that one without a word.
 
     Raises:
         SystemExit: if this is not the first process; after that `error` is for the caller to raise.

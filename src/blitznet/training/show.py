@@ -116,7 +116,7 @@ class Progressing:
 
     @contextmanager
     def breathing(self) -> Iterator[None]:
-        """OnMessage what is being done whenever nothing else was said for so long."""
+        """Say what is being done whenever nothing else was said for so long."""
         if not self.is_shown:
             yield
             return
@@ -172,7 +172,6 @@ def show_training(
             progress.update(bar, completed=reached)
             progressing.doing = f"step {reached}/{total}  {text}{_time_left(first, reached, total)}"
 
-        progressing.doing = "preparing the first step"
         for row in start(count):
             step = int(row["step"])
             text = _describe_row(row, run, progress)
@@ -196,7 +195,8 @@ def _time_left(first: tuple[int, float], step: int, total: int) -> str:
 
 def _describe_row(row: dict[str, float], run: Path, progress: Progress) -> str:
     """Losses; where there is room, the newest validation, learning rate and speed."""
-    text = " ".join(f"{short} {row[term]:.3f}" for term, short in _LOSSES.items())
+    # A head that is not there has a loss of exactly 0.
+    text = " ".join(f"{short} {row[term]:.3f}" for term, short in _LOSSES.items() if row[term])
     measured = [one for one in read_validation(run) if one["score"] is not None]
     parts = [f"val {one['score']:.3f} at step {one['step']:.0f}" for one in measured[-1:]]
     parts += [f"{row['pictures_per_second']:.1f} images/s", f"lr {row['lr']:.2e}"]

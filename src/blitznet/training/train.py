@@ -19,6 +19,7 @@ from blitznet.device import choose_device
 from blitznet.errors import BlitzNetError, InputError, LabelError, RecipeError
 from blitznet.evaluation.metrics import Metrics
 from blitznet.extras import require
+from blitznet.interruption import terminated_as_interrupted
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model.imagenet_weights import describe_imagenet_weights
@@ -111,8 +112,8 @@ def train(
 ) -> TrainingRun:
     """Train a network, measure it on the `val` split, and export it to ONNX.
 
-    The folder of the run gets the files that docs/training.md lists. Ctrl-C ends the current step,
-    saves the state and raises KeyboardInterrupt.
+    The folder of the run gets the files that docs/training.md lists. Ctrl-C and SIGTERM end the
+    current step, save the state and raise KeyboardInterrupt.
 
     Args:
         data: path of the data description; None with `resume`.
@@ -156,9 +157,12 @@ def train(
     else:
         wanted = recipe if isinstance(recipe, Recipe) else read_recipe(os.fspath(recipe))
         wanted = change_recipe(wanted, **changes) if changes else wanted
-    progressing = Progressing(on_message)
-    start = _Start(Path(data), wanted, options, progressing, epochs, skip_bad)
-    with progressing.breathing():
+    from blitznet.training.launcher import find_processes
+
+    processes = find_processes(devices)
+    progressing = Progressing(on_message if processes.is_first else None)
+    start = _Start(Path(data), wanted, options, processes, progressing, epochs, skip_bad)
+    with progressing.breathing(), terminated_as_interrupted():
         return _train(
             start,
             None if resume is None else Path(resume),
@@ -174,6 +178,7 @@ class _Start:
     data: Path
     recipe: Recipe
     options: LoopOptions
+    processes: "Processes"
     progressing: Progressing
     epochs: float | None
     skip_bad: bool
@@ -181,15 +186,14 @@ class _Start:
 
 def _train(start: _Start, resume: Path | None, out: Path | None, tensorboard: bool) -> TrainingRun:
     """See `train`. The first process prepares the folder; the others learn of it and join."""
-    from blitznet.training.launcher import explain_loss, find_processes, leave_failure
+    from blitznet.training.launcher import explain_loss, leave_failure
 
-    progressing, options = start.progressing, start.options
-    processes = find_processes(options.devices)
+    processes, progressing, options = start.processes, start.progressing, start.options
     folder: Path | None = None
     failure: InputError | None = None
     if processes.is_first:
         try:
-            folder = _begin(start, out, processes) if resume is None else _continue(resume)
+            folder = _begin(start, out) if resume is None else _continue(resume)
         except InputError as error:
             if processes.count == 1 or not processes.is_launched:
                 raise
@@ -215,9 +219,10 @@ def _train(start: _Start, resume: Path | None, out: Path | None, tensorboard: bo
             )
             return TrainingRun(folder, recipe.steps)
         steps = show_training(rows, recipe.steps, folder, progressing)
+        return _finish(start, folder, recipe, steps, tensorboard)
     except KeyboardInterrupt:
-        if processes.is_first and folder is not None:
-            progressing.on_message(f"Interrupted; continue with: blitznet train --resume {folder}")
+        if folder is not None:
+            progressing.on_message(f"Interrupted; {_way_on(folder, start.data)}")
         raise
     except BlitzNetError as error:
         leave_failure(processes, error)
@@ -228,7 +233,14 @@ def _train(start: _Start, resume: Path | None, out: Path | None, tensorboard: bo
             raise
         leave_failure(processes, cause)
         raise cause from None
-    return _finish(start, folder, recipe, steps, tensorboard)
+
+
+def _way_on(folder: Path, data: Path) -> str:
+    """What to do with a run that was broken off."""
+    model = folder / MODEL_FILE
+    if model.is_file():
+        return f"{model} is trained; measure it with: blitznet eval {model} --data {data}"
+    return f"continue with: blitznet train --resume {folder}"
 
 
 def _finish(
@@ -236,10 +248,8 @@ def _finish(
 ) -> TrainingRun:
     """Measure and report what is trained; of a run that stopped early, say how to continue."""
     if not (folder / MODEL_FILE).is_file():
-        start.progressing.on_message(
-            f"Stopped at step {steps} of {recipe.steps}; continue with: "
-            f"blitznet train --resume {folder}"
-        )
+        way_on = _way_on(folder, start.data)
+        start.progressing.on_message(f"Stopped at step {steps} of {recipe.steps}; {way_on}")
         return TrainingRun(folder, steps)
     metrics = finish_run(
         folder, start.options.accelerator, start.options.workers, start.progressing
@@ -249,14 +259,14 @@ def _finish(
     return TrainingRun(folder, steps, metrics)
 
 
-def _begin(start: _Start, out: Path | None, processes: "Processes") -> Path:
+def _begin(start: _Start, out: Path | None) -> Path:
     """Check the data, fit the recipe to it, and make the folder of a new run."""
     recipe, data, options = start.recipe, start.data, start.options
     on_message = start.progressing.on_message
     require_usable(out)
     description = read_description(data)
     recipe = fit_to_data(fit_to_start(recipe), len(description.classes), **_has(description))
-    require_fit(recipe, description, options, processes.count)
+    require_fit(recipe, description, options, start.processes.count)
     device = choose_device(options.accelerator)
     precision = usable_precision(recipe.precision, device)
     if starts_from_imagenet(recipe):
@@ -291,6 +301,7 @@ def _begin(start: _Start, out: Path | None, processes: "Processes") -> Path:
         write_skipped(folder, report.errors, description)
         for error in report.errors:
             on_message(f"left out: {error}")
+    start.progressing.doing = "preparing the first step"
     return folder
 
 

@@ -98,7 +98,10 @@ def test_an_unknown_split_is_answered_with_those_that_there_are(tmp_path: Path) 
         ("classes: voc\nnc: 2\ntrain: []", ": nc: a split is a list of sources, as [{format"),
         ("classes: voc\ntrain: [{root: a}]", ": splits.train.0: format is one of coco, masks,"),
         ("classes: voc\ntrain: [{format: voc}]", ": splits.train.0.voc.root: Field required"),
-        ("classes: voc\ntrain: [{format: kitti}]", ": splits.train.0: format is one of coco, masks, sbd, voc, yo"),
+        (
+            "classes: voc\ntrain: [{format: kitti}]",
+            ": splits.train.0: format is one of coco, masks, sbd, voc, yo",
+        ),
         (
             "classes: voc\ntrain: [{format: voc, root: a, image_set: b, mask: c}]",
             ": splits.train.0: there is no key 'mask' in format voc; did you mean 'masks'?",
