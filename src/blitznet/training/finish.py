@@ -88,7 +88,7 @@ def _measure(
     model, info = load_checkpoint(path)
     sources = read_description(data).open_split(VALIDATION_SPLIT)
     sources = without_skipped(sources, VALIDATION_SPLIT, folder)
-    with closing(engine_of(model, info.names, device)) as engine:
+    with closing(engine_of(model, info, device)) as engine:
         metrics = measure(
             engine, sources, workers=workers, evaluation=review, show_progress=show_progress
         )
