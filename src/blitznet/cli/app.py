@@ -1,6 +1,7 @@
 """The program, what it does with errors, and how it prints."""
 
 import io
+import signal
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -57,6 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 wrong input, 2 wrong usage, 130 interrupted.
     """
+    code = _run(arguments)
+    if arguments is None:  # all is done and said; Python takes its time to end
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     warnings.filterwarnings("ignore", module=r"PIL\.")  # damaged images get a line of ours
     # File names need not be valid text: they are read as they are, and printed escaped.
     for stream, errors in (

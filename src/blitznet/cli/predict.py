@@ -188,8 +188,10 @@ def _report(
         return f"{text or 'no images'} done{f' ({before} before)' if before else ''}"
 
     try:
-        with terminated_as_interrupted():
+        with terminated_as_interrupted() as received:
             for result in results:
+                if received:
+                    raise KeyboardInterrupt
                 kind = kind_of(result.source) or "images"
                 done[kind] += result.error is None
                 before += result.is_old
@@ -202,13 +204,15 @@ def _report(
                     print_error(result.note)
                 total[kind] = max(total[kind], done[kind] + failed)  # grows in a watched folder
                 del result  # not kept while the next image is decoded
+            if received:
+                raise KeyboardInterrupt
+            if not quiet:
+                print_line(f"{counts()}, results in {folder}")
     except BaseException as end:
         if done or isinstance(end, KeyboardInterrupt):
             hint = f"continue with --out {folder} --resume"
             print_error(f"stopped: {counts()}, results in {folder}; {hint}")
         raise
-    if not quiet:
-        print_line(f"{counts()}, results in {folder}")
     if problems or failed:
         raise typer.Exit(1)
 
