@@ -153,6 +153,7 @@ def prepare_ahead(
         collate_fn=_unchanged,
         prefetch_factor=prefetch if num_workers else None,
         pin_memory=pin_memory,
+        worker_init_fn=_outlive_interruption,
     )
     batches = _start(loader)
     try:
@@ -165,6 +166,8 @@ def prepare_ahead(
             except RuntimeError as error:
                 if "DataLoader worker" not in str(error):
                     raise
+                death = str(error)
+            except (ConnectionError, EOFError) as error:  # while a batch is handed over
                 death = str(error)
             if death:  # raised outside the handler, whose traceback would keep the workers alive
                 raise WorkerError(
@@ -208,3 +211,12 @@ class _Batches(Dataset[Prepared | InputError]):
 
 def _unchanged(batch: Prepared) -> Prepared:
     return batch
+
+
+def _outlive_interruption(_: int) -> None:
+    """Ctrl-C and SIGTERM to a group of processes are for the main one, which needs its workers.
+
+    A second SIGTERM, as Python sends when it ends, is meant for the worker.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, _: signal.signal(number, signal.SIG_DFL))

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.data.labels import IGNORE, ImageLabels
@@ -87,12 +85,15 @@ def refine_box_map(
     Returns:
         (H, W) uint8 class ids, 255 = void.
     """
+    import torch  # here, as readers of data do without it
+    from torch.nn.functional import interpolate
+
     regions = [pixels_in_box(box, coarse.shape) for box in boxes]
     is_known = probabilities[ids].any(axis=(1, 2))
     present = np.unique(ids[is_known])
     if not len(present):
         return coarse
-    resized = F.interpolate(
+    resized = interpolate(
         torch.from_numpy(probabilities[[0, *present]])[None], coarse.shape, mode="bilinear"
     )[0].numpy()
     may_be = np.zeros((len(present), *coarse.shape), bool)

@@ -134,6 +134,16 @@ class YoloEntry(CodedEntry):
         for path in sorted(near if are_listed else others):
             yield path, near.get(path)
 
+    def has_polygons(self, folder: Path) -> bool:
+        """Whether the first labelled image has an outline; False if no label can be read."""
+        try:
+            names, places, num_keypoints = self._read_places(folder)
+            texts = (one.objects for place in places for _, one in find_labelled(place))
+            rows = (read_rows(text, names, num_keypoints)[0] for text in texts if text is not None)
+            return any(one.outline is not None for one in next(filter(None, rows), ()))
+        except LabelError:
+            return False
+
 
 def find_labelled(
     place: Path, labels: Path | None = None, option: str = IMAGES

@@ -36,6 +36,7 @@ def check_data(
     splits: Sequence[str] | None = None,
     model: ModelConfig | None = None,
     workers: int = 0,
+    show_progress: bool = True,
 ) -> CheckReport:
     """Check images and labels, alone and against each other.
 
@@ -45,6 +46,7 @@ def check_data(
         splits: names; None = all.
         model: the network whose anchors boxes are compared with; None = only errors are looked for.
         workers: processes that read; 0 = this one.
+        show_progress: on a terminal.
 
     Raises:
         InputError: if there is no such split, or a package is missing that the data needs.
@@ -55,7 +57,7 @@ def check_data(
     total = len(unread)
     positions = [list(range(i, min(i + _AT_ONCE, total))) for i in range(0, total, _AT_ONCE)]
     with closing(prepare_ahead(unread, positions, list, workers)) as batches:
-        records = list(with_progress(chain.from_iterable(batches), total, "images"))
+        records = list(with_progress(chain.from_iterable(batches), total, "images", show_progress))
     problems += chain.from_iterable(record.problems for record in records)
     problems += find_same_images(records)
     statistics = {
