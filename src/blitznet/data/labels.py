@@ -124,7 +124,7 @@ class Problem:
     """One finding.
 
     Attributes:
-        kind: key of `check.report.TITLES`.
+        kind: key of `check.check_report.TITLES`.
         where: file, and line or object in it.
         text: what is wrong and, where that helps, what to do.
         is_error: training would suffer or fail; otherwise only worth a look.

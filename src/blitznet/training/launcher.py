@@ -150,7 +150,7 @@ def _call_roll(processes: Processes) -> None:
     place, is_first = processes.environment, processes.is_first
     wait = timedelta(seconds=_ROLL_CALL_S) if is_first else timedelta(minutes=5)
     try:
-        distributed.TCPStore(
+        distributed.TCPStore(  # type: ignore[attr-defined]
             place.main_address, place.main_port + 1, processes.count, is_first, wait
         )
     except RuntimeError:
