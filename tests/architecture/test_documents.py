@@ -13,13 +13,12 @@ from pathlib import Path
 import click
 import pytest
 import typer
-import yaml
 from PIL import Image
 
 import blitznet
 from blitznet.cli import main
 from blitznet.cli.app import app
-from blitznet.data.description import DataDescription
+from blitznet.data.description import read_description
 from blitznet.paper.tables import find_training
 from blitznet.training.recipe import DEFAULT_RECIPE, Recipe
 from synthetic_video import write_video
@@ -173,15 +172,15 @@ def test_recipes_named_in_blocks_exist_and_take_their_settings(
 
 
 @per_document
-def test_data_descriptions_are_valid(document: Path) -> None:
-    text = document.read_text()
+def test_data_descriptions_are_valid(document: Path, tmp_path: Path) -> None:
+    file = tmp_path / "data.yaml"
     for block in blocks(document, "yaml"):
-        content = yaml.safe_load(block)
-        if isinstance(content, dict) and "classes" in content:
-            splits = {name: entries for name, entries in content.items() if name != "classes"}
-            DataDescription(classes=content["classes"], splits=splits)
-    for entry in re.findall(r"`(\{format: [^`]+\})`", text):
-        DataDescription(classes=["cat"], splits={"train": [yaml.safe_load(entry)]})
+        if "classes:" in block:
+            file.write_text(block)
+            read_description(file)
+    for entry in re.findall(r"`(\{format: [^`]+\})`", document.read_text()):
+        file.write_text(f"classes: [cat]\ntrain: [{entry}]\n")
+        read_description(file)
 
 
 @per_document
