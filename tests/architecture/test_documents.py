@@ -250,6 +250,34 @@ def test_the_record_in_getting_started_is_the_one_of_the_photo(photos: Path) -> 
     assert shown["drawn"] == record["drawn"]
 
 
+@pytest.mark.slow
+def test_the_quick_start_with_data_of_ones_own_runs(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = ROOT / "docs/your_data.md"
+    Path("pets.yaml").write_text(next(text for text in blocks(page, "yaml") if "pets" in text))
+    for folder in ("pets/images", "pets/train/images", "pets/val/images"):
+        Path(folder).mkdir(parents=True)
+    image = Image.open("chelsea.png")
+    for number, path in enumerate(("pets/images/a", "pets/train/images/b", "pets/val/images/c")):
+        image.rotate(10 * number).save(f"{path}.png")
+    for split in ("train", "val"):
+        Path(f"pets/{split}/labels").mkdir()
+        name = "b" if split == "train" else "c"
+        Path(f"pets/{split}/labels/{name}.txt").write_text("0 0.5 0.5 0.8 0.8\n")
+    Path("pets/names.txt").write_text("cat\ndog\n")
+    image.save("new.jpg")
+    monkeypatch.setenv("BLITZNET_ENGINE", "torch")
+    start = page.read_text().partition("## Formats")[0]
+    lines = [
+        line for line in FENCE.findall(start)[0][1].splitlines() if line.startswith("blitznet")
+    ]
+    assert len(lines) == 5
+    for line in lines:
+        line = line.replace("steps=1000", "steps=1 --set global_batch_size=2 --workers 0")
+        assert main(shlex.split(line)[1:]) == 0, line
+
+
 @pytest.mark.parametrize("number", [0, 1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_table_commands_run(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
