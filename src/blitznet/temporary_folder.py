@@ -13,12 +13,12 @@ _LOCK_FILE = "in-use"
 
 @contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
-    """A folder inside `parent`, removed with what is in it at the end of the block.
+    """A folder inside `parent`, removed with its content at the end of the block.
 
-    Folders that killed processes have left there are removed, too: their locks are free.
+    Folders left there by killed processes are removed, too: their locks are free.
 
     Raises:
-        OSError: if it cannot be made.
+        OSError: if it cannot be created.
     """
     for left in parent.glob(f"{_PREFIX}*"):
         if (left / _LOCK_FILE).is_file() and not left.is_symlink():

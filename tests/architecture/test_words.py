@@ -29,7 +29,7 @@ def rejected() -> list[str]:
 def files() -> Iterator[Path]:
     yield from (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md")
     yield from (page for page in sorted((ROOT / "docs").glob("*.md")) if page != GLOSSARY)
-    for ending in ():  # src follows
+    for ending in ("py", "yaml", "html", "js"):
         yield from sorted((ROOT / "src").rglob(f"*.{ending}"))
 
 

@@ -212,7 +212,7 @@ def test_wrong_images_get_a_line_each_and_the_others_are_done(
     [
         (["gone.jpg"], "gone.jpg: no such file or folder"),
         (["--model", "nonsense"], "no network or file is called 'nonsense'"),
-        (["--model", "album/a.jpg"], "album/a.jpg is no readable safetensors file"),
+        (["--model", "album/a.jpg"], "album/a.jpg is not a readable safetensors file"),
         (["--out", "album/a.jpg"], "album/a.jpg: cannot be written"),
         (["--out", "album/a.jpg/inside"], "album/a.jpg/inside: cannot be written"),
         (["--device", "cuda"], "no device cuda: PyTorch finds no CUDA device"),

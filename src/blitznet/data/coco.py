@@ -45,7 +45,7 @@ class CocoEntry(SourceEntry):
         """See `SourceEntry`."""
         path, images = folder / self.annotations, folder / self.images
         if not images.is_dir():
-            raise LabelError(f"{images} is no folder; check `images`")
+            raise LabelError(f"{images} is not a folder; check `images`")
         content = _read_file(path, _FIELDS if self.masks == "from_instances" else _FIELDS[:-1])
         listed, names, groups = _list_images(content, path), {}, {}
         if self.is_labelled:
@@ -234,7 +234,7 @@ def _group_annotations(
 ) -> dict[Id, list[bytes]]:
     """Packed annotations by image id."""
     if not isinstance(annotations, list):
-        raise LabelError(f"{path}: `annotations` is no list")
+        raise LabelError(f"{path}: `annotations` is not a list")
     groups: dict[Id, list[bytes]] = {key: [] for key in listed}
     for number, item in enumerate(annotations, start=1):
         if not isinstance(item, tuple):

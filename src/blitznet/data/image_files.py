@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from blitznet.errors import LabelError
-from blitznet.image import PICTURE_SUFFIXES
+from blitznet.image import IMAGE_SUFFIXES
 
-_SUFFIXES = tuple(PICTURE_SUFFIXES)
+_SUFFIXES = tuple(IMAGE_SUFFIXES)
 
 
 def find_images(folder: Path, option: str) -> list[Path]:

@@ -15,13 +15,13 @@ from blitznet.data.map_encoding import CodedEntry
 from blitznet.data.seg_map import VOC_CODES, MapEncoding, MapFile, SbdMapFile
 from blitznet.data.source import ReadLabels
 from blitznet.errors import LabelError, cut, shown
-from blitznet.image import PICTURE_SUFFIXES
+from blitznet.image import IMAGE_SUFFIXES
 from blitznet.plain_names import is_possible_path
 from blitznet.regular_file import MEGABYTE, read_regular
 from blitznet.text_files import read_text
 
-_PICTURE_FOLDERS = ("JPEGImages", "images")  # the second one is Label Studio's
-_ENDINGS = (".jpg", *sorted(PICTURE_SUFFIXES), *sorted(s.upper() for s in PICTURE_SUFFIXES))
+_IMAGE_FOLDERS = ("JPEGImages", "images")  # the second one is Label Studio's
+_ENDINGS = (".jpg", *sorted(IMAGE_SUFFIXES), *sorted(s.upper() for s in IMAGE_SUFFIXES))
 
 # Where corners lie. "from_1": VOC's own, pixels are counted from 1 and the last one is part of the
 # box. "from_0": lines between pixels are counted, from 0, as CVAT and Label Studio write them.
@@ -86,7 +86,7 @@ class VocEntry(CodedEntry):
         """See `SourceEntry`."""
         root = folder / self.root
         sbd = folder / self.sbd if self.sbd is not None else None
-        found = [root / name for name in _PICTURE_FOLDERS if (root / name).is_dir()]
+        found = [root / name for name in _IMAGE_FOLDERS if (root / name).is_dir()]
         images = found[0] if found else root
         annotations = root / "Annotations"
         if not annotations.is_dir():
@@ -197,7 +197,7 @@ def read_image_set(path: Path) -> list[str]:
     columns = [_OF_CLASS_LIST.fullmatch(line) for line in lines]
     if None not in columns:
         return [match[1] for match in columns if match is not None]
-    if all(line.lower().endswith(tuple(PICTURE_SUFFIXES)) for line in lines):
+    if all(line.lower().endswith(tuple(IMAGE_SUFFIXES)) for line in lines):
         return [line.rpartition(".")[0] for line in lines]
     return lines
 

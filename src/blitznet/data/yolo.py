@@ -280,7 +280,7 @@ def _num_keypoints(shape: object, path: Path) -> int:
     if shape is None:
         return 0
     if not isinstance(shape, list) or [type(side) for side in shape] != [int, int]:
-        raise LabelError(f"{path}: kpt_shape is {shape!r}; it needs two numbers, as [17, 3]")
+        raise LabelError(f"{path}: kpt_shape is {shape!r}; it needs two numbers, such as [17, 3]")
     return int(shape[0] * shape[1])
 
 
@@ -297,7 +297,7 @@ def _resolve(base: Path, place: str, data_yaml: Path) -> Path:
 
 def _checked_names(path: Path, names: Sequence[str]) -> tuple[str, ...]:
     if not names or "" in names:
-        raise LabelError(f"{path} has a blank line or no name; it needs one name a class")
+        raise LabelError(f"{path} has a blank line or no name; it needs one name per class")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise LabelError(f"{path} has two classes {twice!r}")

@@ -166,14 +166,14 @@ def predict_to_folder(
 
 
 def describe_video(record: dict[str, Any]) -> str:
-    """One line: `250 frames, 2 broken ones skipped; 31.2 frames a second`."""
+    """One line: `250 frames, 2 broken ones skipped; 31.2 frames per second`."""
     parts = [f"{record['frames']} frames"]
     if record["skipped"]:
         parts.append(f"{record['skipped']} broken ones skipped")
     if record["live"]:
         parts.append(f"{record['dropped']} dropped")
         parts.append(f"{record['reconnects']} times reconnected")
-    text = f"{', '.join(parts)}; {record['frames_per_second']:.1f} frames a second"
+    text = f"{', '.join(parts)}; {record['frames_per_second']:.1f} frames per second"
     return text if record["ended"] == "end" else f"{text}; {record['ended']}"
 
 
@@ -292,7 +292,9 @@ class _Run:
         total = self.video.expected_frames(video)
         num_frames, last_time, start = 0, 0.0, monotonic()
         with ExitStack() as stack:
-            if isinstance(video, LiveVideo):  # Ctrl-C and SIGTERM end it; a recording is broken off
+            if isinstance(
+                video, LiveVideo
+            ):  # Ctrl-C and SIGTERM end it; a recording is interrupted
                 received = stack.enter_context(deferred_interruption())
                 video.should_stop = lambda: bool(received)
             frames = predict_frames(self.predictor, video, self.selection, self.batch, self.video)

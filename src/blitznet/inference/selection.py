@@ -97,7 +97,7 @@ def shows_boxes(info: CheckpointInfo) -> bool:
 
 
 def shows_pixels(info: CheckpointInfo) -> bool:
-    """Whether a network classifies pixels, and was trained to."""
+    """Whether a network segments, and was trained to."""
     return info.model.segment and info.supervised_masks != []
 
 

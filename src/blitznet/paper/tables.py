@@ -104,7 +104,7 @@ class Experiment:
         """The data description.
 
         Raises:
-            RecipeError: if it is not here.
+            RecipeError: if the file does not exist.
         """
         if not self.data_file.is_file():
             raise RecipeError(

@@ -81,7 +81,7 @@ def choose_experiments(
         chosen = [one for one in by_name.values() if one.is_twin != full]
         if not chosen:
             raise InputError(
-                f"table {table.number} has no twin on the subset; add --full for the paper's rows"
+                f"table {table.number} has no small version; add --full for the paper's rows"
                 if by_name and not full
                 else f"table {table.number} has nothing that can be measured here"
             )

@@ -133,7 +133,7 @@ def _read_config(text: str) -> tuple[str, Control | None, Control | None]:
             raise ElementTree.ParseError("declarations are not read")
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
-        raise HTTPException(422, f"label_config is no XML ({error})") from None
+        raise HTTPException(422, f"label_config is not XML ({error})") from None
     images = {tag.get("name"): tag.get("value", "") for tag in root.iter("Image")}
     controls = {kind: _control(root, kind) for kind in (_RECTANGLES, _BRUSHES)}
     named = {control.to_name for control in controls.values() if control is not None}

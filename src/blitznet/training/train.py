@@ -205,7 +205,7 @@ def _train(
         except InputError as error:
             if processes.count == 1 or not processes.is_launched:
                 raise
-            failure = error  # the others wait, and are told
+            failure = error  # the others wait for it
     try:
         launched = launch(start.recipe, options, processes)
         folder = launched[0].broadcast(folder)

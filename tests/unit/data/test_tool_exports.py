@@ -229,7 +229,7 @@ def test_xml_beside_images_leaves_out_the_folder_of_maps(tmp_path: Path) -> None
     ("name", "text", "problem"),
     [
         ("labelmap.txt", "car\n", "labelmap.txt, line 1: 'car' is not NAME:R,G,B:PARTS:ACTIONS"),
-        ("labelmap.txt", "# label\ncar:red::\n", "labelmap.txt, line 2: 'red' is no colour"),
+        ("labelmap.txt", "# label\ncar:red::\n", "labelmap.txt, line 2: 'red' is not a colour"),
         (
             "_classes.csv",
             "Pixel Value, Class\ncar, 1\n",

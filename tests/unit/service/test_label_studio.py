@@ -109,7 +109,7 @@ def test_no_address_is_fetched_but_of_allowed_hosts(
 @pytest.mark.parametrize(
     ("config", "image", "problem"),
     [
-        ("<View>", "x", "label_config is no XML"),
+        ("<View>", "x", "label_config is not XML"),
         ("<!DOCTYPE a [<!ENTITY b 'c'>]><View/>", "x", "declarations are not read"),
         ("<View><Image name='a' value='$b'/></View>", "x", "label_config wants RectangleLabels"),
         (CONFIG.replace("$image", "$url"), "x", "task 0: data has no text called 'url'"),

@@ -35,7 +35,7 @@ ENGINES: dict[str, tuple[str, ...]] = {
 }
 
 # Fastest first, of those whose results are those of float32 within half a point of mAP and mIoU
-# (docs/engines.md). What compiles for minutes or wants images to calibrate is left to be asked for.
+# (docs/engines.md). Engines that compile for minutes or need calibration images must be named.
 AUTO_ORDER: dict[str, tuple[str, ...]] = {
     "cpu": ("openvino-bf16", "openvino", "onnxruntime", "torch"),
     "cuda": ("torch-bf16", "torch", "onnxruntime"),
@@ -86,7 +86,7 @@ def open_engine(
 
 
 def check_engine(engine: str | None, device: str) -> None:
-    """Find a wrong engine or device before a network is looked at.
+    """Refuse a wrong engine or device before a network is opened.
 
     Args:
         engine: of ENGINES, or `auto`; None = the usual one.
@@ -103,7 +103,7 @@ def check_engine(engine: str | None, device: str) -> None:
 
 
 def usual_engine() -> str:
-    """What runs a network where nobody says it: what BLITZNET_ENGINE names, else `auto`.
+    """The default engine: what BLITZNET_ENGINE names, else `auto`.
 
     Raises:
         InputError: if the variable names no engine.
