@@ -22,7 +22,7 @@ class ImageError(InputError):
 
 
 class CheckpointError(InputError):
-    """A file that is no usable network, or a model name that does not exist."""
+    """A file that is not a usable network, or a model name that does not exist."""
 
 
 class LabelError(InputError):

@@ -23,10 +23,10 @@ from blitznet.cluster.remote_files import (
     tar_member,
 )
 from blitznet.errors import InputError
-from blitznet.image import PICTURE_SUFFIXES
+from blitznet.image import IMAGE_SUFFIXES
 
 _COLUMNS = ("uri", "path")
-_SUFFIXES = PICTURE_SUFFIXES | {".tar"}
+_SUFFIXES = IMAGE_SUFFIXES | {".tar"}
 _ROWS_AT_ONCE = 10_000
 
 
@@ -34,8 +34,8 @@ class Item(NamedTuple):
     """An image.
 
     Attributes:
-        id: what tells it from all others of the input, the same in every run.
-        uri: where it is: a path, a URI, or a `tar_member`. Paths need not be valid text.
+        id: unique in the input, the same in every run.
+        uri: its location: a path, a URI, or a `tar_member`. Paths need not be valid text.
     """
 
     id: str
@@ -80,7 +80,7 @@ def list_items(source: str) -> Iterator[Item]:
     suffix = Path(source).suffix.lower()
     if suffix == ".tar":
         return _list_tar(source, "")
-    if suffix in PICTURE_SUFFIXES:
+    if suffix in IMAGE_SUFFIXES:
         return iter([Item(source, source)])
     return _open_tars(_read_parquet(source) if suffix == ".parquet" else _read_text(source))
 

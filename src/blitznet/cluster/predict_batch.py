@@ -97,8 +97,8 @@ def predict_batch(
 ) -> BatchReport:
     """Predict very many images on CPUs of this machine or a Ray cluster, and write Parquet parts.
 
-    What has a row in `out` already is left out, so the same call goes on where an earlier one was
-    broken off, whatever broke it off. An image that cannot be read gets a row with an error.
+    Images that have a row in `out` already are skipped, so the same call continues an interrupted
+    one, whatever interrupted it. An image that cannot be read gets a row with an error.
 
     Args:
         source: a folder, a pattern, a list, or a tar file; see `list_items`.
@@ -112,7 +112,7 @@ def predict_batch(
         workers: how many, `4`; or `2:8`: begin with 2, have up to 8; None = what the cores allow.
         address: of a running cluster, `auto` or HOST:PORT; None = one on this machine, for as
             long as this takes.
-        limit: stop after so many images of the input.
+        limit: stop after this many images of the input.
         shard_size: images per part.
         mixed: whether rows of another network or score may be in `out`; they stay.
         show_progress: whether to show a bar on a terminal.
@@ -241,7 +241,9 @@ def _parse_workers(workers: str | int | None) -> tuple[int, int | None]:
     match = re.fullmatch(r"([1-9]\d*)(?::([1-9]\d*))?", str(workers))
     least, most = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
     if least > most:
-        raise InputError(f"workers are a number or MINIMUM:MAXIMUM, as 4 or 2:8, got {workers!r}")
+        raise InputError(
+            f"workers must be a number or MINIMUM:MAXIMUM, such as 4 or 2:8, got {workers!r}"
+        )
     return (least if match and match[2] else 1), most
 
 

@@ -68,7 +68,7 @@ class WorkerOptions:
 
 
 class Worker:
-    """What runs in an actor; `open` and not its creation loads the network, to give errors back."""
+    """The class of an actor. `open`, not `__init__`, loads the network, to return errors."""
 
     def open(self, options: WorkerOptions) -> None:
         """Raises InputError if this machine lacks the network."""
@@ -190,7 +190,7 @@ def predict_shards(
 ) -> Generator[Done | None]:
     """Predict shards on the workers of the cluster that Ray is connected to.
 
-    A worker has one shard at a time, so that its death says which one it died of.
+    A worker has one shard at a time, so its death shows which shard killed it.
 
     Args:
         shards: with their indices; taken when a worker is free.
@@ -198,11 +198,11 @@ def predict_shards(
         on_message: receives a line when workers cannot start.
 
     Yields:
-        A result for each shard, in the order in which they end, or None when nothing ended for
-        half a minute.
+        A result for each shard as soon as it is finished; None if nothing finished for half a
+        minute.
 
     Raises:
-        BlitzNetError: what a worker raised, as if a part cannot be written.
+        BlitzNetError: raised by a worker, for example if a part cannot be written.
     """
     pool = _Pool(options)
     is_open = is_over = False

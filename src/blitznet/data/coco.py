@@ -221,7 +221,7 @@ def _group_annotations(
 ) -> dict[Id, list[bytes]]:
     """Packed annotations by image id."""
     if not isinstance(annotations, list):
-        raise LabelError(f"{path}: `annotations` is no list")
+        raise LabelError(f"{path}: `annotations` is not a list")
     groups: dict[Id, list[bytes]] = {key: [] for key in listed}
     for number, item in enumerate(annotations, start=1):
         if not isinstance(item, tuple):

@@ -95,7 +95,9 @@ def read_description(path: Path) -> DataDescription:
     if isinstance(content, dict) and "names" in content and "classes" not in content:
         content = _of_ultralytics(content, path)
     if not isinstance(content, dict) or "classes" not in content:
-        raise LabelError(f"{path} is no data description; it needs `classes` and splits as `train`")
+        raise LabelError(
+            f"{path} is not a data description; it needs `classes` and splits such as `train`"
+        )
     splits = {name: entries for name, entries in content.items() if name != "classes"}
     train, share = splits.get("train"), splits.get("val")
     if isinstance(share, int | float | str) and isinstance(train, list):

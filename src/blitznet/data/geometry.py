@@ -103,7 +103,7 @@ def view_image(
 
 
 def view_labels(sample: Sample, view: CropWindow, size: int, min_box_side: float) -> Sample:
-    """A sample whose labels are moved to a view; its image is one of `view_image` already."""
+    """A sample with its labels moved into a crop window; its image comes from `view_image`."""
     seg_map = None
     if sample.seg_map is not None:
         whole = Image.fromarray(sample.seg_map)

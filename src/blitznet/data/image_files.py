@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from blitznet.errors import LabelError, shown
-from blitznet.image import PICTURE_SUFFIXES
+from blitznet.image import IMAGE_SUFFIXES
 from blitznet.plain_names import is_possible_path
 from blitznet.text_files import read_text
 
-_SUFFIXES = tuple(PICTURE_SUFFIXES)
+_SUFFIXES = tuple(IMAGE_SUFFIXES)
 
 
 def require_folder(path: Path, option: str) -> None:

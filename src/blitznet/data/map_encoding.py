@@ -25,11 +25,11 @@ _LABELME_NAMES = {"_background_": "background", "__ignore__": IGNORE}
 
 
 class CodedEntry(SourceEntry):
-    """An entry whose maps may have values or colours of their own.
+    """An entry whose maps may use other values or colours than the format's.
 
     Attributes:
-        mask_values: class names by value of the maps, see `parse_codes`; None = as the format says.
-        mask_colours: by colour, instead.
+        mask_values: class names by value of the maps, see `parse_codes`; None = the format's own.
+        mask_colours: class names by colour instead.
     """
 
     mask_values: ValueNames | None = None
@@ -118,7 +118,7 @@ def parse_colour(text: str) -> int:
         red, green, blue = (int(part) for part in text.split(","))
         if max(red, green, blue) <= MAX_VALUE:
             return red << 16 | green << 8 | blue
-    raise LabelError(f'{shown(text)} is no colour; write "#800000" or "128,0,0"')
+    raise LabelError(f'{shown(text)} is not a colour; write "#800000" or "128,0,0"')
 
 
 def read_lines(path: Path) -> list[str]:
@@ -146,7 +146,7 @@ def _value_names(values: ValueNames, folder: Path) -> Mapping[int, str]:
     # One name a line, from value 0 on; `__ignore__` on top, as in LabelMe's labels, is -1 = void.
     names = [_LABELME_NAMES.get(name, name) for name in lines]
     if not names or "" in names:
-        raise LabelError(f"{path} has a blank line or no name; it needs one name a line")
+        raise LabelError(f"{path} has a blank line or no name; it needs one name per line")
     first = -1 if names[0] == IGNORE else 0
     return {value % (MAX_VALUE + 1): name for value, name in enumerate(names, start=first)}
 

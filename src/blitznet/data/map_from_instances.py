@@ -136,8 +136,8 @@ def uncompress(counts: str | bytes) -> list[int]:
     """Run lengths from COCO's text form: LEB128 in steps of five bits, from the third on as deltas.
 
     Raises:
-        LabelError: for a number of more than 60 bits. What else is damaged gives numbers that do
-            not add up to the image.
+        LabelError: for a number of more than 60 bits. Other damage gives numbers that do not add
+            up to the image.
     """
     lengths: list[int] = []
     value = shift = 0

@@ -25,13 +25,13 @@ class Augmentation(BaseModel):
     """How strongly training images are changed.
 
     Attributes:
-        zoom_out_probability: how often the image is put on a larger canvas.
+        zoom_out_probability: share of samples placed on a larger canvas.
         zoom_out_max: largest side of that canvas, in sides of the image.
         photometric: whether colours are distorted.
-        mosaic_probability: how often a sample is four images of one source, two by two, see
-            `blitznet.data.mosaic`; such images are not zoomed out.
-        empty_probability: how often a sample is a part of the image without any object, if a few
-            trials find one (D24); with `min_negatives` it teaches what is no object.
+        mosaic_probability: share of samples made of four images of one source, two by two, see
+            `blitznet.data.mosaic`; these are not zoomed out.
+        empty_probability: share of samples that are a part of the image without any object, if a
+            few trials find one (D24); with `min_negatives`, examples of background.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,7 +80,7 @@ def draw_view(
     augmentation: Augmentation,
     rng: np.random.Generator,
 ) -> CropWindow:
-    """Zoom out, then crop, then flip: all of it one box in source pixels.
+    """Zoom out, then crop, then flip, combined into one crop window in source pixels.
 
     The size of the image is its width and height; boxes are (G, 4) xyxy in it, None = unknown.
     """
@@ -95,7 +95,7 @@ def draw_view(
 
 
 def draw_zoom_out(view: CropWindow, max_ratio: float, rng: np.random.Generator) -> CropWindow:
-    """A canvas 1 to `max_ratio` times as wide and high, the view at a random place on it."""
+    """A canvas 1 to `max_ratio` times as wide and high, with the image at a random place on it."""
     ratio = rng.uniform(1, max_ratio)
     width, height = view.width * ratio, view.height * ratio
     x1 = view.x1 - rng.uniform(0, width - view.width)

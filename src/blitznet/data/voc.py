@@ -15,12 +15,12 @@ from blitznet.data.map_encoding import CodedEntry
 from blitznet.data.seg_map import VOC_CODES
 from blitznet.data.source import ImageFiles, ObjectsAndSize, ReadLabels, read_files
 from blitznet.errors import LabelError, cut
-from blitznet.image import PICTURE_SUFFIXES
+from blitznet.image import IMAGE_SUFFIXES
 from blitznet.regular_file import MEGABYTE, read_regular
 
-_PICTURE_FOLDERS = ("JPEGImages", "images")  # the second one is Label Studio's
+_IMAGE_FOLDERS = ("JPEGImages", "images")  # the second one is Label Studio's
 # VOC's images are JPEG files, those of labelling programs may be others.
-_ENDINGS = (".jpg", *sorted(PICTURE_SUFFIXES), *sorted(s.upper() for s in PICTURE_SUFFIXES))
+_ENDINGS = (".jpg", *sorted(IMAGE_SUFFIXES), *sorted(s.upper() for s in IMAGE_SUFFIXES))
 
 # Where corners lie. "from_1": VOC's own, pixels are counted from 1 and the last one is part of the
 # box. "from_0": lines between pixels are counted, from 0, as CVAT and Label Studio write them.
@@ -84,7 +84,7 @@ class VocEntry(CodedEntry):
     def find_images(self, folder: Path) -> tuple[list[ImageFiles], ReadLabels]:
         """See `SourceEntry`; a map of SBD is read where there is no other."""
         root = folder / self.root
-        images = next((root / name for name in _PICTURE_FOLDERS if (root / name).is_dir()), root)
+        images = next((root / name for name in _IMAGE_FOLDERS if (root / name).is_dir()), root)
         xml_files = root / "Annotations" if (root / "Annotations").is_dir() else images
         masks = root / self.masks if isinstance(self.masks, Path) else None
         sbd = folder / self.sbd if self.sbd is not None else None
@@ -180,7 +180,7 @@ def read_image_set(path: Path) -> list[str]:
     columns = [_OF_CLASS_LIST.fullmatch(line) for line in lines]
     if None not in columns:
         return [match[1] for match in columns if match is not None]
-    if all(line.lower().endswith(tuple(PICTURE_SUFFIXES)) for line in lines):
+    if all(line.lower().endswith(tuple(IMAGE_SUFFIXES)) for line in lines):
         return [line.rpartition(".")[0] for line in lines]
     return lines
 

@@ -247,7 +247,7 @@ def names_of(content: Any, path: Path) -> tuple[str, ...]:
 
 def _checked_names(path: Path, names: Sequence[str]) -> tuple[str, ...]:
     if not names or "" in names:
-        raise LabelError(f"{path} has a blank line or no name; it needs one name a class")
+        raise LabelError(f"{path} has a blank line or no name; it needs one name per class")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise LabelError(f"{path} has two classes {shown(twice)}")

@@ -306,7 +306,9 @@ class _Run:
         total = self.video.expected_frames(video)
         num_frames, last_time, start = 0, 0.0, monotonic()
         with ExitStack() as stack:
-            if isinstance(video, LiveVideo):  # Ctrl-C and SIGTERM end it; a recording is broken off
+            if isinstance(
+                video, LiveVideo
+            ):  # Ctrl-C and SIGTERM end it; a recording is interrupted
                 received = stack.enter_context(deferred_interruption())
                 video.should_stop = lambda: bool(received)
             frames = predict_frames(self.predictor, video, self.selection, self.batch, self.video)

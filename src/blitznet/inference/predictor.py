@@ -98,8 +98,8 @@ class Predictor:
     """A network on the engine that runs it. Also a context manager, which closes the engine.
 
     Attributes:
-        engine: what runs it; `engine.name` says which one that is, `engine.device` where.
-        info: what its file says of itself.
+        engine: what runs the network, with `engine.name` and `engine.device`.
+        info: metadata of the network's file.
         names: class names, background first.
         max_pixels: larger images are refused before they are decoded.
     """
@@ -120,7 +120,7 @@ class Predictor:
         self.close()
 
     def close(self) -> None:
-        """Let the engine's threads and memory go."""
+        """Release the engine's threads and memory."""
         self.engine.close()
 
     def __repr__(self) -> str:
@@ -170,7 +170,7 @@ class Predictor:
             classes: names of the classes to show; None = all.
             iou: of two objects of a class whose IoU is above this, the weaker one is dropped; None
                 = as the network was exported, 0.45.
-            max_detections: at most this many objects an image, the best; None = all.
+            max_detections: maximum objects per image, the best ones; None = all.
 
         Returns:
             A scene; of several images a list of scenes.
@@ -178,7 +178,7 @@ class Predictor:
         Raises:
             ImageError: for the first image that cannot be read.
             InputError: if the network has no class of a name, or was exported with a lower `iou`.
-            TypeError: for what is no image at all.
+            TypeError: for an object that is not an image.
         """
         selection = Selection(score, classes, iou, max_detections)
         several = several_images(source)
@@ -218,7 +218,7 @@ class Predictor:
             it could not be read.
 
         Raises:
-            TypeError: for a source that is no image at all.
+            TypeError: for a source that is not an image.
         """
         selection = Selection(score, **wanted)
         selector, size = Selector(self.info, selection), self._batch_size(batch)

@@ -69,7 +69,7 @@ def draw_figure_4(report: TableReport, path: Path) -> None:
         place, offset = (fps, mean_ap), (shift, -3)
         axes.annotate(name, place, offset, textcoords="offset points", ha=side, fontsize=8)
     axes.grid(alpha=0.3)
-    axes.set(xlabel="images a second", ylabel="mAP on VOC07 test, %")
+    axes.set(xlabel="images per second", ylabel="mAP on VOC07 test, %")
     axes.set_title("Figure 4: accuracy against speed")
     figure.legend(loc="outside lower center", fontsize=8)
     save_figure(figure, path)

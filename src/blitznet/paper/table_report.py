@@ -130,7 +130,7 @@ def seed_folder(root: Path, experiment: Experiment, seed: int) -> Path:
 def recipe_difference(run: Mapping[str, Any], experiment: Experiment) -> str | None:
     """In what the recipe of a run differs from the experiment's, or None.
 
-    Fields that one of them does not have are passed over: recipes gain fields in time.
+    Fields that one of them does not have are skipped: recipes gain fields over time.
     """
     wanted = experiment.recipe.model_dump(mode="json")
     came = run.get("recipe")
@@ -153,7 +153,7 @@ def grids_of(report: TableReport, per_class: bool = False) -> list[Grid]:
 
 
 def terminal_table(grid: Grid) -> RichTable:
-    """For a terminal, without its title."""
+    """The table for a terminal, without its title."""
     table = RichTable()
     for index, title in enumerate(grid.header):
         is_label = index < grid.num_labels
@@ -224,14 +224,14 @@ def _read_speeds(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
         return record["machine"]["device"], fastest
     except (KeyError, TypeError, ValueError):
         raise InputError(
-            f"{path} is no record of blitznet bench; write it again with blitznet bench --json"
+            f"{path} is not a record of blitznet bench; write it again with blitznet bench --json"
         ) from None
 
 
 def _read_object(path: Path) -> dict[str, Any]:
     content = read_json(path)
     if not isinstance(content, dict):
-        raise InputError(f"{path} is no JSON object; remove its folder and run it anew")
+        raise InputError(f"{path} is not a JSON object; remove its folder and run it again")
     return content
 
 

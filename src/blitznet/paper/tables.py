@@ -98,7 +98,7 @@ class Experiment:
         """The data description.
 
         Raises:
-            RecipeError: if it is not here.
+            RecipeError: if the file does not exist.
         """
         if not self.data_file.is_file():
             text = f"{self.name} is trained with {self.data_file}, which is not here"

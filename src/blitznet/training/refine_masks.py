@@ -64,8 +64,8 @@ def refine_masks(
 ) -> RefinedMasks:
     """Write a segmentation map for every image that has boxes but no map; see `refine_box_map`.
 
-    A source uses them with `refined_masks: OUT` in the data description. A call that was broken
-    off continues where it was.
+    A source uses them with `refined_masks: OUT` in the data description. An interrupted call
+    continues where it stopped.
 
     Args:
         data: path of the data description.

@@ -149,7 +149,7 @@ def show_training(
             to call with the number of every step that was taken.
         total: steps of the whole run.
         run: its folder, whose newest validation is shown, too.
-        progressing: is told the lines.
+        progressing: receives the lines.
 
     Returns:
         The last step that was taken; 0 if none was.

@@ -197,7 +197,7 @@ def _train(start: _Start, resume: Path | None, out: Path | None, tensorboard: bo
         except InputError as error:
             if processes.count == 1 or not processes.is_launched:
                 raise
-            failure = error  # the others wait, and are told
+            failure = error  # the others wait for it
     try:
         launched = launch(start.recipe, options, processes)
         folder = launched[0].broadcast(folder)

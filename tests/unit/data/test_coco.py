@@ -225,7 +225,7 @@ def test_images_and_ids_that_are_no_numbers_are_found_too(tmp_path: Path) -> Non
         ("[1.5]", " is a list of something else than image ids"),
         ("[1", " cannot be read as JSON: "),
         ('{"a": 1}', " has no `images`; give a COCO file as instances_train2014.json"),
-        (b"\xff\xfe\x00", " is no text in UTF-8"),
+        (b"\xff\xfe\x00", " is not UTF-8 text"),
     ],
 )
 def test_a_list_of_something_else_than_ids_is_refused(
@@ -287,7 +287,7 @@ EXAMPLE = "as instances_train2014.json"
     [
         (b"", " cannot be read as JSON: Expecting value: line 1 column 1 (char 0)"),
         (b"[" * 100_000, " cannot be read as JSON: "),
-        (b"\xff\xd8\xff", " is no text in UTF-8"),
+        (b"\xff\xd8\xff", " is not UTF-8 text"),
         (b"5", f" is no object; give a file of instances, {EXAMPLE}"),
         (b"[]", " is a list, as results of a detector are; give a file of instances"),
         (b"{}", f" has no `images`; give a COCO file {EXAMPLE}"),
@@ -321,7 +321,7 @@ def test_what_is_wrong_in_a_file_is_said_when_it_is_opened(
 @pytest.mark.parametrize(
     ("annotations", "problem"),
     [
-        ({}, ": `annotations` is no list"),
+        ({}, ": `annotations` is not a list"),
         ([{"id": 5, "image_id": 139, "caption": ""}], ", annotation number 1 lacks `image_id` or"),
         ([5], ", annotation number 1 lacks `image_id` or `category_id`; give a file of instances"),
     ],

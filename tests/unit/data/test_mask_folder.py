@@ -285,10 +285,10 @@ def test_two_images_or_two_maps_that_differ_in_their_ending_only_are_refused(
             {"colours": "{'1,1,1': road}", "ignore": "['#010101']"},
             "colour #010101 (road) of the maps is also in `ignore`",
         ),
-        ({"colours": "{red: road}"}, '\'red\' is no colour; write "#800000" or "128,0,0"'),
+        ({"colours": "{red: road}"}, '\'red\' is not a colour; write "#800000" or "128,0,0"'),
         (
             {"colours": "{'1,1,1': road}", "ignore": "[255]"},
-            '\'255\' is no colour; write "#800000" or "128,0,0"',
+            '\'255\' is not a colour; write "#800000" or "128,0,0"',
         ),
         ({"values": "{}"}, "the values of the maps have no names"),
         ({"colours": "{}"}, "the maps have 0 named colours; 1 to 255 can be read"),
@@ -309,7 +309,7 @@ def test_codes_that_cannot_be_are_refused(
 def test_a_colour_is_written_in_hexadecimal_or_as_three_numbers(text: str, colour: int) -> None:
     assert parse_colour(text) == colour
     for other in ("", "#80000", "800000", "256,0,0", "1,2", "1,2,3,4", "-1,0,0"):
-        with pytest.raises(LabelError, match="is no colour"):
+        with pytest.raises(LabelError, match="is not a colour"):
             parse_colour(other)
 
 

@@ -235,8 +235,8 @@ def test_two_images_that_share_their_labels_are_refused(root: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "has a blank line or no name; it needs one name a class"),
-        ("cat\n\ndog", "has a blank line or no name; it needs one name a class"),
+        ("", "has a blank line or no name; it needs one name per class"),
+        ("cat\n\ndog", "has a blank line or no name; it needs one name per class"),
         ("cat\ndog\ncat", "has two classes 'cat'"),
     ],
 )

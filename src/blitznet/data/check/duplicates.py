@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-# Re-saved and scaled copies of photographs differ in 0 to 2 bits of 64, and by under 1 grey level.
+# Re-saved and scaled copies of photos differ in 0 to 2 bits of 64, and by under 1 grey level.
 NEAR_BITS = 4
 NEAR_GREY = 8.0
 

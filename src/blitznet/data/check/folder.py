@@ -83,7 +83,7 @@ def _plot_sizes(path: Path, report: CheckReport, model: ModelConfig) -> None:
     )
     matched, lonely = sides[is_matched].T, sides[~is_matched].T
     axes.scatter(matched[0], matched[1], s=4, alpha=0.4, label="boxes", linewidths=0)
-    axes.scatter(lonely[0], lonely[1], s=6, color="tab:red", label="learnt from one anchor only")
+    axes.scatter(lonely[0], lonely[1], s=6, color="tab:red", label="matches one anchor only")
     axes.scatter(anchor_sides[0], anchor_sides[1], s=40, color="black", marker="+", label="anchors")
     axes.set_aspect("equal")
     axes.legend(frameon=False, loc="upper left")

@@ -201,7 +201,7 @@ def _tiny_boxes(
         if iou < MATCHING_IOU:
             text = (
                 f"{item.label.name} of {width:.1f}x{height:.1f} pixels at {model.name}'s input "
-                f"overlaps its best anchor by {iou:.2f} (IoU): learnt from one anchor only"
+                f"overlaps its best anchor by {iou:.2f} (IoU): matches one anchor only"
             )
             yield record.problem("tiny-box", text, item.label.where, is_error=False)
 

@@ -34,7 +34,7 @@ ENGINES: dict[str, tuple[str, ...]] = {
 }
 
 # Fastest first, of those whose results are those of float32 within half a point of mAP and mIoU
-# (docs/engines.md). What compiles for minutes or wants images to calibrate is left to be asked for.
+# (docs/engines.md). Engines that compile for minutes or need calibration images must be named.
 AUTO_ORDER: dict[str, tuple[str, ...]] = {
     "cpu": ("openvino-bf16", "openvino", "onnxruntime", "torch"),
     "cuda": ("torch-bf16", "torch", "onnxruntime"),
@@ -95,7 +95,7 @@ def open_engine(
 
 
 def check_engine(engine: str | None, device: str) -> None:
-    """Find a wrong engine or device before a network is looked at.
+    """Refuse a wrong engine or device before a network is opened.
 
     Raises:
         InputError: if there is no such engine, see `usual_engine`, or no such device.

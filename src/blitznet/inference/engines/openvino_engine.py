@@ -141,7 +141,7 @@ def openvino_metadata(model: "openvino.Model") -> str | None:
 
 
 def has_bfloat16() -> bool:
-    """Whether this CPU has instructions for it that OpenVINO uses."""
+    """Whether this CPU has bfloat16 instructions that OpenVINO uses."""
     require("openvino", "openvino", "OpenVINO")
     import openvino
 

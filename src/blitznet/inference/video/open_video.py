@@ -93,7 +93,7 @@ class StreamAddress:
         name: for messages and results; a password in a URL is left out.
         target: what FFmpeg opens.
         stem: for the names of result files.
-        is_live: whether it does not wait for its reader; None = seen when it is opened.
+        is_live: whether frames are lost while nobody reads; None = known once it is opened.
         format: FFmpeg's input device of a camera, or None.
         options: for FFmpeg.
     """

@@ -37,7 +37,7 @@ class VideoOptions:
     attempts: int = 5
 
     def expected_frames(self, video: OpenedVideo) -> int | None:
-        """How many frames of a video will be taken; None = unknown."""
+        """Number of frames that will be predicted; None = unknown."""
         if video.total is None:
             return self.max_frames
         frames = -(-video.total // self.every)

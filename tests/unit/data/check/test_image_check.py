@@ -99,7 +99,7 @@ def test_boxes_are_learnt_from_one_anchor_as_the_matcher_says(image: Path) -> No
     assert found(record) == [("tiny-box", False)]
     assert str(record.problems[0]) == (
         "cat of a.txt: cat of 10.0x15.0 pixels at blitznet300-mobile's input overlaps its best "
-        f"anchor by {record.best_iou[0]:.2f} (IoU): learnt from one anchor only"
+        f"anchor by {record.best_iou[0]:.2f} (IoU): matches one anchor only"
     )
     boxes = torch.tensor([[[50.0, 75, 60, 90], [0, 0, 300, 300]]])
     matched = match_anchors(ANCHORS, boxes, torch.tensor([[1, 2]]))
