@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from blitznet.atomic_write import atomic_write
-from blitznet.errors import InputError, cut
+from blitznet.errors import InputError, cut, shown
 from blitznet.regular_file import MEGABYTE, read_regular
 from blitznet.result_folder import ensure_folder
 
@@ -45,7 +45,7 @@ def read_text(path: Path, error: type[InputError] = InputError, limit: int = MAX
             raise ValueError
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except ValueError:
-        raise error(f"{path} is no text in UTF-8; save it as UTF-8") from None
+        raise error(f"{path} is not UTF-8 text; save it as UTF-8") from None
 
 
 def read_yaml(path: Path, error: type[InputError] = InputError) -> Any:
@@ -84,8 +84,10 @@ def parse_yaml(text: str) -> Any:
 def describe_non_text(value: object) -> str:
     """What to say of a name that YAML has read as something else."""
     if value is True or value is False:
-        return f'{value} is no text: YAML reads on, off, yes, no, true and false so; write "on"'
-    return f'{value!r} is no text; write it in quotes, as "{value}"'
+        return (
+            f'{value} is not text: YAML reads on, off, yes, no, true and false as flags; write "on"'
+        )
+    return f'{shown(value)} is not text; write it in quotes, as "{cut(str(value))}"'
 
 
 def read_json(path: Path, error: type[InputError] = InputError) -> Any:

@@ -144,7 +144,7 @@ def _read_config(text: str) -> Controls:
     try:
         root = ElementTree.fromstring(text, ElementTree.XMLParser(target=_NoDeclarations()))
     except ElementTree.ParseError as error:
-        raise HTTPException(422, f"label_config is no XML ({error})") from None
+        raise HTTPException(422, f"label_config is not XML ({error})") from None
     images = {tag.get("name"): tag.get("value", "") for tag in root.iter("Image")}
     rectangles, brushes = _control(root, _RECTANGLES), _control(root, _BRUSHES)
     named = {control.to_name for control in (rectangles, brushes) if control is not None}

@@ -17,7 +17,7 @@ _LATEST = 0.1
 
 
 class BusyError(Exception):
-    """All workers are at work and the queue is full.
+    """All workers are busy and the queue is full.
 
     Attributes:
         retry_after: seconds until there should be room, at least 1.
@@ -53,7 +53,7 @@ class PredictionQueue:
 
     @property
     def busy(self) -> int:
-        """Workers at work."""
+        """Number of busy workers."""
         return self.workers - len(self._free)
 
     def require_room(self) -> None:

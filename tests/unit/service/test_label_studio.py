@@ -118,7 +118,8 @@ def test_no_address_is_fetched_but_of_allowed_hosts(
 @pytest.mark.parametrize(
     ("config", "image", "problem"),
     [
-        ("<View>", "x", "label_config is no XML"),
+        ("<View>", "x", "label_config is not XML"),
+        ("<!--" * 100_000, "x", "label_config is not XML"),
         ("<!DOCTYPE a [<!ENTITY b 'c'>]><View/>", "x", "declarations are not read"),
         (CONFIG + " " * 10**6, "x", "label_config: String should have at most 1000000 characters"),
         ("<View><Image name='a' value='$b'/></View>", "x", "label_config wants RectangleLabels"),

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from blitznet.cpu import is_limited, usable_cores
-from blitznet.errors import CheckpointError
+from blitznet.errors import CheckpointError, one_line
 from blitznet.extras import require
 from blitznet.inference.engines.engine import ExportedEngine
-from blitznet.model_files import METADATA_KEY, parse_export_info, read_exported_file
+from blitznet.model_files import METADATA_KEY, parse_export_info, read_exported_file, require_finite
 
 if TYPE_CHECKING:
     import openvino
@@ -104,7 +104,7 @@ def read_exported(path: Path) -> "openvino.Model":
     reach it, so the threshold is moved to the next number.
 
     Raises:
-        CheckpointError: if the file is damaged.
+        CheckpointError: if the file is damaged, or has weights that are infinite or NaN.
     """
     require("openvino", "openvino", "OpenVINO")
     import openvino
@@ -114,9 +114,8 @@ def read_exported(path: Path) -> "openvino.Model":
     try:
         model = openvino.Core().read_model(path)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{path} cannot be opened by OpenVINO; it may be damaged ({reason})"
+            f"{path} cannot be opened by OpenVINO; it may be damaged ({one_line(error)})"
         ) from None
     if path.suffix == ".onnx":
         for operation in model.get_ops():
@@ -124,6 +123,12 @@ def read_exported(path: Path) -> "openvino.Model":
                 iou = operation.input(3).get_source_output().get_node().data
                 beyond = operators.constant(np.nextafter(iou, np.float32(np.inf)))
                 operation.input(3).replace_source_output(beyond.output(0))
+    else:
+        for operation in model.get_ops():
+            is_weight = operation.get_type_name() == "Constant"
+            if is_weight and operation.get_output_element_type(0).is_real():
+                is_finite = bool(np.isfinite(operation.data).all())
+                require_finite(path, operation.get_friendly_name(), is_finite)
     return model
 
 
@@ -136,7 +141,7 @@ def openvino_metadata(model: "openvino.Model") -> str | None:
 
 
 def has_bfloat16() -> bool:
-    """Whether this CPU has instructions for it that OpenVINO uses."""
+    """Whether this CPU has bfloat16 instructions that OpenVINO uses."""
     require("openvino", "openvino", "OpenVINO")
     import openvino
 

@@ -161,7 +161,7 @@ class VideoFile(OpenedVideo):
 
 
 def main_stream(container: "InputContainer") -> "VideoStream":
-    """The film among the video streams: a cover or a preview may come first, or be the default."""
+    """The main video stream: a cover or a preview may come first, or be the default."""
     from av.stream import Disposition
 
     streams = list(container.streams.video)
