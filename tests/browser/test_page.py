@@ -274,7 +274,7 @@ def test_the_camera_is_live_with_frames_per_second(
 
 def test_the_documents_call_from_javascript_works(page: Page) -> None:
     code = (EXAMPLES.parents[4] / "docs/service.md").read_text()
-    code = code.partition("```js")[2].partition("```")[0]
+    code = code.partition("```js\n")[2].partition("```")[0]
     images = page.browser.execute_async_script(
         "const done = arguments[arguments.length - 1];"
         "(async () => {"
