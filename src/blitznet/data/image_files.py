@@ -12,14 +12,14 @@ _SUFFIXES = tuple(IMAGE_SUFFIXES)
 
 
 def find_images(folder: Path, option: str) -> list[Path]:
-    """All images in a folder and in those inside it, by name; hidden ones are left out.
+    """All images in a folder and its subfolders, by name, without hidden ones.
 
     Args:
         folder: to search; links are followed, but no folder is visited twice.
         option: of a data description, that names the folder, for messages.
 
     Raises:
-        LabelError: if it is no folder or holds no image.
+        LabelError: if it is not a folder or holds no image.
     """
     if not folder.is_dir():
         reason = "is a file, not a folder" if folder.exists() else "does not exist"

@@ -210,12 +210,12 @@ def twin_folder(folder: Path) -> Path | None:
 
 
 def read_image_list(path: Path) -> list[Path]:
-    """The images that a text file lists, one a line, relative to its folder.
+    """The images that a text file lists, one per line, relative to its folder.
 
     Darknet's lists, as CVAT writes them, begin with `data/`, which is the folder of the list then.
 
     Raises:
-        LabelError: if it is no text, empty, or one of them does not exist.
+        LabelError: if it is not text, is empty, or lists an image that does not exist.
     """
     images = []
     for number, line in enumerate(read_lines(path), start=1):

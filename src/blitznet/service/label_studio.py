@@ -85,7 +85,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Task:
-    """An opened image and where its regions go; None for a kind that the project has not."""
+    """An opened image, and the tags for its regions; None for a kind that the project lacks."""
 
     image: ImageSource
     rectangles: Control | None

@@ -88,7 +88,7 @@ class PredictionQueue:
         return await asyncio.shield(job)
 
     def close(self) -> None:
-        """Wait for the work at hand, then let threads and predictors go."""
+        """Wait for running predictions, then release threads and predictors."""
         self._threads.shutdown()
         for predictor in self._free:
             predictor.close()

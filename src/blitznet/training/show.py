@@ -95,13 +95,13 @@ def _list(names: Iterable[str]) -> str:
 
 
 class Progressing:
-    """How far a run is, for whoever waits: told every `QUIET_SECONDS` where nothing else is.
+    """Reports the progress of a run every `QUIET_SECONDS` if nothing else is printed.
 
     Args:
         on_message: called with the lines.
 
     Attributes:
-        doing: what a line says now.
+        doing: the current activity, for the next line.
     """
 
     def __init__(self, on_message: OnMessage):
