@@ -51,14 +51,14 @@ _BYTES_PER_IMAGE = 93_000_000
 
 @dataclass
 class BatchReport:
-    """What a run did.
+    """The result of `predict_batch`.
 
     Attributes:
-        num_before: rows that were there before it.
-        num_new: rows that it wrote.
-        errors: how many of these have an error, by kind.
-        by_worker: how many of these each worker wrote.
-        seconds: from the start of the first worker to the last row.
+        num_before: number of rows that existed before.
+        num_new: number of rows written.
+        errors: number of new rows with an error, by kind.
+        by_worker: number of new rows of each worker.
+        seconds: time from the start of the first worker to the last row.
     """
 
     num_before: int = 0
@@ -107,16 +107,16 @@ def predict_batch(
         score: minimum score of an object, 0..1.
         engine: as of `blitznet.load`; None = that of the rows in `out`, else the fastest here.
         batch: images per forward pass; None = what suits the device.
-        save_masks: whether to keep segmentation maps, as PNGs in the column `seg_map`.
+        save_masks: whether to store segmentation maps, as PNGs in the column `seg_map`.
         cpus_per_worker: cores of a worker and threads of its engine.
-        workers: how many, `4`; or `2:8`: begin with 2, have up to 8; None = what the cores allow.
-        address: of a running cluster, `auto` or HOST:PORT; None = one on this machine, for as
-            long as this takes.
+        workers: their number, `4`; or `2:8`: at least 2, at most 8; None = what the cores allow.
+        address: address of a running cluster, `auto` or HOST:PORT; None = start one on this
+            machine and stop it at the end.
         limit: stop after this many images of the input.
         shard_size: images per part.
-        mixed: whether rows of another network or score may be in `out`; they stay.
+        mixed: whether `out` may hold rows of another network or score; they stay.
         show_progress: whether to show a bar on a terminal.
-        on_message: receives a line each half minute where there is no terminal; None = silence.
+        on_message: receives a line every half minute if there is no terminal; None = silence.
 
     Raises:
         InputError: if the input, the network, the cluster or the folder is unusable.
