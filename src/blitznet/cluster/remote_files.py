@@ -3,9 +3,9 @@
 import io
 import os
 import re
+import sys
 from functools import lru_cache
 from http.client import HTTPException
-from pathlib import Path
 from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
@@ -15,10 +15,12 @@ import pyarrow as pa
 from pyarrow import fs
 
 from blitznet.errors import ImageError, InputError
+from blitznet.regular_file import MEGABYTE, open_regular
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _TAR_MEMBER = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL)
 _HTTP_SECONDS = 60
+_MAX_CONTENT = 512 * MEGABYTE  # of an image file
 
 # What file systems raise, those behind fsspec included.
 FILE_ERRORS = (OSError, UnicodeError, pa.ArrowException, HTTPException)
@@ -83,7 +85,7 @@ def open_file(name: str) -> BinaryIO:
     """
     path = local_path(name)
     if path is not None:
-        return Path(path).open("rb")
+        return open_regular(path, sys.maxsize)[0]
     if is_http(name):
         try:
             answer: BinaryIO = urlopen(name, timeout=_HTTP_SECONDS)
@@ -104,15 +106,18 @@ def read_content(name: str) -> bytes:
     member = _TAR_MEMBER.fullmatch(name)
     try:
         with open_file(member[1] if member else name) as file:
-            if member is None:
-                return file.read()
-            file.seek(int(member[2]))
-            return file.read(int(member[3]))
+            if member is not None:
+                file.seek(int(member[2]))
+            size = int(member[3]) if member is not None else _MAX_CONTENT + 1
+            content = file.read(min(size, _MAX_CONTENT + 1))
+        if len(content) > _MAX_CONTENT:
+            raise ImageError(f"{name}: more than {_MAX_CONTENT // MEGABYTE} MB")
+        return content
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
     except InputError as error:
         raise ImageError(str(error)) from None
-    except (*FILE_ERRORS, ValueError) as error:
+    except (*FILE_ERRORS, ValueError, OverflowError) as error:
         raise ImageError(f"{name}: cannot be read ({one_line(error)})") from None
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import model_validator
 
 from blitznet.data.image_files import file_key, find_images, find_maps, lookalikes
-from blitznet.data.labels import ImageLabels, ObjectLabel
+from blitznet.data.labels import MAX_OBJECTS, ImageLabels, ObjectLabel
 from blitznet.data.map_encoding import CodedEntry, read_lines, value_codes
 from blitznet.data.seg_map import MAX_VALUE, MapEncoding, MapFile
 from blitznet.data.source import ReadLabels
@@ -318,13 +318,16 @@ def read_rows(path: Path, names: Sequence[str], num_keypoints: int = 0) -> tuple
     """The objects of one file; one that does not exist has none. Key points are left out.
 
     Raises:
-        LabelError: if it is no text.
+        LabelError: if it is no text, or has too many rows.
     """
     if not path.exists():
         return ()
+    lines = read_text(path, LabelError).splitlines()
+    if len(lines) > MAX_OBJECTS:
+        raise LabelError(f"{path} has {len(lines)} rows; an image has {MAX_OBJECTS} at most")
     return tuple(
         _read_row(line.split(), names, f"{path}, line {number}", num_keypoints)
-        for number, line in enumerate(read_text(path, LabelError).splitlines(), start=1)
+        for number, line in enumerate(lines, start=1)
         if line.strip()
     )
 
