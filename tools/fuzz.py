@@ -199,7 +199,7 @@ def image_kinds() -> dict[str, Kind]:
 
     seeds, names = drawn_images(), ("background", "cat", "dog")
     values = value_codes(dict(enumerate(names)))
-    colours = MapEncoding(((0, "background"), (0xFF0000, "cat")), (), are_colours=True)
+    colours = MapEncoding({0: "background", 0xFF0000: "cat"}, are_colours=True)
 
     def change(content: bytes, rng: random.Random) -> bytes:
         is_png = content.startswith(b"\x89PNG") and rng.random() < 0.8

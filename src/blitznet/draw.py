@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from blitznet.classes import voc_palette
 from blitznet.lettering import lettering
 
-# How much of the class colour covers a pixel: a veil over the region, nearly opaque on its edge.
+# How much of the class colour covers a pixel: translucent inside, nearly opaque on the edge.
 REGION_OPACITY = 0.45
 EDGE_OPACITY = 0.85
 # Class regions smaller than this share of the image get no name of their own.

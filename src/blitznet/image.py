@@ -63,7 +63,7 @@ _BAND = 256
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
 
 # What a folder is searched for. A file that is named directly may be called anything.
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     """.avif .bmp .gif .heic .heif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff
     .webp""".split()  # noqa: SIM905
 )
@@ -321,7 +321,7 @@ def _damage(name: str, error: Exception) -> ImageError:
 
 
 def _alone_if_large(num_bytes: int) -> AbstractContextManager[object]:
-    """What decodes an image, or holds a file, of so many bytes waits until no other is that large.
+    """Wait until no other image or file of this size is being decoded or held.
 
     Several at once would take the memory of all of them.
     """
@@ -338,7 +338,7 @@ def _size_on_disk(source: str | os.PathLike[str] | EncodedImage) -> int:
 
 
 def _max_file(max_pixels: int) -> int:
-    """Bytes: what stores so many pixels as RGBA without compression, and a little more."""
+    """Bytes that store this many pixels as uncompressed RGBA, and a little more."""
     return 4 * max_pixels + MEGABYTE
 
 
@@ -440,6 +440,18 @@ def resize_to_input(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 
+class _FewReads(BytesIO):
+    """A file whose header may take so many reads: millions of empty parts would take minutes."""
+
+    reads_left = 4096
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise OSError("a header of too many parts")
+        return super().read(size)
+
+
 def open_content(content: bytes, name: str) -> Image.Image:
     """An image of which the header has been read, no more; `read_image` takes it.
 
@@ -450,4 +462,4 @@ def open_content(content: bytes, name: str) -> Image.Image:
     Raises:
         ImageError: if it is no image, or its header is damaged.
     """
-    return _read_header(BytesIO(content), name)
+    return _read_header(_FewReads(content), name)

@@ -254,8 +254,8 @@ def read_header(path: Path) -> FileHeader:
     except (OSError, struct.error, ValueError, LookupError, TypeError, AttributeError) as error:
         reason = getattr(error, "strerror", None) or cut(str(error))
         raise CheckpointError(
-            f"{path} is no readable safetensors file ({reason}); it may be cut short or of another "
-            "kind"
+            f"{path} is not a readable safetensors file ({reason}); it may be truncated or "
+            "of another kind"
         ) from None
 
 
@@ -306,14 +306,14 @@ def default_model() -> str:
 
 
 def find_network(name_or_path: str | os.PathLike[str] | None = None) -> NetworkFiles:
-    """The files of a bundled network, of a training run, or the file that is named.
+    """The files of a bundled network, of a training run, or a file.
 
     Args:
-        name_or_path: a name, a file, or the folder of a run, whose final network is taken, else the
-            best or the last one that it saved; None = the best bundled network.
+        name_or_path: a name, a file, or the folder of a run: its final network, else the best or
+            the last one that it saved; None = the best bundled network.
 
     Raises:
-        CheckpointError: if there is none; the text lists the names.
+        CheckpointError: if there is none; the message lists the names.
     """
     name = default_model() if name_or_path is None else os.fspath(name_or_path)
     bundled = bundled_networks()

@@ -15,7 +15,7 @@ _LOCK_FILE = "in-use"
 
 @contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
-    """A folder inside `parent`, removed with what is in it at the end of the block.
+    """A folder inside `parent`, removed with its content at the end of the block.
 
     It is on the same disk, so that its files are moved out in one step. Folders that killed
     processes have left there are removed, too: their locks are free.

@@ -51,7 +51,7 @@ def read_text(path: Path, error: type[InputError] = InputError, limit: int = MAX
     except ValueError as problem:
         if isinstance(problem, InputError):
             raise
-        raise error(f"{path} is no text in UTF-8; save it as UTF-8") from None
+        raise error(f"{path} is not UTF-8 text; save it as UTF-8") from None
 
 
 def read_yaml(path: Path, error: type[InputError] = InputError) -> Any:
@@ -90,8 +90,10 @@ def parse_yaml(text: str) -> Any:
 def describe_non_text(value: object) -> str:
     """What to say of a name that YAML has read as something else."""
     if value is True or value is False:
-        return f'{value} is no text: YAML reads on, off, yes, no, true and false so; write "on"'
-    return f'{shown(value)} is no text; write it in quotes, as "{cut(str(value))}"'
+        return (
+            f'{value} is not text: YAML reads on, off, yes, no, true and false as flags; write "on"'
+        )
+    return f'{shown(value)} is not text; write it in quotes, as "{cut(str(value))}"'
 
 
 def read_json(path: Path, error: type[InputError] = InputError) -> Any:

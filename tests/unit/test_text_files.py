@@ -30,7 +30,7 @@ def test_what_is_no_ordinary_text_file_is_one_line(tmp_path: Path) -> None:
         ("missing", "does not exist"),
         ("pipe", r"cannot be read \(a pipe or a device"),
         ("", r"cannot be read \(Is a directory"),
-        ("utf16", "is no text in UTF-8"),
+        ("utf16", "is not UTF-8 text"),
         ("large", r"cannot be read \(1048576 MB, more than 256 MB"),
         ("lines", "has more than 3000000 lines"),
         ("a\0b", "no file can have this name"),

@@ -28,7 +28,7 @@ def check_data(
         ),
     ] = "blitznet300-mobile",
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes.", show_default="number of cores")
+        int | None, typer.Option(min=0, help="Worker processes.", show_default="number of cores")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole report as JSON.")
@@ -51,12 +51,13 @@ def check_data(
     """
     require("torch", "train", "blitznet check-data")
     from blitznet.cpu import usable_cores
-    from blitznet.data.check.check import check_data as check
-    from blitznet.data.check.check_report import findings_table, report_lines, splits_table
     from blitznet.data.description import read_description
     from blitznet.model_info import find_model
 
     description, config = read_description(data), find_model(model)
+    from blitznet.data.check.check import check_data as check
+    from blitznet.data.check.check_report import findings_table, report_lines, splits_table
+
     if out is not None:
         from blitznet.data.check.folder import write_folder
 

@@ -1,6 +1,6 @@
 """blitznet eval."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +13,7 @@ from blitznet.cli.options import (
     DeviceOption,
     OutOption,
     OverwriteOption,
+    QuietOption,
     split_names,
 )
 from blitznet.errors import BlitzNetError
@@ -26,39 +27,42 @@ def evaluate(
         str, typer.Argument(metavar="MODEL", help="Bundled network, checkpoint, or exported file.")
     ],
     data: Annotated[Path, typer.Option(metavar="DATA.yaml", help="Data description.")],
-    split: Annotated[str, typer.Option(help="Which of its splits.")] = "val",
+    split: Annotated[str, typer.Option(help="Split to evaluate.")] = "val",
     classes: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="Average these.", show_default="all")
+        str | None,
+        typer.Option(metavar="A,B,C", help="Average over these classes.", show_default="all"),
     ] = None,
     device: DeviceOption = "auto",
     engine: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="What runs the network: torch, openvino, ..., or auto.",
+            help="Inference engine: torch, openvino, ..., or auto.",
             show_default="torch in float32; onnxruntime or openvino for exported files",
         ),
     ] = None,
     calibrate: CalibrateOption = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 16,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 16,
+    workers: Annotated[int, typer.Option(min=0, help="Data-loading processes.")] = 1,
     submission: Annotated[
         str | None,
         typer.Option(
             metavar="voc|coco",
-            help="Also write the files for its evaluation server; needs no labels.",
+            help="Also write the files for that evaluation server.",
         ),
     ] = None,
     report: Annotated[
-        bool, typer.Option("--report", help="Also draw confusions, curves, best and worst images.")
+        bool, typer.Option("--report", help="Also write a page of curves and images.")
     ] = False,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Measure a network on labelled images: mAP (VOC07, VOC12, COCO) and mIoU."""
+    """Measure mAP (VOC07, VOC12, COCO) and mIoU of a network on labelled images."""
     require("torch", "train", "evaluation")
     if report:
         require("matplotlib", "plots", "--report")
+    _require_input(model, data, split, split_names(classes))
     from blitznet.evaluation import evaluate as evaluation
     from blitznet.evaluation.metrics import metrics_table
 
@@ -77,7 +81,10 @@ def evaluate(
             out=folder,
             submission=submission,
             report=report,
+            show_progress=not quiet,
         )
+    if quiet:
+        return
     if submission is not None:
         print_line(f"Files for the {submission} server: {folder}")
     if metrics.has_figures:
@@ -85,6 +92,19 @@ def evaluate(
         if report:
             print_line(f"Report: {folder / 'index.html'}")
         print_line(f"{metrics.pictures} images; figures in {folder / evaluation.METRICS_FILE}")
+
+
+def _require_input(model: str, data: Path, split: str, classes: Sequence[str] | None) -> None:
+    """Find mistakes before anything heavy is loaded."""
+    from blitznet.data.description import read_description
+    from blitznet.inference.selection import find_class
+    from blitznet.model_files import find_network
+
+    find_network(model)
+    description = read_description(data)
+    description.entries(split)
+    for name in classes or ():
+        find_class(name, description.classes)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from blitznet.cli.options import (
     ModelOption,
     OutOption,
     OverwriteOption,
+    QuietOption,
     ScoreOption,
     split_names,
 )
@@ -49,7 +50,7 @@ def predict(
     iou: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Maximum overlap of two objects of a class.", show_default="0.45"
+            min=0, max=1, help="Maximum IoU of two objects of a class.", show_default="0.45"
         ),
     ] = None,
     max_detections: Annotated[
@@ -62,7 +63,7 @@ def predict(
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Predict only what DIR has no result of.")
+        bool, typer.Option("--resume", help="Predict only what has no result in DIR.")
     ] = False,
     mixed: Annotated[
         bool,
@@ -89,7 +90,7 @@ def predict(
         float, typer.Option(min=0.1, help="Refuse larger images before decoding them.")
     ] = 100,
     every: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Every N-th frame of a video.")
+        int, typer.Option(min=1, metavar="N", help="Predict every N-th frame of a video.")
     ] = 1,
     max_frames: Annotated[
         int | None, typer.Option(min=1, help="Stop after N frames of a video.", show_default="all")
@@ -106,9 +107,7 @@ def predict(
             min=0, help="End --watch after N seconds without a new image.", show_default="never"
         ),
     ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print problems only, and no progress bar.")
-    ] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Detect objects and segment classes in images and videos.
 
@@ -189,8 +188,10 @@ def _report(
         return f"{text or 'no images'} done{f' ({before} before)' if before else ''}"
 
     try:
-        with terminated_as_interrupted():
+        with terminated_as_interrupted() as received:
             for result in results:
+                if received:
+                    raise KeyboardInterrupt
                 kind = kind_of(result.source) or "images"
                 done[kind] += result.error is None
                 before += result.is_old
@@ -203,13 +204,15 @@ def _report(
                     print_error(result.note)
                 total[kind] = max(total[kind], done[kind] + failed)  # grows in a watched folder
                 del result  # not kept while the next image is decoded
+            if received:
+                raise KeyboardInterrupt
+            if not quiet:
+                print_line(f"{counts()}, results in {folder}")
     except BaseException as end:
         if done or isinstance(end, KeyboardInterrupt):
             hint = f"continue with --out {folder} --resume"
             print_error(f"stopped: {counts()}, results in {folder}; {hint}")
         raise
-    if not quiet:
-        print_line(f"{counts()}, results in {folder}")
     if problems or failed:
         raise typer.Exit(1)
 
@@ -242,5 +245,5 @@ def _say_engine(predictor: "Predictor", asked: str | None) -> None:
     """Says which engine runs, if that was ours to choose."""
     from blitznet.inference.engines.choose import AUTO, usual_engine
 
-    if (asked or usual_engine()) == AUTO:
+    if usual_engine(asked) == AUTO:
         print_error(f"runs on {predictor.engine.name} ({predictor.engine.device})")

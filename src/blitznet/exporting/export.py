@@ -78,7 +78,7 @@ def export(
         format: `onnx` or `openvino`.
         precision: of the weights: `fp32`, `fp16`, or for OpenVINO `int8`.
         limits: of suppression.
-        seg_map: also give out the class map at the input's size, which takes a fifth more time;
+        seg_map: also output the segmentation map at the input's size, for a fifth more time;
             the logits that it comes from are always given out.
         calibrate: data description whose images int8 is calibrated with.
         data: data description to measure mAP and mIoU on; None = compare on a few images alone.

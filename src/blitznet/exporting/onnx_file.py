@@ -100,7 +100,7 @@ def export_onnx(
         limits: of suppression.
         precision: fp32, or fp16 = weights of convolutions are stored in half precision and cast up
             in the graph, which computes in single precision as before.
-        has_seg_map: also give out the class map at the input's size, at a fifth more time.
+        has_seg_map: also output the segmentation map at the input's size, at a fifth more time.
 
     Raises:
         InputError: if the file cannot be written, or half precision cannot hold a weight.

@@ -66,7 +66,7 @@ def normalize_images(
 
     Args:
         images: on any device.
-        mean: per channel, of images in 0..1. A GPU is waited for unless it is a tensor there.
+        mean: per channel, of images in 0..1. A tensor on the GPU avoids waiting for it.
         std: per channel; as `mean`.
     """
     offset = torch.as_tensor(mean, device=images.device).view(3, 1, 1) * 255

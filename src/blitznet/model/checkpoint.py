@@ -102,7 +102,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"{path} is no readable safetensors file ({cut(str(error))})"
+            f"{path} is not a readable safetensors file ({cut(str(error))})"
         ) from None
     for name, tensor in tensors.items():
         if tensor.is_floating_point():

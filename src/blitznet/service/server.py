@@ -15,6 +15,7 @@ from blitznet.inference.engines.engine import OnMessage
 from blitznet.inference.predictor import Predictor, load
 from blitznet.service.answering import Service
 from blitznet.service.app import create_app
+from blitznet.service.connection import BoundedConnection
 from blitznet.service.gate import access_log
 from blitznet.service.settings import Settings
 
@@ -66,7 +67,8 @@ def serve(
         service_app = create_app(predictors, settings)
         _log_to_stderr()
         config = uvicorn.Config(
-            service_app, log_config=None, access_log=False, server_header=False,
+            service_app, http=BoundedConnection, ws="none", log_config=None, access_log=False,
+            server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(settings.timeout) + 1,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 class AveragedWeights(AveragedModel):
     """As torch's `AveragedModel`, with which it shares the state, but without its waiting.
 
-    That one looks at its own counter on the device in every step, and takes the mean of counters.
+    That class reads its own counter on the device in every step, and takes the mean of counters.
     Move `module` alone to a device, so that the counter stays here.
 
     Args:

@@ -44,7 +44,7 @@ class Meter:
         self.resume_clock()
 
     def resume_clock(self) -> None:
-        """Leave out the time since the last reading."""
+        """Do not count the time since the last reading."""
         self._started = time.monotonic()
 
     def add(self, taken: StepResult, batch: Batch) -> None:

@@ -64,8 +64,8 @@ def refine_masks(
 ) -> RefinedMasks:
     """Write a segmentation map for every image that has boxes but no map; see `refine_box_map`.
 
-    A source uses them with `refined_masks: OUT` in the data description. A call that was broken
-    off continues where it was.
+    A source uses them with `refined_masks: OUT` in the data description. An interrupted call
+    continues where it stopped.
 
     Args:
         data: path of the data description.
@@ -93,7 +93,7 @@ def refine_masks(
     if not found:
         raise InputError(f"{data}: no image of {split!r} has boxes but no segmentation map")
     decided, in_boxes = 0, 0
-    with closing(open_engine(model, engine or usual_engine(), device)) as opened:
+    with closing(open_engine(model, usual_engine(engine), device)) as opened:
         refiner = MaskRefiner(opened, description.classes, confidence)
         record = {"model": _hash(model), "confidence": confidence, "classes": refiner.names}
         _begin(out, record, overwrite)

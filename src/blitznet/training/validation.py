@@ -83,13 +83,13 @@ def validate(
             raise KeyboardInterrupt
 
     # The copy and the data loader draw random numbers.
-    with torch.random.fork_rng([]), closing(engine_of(network, info.names, device)) as engine:
+    with torch.random.fork_rng([]), closing(engine_of(network, info, device)) as engine:
         metrics = measure(engine, sources, workers=workers, found=stop_if_interrupted)
     keep_measured(folder, step, metrics, network, info)
 
 
 def best_row(rows: Sequence[ValidationRow]) -> ValidationRow | None:
-    """The row of the best score, of equals the first; None if nothing could be measured."""
+    """The row of the best score, at a tie the first; None if nothing could be measured."""
     scored = [row for row in rows if row["score"] is not None]
     return max(scored, key=lambda row: row["score"] or 0.0, default=None)
 

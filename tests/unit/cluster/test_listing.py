@@ -11,6 +11,7 @@ from pyarrow import parquet
 from blitznet.cluster.listing import Item, cut, list_items
 from blitznet.cluster.remote_files import read_content
 from blitznet.errors import ImageError, InputError
+from web_server import web_server
 
 
 @pytest.fixture
@@ -76,18 +77,37 @@ def test_a_parquet_list_may_bring_ids(tmp_path: Path) -> None:
     parquet.write_table(table, tmp_path / "ids.parquet")
     assert list(list_items(str(tmp_path / "plain.parquet"))) == [Item("a", "a"), Item("b", "b")]
     assert list(list_items(str(tmp_path / "ids.parquet"))) == [Item("7", "a"), Item("8", "b")]
+    odd = pa.table({"path": [b"caf\xe9.jpg", None, b"b"], "id": [None, "x", "y"]})
+    parquet.write_table(odd, tmp_path / "odd.parquet")
+    name = os.fsdecode(b"caf\xe9.jpg")
+    assert list(list_items(str(tmp_path / "odd.parquet"))) == [Item(name, name), Item("y", "b")]
 
 
-def test_members_of_tar_files_are_read_where_they_are(folder: Path, tmp_path: Path) -> None:
+def test_members_of_tar_files_are_read_where_they_are(tmp_path: Path) -> None:
     path = tmp_path / "shard-0.tar"
     with tarfile.open(path, "w") as tar:
         for name in ("0001.jpg", "0001.json", "0002.png"):
             (tmp_path / name).write_text(name)
             tar.add(tmp_path / name, name)
-    assert [item.id for item in list_items(str(path))] == ["0001.jpg", "0002.png"]
-    assert [read_content(item.uri) for item in list_items(str(path))] == [b"0001.jpg", b"0002.png"]
     ids = [item.id for item in list_items(f"{tmp_path}/*.tar")]
     assert ids == [f"{path}/0001.jpg", f"{path}/0002.png"]
+    with web_server(tmp_path) as base:
+        for source in (str(path), f"file://{path}", f"{base}shard-0.tar"):
+            items = list(list_items(source))
+            assert [item.id for item in items] == ["0001.jpg", "0002.png"]
+            assert [read_content(item.uri) for item in items] == [b"0001.jpg", b"0002.png"]
+
+
+def test_lists_come_from_a_web_server_too(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"path": ["a"]}), tmp_path / "list.parquet")
+    (tmp_path / "list.txt").write_text("a\n")
+    with web_server(tmp_path) as base:
+        for name in ("list.parquet", "list.txt"):
+            assert list(list_items(base + name)) == [Item("a", "a")]
+        with pytest.raises(InputError, match="no list; give"):  # but a page that names them
+            list(list_items(base))
+        with pytest.raises(InputError, match="HTTP Error 404"):
+            list(list_items(f"{base}missing.parquet"))
 
 
 def test_shards_are_cut_in_order() -> None:
@@ -100,7 +120,8 @@ def test_shards_are_cut_in_order() -> None:
     [
         ("missing", None, "no such file or folder"),
         ("list.parquet", b"PAR", "cannot be read"),
-        ("list.txt", b"\x00\x01", "no text file"),
+        ("list.txt", b"\x00\x01", "no list"),
+        ("index.html", b"<!DOCTYPE html>\n", "no list"),
         ("a.tar", b"no tar", "cannot be read as a tar file"),
         ("no*match", None, None),
         ("ftq://host/a", None, "no file system for ftq://"),

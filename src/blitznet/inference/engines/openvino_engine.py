@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from blitznet.cpu import is_limited, usable_cores
-from blitznet.errors import CheckpointError, cut
+from blitznet.errors import CheckpointError, one_line
 from blitznet.extras import require
 from blitznet.inference.engines.engine import ExportedEngine
 from blitznet.model_files import METADATA_KEY, parse_export_info, read_exported_file, require_finite
@@ -134,7 +134,7 @@ def read_exported(path: Path) -> "openvino.Model":
 
 
 def _unusable(path: Path, error: RuntimeError) -> CheckpointError:
-    reason = cut(" ".join(str(error).split()))
+    reason = one_line(error)
     return CheckpointError(f"{path} cannot be opened by OpenVINO; it may be damaged ({reason})")
 
 
@@ -147,7 +147,7 @@ def openvino_metadata(model: "openvino.Model") -> str | None:
 
 
 def has_bfloat16() -> bool:
-    """Whether this CPU has instructions for it that OpenVINO uses."""
+    """Whether this CPU has bfloat16 instructions that OpenVINO uses."""
     require("openvino", "openvino", "OpenVINO")
     import openvino
 

@@ -161,7 +161,7 @@ class VideoFile(OpenedVideo):
 
 
 def main_stream(container: "InputContainer") -> "VideoStream":
-    """The film among the video streams that can be decoded.
+    """The main video stream of those that can be decoded.
 
     A cover or a preview may come first, or be the default.
     """

@@ -93,7 +93,7 @@ class StreamAddress:
         name: for messages and results; a password in a URL is left out.
         target: what FFmpeg opens.
         stem: for the names of result files.
-        is_live: whether it does not wait for its reader; None = seen when it is opened.
+        is_live: whether frames are lost while nobody reads; None = known once it is opened.
         format: FFmpeg's input device of a camera, or None.
         options: for FFmpeg.
     """
@@ -110,9 +110,17 @@ def find_address(name: str) -> StreamAddress:
     """The address of a video file, a camera or a URL; nothing is opened."""
     if is_url(name):
         return _url_address(name)
-    if is_stream(name):
-        return _camera_address(name, name.removeprefix("/dev/video"))
-    return StreamAddress(name, f"file:{name}", Path(name).stem, options=_LOCAL)
+    if not is_stream(name):
+        return StreamAddress(name, f"file:{name}", Path(name).stem, options=_LOCAL)
+    number = name.removeprefix("/dev/video")
+    options: dict[str, str] = {}
+    target, device = f"/dev/video{number}", "v4l2"
+    if sys.platform == "darwin":
+        # AVFoundation refuses its own default of 29.97 frames a second.
+        target, device, options = f"{number}:none", "avfoundation", {"framerate": "30"}
+    elif sys.platform == "win32":
+        target, device = f"video={_directshow_name(int(number))}", "dshow"
+    return StreamAddress(name, target, f"camera{number}", True, device, options)
 
 
 def _url_address(url: str) -> StreamAddress:
@@ -127,17 +135,6 @@ def _url_address(url: str) -> StreamAddress:
         # Over UDP, RTSP loses packets wherever a camera is behind a router.
         options={"rtsp_transport": "tcp"} if parts.scheme.lower().startswith("rtsp") else {},
     )
-
-
-def _camera_address(name: str, number: str) -> StreamAddress:
-    options: dict[str, str] = {}
-    target, device = f"/dev/video{number}", "v4l2"
-    if sys.platform == "darwin":
-        # AVFoundation refuses its own default of 29.97 frames a second.
-        target, device, options = f"{number}:none", "avfoundation", {"framerate": "30"}
-    elif sys.platform == "win32":
-        target, device = f"video={_directshow_name(int(number))}", "dshow"
-    return StreamAddress(name, target, f"camera{number}", True, device, options)
 
 
 def _directshow_name(index: int) -> str:
