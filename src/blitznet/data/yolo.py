@@ -19,7 +19,7 @@ from blitznet.data.image_files import (
     read_list,
     require_folder,
 )
-from blitznet.data.labels import ObjectLabel
+from blitznet.data.labels import MAX_OBJECTS, ObjectLabel
 from blitznet.data.map_encoding import CodedEntry, read_lines, value_codes
 from blitznet.data.seg_map import MAX_VALUE
 from blitznet.data.source import ImageFiles, ObjectsAndSize, ReadLabels, read_files
@@ -258,9 +258,11 @@ def read_rows(path: Path, names: Sequence[str], num_keypoints: int = 0) -> Objec
     """The objects of one file; one that does not exist has none. Key points are left out.
 
     Raises:
-        LabelError: if it is no text.
+        LabelError: if it is no text, or has too many rows.
     """
     lines = read_text(path, LabelError).splitlines() if path.exists() else []
+    if len(lines) > MAX_OBJECTS:
+        raise LabelError(f"{path} has {len(lines)} rows; an image has {MAX_OBJECTS} at most")
     objects = tuple(
         _read_row(line.split(), names, f"{path}, line {number}", num_keypoints)
         for number, line in enumerate(lines, start=1)
