@@ -122,6 +122,10 @@ def predict_batch(
         InputError: if the input, the network, the cluster or the folder is unusable.
         WorkerError: if workers die before they can work.
     """
+    counts = {"cpus_per_worker": cpus_per_worker, "limit": limit, "shard_size": shard_size}
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise InputError(f"{name} is a number from 1 on, got {value}")
     source = os.fspath(source)
     least, most = _parse_workers(workers)
     items = list_items(source)
@@ -177,7 +181,8 @@ def _settings(parts: Parts, arguments: dict[str, Any]) -> Settings:
     arguments["engine"] = arguments["engine"] or (parts.settings() or {}).get("engine")
     predictor = BatchPredictor(**arguments | {"cpus": None})
     try:
-        predictor.predictor.predict(np.zeros((8, 8, 3), np.uint8), arguments["score"])
+        image = np.zeros((8, 8, 3), np.uint8)
+        predictor.predictor.predict(image, arguments["score"], arguments["batch"])
     except ValueError as error:
         raise InputError(str(error)) from None
     finally:
