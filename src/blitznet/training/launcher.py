@@ -17,6 +17,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.launchers import subprocess_script
 from torch import distributed
+from torch._C._distributed_c10d import TCPStore
 
 from blitznet.errors import BlitzNetError, RecipeError, WorkerError
 
@@ -150,9 +151,7 @@ def _call_roll(processes: Processes) -> None:
     place, is_first = processes.environment, processes.is_first
     wait = timedelta(seconds=_ROLL_CALL_S) if is_first else timedelta(minutes=5)
     try:
-        distributed.TCPStore(
-            place.main_address, place.main_port + 1, processes.count, is_first, wait
-        )
+        TCPStore(place.main_address, place.main_port + 1, processes.count, is_first, wait)
     except RuntimeError:
         if not is_first:
             raise
