@@ -37,7 +37,8 @@ def fold_background(rows: Tensor, number: int, dim: int) -> Tensor:
     """
     if number == 1:
         return rows
-    background, objects = rows.split((number, rows.shape[dim] - number), dim)
+    background = rows.narrow(dim, 0, number)
+    objects = rows.narrow(dim, number, rows.shape[dim] - number)
     largest = background.amax(dim, keepdim=True)
     joint = largest + (background - largest).exp().sum(dim, keepdim=True).log()
     return torch.cat((joint, objects), dim)
