@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check slow-test browser-test clean
+.PHONY: demo test check slow-test browser-test docs clean
 
 demo: $(VENV)/demo.installed  ## detection and segmentation on sample photos, without PyTorch; results in runs/demo
 	$(BIN)/blitznet demo
@@ -26,6 +26,9 @@ check: $(VENV)/dev.installed  ## formatter, linter, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/docs.installed  ## the site, in build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info

@@ -37,7 +37,7 @@ def main(
     network: Annotated[str, typer.Option(help="Of the family.")] = "blitznet300-mobile",
     steps: int = 20,
     batch: Annotated[int, typer.Option(help="Images a step.")] = 8,
-    workers: Annotated[int, typer.Option(help="Processes that read images.")] = 2,
+    workers: Annotated[int, typer.Option(help="Data-loading processes.")] = 2,
     device: str = "auto",
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:

@@ -161,7 +161,7 @@ def default_engines(device: str) -> list[str]:
 
 
 def predict_with(engine: Engine, score: float) -> Predict:
-    """An engine's way from decoded images to boxes in their pixels and class maps of their size."""
+    """An engine, from decoded images to boxes in their pixels and maps of their size."""
     size = engine.info.model.image_size
 
     def predict(images: Sequence[Image.Image]) -> Seconds:
@@ -248,7 +248,7 @@ def load_images(folder: Path | None, count: int = MAX_IMAGES) -> tuple[list[Imag
 
 
 def _draw_jpeg(seed: int) -> BytesIO:
-    """Coarse and fine noise, about as slow to decode as a photograph."""
+    """Coarse and fine noise, about as slow to decode as a photo."""
     rng, stream = np.random.default_rng(seed), BytesIO()
     coarse, fine = (rng.integers(0, 256, (*size, 3), np.uint8) for size in ((12, 16), (375, 500)))
     blurred = Image.fromarray(coarse).resize((500, 375))

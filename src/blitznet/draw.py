@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from blitznet.classes import voc_palette
 from blitznet.lettering import lettering
 
-# How much of the class colour covers a pixel: a veil over the region, nearly opaque on its edge.
+# How much of the class colour covers a pixel: translucent inside, nearly opaque on the edge.
 REGION_OPACITY = 0.45
 EDGE_OPACITY = 0.85
 # Class regions smaller than this share of the image get no name of their own.
@@ -86,10 +86,10 @@ class Tags:
         self.placed: list[Rectangle] = []
 
     def attach(self, texts: Sequence[str], box: np.ndarray, color: Color) -> None:
-        """Write the first of `texts` for which there is room at a corner of `box`, or nothing.
+        """Write the first of `texts` that fits at a corner of `box`, or nothing.
 
         Above the box, inside it, or below it: the first of these that is in the image and hides
-        no other tag, else the one that hides least, up to a limit.
+        no other tag, else the one that hides the least, up to a limit.
         """
         x1, y1, _, y2 = box.tolist()
         for text in texts:

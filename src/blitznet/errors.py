@@ -10,7 +10,7 @@ _SHOWN = 200
 
 
 class BlitzNetError(Exception):
-    """Anything that this package raises on purpose."""
+    """Base of all errors that this package raises on purpose."""
 
 
 class InputError(BlitzNetError, ValueError):
@@ -22,7 +22,7 @@ class ImageError(InputError):
 
 
 class CheckpointError(InputError):
-    """A file that is no usable network, or a model name that does not exist."""
+    """A file that is not a usable network, or a model name that does not exist."""
 
 
 class LabelError(InputError):
@@ -34,7 +34,7 @@ class RecipeError(InputError):
 
 
 class WorkerError(BlitzNetError, RuntimeError):
-    """A process that prepares images died, as one does that runs out of memory."""
+    """A worker process died, for example because memory ran out."""
 
 
 class DivergenceError(BlitzNetError, ArithmeticError):
@@ -52,6 +52,11 @@ def shown(value: object) -> str:
 def cut(text: str) -> str:
     """At most 200 characters of a text that came from outside."""
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]} ..."
+
+
+def one_line(error: BaseException) -> str:
+    """What an error from elsewhere says, as one line of at most 200 characters."""
+    return cut(" ".join(str(error).split()) or type(error).__name__)
 
 
 def first_problem(error: "ValidationError") -> str:

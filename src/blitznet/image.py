@@ -7,7 +7,7 @@ import os
 import re
 import struct
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -27,7 +27,7 @@ from blitznet.sample_depth import describe_tiff, has_16_bit_colours, to_eight_bi
 
 @dataclass(frozen=True, eq=False)
 class EncodedImage:
-    """The content of an image file that is not on a disk; `name` is for messages."""
+    """The content of an image file that is not on disk; `name` is for messages."""
 
     content: bytes
     name: str
@@ -50,6 +50,12 @@ _MAX_SCANNED_PIXELS = 2_000_000_000
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
+# Of a TIFF; more are not counted.
+_MAX_PAGES = 1000
+
+# What comes before the pixels of a GIF, JPEG or PNG; comments take many times their size.
+_MAX_HEADER = 16 * MEGABYTE
+
 # Rows that are converted at once where a whole image would be copied.
 _BAND = 256
 
@@ -57,7 +63,7 @@ _BAND = 256
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
 
 # What a folder is searched for. A file that is named directly may be called anything.
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     """.avif .bmp .gif .heic .heif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff
     .webp""".split()  # noqa: SIM905
 )
@@ -125,7 +131,7 @@ class OpenImage:
         max_pixels: as of `read_image`.
 
     Attributes:
-        size: width and height as a person sees it.
+        size: width and height of the upright image.
         reductions: what `decode` can shrink by, ascending, 1 first.
 
     Raises:
@@ -239,6 +245,8 @@ def _read(path: str | os.PathLike[str], max_pixels: int) -> bytes:
 
 def _open(content: bytes, name: str, max_pixels: int) -> ImageFile:
     """A file with its header parsed, within all limits, its pixels still to be decoded."""
+    if len(content) > _MAX_HEADER and content.startswith((b"GIF8", b"\xff\xd8", b"\x89PNG")):
+        _read_header(BytesIO(content[:_MAX_HEADER]), name)
     image = _read_header(BytesIO(content), name)
     _require_sensible_size(image, name, max_pixels)
     if isinstance(image, JpegImageFile):
@@ -313,7 +321,7 @@ def _damage(name: str, error: Exception) -> ImageError:
 
 
 def _alone_if_large(num_bytes: int) -> AbstractContextManager[object]:
-    """What decodes an image, or holds a file, of so many bytes waits until no other is that large.
+    """Wait until no other image or file of this size is being decoded or held.
 
     Several at once would take the memory of all of them.
     """
@@ -330,7 +338,7 @@ def _size_on_disk(source: str | os.PathLike[str] | EncodedImage) -> int:
 
 
 def _max_file(max_pixels: int) -> int:
-    """Bytes: what stores so many pixels as RGBA without compression, and a little more."""
+    """Bytes that store this many pixels as uncompressed RGBA, and a little more."""
     return 4 * max_pixels + MEGABYTE
 
 
@@ -389,11 +397,19 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _count_frames(image: ImageFile) -> int:
-    """Frames or pages; previews beside a photo (JPEG's MPO, HEIF) are none."""
+    """Frames or pages, of a TIFF up to _MAX_PAGES; previews beside a photo (MPO, HEIF) are none."""
     if image.format == "HEIF":
         return 1
     try:
-        return int(getattr(image, "n_frames", 1))
+        if image.format != "TIFF":
+            return int(getattr(image, "n_frames", 1))
+        pages = 1  # Pillow's own count takes quadratic time
+        with suppress(EOFError):
+            while pages < _MAX_PAGES:
+                image.seek(pages)
+                pages += 1
+        image.seek(0)
+        return pages
     except Exception:  # noqa: BLE001 - see `_damage`
         return 1
 
@@ -424,6 +440,18 @@ def resize_to_input(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 
+class _FewReads(BytesIO):
+    """A file whose header may take so many reads: millions of empty parts would take minutes."""
+
+    reads_left = 4096
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise OSError("a header of too many parts")
+        return super().read(size)
+
+
 def open_content(content: bytes, name: str) -> Image.Image:
     """An image of which the header has been read, no more; `read_image` takes it.
 
@@ -434,4 +462,4 @@ def open_content(content: bytes, name: str) -> Image.Image:
     Raises:
         ImageError: if it is no image, or its header is damaged.
     """
-    return _read_header(BytesIO(content), name)
+    return _read_header(_FewReads(content), name)

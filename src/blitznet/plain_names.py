@@ -28,7 +28,7 @@ def file_name(text: str) -> str:
 
 
 def is_possible_path(path: Path) -> bool:
-    """Whether a file system could hold it; asking one for another raises an OSError."""
+    """Whether a file system could hold this name; others raise an OSError."""
     try:
         encoded = os.fsencode(path)
     except UnicodeEncodeError:  # half of a surrogate pair

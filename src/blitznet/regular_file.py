@@ -11,7 +11,7 @@ MEGABYTE = 2**20
 def open_regular(path: str | os.PathLike[str], limit: int) -> tuple[BinaryIO, int]:
     """Open a file that has an end, for reading.
 
-    Pipes and devices would block or never end, and what is in /proc has no size.
+    Pipes and devices would block or never end, and files in /proc have no size.
 
     Args:
         path: links are followed.
@@ -21,7 +21,7 @@ def open_regular(path: str | os.PathLike[str], limit: int) -> tuple[BinaryIO, in
         The open file, and its size in bytes.
 
     Raises:
-        OSError: with the reason as `strerror`, for names that no file can have, too.
+        OSError: with the reason as `strerror`, also for names that no file can have.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:

@@ -47,7 +47,7 @@ def test_markdown_and_json_hold_our_figures(
     ("arguments", "line"),
     [
         (["9"], "the paper has no table 9; give a number from 1 to 8"),
-        (["5", "--run"], "table 5 has no twin on the subset; add --full for the paper's rows"),
+        (["5", "--run"], "table 5 has no small version; add --full for the paper's rows"),
         (["3", "--run"], "data/voc-subset-aug.yaml, which is not here; run it in a clone"),
         (["3", "--run", "--only", "x"], "table 3 has no experiment 'x' to run"),
         (["3", "--run", "--seeds", "one"], "--seeds one: give whole numbers from 0 on"),

@@ -26,7 +26,7 @@ def batch(
     engine: EngineOption = None,
     batch_size: BatchOption = None,
     save_masks: Annotated[
-        bool, typer.Option("--save-masks", help="Also keep segmentation maps, as PNGs.")
+        bool, typer.Option("--save-masks", help="Also store segmentation maps, as PNGs.")
     ] = False,
     cpus_per_worker: Annotated[int, typer.Option(min=1, help="Cores of each worker.")] = 1,
     workers: Annotated[
@@ -38,7 +38,7 @@ def batch(
     address: Annotated[
         str | None,
         typer.Option(
-            metavar="HOST:PORT|auto", help="A running Ray cluster.", show_default="this machine"
+            metavar="HOST:PORT|auto", help="Running Ray cluster.", show_default="this machine"
         ),
     ] = None,
     limit: Annotated[

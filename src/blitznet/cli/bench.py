@@ -21,7 +21,7 @@ def bench(
     ] = None,
     engines: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Engines.", show_default="all here, without int8"),
+        typer.Option(metavar="A,B", help="Engines to time.", show_default="all here, without int8"),
     ] = None,
     images: Annotated[
         Path | None,
@@ -29,7 +29,7 @@ def bench(
     ] = None,
     score: ScoreOption = 0.5,
     batch: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 1,
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each engine.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Measurement rounds.")] = 3,
     seconds: Annotated[
         float, typer.Option(min=0, help="Minimum seconds of measurement per engine.")
     ] = 3.0,
@@ -38,7 +38,7 @@ def bench(
         Path | None, typer.Option("--json", metavar="FILE", help="Also write the JSON there.")
     ] = None,
 ) -> None:
-    """Time a network on every engine here, stage by stage, and print a table and a JSON line."""
+    """Measure the speed of a network on every installed engine, stage by stage."""
     from blitznet.bench import bench, speed_table
     from blitznet.text_files import write_text
 

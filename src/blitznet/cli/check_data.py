@@ -28,7 +28,7 @@ def check_data(
         ),
     ] = "blitznet300-mobile",
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes.", show_default="number of cores")
+        int | None, typer.Option(min=0, help="Worker processes.", show_default="number of cores")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole report as JSON.")

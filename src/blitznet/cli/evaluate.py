@@ -27,37 +27,38 @@ def evaluate(
         str, typer.Argument(metavar="MODEL", help="Bundled network, checkpoint, or exported file.")
     ],
     data: Annotated[Path, typer.Option(metavar="DATA.yaml", help="Data description.")],
-    split: Annotated[str, typer.Option(help="Which of its splits.")] = "val",
+    split: Annotated[str, typer.Option(help="Split to evaluate.")] = "val",
     classes: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="Average these.", show_default="all")
+        str | None,
+        typer.Option(metavar="A,B,C", help="Average over these classes.", show_default="all"),
     ] = None,
     device: DeviceOption = "auto",
     engine: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="What runs the network: torch, openvino, ..., or auto.",
+            help="Inference engine: torch, openvino, ..., or auto.",
             show_default="torch in float32; onnxruntime or openvino for exported files",
         ),
     ] = None,
     calibrate: CalibrateOption = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 16,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 16,
+    workers: Annotated[int, typer.Option(min=0, help="Data-loading processes.")] = 1,
     submission: Annotated[
         str | None,
         typer.Option(
             metavar="voc|coco",
-            help="Also write the files for its evaluation server; needs no labels.",
+            help="Also write the files for that evaluation server.",
         ),
     ] = None,
     report: Annotated[
-        bool, typer.Option("--report", help="Also draw confusions, curves, best and worst images.")
+        bool, typer.Option("--report", help="Also write a page of curves and images.")
     ] = False,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure a network on labelled images: mAP (VOC07, VOC12, COCO) and mIoU."""
+    """Measure mAP (VOC07, VOC12, COCO) and mIoU of a network on labelled images."""
     require("torch", "train", "evaluation")
     if report:
         require("matplotlib", "plots", "--report")

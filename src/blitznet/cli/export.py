@@ -19,12 +19,12 @@ def export(
         str, typer.Option("--format", metavar="onnx|openvino", help="File format.")
     ] = "onnx",
     precision: Annotated[
-        str, typer.Option(metavar="fp32|fp16|int8", help="Of the weights.")
+        str, typer.Option(metavar="fp32|fp16|int8", help="Precision of the weights.")
     ] = "fp32",
     calibrate: Annotated[
         Path | None,
         typer.Option(
-            metavar="DATA.yaml", help="Images for int8: of its split train, or its first one."
+            metavar="DATA.yaml", help="Calibration images for int8: split train, or the first."
         ),
     ] = None,
     score: Annotated[
@@ -33,19 +33,20 @@ def export(
     iou: Annotated[float, typer.Option(min=0, max=1, help="IoU threshold of NMS.")] = 0.45,
     top: Annotated[int, typer.Option(min=1, help="Maximum objects per image.")] = 200,
     seg_map: Annotated[
-        bool, typer.Option("--seg-map", help="Also output the class map at the input's size.")
+        bool, typer.Option("--seg-map", help="Also output the segmentation map.")
     ] = False,
     data: Annotated[
         Path | None,
         typer.Option(metavar="DATA.yaml", help="Also compare mAP and mIoU on this data set."),
     ] = None,
-    split: Annotated[str, typer.Option(help="Which split of --data.")] = "val",
+    split: Annotated[str, typer.Option(help="Split of --data.")] = "val",
     classes: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="Average these.", show_default="all")
+        str | None,
+        typer.Option(metavar="A,B,C", help="Average over these classes.", show_default="all"),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="The file.", show_default="MODEL.onnx"),
+        typer.Option("--out", "-o", metavar="FILE", help="Output file.", show_default="MODEL.onnx"),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing FILE.")
@@ -56,7 +57,7 @@ def export(
 ) -> None:
     """Write a network as one self-contained file and compare it with the checkpoint.
 
-    Exits with 1, without the file, if the two differ more than the precision explains.
+    Exits with 1, without the file, if the two differ more than the precision allows.
     """
     require_training("blitznet export")
     from blitznet.model_files import find_checkpoint

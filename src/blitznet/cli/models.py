@@ -12,7 +12,7 @@ from blitznet.cli.app import app, print_table
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
-    """List the bundled networks: how they were trained, how accurate they are."""
+    """List the bundled networks with their training data and accuracy."""
     from blitznet.inference.model_table import model_records, model_table
     from blitznet.model_files import bundled_networks, default_model
 

@@ -50,7 +50,7 @@ def predict(
     iou: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Maximum overlap of two objects of a class.", show_default="0.45"
+            min=0, max=1, help="Maximum IoU of two objects of a class.", show_default="0.45"
         ),
     ] = None,
     max_detections: Annotated[
@@ -63,7 +63,7 @@ def predict(
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Predict only what DIR has no result of.")
+        bool, typer.Option("--resume", help="Predict only what has no result in DIR.")
     ] = False,
     mixed: Annotated[
         bool,
@@ -90,7 +90,7 @@ def predict(
         float, typer.Option(min=0.1, help="Refuse larger images before decoding them.")
     ] = 100,
     every: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Every N-th frame of a video.")
+        int, typer.Option(min=1, metavar="N", help="Predict every N-th frame of a video.")
     ] = 1,
     max_frames: Annotated[
         int | None, typer.Option(min=1, help="Stop after N frames of a video.", show_default="all")
@@ -245,5 +245,5 @@ def _say_engine(predictor: "Predictor", asked: str | None) -> None:
     """Says which engine runs, if that was ours to choose."""
     from blitznet.inference.engines.choose import AUTO, usual_engine
 
-    if (asked or usual_engine()) == AUTO:
+    if usual_engine(asked) == AUTO:
         print_error(f"runs on {predictor.engine.name} ({predictor.engine.device})")

@@ -15,17 +15,17 @@ def refine_masks(
     data: Annotated[Path, typer.Argument(metavar="DATA.yaml", help="Data description.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the maps.")],
     model: ModelOption = None,
-    split: Annotated[str, typer.Option(help="Which of its splits.")] = "train",
+    split: Annotated[str, typer.Option(help="Split to process.")] = "train",
     confidence: Annotated[
         float, typer.Option(min=0, max=1, help="Minimum probability; the other pixels are void.")
     ] = 0.8,
     device: DeviceOption = "auto",
     engine: EngineOption = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace maps that were made in another way.")
+        bool, typer.Option("--overwrite", help="Replace maps made with other settings.")
     ] = False,
 ) -> None:
-    """Write segmentation maps for images that have boxes only, by a network and the boxes.
+    """Draw segmentation maps for images that have boxes only, with a network and the boxes.
 
     If it is interrupted, the same command continues.
     """

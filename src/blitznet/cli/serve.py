@@ -16,25 +16,31 @@ TOKEN_VARIABLE = "BLITZNET_TOKEN"
 def serve(
     model: ModelOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 = a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 = any free one.")] = 8000,
     score: ScoreOption = 0.5,
     device: DeviceOption = "auto",
     engine: EngineOption = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Predictions at once.", show_default="one per core, up to 4"),
+        typer.Option(min=1, help="Concurrent predictions.", show_default="one per core, up to 4"),
     ] = None,
-    queue: Annotated[int, typer.Option(min=0, help="Waiting requests; others get 503.")] = 16,
+    queue: Annotated[
+        int, typer.Option(min=0, help="Maximum waiting requests; further ones get 503.")
+    ] = 16,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one request.")] = 30,
-    max_mb: Annotated[float, typer.Option(help="Largest request, millions of bytes.")] = 32,
-    max_megapixels: Annotated[float, typer.Option(help="Largest image, million pixels.")] = 64,
+    max_mb: Annotated[float, typer.Option(help="Maximum size of a request in MB.")] = 32,
+    max_megapixels: Annotated[
+        float, typer.Option(help="Maximum size of an image in megapixels.")
+    ] = 64,
     cors: Annotated[
         list[str] | None,
         typer.Option(metavar="ORIGIN", help="Web page that may use the service; repeatable."),
     ] = None,
     token: Annotated[
         str | None,
-        typer.Option(help="Bearer token of requests.", show_default=f"what {TOKEN_VARIABLE} says"),
+        typer.Option(
+            help="Bearer token that requests need.", show_default=f"what {TOKEN_VARIABLE} says"
+        ),
     ] = None,
     uploads: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of Label Studio's uploads.")
@@ -50,6 +56,7 @@ def serve(
 
     settings = Settings(
         score, queue, timeout, max_mb, max_megapixels, tuple(cors or ()),
-        token or os.environ.get(TOKEN_VARIABLE), tuple(allow_fetch or ()), uploads,
+        os.environ.get(TOKEN_VARIABLE) if token is None else token,  # an empty one is refused
+        tuple(allow_fetch or ()), uploads,
     )  # fmt: skip
     run_service(model, host, port, workers, device, engine, settings, on_message=print_error)

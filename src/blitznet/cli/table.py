@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 @app.command()
 def table(
     number: Annotated[int, typer.Argument(metavar="N", help="Number of the table, 1 to 8.")],
-    per_class: Annotated[
-        bool, typer.Option("--per-class", help="Also show single classes.")
-    ] = False,
+    per_class: Annotated[bool, typer.Option("--per-class", help="Also show every class.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every seed.")] = False,
     figure: Annotated[
@@ -32,7 +30,7 @@ def table(
         "results"
     ),
     run: Annotated[
-        bool, typer.Option("--run", help="First train and measure missing twins.")
+        bool, typer.Option("--run", help="First train and measure missing rows.")
     ] = False,
     full: Annotated[
         bool, typer.Option("--full", help="With --run: the paper's rows, on the full data sets.")
@@ -43,15 +41,17 @@ def table(
     ] = None,
     seeds: Annotated[
         str | None,
-        typer.Option(metavar="0,1", help="With --run.", show_default="the experiment's own"),
+        typer.Option(
+            metavar="0,1", help="With --run: these seeds.", show_default="the experiment's own"
+        ),
     ] = None,
     max_minutes: Annotated[
-        float | None, typer.Option(min=0, help="With --run: stop in time, resumable.")
+        float | None, typer.Option(min=0, help="With --run: stop after N minutes; resumable.")
     ] = None,
     device: DeviceOption = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 2,
+    workers: Annotated[int, typer.Option(min=0, help="Data-loading processes.")] = 2,
 ) -> None:
-    """Show a table of the paper, its figures beside ours.
+    """Show a table of the paper beside our figures.
 
     --run continues where an earlier call stopped or was killed.
     """

@@ -43,7 +43,9 @@ def train(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, as --set steps=1000."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a field of the recipe; repeatable."
+        ),
     ] = None,
     epochs: Annotated[
         float | None,
@@ -62,7 +64,7 @@ def train(
         typer.Option(metavar="N", help="As --set model.image_size=N.", show_default="the recipe's"),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Continue the run in a folder.")
+        Path | None, typer.Option(metavar="RUN", help="Resume the run in this folder.")
     ] = None,
     out: Annotated[
         Path | None,
@@ -75,36 +77,32 @@ def train(
         ),
     ] = None,
     max_minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop in time, resumable.")
+        float | None, typer.Option(min=0, help="Stop after N minutes; resumable.")
     ] = None,
     validate_every: Annotated[
         int | None,
         typer.Option(
             metavar="STEPS",
             min=0,
-            help="Steps between measurements on the val split; 0 = only at the end.",
+            help="Steps between validations; 0 = only at the end.",
             show_default="ten times a run",
         ),
     ] = None,
     early_stopping: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", min=1, help="Stop after N validations without a gain, and take the best."
-        ),
+        typer.Option(metavar="N", min=1, help="Stop after N validations without improvement."),
     ] = None,
     devices: Annotated[int, typer.Option(min=1, help="GPUs or processes.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    workers: Annotated[
-        int, typer.Option(min=0, help="Processes that read images, for each device.")
-    ] = 2,
+    workers: Annotated[int, typer.Option(min=0, help="Data-loading processes per device.")] = 2,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the network: faster steps, after minutes.")
+        bool, typer.Option("--compile", help="Compile the network with torch.compile.")
     ] = False,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out images with errors, and list them.")
+        bool, typer.Option("--skip-bad", help="Skip images with errors, and list them.")
     ] = False,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Also write the figures for TensorBoard.")
+        bool, typer.Option("--tensorboard", help="Also write TensorBoard event files.")
     ] = False,
     quiet: QuietOption = False,
 ) -> None:

@@ -95,7 +95,9 @@ def read_description(path: Path) -> DataDescription:
     if isinstance(content, dict) and "names" in content and "classes" not in content:
         content = _of_ultralytics(content, path)
     if not isinstance(content, dict) or "classes" not in content:
-        raise LabelError(f"{path} is no data description; it needs `classes` and splits as `train`")
+        raise LabelError(
+            f"{path} is not a data description; it needs `classes` and splits such as `train`"
+        )
     splits = {name: entries for name, entries in content.items() if name != "classes"}
     train, share = splits.get("train"), splits.get("val")
     if isinstance(share, int | float | str) and isinstance(train, list):
@@ -151,10 +153,10 @@ def _problem_of(error: ValidationError) -> str:
         return f"{place}: format is one of {', '.join(formats)}, got {shown(problem['input'])}"
     if problem["type"] != "extra_forbidden":
         return first_problem(error)
-    *where, kind, key = map(str, problem["loc"])
+    *parents, kind, key = map(str, problem["loc"])
     near = get_close_matches(key, formats[kind].model_fields, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return (
-        f"{'.'.join(where)}: there is no key {key!r} in format {kind}; {hint}there are "
+        f"{'.'.join(parents)}: there is no key {shown(key)} in format {kind}; {hint}there are "
         f"{', '.join(sorted(formats[kind].model_fields))}"
     )

@@ -11,9 +11,9 @@ class Limits(NamedTuple):
     Attributes:
         score: minimum score of an object, inclusive.
         iou: a box is dropped if its IoU with a better, kept box of its class exceeds it.
-        top: objects an image.
+        top: maximum objects per image.
         pre_nms_per_class: candidates a class that take part in suppression.
-        keep_per_class: survivors a class.
+        keep_per_class: maximum that NMS keeps per class.
     """
 
     score: float = SCORE_THRESHOLD

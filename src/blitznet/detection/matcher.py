@@ -15,7 +15,7 @@ def match_anchors(
     """Give every anchor a ground-truth box, or none, for a whole batch at once.
 
     Each box takes its best anchor; of boxes that want the same one, the box with the highest IoU
-    gets it, of equals the first (D4). Then every other anchor takes the box that it overlaps most,
+    gets it, at a tie the first (D4). Then every other anchor takes the box that it overlaps most,
     if their IoU reaches the threshold.
 
     Args:

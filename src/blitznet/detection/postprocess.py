@@ -33,7 +33,7 @@ def decode_detections(
     assert raw.box_deltas is not None
     if raw.class_logits.shape[1] != len(anchors):
         raise ValueError(
-            f"{raw.class_logits.shape[1]} predictions an image but {len(anchors)} anchors; "
+            f"{raw.class_logits.shape[1]} predictions per image but {len(anchors)} anchors; "
             "make the anchors for the side of the images that the network was given"
         )
     scores = raw.class_logits.float().softmax(dim=-1)[..., 1:]  # without background

@@ -15,8 +15,8 @@ from blitznet.structures import IGNORE_LABEL
 class CocoAveragePrecision:
     """COCO AP of every class, accumulated image by image.
 
-    Difficult boxes are COCO crowds here: pycocotools overwrites `ignore` by `iscrowd`, so there is
-    no other flag for a box to ignore. For VOC's difficult boxes that is lenient:
+    Difficult boxes are COCO crowds here: pycocotools overwrites `ignore` with `iscrowd`, so there
+    is no other flag for a box to ignore. This is lenient for VOC's difficult boxes:
     a crowd absorbs any number of detections, by intersection over the detection's own area.
     """
 

@@ -25,7 +25,7 @@ from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
 from blitznet.evaluation.submission import AddImage, open_submission
 from blitznet.inference.class_map import classify_pixels
-from blitznet.inference.engines.choose import open_engine
+from blitznet.inference.engines.choose import EngineOptions, open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.inference.selection import Selection, Selector
@@ -63,20 +63,19 @@ def evaluate(
         model: a network in memory, of which a copy is measured; or a bundled name, a checkpoint or
             an exported file.
         data: path of the data description; its classes must be those of the network.
-        split: which images.
-        engine: what runs a network that is given by name or path, or `auto`; None = float32 by
-            PyTorch, of an exported file by ONNX Runtime or OpenVINO.
+        split: the split to evaluate.
+        engine: inference engine of a network given by name or path, or `auto`; None = PyTorch in
+            float32; for an exported file ONNX Runtime or OpenVINO.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        classes: the means are over these; None = all with ground truth.
-        batch_size: images a forward pass.
-        workers: processes that read images.
+        classes: average over these; None = all with ground truth.
+        batch_size: images per forward pass.
+        workers: data-loading processes.
         calibrate: data description with images for int8.
-        out: folder that gets `metrics.json` and the files of the next two; None = nothing is
-            written.
-        submission: also write what this evaluation server takes, of `submission.SERVERS`; the split
-            needs no labels then.
-        report: also draw confusions, curves, the best and the worst images.
-        show_progress: on a terminal.
+        out: folder for `metrics.json`, submission and report; None = write nothing.
+        submission: also write the files for this evaluation server, of `submission.SERVERS`; then
+            the split needs no labels.
+        report: also write a page of confusion matrices, curves, best and worst images.
+        show_progress: show a bar on a terminal.
 
     Raises:
         InputError: if network, data, split or classes do not exist or do not fit together.
@@ -91,9 +90,8 @@ def evaluate(
             name, opened = model.config.name, engine_of(model, info, device)
         else:
             name = os.fspath(model)
-            opened = open_engine(
-                name, engine or _float32_engine(name), str(device), calibrate=calibrate
-            )
+            options = EngineOptions(calibrate=calibrate)
+            opened = open_engine(name, engine or _float32_engine(name), str(device), options)
         stack.enter_context(closing(opened))
         _require_same_classes(name, opened.info.names, data, description.classes)
         sources, found = description.open_split(split), None
@@ -201,7 +199,7 @@ def measure(
     return replace(metrics, engine=engine.name, seconds=seconds)
 
 
-class _Items(Dataset[_Item | InputError]):
+class _Items(Dataset[_Item]):
     """Every image of some sources once, in order."""
 
     def __init__(self, sources: Sequence[LabelSource], size: int):
@@ -211,13 +209,9 @@ class _Items(Dataset[_Item | InputError]):
     def __len__(self) -> int:
         return sum(map(len, self.sources))
 
-    def __getitem__(self, position: int) -> _Item | InputError:
-        """An error is returned, not raised: a worker process would wrap it in a traceback."""
-        try:
-            source, index = locate(self.sources, position)
-            sample = source.read(index)
-        except InputError as error:
-            return error
+    def __getitem__(self, position: int) -> _Item:
+        source, index = locate(self.sources, position)
+        sample = source.read(index)
         return source.image_id(index), sample, resize_sample(sample, self.size).image
 
 

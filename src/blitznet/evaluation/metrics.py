@@ -32,16 +32,16 @@ class Metrics:
     Attributes:
         model: name or path of the network; empty for one in memory.
         data: path of the data description; empty for sources in memory.
-        split: of the data.
+        split: name of the split.
         pictures: number of images.
-        classes: the means are over these.
+        classes: the classes that the means are over.
         mean_ap: mean average precision by kind: voc07 (11 points), voc12 (area), coco (0.5:0.95),
             coco_50 and coco_75; None without boxes.
         ap: of each class, by kind; None for a class without ground truth.
         mean_iou: over background and `classes`; None without segmentation maps.
         iou: of each class, background included.
-        engine: that ran the network; not in `metrics.json`.
-        seconds: that measuring took; not in `metrics.json`.
+        engine: name of the engine that ran the network; not in `metrics.json`.
+        seconds: duration of the evaluation; not in `metrics.json`.
     """
 
     model: str = ""
@@ -99,7 +99,7 @@ class Evaluation:
     def update(
         self, sample: Sample, detections: Detections | None, seg_map: np.ndarray | None
     ) -> None:
-        """Add one image. What is found of a class that its source does not label is ignored.
+        """Add one image. Detections of classes that its source does not label are ignored.
 
         Args:
             sample: with its labels.
@@ -216,7 +216,7 @@ def metrics_rows(metrics: Metrics) -> list[list[str]]:
 
 
 def metrics_table(metrics: Metrics) -> Table:
-    """The same for a terminal."""
+    """The metrics as a table for the terminal."""
     (first, *titles), *rows, means = metrics_rows(metrics)
     table = Table(first)
     for title in titles:

@@ -97,7 +97,7 @@ def coco_results(path: Path, names: Sequence[str]) -> Iterator[AddImage]:
         names: class names, background first; see `coco_category_ids`.
 
     Raises:
-        InputError: if an image id is no number, or something cannot be written.
+        InputError: if an image id is not a number, or something cannot be written.
     """
     ids = coco_category_ids(names)
     separator = "["

@@ -178,8 +178,8 @@ def _write_suppression(op: Any, boxes: Any, scores: Any, num_classes: int, limit
 def _write_best(op: Any, values: Any, count: Any, axis: int) -> Any:
     """Which values are among the best `count` along an axis; of equal ones the first.
 
-    TopK alone would do in ONNX Runtime, whose order of equals is that of their positions. OpenVINO
-    has any order of equals, or one that takes ten times as long as the network.
+    TopK alone would do in ONNX Runtime, which orders ties by position. OpenVINO
+    orders ties arbitrarily, or one that takes ten times as long as the network.
     """
     where = _ints(op, axis)
     best, _ = op.TopK(values, count, axis=axis, largest=1, sorted=1)

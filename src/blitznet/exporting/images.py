@@ -19,7 +19,7 @@ def described_images(data: Path, split: str | None, number: int, size: int) -> l
     Args:
         data: data description.
         split: of it; None = `train`, or the first one.
-        number: of images; fewer if there are not so many.
+        number: of images; fewer if there are not that many.
         size: S.
 
     Returns:
@@ -37,7 +37,7 @@ def described_images(data: Path, split: str | None, number: int, size: int) -> l
 
 
 def images_at_hand(size: int) -> list[np.ndarray]:
-    """The demo's photographs and their mirror images where they are installed, else drawn blobs."""
+    """The demo's photos and their mirror images if they are installed, else synthetic blobs."""
     try:
         files = demo_images()
     except InputError:

@@ -151,7 +151,7 @@ def _pair(overlap: np.ndarray, minimum: float) -> int:
 
 
 def same_pixel_share(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float | None:
-    """Of (B, C, h, w) logits of reference and file: pixels of the same class; None without any."""
+    """Share of pixels whose (B, C, h, w) logits of reference and file give the same class."""
     shares = [float(np.mean(one.argmax(axis=1) == other.argmax(axis=1))) for one, other in pairs]
     return float(np.mean(shares)) if shares else None
 

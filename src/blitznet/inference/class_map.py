@@ -10,11 +10,11 @@ _PIXELS_AT_ONCE = 1 << 15
 def classify_pixels(seg_logits: np.ndarray, width: int, height: int) -> np.ndarray:
     """Resize logits bilinearly to an image and take the best class of every pixel (section 3.6).
 
-    Gives what `interpolate(seg_logits, (height, width), mode="bilinear").argmax(0)` gives, without
-    its C planes of image size and some hundred times faster. A pixel's logits are a weighted mean
-    of its four neighbours': where these agree on their best class, it is the pixel's too, and a
-    class whose best of the four is below another one's worst cannot win. What is left to compute is
-    a few classes on the pixels between neighbours that disagree.
+    Equals `interpolate(seg_logits, (height, width), mode="bilinear").argmax(0)`, without its C
+    planes of image size and about a hundred times faster. A pixel's logits are a weighted mean of
+    those of its four neighbours: if they agree on their best class, it is the pixel's class too,
+    and a class whose best of the four is below another one's worst cannot win. Only a few classes
+    remain to be computed, on the pixels between neighbours that disagree.
 
     Args:
         seg_logits: (C, h, w) float32, at most 255 classes.

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from blitznet.errors import InputError
 from blitznet.extras import require
-from blitznet.image import PICTURE_SUFFIXES, EncodedImage
+from blitznet.image import IMAGE_SUFFIXES, EncodedImage
 
 STANDARD_INPUT = "-"
 
@@ -67,11 +67,11 @@ def find_sources(
         sources: each a file, a folder (its images and videos by name, without those of folders
             inside), a glob pattern (`**` goes into folders), a camera's number, a URL, or `-` for
             `stdin`.
-        stdin: an image, or sources, one a line or ended by null bytes (`find -print0`); read only
-            for `-`.
+        stdin: an image, or sources, one per line or ended by null bytes (`find -print0`); read
+            only for `-`.
 
     Returns:
-        Images and videos; and one line for every source that gave none.
+        Images and videos; and one line for every source without any.
     """
     found: list[Source] = []
     problems: list[str] = []
@@ -84,7 +84,9 @@ def find_sources(
                 continue
             names = [name for name in map(str.strip, _split_names(content)) if name]
         if not names:
-            problems.append(f"{source}: nothing named; give files, folders or patterns, one a line")
+            problems.append(
+                f"{source}: nothing named; give files, folders or patterns, one per line"
+            )
         for name in names:
             try:
                 found += _expand(name)
@@ -115,7 +117,7 @@ def find_given(
     """As `find_sources`; with `watch` the one folder to watch.
 
     Raises:
-        InputError: if several sources are to be watched, or what is named is no folder.
+        InputError: if there are several sources to watch, or the one is not a folder.
     """
     if not watch:
         return find_sources(sources, stdin)
@@ -157,7 +159,7 @@ def is_stream(name: str) -> bool:
 
 def is_image(path: Path) -> bool:
     """By name only. Hidden files are not: macOS leaves `._name.jpg` files that hold no image."""
-    return _is_of_kind(path, PICTURE_SUFFIXES)
+    return _is_of_kind(path, IMAGE_SUFFIXES)
 
 
 def _expand(name: str) -> list[Source]:
@@ -168,7 +170,7 @@ def _expand(name: str) -> list[Source]:
     elif path.exists() and not path.is_char_device():  # before patterns: it may be "[1].jpg"
         return [_source_of(path)]
     elif is_stream(name):
-        if is_url(name) and Path(urlsplit(name).path).suffix.lower() in PICTURE_SUFFIXES:
+        if is_url(name) and Path(urlsplit(name).path).suffix.lower() in IMAGE_SUFFIXES:
             raise InputError(
                 f"{name}: an image on the web, which is not fetched; run: "
                 f"curl -sSL {shlex.quote(name)} | blitznet predict -"
@@ -205,7 +207,7 @@ def _source_of(path: Path) -> Source:
 
 
 def _is_image_or_video(path: Path) -> bool:
-    return _is_of_kind(path, PICTURE_SUFFIXES | VIDEO_SUFFIXES)
+    return _is_of_kind(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
 
 
 def _is_of_kind(path: Path, suffixes: frozenset[str]) -> bool:

@@ -26,11 +26,11 @@ class LossTerms(NamedTuple):
 
 
 class LabelCounts(NamedTuple):
-    """Scalars that the losses of a batch are divided by.
+    """Divisors of the losses of a batch, as scalars.
 
     Attributes:
         positives: anchors matched to an object.
-        pixels: labelled ones, at the resolution of the loss.
+        pixels: labelled pixels, at the resolution of the loss.
     """
 
     positives: Tensor
@@ -64,9 +64,9 @@ def joint_loss(
 ) -> LossTerms:
     """Classification and box loss per positive anchor, segmentation loss per labelled pixel.
 
-    A head whose labels a image lacks gets no gradient from it; a batch without such labels costs
+    A head whose labels an image lacks gets no gradient from it; a batch without such labels costs
     exactly 0 and still reaches every parameter with a zero gradient: processes stay in step. Of a
-    class that a image's source does not label, see `partial_labels`.
+    class that an image's source does not label, see `partial_labels`.
 
     Args:
         raw: of the network, any float type; the loss is taken in float32 at least.

@@ -43,7 +43,7 @@ def multibox_targets(
         boxes: (B, G, 4) xyxy, same frame, padded.
         labels: (B, G) int64; IGNORE_LABEL = anchors matched to this box are neither positive nor
             negative (D5).
-        has_boxes: (B,) bool; a image without labelled boxes has no positive and no candidate.
+        has_boxes: (B,) bool; an image without labelled boxes has no positive and no candidate.
     """
     match = match_anchors(anchors, boxes, labels)
     unmatched = match == NO_MATCH

@@ -1,4 +1,4 @@
-"""The feature encoder: ResNet-50 in the paper, any timm model with features at strides 4 to 32."""
+"""The backbone: ResNet-50 in the paper, any timm model with features at strides 4 to 32."""
 
 import math
 from pathlib import Path
@@ -31,7 +31,7 @@ class Backbone(nn.Module):
         channels: of every stage that `forward` returns.
 
     Raises:
-        InputError: if the model has no such stages, or the weights cannot be had.
+        InputError: if the model has no such stages, or the weights are not available.
     """
 
     def __init__(self, config: ModelConfig, pretrained: bool = False):
@@ -46,7 +46,7 @@ class Backbone(nn.Module):
             self.body: nn.Module = timm.create_model(self.name, features_only=True, **options)
         except (RuntimeError, TypeError) as error:
             raise InputError(
-                f"timm cannot make a feature encoder of {self.name!r}: {cut(str(error))}"
+                f"timm cannot make a backbone of {self.name!r}: {cut(str(error))}"
             ) from error
         except OSError:
             raise InputError(

@@ -46,7 +46,7 @@ def read_imagenet_weights(backbone: str, path: Path) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path} is no readable safetensors file ({error})") from None
+            raise CheckpointError(f"{path} is not a readable safetensors file ({error})") from None
     stored = torch.load(path, map_location="cpu", weights_only=True)
     tensors = [tensor for name, tensor in stored.items() if not is_counter(name)]
     own = timm.create_model(backbone).state_dict()

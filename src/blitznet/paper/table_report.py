@@ -65,11 +65,7 @@ class Grid(NamedTuple):
 
 
 def fill_in(table: Table, root: Path) -> TableReport:
-    """Put our results beside the paper's figures.
-
-    Args:
-        table: of the paper.
-        root: folder of the results; need not exist.
+    """Put our results in `root`, which need not exist, beside the figures of the paper's table.
 
     Raises:
         InputError: if a file of results is damaged.
@@ -120,10 +116,8 @@ def read_results(root: Path, experiment: Experiment) -> tuple[Results, list[str]
                 continue
             metrics = found[int(number)][split] = _read_object(file)
             if classes is not None and tuple(metrics.get("classes", ())) != classes:
-                raise InputError(
-                    f"{file} averages other classes than {','.join(classes)}; remove its folder "
-                    "and run it anew"
-                )
+                text = f"{file} averages other classes than {','.join(classes)}"
+                raise InputError(f"{text}; remove its folder and run it anew")
     return found, notes
 
 
@@ -134,9 +128,9 @@ def seed_folder(root: Path, experiment: Experiment, seed: int) -> Path:
 
 
 def recipe_difference(run: Mapping[str, Any], experiment: Experiment) -> str | None:
-    """In what the recipe of a run differs from the experiment's, or None.
+    """How the recipe of a run differs from the experiment's; None if it does not.
 
-    Fields that one of them does not have are passed over: recipes gain fields in time.
+    Fields that one of them does not have are skipped: recipes gain fields over time.
     """
     wanted = experiment.recipe.model_dump(mode="json")
     came = run.get("recipe")
@@ -159,7 +153,7 @@ def grids_of(report: TableReport, per_class: bool = False) -> list[Grid]:
 
 
 def terminal_table(grid: Grid) -> RichTable:
-    """For a terminal, without its title."""
+    """The table for a terminal, without its title."""
     table = RichTable()
     for index, title in enumerate(grid.header):
         is_label = index < grid.num_labels
@@ -230,14 +224,14 @@ def _read_speeds(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
         return record["machine"]["device"], fastest
     except (KeyError, TypeError, ValueError):
         raise InputError(
-            f"{path} is no record of blitznet bench; write it again with blitznet bench --json"
+            f"{path} is not a record of blitznet bench; write it again with blitznet bench --json"
         ) from None
 
 
 def _read_object(path: Path) -> dict[str, Any]:
     content = read_json(path)
     if not isinstance(content, dict):
-        raise InputError(f"{path} is no JSON object; remove its folder and run it anew")
+        raise InputError(f"{path} is not a JSON object; remove its folder and run it again")
     return content
 
 

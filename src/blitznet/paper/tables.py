@@ -98,13 +98,11 @@ class Experiment:
         """The data description.
 
         Raises:
-            RecipeError: if it is not here.
+            RecipeError: if the file does not exist.
         """
         if not self.data_file.is_file():
-            raise RecipeError(
-                f"{self.name} is trained with {self.data_file}, which is not here; run it in a "
-                "clone of the repository, or give --data DATA.yaml"
-            )
+            text = f"{self.name} is trained with {self.data_file}, which is not here"
+            raise RecipeError(f"{text}; run it in a clone, or give --data DATA.yaml")
         return self.data_file
 
     @property

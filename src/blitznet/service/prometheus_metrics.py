@@ -53,5 +53,5 @@ class ServiceMetrics:
             self._stages.labels(stage).observe(time / 1000)
 
     def text(self) -> bytes:
-        """In Prometheus' format."""
+        """The metrics in Prometheus' text format."""
         return generate_latest(self._registry)

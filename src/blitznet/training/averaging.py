@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 class AveragedWeights(AveragedModel):
     """As torch's `AveragedModel`, with which it shares the state, but without its waiting.
 
-    That one looks at its own counter on the device in every step, and takes the mean of counters.
+    That class reads its own counter on the device in every step, and takes the mean of counters.
     Move `module` alone to a device, so that the counter stays here.
 
     Args:
@@ -24,7 +24,7 @@ class AveragedWeights(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Take in the weights after a step; the first ones are taken as they are."""
+        """Update the average with the weights after a step; the first call copies them."""
         own, current = _tensors(self.module), _tensors(model)
         is_mean = [tensor.is_floating_point() and int(self.n_averaged) > 0 for tensor in own]
         means = [i for i, mean in enumerate(is_mean) if mean]

@@ -17,7 +17,6 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.launchers import subprocess_script
 from torch import distributed
-from torch._C._distributed_c10d import TCPStore
 
 from blitznet.errors import BlitzNetError, RecipeError, WorkerError
 
@@ -151,7 +150,9 @@ def _call_roll(processes: Processes) -> None:
     place, is_first = processes.environment, processes.is_first
     wait = timedelta(seconds=_ROLL_CALL_S) if is_first else timedelta(minutes=5)
     try:
-        TCPStore(place.main_address, place.main_port + 1, processes.count, is_first, wait)
+        distributed.TCPStore(  # type: ignore[attr-defined]
+            place.main_address, place.main_port + 1, processes.count, is_first, wait
+        )
     except RuntimeError:
         if not is_first:
             raise
@@ -177,7 +178,7 @@ def leave_failure(processes: Processes, error: BlitzNetError) -> None:
 
 
 def explain_loss(error: RuntimeError, run: Path | None) -> BlitzNetError | None:
-    """What to say instead of an error that comes from another process having ended; None = not so.
+    """A message for an error that occurs because another process ended; None for other errors.
 
     Args:
         error: that a collective operation raised.

@@ -31,7 +31,7 @@ def build_optimizer(network: BlitzNet, recipe: Recipe) -> Optimizer:
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
-    """For every parameter group, times its own scale."""
+    """Set the rate of every parameter group, times its own scale."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]
 

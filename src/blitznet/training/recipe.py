@@ -56,7 +56,7 @@ class Recipe(BaseModel):
         warmup_steps: linear from 0 to `lr`; in a short run a third of its steps.
         weight_decay: on convolution weights; biases and batch norms are spared with adamw.
         clip_grad_norm: None = off.
-        ema_decay: of the averaged weights that are evaluated and saved; None = the weights
+        ema_decay: of the EMA weights, which are evaluated and saved; None = the weights
             themselves. In a short run less, so that the average is over a third of it.
         freeze_stride: the backbone up to and including this stride keeps its weights; 0 = all is
             trained.
@@ -135,7 +135,9 @@ def read_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         )
     content = read_yaml(path, RecipeError)
     if not isinstance(content, dict):
-        raise RecipeError(f"{path} is no recipe; it needs fields as `base`, `model` and `steps`")
+        raise RecipeError(
+            f"{path} is not a recipe; it needs fields such as `base`, `model` and `steps`"
+        )
     return make_recipe({"name": file_name(path.stem)} | content, str(path), overrides)
 
 
@@ -244,7 +246,7 @@ def _change(values: dict[str, Any], overrides: Sequence[str], source: str) -> Re
         try:
             part[last] = parse_yaml(text)
         except ValueError:
-            raise RecipeError(f"--set {cut(override)}: the value is no valid YAML") from None
+            raise RecipeError(f"--set {cut(override)}: the value is not valid YAML") from None
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:

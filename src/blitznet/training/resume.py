@@ -1,7 +1,7 @@
 """The state of a run in one safetensors file, from which it resumes as if it had never stopped.
 
 The samples of a step depend on the seed and the step alone (`data.loader`), and so does the
-learning rate, so weights, averaged weights and the optimizer's moments are all there is.
+learning rate, so weights, EMA weights and the optimizer's moments are all there is.
 """
 
 import json

@@ -132,12 +132,12 @@ def read_run(folder: Path) -> tuple[Recipe, Path]:
 def require_unchanged(
     folder: Path, description: DataDescription, trained: Mapping[str, Any] | None
 ) -> None:
-    """What a run goes on with must be what it began with.
+    """Check that data and recipe of a resumed run are those it began with.
 
     Args:
         folder: of the run.
         description: of its data, as it is now.
-        trained: fields of the recipe that its state was reached with; None = unknown.
+        trained: fields of the recipe that its state was trained with; None = unknown.
 
     Raises:
         RecipeError: for the first difference.

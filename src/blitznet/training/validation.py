@@ -89,7 +89,7 @@ def validate(
 
 
 def best_row(rows: Sequence[ValidationRow]) -> ValidationRow | None:
-    """The row of the best score, of equals the first; None if nothing could be measured."""
+    """The row of the best score, at a tie the first; None if nothing could be measured."""
     scored = [row for row in rows if row["score"] is not None]
     return max(scored, key=lambda row: row["score"] or 0.0, default=None)
 

@@ -25,6 +25,7 @@ from blitznet.data.loader import (
     collate_samples,
     prepare_ahead,
 )
+from blitznet.data.source import ImageFiles
 from blitznet.data.ssd_policy import Augmentation
 from blitznet.data.voc import VocEntry
 from blitznet.errors import InputError, WorkerError
@@ -55,8 +56,6 @@ def assert_same_batches(a: Sequence[Batch], b: Sequence[Batch]) -> None:
 
 
 def is_same(a: Sample | InputError, b: Sample | InputError) -> bool:
-    assert isinstance(a, Sample)
-    assert isinstance(b, Sample)
     return a.source == b.source and np.array_equal(a.image, b.image)
 
 
@@ -127,10 +126,10 @@ def test_steps_are_taken_as_they_are_needed() -> None:
 def test_a_worker_that_dies_is_an_error_of_one_line(num_workers: int) -> None:
     source = VocEntry(root=VOC_MINI, image_set="Main/trainval").open(Path(), VOC_CLASSES)
 
-    def read_labels(name: str) -> ImageLabels:
-        if name == "000004":  # as running out of memory does
+    def read_labels(files: ImageFiles) -> ImageLabels:
+        if files.name == "000004":  # as running out of memory does
             os.kill(os.getpid(), signal.SIGKILL)
-        return source.read_labels(name)
+        return source.read_labels(files)
 
     deadly = replace(source, read_labels=read_labels)
     samples = TrainingSamples([deadly], 32, Augmentation(), seed=0)
@@ -176,7 +175,7 @@ def test_a_worker_that_dies_while_it_hands_over_a_batch_is_an_error_of_one_line(
 
 
 def test_an_error_of_the_code_itself_is_not_taken_for_a_dead_worker() -> None:
-    class Broken(Dataset[int | InputError]):
+    class Broken(Dataset[int]):
         def __getitem__(self, position: int) -> int:
             raise RuntimeError("a bug")
 

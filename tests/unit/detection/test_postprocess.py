@@ -71,5 +71,5 @@ def test_image_without_candidates_has_no_detections() -> None:
 
 
 def test_anchors_of_another_input_size_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 predictions an image but 2 anchors"):
+    with pytest.raises(ValueError, match="3 predictions per image but 2 anchors"):
         decode_detections(raw_of([[0.1, 0.9]] * 3), ANCHORS[:2], 64)

@@ -178,7 +178,7 @@ def test_weights_of_another_architecture_or_of_too_little_of_it_are_refused(
     path, message = tmp_path / "other.safetensors", "does not fit this backbone"
     if other == "damaged":
         path.write_bytes(b"no tensors here")
-        message = "is no readable safetensors"
+        message = "is not a readable safetensors"
     elif other == "less than half":
         save_file({k: v for k, v in classifier_weights.items() if k.startswith("layer1.")}, path)
     else:

@@ -100,7 +100,7 @@ def test_a_run_that_is_not_finished_does_not_count(tmp_path: Path) -> None:
     ("text", "match"),
     [
         ("{", "cannot be read as JSON"),
-        ("[]", "is no JSON object"),
+        ("[]", "is not a JSON object"),
         ('{"classes": ["cat"]}', "averages other classes"),
     ],
 )
@@ -170,7 +170,7 @@ def test_table_7_takes_speed_on_single_images_and_counts_proposals(tmp_path: Pat
     notes = fill_in(find_table(7), tmp_path).notes
     assert notes[-1] == "Our FPS of blitznet300: Some GPU, onnxruntime."
     (tmp_path / "bench.json").write_text('{"rows": [{}]}')
-    with pytest.raises(InputError, match=r"bench.json is no record of blitznet bench"):
+    with pytest.raises(InputError, match=r"bench.json is not a record of blitznet bench"):
         fill_in(find_table(7), tmp_path)
 
 

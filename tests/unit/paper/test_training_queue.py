@@ -102,7 +102,7 @@ def test_experiments_are_the_twins_or_the_papers_own_or_those_named() -> None:
     assert [one.name for one in choose_experiments(table, [own[1]])] == [own[1]]
     with pytest.raises(InputError, match=r"table 3 has no experiment 'x' to run; it has voc12-bl"):
         choose_experiments(table, ["x"])
-    with pytest.raises(InputError, match=r"table 5 has no twin on the subset; add --full"):
+    with pytest.raises(InputError, match=r"table 5 has no small version; add --full"):
         choose_experiments(find_table(5))
     with pytest.raises(InputError, match=r"table 2 has nothing that can be measured here"):
         choose_experiments(find_table(2), full=True)

@@ -115,8 +115,8 @@ def test_overriding_leaves_the_named_recipe_alone() -> None:
     ("override", "message"),
     [
         ("steps", "--set steps: give it as key=value, for example --set lr=0.001"),
-        ("lr=[", "--set lr=[: the value is no valid YAML"),
-        ("lr=2001-99-99", "--set lr=2001-99-99: the value is no valid YAML"),
+        ("lr=[", "--set lr=[: the value is not valid YAML"),
+        ("lr=2001-99-99", "--set lr=2001-99-99: the value is not valid YAML"),
         (
             "lr.x=1",
             "--set lr.x=1: there is no field 'lr.x'; blitznet recipe modern shows all",
@@ -190,8 +190,8 @@ def test_an_unknown_name_is_answered_with_those_that_there_are() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("- a", " is no recipe; it needs fields as `base`, `model` and `steps`"),
-        ("", " is no recipe; it needs fields as `base`, `model` and `steps`"),
+        ("- a", " is not a recipe; it needs fields such as `base`, `model` and `steps`"),
+        ("", " is not a recipe; it needs fields such as `base`, `model` and `steps`"),
         ("base: mine", f": no recipe is called 'mine'; there are {', '.join(RECIPES)}"),
         ("base: [a]", f": no recipe is called ['a']; there are {', '.join(RECIPES)}"),
         ("model: resnet", f": no network is called 'resnet'; there are {', '.join(MODELS)}"),

@@ -158,7 +158,7 @@ def test_a_state_that_is_cut_short_is_refused(tmp_path: Path, trained: Run, keep
     path = tmp_path / "state"
     save(trained, path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(CheckpointError, match=f"^{re.escape(str(path))} is no readable"):
+    with pytest.raises(CheckpointError, match=f"^{re.escape(str(path))} is not a readable"):
         read_progress(path)
 
 
@@ -233,7 +233,7 @@ def test_a_state_with_foreign_or_missing_tensors_is_one_line(
 def test_damaged_rows_are_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "validation.csv"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"validation\.csv is (damaged|no text)"):
+    with pytest.raises(CheckpointError, match=r"validation\.csv is (damaged|not UTF-8 text)"):
         read_rows(path)
 
 

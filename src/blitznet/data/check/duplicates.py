@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-# Re-saved and scaled copies of photographs differ in 0 to 2 bits of 64, and by under 1 grey level.
+# Re-saved and scaled copies of photos differ in 0 to 2 bits of 64, and by under 1 grey level.
 NEAR_BITS = 4
 NEAR_GREY = 8.0
 
@@ -18,13 +18,10 @@ def grey_cells(image: Image.Image) -> np.ndarray:
 
 
 def near_duplicates(cells: np.ndarray) -> np.ndarray:
-    """All pairs of images that look the same.
+    """All pairs of images that look the same, by their (N, 8, 9) uint8 `grey_cells`.
 
     Two are compared by where brightness falls from left to right, by more than `FALL` ("dHash"),
     which scale and compression hardly change.
-
-    Args:
-        cells: (N, 8, 9) uint8, see `grey_cells`.
 
     Returns:
         (P, 2) int64 indices, the smaller first, sorted, each pair once: at most `NEAR_BITS` of the

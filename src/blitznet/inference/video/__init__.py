@@ -1,1 +1,1 @@
-"""Videos, cameras and streams: frames in, scenes with time stamps out."""
+"""Videos, cameras and streams: frames in, scenes with timestamps out."""

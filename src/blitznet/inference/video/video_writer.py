@@ -1,4 +1,4 @@
-"""Drawn frames to an MP4 file with the time stamps of their source."""
+"""Drawn frames to an MP4 file with the timestamps of their source."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

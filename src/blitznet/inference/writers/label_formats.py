@@ -40,7 +40,7 @@ def parse_label_formats(asked: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_label_formats(formats: Sequence[str], detects: bool, segments: bool) -> None:
-    """Find what cannot be written for a network.
+    """Check that a network's predictions can be written in these formats.
 
     Args:
         formats: of `LABEL_FORMATS`.

@@ -1,4 +1,4 @@
-"""Videos that are written: time stamps, sizes, colours, and whole or not there."""
+"""Videos that are written: timestamps, sizes, colours, and whole or not there."""
 
 from fractions import Fraction
 from pathlib import Path

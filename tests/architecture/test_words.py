@@ -1,0 +1,57 @@
+"""One term for one thing: what the glossary rejects is nowhere in code and pages."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+GLOSSARY = ROOT / "docs/glossary.md"
+# Keys of files that earlier versions wrote, a deprecated name, and YAML keys that users have.
+KEYS = re.compile(
+    r"SSD: default boxes, prior boxes|max_pictures|PictureError"
+    r"|\bpictures(_with_\w+|_per_second)?\b(?=['\"\]:`.=])"
+    r"|(?<=['\"])(same-|empty-)?picture(?=['\"])|(?<=[._])pictures\b"
+)
+# Riddles and foreign idioms that no glossary explains.
+RIDDLES = (
+    "no number", "is told", "are told", "what would hurt", "broken off", "passed over", "of equals",
+    "a image", "learnt", "veil", "is what a run is after", "each, at least",
+)  # fmt: skip
+
+
+def rejected() -> list[str]:
+    """Third column of the glossary's table, and the riddles."""
+    rows = re.findall(r"^\| [^|]+ \| [^|]+ \| ([^|]+) \|$", GLOSSARY.read_text(), re.M)
+    phrases = [phrase.strip() for cell in rows[2:] for phrase in cell.split(",") if phrase.strip()]
+    return [*phrases, *RIDDLES]
+
+
+def files() -> Iterator[Path]:
+    yield from (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md")
+    yield from (page for page in sorted((ROOT / "docs").glob("*.md")) if page != GLOSSARY)
+    for ending in ("py", "yaml", "html", "js"):
+        yield from sorted((ROOT / "src").rglob(f"*.{ending}"))
+
+
+def test_the_glossary_has_its_forty_terms() -> None:
+    terms = re.findall(r"^\| ([^|]+) \| [^|]+ \| [^|]* ?\|$", GLOSSARY.read_text(), re.M)[2:]
+    assert 40 <= len(terms) <= 55
+    assert terms == sorted(terms, key=lambda term: term.lower())
+    assert len(rejected()) > 20
+
+
+def test_no_rejected_term_is_used() -> None:
+    patterns = {
+        phrase: re.compile(
+            r"(?<![A-Za-z])" + r"\s+(?:# )?".join(phrase.split()) + r"s?(?![A-Za-z])", re.I
+        )
+        for phrase in rejected()
+    }
+    found = []
+    for path in files():
+        text = KEYS.sub("", path.read_text())
+        for phrase, pattern in patterns.items():
+            for match in pattern.finditer(text):
+                line = text.count("\n", 0, match.start()) + 1
+                found.append(f"{path.relative_to(ROOT)}:{line}: {phrase}")
+    assert not found
