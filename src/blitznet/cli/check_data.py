@@ -72,7 +72,8 @@ def check_data(
     else:
         if report.sources:
             print_table(splits_table(report))
-            print_table(findings_table(report))
+            if report.findings:
+                print_table(findings_table(report))
         for line in report_lines(report, verbose):
             print_line(line)
         if out is not None:

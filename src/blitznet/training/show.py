@@ -67,6 +67,9 @@ def describe_start(
                 f"  {what}: taken over from {recipe.start_from}: {_list(taken)}; "
                 f"from random weights: {_list(fresh)}"
             )
+    if model.background_rows > 1:
+        others = count_of(model.background_rows - 1, "class")
+        lines.append(f"  {others} that only {recipe.start_from} knows: background here")
     images = sum(len(source) for split, _, source in report.sources if split == "train")
     passes = recipe.steps * recipe.global_batch_size / max(images, 1)
     lines.append(

@@ -31,6 +31,7 @@ from blitznet.training.loop_options import LoopOptions, launch, require_fit, usa
 from blitznet.training.network import (
     KnownClasses,
     fit_to_start,
+    keep_dropped,
     known_to_start,
     starts_from_imagenet,
 )
@@ -284,6 +285,7 @@ def _begin(start: _Start, out: Path | None) -> Path:
     if start.epochs is not None:
         steps = math.ceil(start.epochs * images / recipe.global_batch_size)
         recipe = change_recipe(recipe, steps=steps)
+    recipe = keep_dropped(recipe, description.classes)
     known = known_to_start(recipe, description.classes)
     supervised = KnownClasses(
         *(
