@@ -117,7 +117,7 @@ def parse_json(
         object_hook: as of `json.loads`.
 
     Raises:
-        InputError: or the given kind, if it is no JSON, too deep, or holds what is no text.
+        InputError: or the given kind, if it is not JSON, is too deep, or holds invalid text.
     """
     if "\\u" in text and _NO_TEXT.search(text):
         raise error(f"{path} cannot be read as JSON: it holds half of a surrogate pair or a null")

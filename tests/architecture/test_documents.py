@@ -251,6 +251,7 @@ def test_the_record_in_getting_started_is_the_one_of_the_photo(photos: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # export takes a minute on a busy core
 def test_the_quick_start_with_data_of_ones_own_runs(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

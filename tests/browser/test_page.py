@@ -272,6 +272,20 @@ def test_the_camera_is_live_with_frames_per_second(
     assert page("camera").get_attribute("aria-pressed") == "false"
 
 
+def test_the_documents_call_from_javascript_works(page: Page) -> None:
+    code = (EXAMPLES.parents[4] / "docs/service.md").read_text()
+    code = code.partition("```js")[2].partition("```")[0]
+    images = page.browser.execute_async_script(
+        "const done = arguments[arguments.length - 1];"
+        "(async () => {"
+        "const photo = await (await fetch('/page/examples/chelsea.jpg')).blob();"
+        "const input = {files: [new File([photo], 'cat.jpg')]};"
+        + code.replace("http://127.0.0.1:8000", "")
+        + "done(images)})()"
+    )
+    assert images[0]["detections"][0]["label"] == "cat"
+
+
 def test_the_page_of_the_interface_lists_every_route(page: Page, address: str) -> None:
     page.browser.get(f"{address}/docs")
     page.wait(lambda: page.browser.find_elements("css selector", "h3"))

@@ -108,7 +108,7 @@ def print_line(line: object) -> None:
 
 
 def print_errors(problems: Iterable[object]) -> None:
-    """A line each on standard error."""
+    """Print one line per problem on standard error."""
     for problem in problems:
         print_error(problem)
 

@@ -34,7 +34,7 @@ def is_uri(name: str) -> bool:
 
 
 def is_http(name: str) -> bool:
-    """Whether this is a file of a web server, which has no folders."""
+    """Whether this is an HTTP URL, which has no folders."""
     return urlsplit(name).scheme.lower() in ("http", "https")
 
 

@@ -21,13 +21,13 @@ def require_folder(path: Path, option: str) -> None:
 
 
 def find_images(folder: Path, option: str) -> list[Path]:
-    """All images in a folder and in those inside it, by name; hidden ones are left out.
+    """All images in a folder and its subfolders, by name, without hidden ones.
 
     Links are followed, but no folder is visited twice. `option` names the folder in a data
     description, for messages.
 
     Raises:
-        LabelError: if it is no folder or holds no image.
+        LabelError: if it is not a folder or holds no image.
     """
     require_folder(folder, option)
     found: list[Path] = []

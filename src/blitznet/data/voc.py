@@ -127,7 +127,7 @@ def _ids_in_folder(folder: Path, masks: Path | None) -> list[str]:
 
 
 def without_excluded(ids: Sequence[str], lists: Iterable[Path], folder: Path) -> list[str]:
-    """Image ids that no list has, under their own or their twin's id; in their order.
+    """Image ids that no list has, under either of an image's two ids; in their order.
 
     VOC2012's `2007_<id>` is the same image as `<id>` of VOC2007. Paths of lists are relative to
     the folder.

@@ -179,7 +179,7 @@ def labels_of(image: Path) -> Path:
 
 
 def read_image_list(path: Path) -> list[Path]:
-    """The images that a text file lists, one a line, relative to its folder.
+    """The images that a text file lists, one per line, relative to its folder.
 
     Darknet's lists, as CVAT writes them, begin with `data/`, which is the folder of the list then.
 

@@ -24,13 +24,13 @@ CALIBRATION_IMAGES = 300
 
 
 def write_openvino(path: Path, onnx_file: Path, calibrate: Path | None = None) -> None:
-    """Write what an ONNX file holds, in its precision or in int8.
+    """Convert an ONNX file to OpenVINO's format, in its precision or in int8.
 
     Args:
         path: NAME.xml; NAME.bin appears beside it.
         onnx_file: of `export_onnx`.
         calibrate: int8: weights and activations of convolutions in eight bits. A data description,
-            whose training images (or those of its first split) tell how large activations get.
+            whose training images (or those of its first split) give the range of the activations.
 
     Raises:
         InputError: if NNCF is missing, the images cannot be used, or a file cannot be written.

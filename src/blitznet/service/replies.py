@@ -84,9 +84,9 @@ EXAMPLE: dict[str, Any] = {
             "width": 451,
             "height": 300,
             "detections": [
-                {"label": "cat", "label_id": 8, "score": 0.9992, "box": [0.0, 0.0, 411.28, 296.17]}
+                {"label": "cat", "label_id": 8, "score": 0.9994, "box": [0.0, 0.0, 417.74, 294.93]}
             ],
-            "pixels": {"cat": 0.753562, "background": 0.246438},
+            "pixels": {"cat": 0.753888, "background": 0.246112},
             "segmentation_mask": "iVBORw0KGgo...",
             "class_map": {"0": "background", "8": "cat"},
             "ms": {"read": 5.77, "network": 23.73, "post": 1.63},

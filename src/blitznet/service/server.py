@@ -4,6 +4,7 @@ import logging
 import signal
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import FrameType
 
@@ -113,8 +114,9 @@ def _load_workers(
     first = load(model, device, engine, threads=threads, on_message=on_message)
     if workers is None and first.engine.device != "cpu":
         count = _WORKERS_ON_GPU
-    others = (load(model, device, engine, threads=threads) for _ in range(count - 1))
-    return [first, *others]
+    with ThreadPoolExecutor(max(1, count - 1)) as pool:
+        others = pool.map(lambda _: load(model, device, engine, threads=threads), range(count - 1))
+        return [first, *others]
 
 
 def _log_to_stderr() -> None:

@@ -95,14 +95,14 @@ def _list(names: Iterable[str]) -> str:
 
 
 class Progressing:
-    """How far a run is, for whoever waits: told every `QUIET_SECONDS` where nothing else is.
+    """Reports the progress of a run every `QUIET_SECONDS` if nothing else is printed.
 
     Args:
         on_message: called with the lines; None = nothing is shown, no bar either.
 
     Attributes:
-        doing: what a line says now.
-        is_shown: whether anything is.
+        doing: the current activity, for the next line.
+        is_shown: whether anything is printed.
     """
 
     def __init__(self, on_message: OnMessage | None):
