@@ -412,3 +412,28 @@ def test_a_wrong_ending_and_a_missing_map_are_no_errors(
     Image.open(JPEG).save(JPEG, format="PNG")
     MAP.unlink()
     assert check() == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+            "a library cannot be loaded (libtorch_cpu.so: failed to map segment from shared object)"
+            "; give it more memory",
+        ),
+        (
+            MemoryError(),
+            "out of memory; give it more, or smaller images, batches or networks",
+        ),
+    ],
+)
+def test_too_little_memory_is_one_line(
+    error: Exception, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setitem(main.__globals__, "app", fail)
+    assert main(["models"]) == 1
+    assert capsys.readouterr().err == f"blitznet: {line}\n"

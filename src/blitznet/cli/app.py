@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from blitznet import __version__
-from blitznet.errors import BlitzNetError, cut
+from blitznet.errors import BlitzNetError, cut, one_line
 from blitznet.plain_names import printable
 
 if TYPE_CHECKING:
@@ -83,6 +83,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         where = f"{cut(str(error.filename))}: " if error.filename else ""
         print_error(f"{where}{error.strerror or error}")
+        return 1
+    except ImportError as error:  # of a library that is there: without memory to map it, or damaged
+        print_error(f"a library cannot be loaded ({one_line(error)}); give it more memory")
         return 1
     except MemoryError:
         print_error("out of memory; give it more, or smaller images, batches or networks")
