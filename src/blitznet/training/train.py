@@ -302,7 +302,7 @@ def _begin(start: _Start, out: Path | None, processes: "Processes") -> Path:
     if report.errors:
         write_skipped(folder, report.errors, description)
         for error in report.errors:
-            start.on_message(f"left out: {error}")
+            start.on_message(f"skipped: {error}")
     return folder
 
 

@@ -34,7 +34,7 @@ def exported_checkpoint(checkpoint: Path, on_message: OnMessage | None = None) -
 
         network, info = load_checkpoint(checkpoint)
         if on_message is not None:
-            on_message(f"converting {checkpoint.name} to ONNX, which is kept for next time")
+            on_message(f"converting {checkpoint.name} to ONNX; the file is cached")
         export_onnx(path, network, info)
     return path
 
@@ -65,7 +65,7 @@ def quantized(exported: Path, calibrate: Path | None, on_message: OnMessage | No
         from blitznet.exporting.openvino_file import write_openvino
 
         if on_message is not None:
-            on_message(f"calibrating {exported.name} for int8, which is kept for next time")
+            on_message(f"calibrating {exported.name} for int8; the result is cached")
         fresh = Path(tempfile.mkdtemp(dir=folder.parent))
         write_openvino(fresh / path.name, exported, calibrate)
         (fresh / _ORIGIN_FILE).write_text(json.dumps(origin))
