@@ -77,6 +77,6 @@ def check_data(
         for line in report_lines(report, verbose):
             print_line(line)
         if out is not None:
-            print_line(f"The sheet and the statistics are in {out}")
+            print_line(f"Contact sheet and statistics: {out}")
     if report.errors:
         raise typer.Exit(1)

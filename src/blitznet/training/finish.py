@@ -114,7 +114,7 @@ def _report(
             read_validation(folder),
             {"Recipe": record["recipe"], "Environment": record["environment"]},
         )
-        on_message(f"Curves, confusions, best and worst images: {page}")
+        on_message(f"Report: {page}")
     except InputError as error:  # the network is there all the same
         on_message(f"No report: {error}")
 

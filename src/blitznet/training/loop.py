@@ -65,7 +65,7 @@ def train_steps(
 
     Writes into `run`: `state.safetensors` to resume from, `log.csv`, the files of `Validation`,
     and, when all steps are done or it stops early, `model.safetensors`. Ctrl-C ends the current
-    step, writes the state, raises KeyboardInterrupt.
+    step, writes the state and raises KeyboardInterrupt.
 
     Args:
         recipe: what to do.

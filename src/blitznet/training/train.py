@@ -301,7 +301,7 @@ def _begin(start: _Start, out: Path | None) -> Path:
     if report.errors:
         write_skipped(folder, report.errors, description)
         for error in report.errors:
-            on_message(f"left out: {error}")
+            on_message(f"skipped: {error}")
     start.progressing.doing = "preparing the first step"
     return folder
 
