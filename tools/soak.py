@@ -24,7 +24,7 @@ from blitznet.inference.video.open_video import open_video
 
 GROWTH = 1.05
 EVERY = 20  # actions to a reading
-MAX_SIDE = 640
+MAX_SIDE = 320
 FRAMES = 12
 
 Reading = dict[str, float]

@@ -12,7 +12,7 @@ _MAX_DIGITS = 40
 
 
 class BoundedLoader(yaml.SafeLoader):
-    """A safe loader for texts of others."""
+    """A safe loader for untrusted text."""
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)

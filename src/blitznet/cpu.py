@@ -10,7 +10,7 @@ _limit: int | None = None
 def limit_cores(count: int) -> None:
     """Let this process use at most this many cores, because others need the rest.
 
-    For a worker among several on a machine, before it loads a network.
+    Call it in a worker that shares its machine, before it loads a network.
     """
     global _limit
     _limit = count

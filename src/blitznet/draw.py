@@ -86,10 +86,10 @@ class Tags:
         self.placed: list[Rectangle] = []
 
     def attach(self, texts: Sequence[str], box: np.ndarray, color: Color) -> None:
-        """Write the first of `texts` for which there is room at a corner of `box`, or nothing.
+        """Write the first of `texts` that fits at a corner of `box`, or nothing.
 
         Above the box, inside it, or below it: the first of these that is in the image and hides
-        no other tag, else the one that hides least, up to a limit.
+        no other tag, else the one that hides the least, up to a limit.
         """
         x1, y1, _, y2 = box.tolist()
         for text in texts:

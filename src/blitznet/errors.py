@@ -10,7 +10,7 @@ _SHOWN = 200
 
 
 class BlitzNetError(Exception):
-    """Anything that this package raises on purpose."""
+    """Base of all errors that this package raises on purpose."""
 
 
 class InputError(BlitzNetError, ValueError):
@@ -34,7 +34,7 @@ class RecipeError(InputError):
 
 
 class WorkerError(BlitzNetError, RuntimeError):
-    """A process that prepares images died, as one does that runs out of memory."""
+    """A worker process died, for example because memory ran out."""
 
 
 class DivergenceError(BlitzNetError, ArithmeticError):

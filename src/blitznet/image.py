@@ -27,7 +27,7 @@ from blitznet.sample_depth import describe_tiff, has_16_bit_colours, to_eight_bi
 
 @dataclass(frozen=True, eq=False)
 class EncodedImage:
-    """The content of an image file that is not on a disk; `name` is for messages."""
+    """The content of an image file that is not on disk; `name` is for messages."""
 
     content: bytes
     name: str
@@ -131,7 +131,7 @@ class OpenImage:
         max_pixels: as of `read_image`.
 
     Attributes:
-        size: width and height as a person sees it.
+        size: width and height of the upright image.
         reductions: what `decode` can shrink by, ascending, 1 first.
 
     Raises:

@@ -69,17 +69,17 @@ class CheckpointInfo(BaseModel):
 
 
 class ExportInfo(CheckpointInfo):
-    """A checkpoint's description, and what was fixed when it was exported.
+    """A checkpoint's metadata, and the settings fixed at export.
 
     Normalisation is in the file, which takes pixels; `model.mean` and `model.std` tell which.
 
     Attributes:
         format_version: of exported files.
-        score: minimum score of the objects that the file gives out, inclusive.
+        score: minimum score of the file's objects, inclusive.
         iou: overlap above which the weaker of two boxes of a class is dropped.
-        top: rows of the outputs.
-        precision: of the weights.
-        outputs: names, in order.
+        top: number of rows of the outputs.
+        precision: precision of the weights.
+        outputs: names of the outputs, in order.
     """
 
     format_version: int = EXPORT_FORMAT_VERSION

@@ -1,4 +1,4 @@
-"""What the network found in one image: objects, pixel classes, and both put together."""
+"""The prediction for one image: objects, pixel classes, and per-object masks."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -32,8 +32,8 @@ class Scene:
         seg_map: (H, W) uint8 class ids, 0 = background; None if the network does not segment.
         names: name of every class id, background included.
         image: upright RGB, which is what boxes and segmentation map refer to.
-        source: the file it came from, or None.
-        milliseconds: how long each stage took: read, network, post.
+        source: the image's file, or None.
+        milliseconds: duration of each stage: read, network, post.
         ids: (K,) int64 identities across the frames of a video, from 1 on, NO_ID for an object
             that has none yet; None where objects are not tracked.
     """

@@ -11,6 +11,8 @@ from blitznet.regular_file import MEGABYTE, read_regular
 from blitznet.result_folder import ensure_folder
 
 MAX_TEXT = 256 * MEGABYTE
+_MAX_LINES = 3_000_000  # of text; one takes a hundred bytes of memory and more
+_LINE_ENDS = [mark.encode() for mark in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"]  # of str.splitlines
 MAX_JSON = 2048 * MEGABYTE  # train2017's instances take 450 MB
 _MAX_YAML = MEGABYTE
 
@@ -43,8 +45,12 @@ def read_text(path: Path, error: type[InputError] = InputError, limit: int = MAX
     try:
         if b"\0" in content[:1024]:
             raise ValueError
+        if limit == MAX_TEXT and sum(map(content.count, _LINE_ENDS)) > _MAX_LINES:
+            raise error(f"{path} has more than {_MAX_LINES} lines; split it")
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except ValueError:
+    except ValueError as problem:
+        if isinstance(problem, InputError):
+            raise
         raise error(f"{path} is not UTF-8 text; save it as UTF-8") from None
 
 
@@ -111,7 +117,7 @@ def parse_json(
         object_hook: as of `json.loads`.
 
     Raises:
-        InputError: or the given kind, if it is no JSON, too deep, or holds what is no text.
+        InputError: or the given kind, if it is not JSON, is too deep, or holds invalid text.
     """
     if "\\u" in text and _NO_TEXT.search(text):
         raise error(f"{path} cannot be read as JSON: it holds half of a surrogate pair or a null")

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from blitznet import __version__
-from blitznet.errors import BlitzNetError, cut
+from blitznet.errors import BlitzNetError, cut, one_line
 from blitznet.plain_names import printable
 
 if TYPE_CHECKING:
@@ -84,6 +84,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         where = f"{cut(str(error.filename))}: " if error.filename else ""
         print_error(f"{where}{error.strerror or error}")
         return 1
+    except ImportError as error:  # of a library that is there: without memory to map it, or damaged
+        print_error(f"a library cannot be loaded ({one_line(error)}); give it more memory")
+        return 1
     except MemoryError:
         print_error("out of memory; give it more, or smaller images, batches or networks")
         return 1
@@ -105,7 +108,7 @@ def print_line(line: object) -> None:
 
 
 def print_errors(problems: Iterable[object]) -> None:
-    """A line each on standard error."""
+    """Print one line per problem on standard error."""
     for problem in problems:
         print_error(problem)
 

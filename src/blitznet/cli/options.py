@@ -56,7 +56,7 @@ QuietOption = Annotated[
 
 
 def split_names(text: str | None) -> tuple[str, ...] | None:
-    """Names separated by commas; None for None."""
+    """Split names at commas; None gives None."""
     if text is None:
         return None
     return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -27,7 +27,7 @@ BatchImage = str | np.ndarray | EncodedImage
 class BatchPredictor:
     """A network that takes columns and returns columns; loaded once per process.
 
-    It travels to other processes as its arguments, and the network is loaded where it arrives.
+    Only its arguments travel to other processes; each loads the network for itself.
 
     Args:
         model: a bundled network's name or a file, which every machine must have; None = the best
@@ -85,7 +85,7 @@ class BatchPredictor:
 
         Returns:
             The columns of docs/batch.md, arrays of N values in the same order. An image that cannot
-            be read has an `error`, and nulls for what is not known of it.
+            be read has an `error`, and nulls in the other columns.
 
         Raises:
             InputError: if no column has images.

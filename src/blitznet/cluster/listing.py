@@ -28,6 +28,7 @@ from blitznet.image import IMAGE_SUFFIXES
 _COLUMNS = ("uri", "path")
 _SUFFIXES = IMAGE_SUFFIXES | {".tar"}
 _ROWS_AT_ONCE = 10_000
+_MAX_LINE = 65_536  # bytes; what is longer is no path, and is taken in parts
 
 
 class Item(NamedTuple):
@@ -168,7 +169,7 @@ def _walk(file_system: fs.FileSystem, place: str, source: str) -> Iterator[Item]
 def _read_text(source: str) -> Iterator[Item]:
     try:
         with open_file(source) as file:
-            for number, line in enumerate(file):
+            for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b"")):
                 start = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
                 name = os.fsdecode(start.strip())
                 if "\0" in name or (number == 0 and name.startswith("<")):  # or a web page

@@ -51,14 +51,14 @@ _BYTES_PER_IMAGE = 93_000_000
 
 @dataclass
 class BatchReport:
-    """What a run did.
+    """The result of `predict_batch`.
 
     Attributes:
-        num_before: rows that were there before it.
-        num_new: rows that it wrote.
-        errors: how many of these have an error, by kind.
-        by_worker: how many of these each worker wrote.
-        seconds: from the start of the first worker to the last row.
+        num_before: number of rows that existed before.
+        num_new: number of rows written.
+        errors: number of new rows with an error, by kind.
+        by_worker: number of new rows of each worker.
+        seconds: time from the start of the first worker to the last row.
     """
 
     num_before: int = 0
@@ -107,21 +107,25 @@ def predict_batch(
         score: minimum score of an object, 0..1.
         engine: as of `blitznet.load`; None = that of the rows in `out`, else the fastest here.
         batch: images per forward pass; None = what suits the device.
-        save_masks: whether to keep segmentation maps, as PNGs in the column `seg_map`.
+        save_masks: whether to store segmentation maps, as PNGs in the column `seg_map`.
         cpus_per_worker: cores of a worker and threads of its engine.
-        workers: how many, `4`; or `2:8`: begin with 2, have up to 8; None = what the cores allow.
-        address: of a running cluster, `auto` or HOST:PORT; None = one on this machine, for as
-            long as this takes.
+        workers: their number, `4`; or `2:8`: at least 2, at most 8; None = what the cores allow.
+        address: address of a running cluster, `auto` or HOST:PORT; None = start one on this
+            machine and stop it at the end.
         limit: stop after this many images of the input.
         shard_size: images per part.
-        mixed: whether rows of another network or score may be in `out`; they stay.
+        mixed: whether `out` may hold rows of another network or score; they stay.
         show_progress: whether to show a bar on a terminal.
-        on_message: receives a line each half minute where there is no terminal; None = silence.
+        on_message: receives a line every half minute if there is no terminal; None = silence.
 
     Raises:
         InputError: if the input, the network, the cluster or the folder is unusable.
         WorkerError: if workers die before they can work.
     """
+    counts = {"cpus_per_worker": cpus_per_worker, "limit": limit, "shard_size": shard_size}
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise InputError(f"{name} is a number from 1 on, got {value}")
     source = os.fspath(source)
     least, most = _parse_workers(workers)
     items = list_items(source)
@@ -177,7 +181,8 @@ def _settings(parts: Parts, arguments: dict[str, Any]) -> Settings:
     arguments["engine"] = arguments["engine"] or (parts.settings() or {}).get("engine")
     predictor = BatchPredictor(**arguments | {"cpus": None})
     try:
-        predictor.predictor.predict(np.zeros((8, 8, 3), np.uint8), arguments["score"])
+        image = np.zeros((8, 8, 3), np.uint8)
+        predictor.predictor.predict(image, arguments["score"], arguments["batch"])
     except ValueError as error:
         raise InputError(str(error)) from None
     finally:

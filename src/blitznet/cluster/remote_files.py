@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import sys
 from functools import lru_cache
 from http import HTTPStatus
 from http.client import HTTPException
@@ -16,10 +17,12 @@ import pyarrow as pa
 from pyarrow import fs
 
 from blitznet.errors import ImageError, InputError
+from blitznet.regular_file import MEGABYTE, open_regular
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _TAR_MEMBER = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL | re.IGNORECASE)
 _HTTP_SECONDS = 60
+_MAX_CONTENT = 512 * MEGABYTE  # of an image file
 
 # What file systems raise, those behind fsspec included.
 FILE_ERRORS = (OSError, UnicodeError, pa.ArrowException, HTTPException)
@@ -31,7 +34,7 @@ def is_uri(name: str) -> bool:
 
 
 def is_http(name: str) -> bool:
-    """Whether this is a file of a web server, which has no folders."""
+    """Whether this is an HTTP URL, which has no folders."""
     return urlsplit(name).scheme.lower() in ("http", "https")
 
 
@@ -96,7 +99,7 @@ def open_file(name: str, start: int = 0) -> BinaryIO:
         return _open_http(name, start)
     path = local_path(name)
     if path is not None:
-        file: BinaryIO = Path(path).open("rb")  # noqa: SIM115  # the caller closes it
+        file = open_regular(path, sys.maxsize)[0]
     else:
         file_system, place = find_file_system(name)
         file = io.BufferedReader(file_system.open_input_file(place))
@@ -125,15 +128,20 @@ def read_content(name: str) -> bytes:
         ImageError: if it cannot be read.
     """
     member = _TAR_MEMBER.fullmatch(name)
-    path, start, size = (member[1], int(member[2]), int(member[3])) if member else (name, 0, -1)
+    path, start, size = name, 0, _MAX_CONTENT + 1
+    if member:
+        path, start, size = member[1], int(member[2]), min(int(member[3]), size)
     try:
         with open_file(path, start) as file:
-            return file.read(size)
+            content = file.read(size)
+        if len(content) > _MAX_CONTENT:
+            raise ImageError(f"{name}: more than {_MAX_CONTENT // MEGABYTE} MB")
+        return content
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
     except InputError as error:
         raise ImageError(str(error)) from None
-    except (*FILE_ERRORS, ValueError) as error:
+    except (*FILE_ERRORS, ValueError, OverflowError) as error:
         raise ImageError(f"{name}: cannot be read ({one_line(error)})") from None
 
 

@@ -21,13 +21,13 @@ def require_folder(path: Path, option: str) -> None:
 
 
 def find_images(folder: Path, option: str) -> list[Path]:
-    """All images in a folder and in those inside it, by name; hidden ones are left out.
+    """All images in a folder and its subfolders, by name, without hidden ones.
 
     Links are followed, but no folder is visited twice. `option` names the folder in a data
     description, for messages.
 
     Raises:
-        LabelError: if it is no folder or holds no image.
+        LabelError: if it is not a folder or holds no image.
     """
     require_folder(folder, option)
     found: list[Path] = []
@@ -47,7 +47,7 @@ def find_images(folder: Path, option: str) -> list[Path]:
 
 
 def read_list(path: Path) -> list[str]:
-    """The images that a text file lists, one a line; blank lines are passed over.
+    """The images that a text file lists, one per line; blank lines are skipped.
 
     Raises:
         LabelError: if it is missing, no text, empty, or lists what no file system can hold.

@@ -23,6 +23,9 @@ _NEAR = 0.65  # of difflib's ratio: typing errors and plurals, not other words
 
 _FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
+# In one image; a file that lists more is a mistake or an attack.
+MAX_OBJECTS = 100_000
+
 # A box may reach beyond its image by this much: tools round, and COCO's decimals do.
 OUTSIDE_TOLERANCE_PIXELS = 2.0
 OUTSIDE_TOLERANCE_SHARE = 0.01  # of the side

@@ -82,7 +82,7 @@ def value_codes(names: Mapping[int, str], ignore: Sequence[int | str] | None = N
     """Codes of maps whose pixel values are ids; arguments as of `parse_codes`.
 
     Raises:
-        LabelError: for a value that is none, or is both named and void.
+        LabelError: for an invalid value, or one that is both named and void.
     """
     if ignore is None:
         ignore = [IGNORE_INDEX] if IGNORE_INDEX not in names else []
@@ -122,10 +122,10 @@ def parse_colour(text: str) -> int:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file without blanks at their ends, and without blank lines at its end.
+    """The lines of a text file, without trailing blanks and trailing blank lines.
 
     Raises:
-        LabelError: if it is missing or no text.
+        LabelError: if it is missing or not text.
     """
     return [line.strip() for line in read_text(path, LabelError).rstrip().splitlines()]
 

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ from blitznet.data.labels import IGNORE, ClassTable
 from blitznet.errors import ImageError, LabelError
 from blitznet.extras import require
 from blitznet.image import GREY_BITS, read_stored
+from blitznet.regular_file import MEGABYTE, read_regular
 
 MAX_VALUE = 255
 
 CODES_SHOWN = 3  # of unknown ones, in messages
 _COUNTED = 1_000_000  # pixels, to find them
 _BAND = 256  # rows
+_MAX_MAT = MEGABYTE  # which may hold a thousand times as much; a map of SBD takes a hundredth
 
 _VALUE_MODES = ("P", "PA", "L", "LA", "1", "I", "I;16", "I;16B", "I;16L")
 _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "L", "LA", "1")
@@ -156,10 +159,10 @@ def read_mat(path: Path) -> np.ndarray:
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
-    damage = OSError, ValueError, TypeError, IndexError, MatReadError, zlib.error
+    damage = OSError, ValueError, TypeError, IndexError, MatReadError, MemoryError, zlib.error
     try:
-        with path.open("rb") as stream:
-            ids = loadmat(stream, variable_names=["GTcls"])["GTcls"]["Segmentation"].item()
+        stream = BytesIO(read_regular(path, _MAX_MAT))
+        ids = loadmat(stream, variable_names=["GTcls"])["GTcls"]["Segmentation"].item()
     except FileNotFoundError:
         raise LabelError(f"{path} does not exist") from None
     except KeyError:

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from blitznet.data.image_files import files_by_key, find_images, read_list, require_folder
-from blitznet.data.labels import ObjectLabel, read_flag
+from blitznet.data.labels import MAX_OBJECTS, ObjectLabel, read_flag
 from blitznet.data.map_encoding import CodedEntry
 from blitznet.data.seg_map import VOC_CODES
 from blitznet.data.source import ImageFiles, ObjectsAndSize, ReadLabels, read_files
@@ -127,7 +127,7 @@ def _ids_in_folder(folder: Path, masks: Path | None) -> list[str]:
 
 
 def without_excluded(ids: Sequence[str], lists: Iterable[Path], folder: Path) -> list[str]:
-    """Image ids that no list has, under their own or their twin's id; in their order.
+    """Image ids that no list has, under either of an image's two ids; in their order.
 
     VOC2012's `2007_<id>` is the same image as `<id>` of VOC2007. Paths of lists are relative to
     the folder.
@@ -192,7 +192,7 @@ def read_annotation(path: Path, corners: Corners = "from_1") -> ObjectsAndSize:
         The objects, and the image's width and height if the file states them.
 
     Raises:
-        LabelError: if the file is missing or damaged.
+        LabelError: if the file is missing or damaged, or has too many objects.
     """
     try:
         root = ET.fromstring(read_regular(path, _MAX_XML))
@@ -201,9 +201,12 @@ def read_annotation(path: Path, corners: Corners = "from_1") -> ObjectsAndSize:
     except (OSError, ET.ParseError, LookupError, ValueError) as error:  # the last two: its encoding
         raise LabelError(f"{path} cannot be read as XML: {cut(str(error))}") from None
     first = 1 if corners == "from_1" else 0
+    nodes = root.findall("object")
+    if len(nodes) > MAX_OBJECTS:
+        raise LabelError(f"{path} has {len(nodes)} objects; an image has {MAX_OBJECTS} at most")
     objects = tuple(
         _read_object(node, f"{path}, object {number}", first)
-        for number, node in enumerate(root.findall("object"), start=1)
+        for number, node in enumerate(nodes, start=1)
     )
     return objects, _read_size(root)
 

@@ -19,7 +19,7 @@ from blitznet.data.image_files import (
     read_list,
     require_folder,
 )
-from blitznet.data.labels import ObjectLabel
+from blitznet.data.labels import MAX_OBJECTS, ObjectLabel
 from blitznet.data.map_encoding import CodedEntry, read_lines, value_codes
 from blitznet.data.seg_map import MAX_VALUE
 from blitznet.data.source import ImageFiles, ObjectsAndSize, ReadLabels, read_files
@@ -95,7 +95,8 @@ class YoloEntry(CodedEntry):
         if has_rows and not any(path is not None and path.is_file() for path in owners):
             image = keyed[0][1]
             text = f"no image has a file of labels: {image.objects} would be that of {image.path}"
-            raise LabelError(f"{text}; check `labels`, or make an empty file if there is no object")
+            text += "; check `labels`, or make an empty file for an image without objects"
+            raise LabelError(text)
         maps: dict[str, Path] = {}
         if isinstance(self.masks, Path):
             maps = find_maps(folder / self.masks, [key for key, _ in keyed])
@@ -179,7 +180,7 @@ def labels_of(image: Path) -> Path:
 
 
 def read_image_list(path: Path) -> list[Path]:
-    """The images that a text file lists, one a line, relative to its folder.
+    """The images that a text file lists, one per line, relative to its folder.
 
     Darknet's lists, as CVAT writes them, begin with `data/`, which is the folder of the list then.
 
@@ -258,9 +259,11 @@ def read_rows(path: Path, names: Sequence[str], num_keypoints: int = 0) -> Objec
     """The objects of one file; one that does not exist has none. Key points are left out.
 
     Raises:
-        LabelError: if it is no text.
+        LabelError: if it is no text, or has too many rows.
     """
     lines = read_text(path, LabelError).splitlines() if path.exists() else []
+    if len(lines) > MAX_OBJECTS:
+        raise LabelError(f"{path} has {len(lines)} rows; an image has {MAX_OBJECTS} at most")
     objects = tuple(
         _read_row(line.split(), names, f"{path}, line {number}", num_keypoints)
         for number, line in enumerate(lines, start=1)

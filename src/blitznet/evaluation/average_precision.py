@@ -61,7 +61,7 @@ class AveragePrecision:
 
         Returns:
             "voc07" (11 points) and "voc12" (area), each a list of C fractions indexed by class id.
-            None for a class without ground truth that counts; background is one.
+            None for a class without ground truth, such as background.
         """
         curves = [self.curves().get(label) for label in range(self.num_classes)]
         measures = {"voc07": eleven_point_ap, "voc12": area_ap}
@@ -98,7 +98,7 @@ def eleven_point_ap(recall: np.ndarray, precision: np.ndarray) -> float:
 
 
 def area_ap(recall: np.ndarray, precision: np.ndarray) -> float:
-    """Area under the curve, its precision made to fall monotonically (VOC10 on, `VOCap.m`).
+    """Area under the curve, with monotonically decreasing precision (VOC10 on, `VOCap.m`).
 
     Arguments as of `eleven_point_ap`.
     """

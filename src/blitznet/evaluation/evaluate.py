@@ -63,20 +63,19 @@ def evaluate(
         model: a network in memory, of which a copy is measured; or a bundled name, a checkpoint or
             an exported file.
         data: path of the data description; its classes must be those of the network.
-        split: which images.
-        engine: what runs a network that is given by name or path, or `auto`; None = float32 by
-            PyTorch, of an exported file by ONNX Runtime or OpenVINO.
+        split: the split to evaluate.
+        engine: inference engine of a network given by name or path, or `auto`; None = PyTorch in
+            float32; for an exported file ONNX Runtime or OpenVINO.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        classes: the means are over these; None = all with ground truth.
-        batch_size: images a forward pass.
-        workers: processes that read images.
+        classes: average over these; None = all with ground truth.
+        batch_size: images per forward pass.
+        workers: data-loading processes.
         calibrate: data description with images for int8.
-        out: folder that gets `metrics.json` and the files of the next two; None = nothing is
-            written.
-        submission: also write what this evaluation server takes, of `submission.SERVERS`; the split
-            needs no labels then.
-        report: also draw confusions, curves, the best and the worst images.
-        show_progress: on a terminal.
+        out: folder for `metrics.json`, submission and report; None = write nothing.
+        submission: also write the files for this evaluation server, of `submission.SERVERS`; then
+            the split needs no labels.
+        report: also write a page of confusion matrices, curves, best and worst images.
+        show_progress: show a bar on a terminal.
 
     Raises:
         InputError: if network, data, split or classes do not exist or do not fit together.

@@ -41,7 +41,7 @@ def class_iou(confusion: np.ndarray) -> list[float | None]:
     """IoU of every class, from a sum of `pixel_confusion`.
 
     Returns:
-        C fractions indexed by class id. None for a class without true pixels, predicted or not.
+        C fractions indexed by class id. None for a class without true pixels, even if predicted.
     """
     num_true, intersection = confusion.sum(axis=1), confusion.diagonal()
     union = num_true + confusion.sum(axis=0) - intersection

@@ -99,7 +99,7 @@ class Evaluation:
     def update(
         self, sample: Sample, detections: Detections | None, seg_map: np.ndarray | None
     ) -> None:
-        """Add one image. What is found of a class that its source does not label is ignored.
+        """Add one image. Detections of classes that its source does not label are ignored.
 
         Args:
             sample: with its labels.
@@ -216,7 +216,7 @@ def metrics_rows(metrics: Metrics) -> list[list[str]]:
 
 
 def metrics_table(metrics: Metrics) -> Table:
-    """The same for a terminal."""
+    """The metrics as a table for the terminal."""
     (first, *titles), *rows, means = metrics_rows(metrics)
     table = Table(first)
     for title in titles:

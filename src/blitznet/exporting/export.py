@@ -38,14 +38,14 @@ _AP_NAMES = {"voc07": "mAP (VOC07)", "voc12": "mAP (VOC12)", "coco": "mAP (COCO)
 
 @dataclass(frozen=True)
 class Exported:
-    """What came of an export.
+    """The result of `export`.
 
     Attributes:
-        path: of the file that is opened.
-        report: of parity, JSON.
-        parity: what it says.
-        problems: why the file does not stand for its network.
-        is_kept: whether it is there all the same.
+        path: the exported file.
+        report: path of the parity report, JSON.
+        parity: the content of that report.
+        problems: differences that the precision does not allow; empty = the file is good.
+        is_kept: whether the file exists, with or without problems.
     """
 
     path: Path
@@ -74,18 +74,18 @@ def export(
 
     Args:
         model: a network in memory, a bundled name, or a checkpoint.
-        out: of the file; None = the model's name in the folder at hand.
+        out: path of the file; None = the model's name in the current folder.
         format: `onnx` or `openvino`.
-        precision: of the weights: `fp32`, `fp16`, or for OpenVINO `int8`.
-        limits: of suppression.
+        precision: precision of the weights: `fp32`, `fp16`, or for OpenVINO `int8`.
+        limits: minimum score, IoU threshold and maximum number of objects.
         seg_map: also output the segmentation map at the input's size, for a fifth more time;
-            the logits that it comes from are always given out.
+            its logits are always an output.
         calibrate: data description whose images int8 is calibrated with.
-        data: data description to measure mAP and mIoU on; None = compare on a few images alone.
-        split: of `data`.
-        classes: of `data`, that the means are over; None = all with ground truth.
-        overwrite: replace a file that is there.
-        force: keep a file that fails, too.
+        data: data description to compare mAP and mIoU on; None = compare on a few images only.
+        split: split of `data`.
+        classes: average over these classes; None = all with ground truth.
+        overwrite: replace an existing file.
+        force: keep a file that differs too much.
 
     Raises:
         InputError: if something does not exist, does not fit, or is missing.

@@ -31,7 +31,7 @@ RAW_DETECTION_OUTPUTS = ("class_logits", "box_deltas")
 
 
 def file_output_names(config: ModelConfig, has_seg_map: bool = False) -> tuple[str, ...]:
-    """Of a file; a task that the network lacks has none."""
+    """Names of a file's outputs; a task that the network lacks has none."""
     outputs: tuple[str, ...] = DETECTION_OUTPUTS if config.detect else ()
     if config.segment:
         outputs += ("seg_logits", "seg_map") if has_seg_map else ("seg_logits",)

@@ -1,4 +1,4 @@
-"""What the bundled networks say of themselves."""
+"""The table of bundled networks."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ _FIGURES = {"mean_ap": "mAP", "mean_iou": "mIoU"}
 
 
 def network_info(files: NetworkFiles) -> CheckpointInfo:
-    """What a network says of itself: its checkpoint, or else its ONNX file.
+    """Metadata of a network: of its checkpoint, or else of its ONNX file.
 
     Raises:
         CheckpointError: if the file is damaged.
@@ -24,7 +24,7 @@ def network_info(files: NetworkFiles) -> CheckpointInfo:
 
 
 def model_records(networks: Mapping[str, NetworkFiles]) -> list[dict[str, Any]]:
-    """One JSON-ready object a network: name, file, size in bytes, checkpoint, its description."""
+    """One JSON-ready object per network: name, file, size in bytes, checkpoint, its description."""
     records = []
     for name, files in networks.items():
         file = files.exported or files.require_checkpoint()
@@ -36,7 +36,7 @@ def model_records(networks: Mapping[str, NetworkFiles]) -> list[dict[str, Any]]:
 
 
 def model_table(networks: Mapping[str, NetworkFiles], default: str) -> Table:
-    """A column a network, a row a property; it stays readable in eighty characters."""
+    """A column per network, a row per property; readable in eighty characters."""
     table = Table("", *(f"{name} (default)" if name == default else name for name in networks))
     columns = [_properties(files) for files in networks.values()]
     for row in dict.fromkeys(row for column in columns for row in column):
@@ -58,7 +58,8 @@ def _properties(files: NetworkFiles) -> dict[str, str]:
     for data_set, figures in info.metrics.items():
         properties[data_set] = ", ".join(_percentages(figures))
     for key, value in info.training.items():
-        properties[key] = f"{value:g}" if isinstance(value, float) else str(value)
+        name = "images" if key == "pictures" else key
+        properties[name] = f"{value:g}" if isinstance(value, float) else str(value)
     return properties
 
 

@@ -62,14 +62,14 @@ def load(
 
     Args:
         name_or_path: a bundled network's name, a training run's folder, an exported file, or a
-            checkpoint (which takes PyTorch); None = the best bundled network.
+            checkpoint (which needs PyTorch); None = the best bundled network.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        engine: what runs it, of `blitznet.inference.engines.choose.ENGINES`, or `auto` for the
-            fastest one here; None = what BLITZNET_ENGINE names, else `auto`.
-        hint: what OpenVINO makes fast: one image (`latency`) or many (`throughput`).
-        calibrate: data description with images for `openvino-int8`, once for a network.
-        threads: of the engine on a CPU; None = its usual number.
-        on_message: receives one line about what is going on; None = problems are warnings.
+        engine: one of `blitznet.inference.engines.choose.ENGINES`, or `auto` for the fastest one
+            here; None = what BLITZNET_ENGINE names, else `auto`.
+        hint: what OpenVINO optimises: one image (`latency`) or many (`throughput`).
+        calibrate: data description with images for `openvino-int8`, once per network.
+        threads: threads of the engine on a CPU; None = its default.
+        on_message: receives lines about progress and problems; None = problems are warnings.
 
     Raises:
         CheckpointError: if there is no such network, or the file is unusable.

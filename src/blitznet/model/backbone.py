@@ -31,7 +31,7 @@ class Backbone(nn.Module):
         channels: of every stage that `forward` returns.
 
     Raises:
-        InputError: if the model has no such stages, or the weights cannot be had.
+        InputError: if the model has no such stages, or the weights are not available.
     """
 
     def __init__(self, config: ModelConfig, pretrained: bool = False):

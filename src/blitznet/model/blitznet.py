@@ -22,9 +22,9 @@ class BlitzNet(nn.Module):
     """Boxes and pixel classes from one fully convolutional network.
 
     Attributes:
-        config: what it was built from.
+        config: architecture.
         anchors: (A, 4) float32 xyxy in input pixels.
-        info: what its checkpoint says of it; None for one that was never saved.
+        info: metadata of its checkpoint; None if it was never saved.
     """
 
     anchors: Tensor
@@ -38,11 +38,10 @@ class BlitzNet(nn.Module):
         channels = self.downscale.channels
         self.upscale = UpscaleStream(config, channels) if config.fusion else None
         channels = self.upscale.channels if self.upscale else channels
-        self.multibox_head = MultiboxHead(channels, config.num_classes) if config.detect else None
+        classes = config.num_classes, config.background_rows
+        self.multibox_head = MultiboxHead(channels, *classes) if config.detect else None
         self.segmentation_head = (
-            SegmentationHead(channels, config.seg_width, config.num_classes)
-            if config.segment
-            else None
+            SegmentationHead(channels, config.seg_width, *classes) if config.segment else None
         )
         self.register_buffer("anchors", anchors_of(config), persistent=False)
 
@@ -82,20 +81,20 @@ def build(
     pretrained: bool = False,
     **overrides: object,
 ) -> BlitzNet:
-    """An untrained member of the family.
+    """An untrained network.
 
     Args:
         name: one of `blitznet.model_info.MODELS`.
         classes: C, background included.
-        detect: whether to build the multibox head; None = as the name says.
-        segment: whether to build the segmentation head; None = as the name says.
+        detect: whether to build the detection head; None = the default of that name.
+        segment: whether to build the segmentation head; None = the default of that name.
         pretrained: start the backbone from ImageNet weights, of an installed package or downloaded
             by timm on first use, with their mean and deviation.
-        **overrides: any other field of `ModelConfig`, as `fusion="refine"`, `backbone="resnet18"`.
+        **overrides: any other field of `ModelConfig`: `fusion="refine"`, `backbone="resnet18"`.
 
     Raises:
-        InputError: for a name, a field or a value that does not exist, or weights that cannot be
-            had.
+        InputError: for a name, a field or a value that does not exist, or weights that are not
+            available.
     """
     values = find_model(name).model_dump() | {"num_classes": classes} | overrides
     if pretrained:

@@ -128,7 +128,7 @@ def seed_folder(root: Path, experiment: Experiment, seed: int) -> Path:
 
 
 def recipe_difference(run: Mapping[str, Any], experiment: Experiment) -> str | None:
-    """In what the recipe of a run differs from the experiment's, or None.
+    """How the recipe of a run differs from the experiment's; None if it does not.
 
     Fields that one of them does not have are skipped: recipes gain fields over time.
     """

@@ -101,7 +101,7 @@ class PredictionQueue:
         job.set_exception(error) if error else job.set_result(result)
 
     def close(self) -> None:
-        """Wait for the work at hand, then let threads and predictors go."""
+        """Wait for running predictions, then release threads and predictors."""
         self._threads.shutdown()
         for predictor in self._free:
             predictor.close()

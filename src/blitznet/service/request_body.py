@@ -49,10 +49,10 @@ class UploadMemory:
 class LimitedBody:
     """The body of a request, counted while it streams in.
 
-    Use it as a context manager, which gives the memory back at the end of the request.
+    Use it as a context manager, which frees the memory at the end of the request.
 
     Attributes:
-        is_complete: whether all of it has come.
+        is_complete: whether all of it has arrived.
     """
 
     def __init__(self, request: Request, max_bytes: int, memory: UploadMemory) -> None:

@@ -24,7 +24,7 @@ class AveragedWeights(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Take in the weights after a step; the first ones are taken as they are."""
+        """Update the average with the weights after a step; the first call copies them."""
         own, current = _tensors(self.module), _tensors(model)
         is_mean = [tensor.is_floating_point() and int(self.n_averaged) > 0 for tensor in own]
         means = [i for i, mean in enumerate(is_mean) if mean]

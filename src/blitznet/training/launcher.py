@@ -178,7 +178,7 @@ def leave_failure(processes: Processes, error: BlitzNetError) -> None:
 
 
 def explain_loss(error: RuntimeError, run: Path | None) -> BlitzNetError | None:
-    """What to say instead of an error that comes from another process having ended; None = not so.
+    """A message for an error that occurs because another process ended; None for other errors.
 
     Args:
         error: that a collective operation raised.

@@ -44,7 +44,7 @@ class LoopOptions:
 
 
 def usable_precision(wanted: Precision, device: torch.device) -> Precision:
-    """What is wanted, or fp32 where bfloat16 would be emulated, which is slower by a multiple."""
+    """The wanted precision, or fp32 where bfloat16 would be emulated and several times slower."""
     return wanted if has_fast_bfloat16(device) else "fp32"
 
 

@@ -39,9 +39,9 @@ class RefinedMasks:
     """What was written.
 
     Attributes:
-        folder: of the maps.
-        written: maps that this call wrote; those of an earlier call were kept.
-        maps: how many there are.
+        folder: the folder of the maps.
+        written: number of maps that this call wrote; those of an earlier call were kept.
+        maps: number of maps in the folder.
         decided: share of the pixels inside boxes that are not void, in maps of this call.
     """
 
@@ -69,20 +69,20 @@ def refine_masks(
 
     Args:
         data: path of the data description.
-        out: folder for the maps: PNG files of class ids, a list of the classes, and what they were
-            made by.
+        out: folder for the maps: PNG files of class ids, a list of the classes, and the settings
+            they were made with.
         model: bundled name, checkpoint or exported file of a network that segments; None = the best
             bundled one. Classes are matched by name; boxes of classes that it does not know keep
             the coarse rule of `masks: from_boxes`.
-        split: which images.
+        split: the split to process.
         confidence: minimum probability of a labelled pixel; the others are void.
         engine: inference engine; None = what BLITZNET_ENGINE names, else the fastest one here.
-        device: where it runs.
-        overwrite: replace maps that were made in another way.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        overwrite: replace maps made with other settings.
 
     Raises:
         InputError: if there is nothing to do, the network does not segment or knows none of the
-            classes, or the folder holds maps that were made in another way.
+            classes, or the folder holds maps made with other settings.
     """
     description, out = read_description(Path(data)), Path(out)
     found = [

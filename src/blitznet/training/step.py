@@ -40,7 +40,7 @@ class StepResult(NamedTuple):
 
 
 class TrainState:
-    """All that the steps of a run change: weights, their average, the optimizer.
+    """Everything that a step changes: weights, EMA weights, optimizer.
 
     Args:
         fabric: launched.
@@ -51,8 +51,8 @@ class TrainState:
 
     Attributes:
         network: with the weights of the last step, in training mode.
-        result: what is evaluated and saved: the EMA of the weights if the recipe wants it, or
-            `network`.
+        result: the network that is evaluated and saved: with EMA weights if the recipe sets
+            `ema_decay`, else `network`.
 
     Raises:
         InputError: if starting weights, batch norms or state do not fit.

@@ -44,7 +44,7 @@ class Teacher:
 
     @torch.no_grad()
     def soft_labels(self, batch: Batch) -> SoftLabels:
-        """Of a batch on the device, see there."""
+        """The teacher's labels for a batch on the device, see `SoftLabels`."""
         images = batch.images
         scale = self._size / images.shape[-1]
         if scale != 1:

@@ -31,6 +31,7 @@ from blitznet.training.loop_options import LoopOptions, launch, require_fit, usa
 from blitznet.training.network import (
     KnownClasses,
     fit_to_start,
+    keep_dropped,
     known_to_start,
     starts_from_imagenet,
 )
@@ -53,13 +54,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What a call of `train` leaves.
+    """The result of `train`.
 
     Attributes:
-        folder: of the run.
-        steps: that were taken.
-        metrics: of the trained network on the `val` split; None without one, or if the run is not
-            finished.
+        folder: the run's folder.
+        steps: number of steps taken.
+        metrics: metrics on the `val` split; None without one, or if the run is not finished.
     """
 
     folder: Path
@@ -68,22 +68,22 @@ class TrainingRun:
 
     @property
     def model_path(self) -> Path:
-        """The trained network, to train further or to evaluate; missing if not finished."""
+        """The checkpoint, to train further or to evaluate; missing until the run is finished."""
         return self.folder / MODEL_FILE
 
     @property
     def onnx_path(self) -> Path:
-        """The same to predict with, without PyTorch; missing where `onnx` is not installed."""
+        """The exported network, to predict without PyTorch; missing if `onnx` is not installed."""
         return self.folder / ONNX_FILE
 
     @property
     def is_finished(self) -> bool:
-        """Whether there is a trained network; a run that ran out of time can be resumed."""
+        """Whether training is complete; a run that ran out of time can be resumed."""
         return self.model_path.is_file()
 
     @cached_property
     def model(self) -> BlitzNet:
-        """The trained network in evaluation mode, on the CPU, read when first asked for.
+        """The trained network in evaluation mode, on the CPU, read on first use.
 
         Raises:
             CheckpointError: if the run is not finished.
@@ -110,7 +110,7 @@ def train(
     on_message: OnMessage | None = None,
     **changes: Any,
 ) -> TrainingRun:
-    """Train a network, measure it on the `val` split, and export it to ONNX.
+    """Train a network, evaluate it on the `val` split, and export it to ONNX.
 
     The folder of the run gets the files that docs/training.md lists. Ctrl-C and SIGTERM end the
     current step, save the state and raise KeyboardInterrupt.
@@ -122,18 +122,18 @@ def train(
         resume: folder of a run to continue, with its own data and recipe.
         device: auto, cpu, cuda or mps.
         devices: GPUs or processes.
-        workers: processes that read images, for each device; 0 = none.
-        max_minutes: stop in time, resumable; None = no limit.
-        validate_every: steps between two measurements on the `val` split; None = ten times a run,
+        workers: data-loading processes per device; 0 = none.
+        max_minutes: stop after this time, resumable; None = no limit.
+        validate_every: steps between validations on the `val` split; None = ten times a run,
             0 = only at the end.
-        early_stopping: stop after this many validations without a gain, and take the best.
-        compile: compile the network, for faster steps after minutes.
-        skip_bad: leave out images with errors, and list them in the folder.
-        tensorboard: also write the figures for TensorBoard.
+        early_stopping: stop after this many validations without improvement and keep the best.
+        compile: compile the network with `torch.compile`.
+        skip_bad: skip images with errors, and list them in the folder.
+        tensorboard: also write TensorBoard event files.
         epochs: passes over the training images, instead of the recipe's `steps`.
-        on_message: called with what the run is made of, lines of progress where standard error is
-            no terminal, and what is left out, stopped or written; None = silence.
-        changes: of the recipe, such as `steps=1000` or `model={"fusion": "refine"}`.
+        on_message: receives the summary of the run, progress if standard error is not a terminal,
+            and what is skipped, stopped or written; None = silence.
+        changes: fields of the recipe, such as `steps=1000` or `model={"fusion": "refine"}`.
 
     Raises:
         InputError: if data, recipe and options do not fit together, or an image cannot be used.
@@ -236,7 +236,7 @@ def _train(start: _Start, resume: Path | None, out: Path | None, tensorboard: bo
 
 
 def _way_on(folder: Path, data: Path) -> str:
-    """What to do with a run that was broken off."""
+    """How to continue an unfinished run."""
     model = folder / MODEL_FILE
     if model.is_file():
         return f"{model} is trained; measure it with: blitznet eval {model} --data {data}"
@@ -285,6 +285,7 @@ def _begin(start: _Start, out: Path | None) -> Path:
     if start.epochs is not None:
         steps = math.ceil(start.epochs * images / recipe.global_batch_size)
         recipe = change_recipe(recipe, steps=steps)
+    recipe = keep_dropped(recipe, description.classes)
     known = known_to_start(recipe, description.classes)
     supervised = KnownClasses(
         *(
@@ -300,7 +301,7 @@ def _begin(start: _Start, out: Path | None) -> Path:
     if report.errors:
         write_skipped(folder, report.errors, description)
         for error in report.errors:
-            on_message(f"left out: {error}")
+            on_message(f"skipped: {error}")
     start.progressing.doing = "preparing the first step"
     return folder
 

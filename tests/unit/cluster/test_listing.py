@@ -1,5 +1,6 @@
 import os
 import tarfile
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from pyarrow import parquet
 
 from blitznet.cluster.listing import Item, cut, list_items
 from blitznet.cluster.remote_files import read_content
-from blitznet.errors import InputError
+from blitznet.errors import ImageError, InputError
 from web_server import web_server
 
 
@@ -145,3 +146,21 @@ def test_a_parquet_list_without_names_says_what_it_has(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"x": [1]}), tmp_path / "x.parquet")
     with pytest.raises(InputError, match=r"no column uri or path, but \['x'\]"):
         list(list_items(str(tmp_path / "x.parquet")))
+
+
+def test_pipes_are_no_lists_and_devices_no_images(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe: cannot be read"):
+        list(list_items(str(tmp_path / "pipe")))
+    (tmp_path / "list.txt").write_text("a" * 150_000)
+    assert [len(item.uri) for item in list_items(str(tmp_path / "list.txt"))] == [
+        65_536, 65_536, 18_928
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", [f"0+{10**18}", f"0+{10**30}", f"{10**30}+9"])
+def test_a_member_that_no_tar_file_has_costs_itself_only(tmp_path: Path, place: str) -> None:
+    (tmp_path / "a.tar").write_bytes(bytes(100))
+    member = f"{tmp_path / 'a.tar'}#{place}"
+    with suppress(ImageError):
+        assert read_content(member) == bytes(100)

@@ -7,7 +7,13 @@ pytest.importorskip("ray")
 
 from blitznet.cluster.listing import Item
 from blitznet.cluster.parts import Seen
-from blitznet.cluster.predict_batch import BatchReport, _cluster, _new_shards, _parse_workers
+from blitznet.cluster.predict_batch import (
+    BatchReport,
+    _cluster,
+    _new_shards,
+    _parse_workers,
+    predict_batch,
+)
 from blitznet.errors import InputError
 from web_server import web_server
 
@@ -25,6 +31,12 @@ def test_workers_are_a_number_or_a_range(
 def test_other_workers_are_refused(workers: str | int) -> None:
     with pytest.raises(InputError, match=f"a number or MINIMUM:MAXIMUM, .* got {workers!r}"):
         _parse_workers(workers)
+
+
+@pytest.mark.parametrize("name", ["limit", "shard_size", "cpus_per_worker"])
+def test_nothing_is_no_number(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"{name} is a number from 1 on, got 0"):
+        predict_batch(tmp_path, tmp_path / "out", **{name: 0})  # type: ignore[arg-type]
 
 
 def test_a_later_run_cuts_its_input_alike() -> None:

@@ -110,6 +110,7 @@ def test_damaged_and_foreign_files_are_named(root: Path) -> None:
         whole[:200],
         whole[:-40],
         whole[:130] + b"\xff" * 90,
+        whole + bytes(2**20),  # compressed, it might hold a thousand times as much
     ):
         path.write_bytes(damaged)
         with pytest.raises(LabelError, match=f"^{name} cannot be read as SBD's .mat file: .*$"):

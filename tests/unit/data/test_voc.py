@@ -12,6 +12,7 @@ from blitznet.data.seg_map import MapEncoding, MapFile
 from blitznet.data.source import LabelSource
 from blitznet.data.voc import VocEntry
 from blitznet.data.voc import read_annotation as read_objects_of
+from blitznet.errors import LabelError
 from fixtures.label_files import raises
 from fixtures.make_fixtures import VOC_MINI, draw
 
@@ -144,3 +145,9 @@ def test_a_map_with_ids_that_no_class_stands_for_is_refused() -> None:
         f"{CAR}, {PERSON} (person)"
     ):
         MapFile(path, codes).read((64, 48), ClassTable(("background", "cat")))
+
+
+def test_more_objects_than_an_image_has_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text(f"<annotation>{'<object/>' * 100_001}</annotation>")
+    with pytest.raises(LabelError, match=r"a\.xml has 100001 objects; an image has 100000 at most"):
+        read_objects_of(tmp_path / "a.xml")

@@ -306,3 +306,9 @@ def test_images_can_be_opened_without_labels_to_predict_on(tmp_path: Path) -> No
     assert sample.seg_map is None
     with pytest.raises(LabelError, match=r"a source to train with needs boxes: true"):
         open_entry(tmp_path, images="images", boxes="false")
+
+
+def test_more_rows_than_an_image_has_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("0 .5 .5 .1 .1\n" * 100_001)
+    with pytest.raises(LabelError, match=r"a\.txt has 100001 rows; an image has 100000 at most"):
+        read_rows(tmp_path / "a.txt", ["cat"])

@@ -47,12 +47,12 @@ class OpenSource(NamedTuple):
 
 @dataclass(frozen=True)
 class CheckReport:
-    """Everything that a check has found.
+    """The result of a check.
 
     Attributes:
         data: the data description.
         model: the network that boxes were compared with; None = they were not.
-        findings: image by image, then what concerns several.
+        findings: those of single images, then those of several.
         statistics: by split.
         sources: of all splits, those that could be opened.
     """
@@ -69,7 +69,7 @@ class CheckReport:
         return [finding for finding in self.findings if finding.is_error]
 
     def of_kind(self, kind: str) -> list[Problem]:
-        """Errors first."""
+        """Findings of one kind, errors first."""
         found = [finding for finding in self.findings if finding.kind == kind]
         return sorted(found, key=lambda finding: not finding.is_error)
 

@@ -32,7 +32,7 @@ _BOXES_AT_ONCE = 8  # times 131 070 anchors at most
 
 @lru_cache(maxsize=1)
 def cached_anchors(model: ModelConfig) -> Tensor:
-    """(A, 4) float32 xyxy, input pixels; made once in a process."""
+    """(A, 4) float32 xyxy, input pixels; computed once per process."""
     return anchors_of(model)
 
 
@@ -44,14 +44,14 @@ def best_iou(boxes: np.ndarray, anchors: Tensor) -> np.ndarray:
 
 @dataclass(eq=False)
 class ImageRecord:
-    """What the check finds in one image: small, whatever the image's size.
+    """The check's result for one image; small, whatever the image's size.
 
     Attributes:
         split: as the data description names it.
         source: number of its entry in the split, from 1.
         index: in its source.
         path: its file; None where its labels could not be read.
-        problems: of the image and its labels alone.
+        problems: problems of the image and its labels, without those of several images.
         pixel_hash: of its size and its upright pixels; None = it could not be decoded.
         thumbnail: (8, 9) uint8, see `grey_cells`; None = not asked for, or not decoded.
         has_boxes: whether boxes are labelled.

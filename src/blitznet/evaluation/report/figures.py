@@ -74,7 +74,7 @@ def _points(
 def draw_precision_recall(
     curves: Mapping[int, tuple[np.ndarray, np.ndarray]], names: Sequence[str], path: Path
 ) -> None:
-    """A panel a class: precision over recall at an IoU of 0.5, the area under it in the title.
+    """One panel per class: precision over recall at an IoU of 0.5, the area under it in the title.
 
     Args:
         curves: see `AveragePrecision.curves`; at least one, and none empty.
@@ -104,7 +104,7 @@ def draw_precision_recall(
 def draw_confusion(
     counts: np.ndarray, names: Sequence[str], background: str, title: str, path: Path
 ) -> None:
-    """Which class is taken for which, in per cent of the true class.
+    """The confusion matrix, in per cent of the true class.
 
     Args:
         counts: (C, C) int64, [true, predicted]. Classes without any are left out.

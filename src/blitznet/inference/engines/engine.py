@@ -54,10 +54,10 @@ class Engine(ABC):
                 those that overlap by less, as 0.45, it is left to the caller. None = as exported.
 
         Returns:
-            Memory of its own, which a later call does not overwrite.
+            A result that later calls do not overwrite.
 
         Raises:
-            InputError: if weaker or closer objects are asked for than an exported file gives out.
+            InputError: if `score` or `iou` ask for objects that an exported file has dropped.
         """
 
     @abstractmethod

@@ -73,9 +73,9 @@ def _open_container(address: "StreamAddress") -> "InputContainer":
         else:
             reason = f"cannot be opened ({error.strerror or error})"
         raise InputError(f"{address.name}: {reason}") from error
-    if not container.streams.video:
+    if all(stream.codec_context is None for stream in container.streams.video):
         container.close()
-        raise InputError(f"{address.name}: holds no video stream")
+        raise InputError(f"{address.name}: holds no video stream that can be decoded")
     return container
 
 

@@ -148,7 +148,9 @@ def test_what_is_no_video_is_one_line(tmp_path: Path) -> None:
         stream = sound.add_stream("aac", 8000, layout="mono")
         sound.mux(stream.encode(silence))
         sound.mux(stream.encode())
+    (tmp_path / "codec.mp4").write_bytes(whole.replace(b"avc1", b"zzzz"))
     for name, reason in [
+        ("codec.mp4", "holds no video stream that can be decoded"),
         ("half.mp4", "cut off before its index"),
         ("text.mp4", "not a video that can be read"),
         ("empty.mp4", "not a video that can be read"),
