@@ -39,7 +39,7 @@ def finish_run(folder: Path, device: str, workers: int, progressing: Progressing
         folder: of the run.
         device: where the network runs.
         workers: processes that read images.
-        progressing: is told what is written, and what cannot be.
+        progressing: receives what is written, and what cannot be.
 
     Returns:
         Its metrics; None if the data has no `val` split.

@@ -236,7 +236,7 @@ def _train(start: _Start, resume: Path | None, out: Path | None, tensorboard: bo
 
 
 def _way_on(folder: Path, data: Path) -> str:
-    """What to do with a run that was broken off."""
+    """What to do with a run that was interrupted."""
     model = folder / MODEL_FILE
     if model.is_file():
         return f"{model} is trained; measure it with: blitznet eval {model} --data {data}"
