@@ -441,7 +441,7 @@ def resize_to_input(image: Image.Image, size: int) -> np.ndarray:
 
 
 class _FewReads(BytesIO):
-    """A file whose header may take so many reads: millions of empty parts would take minutes."""
+    """A file whose header has to end within 4096 reads: millions of empty parts take minutes."""
 
     reads_left = 4096
 

@@ -331,9 +331,8 @@ DESCRIPTIONS = [
     Case(
         "an unknown format",
         lambda: describe(format="pascal"),
-        "data.yaml: splits.train.0: Input tag 'pascal' found using 'format' does not match any of "
-        "the expected tags: 'coco', 'masks', 'sbd', 'voc', 'yolo', got {'format': 'pascal', "
-        "'image_set': 'Main/train', 'masks': 'SegmentationClass', 'root': 'VOC'}",
+        "data.yaml: splits.train.0: format is one of coco, masks, sbd, voc, yolo, got {'format': "
+        "'pascal', 'image_set': 'Main/train', 'masks': 'SegmentationClass', 'root': 'VOC'}",
     ),
     Case(
         "an unknown key",

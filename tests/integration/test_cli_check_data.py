@@ -110,7 +110,7 @@ def test_the_folder_gets_a_sheet_plots_and_the_report(capsys: pytest.CaptureFixt
         with Image.open(Path("checked", name)) as image:
             assert min(image.size) > 300
     assert json.loads(Path("checked/report.json").read_text())["errors"] == 0
-    assert "The sheet and the statistics are in checked" in capsys.readouterr().out
+    assert "Contact sheet and statistics: checked" in capsys.readouterr().out
     assert check("--out", "checked") == 1
     assert "checked: not empty" in capsys.readouterr().err
     assert check("--out", "checked", "--overwrite") == 0
@@ -140,9 +140,9 @@ def test_training_refuses_errors_and_leaves_them_out_when_told_to(
     arguments = ["recipe.yaml", "--data", "data.yaml", "--skip-bad", "--out", "run"]
     assert train(*arguments, "--max-minutes", "0") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if line.startswith("left out")] == [
-        "left out: mine/JPEGImages/000002.jpg: the file is empty",
-        "left out: val, source 1, image 4: others/Annotations/000004.xml cannot be read as XML: "
+    assert [line for line in lines if line.startswith("skipped")] == [
+        "skipped: mine/JPEGImages/000002.jpg: the file is empty",
+        "skipped: val, source 1, image 4: others/Annotations/000004.xml cannot be read as XML: "
         "no element found: line 1, column 12",
     ]
     assert len(json.loads(Path("run", SKIPPED_FILE).read_text())["skipped"]) == 2

@@ -220,7 +220,7 @@ def test_what_loading_finds_is_one_line_and_leaves_nothing_behind(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for arguments, line in [
-        (["--model", "album/a.jpg"], "album/a.jpg is no readable safetensors file"),
+        (["--model", "album/a.jpg"], "album/a.jpg is not a readable safetensors file"),
         (["--device", "cuda"], "no device cuda: PyTorch finds no CUDA device"),
         (["--out", "album/a.jpg/inside"], "album/a.jpg/inside: cannot be written"),
     ]:

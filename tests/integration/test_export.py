@@ -152,18 +152,15 @@ def test_a_checkpoint_is_converted_once_for_an_engine_of_files(
 ) -> None:
     monkeypatch.setenv("BLITZNET_CACHE", str(tmp_path))
     lines: list[str] = []
+    options = EngineOptions(on_message=lines.append)
     for _ in range(2):
-        engine = open_engine(
-            folder / "tiny.safetensors", "onnxruntime", "cpu", on_message=lines.append
-        )
+        engine = open_engine(folder / "tiny.safetensors", "onnxruntime", "cpu", options)
         assert engine.run(noise(1), 0.5).detections is not None
-    assert lines == ["converting tiny.safetensors to ONNX, which is kept for next time"]
+    assert lines == ["converting tiny.safetensors to ONNX; the file is cached"]
     [cached] = tmp_path.rglob("*.onnx")
     assert not list(tmp_path.rglob("*.part"))
     cached.write_bytes(cached.read_bytes()[:1000])  # as a full disk may leave it
-    engine = open_engine(
-        folder / "tiny.safetensors", "onnxruntime", "cpu", EngineOptions(on_message=lines.append)
-    )
+    engine = open_engine(folder / "tiny.safetensors", "onnxruntime", "cpu", options)
     assert engine.run(noise(1), 0.5).detections is not None
     assert len(lines) == 2
 

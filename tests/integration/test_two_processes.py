@@ -36,7 +36,7 @@ from fixtures.tiny_run import MIXED, STATE_FILE, TINY, read_log, read_state
 
 pytestmark = pytest.mark.fresh
 
-NUM_PICTURES = 4
+NUM_IMAGES = 4
 LABELS = ("boxes", "maps")
 
 # Python 3.12 and later warn when a process with threads, as torch's, forks.
@@ -59,9 +59,9 @@ def batch() -> Batch:
     The boxes are anchors of the levels from the finest on, so the second half has one for each.
     """
     (source, _) = MIXED.open_split("train")
-    drawn = collate_samples([resize_sample(source.read(i), 64) for i in range(NUM_PICTURES)])
+    drawn = collate_samples([resize_sample(source.read(i), 64) for i in range(NUM_IMAGES)])
     first_anchors = np.cumsum([0, *(6 * size**2 for size in TINY.level_sizes[:-1])])
-    boxes = anchors_of(TINY)[first_anchors].expand(NUM_PICTURES, -1, -1)
+    boxes = anchors_of(TINY)[first_anchors].expand(NUM_IMAGES, -1, -1)
     labels = torch.arange(1, 17).view(4, 4).tril()
     assert PADDING_LABEL == 0
     return replace(drawn, boxes=boxes, labels=labels)
@@ -79,7 +79,7 @@ def without(batch: Batch, labels: str, images: slice) -> Batch:
 
 
 def part_of(batch: Batch, rank: int) -> Batch:
-    half = slice(rank * NUM_PICTURES // 2, (rank + 1) * NUM_PICTURES // 2)
+    half = slice(rank * NUM_IMAGES // 2, (rank + 1) * NUM_IMAGES // 2)
     whole = {field.name: getattr(batch, field.name) for field in fields(Batch)}
     return Batch(**{name: value if value is None else value[half] for name, value in whole.items()})
 
@@ -150,7 +150,7 @@ def test_gradients_equal_those_of_the_joined_batch(tmp_path: Path, batch: Batch)
 def test_a_process_without_labels_for_a_head_counts_for_nothing_and_hangs_nothing(
     tmp_path: Path, batch: Batch, labels: str
 ) -> None:
-    mixed = without(batch, labels, slice(0, NUM_PICTURES // 2))  # all of the first process
+    mixed = without(batch, labels, slice(0, NUM_IMAGES // 2))  # all of the first process
     expected = gradients(mixed, is_shared=False)
     assert_close(gradients_of_two_processes(mixed, tmp_path), expected)
     assert all(tensor.abs().max() > 0 for tensor in expected.values())
@@ -160,8 +160,8 @@ def test_a_process_without_labels_for_a_head_counts_for_nothing_and_hangs_nothin
 def test_a_process_whose_images_label_some_classes_only_hangs_nothing(
     tmp_path: Path, batch: Batch
 ) -> None:
-    known = torch.ones(NUM_PICTURES, TINY.num_classes, dtype=torch.bool)
-    known[: NUM_PICTURES // 2, 5:] = False
+    known = torch.ones(NUM_IMAGES, TINY.num_classes, dtype=torch.bool)
+    known[: NUM_IMAGES // 2, 5:] = False
     partial = replace(batch, known_classes=known)
     expected = gradients(partial, is_shared=False)
     assert_close(gradients_of_two_processes(partial, tmp_path), expected)

@@ -72,10 +72,11 @@ def check_data(
     else:
         if report.sources:
             print_table(splits_table(report))
-            print_table(findings_table(report))
+            if report.findings:
+                print_table(findings_table(report))
         for line in report_lines(report, verbose):
             print_line(line)
         if out is not None:
-            print_line(f"The sheet and the statistics are in {out}")
+            print_line(f"Contact sheet and statistics: {out}")
     if report.errors:
         raise typer.Exit(1)

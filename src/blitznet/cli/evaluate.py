@@ -91,7 +91,7 @@ def evaluate(
         print_table(metrics_table(metrics))
         if report:
             print_line(f"Report: {folder / 'index.html'}")
-        print_line(f"{metrics.pictures} images; figures in {folder / evaluation.METRICS_FILE}")
+        print_line(f"{metrics.pictures} images; metrics in {folder / evaluation.METRICS_FILE}")
 
 
 def _require_input(model: str, data: Path, split: str, classes: Sequence[str] | None) -> None:

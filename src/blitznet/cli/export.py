@@ -75,7 +75,7 @@ def export(
     print_table(parity_table(exported.parity))
     print_errors(exported.problems)
     if exported.is_kept:
-        print_line(f"The file is {exported.path}, the comparison {exported.report}")
+        print_line(f"Wrote {exported.path}; parity report: {exported.report}")
     if exported.problems:
         if not exported.is_kept:
             print_error(

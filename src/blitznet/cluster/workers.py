@@ -221,7 +221,7 @@ def predict_shards(
             ready, _ = ray.wait([*pool.busy, *pool.starting], timeout=_HEARTBEAT_SECONDS)
             if not ready:
                 if not is_open:
-                    on_message(f"waits for {options.minimum} workers: {_wanted(options)}")
+                    on_message(f"waiting for {options.minimum} workers: {_wanted(options)}")
                 yield None
             for ref in ready:
                 done = pool.take(ref)

@@ -149,8 +149,8 @@ def _problem_of(error: ValidationError) -> str:
     problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
     formats = {get_args(entry.model_fields["format"].annotation)[0]: entry for entry in _ENTRIES}
     if problem["type"].startswith("union_tag"):
-        where = ".".join(map(str, problem["loc"]))
-        return f"{where}: format is one of {', '.join(formats)}, got {shown(problem['input'])}"
+        place = ".".join(map(str, problem["loc"]))
+        return f"{place}: format is one of {', '.join(formats)}, got {shown(problem['input'])}"
     if problem["type"] != "extra_forbidden":
         return first_problem(error)
     *parents, kind, key = map(str, problem["loc"])

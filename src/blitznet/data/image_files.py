@@ -47,7 +47,7 @@ def find_images(folder: Path, option: str) -> list[Path]:
 
 
 def read_list(path: Path) -> list[str]:
-    """The images that a text file lists, one a line; blank lines are passed over.
+    """The images that a text file lists, one per line; blank lines are skipped.
 
     Raises:
         LabelError: if it is missing, no text, empty, or lists what no file system can hold.

@@ -95,7 +95,8 @@ class YoloEntry(CodedEntry):
         if has_rows and not any(path is not None and path.is_file() for path in owners):
             image = keyed[0][1]
             text = f"no image has a file of labels: {image.objects} would be that of {image.path}"
-            raise LabelError(f"{text}; check `labels`, or make an empty file if there is no object")
+            text += "; check `labels`, or make an empty file for an image without objects"
+            raise LabelError(text)
         maps: dict[str, Path] = {}
         if isinstance(self.masks, Path):
             maps = find_maps(folder / self.masks, [key for key, _ in keyed])

@@ -79,7 +79,7 @@ def choose_experiments(
         if not chosen:
             text = "nothing that can be measured here"
             if by_name and not full:
-                text = "no twin on the subset; add --full for the paper's rows"
+                text = "no small version; add --full for the paper's rows"
             raise InputError(f"table {table.number} has {text}")
         return chosen
     unknown = [name for name in names if name not in by_name]

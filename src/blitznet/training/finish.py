@@ -39,7 +39,7 @@ def finish_run(folder: Path, device: str, workers: int, progressing: Progressing
         folder: of the run.
         device: where the network runs.
         workers: processes that read images.
-        progressing: is told what is written, and what cannot be.
+        progressing: reports the files written, and those that could not be.
 
     Returns:
         Its metrics; None if the data has no `val` split.
@@ -114,7 +114,7 @@ def _report(
             read_validation(folder),
             {"Recipe": record["recipe"], "Environment": record["environment"]},
         )
-        on_message(f"Curves, confusions, best and worst images: {page}")
+        on_message(f"Report: {page}")
     except InputError as error:  # the network is there all the same
         on_message(f"No report: {error}")
 

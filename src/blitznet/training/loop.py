@@ -64,8 +64,8 @@ def train_steps(
     """Train, yielding one row of `LOG_FIELDS` every `LOG_EVERY` steps.
 
     Writes into `run`: `state.safetensors` to resume from, `log.csv`, the files of `Validation`,
-    and, when all steps are done or it stops early, `model.safetensors`. Ctrl-C ends the current step,
-    writes the state, raises KeyboardInterrupt.
+    and, when all steps are done or it stops early, `model.safetensors`. Ctrl-C ends the current
+    step, writes the state and raises KeyboardInterrupt.
 
     Args:
         recipe: what to do.

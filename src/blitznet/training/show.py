@@ -60,18 +60,21 @@ def describe_start(
     for what, head, taken in zip(("boxes", "masks"), supervised, known, strict=True):
         absent = [name for name in names if name not in head]
         if head and absent:
-            lines.append(f"  without a label for {what}, and never shown: {_list(absent)}")
+            lines.append(f"  no labels for {what}, so never predicted: {_list(absent)}")
         if head and recipe.start_from is not None:
             fresh = [name for name in names if name not in taken]
             lines.append(
-                f"  {what}: taken over from {recipe.start_from}: {_list(taken)}; "
+                f"  {what}: weights from {recipe.start_from}: {_list(taken)}; "
                 f"from random weights: {_list(fresh)}"
             )
+    if model.background_rows > 1:
+        others = count_of(model.background_rows - 1, "class")
+        lines.append(f"  {others} that only {recipe.start_from} knows: background here")
     images = sum(len(source) for split, _, source in report.sources if split == "train")
     passes = recipe.steps * recipe.global_batch_size / max(images, 1)
     lines.append(
         f"Steps: {recipe.steps} of {count_of(recipe.global_batch_size, 'image')}, "
-        f"{passes:.1f} passes over {images}"
+        f"{passes:.1f} epochs of {count_of(images, 'image')}"
     )
     lines.append(f"Device: {hardware_name(device)}, {precision}")
     if precision != recipe.precision:
@@ -83,8 +86,8 @@ def _heads(recipe: Recipe) -> str:
     if recipe.model.detect and recipe.model.segment:
         return "heads for boxes and masks"
     if recipe.model.detect:
-        return "head for boxes alone, as there is no segmentation map to train the other"
-    return "head for masks alone, as there is no box to train the other"
+        return "detection head only, because no image has a segmentation map"
+    return "segmentation head only, because no image has boxes"
 
 
 def _list(names: Iterable[str]) -> str:
@@ -182,7 +185,7 @@ def show_training(
             count(step)
             if progress.disable and (is_first or step == total):
                 progressing.on_message(progressing.doing)
-    progressing.doing = "measuring and exporting the trained network"
+    progressing.doing = "evaluating and exporting the trained network"
     return step
 
 

@@ -31,6 +31,7 @@ from blitznet.training.loop_options import LoopOptions, launch, require_fit, usa
 from blitznet.training.network import (
     KnownClasses,
     fit_to_start,
+    keep_dropped,
     known_to_start,
     starts_from_imagenet,
 )
@@ -235,7 +236,7 @@ def _train(start: _Start, resume: Path | None, out: Path | None, tensorboard: bo
 
 
 def _way_on(folder: Path, data: Path) -> str:
-    """What to do with a run that was broken off."""
+    """How to continue an unfinished run."""
     model = folder / MODEL_FILE
     if model.is_file():
         return f"{model} is trained; measure it with: blitznet eval {model} --data {data}"
@@ -284,6 +285,7 @@ def _begin(start: _Start, out: Path | None) -> Path:
     if start.epochs is not None:
         steps = math.ceil(start.epochs * images / recipe.global_batch_size)
         recipe = change_recipe(recipe, steps=steps)
+    recipe = keep_dropped(recipe, description.classes)
     known = known_to_start(recipe, description.classes)
     supervised = KnownClasses(
         *(
@@ -299,7 +301,7 @@ def _begin(start: _Start, out: Path | None) -> Path:
     if report.errors:
         write_skipped(folder, report.errors, description)
         for error in report.errors:
-            on_message(f"left out: {error}")
+            on_message(f"skipped: {error}")
     start.progressing.doing = "preparing the first step"
     return folder
 

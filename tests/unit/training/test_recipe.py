@@ -161,7 +161,7 @@ def test_a_wrong_override_gets_one_line(override: str, message: str) -> None:
         ("imgsz", "model.image_size", "S, side of the square input in pixels"),
         ("image_size", "model.image_size", "S, side of the square input in pixels"),
         ("learning_rate", "lr", "initial learning rate (drops) or its peak (cosine)"),
-        ("mosaic", "augmentation.mosaic_probability", "how often a sample is four images"),
+        ("mosaic", "augmentation.mosaic_probability", "share of samples made of four images"),
         ("stpes", "steps", "optimizer steps"),
         ("model.lr", "lr", "initial learning rate"),
     ],

@@ -35,7 +35,7 @@ def exported_checkpoint(checkpoint: Path, on_message: OnMessage | None = None) -
 
         network, info = load_checkpoint(checkpoint)
         if on_message is not None:
-            on_message(f"converting {checkpoint.name} to ONNX, which is kept for next time")
+            on_message(f"converting {checkpoint.name} to ONNX; the file is cached")
         with temporary_folder(folder) as fresh:
             export_onnx(fresh / path.name, network, info)
             (fresh / path.name).replace(path)
@@ -68,7 +68,7 @@ def quantized(exported: Path, calibrate: Path | None, on_message: OnMessage | No
         from blitznet.exporting.openvino_file import write_openvino
 
         if on_message is not None:
-            on_message(f"calibrating {exported.name} for int8, which is kept for next time")
+            on_message(f"calibrating {exported.name} for int8; the result is cached")
         with temporary_folder(folder.parent) as parent:
             fresh = parent / folder.name
             fresh.mkdir()
