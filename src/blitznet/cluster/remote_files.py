@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import sys
 from functools import lru_cache
 from http import HTTPStatus
 from http.client import HTTPException
@@ -17,7 +16,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from blitznet.errors import ImageError, InputError
-from blitznet.regular_file import MEGABYTE, open_regular
+from blitznet.regular_file import MEGABYTE
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _TAR_MEMBER = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL | re.IGNORECASE)
@@ -99,12 +98,16 @@ def open_file(name: str, start: int = 0) -> BinaryIO:
         return _open_http(name, start)
     path = local_path(name)
     if path is not None:
-        file = open_regular(path, sys.maxsize)[0]
+        file: BinaryIO = Path(path).open("rb")  # noqa: SIM115  # the caller closes it
     else:
         file_system, place = find_file_system(name)
         file = io.BufferedReader(file_system.open_input_file(place))
-    if start:
-        file.seek(start)
+    try:
+        if start:
+            file.seek(start)
+    except BaseException:
+        file.close()
+        raise
     return file
 
 
