@@ -7,15 +7,22 @@ spite of the kills, its rows must be those of the run left alone in every column
 next run begins, until there have been as many kills as wanted.
 """
 
+import os
 import random
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
+
+# A busy machine is slow, and not dead.
+os.environ |= {
+    "RAY_health_check_timeout_ms": "60000",
+    "RAY_worker_niceness": "0",
+}
 
 import psutil
 import pyarrow as pa
@@ -28,6 +35,67 @@ NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
 BLITZNET = (sys.executable, "-m", "blitznet")
 
 
+class Killer:
+    """A cluster of two nodes, and how many of what were killed."""
+
+    def __init__(self, kinds: list[str], longest: float, seed: int) -> None:
+        self.cluster = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0})
+        self._nodes = [self._add_node() for _ in range(2)]
+        ray.init(address=self.cluster.address, logging_level="ERROR", log_to_driver=False)
+        self._kinds, self._longest, self._rng = kinds, longest, random.Random(seed)
+        self.done: Counter[str] = Counter()
+
+    def run(self, command: list[str], wanted: int) -> bool:
+        """Start a driver and kill until it ends, by itself (True) or killed (False)."""
+        driver = subprocess.Popen([*command, "--address", self.cluster.address])
+        try:
+            while True:
+                is_enough = self.done.total() >= wanted
+                try:
+                    code = driver.wait(None if is_enough else self._rng.uniform(3, self._longest))
+                except subprocess.TimeoutExpired:
+                    kind = self._rng.choice(self._kinds)
+                else:
+                    if code:
+                        raise SystemExit(f"the driver ended with exit code {code}")
+                    return True
+                if getattr(self, f"_kill_{kind}")(driver):
+                    self.done[kind] += 1
+                    typer.echo(f"{time.strftime('%X')} {dict(self.done)}")
+                if kind == "driver":
+                    return False
+        finally:
+            driver.kill()
+            driver.wait()
+
+    def _add_node(self) -> Any:
+        while True:
+            with suppress(Exception):  # a plain one, where Ray waited for half a minute
+                return self.cluster.add_node(**NODE)
+
+    def _kill_driver(self, driver: subprocess.Popen[bytes]) -> bool:
+        driver.kill()
+        driver.wait()
+        return True
+
+    def _kill_node(self, _: subprocess.Popen[bytes]) -> bool:
+        index = self._rng.randrange(len(self._nodes))
+        self.cluster.remove_node(self._nodes[index], allow_graceful=False)
+        self._nodes[index] = self._add_node()
+        return True
+
+    def _kill_worker(self, _: subprocess.Popen[bytes]) -> bool:
+        """One of the processes that predict, if there is any yet."""
+        workers = []
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if " ".join(process.cmdline()).startswith("ray::Worker"):
+                    workers.append(process)
+        if workers:
+            self._rng.choice(workers).kill()
+        return bool(workers)
+
+
 def main(
     images: Annotated[Path, typer.Argument(help="Folder of images.")],
     kills: int = 30,
@@ -38,70 +106,24 @@ def main(
     seed: int = 0,
 ) -> None:
     """Print what was killed, and whether all runs agree."""
-    rng = random.Random(seed)
-    done: Counter[str] = Counter()
     with TemporaryDirectory() as scratch:
         command = [*BLITZNET, "batch", str(images), "--limit", str(limit),
                    "--shard-size", str(shard_size), "--engine", "onnxruntime"]  # fmt: skip
         alone = Path(scratch) / "alone"
         subprocess.run([*command, "--out", str(alone)], check=True)
         expected = rows_of(alone)
-        cluster = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0})
-        nodes = [cluster.add_node(**NODE) for _ in range(2)]
-        ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
+        killer = Killer(kinds.split(","), longest, seed)
         runs = 0
-        while done.total() < kills:
+        while killer.done.total() < kills:
             out = Path(scratch) / f"run-{runs}"
-            with_address = [*command, "--out", str(out), "--address", cluster.address]
-            while not is_complete(
-                with_address, cluster, nodes, rng, done, kills, longest, kinds.split(",")
-            ):
+            while not killer.run([*command, "--out", str(out)], kills):
                 pass
             compare(rows_of(out), expected)
             runs += 1
         ray.shutdown()
-        cluster.shutdown()
-    typer.echo(f"{dict(done)} killed in {runs} runs of {expected.num_rows} images: all rows equal")
-
-
-def is_complete(
-    command: list[str], cluster: Cluster, nodes: list[Any], rng: random.Random,
-    done: Counter[str], kills: int, longest: float, kinds: list[str],
-) -> bool:  # fmt: skip
-    """Start a driver and kill until it or its work is gone."""
-    driver = subprocess.Popen(command)
-    while True:
-        try:
-            code = driver.wait(rng.uniform(3, longest) if done.total() < kills else None)
-            if code:
-                raise SystemExit(f"the driver ended with exit code {code}")
-            return True
-        except subprocess.TimeoutExpired:
-            kind = rng.choice(kinds)
-        if kind == "driver":
-            driver.send_signal(signal.SIGKILL)
-            driver.wait()
-            done[kind] += 1
-            return False
-        if kind == "node":
-            index = rng.randrange(len(nodes))
-            cluster.remove_node(nodes[index], allow_graceful=False)
-            nodes[index] = cluster.add_node(**NODE)
-        elif not kill_worker(rng):
-            continue
-        done[kind] += 1
-        typer.echo(f"{time.strftime('%X')} {dict(done)}")
-
-
-def kill_worker(rng: random.Random) -> bool:
-    """One of the processes that predict, if there is any yet."""
-    workers = []
-    for process in psutil.process_iter(["cmdline"]):
-        if (process.info["cmdline"] or [""])[0].startswith("ray::Worker"):
-            workers.append(process)
-    if workers:
-        rng.choice(workers).kill()
-    return bool(workers)
+        killer.cluster.shutdown()
+    found = f"{dict(killer.done)} killed in {runs} runs of {expected.num_rows} images"
+    typer.echo(f"{found}: all rows equal")
 
 
 def rows_of(out: Path) -> pa.Table:

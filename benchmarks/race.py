@@ -31,7 +31,7 @@ from blitznet.bench import (
 from blitznet.cli.options import split_names
 from blitznet.device import choose_device
 from blitznet.errors import CheckpointError, InputError
-from blitznet.inference.engines.choose import open_engine
+from blitznet.inference.engines.choose import EngineOptions, open_engine
 from blitznet.model_files import find_checkpoint
 from blitznet.model_info import MODELS
 from peers import PEERS, TORCH_DEFAULT, build_peer, predict_with_peer
@@ -69,7 +69,8 @@ def main(
             _tell(f"opening {' on '.join(contestant)}")
             engine = contestant[1]
             try:
-                opened = [open_engine(one, engine, device, calibrate=calibrate) for one in files]
+                options = EngineOptions(calibrate=calibrate)
+                opened = [open_engine(one, engine, device, options) for one in files]
             except InputError as reason:
                 left_out[" on ".join(contestant)] = str(reason)
             else:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from blitznet.device import choose_device
+from blitznet.device import choose_device, hardware_name
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.exporting.onnx_file import export_onnx
 from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
@@ -20,7 +20,7 @@ from blitznet.model_files import CheckpointInfo, bundled_networks, find_checkpoi
 from blitznet.text_files import read_json, write_json
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
-from blitznet.training.run_record import RUN_FILE, hardware_name
+from blitznet.training.run_record import RUN_FILE
 
 WEIGHTS = Path("src/blitznet/weights")
 RESULTS = Path("results")

@@ -2,9 +2,10 @@
 
 python tools/fuzz.py --inputs 5000
 
-Each input is a file of a format that we read, changed by chance: values of its structure, or its
-bytes. Reading it may succeed or raise a `BlitzNetError` of one line; anything else is a failure, as
-is a file that appears outside the folder for results, 20 seconds or 1.5 GB. Inputs are numbered and
+Each input is a file of a format that we read, or the body of a request, changed by chance: values
+of its structure, or its bytes. Reading it may succeed or raise a `BlitzNetError` of one line;
+anything else is a failure, as is a file that appears outside the folder for results, 20 seconds of
+the processor or 1.5 GB. Inputs are numbered and
 always the same; `--only KIND --first NUMBER --inputs 1` repeats one.
 """
 
@@ -34,6 +35,7 @@ from blitznet.errors import BlitzNetError
 MAX_SECONDS = 20
 MAX_BYTES = 1.5e9
 MAX_LINE = 6000  # a path may have 4 000 characters
+SLOW_KINDS = ("checkpoint", "onnx", "openvino")
 SILENCE_SECONDS = 300  # after which a process is stuck in a library, and is killed
 
 Seeds = list[tuple[str, bytes]]  # file name and content
@@ -197,7 +199,7 @@ def image_kinds() -> dict[str, Kind]:
 
     seeds, names = drawn_images(), ("background", "cat", "dog")
     values = value_codes(dict(enumerate(names)))
-    colours = MapEncoding(((0, "background"), (0xFF0000, "cat")), (), are_colours=True)
+    colours = MapEncoding({0: "background", 0xFF0000: "cat"}, are_colours=True)
 
     def change(content: bytes, rng: random.Random) -> bytes:
         is_png = content.startswith(b"\x89PNG") and rng.random() < 0.8
@@ -386,9 +388,133 @@ def exported_kinds() -> dict[str, Kind]:
     }
 
 
+def video_kinds(folder: Path) -> dict[str, Kind]:
+    """Small videos in four containers."""
+    import av
+    import numpy as np
+
+    from blitznet.inference.video.open_video import open_video
+
+    random_numbers, seeds = np.random.default_rng(0), []
+    codecs = {"mp4": "libx264", "mkv": "libx264", "avi": "mpeg4", "ts": "mpeg2video"}
+    for suffix, codec in codecs.items():
+        path = folder / f"seed.{suffix}"
+        with av.open(str(path), "w") as file:
+            stream = file.add_stream(codec, rate=25)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for _ in range(6):
+                pixels = random_numbers.integers(0, 256, (48, 64, 3), np.uint8)
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            file.mux(stream.encode())
+        seeds.append((f"a.{suffix}", path.read_bytes()))
+        path.unlink()
+    seeds.append(("b.mp4", b"ffconcat version 1.0\nfile a.mp4\nduration 1\n"))
+
+    def read(path: Path) -> None:
+        video = open_video(str(path))
+        for index, _ in enumerate(video):
+            if index == 100:
+                break
+        video.close()
+
+    return {"video": Kind(seeds, change_bytes, read)}
+
+
+def batch_kinds() -> dict[str, Kind]:
+    """What `blitznet batch` takes: lists, tar files and tables of images."""
+    import tarfile
+
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    from blitznet.cluster.listing import list_items
+    from blitznet.cluster.remote_files import is_content_elsewhere, is_http, read_content
+    from blitznet.errors import ImageError
+    from blitznet.image import read_image
+
+    lines = b"a.png \nmissing.jpg \nb.tar#0+512 \nfile:///etc/passwd \n"
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name in ("a.png", "b/c.png"):
+            content = drawn_images()[0][1]
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    table = io.BytesIO()
+    rows = {"id": ["x", "y", None], "uri": ["a.png", "b.png", None], "more": [1, 2, 3]}
+    parquet.write_table(pa.table(rows), table)
+    seeds = [("l.txt", lines), ("l.tar", stream.getvalue()), ("l.parquet", table.getvalue())]
+
+    def change(content: bytes, rng: random.Random) -> bytes:
+        return (change_text if content == lines else change_bytes)(content, rng)
+
+    def read(path: Path) -> None:
+        for number, item in enumerate(list_items(str(path))):
+            if number == 1000 or is_http(item.uri):
+                break
+            try:
+                read_content(item.uri) if is_content_elsewhere(item.uri) else read_image(item.uri)
+            except ImageError:
+                continue  # costs a row of its own
+
+    return {"batch": Kind(seeds, change, read)}
+
+
+def service_kinds(folder: Path) -> dict[str, Kind]:
+    """Bodies of requests: images, forms and tasks of Label Studio."""
+    import base64
+
+    from fastapi.testclient import TestClient
+
+    import blitznet
+    from blitznet.service import Settings, create_app
+
+    png = drawn_images()[0][1]
+    config = (
+        "<View> <Image name='a' value='$image'/> <RectangleLabels name='b' toName='a'> "
+        "<Label value='cat'/> </RectangleLabels> </View>"
+    )
+    tasks = [
+        {"id": 1, "data": {"image": f"data:image/png;base64,{base64.b64encode(png).decode()}"}},
+        {"id": 2, "data": {"image": "/data/upload/a.png"}},
+    ]
+    form = b"\r\n".join((
+        b'--x', b'Content-Disposition: form-data; name="score"', b"", b"0.5", b"--x",
+        b'Content-Disposition: form-data; name="file"; filename="a.png"',
+        b"Content-Type: image/png", b"", b"%b", b"--x--", b"",
+    ))  # fmt: skip
+    json_type, form_type = "application/json", "multipart/form-data; boundary=x"
+    seeds = [
+        ("s.json", to_json({"tasks": tasks, "label_config": config})),
+        ("s.form", form % png),
+        ("s.png", png),
+    ]
+    settings = Settings(uploads=folder, max_megapixels=1)
+    net = blitznet.load("blitznet300-mobile", engine="onnxruntime")
+    client = TestClient(create_app(net, settings))
+    client.__enter__()
+
+    def change(content: bytes, rng: random.Random) -> bytes:
+        if content.startswith(b"{") and rng.random() < 0.85:
+            return to_json(change_value(json.loads(content), rng))
+        return (change_text if content.startswith(b"--x") else change_bytes)(content, rng)
+
+    def read(path: Path) -> None:
+        kinds = {".json": json_type, ".form": form_type, ".png": "image/png"}
+        headers = {"Content-Type": kinds[path.suffix]}
+        answer = client.post("/predict", content=path.read_bytes(), headers=headers)
+        if answer.status_code != 200:
+            if answer.status_code not in (413, 415, 422):
+                raise AssertionError(f"status {answer.status_code}: {answer.text[:300]}")
+            raise BlitzNetError(answer.json()["detail"])
+
+    return {"service": Kind(seeds, change, read)}
+
+
 def make_kinds(folder: Path) -> dict[str, Kind]:
     """All of them, by name."""
-    return image_kinds() | label_kinds(folder) | training_kinds() | exported_kinds()
+    kinds = image_kinds() | label_kinds(folder) | training_kinds() | exported_kinds()
+    return kinds | video_kinds(folder) | batch_kinds() | service_kinds(folder)
 
 
 def try_input(kind: Kind, number: int, folder: Path) -> str | None:
@@ -401,7 +527,7 @@ def try_input(kind: Kind, number: int, folder: Path) -> str | None:
         path.write_bytes(kind.change(content, rng))
     except RecursionError:  # a deep value was to be copied
         path.write_bytes(b"[" * 5000)
-    files, start = set(folder.rglob("*")), time.monotonic()
+    files, start = set(folder.rglob("*")), time.process_time()
     problem = None
     try:
         kind.read(path)
@@ -413,8 +539,8 @@ def try_input(kind: Kind, number: int, folder: Path) -> str | None:
             problem = f"a message of {len(text)} characters: {text[:300]!r}"
     except Exception:  # noqa: BLE001 - what this is looking for
         problem = traceback.format_exc(limit=-6)
-    if time.monotonic() - start > MAX_SECONDS:
-        problem = f"{time.monotonic() - start:.0f} seconds"
+    if (seconds := time.process_time() - start) > MAX_SECONDS:
+        problem = f"{seconds:.0f} seconds"
     if new := set(folder.rglob("*")) - files - {folder / "data.json"}:
         problem = f"left {new}"
     if problem is None:
@@ -437,8 +563,8 @@ def work(numbers: list[int], only: str, folder: Path, results: Any) -> None:
         os.dup2(nowhere.fileno(), 2)
     kinds = make_kinds(folder)
     # Whole networks take as long as a dozen others.
-    often = [name for name in kinds if name not in ("onnx", "openvino", "checkpoint")] * 6
-    names = [name for name in (*often, "checkpoint", "onnx", "openvino") if only in ("", name)]
+    often = [name for name in kinds if name not in SLOW_KINDS] * 6
+    names = [name for name in (*often, *SLOW_KINDS) if only in ("", name)]
     for number in numbers:
         name = names[number % len(names)]
         results.put((number, name, "begin", None))

@@ -1,5 +1,6 @@
 """Which processor the network runs on. Imports PyTorch only where it is asked."""
 
+import platform
 import re
 from typing import TYPE_CHECKING
 
@@ -60,3 +61,12 @@ def has_fast_bfloat16(device: "torch.device") -> bool:
     if device.type == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
+
+
+def hardware_name(device: "torch.device") -> str:
+    """The GPU's name, or the kind of processor and the number of cores in use."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} cores"

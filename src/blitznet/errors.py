@@ -54,6 +54,11 @@ def cut(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]} ..."
 
 
+def one_line(error: BaseException) -> str:
+    """What an error from elsewhere says, as one line of at most 200 characters."""
+    return cut(" ".join(str(error).split()) or type(error).__name__)
+
+
 def first_problem(error: "ValidationError") -> str:
     """The first finding of pydantic as one short line: where, what was wanted, what came."""
     problem = error.errors()[0]

@@ -7,7 +7,7 @@ import os
 import re
 import struct
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -49,6 +49,12 @@ _MAX_SCANS = 100
 _MAX_SCANNED_PIXELS = 2_000_000_000
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+
+# Of a TIFF; more are not counted.
+_MAX_PAGES = 1000
+
+# What comes before the pixels of a GIF, JPEG or PNG; comments take many times their size.
+_MAX_HEADER = 16 * MEGABYTE
 
 # Rows that are converted at once where a whole image would be copied.
 _BAND = 256
@@ -239,6 +245,8 @@ def _read(path: str | os.PathLike[str], max_pixels: int) -> bytes:
 
 def _open(content: bytes, name: str, max_pixels: int) -> ImageFile:
     """A file with its header parsed, within all limits, its pixels still to be decoded."""
+    if len(content) > _MAX_HEADER and content.startswith((b"GIF8", b"\xff\xd8", b"\x89PNG")):
+        _read_header(BytesIO(content[:_MAX_HEADER]), name)
     image = _read_header(BytesIO(content), name)
     _require_sensible_size(image, name, max_pixels)
     if isinstance(image, JpegImageFile):
@@ -389,11 +397,19 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _count_frames(image: ImageFile) -> int:
-    """Frames or pages; previews beside a photo (JPEG's MPO, HEIF) are none."""
+    """Frames or pages, of a TIFF up to _MAX_PAGES; previews beside a photo (MPO, HEIF) are none."""
     if image.format == "HEIF":
         return 1
     try:
-        return int(getattr(image, "n_frames", 1))
+        if image.format != "TIFF":
+            return int(getattr(image, "n_frames", 1))
+        pages = 1  # Pillow's own count takes quadratic time
+        with suppress(EOFError):
+            while pages < _MAX_PAGES:
+                image.seek(pages)
+                pages += 1
+        image.seek(0)
+        return pages
     except Exception:  # noqa: BLE001 - see `_damage`
         return 1
 
@@ -424,6 +440,18 @@ def resize_to_input(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 
+class _FewReads(BytesIO):
+    """A file whose header has to end within 4096 reads: millions of empty parts take minutes."""
+
+    reads_left = 4096
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise OSError("a header of too many parts")
+        return super().read(size)
+
+
 def open_content(content: bytes, name: str) -> Image.Image:
     """An image of which the header has been read, no more; `read_image` takes it.
 
@@ -434,4 +462,4 @@ def open_content(content: bytes, name: str) -> Image.Image:
     Raises:
         ImageError: if it is no image, or its header is damaged.
     """
-    return _read_header(BytesIO(content), name)
+    return _read_header(_FewReads(content), name)

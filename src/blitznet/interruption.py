@@ -26,13 +26,28 @@ def deferred_interruption() -> Iterator[list[int]]:
 
 
 @contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt as Ctrl-C does, so that files are tidied up."""
+def terminated_as_interrupted() -> Iterator[list[int]]:
+    """SIGTERM raises KeyboardInterrupt as Ctrl-C does, so that files are tidied up.
+
+    Yields:
+        The signals that came. Python drops an exception in a destructor, so a loop should look
+        here, too.
+    """
+    received: list[int] = []
     if current_thread() is not main_thread():
-        yield
+        yield received
         return
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def interrupt(number: int, _: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in previous.items():
+        if handler != signal.SIG_IGN:  # as SIGINT is in the background of a shell's script
+            signal.signal(number, interrupt)
     try:
-        yield
+        yield received
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

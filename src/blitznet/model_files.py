@@ -3,11 +3,14 @@
 import os
 import re
 import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blitznet.errors import CheckpointError, InputError, cut, first_problem, shown
@@ -30,6 +33,10 @@ _MAX_EXPORTED = 2048 * MEGABYTE  # of any file that protobuf reads
 # The key of ONNX's external data as protobuf writes it: its length, then the word.
 _EXTERNAL_DATA = re.compile(rb"(?:\x08|\x88\x80*\x00)location")
 
+# Fields of ONNX's messages: onnx.proto3.
+_GRAPH, _INITIALIZER = 7, 5
+_DATA_TYPE, _FLOAT_DATA, _NAME, _RAW_DATA, _DOUBLE_DATA = 2, 4, 8, 9, 10
+_FLOAT_TYPES = {1: "<f4", 10: "<f2", 11: "<f8"}
 
 ClassName = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -102,7 +109,8 @@ def read_exported_file(path: Path) -> bytes:
     """The content of an exported file, which has to be complete in itself.
 
     Raises:
-        CheckpointError: if it cannot be read, or keeps tensors in other files.
+        CheckpointError: if it cannot be read, keeps tensors in other files, or has weights that are
+            infinite or NaN, with which a network finds nothing.
     """
     try:
         content = read_regular(path, _MAX_EXPORTED)
@@ -114,7 +122,64 @@ def read_exported_file(path: Path) -> bytes:
             f"{path} keeps its weights in another file, which blitznet does not open; "
             "export it as one file"
         )
+    if path.suffix == ".onnx":
+        with suppress(IndexError, TypeError):  # damaged, which engines say in their own words
+            for name, weights in _onnx_weights(memoryview(content)):
+                require_finite(path, name, bool(np.isfinite(weights).all()))
     return content
+
+
+def require_finite(path: Path, name: str, is_finite: bool) -> None:
+    """Raises CheckpointError for a tensor of a file that is not."""
+    if not is_finite:
+        raise CheckpointError(
+            f"{path}: {shown(name)} holds infinite or NaN values; take an earlier checkpoint"
+        )
+
+
+def _onnx_weights(model: memoryview) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and values of the initializers that are floating-point numbers."""
+    graphs = (graph for key, graph in _protobuf_fields(model) if key == _GRAPH)
+    for graph in graphs:
+        for key, tensor in _protobuf_fields(graph):
+            if key != _INITIALIZER:
+                continue
+            fields = dict(_protobuf_fields(tensor))
+            name = bytes(fields.get(_NAME, b"")).decode(errors="replace")
+            kinds = {_FLOAT_DATA: "<f4", _DOUBLE_DATA: "<f8"}
+            if (kind := _FLOAT_TYPES.get(fields.get(_DATA_TYPE, 0))) is not None:
+                kinds[_RAW_DATA] = kind
+            for field, dtype in kinds.items():
+                values = fields.get(field, b"")
+                yield name, np.frombuffer(values, dtype, len(values) // np.dtype(dtype).itemsize)
+
+
+def _protobuf_fields(message: memoryview) -> Iterator[tuple[int, Any]]:
+    """Numbers and values of the fields of a protobuf message: integers, and bytes of the others."""
+    position = 0
+    while position < len(message):
+        key, position = _read_varint(message, position)
+        value: Any
+        if key & 7 == 0:
+            value, position = _read_varint(message, position)
+        else:
+            length = {1: 8, 5: 4}.get(key & 7)
+            if length is None:
+                length, position = _read_varint(message, position)
+            value, position = message[position : position + length], position + length
+        yield key >> 3, value
+
+
+def _read_varint(message: memoryview, position: int) -> tuple[int, int]:
+    """The number at a position, and the position behind it."""
+    number = shift = 0
+    while shift < 64:
+        byte = message[position]
+        number |= (byte & 127) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 128:
+            return number, position
+    raise IndexError("a number of more than ten bytes")
 
 
 def parse_export_info(path: Path, text: str | None) -> ExportInfo:

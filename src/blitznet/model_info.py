@@ -31,6 +31,8 @@ class ModelConfig(BaseModel):
         finest_stride: stride of the finest level, 4 (s4) or 8 (s8).
         num_classes: C, background included; at most 255 with a segmentation head, whose maps are
             uint8.
+        background_rows: how many rows of the classifiers together are background; more than one
+            if it was fine-tuned to some of another network's classes, see `training.network`.
         detect: whether there is a multibox head.
         segment: whether there is a segmentation head.
         fusion: block of the up-scale stream (table 8); None = no up-scale stream, heads on the
@@ -55,6 +57,7 @@ class ModelConfig(BaseModel):
     image_size: int = Field(ge=33, le=2048)
     finest_stride: Literal[4, 8]
     num_classes: int = Field(default=21, ge=2, le=255)
+    background_rows: int = Field(default=1, ge=1, le=1000)
     detect: bool = True
     segment: bool = True
     fusion: FusionName | None = "resskip"

@@ -197,7 +197,8 @@ class Scene:
             for name, share in (self.pixel_shares() or {}).items()
             if name != self.names[0] and share >= _MIN_SHARE
         ]
-        return f"{self._objects()}; pixels {', '.join(regions)}" if regions else self._objects()
+        parts = [self._objects()] if len(self.boxes) or not regions else []
+        return "; ".join([*parts, *([f"pixels {', '.join(regions)}"] if regions else [])])
 
     def _objects(self) -> str:
         counts = Counter(self.label_names)

@@ -7,11 +7,13 @@ of an image, S side of the network's input, h w height and width of the finest f
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # readers of data and recipes do without PyTorch
+    import torch
+    from torch import Tensor
 
 # In `Batch.labels`: a padding row, and a box that is ignored (difficult, crowd). The latter also in
 # `Sample.labels`, of a difficult box without a class.
@@ -63,18 +65,20 @@ class Batch:
         known_classes: (B, C) bool, the classes that an image's labels speak of; None = all of all.
     """
 
-    images: Tensor
-    boxes: Tensor
-    labels: Tensor
-    has_boxes: Tensor
-    seg_maps: Tensor
+    images: "Tensor"
+    boxes: "Tensor"
+    labels: "Tensor"
+    has_boxes: "Tensor"
+    seg_maps: "Tensor"
     sources: tuple[str, ...]
-    known_classes: Tensor | None = None
+    known_classes: "Tensor | None" = None
 
-    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+    def map_tensors(self, function: Callable[["Tensor"], "Tensor"]) -> "Batch":
         """The same batch with every tensor put through `function`."""
         fields: dict[str, Any] = {
-            name: function(value) for name, value in vars(self).items() if isinstance(value, Tensor)
+            name: function(value)
+            for name, value in vars(self).items()
+            if name != "sources" and value is not None
         }
         return replace(self, **fields)
 
@@ -87,13 +91,13 @@ class Batch:
         part = self.map_tensors(lambda tensor: tensor[start:stop])
         return replace(part, sources=self.sources[start:stop])
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: "torch.device") -> "Batch":
         """On another device; from pinned memory without waiting."""
         return self.map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
         """In page-locked memory; torch's data loader calls this."""
-        return self.map_tensors(torch.Tensor.pin_memory)
+        return self.map_tensors(lambda tensor: tensor.pin_memory())
 
 
 class RawPredictions(NamedTuple):
@@ -105,9 +109,9 @@ class RawPredictions(NamedTuple):
         seg_logits: (B, C, h, w) before softmax, at the finest level's size.
     """
 
-    class_logits: Tensor | None
-    box_deltas: Tensor | None
-    seg_logits: Tensor | None
+    class_logits: "Tensor | None"
+    box_deltas: "Tensor | None"
+    seg_logits: "Tensor | None"
 
 
 class SoftLabels(NamedTuple):
@@ -118,5 +122,5 @@ class SoftLabels(NamedTuple):
         of_pixels: (B, C, h, w) at its own resolution; None = it does not segment.
     """
 
-    of_boxes: Tensor
-    of_pixels: Tensor | None
+    of_boxes: "Tensor"
+    of_pixels: "Tensor | None"

@@ -7,6 +7,8 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
+from blitznet.errors import InputError
+
 _PREFIX = ".blitznet-"
 _LOCK_FILE = "in-use"
 
@@ -15,22 +17,31 @@ _LOCK_FILE = "in-use"
 def temporary_folder(parent: Path) -> Iterator[Path]:
     """A folder inside `parent`, removed with its content at the end of the block.
 
-    Folders left there by killed processes are removed, too: their locks are free.
+    It is on the same disk, so that its files are moved out in one step. Folders that killed
+    processes have left there are removed, too: their locks are free.
+
+    Args:
+        parent: made if it is not there.
 
     Raises:
-        OSError: if it cannot be created.
+        InputError: if the block raises an OSError, or the folder cannot be made.
     """
-    for left in parent.glob(f"{_PREFIX}*"):
-        if (left / _LOCK_FILE).is_file() and not left.is_symlink():
-            with suppress(OSError), _lock(left):
-                rmtree(left)
-    folder = Path(mkdtemp(prefix=_PREFIX, dir=parent))
+    folder = None
     try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for left in parent.glob(f"{_PREFIX}*"):
+            if (left / _LOCK_FILE).is_file() and not left.is_symlink():
+                with suppress(OSError), _lock(left):
+                    rmtree(left)
+        folder = Path(mkdtemp(prefix=_PREFIX, dir=parent))
         (folder / _LOCK_FILE).touch()
         with _lock(folder):
             yield folder
+    except OSError as error:
+        raise InputError(f"{parent}: cannot be written ({error.strerror or error})") from error
     finally:
-        rmtree(folder, ignore_errors=True)
+        if folder is not None:
+            rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

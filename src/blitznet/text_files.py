@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from blitznet.atomic_write import atomic_write
-from blitznet.errors import InputError, cut
+from blitznet.errors import InputError, cut, shown
 from blitznet.regular_file import MEGABYTE, read_regular
 from blitznet.result_folder import ensure_folder
 
 MAX_TEXT = 256 * MEGABYTE
+_MAX_LINES = 3_000_000  # of text; one takes a hundred bytes of memory and more
+_LINE_ENDS = [mark.encode() for mark in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"]  # of str.splitlines
 MAX_JSON = 2048 * MEGABYTE  # train2017's instances take 450 MB
 _MAX_YAML = MEGABYTE
 
@@ -43,8 +45,12 @@ def read_text(path: Path, error: type[InputError] = InputError, limit: int = MAX
     try:
         if b"\0" in content[:1024]:
             raise ValueError
+        if limit == MAX_TEXT and sum(map(content.count, _LINE_ENDS)) > _MAX_LINES:
+            raise error(f"{path} has more than {_MAX_LINES} lines; split it")
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except ValueError:
+    except ValueError as problem:
+        if isinstance(problem, InputError):
+            raise
         raise error(f"{path} is not UTF-8 text; save it as UTF-8") from None
 
 
@@ -87,7 +93,7 @@ def describe_non_text(value: object) -> str:
         return (
             f'{value} is not text: YAML reads on, off, yes, no, true and false as flags; write "on"'
         )
-    return f'{value!r} is not text; write it in quotes, as "{value}"'
+    return f'{shown(value)} is not text; write it in quotes, as "{cut(str(value))}"'
 
 
 def read_json(path: Path, error: type[InputError] = InputError) -> Any:

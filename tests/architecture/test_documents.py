@@ -19,7 +19,7 @@ import blitznet
 from blitznet.cli import main
 from blitznet.cli.app import app
 from blitznet.data.description import read_description
-from blitznet.paper.tables import find_training
+from blitznet.paper.tables import find_recipe
 from blitznet.training.recipe import DEFAULT_RECIPE, Recipe
 from synthetic_video import write_video
 
@@ -168,7 +168,7 @@ def test_recipes_named_in_blocks_exist_and_take_their_settings(
             context = VERBS["train"].make_context("train", ours[1:])
             recipe = context.params["recipe"] or DEFAULT_RECIPE
             if recipe != "NAME":
-                find_training(recipe, Path("DATA.yaml"), context.params["settings"] or ())
+                find_recipe(recipe, tuple(context.params["settings"] or ()))
 
 
 @per_document

@@ -145,9 +145,11 @@ def test_an_upload_is_drawn_and_described(page: Page) -> None:
     page.save("empty")
     page.upload(CAT)
     assert page("error").text == ""
-    assert "1 x cat." in page("summary").text
-    assert re.fullmatch(r"cat x 1 \d\d %", page.legend()[0])
-    assert "chelsea.jpg: 1 x cat" in page("canvas").get_attribute("aria-label")
+    assert "1 \N{MULTIPLICATION SIGN} cat." in page("summary").text
+    assert re.fullmatch("cat \N{MULTIPLICATION SIGN} 1 [0-9]+ %", page.legend()[0])
+    assert "chelsea.jpg: 1 \N{MULTIPLICATION SIGN} cat" in page("canvas").get_attribute(
+        "aria-label"
+    )
     assert page.complaints() == []
     page.save("desktop")
 
@@ -157,7 +159,7 @@ def test_an_example_and_a_pasted_image_are_predicted(page: Page) -> None:
     page.wait(lambda: "person" in page("summary").text)
     page.upload(CAT)
     page.browser.execute_async_script(PASTE)
-    page.wait(lambda: "1 x person" in page("summary").text)
+    page.wait(lambda: "1 \N{MULTIPLICATION SIGN} person" in page("summary").text)
 
 
 def test_the_slider_filters_without_asking_again(page: Page) -> None:
@@ -167,7 +169,7 @@ def test_the_slider_filters_without_asking_again(page: Page) -> None:
     page.set_range("score", 100)
     assert re.fullmatch(r"cat \d\d %", page.legend()[0])  # its pixels are still there
     page.set_range("score", 50)
-    assert page.legend()[0].startswith("cat x 1")
+    assert page.legend()[0].startswith("cat \N{MULTIPLICATION SIGN} 1")
     assert page.browser.execute_script(asked) == count
 
 
@@ -268,6 +270,20 @@ def test_the_camera_is_live_with_frames_per_second(
     assert page("error").text == ""
     page("camera").click()
     assert page("camera").get_attribute("aria-pressed") == "false"
+
+
+def test_the_documents_call_from_javascript_works(page: Page) -> None:
+    code = (EXAMPLES.parents[4] / "docs/service.md").read_text()
+    code = code.partition("```js")[2].partition("```")[0]
+    images = page.browser.execute_async_script(
+        "const done = arguments[arguments.length - 1];"
+        "(async () => {"
+        "const photo = await (await fetch('/page/examples/chelsea.jpg')).blob();"
+        "const input = {files: [new File([photo], 'cat.jpg')]};"
+        + code.replace("http://127.0.0.1:8000", "")
+        + "done(images)})()"
+    )
+    assert images[0]["detections"][0]["label"] == "cat"
 
 
 def test_the_page_of_the_interface_lists_every_route(page: Page, address: str) -> None:

@@ -1,10 +1,13 @@
 """`blitznet batch` on a cluster of this machine."""
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,9 @@ pytest.importorskip("ray")
 import pyarrow as pa
 from pyarrow import dataset
 
+from batch_records import record_of
 from blitznet.cluster.batch_predictor import BatchPredictor
+from blitznet.cluster.parts import Parts
 from blitznet.cluster.rows import SCHEMA
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -85,13 +90,8 @@ def test_rows_are_what_predict_writes_whatever_was_killed(images: Path, tmp_path
         if row["id"] == "broken.jpg":
             assert row["error"].startswith(f"{images}/broken.jpg: not an image")
             continue
-        record = records.pop(row["uri"])
-        edges = ("x1", "y1", "x2", "y2")
-        assert [
-            {"label": one["label"], "score": one["score"], "box": [one[edge] for edge in edges]}
-            for one in row["detections"]
-        ] == record["detections"]
-        assert dict(row["pixels"]) == record["pixels"]
+        found, record = record_of(row), records.pop(row["uri"])
+        assert json.dumps(found) == json.dumps({key: record[key] for key in found})
     assert not records
     assert sum(len(row["detections"] or ()) for row in rows) > COUNT
 
@@ -136,6 +136,7 @@ rows.write_parquet({str(tmp_path / "ray")!r})
 def test_daft_gives_the_same_rows(images: Path, expected: Rows) -> None:
     code = f"""
 import blitznet, daft, json, pyarrow as pa
+from blitznet.cluster.parts import Parts
 from blitznet.cluster.rows import SCHEMA
 
 @daft.cls
@@ -162,8 +163,44 @@ print(json.dumps(rows))
     assert by_name(rows) == expected
 
 
+def test_data_frames_give_the_same_rows(images: Path, expected: Rows) -> None:
+    """As Spark hands them to `mapInPandas`."""
+    pandas = pytest.importorskip("pandas")
+    predictor = BatchPredictor(engine="onnxruntime", score=0.02)
+    columns = predictor(pandas.DataFrame({"path": sorted(map(str, images.iterdir()))}))
+    assert by_name(pa.table(columns).to_pylist()) == expected
+
+
+def test_the_documented_readers_read_it(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("duckdb")
+    text = Path("docs/batch.md").read_text()
+    (code,) = [
+        one for one in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "duckdb" in one
+    ]
+    predictor = BatchPredictor(engine="onnxruntime", score=0.02)
+    columns = predictor({"path": sorted(map(str, images.iterdir()))})
+    Parts(str(tmp_path / "result")).prepare({})
+    Parts(str(tmp_path / "result")).write(0, pa.table(columns, schema=SCHEMA))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    found = []
+    for statement in ast.parse(code).body:
+        if isinstance(statement, ast.Expr):
+            found.append(eval(ast.unparse(statement), names))
+        else:
+            exec(ast.unparse(statement), names)
+    objects, shares, frame, errors = found
+    labels = [one["label"] for row in columns["detections"].to_pylist() for one in row or ()]
+    assert dict(objects.fetchall()) == Counter(labels)
+    assert all(share > 0.1 for _, share in shares.fetchall())
+    assert frame["id"].tolist() == columns["id"].to_pylist()
+    assert [Path(uri).name for uri in errors["uri"].to_pylist()] == ["broken.jpg"]
+
+
 def test_a_cluster_that_is_not_there_is_one_line(images: Path, tmp_path: Path) -> None:
     done = run("batch", images, "--out", tmp_path, "--address", "127.0.0.1:9")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "blitznet: no Ray cluster at 127.0.0.1:9 (Connection refused)\n"
-    assert [path.name for path in tmp_path.iterdir()] == ["_batch.json"]
+    assert not list(tmp_path.iterdir())

@@ -331,9 +331,8 @@ DESCRIPTIONS = [
     Case(
         "an unknown format",
         lambda: describe(format="pascal"),
-        "data.yaml: splits.train.0: Input tag 'pascal' found using 'format' does not match any of "
-        "the expected tags: 'coco', 'masks', 'sbd', 'voc', 'yolo', got {'format': 'pascal', "
-        "'image_set': 'Main/train', 'masks': 'SegmentationClass', 'root': 'VOC'}",
+        "data.yaml: splits.train.0: format is one of coco, masks, sbd, voc, yolo, got {'format': "
+        "'pascal', 'image_set': 'Main/train', 'masks': 'SegmentationClass', 'root': 'VOC'}",
     ),
     Case(
         "an unknown key",
@@ -413,3 +412,28 @@ def test_a_wrong_ending_and_a_missing_map_are_no_errors(
     Image.open(JPEG).save(JPEG, format="PNG")
     MAP.unlink()
     assert check() == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+            "a library cannot be loaded (libtorch_cpu.so: failed to map segment from shared object)"
+            "; give it more memory",
+        ),
+        (
+            MemoryError(),
+            "out of memory; give it more, or smaller images, batches or networks",
+        ),
+    ],
+)
+def test_too_little_memory_is_one_line(
+    error: Exception, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setitem(main.__globals__, "app", fail)
+    assert main(["models"]) == 1
+    assert capsys.readouterr().err == f"blitznet: {line}\n"

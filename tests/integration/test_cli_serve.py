@@ -64,7 +64,7 @@ def test_requests_under_way_are_answered_after_sigterm(
 
 
 def test_an_address_in_use_and_impossible_settings_are_one_line(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -73,4 +73,7 @@ def test_an_address_in_use_and_impossible_settings_are_one_line(
     assert error.startswith(f"blitznet: cannot listen on 127.0.0.1 port {port} (Address already")
     assert main(["serve", "--port", "0", "--model", "nothing"]) == 1
     assert main(["serve", "--max-mb", "-1"]) == 1
-    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert main(["serve", "--token", ""]) == 1  # of a variable that is not set
+    monkeypatch.setenv("BLITZNET_TOKEN", "")
+    assert main(["serve"]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 4

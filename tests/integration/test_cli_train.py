@@ -1,6 +1,8 @@
 """The verbs train and eval as a user meets them, on drawn images."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo, read_info
 from blitznet.training import loop_options
+from blitznet.training.run_record import read_run
 from blitznet.training.validation import read_validation
 from fixtures.make_fixtures import VOC_MINI, describe
 from fixtures.tiny_run import read_log, tiny_recipe
@@ -206,6 +209,61 @@ def test_without_a_recipe_the_bundled_network_goes_on_learning(workplace: Path) 
     info = read_info(workplace / "runs" / "train" / "modern" / "model.safetensors")
     assert info.recipe["start_from"] == "blitznet300-mobile"
     assert info.model.pad_same  # as the bundled one
+
+
+@pytest.mark.usefixtures("without_report")
+def test_what_people_type_first_sets_steps_batch_and_size(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = ("--epochs", "1.5", "--batch", "3", "--imgsz", "72", "--max-minutes", "0", "--quiet")
+    assert train("recipe.yaml", "--data", "data.yaml", "--out", "run", *typed) == 0
+    assert capsys.readouterr() == ("", "")
+    recipe, _ = read_run(workplace / "run")
+    assert (recipe.steps, recipe.global_batch_size, recipe.model.image_size) == (3, 3, 72)
+
+
+def test_recipes_are_listed_and_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipe"]) == 0
+    listed = capsys.readouterr().out
+    assert listed.startswith(
+        "modern: blitznet300-mobile, 300 pixels, from blitznet300-mobile, 3500 steps of 16 images\n"
+    )
+    assert "voc07-blitznet300-s4" in listed
+    assert main(["recipe", "modern"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["steps"] == 3500
+    assert main(["recipe", "nothing"]) == 1
+    assert "no recipe or file is called 'nothing'; recipes: modern" in capsys.readouterr().err
+
+
+MISTAKES = {
+    "train nothing --data data.yaml": "no recipe or file is called 'nothing'",
+    "train --data data.yaml --set epochs=3": "did you mean steps",
+    "train --data data.yaml --set start_from=x": "no network or file is called 'x'",
+    "train --data format.yaml": "'cocco'",
+    "train --data data.yaml --out .": "not empty",
+    "train --resume .": "holds no run",
+    "eval x --data data.yaml": "no network or file is called 'x'",
+    "eval blitznet300-mobile --data x.yaml": "x.yaml does not exist",
+    "eval blitznet300-mobile --data data.yaml --split x": "no split 'x'",
+    "eval blitznet300-mobile --data data.yaml --classes x": "no class is called 'x'",
+    "export x": "no network or file is called 'x'",
+    "check-data x.yaml": "x.yaml does not exist",
+}
+
+
+def test_mistakes_are_found_before_pytorch_is_loaded(workplace: Path) -> None:
+    (workplace / "format.yaml").write_text("classes: voc\ntrain: [{format: cocco}]\n")
+    program = (
+        "import sys; from blitznet.cli import main; "
+        "codes = [main(line.split()) for line in sys.argv[1:]]; "
+        "assert 'torch' not in sys.modules; assert codes == [1] * len(codes), codes"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *MISTAKES], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for told, line in zip(done.stderr.splitlines(), MISTAKES.values(), strict=True):
+        assert line in told
 
 
 @pytest.mark.parametrize("has_bfloat16", [True, False])

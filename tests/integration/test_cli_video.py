@@ -177,11 +177,11 @@ def start(checkpoint: str, *arguments: str) -> "subprocess.Popen[str]":
 
 
 def wait_for_lines(minimum: int) -> None:
-    """Until the file of predictions has so many bytes."""
+    """Until there are so many predictions."""
     deadline = time.monotonic() + 250
     while time.monotonic() < deadline:
         with suppress(FileNotFoundError):
-            if Path("out/predictions.jsonl").stat().st_size > minimum:
+            if Path("out/predictions.jsonl").read_bytes().count(b"\n") >= minimum:
                 return
         time.sleep(0.05)
     raise AssertionError("no results came")
@@ -199,7 +199,7 @@ def test_a_recording_that_is_broken_off_keeps_its_lines_and_begins_again(
 ) -> None:
     write_video(Path("long.mp4"), range(0, 240_000, 40), gop=250)
     process = start(checkpoint, "long.mp4", "--max-frames", "5000")
-    wait_for_lines(10_000)
+    wait_for_lines(3)
     process.send_signal(number)
     _, errors = process.communicate(timeout=250)
     assert process.returncode == code
@@ -255,7 +255,7 @@ def endless() -> Iterator[str]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_is_the_way_to_end_a_live_source(checkpoint: str, endless: str, number: int) -> None:
     process = start(checkpoint, endless)
-    wait_for_lines(100_000)
+    wait_for_lines(20)
     process.send_signal(number)
     output, errors = process.communicate(timeout=250)
     assert (process.returncode, errors) == (0, "")

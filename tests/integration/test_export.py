@@ -17,7 +17,7 @@ from blitznet.detection.limits import Limits
 from blitznet.errors import InputError
 from blitznet.exporting.export import export
 from blitznet.exporting.parity import TOLERANCES
-from blitznet.inference.engines.choose import open_engine
+from blitznet.inference.engines.choose import EngineOptions, open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo, ExportInfo
@@ -152,16 +152,15 @@ def test_a_checkpoint_is_converted_once_for_an_engine_of_files(
 ) -> None:
     monkeypatch.setenv("BLITZNET_CACHE", str(tmp_path))
     lines: list[str] = []
+    options = EngineOptions(on_message=lines.append)
     for _ in range(2):
-        engine = open_engine(
-            folder / "tiny.safetensors", "onnxruntime", "cpu", on_message=lines.append
-        )
+        engine = open_engine(folder / "tiny.safetensors", "onnxruntime", "cpu", options)
         assert engine.run(noise(1), 0.5).detections is not None
     assert lines == ["converting tiny.safetensors to ONNX; the file is cached"]
     [cached] = tmp_path.rglob("*.onnx")
     assert not list(tmp_path.rglob("*.part"))
     cached.write_bytes(cached.read_bytes()[:1000])  # as a full disk may leave it
-    engine = open_engine(folder / "tiny.safetensors", "onnxruntime", "cpu", on_message=lines.append)
+    engine = open_engine(folder / "tiny.safetensors", "onnxruntime", "cpu", options)
     assert engine.run(noise(1), 0.5).detections is not None
     assert len(lines) == 2
 

@@ -108,15 +108,6 @@ def test_a_image_that_cannot_be_read_is_in_no_list(checkpoint: str, album: Path)
     assert listed == 'a\nc\n"two words"\n'
 
 
-def test_an_unknown_format_gets_one_line_and_no_folder(
-    checkpoint: str, album: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert predict(checkpoint, "album", "--format", "kitti") == 1
-    line = "blitznet: no label format is called 'kitti'; there are coco, voc, yolo\n"
-    assert capsys.readouterr().err == line
-    assert not Path("runs").exists()
-
-
 @pytest.fixture
 def voc_checkpoint(tmp_path: Path) -> str:
     """Untrained, with VOC's classes."""

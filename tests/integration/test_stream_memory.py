@@ -10,8 +10,10 @@ from PIL import Image
 from blitznet.inference.predict_folder import predict_to_folder
 from blitznet.inference.sources import Video
 from blitznet.inference.video.predict_frames import VideoOptions
+from blitznet.model_files import CheckpointInfo
 from blitznet.scene import Scene
 from synthetic_video import read_times, write_video
+from tiny_network import tiny_config
 
 NUM_FRAMES = 20_000
 NAMES = ("background", "thing")
@@ -22,15 +24,13 @@ class MovingThing:
     """Instead of a network: a box and a region that move, so that objects are followed."""
 
     names = NAMES
+    info = CheckpointInfo(model=tiny_config(num_classes=len(NAMES)), names=NAMES)
 
     def __init__(self) -> None:
         self.resident: list[float] = []
 
     def predict_stream(
-        self,
-        images: Iterable[Image.Image],
-        score: float,  # noqa: ARG002
-        batch: int | None,  # noqa: ARG002
+        self, images: Iterable[Image.Image], **_: object
     ) -> Iterator[tuple[Image.Image, Scene]]:
         for index, image in enumerate(images):
             left = index % 20

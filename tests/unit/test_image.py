@@ -364,6 +364,38 @@ def test_the_first_of_several_frames_is_read_and_they_are_counted(
     assert np.abs(np.subtract(image.getpixel((4, 4)), (255, 0, 0))).max() < 4
 
 
+def test_pages_of_a_tiff_are_counted_up_to_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *others = (Image.new("RGB", (9, 8), colour) for colour in ("red", "lime", "blue"))
+    first.save(tmp_path / "a.tif", save_all=True, append_images=others)
+    monkeypatch.setattr("blitznet.image._MAX_PAGES", 2)
+    image = read_image(tmp_path / "a.tif")
+    assert image.info["frames"] == 2
+    assert image.getpixel((4, 4)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("image_format", ["GIF", "JPEG", "PNG"])
+def test_pixels_that_begin_far_behind_are_not_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image_format: str
+) -> None:
+    content = BytesIO()
+    Image.new("L", (9, 8)).save(content, image_format)
+    begin = content.getvalue().index(
+        {"GIF": b",", "JPEG": b"\xff\xdb", "PNG": b"IDAT"}[image_format]
+    )
+    begin -= 4 * (image_format == "PNG")  # a chunk begins with its length
+    text = b"\0\0\0\0teSt" + zlib.crc32(b"teSt").to_bytes(4)
+    comments = {"GIF": b"\x21\xfe\x01a\0", "JPEG": b"\xff\xfe\0\x03a", "PNG": text}
+    before, after = content.getvalue()[:begin], content.getvalue()[begin:]
+    (tmp_path / "a").write_bytes(before + 1000 * comments[image_format] + after)
+    monkeypatch.setattr("blitznet.image._MAX_HEADER", 20_000)
+    assert read_image(tmp_path / "a").size == (9, 8)
+    monkeypatch.setattr("blitznet.image._MAX_HEADER", 2000)
+    with pytest.raises(ImageError, match=r"a: not an image|a: damaged"):
+        read_image(tmp_path / "a")
+
+
 def test_the_second_image_of_a_phones_photo_is_no_frame(tmp_path: Path) -> None:
     first, second = (Image.new("RGB", (9, 8), colour) for colour in ("red", "lime"))
     first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second])

@@ -1,7 +1,10 @@
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from blitznet.interruption import deferred_interruption
+import pytest
+
+from blitznet.interruption import deferred_interruption, terminated_as_interrupted
 
 
 def test_ctrl_c_is_noted_and_the_work_continues() -> None:
@@ -20,3 +23,33 @@ def test_outside_the_main_thread_nothing_is_noted() -> None:
 
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(work).result() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_interrupts_and_is_noted_even_where_python_drops_it(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+
+    class Dying:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    with terminated_as_interrupted() as received:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        dying = Dying()
+        del dying
+        assert received == [number, number]
+    assert signal.getsignal(number) is before
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with terminated_as_interrupted() as received:
+            signal.raise_signal(signal.SIGINT)
+        assert received == []
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -25,12 +25,14 @@ def test_what_is_no_ordinary_text_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "utf16").write_bytes("text".encode("utf-16"))
     (tmp_path / "large").touch()
     os.truncate(tmp_path / "large", 2**40)
+    (tmp_path / "lines").write_bytes(b"\n\x0c" * 1_600_000)
     for name, reason in [
         ("missing", "does not exist"),
         ("pipe", r"cannot be read \(a pipe or a device"),
         ("", r"cannot be read \(Is a directory"),
         ("utf16", "is not UTF-8 text"),
         ("large", r"cannot be read \(1048576 MB, more than 256 MB"),
+        ("lines", "has more than 3000000 lines"),
         ("a\0b", "no file can have this name"),
         ("\ud800", "no file can have this name"),
         ("x" * 5000, "File name too long"),

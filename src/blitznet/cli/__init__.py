@@ -4,6 +4,7 @@
 from blitznet.cli import predict as predict  # isort: skip
 from blitznet.cli import batch as batch  # isort: skip
 from blitznet.cli import train as train  # isort: skip
+from blitznet.cli import recipe as recipe  # isort: skip
 from blitznet.cli import evaluate as evaluate  # isort: skip
 from blitznet.cli import export as export  # isort: skip
 from blitznet.cli import check_data as check_data  # isort: skip

@@ -1,25 +1,49 @@
 """The program, what it does with errors, and how it prints."""
 
 import io
+import signal
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from blitznet import __version__
-from blitznet.errors import BlitzNetError, cut
+from blitznet.errors import BlitzNetError, cut, one_line
 from blitznet.plain_names import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
+class _Group(TyperGroup):
+    """The program. Its help shows no type beside flags, which take no value."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Options that come before the verb."""
+        return _without_types_of_flags(super().get_params(ctx))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A verb."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            _without_types_of_flags(command.get_params(ctx))
+        return command
+
+
+def _without_types_of_flags(params: Any) -> Any:
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params
+
+
 app = typer.Typer(
+    cls=_Group,
     help="Boxes and per-pixel classes from one network.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -34,6 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 wrong input, 2 wrong usage, 130 interrupted.
     """
+    code = _run(arguments)
+    if arguments is None:  # all is done and said; Python takes its time to end
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     warnings.filterwarnings("ignore", module=r"PIL\.")  # damaged images get a line of ours
     # File names need not be valid text: they are read as they are, and printed escaped.
     for stream, errors in (
@@ -51,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{cut(str(error.filename))}: " if error.filename else ""
         print_error(f"{where}{error.strerror or error}")
+        return 1
+    except ImportError as error:  # of a library that is there: without memory to map it, or damaged
+        print_error(f"a library cannot be loaded ({one_line(error)}); give it more memory")
         return 1
     except MemoryError:
         print_error("out of memory; give it more, or smaller images, batches or networks")
@@ -99,7 +134,9 @@ def _show_version(is_wanted: bool) -> None:
 def _common(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version", "-V", callback=_show_version, is_eager=True, help="Show the version."
+        ),
     ] = False,
 ) -> None:
     """Options that come before the verb."""

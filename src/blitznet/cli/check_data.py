@@ -51,12 +51,13 @@ def check_data(
     """
     require("torch", "train", "blitznet check-data")
     from blitznet.cpu import usable_cores
-    from blitznet.data.check.check import check_data as check
-    from blitznet.data.check.check_report import findings_table, report_lines, splits_table
     from blitznet.data.description import read_description
     from blitznet.model_info import find_model
 
     description, config = read_description(data), find_model(model)
+    from blitznet.data.check.check import check_data as check
+    from blitznet.data.check.check_report import findings_table, report_lines, splits_table
+
     if out is not None:
         from blitznet.data.check.folder import write_folder
 
@@ -71,7 +72,8 @@ def check_data(
     else:
         if report.sources:
             print_table(splits_table(report))
-            print_table(findings_table(report))
+            if report.findings:
+                print_table(findings_table(report))
         for line in report_lines(report, verbose):
             print_line(line)
         if out is not None:

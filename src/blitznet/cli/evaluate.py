@@ -1,6 +1,6 @@
 """blitznet eval."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +13,7 @@ from blitznet.cli.options import (
     DeviceOption,
     OutOption,
     OverwriteOption,
+    QuietOption,
     split_names,
 )
 from blitznet.errors import BlitzNetError
@@ -55,11 +56,13 @@ def evaluate(
     ] = False,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Measure mAP (VOC07, VOC12, COCO) and mIoU of a network on labelled images."""
     require("torch", "train", "evaluation")
     if report:
         require("matplotlib", "plots", "--report")
+    _require_input(model, data, split, split_names(classes))
     from blitznet.evaluation import evaluate as evaluation
     from blitznet.evaluation.metrics import metrics_table
 
@@ -78,7 +81,10 @@ def evaluate(
             out=folder,
             submission=submission,
             report=report,
+            show_progress=not quiet,
         )
+    if quiet:
+        return
     if submission is not None:
         print_line(f"Files for the {submission} server: {folder}")
     if metrics.has_figures:
@@ -86,6 +92,19 @@ def evaluate(
         if report:
             print_line(f"Report: {folder / 'index.html'}")
         print_line(f"{metrics.pictures} images; metrics in {folder / evaluation.METRICS_FILE}")
+
+
+def _require_input(model: str, data: Path, split: str, classes: Sequence[str] | None) -> None:
+    """Find mistakes before anything heavy is loaded."""
+    from blitznet.data.description import read_description
+    from blitznet.inference.selection import find_class
+    from blitznet.model_files import find_network
+
+    find_network(model)
+    description = read_description(data)
+    description.entries(split)
+    for name in classes or ():
+        find_class(name, description.classes)
 
 
 @contextmanager

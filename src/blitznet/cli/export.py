@@ -60,6 +60,9 @@ def export(
     Exits with 1, without the file, if the two differ more than the precision allows.
     """
     require_training("blitznet export")
+    from blitznet.model_files import find_checkpoint
+
+    find_checkpoint(model)
     from blitznet.detection.limits import Limits
     from blitznet.exporting.export import export
     from blitznet.exporting.parity import parity_table

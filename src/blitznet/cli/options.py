@@ -50,6 +50,9 @@ OutOption = Annotated[
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Write into DIR even if it is not empty.")
 ]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print problems only, and no progress bar.")
+]
 
 
 def split_names(text: str | None) -> tuple[str, ...] | None:

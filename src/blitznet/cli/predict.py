@@ -16,6 +16,7 @@ from blitznet.cli.options import (
     ModelOption,
     OutOption,
     OverwriteOption,
+    QuietOption,
     ScoreOption,
     split_names,
 )
@@ -106,9 +107,7 @@ def predict(
             min=0, help="End --watch after N seconds without a new image.", show_default="never"
         ),
     ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print problems only, and no progress bar.")
-    ] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Detect objects and segment classes in images and videos.
 
@@ -189,8 +188,10 @@ def _report(
         return f"{text or 'no images'} done{f' ({before} before)' if before else ''}"
 
     try:
-        with terminated_as_interrupted():
+        with terminated_as_interrupted() as received:
             for result in results:
+                if received:
+                    raise KeyboardInterrupt
                 kind = kind_of(result.source) or "images"
                 done[kind] += result.error is None
                 before += result.is_old
@@ -203,13 +204,15 @@ def _report(
                     print_error(result.note)
                 total[kind] = max(total[kind], done[kind] + failed)  # grows in a watched folder
                 del result  # not kept while the next image is decoded
+            if received:
+                raise KeyboardInterrupt
+            if not quiet:
+                print_line(f"{counts()}, results in {folder}")
     except BaseException as end:
         if done or isinstance(end, KeyboardInterrupt):
             hint = f"continue with --out {folder} --resume"
             print_error(f"stopped: {counts()}, results in {folder}; {hint}")
         raise
-    if not quiet:
-        print_line(f"{counts()}, results in {folder}")
     if problems or failed:
         raise typer.Exit(1)
 
@@ -242,5 +245,5 @@ def _say_engine(predictor: "Predictor", asked: str | None) -> None:
     """Says which engine runs, if that was ours to choose."""
     from blitznet.inference.engines.choose import AUTO, usual_engine
 
-    if (asked or usual_engine()) == AUTO:
+    if usual_engine(asked) == AUTO:
         print_error(f"runs on {predictor.engine.name} ({predictor.engine.device})")

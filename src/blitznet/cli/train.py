@@ -1,12 +1,28 @@
 """blitznet train."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from blitznet.cli.app import app, print_line, print_table
+from blitznet.cli.options import QuietOption
 from blitznet.extras import require
+from blitznet.result_folder import require_usable
+
+if TYPE_CHECKING:
+    from blitznet.training.recipe import Recipe
+
+# Set by what starts the processes of a run.
+RANKS = (
+    "RANK",
+    "LOCAL_RANK",
+    "SLURM_PROCID",
+    "JSM_NAMESPACE_RANK",
+    "OMPI_COMM_WORLD_RANK",
+    "PMI_RANK",
+)
 
 
 @app.command()
@@ -30,6 +46,22 @@ def train(
         typer.Option(
             "--set", metavar="KEY=VALUE", help="Change a field of the recipe; repeatable."
         ),
+    ] = None,
+    epochs: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N", min=0, help="Passes over the images.", show_default="the recipe's steps"
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="As --set global_batch_size=N.", show_default="the recipe's"
+        ),
+    ] = None,
+    imgsz: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="As --set model.image_size=N.", show_default="the recipe's"),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Resume the run in this folder.")
@@ -72,28 +104,25 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write TensorBoard event files.")
     ] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Train a network on images with boxes, segmentation maps, or both; --resume RUN continues."""
-    _require_usage(resume, recipe or data, settings or out or skip_bad)
+    short = {"global_batch_size": batch, "model.image_size": imgsz}
+    overrides = [f"{field}={value}" for field, value in short.items() if value is not None]
+    overrides = [*(settings or ()), *overrides]
+    _require_usage(resume, recipe or data, overrides or out or skip_bad or epochs is not None)
     require("lightning_fabric", "train", "training")
+    chosen, data = _find_start(resume, recipe, data, overrides, out)
     from blitznet.evaluation.metrics import metrics_table
-    from blitznet.paper.tables import find_training, read_experiments
     from blitznet.training import train as training
-    from blitznet.training.recipe import DEFAULT_RECIPE, Recipe
 
-    chosen: str | Recipe = recipe or DEFAULT_RECIPE
-    if resume is None:
-        if data is None and chosen not in read_experiments():
-            raise typer.BadParameter(
-                "give --data DATA.yaml; only the experiments of `blitznet table` have their own"
-            )
-        chosen, data = find_training(recipe or DEFAULT_RECIPE, data, tuple(settings or ()))
     run = training.train(
         data, chosen, out=out, resume=resume, device=device, devices=devices, workers=workers,
         max_minutes=max_minutes, validate_every=validate_every, early_stopping=early_stopping,
-        compile=compiled, skip_bad=skip_bad, tensorboard=tensorboard, on_message=print_line,
+        compile=compiled, skip_bad=skip_bad, tensorboard=tensorboard, epochs=epochs,
+        on_message=None if quiet else print_line,
     )  # fmt: skip
-    if run.metrics is not None:
+    if run.metrics is not None and not quiet:
         print_table(metrics_table(run.metrics))
 
 
@@ -103,3 +132,31 @@ def _require_usage(resume: Path | None, start: object, others: object) -> None:
         raise typer.BadParameter("give --data DATA.yaml, or --resume RUN")
     if resume is not None and (start or others):
         raise typer.BadParameter("--resume RUN takes recipe and data from the run; give it alone")
+
+
+def _find_start(
+    resume: Path | None, name: str | None, data: Path | None, overrides: list[str], out: Path | None
+) -> "tuple[str | Recipe, Path | None]":
+    """Recipe and data of the run. Mistakes in them are found before anything heavy is loaded."""
+    from blitznet.data.description import read_description
+    from blitznet.model_files import find_checkpoint
+    from blitznet.paper.tables import find_recipe, read_experiments
+    from blitznet.training.recipe import DEFAULT_RECIPE
+    from blitznet.training.run_record import read_run
+
+    name = name or DEFAULT_RECIPE
+    if resume is not None:
+        read_description(read_run(resume)[1])
+        return DEFAULT_RECIPE, None
+    if data is None and name not in read_experiments():
+        raise typer.BadParameter(
+            "give --data DATA.yaml; only the experiments of `blitznet table` have their own"
+        )
+    recipe = find_recipe(name, tuple(overrides))
+    data = data or read_experiments()[name].require_data()
+    for start in filter(None, (recipe.start_from, recipe.teacher)):
+        find_checkpoint(start)
+    read_description(data).entries("train")
+    if not any(rank in os.environ for rank in RANKS):  # the others find what the first has made
+        require_usable(out)
+    return recipe, data

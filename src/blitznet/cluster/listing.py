@@ -5,9 +5,10 @@ import os
 import tarfile
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from io import BytesIO
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pyarrow import fs, parquet
 
@@ -27,6 +28,7 @@ from blitznet.image import IMAGE_SUFFIXES
 _COLUMNS = ("uri", "path")
 _SUFFIXES = IMAGE_SUFFIXES | {".tar"}
 _ROWS_AT_ONCE = 10_000
+_MAX_LINE = 65_536  # bytes; what is longer is no path, and is taken in parts
 
 
 class Item(NamedTuple):
@@ -93,7 +95,7 @@ def cut(items: Iterable[Item], size: int) -> Iterator[Shard]:
 
 def _open_tars(items: Iterable[Item]) -> Iterator[Item]:
     for item in items:
-        if item.uri.endswith(".tar"):
+        if item.uri.lower().endswith(".tar"):
             yield from _list_tar(item.uri, f"{item.id}/")
         else:
             yield item
@@ -167,11 +169,11 @@ def _walk(file_system: fs.FileSystem, place: str, source: str) -> Iterator[Item]
 def _read_text(source: str) -> Iterator[Item]:
     try:
         with open_file(source) as file:
-            for number, line in enumerate(file):
+            for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b"")):
                 start = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
                 name = os.fsdecode(start.strip())
-                if "\0" in name:
-                    raise InputError(f"{source}: no text file; give a list with a path per line")
+                if "\0" in name or (number == 0 and name.startswith("<")):  # or a web page
+                    raise InputError(f"{source}: no list; give a text file with a path per line")
                 if name:
                     yield Item(name, name)
     except FILE_ERRORS as error:
@@ -181,23 +183,30 @@ def _read_text(source: str) -> Iterator[Item]:
 def _read_parquet(source: str) -> Iterator[Item]:
     try:
         with open_file(source) as file:
-            table = parquet.ParquetFile(file)
+            table = parquet.ParquetFile(BytesIO(file.read()) if is_http(source) else file)
             names = table.schema_arrow.names
             uri = next((name for name in _COLUMNS if name in names), None)
             if uri is None:
                 raise InputError(f"{source}: no column {' or '.join(_COLUMNS)}, but {names}")
             id_ = "id" if "id" in names else uri
             for batch in table.iter_batches(_ROWS_AT_ONCE, columns=list({id_, uri})):
-                pairs = zip(batch[id_].to_pylist(), batch[uri].to_pylist(), strict=True)
-                yield from (Item(str(one), str(where)) for one, where in pairs)
+                for one, where in zip(batch[id_].to_pylist(), batch[uri].to_pylist(), strict=True):
+                    if where:  # as blank lines, nulls are nothing
+                        yield Item(_as_name(where if one is None else one), _as_name(where))
     except FILE_ERRORS as error:
         raise InputError(f"{source}: cannot be read ({one_line(error)})") from None
+
+
+def _as_name(value: object) -> str:
+    return os.fsdecode(value) if isinstance(value, bytes) else str(value)
 
 
 def _list_tar(source: str, prefix: str) -> Iterator[Item]:
     """Members that are images by name, read where they are: no tar file is unpacked."""
     try:
-        with open_file(source) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        # Over HTTP the whole file passes by; elsewhere, images are skipped.
+        mode: Literal["r|", "r:"] = "r|" if is_http(source) else "r:"
+        with open_file(source) as file, tarfile.open(fileobj=file, mode=mode) as tar:
             for member in tar:
                 if member.isfile() and _is_wanted(member.name):
                     uri = tar_member(source, member.offset_data, member.size)

@@ -23,13 +23,13 @@ Settings = dict[str, Any]
 
 
 class Parts:
-    """A folder of parts, local or elsewhere; it is made if it is not there.
+    """A folder of parts, local or elsewhere.
 
     A local file gets its name when it is complete. An object store shows an object when its upload
     is complete. A part's name is made of the ids in it, so that writing it again replaces it.
 
     Raises:
-        InputError: if the folder cannot be made or read.
+        InputError: if there is no file system for it.
     """
 
     def __init__(self, out: str) -> None:
@@ -37,26 +37,18 @@ class Parts:
         self._file_system, self._folder = find_file_system(out)
         self._is_local = local_path(out) is not None
 
-    def prepare(self, settings: Settings, mixed: bool) -> None:
-        """Make the folder, or see whether this run may go on in it.
+    def require_usable(self, settings: Settings, mixed: bool) -> None:
+        """See whether a run may add rows here; nothing is written.
 
         Args:
             settings: what the rows depend on.
             mixed: whether they may differ from those of the rows that are there.
 
         Raises:
-            InputError: if they do differ, if it holds something else, or cannot be written to.
+            InputError: if they do differ, if the folder holds something else, or cannot be read.
         """
-        try:
-            self._file_system.create_dir(self._folder, recursive=True)
-            found = self._file_system.get_file_info(fs.FileSelector(self._folder))
-        except FILE_ERRORS as error:
-            raise InputError(f"{self._out}: cannot be written ({one_line(error)})") from None
-        if self._is_local:
-            for path in unfinished_files(Path(self._folder)):
-                path.unlink(missing_ok=True)
         earlier = self.settings()
-        if earlier is None and any(not info.base_name.startswith(".") for info in found):
+        if earlier is None and any(not info.base_name.startswith(".") for info in self._files()):
             raise InputError(f"{self._out}: not empty, and no blitznet batch wrote it")
         if earlier is not None and earlier != settings and not mixed:
             name = next(key for key in settings if settings[key] != earlier.get(key))
@@ -64,7 +56,25 @@ class Parts:
                 f"{self._out}: holds rows of {name} {earlier.get(name)}, not {settings[name]}; "
                 "name another folder, or add --mixed to keep those rows"
             )
+
+    def prepare(self, settings: Settings) -> None:
+        """Make the folder, and write down what its rows depend on.
+
+        Raises:
+            InputError: if it cannot be written to.
+        """
+        try:
+            self._file_system.create_dir(self._folder, recursive=True)
+        except FILE_ERRORS as error:
+            raise InputError(f"{self._out}: cannot be written ({one_line(error)})") from None
+        self.clean()
         self._write(SETTINGS_FILE, json.dumps(settings, indent=2).encode())
+
+    def clean(self) -> None:
+        """Remove what workers that were killed have begun to write."""
+        if self._is_local:
+            for path in unfinished_files(Path(self._folder)):
+                path.unlink(missing_ok=True)
 
     def settings(self) -> Settings | None:
         """What the rows here were made with; None if there is nothing yet."""
@@ -84,18 +94,28 @@ class Parts:
         Raises:
             InputError: if a part cannot be read.
         """
+        for info in self._files():
+            if not (info.base_name.startswith("part-") and info.extension == "parquet"):
+                continue
+            try:
+                try:
+                    with self._file_system.open_input_file(info.path) as file:
+                        ids = parquet.read_table(file, columns=["id"])["id"]
+                except pa.ArrowInvalid:
+                    self._file_system.delete_file(info.path)
+                    continue
+            except FILE_ERRORS as error:
+                raise InputError(f"{info.path}: cannot be read ({one_line(error)})") from None
+            yield from ids.to_pylist()
+
+    def _files(self) -> list[fs.FileInfo]:
         try:
-            for info in self._file_system.get_file_info(fs.FileSelector(self._folder)):
-                if info.base_name.startswith("part-") and info.extension == "parquet":
-                    try:
-                        with self._file_system.open_input_file(info.path) as file:
-                            ids = parquet.read_table(file, columns=["id"])["id"]
-                    except pa.ArrowInvalid:
-                        self._file_system.delete_file(info.path)
-                        continue
-                    yield from ids.to_pylist()
+            found: list[fs.FileInfo] = self._file_system.get_file_info(
+                fs.FileSelector(self._folder, allow_not_found=True)
+            )
         except FILE_ERRORS as error:
             raise InputError(f"{self._out}: cannot be read ({one_line(error)})") from None
+        return found
 
     def write(self, index: int, table: pa.Table) -> str:
         """Write one part.

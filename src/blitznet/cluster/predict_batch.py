@@ -6,7 +6,7 @@ import re
 import socket
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice, repeat
@@ -19,7 +19,7 @@ import numpy as np
 
 from blitznet.cluster.batch_predictor import BatchPredictor
 from blitznet.cluster.listing import Item, Shard, cut, list_items
-from blitznet.cluster.parts import Parts, Seen
+from blitznet.cluster.parts import Parts, Seen, Settings
 from blitznet.cluster.remote_files import is_uri, one_line
 from blitznet.cpu import usable_cores
 from blitznet.errors import InputError
@@ -31,18 +31,22 @@ from blitznet.model_files import find_network
 from blitznet.progress import with_progress
 
 if TYPE_CHECKING:
-    from blitznet.cluster.workers import Done
+    from blitznet.cluster.workers import WorkerOptions
 
 SHARD_SIZE = 1000
 
 _SHARDS_AHEAD = 4
 _LINE_SECONDS = 30
 _CONNECT_SECONDS = 5
+# As gRPC, which Ray speaks, begins on both sides: HTTP/2 and a SETTINGS frame, whose type is 4.
+_HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 # The shards' names and results pass through it; images and maps do not.
 _OBJECT_STORE_BYTES = 200_000_000
-# A worker's memory, as measured: without a network, and for each byte of the network's file.
+# A worker's memory, as measured: without a network, for each byte of the network's file, and for
+# each image of a batch beyond the first.
 _WORKER_BYTES = 500_000_000
 _BYTES_PER_NETWORK_BYTE = 4
+_BYTES_PER_IMAGE = 93_000_000
 
 
 @dataclass
@@ -111,13 +115,17 @@ def predict_batch(
         limit: stop after this many images of the input.
         shard_size: images per part.
         mixed: whether `out` may hold rows of another network or score; they stay.
-        show_progress: whether to show a bar on a terminal, or a line every half minute elsewhere.
-        on_message: receives these lines; None = silence.
+        show_progress: whether to show a bar on a terminal.
+        on_message: receives a line every half minute if there is no terminal; None = silence.
 
     Raises:
         InputError: if the input, the network, the cluster or the folder is unusable.
         WorkerError: if workers die before they can work.
     """
+    counts = {"cpus_per_worker": cpus_per_worker, "limit": limit, "shard_size": shard_size}
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise InputError(f"{name} is a number from 1 on, got {value}")
     source = os.fspath(source)
     least, most = _parse_workers(workers)
     items = list_items(source)
@@ -128,7 +136,10 @@ def predict_batch(
         "model": _absolute_file(model), "score": score, "engine": engine, "device": "cpu",
         "batch": batch, "cpus": cpus_per_worker, "save_masks": save_masks,
     }  # fmt: skip
-    name, seen = _open_parts(Parts(os.fspath(out)), arguments, mixed)
+    parts = Parts(os.fspath(out))
+    settings = _settings(parts, arguments)
+    parts.require_usable(settings, mixed)
+    seen = Seen(parts.done_ids())
     report = BatchReport(num_before=len(seen))
     shards = _new_shards(islice(chain([first], items), limit), seen, shard_size)
     first_shard = next(shards, None)
@@ -137,53 +148,83 @@ def predict_batch(
     require("ray", "ray", "batch prediction")
     # Ray's driver prints pages of its nodes' logs on stdout when one dies; they are in /tmp/ray.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
-    from blitznet.cluster.workers import WorkerOptions, predict_shards
+    from blitznet.cluster.workers import WorkerOptions
 
-    on_message = on_message or _ignore
-    with _cluster(address, cpus_per_worker) as num_cpus:
+    with _cleaned(parts), _cluster(address, cpus_per_worker) as num_cpus:
+        parts.prepare(settings)
         options = WorkerOptions(
-            arguments, name, _absolute(os.fspath(out)), None if is_uri(source) else str(Path.cwd()),
-            cpus_per_worker, _memory(model), least, most or max(1, num_cpus // cpus_per_worker),
-        )  # fmt: skip
-        with (
-            closing(prefetch_items(chain([first_shard], shards), _SHARDS_AHEAD)) as ahead,
-            closing(predict_shards(ahead, options, on_message)) as results,
-        ):
-            images = _count(results, report, on_message if show_progress else _ignore)
+            predictor=arguments,
+            model=settings["model"],
+            out=_absolute(os.fspath(out)),
+            folder=str(Path.cwd()),
+            cpus=cpus_per_worker,
+            memory=_memory(model, batch or 1),
+            minimum=least,
+            maximum=most or max(1, num_cpus // cpus_per_worker),
+        )
+        all_shards = chain([first_shard], shards)
+        with closing(_predict(all_shards, options, report, on_message or _ignore)) as images:
             for _ in with_progress(images, limit, "images", show_progress, has_speed=True):
                 pass
     return report
 
 
-def _open_parts(parts: Parts, arguments: dict[str, Any], mixed: bool) -> tuple[str, Seen]:
-    """See whether the network can be loaded and the folder taken; fixes the engine's name.
+def _settings(parts: Parts, arguments: dict[str, Any]) -> Settings:
+    """What rows depend on.
 
-    Returns:
-        The network's name with its hash, and the ids that are there.
+    Loads the network here once, before a cluster starts, and fixes the engine among the arguments:
+    that of the rows which are there, else the fastest.
+
+    Raises:
+        InputError: if workers could not load it, or it does not give objects of that score.
     """
     arguments["engine"] = arguments["engine"] or (parts.settings() or {}).get("engine")
-    name, arguments["engine"] = _try_network(arguments)
-    settings = {key: arguments[key] for key in ("score", "engine", "save_masks")}
-    parts.prepare({"model": name} | settings, mixed)
-    return name, Seen(parts.done_ids())
+    predictor = BatchPredictor(**arguments | {"cpus": None})
+    try:
+        image = np.zeros((8, 8, 3), np.uint8)
+        predictor.predictor.predict(image, arguments["score"], arguments["batch"])
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    finally:
+        predictor.predictor.close()
+    arguments["engine"] = predictor.predictor.engine.name
+    kept = {key: arguments[key] for key in ("score", "engine", "save_masks")}
+    return {"model": predictor.model} | kept
 
 
-def _count(
-    results: Iterator["Done | None"], report: BatchReport, on_message: OnMessage
-) -> Iterator[None]:
+def _predict(
+    shards: Iterable[tuple[int, Shard]],
+    options: "WorkerOptions",
+    report: BatchReport,
+    on_message: OnMessage,
+) -> Generator[None]:
     """Adds results to the report; yields once for each image."""
+    from blitznet.cluster.workers import predict_shards
+
     start = last_line = monotonic()
-    for done in results:
-        now = monotonic()
-        report.seconds = now - start
-        if done is not None:
-            report.num_new += done.num_images
-            report.errors += done.errors
-            report.by_worker[done.worker] += done.num_images
-        if now - last_line >= _LINE_SECONDS and not sys.stderr.isatty():
-            last_line = now
-            on_message(str(report))
-        yield from repeat(None, done.num_images if done else 0)
+    with (
+        closing(prefetch_items(shards, _SHARDS_AHEAD)) as ahead,
+        closing(predict_shards(ahead, options, on_message)) as results,
+    ):
+        for done in results:
+            now = monotonic()
+            report.seconds = now - start
+            if done is not None:
+                report.num_new += done.num_images
+                report.errors += done.errors
+                report.by_worker[done.worker] += done.num_images
+            if now - last_line >= _LINE_SECONDS and not sys.stderr.isatty():
+                last_line = now
+                on_message(str(report))
+            yield from repeat(None, done.num_images if done else 0)
+
+
+@contextmanager
+def _cleaned(parts: Parts) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        parts.clean()
 
 
 def _ignore(line: str) -> None:
@@ -211,27 +252,12 @@ def _parse_workers(workers: str | int | None) -> tuple[int, int | None]:
     return (least if match and match[2] else 1), most
 
 
-def _try_network(arguments: dict[str, Any]) -> tuple[str, str]:
-    """The network's name with its hash, and its engine's, found out before a cluster starts.
-
-    Raises:
-        InputError: if workers could not load it, or it does not give objects of that score.
-    """
-    predictor = BatchPredictor(**arguments | {"cpus": None})
-    try:
-        predictor.predictor.predict(np.zeros((8, 8, 3), np.uint8), arguments["score"])
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    finally:
-        predictor.predictor.close()
-    return predictor.model, predictor.predictor.engine.name
-
-
-def _memory(model: str | os.PathLike[str] | None) -> int:
+def _memory(model: str | os.PathLike[str] | None, batch: int) -> int:
     """Bytes of a worker, as measured; docs/batch.md has the figures."""
     files = find_network(model)
     path = files.exported or files.require_checkpoint()
-    return _WORKER_BYTES + _BYTES_PER_NETWORK_BYTE * path.stat().st_size
+    network = _BYTES_PER_NETWORK_BYTE * path.stat().st_size
+    return _WORKER_BYTES + network + _BYTES_PER_IMAGE * (batch - 1)
 
 
 def _absolute(out: str) -> str:
@@ -264,6 +290,7 @@ def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
         raise InputError(f"a worker of {cpus_per_worker} CPUs: here are {usable_cores()}")
     kind: dict[str, Any] = {"address": address}
     if address is None:
+        os.environ.setdefault("RAY_worker_niceness", "0")  # else 15: whatever else runs comes first
         kind = {
             "address": "local", "num_cpus": usable_cores(), "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE_BYTES,
@@ -271,7 +298,7 @@ def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
     try:
         _require_answer(address)
         ray.init(**kind, logging_level=logging.ERROR, log_to_driver=False)
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except Exception as error:  # noqa: BLE001 - plain ones are raised, too
         what = f"no Ray cluster at {address}" if address else "Ray cannot start here"
         raise InputError(f"{what} ({one_line(error)})") from None
     try:
@@ -283,5 +310,11 @@ def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
 def _require_answer(address: str | None) -> None:
     """Raises OSError where Ray would try for minutes."""
     parts = urlsplit(f"//{address}" if address and "//" not in address else address or "")
-    if parts.hostname and parts.port:
-        socket.create_connection((parts.hostname, parts.port), _CONNECT_SECONDS).close()
+    if not (parts.hostname and parts.port):
+        return
+    with socket.create_connection((parts.hostname, parts.port), _CONNECT_SECONDS) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") != "0":
+            return
+        connection.sendall(_HTTP2_HELLO)
+        if connection.recv(4)[3:] != _HTTP2_HELLO[-6:-5]:
+            raise OSError("another kind of server is there; Ray's port is usually 6379")

@@ -3,22 +3,26 @@
 import io
 import os
 import re
+import sys
 from functools import lru_cache
+from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pyarrow as pa
 from pyarrow import fs
 
 from blitznet.errors import ImageError, InputError
+from blitznet.regular_file import MEGABYTE, open_regular
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_TAR_MEMBER = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL)
+_TAR_MEMBER = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL | re.IGNORECASE)
 _HTTP_SECONDS = 60
+_MAX_CONTENT = 512 * MEGABYTE  # of an image file
 
 # What file systems raise, those behind fsspec included.
 FILE_ERRORS = (OSError, UnicodeError, pa.ArrowException, HTTPException)
@@ -48,6 +52,12 @@ def local_path(name: str) -> str | None:
     return os.fsdecode(unquote(parts.path, errors="surrogateescape")) if is_here else None
 
 
+def is_relative(name: str) -> bool:
+    """Whether this is a local file whose path depends on the working folder."""
+    path = local_path(name)
+    return path is not None and not Path(path).is_absolute()
+
+
 def find_file_system(name: str) -> tuple[fs.FileSystem, str]:
     """The file system of a path or URI, and the path in it.
 
@@ -74,25 +84,41 @@ def _open_file_system(scheme: str, host: str) -> fs.FileSystem:
     return fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem(scheme)))
 
 
-def open_file(name: str) -> BinaryIO:
+def open_file(name: str, start: int = 0) -> BinaryIO:
     """A file for reading bytes; seekable unless it comes over HTTP.
+
+    Args:
+        name: path or URI.
+        start: position of the first byte.
 
     Raises:
         InputError: if there is no file system for it.
         OSError: or another of FILE_ERRORS, if it cannot be opened.
     """
+    if is_http(name):
+        return _open_http(name, start)
     path = local_path(name)
     if path is not None:
-        return Path(path).open("rb")
-    if is_http(name):
-        try:
-            answer: BinaryIO = urlopen(name, timeout=_HTTP_SECONDS)
-        except HTTPError as error:
-            error.close()
-            raise
-        return answer
-    file_system, place = find_file_system(name)
-    return io.BufferedReader(file_system.open_input_file(place))
+        file = open_regular(path, sys.maxsize)[0]
+    else:
+        file_system, place = find_file_system(name)
+        file = io.BufferedReader(file_system.open_input_file(place))
+    if start:
+        file.seek(start)
+    return file
+
+
+def _open_http(name: str, start: int) -> BinaryIO:
+    request = Request(name, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        answer = urlopen(request, timeout=_HTTP_SECONDS)
+    except HTTPError as error:
+        error.close()
+        raise
+    if start and answer.status != HTTPStatus.PARTIAL_CONTENT:
+        answer.read(start)  # this server sends whole files only
+    file: BinaryIO = answer
+    return file
 
 
 def read_content(name: str) -> bytes:
@@ -102,17 +128,20 @@ def read_content(name: str) -> bytes:
         ImageError: if it cannot be read.
     """
     member = _TAR_MEMBER.fullmatch(name)
+    path, start, size = name, 0, _MAX_CONTENT + 1
+    if member:
+        path, start, size = member[1], int(member[2]), min(int(member[3]), size)
     try:
-        with open_file(member[1] if member else name) as file:
-            if member is None:
-                return file.read()
-            file.seek(int(member[2]))
-            return file.read(int(member[3]))
+        with open_file(path, start) as file:
+            content = file.read(size)
+        if len(content) > _MAX_CONTENT:
+            raise ImageError(f"{name}: more than {_MAX_CONTENT // MEGABYTE} MB")
+        return content
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
     except InputError as error:
         raise ImageError(str(error)) from None
-    except (*FILE_ERRORS, ValueError) as error:
+    except (*FILE_ERRORS, ValueError, OverflowError) as error:
         raise ImageError(f"{name}: cannot be read ({one_line(error)})") from None
 
 

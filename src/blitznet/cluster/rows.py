@@ -50,9 +50,9 @@ def row_of(scene: Scene, save_masks: bool) -> Row:
     """
     record = scene.to_dict()
     detections = [
-        {"label": one["label"], "label_id": label_id, "score": one["score"]}
+        {key: one[key] for key in ("label", "label_id", "score")}
         | dict(zip(("x1", "y1", "x2", "y2"), one["box"], strict=True))
-        for one, label_id in zip(record["detections"], scene.labels.tolist(), strict=True)
+        for one in record["detections"]
     ]
     return {
         "width": record["width"],

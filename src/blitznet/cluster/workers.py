@@ -15,7 +15,7 @@ from ray.exceptions import RayError, RayTaskError
 from blitznet.cluster.batch_predictor import BatchPredictor
 from blitznet.cluster.listing import Shard
 from blitznet.cluster.parts import Parts
-from blitznet.cluster.remote_files import one_line
+from blitznet.cluster.remote_files import is_relative, one_line
 from blitznet.cluster.rows import SCHEMA, as_text, error_kind, error_row, to_columns
 from blitznet.errors import BlitzNetError, InputError, WorkerError
 from blitznet.inference.engines.engine import OnMessage
@@ -50,7 +50,7 @@ class WorkerOptions:
         predictor: arguments of `BatchPredictor`.
         model: what its `model` must be on every machine.
         out: the result folder.
-        folder: the working folder that paths are relative to; None if none is.
+        folder: what relative paths are relative to.
         cpus: of a worker; its engine has as many threads.
         memory: bytes of a worker.
         minimum: how many must be there before work begins.
@@ -60,7 +60,7 @@ class WorkerOptions:
     predictor: dict[str, Any]
     model: str
     out: str
-    folder: str | None
+    folder: str
     cpus: int
     memory: int
     minimum: int
@@ -71,15 +71,12 @@ class Worker:
     """The class of an actor. `open`, not `__init__`, loads the network, to return errors."""
 
     def open(self, options: WorkerOptions) -> None:
-        """Raises InputError if this machine lacks the network or the folder."""
-        if options.folder is not None:
-            try:
-                os.chdir(options.folder)
-            except OSError as error:
-                raise InputError(
-                    f"{options.folder}: not on every machine ({one_line(error)}); "
-                    "name the input with absolute paths or URIs"
-                ) from None
+        """Raises InputError if this machine lacks the network."""
+        self._missing = ""
+        try:
+            os.chdir(options.folder)
+        except OSError as error:
+            self._missing = f"{options.folder}: not on every machine ({one_line(error)})"
         self._predictor = BatchPredictor(**options.predictor)
         if self._predictor.model != options.model:
             raise InputError(
@@ -90,8 +87,14 @@ class Worker:
         self._name = f"{os.getpid()}@{platform.node()}"
 
     def predict(self, index: int, shard: Shard) -> Done:
-        """Predict a shard and write its part; see `Parts.write`."""
+        """Predict a shard and write its part; see `Parts.write`.
+
+        Raises:
+            InputError: if a path is relative to a folder that this machine lacks.
+        """
         ids, uris = zip(*shard, strict=True)
+        if self._missing and any(map(is_relative, uris)):
+            raise InputError(f"{self._missing}; name images by absolute paths or URIs")
         columns = self._predictor({"id": ids, "uri": uris})
         self._parts.write(index, pa.table(columns, schema=SCHEMA))
         pairs = zip(columns["uri"].to_pylist(), columns["error"].to_pylist(), strict=True)

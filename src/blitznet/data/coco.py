@@ -1,7 +1,6 @@
 """COCO's annotation files: instances, and lists of images to predict on."""
 
 import marshal
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count, repeat
@@ -10,13 +9,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from blitznet.data.image_files import require_folder
 from blitznet.data.labels import ImageLabels, ObjectLabel, read_flag
 from blitznet.data.source import ReadLabels, SourceEntry
-from blitznet.errors import LabelError
+from blitznet.errors import LabelError, shown
 from blitznet.progress import with_progress
 from blitznet.text_files import MAX_JSON, parse_json, read_text
 
 Id = int | str  # of an image or a category; a text that is a number is that number
+
+Size = tuple[int, int] | None  # width and height, where the file states them
 
 _EXAMPLE = "as instances_train2014.json"
 
@@ -44,30 +46,29 @@ class CocoEntry(SourceEntry):
     def find_images(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
         """See `SourceEntry`."""
         path, images = folder / self.annotations, folder / self.images
-        if not images.is_dir():
-            raise LabelError(f"{images} is not a folder; check `images`")
+        require_folder(images, "images")
         content = _read_file(path, _FIELDS if self.masks == "from_instances" else _FIELDS[:-1])
         listed, names, groups = _list_images(content, path), {}, {}
         if self.is_labelled:
-            names = _list_categories(content, path)
+            if "annotations" not in content:
+                text = f"{path} has no `annotations`; give an instances file"
+                raise LabelError(f"{text}, or say boxes: false and no masks to predict on images")
+            items = _items(content, "categories", "name", path)
+            names = {key: item["name"] for key, item in items}
             groups = _group_annotations(content["annotations"], path, listed)
         ids = list(listed) if self.ids is None else read_ids(folder / self.ids)
         unknown = [key for key in ids if key not in listed]
         if unknown:
-            raise LabelError(
-                f"{folder / (self.ids or '')} lists {len(unknown)} images that {path} does not "
-                f"have, the first is {unknown[0]}"
-            )
+            text = f"{folder / (self.ids or '')} lists {len(unknown)} images that {path} does not"
+            raise LabelError(f"{text} have, the first is {unknown[0]}")
         records = _Records([(key, *listed[key], groups.get(key, [])) for key in ids])
-        return records, partial(self._read_labels, images, path, names)
+        return records, partial(_read_labels, images, path, names)
 
-    def _read_labels(
-        self, images: Path, path: Path, names: Mapping[Id, str], record: bytes
-    ) -> ImageLabels:
-        key, file_name, size, annotations = marshal.loads(record)
-        objects = tuple(_read_objects(map(marshal.loads, annotations), names, path, file_name))
-        found = _locate(images, file_name)
-        return self.complete(ImageLabels(found, objects, None, size, name=str(key)))
+
+def _read_labels(images: Path, path: Path, names: Mapping[Id, str], record: bytes) -> ImageLabels:
+    key, file_name, size, annotations = marshal.loads(record)
+    objects = tuple(_read_objects(map(marshal.loads, annotations), names, path, file_name))
+    return ImageLabels(_locate(images, file_name), objects, None, size, name=str(key))
 
 
 def _locate(images: Path, file_name: str) -> Path:
@@ -76,18 +77,15 @@ def _locate(images: Path, file_name: str) -> Path:
     Raises:
         LabelError: if it is not there, but a file of its last name is.
     """
-    path, last = images / file_name, file_name.replace("\\", "/").rpartition("/")[2]
-    if path.is_file():
-        return path
-    portable = images / file_name.replace("\\", "/")
-    if portable.is_file():
-        return portable
+    portable = file_name.replace("\\", "/")
+    for name in (file_name, portable):
+        if (images / name).is_file():
+            return images / name
+    last = portable.rpartition("/")[2]
     if (images / last).is_file():
-        raise LabelError(
-            f"{file_name} is not in {images}, but {last} is; the annotation file needs names that "
-            "are relative to `images`"
-        )
-    return path
+        text = f"{file_name} is not in {images}, but {last} is"
+        raise LabelError(f"{text}; the annotation file needs names relative to `images`")
+    return images / file_name
 
 
 class _Records(Sequence[Any]):
@@ -114,19 +112,21 @@ def _read_objects(
             where = f"{path}, an annotation of {file_name}"
         key = _id(category)
         if key is None or key not in names:
-            raise LabelError(f"{where}: category_id {category!r} is not among its `categories`")
-        box, problem = None, ""
+            raise LabelError(
+                f"{where}: category_id {shown(category)} is not among its `categories`"
+            )
+        box, text = None, str(bbox)
         try:
             x, y, width, height = map(float, bbox if isinstance(bbox, list) else ())
         except (TypeError, ValueError, OverflowError):
-            problem = f"bbox is {bbox}; it needs four numbers x, y, width, height"
+            text = f"bbox is {bbox}; it needs four numbers x, y, width, height"
         else:
             if area == 0 and 0 in (width, height):
                 continue  # names no object (D19)
             box = x, y, x + width, y + height
         outline = outlines[0] if outlines else None
         ignore = read_flag(is_crowd, f"{where}: iscrowd")
-        yield ObjectLabel(names[key], box, where, str(bbox), problem, ignore, outline)
+        yield ObjectLabel(names[key], box, where, text, ignore, outline)
 
 
 def _id(value: object) -> Id | None:
@@ -143,21 +143,20 @@ def read_ids(path: Path) -> list[Id]:
         LabelError: if the file is missing, holds something else, nothing, or an id twice.
     """
     text = read_text(path, LabelError)
-    ids: Any
+    listed: Any = [line.strip() for line in text.splitlines() if line.strip()]
     if text.lstrip()[:1] in ("[", "{"):
-        ids = parse_json(text, path, LabelError)
-        if isinstance(ids, dict):
-            ids = list(_list_images(ids, path))
-    else:
-        ids = [line.strip() for line in text.splitlines() if line.strip()]
-    ids = [_id(key) for key in ids]
-    if None in ids:
-        raise LabelError(f"{path} is a list of something else than image ids")
-    if not ids:
+        listed = parse_json(text, path, LabelError)
+        if isinstance(listed, dict):
+            listed = _list_images(listed, path)
+    if not listed:
         raise LabelError(f"{path} lists no image")
-    if len(set(ids)) < len(ids):
-        twice = next(key for key, number in Counter(ids).items() if number > 1)
-        raise LabelError(f"{path} lists image {twice} twice")
+    ids: dict[Id, None] = {}
+    for key in map(_id, listed):
+        if key is None:
+            raise LabelError(f"{path} is a list of something else than image ids")
+        if key in ids:
+            raise LabelError(f"{path} lists image {key} twice")
+        ids[key] = None
     return list(ids)
 
 
@@ -189,26 +188,14 @@ def _read_file(path: Path, fields: Sequence[str]) -> dict[str, Any]:
     return content
 
 
-def _list_images(
-    content: Mapping[str, Any], path: Path
-) -> dict[Id, tuple[str, tuple[int, int] | None]]:
+def _list_images(content: Mapping[str, Any], path: Path) -> dict[Id, tuple[str, Size]]:
     """File name and size of every image by its id."""
-    listed: dict[Id, tuple[str, tuple[int, int] | None]] = {}
+    listed: dict[Id, tuple[str, Size]] = {}
     for key, image in _items(content, "images", "file_name", path):
         size: Any = image.get("width"), image.get("height")
         is_size = all(type(side) is int and side > 0 for side in size)
         listed[key] = image["file_name"], size if is_size else None
     return listed
-
-
-def _list_categories(content: Mapping[str, Any], path: Path) -> dict[Id, str]:
-    """Names by category id."""
-    if "annotations" not in content:
-        raise LabelError(
-            f"{path} has no `annotations`: it lists images only, as COCO's image_info files; "
-            "give an instances file, or say boxes: false and no masks to predict on them"
-        )
-    return {key: item["name"] for key, item in _items(content, "categories", "name", path)}
 
 
 def _items(
@@ -238,13 +225,11 @@ def _group_annotations(
     groups: dict[Id, list[bytes]] = {key: [] for key in listed}
     for number, item in enumerate(annotations, start=1):
         if not isinstance(item, tuple):
-            raise LabelError(
-                f"{path}, annotation number {number} lacks `image_id` or `category_id`; "
-                f"give a file of instances, {_EXAMPLE}"
-            )
+            where = f"{path}, annotation number {number}"
+            raise LabelError(f"{where} lacks `image_id` or `category_id`; give a file of instances")
         image_id, packed = item
         if (key := _id(image_id)) is None or key not in groups:
             where = f"{path}, annotation {marshal.loads(packed)[0]}"
-            raise LabelError(f"{where}: image_id {image_id!r} is not among its `images`")
+            raise LabelError(f"{where}: image_id {shown(image_id)} is not among its `images`")
         groups[key].append(packed)
     return groups

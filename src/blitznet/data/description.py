@@ -13,7 +13,7 @@ from blitznet.data.sbd import SbdEntry
 from blitznet.data.source import LabelSource
 from blitznet.data.voc import VocEntry
 from blitznet.data.yolo import YoloEntry, names_of
-from blitznet.errors import LabelError, first_problem
+from blitznet.errors import LabelError, first_problem, shown
 from blitznet.text_files import describe_non_text, read_yaml
 
 # With background and void, what a map of bytes can say.
@@ -99,11 +99,21 @@ def read_description(path: Path) -> DataDescription:
             f"{path} is not a data description; it needs `classes` and splits such as `train`"
         )
     splits = {name: entries for name, entries in content.items() if name != "classes"}
-    if isinstance(share := splits.get("val"), float) and isinstance(splits.get("train"), list):
-        if not 0 < share < 1:
-            raise LabelError(f"{path}: val is {share}; a share of the training images is below 1")
+    train, share = splits.get("train"), splits.get("val")
+    if isinstance(share, int | float | str) and isinstance(train, list):
+        if not (isinstance(share, float) and 0 < share < 1):
+            raise LabelError(
+                f"{path}: val is {shown(share)}; give a list of sources, or a share of the "
+                "training images, as 0.1"
+            )
         for split, part in (("val", [0, share]), ("train", [share, 1])):
-            splits[split] = [{**entry, "part": part} for entry in content["train"]]
+            splits[split] = [e | {"part": part} if isinstance(e, dict) else e for e in train]
+    for split, entries in splits.items():
+        if not isinstance(entries, list):
+            raise LabelError(
+                f"{path}: {split}: a split is a list of sources, as [{{format: yolo, root: mine, "
+                f"names: names.txt}}], got {shown(entries)}"
+            )
     try:
         description = DataDescription(classes=content["classes"], splits=splits, folder=path.parent)
     except ValidationError as error:
@@ -119,25 +129,34 @@ def read_description(path: Path) -> DataDescription:
 
 
 def _of_ultralytics(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """What a data.yaml of YOLO says, as a data description."""
-    entries = {
-        split: [{"format": "yolo", "data": path.name, "split": split}]
-        for split in ("train", "val", "test")
-        if content.get(split)
-    }
-    return {"classes": list(names_of(content, path)), **entries}
+    """What a data.yaml of YOLO says, as a data description; polygons give segmentation maps."""
+    description: dict[str, Any] = {"classes": list(names_of(content, path))}
+    for split in ("train", "val", "test"):
+        places = content.get(split)
+        if isinstance(places, str | list) and places:
+            entry = YoloEntry(data=Path(path.name), split=split)
+            masks = {"masks": "from_instances"} if entry.has_polygons(path.parent) else {}
+            description[split] = [{"format": "yolo", "data": path.name, "split": split, **masks}]
+        elif places:
+            description[split] = places  # the share of a validation split
+    return description
 
 
 def _problem_of(error: ValidationError) -> str:
     """The first problem in a line; for a key that does not exist, those that do."""
-    problem = error.errors()[0]
+    problems = error.errors()
+    # A key that is missing may be there under another name.
+    problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
+    formats = {get_args(entry.model_fields["format"].annotation)[0]: entry for entry in _ENTRIES}
+    if problem["type"].startswith("union_tag"):
+        place = ".".join(map(str, problem["loc"]))
+        return f"{place}: format is one of {', '.join(formats)}, got {shown(problem['input'])}"
     if problem["type"] != "extra_forbidden":
         return first_problem(error)
-    *where, kind, key = map(str, problem["loc"])
-    formats = {get_args(entry.model_fields["format"].annotation)[0]: entry for entry in _ENTRIES}
+    *parents, kind, key = map(str, problem["loc"])
     near = get_close_matches(key, formats[kind].model_fields, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return (
-        f"{'.'.join(where)}: there is no key {key!r} in format {kind}; {hint}there are "
+        f"{'.'.join(parents)}: there is no key {shown(key)} in format {kind}; {hint}there are "
         f"{', '.join(sorted(formats[kind].model_fields))}"
     )

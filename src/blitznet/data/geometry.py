@@ -24,14 +24,9 @@ PIXELS_TO_AVERAGE = 2
 
 @dataclass(frozen=True)
 class CropWindow:
-    """The part of an image that the network sees.
+    """The part of an image that the network sees, in source pixels.
 
-    Attributes:
-        x1: left edge in source pixels; may be negative.
-        y1: top edge.
-        x2: right edge, greater than x1; may lie beyond the image.
-        y2: bottom edge, greater than y1.
-        flip: mirrored left to right.
+    It has an area and may reach beyond the image; with `flip` it is mirrored left to right.
     """
 
     x1: float
@@ -97,17 +92,14 @@ def view_image(
     canvas = Image.new(image.mode, (size, size), IGNORE_INDEX if is_map else FILL_COLOUR)
     left, right, source_x1, source_x2 = visible_span(view.x1, view.x2, whole_size[0], size)
     top, bottom, source_y1, source_y2 = visible_span(view.y1, view.y2, whole_size[1], size)
-    if right <= left or bottom <= top:
-        return canvas
-    x1, y1, x2, y2 = (edge / reduction for edge in (source_x1, source_y1, source_x2, source_y2))
-    visible = image.resize((right - left, bottom - top), resampling, (x1, y1, x2, y2))
-    if view.flip:
-        left, right = size - right, size - left
-        visible = visible.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if visible.size == canvas.size:
-        return visible
-    canvas.paste(visible, (left, top))
-    return canvas
+    if right > left and bottom > top:
+        x1, y1, x2, y2 = (edge / reduction for edge in (source_x1, source_y1, source_x2, source_y2))
+        visible = image.resize((right - left, bottom - top), resampling, (x1, y1, x2, y2))
+        if visible.size == canvas.size:
+            canvas = visible
+        else:
+            canvas.paste(visible, (left, top))
+    return canvas.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if view.flip else canvas
 
 
 def view_labels(sample: Sample, view: CropWindow, size: int, min_box_side: float) -> Sample:
@@ -134,10 +126,7 @@ def view_labels(sample: Sample, view: CropWindow, size: int, min_box_side: float
 def choose_reduction(view: CropWindow, size: int, reductions: Sequence[int]) -> int:
     """The most that an image may be shrunk by before `view` of it is resampled to (size, size).
 
-    Args:
-        view: in pixels of the whole image.
-        size: S.
-        reductions: to choose from, ascending; the first one is always good.
+    Reductions to choose from are ascending; the first one is always good.
     """
     most = min(view.width, view.height) / (size * PIXELS_TO_AVERAGE)
     return max((reduction for reduction in reductions if reduction <= most), default=reductions[0])

@@ -1,29 +1,35 @@
-"""Images in folders, and which file belongs to which image by its name."""
+"""Images in folders and in lists, and which file belongs to which image by its name."""
 
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from blitznet.errors import LabelError
+from blitznet.errors import LabelError, shown
 from blitznet.image import IMAGE_SUFFIXES
+from blitznet.plain_names import is_possible_path
+from blitznet.text_files import read_text
 
 _SUFFIXES = tuple(IMAGE_SUFFIXES)
+
+
+def require_folder(path: Path, option: str) -> None:
+    """Raise a LabelError if that is no folder; `option` of the data description names it."""
+    if not path.is_dir():
+        reason = "is a file, not a folder" if path.exists() else "does not exist"
+        raise LabelError(f"{path} {reason}; check `{option}`")
 
 
 def find_images(folder: Path, option: str) -> list[Path]:
     """All images in a folder and its subfolders, by name, without hidden ones.
 
-    Args:
-        folder: to search; links are followed, but no folder is visited twice.
-        option: of a data description, that names the folder, for messages.
+    Links are followed, but no folder is visited twice. `option` names the folder in a data
+    description, for messages.
 
     Raises:
         LabelError: if it is not a folder or holds no image.
     """
-    if not folder.is_dir():
-        reason = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise LabelError(f"{folder} {reason}; check `{option}`")
+    require_folder(folder, option)
     found: list[Path] = []
     visited: set[tuple[int, int]] = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
@@ -33,36 +39,31 @@ def find_images(folder: Path, option: str) -> list[Path]:
             continue
         visited.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(parent, name)
-            for name in files
-            if not name.startswith(".") and name.lower().endswith(_SUFFIXES)
-        ]
+        images = (name for name in files if name.lower().endswith(_SUFFIXES))
+        found += [Path(parent, name) for name in images if not name.startswith(".")]
     if not found:
         raise LabelError(f"{folder} holds no image; check `{option}`")
     return sorted(found)
 
 
+def read_list(path: Path) -> list[str]:
+    """The images that a text file lists, one per line; blank lines are skipped.
+
+    Raises:
+        LabelError: if it is missing, no text, empty, or lists what no file system can hold.
+    """
+    lines = [line.strip() for line in read_text(path, LabelError).splitlines() if line.strip()]
+    if not lines:
+        raise LabelError(f"{path} lists no image")
+    for number, line in enumerate(lines, start=1):
+        if not is_possible_path(path.parent / f"{line}.webp"):
+            raise LabelError(f"{path}, image {number}: no file system has the name {shown(line)}")
+    return lines
+
+
 def file_key(path: Path, folder: Path, suffix: str = "") -> str:
     """What an image and its map share: the path in its folder, without ending and `suffix`."""
     return path.relative_to(folder).with_suffix("").as_posix().removesuffix(suffix)
-
-
-def lookalikes(files: Iterable[Path], wanted: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
-    """Files that differ from a wanted one in case or Unicode form only, and that one.
-
-    Args:
-        files: those that are there and that nothing claims.
-        wanted: those that are not there.
-    """
-    by_look = {_look(path): path for path in wanted}
-    for path in files:
-        if (other := by_look.get(_look(path))) is not None:
-            yield path, other
-
-
-def _look(path: Path) -> str:
-    return unicodedata.normalize("NFC", path.with_suffix("").as_posix()).casefold()
 
 
 def files_by_key(files: Iterable[Path], folder: Path, suffix: str = "") -> dict[str, Path]:
@@ -84,21 +85,17 @@ def files_by_key(files: Iterable[Path], folder: Path, suffix: str = "") -> dict[
 
 
 def find_maps(masks: Path, keys: Iterable[str], suffix: str = "") -> dict[str, Path]:
-    """The maps of images: files of the same key in the folder of maps.
+    """The maps of images by key (`file_key`): files in the folder of maps; some may have none.
 
     Args:
         masks: the folder.
-        keys: of the images, see `file_key`.
+        keys: of the images.
         suffix: that the maps' names have behind those of the images, as "_mask".
-
-    Returns:
-        By key; an image without a file has no map.
 
     Raises:
         LabelError: if the folder is missing, two maps have the same key, or no image has a map.
     """
-    maps = files_by_key(find_images(masks, "masks"), masks, suffix)
-    keys = list(keys)
+    maps, keys = files_by_key(find_images(masks, "masks"), masks, suffix), list(keys)
     found = {key: maps[key] for key in keys if key in maps}
     if not found:
         raise LabelError(
@@ -106,3 +103,18 @@ def find_maps(masks: Path, keys: Iterable[str], suffix: str = "") -> dict[str, P
             "check `masks`" + (" and `suffix`" if suffix else "")
         )
     return found
+
+
+def lookalikes(files: Iterable[Path], wanted: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
+    """Files that nothing claims and that differ in case or Unicode form only from a missing one.
+
+    With each comes the one that is wanted.
+    """
+    by_look = {_look(path): path for path in wanted}
+    for path in files:
+        if (other := by_look.get(_look(path))) is not None:
+            yield path, other
+
+
+def _look(path: Path) -> str:
+    return unicodedata.normalize("NFC", path.with_suffix("").as_posix()).casefold()

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
-from blitznet.errors import LabelError
+from blitznet.errors import LabelError, shown
 from blitznet.structures import IGNORE_LABEL
 
 IGNORE = "ignore"  # in a label map: is ignored
@@ -22,6 +22,9 @@ IGNORE = "ignore"  # in a label map: is ignored
 _NEAR = 0.65  # of difflib's ratio: typing errors and plurals, not other words
 
 _FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+
+# In one image; a file that lists more is a mistake or an attack.
+MAX_OBJECTS = 100_000
 
 # A box may reach beyond its image by this much: tools round, and COCO's decimals do.
 OUTSIDE_TOLERANCE_PIXELS = 2.0
@@ -72,7 +75,7 @@ class ClassTable:
         Raises:
             LabelError: for a name that stands for nothing, with the nearest known one.
         """
-        is_other = name not in self.label_map and name not in self.names[1:]
+        is_other = name not in (IGNORE, *self.label_map, *self.names[1:])
         target = self.label_map.get("*" if is_other and "*" in self.label_map else name, name)
         if target is None:
             return BACKGROUND
@@ -95,7 +98,7 @@ class ClassTable:
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
-    text = f"unknown class {name!r}"
+    text = f"unknown class {shown(name)}"
     for other in known:
         if unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", name):
             return (
@@ -108,16 +111,14 @@ def _unknown(name: str, known: Sequence[str]) -> str:
 def read_flag(value: object, what: str) -> bool:
     """A flag of a label file: 0 or 1, as a number, a truth value or text; or true and false.
 
-    Args:
-        value: as it was read; None or "" = not there, which is False.
-        what: where it is, for the message.
+    None and "" = not there, which is False.
 
     Raises:
-        LabelError: for anything else.
+        LabelError: for anything else; `what` says where it is.
     """
     text = str(0 if value in (None, "") else value).strip().lower()
     if text not in _FLAGS:
-        raise LabelError(f"{what} is {value!r}; it needs 0 or 1")
+        raise LabelError(f"{what} is {shown(value)}; it needs 0 or 1")
     return _FLAGS[text]
 
 
@@ -126,7 +127,7 @@ class Problem:
     """One finding.
 
     Attributes:
-        kind: key of `check.report.TITLES`.
+        kind: key of `check.check_report.TITLES`.
         where: file, and line or object in it.
         text: what is wrong and, where that helps, what to do.
         is_error: training would suffer or fail; otherwise only worth a look.
@@ -156,8 +157,7 @@ class ObjectLabel:
         box: xyxy in continuous pixels from 0, or in fractions, see `ImageLabels`; None = it could
             not be read.
         where: file, and line or object in it.
-        written: the box as it is written, for messages.
-        problem: why `box` is None.
+        written: the box as it is written, for messages; where it could not be read, why.
         ignore: VOC's difficult or COCO's crowd, which is ignored.
         outline: for maps made from instances, unchecked: polygons as flat lists x1, y1, x2, y2, ...
             in the units of `box`, or a COCO run-length code; None = the object has none.
@@ -167,7 +167,6 @@ class ObjectLabel:
     box: tuple[float, float, float, float] | None
     where: str
     written: str
-    problem: str = ""
     ignore: bool = False
     outline: object = None
 
@@ -221,40 +220,55 @@ class UsableObject(NamedTuple):
 
 
 def usable_objects(
-    labels: ImageLabels,
-    size: tuple[int, int] | None,
-    table: ClassTable,
-    problems: list[Problem] | None = None,
-) -> list[UsableObject]:
+    labels: ImageLabels, size: tuple[int, int] | None, table: ClassTable
+) -> tuple[list[UsableObject], list[Problem]]:
     """The objects of one image, checked. One that has the same class and box twice counts once.
 
-    Args:
-        labels: of the image.
-        size: its width and height as a person sees it; None = unknown, then boxes may lie anywhere.
-        table: of the source.
-        problems: gets everything that is wrong; None = the first error is raised.
+    The size is width and height as a person sees it; None = unknown, then boxes may lie anywhere.
 
-    Raises:
-        LabelError: for the first error, if there is no list.
+    Returns:
+        Those that can be used, and everything that is wrong.
     """
     found: dict[tuple[object, ...], UsableObject] = {}
+    problems: list[Problem] = []
     for item in labels.objects or ():
-        problem, index = _problem_of(item, labels, size, table)
-        if problem is None and index != BACKGROUND and item.box is not None:
-            box = _in_pixels(item.box, labels, size)
-            usable = UsableObject(item, box, index, item.ignore or index == IGNORE_LABEL)
-            if found.setdefault(usable[1:], usable) is not usable:
-                text = f"{item.name} has the box {item.written} twice; it counts once"
-                problem = Problem("box-twice", item.where, text, is_error=False)
-        if problem is not None and problems is not None:
-            problems.append(problem)
-        elif problem is not None and problem.is_error:
-            raise LabelError(str(problem))
-    return list(found.values())
+        checked = _check(item, labels, size, table)
+        if isinstance(checked, Problem):
+            problems.append(checked)
+        elif checked is not None and found.setdefault(checked[1:], checked) is not checked:
+            text = f"{item.name} has the box {item.written} twice; it counts once"
+            problems.append(Problem("box-twice", item.where, text, is_error=False))
+    return list(found.values()), problems
+
+
+def _check(
+    item: ObjectLabel, labels: ImageLabels, size: tuple[int, int] | None, table: ClassTable
+) -> UsableObject | Problem | None:
+    """The object, or what is wrong with it; None = it is left out."""
+    try:
+        index = table.id_of(item.name)
+    except LabelError as error:
+        return Problem("unknown-class", item.where, str(error))
+    if index == BACKGROUND:
+        return None
+    if item.box is None:
+        return Problem("label-file", item.where, item.written)
+    x1, y1, x2, y2 = item.box
+    if not np.isfinite(item.box).all():
+        return Problem("box-not-finite", item.where, f"box {item.written} is not finite")
+    if not (x2 > x1 and y2 > y1):
+        return Problem("box-without-area", item.where, f"box {item.written} has no area")
+    if size is not None:
+        width, height = size if labels.in_fractions else (1, 1)
+        x1, y1, x2, y2 = x1 * width, y1 * height, x2 * width, y2 * height
+        if is_outside((x1, y1, x2, y2), size):
+            text = f"box {item.written} reaches beyond the image of {size[0]}x{size[1]} pixels"
+            return Problem("box-outside", item.where, text)
+    return UsableObject(item, (x1, y1, x2, y2), index, item.ignore or index == IGNORE_LABEL)
 
 
 def read_objects(
-    labels: ImageLabels, size: tuple[int, int] | None, table: ClassTable
+    labels: ImageLabels, size: tuple[int, int], table: ClassTable
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`usable_objects` as arrays.
 
@@ -265,35 +279,14 @@ def read_objects(
     Raises:
         LabelError: for the first error.
     """
-    objects = usable_objects(labels, size, table)
+    objects, problems = usable_objects(labels, size, table)
+    for problem in problems:
+        if problem.is_error:
+            raise LabelError(str(problem))
     boxes = np.array([item.box for item in objects], np.float32).reshape(-1, 4)
-    if size is not None:
-        boxes = boxes.clip(0, np.array([*size, *size], np.float32))
     ids = np.array([item.class_id for item in objects], np.int64)
-    return boxes, ids, np.array([item.is_ignored for item in objects], bool)
-
-
-def _problem_of(
-    item: ObjectLabel, labels: ImageLabels, size: tuple[int, int] | None, table: ClassTable
-) -> tuple[Problem | None, int]:
-    """What is wrong with one object, and its class id; BACKGROUND = it is left out."""
-    try:
-        index = table.id_of(item.name)
-    except LabelError as error:
-        return Problem("unknown-class", item.where, str(error)), BACKGROUND
-    problem = None
-    if index == BACKGROUND:
-        return None, index
-    if item.box is None:
-        problem = Problem("label-file", item.where, item.problem)
-    elif not np.isfinite(item.box).all():
-        problem = Problem("box-not-finite", item.where, f"box {item.written} is not finite")
-    elif not (item.box[2] > item.box[0] and item.box[3] > item.box[1]):
-        problem = Problem("box-without-area", item.where, f"box {item.written} has no area")
-    elif size is not None and is_outside(_in_pixels(item.box, labels, size), size):
-        text = f"box {item.written} reaches beyond the image of {size[0]}x{size[1]} pixels"
-        problem = Problem("box-outside", item.where, text)
-    return problem, index
+    is_ignored = np.array([item.is_ignored for item in objects], bool)
+    return boxes.clip(0, np.array([*size, *size], np.float32)), ids, is_ignored
 
 
 def read_labels(
@@ -312,15 +305,6 @@ def read_labels(
         boxes, ids, difficult = read_objects(labels, size, table)
     seg_map = None if labels.seg_map is None else labels.seg_map.read(size, table)
     return boxes, ids, difficult, seg_map
-
-
-def _in_pixels(
-    box: tuple[float, float, float, float], labels: ImageLabels, size: tuple[int, int] | None
-) -> tuple[float, float, float, float]:
-    if not labels.in_fractions or size is None:
-        return box
-    width, height = size
-    return box[0] * width, box[1] * height, box[2] * width, box[3] * height
 
 
 def is_outside(box: tuple[float, float, float, float], size: tuple[int, int]) -> bool:

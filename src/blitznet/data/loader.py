@@ -8,7 +8,6 @@ step alone.
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -28,17 +27,17 @@ Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
 
 
-class TrainingSamples(Dataset[Sample | InputError]):
+class TrainingSamples(Dataset[Sample]):
     """The endless sequence of augmented samples of a run, by position.
 
     Attributes:
+        order: which image is drawn at which position.
+
+    Args:
         sources: concatenated.
         size: S, side of the samples in pixels.
         augmentation: strengths.
-        order: which image is drawn at which position.
         seed: of the run.
-
-    Args:
         frequencies: (N,) float, see `DrawOrder`; None = all images equally often.
     """
 
@@ -50,26 +49,21 @@ class TrainingSamples(Dataset[Sample | InputError]):
         seed: int,
         frequencies: np.ndarray | None = None,
     ):
-        self.sources = list(sources)
-        self.size = size
-        self.augmentation = augmentation
-        self.seed = seed
+        self._sources, self._size = sources, size
+        self._augmentation, self._seed = augmentation, seed
         if frequencies is None:
             frequencies = np.ones(sum(map(len, sources)))
         self.order = DrawOrder(frequencies, seed)
 
-    def __getitem__(self, position: int) -> Sample | InputError:
-        """An error is returned, not raised; see `prepare_ahead`."""
-        rng = np.random.default_rng((self.seed, position))
-        source, index = locate(self.sources, self.order.image_at(position))
-        try:
-            return self._draw(source, index, rng)
-        except InputError as error:
-            return error
+    def __getitem__(self, position: int) -> Sample:
+        """One augmented image, or a mosaic of it and three others; with an odd size none.
 
-    def _draw(self, source: LabelSource, index: int, rng: np.random.Generator) -> Sample:
-        """One augmented image, or a mosaic of it and three others; with an odd size none."""
-        size, augmentation, tiles = self.size, self.augmentation, [source.labels(index)]
+        Raises:
+            InputError: for an image or a label that cannot be used.
+        """
+        rng = np.random.default_rng((self._seed, position))
+        source, index = locate(self._sources, self.order.image_at(position))
+        size, augmentation, tiles = self._size, self._augmentation, [source.labels(index)]
         is_possible = augmentation.mosaic_probability > 0 and size % 2 == 0
         if is_possible and rng.random() < augmentation.mosaic_probability:
             tiles += [source.labels(i) for i in rng.integers(len(source), size=TILES - 1).tolist()]
@@ -128,7 +122,7 @@ def _stack_known_classes(rows: Sequence[np.ndarray | None]) -> Tensor | None:
 
 
 def prepare_ahead(
-    items: Dataset[Item | InputError],
+    items: Dataset[Item],
     positions: Iterable[list[int]],
     collate: Callable[[list[Item]], Prepared],
     num_workers: int,
@@ -140,7 +134,7 @@ def prepare_ahead(
     Closing the iterator ends the workers.
 
     Args:
-        items: by position. An error is returned, not raised: PyTorch would wrap it in a traceback.
+        items: by position; an InputError may be raised.
         positions: one list per batch; may be endless.
         collate: a function defined in a module, so that worker processes can get it.
         num_workers: processes, each with one thread; 0 = this process, when a batch is asked for.
@@ -148,16 +142,18 @@ def prepare_ahead(
         prefetch: batches that each worker prepares ahead.
 
     Raises:
-        InputError: if an item of the batch is one.
+        InputError: of an item of the batch.
         WorkerError: if a worker process dies.
     """
     loader = DataLoader(
-        items,
-        batch_sampler=positions,
+        _Batches(items, collate),
+        batch_size=None,  # a position of theirs is a list: it names a batch
+        sampler=positions,
         num_workers=num_workers,
-        collate_fn=partial(_collate_or_error, collate),
+        collate_fn=_unchanged,
         prefetch_factor=prefetch if num_workers else None,
         pin_memory=pin_memory,
+        worker_init_fn=_outlive_interruption,
     )
     batches = _start(loader)
     try:
@@ -170,6 +166,8 @@ def prepare_ahead(
             except RuntimeError as error:
                 if "DataLoader worker" not in str(error):
                     raise
+                death = str(error)
+            except (ConnectionError, EOFError) as error:  # while a batch is handed over
                 death = str(error)
             if death:  # raised outside the handler, whose traceback would keep the workers alive
                 raise WorkerError(
@@ -197,12 +195,28 @@ def _start(loader: DataLoader[Any]) -> Iterator[Any]:
     return batches
 
 
-def _collate_or_error(
-    collate: Callable[[list[Item]], Prepared], items: list[Item | InputError]
-) -> Prepared | InputError:
-    good: list[Item] = []
-    for item in items:
-        if isinstance(item, InputError):
-            return item
-        good.append(item)
-    return collate(good)
+class _Batches(Dataset[Prepared | InputError]):
+    """Batches by the positions of their items."""
+
+    def __init__(self, items: Dataset[Item], collate: Callable[[list[Item]], Prepared]):
+        self._items, self._collate = items, collate
+
+    def __getitem__(self, positions: list[int]) -> Prepared | InputError:
+        """An error is returned, not raised: PyTorch would wrap it in a traceback."""
+        try:
+            return self._collate([self._items[position] for position in positions])
+        except InputError as error:
+            return error
+
+
+def _unchanged(batch: Prepared) -> Prepared:
+    return batch
+
+
+def _outlive_interruption(_: int) -> None:
+    """Ctrl-C and SIGTERM to a group of processes are for the main one, which needs its workers.
+
+    A second SIGTERM, as Python sends when it ends, is meant for the worker.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, _: signal.signal(number, signal.SIG_DFL))

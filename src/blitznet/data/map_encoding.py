@@ -12,7 +12,7 @@ from blitznet.classes import IGNORE_INDEX, VOC_CLASSES, voc_palette
 from blitznet.data.labels import IGNORE
 from blitznet.data.seg_map import MAX_VALUE, MapEncoding
 from blitznet.data.source import SourceEntry
-from blitznet.errors import LabelError
+from blitznet.errors import LabelError, shown
 from blitznet.text_files import read_text
 
 ValueNames = dict[int, str] | list[str] | Path  # as a data description says it
@@ -73,10 +73,9 @@ def parse_codes(
     names = _colour_names(colours, folder)
     if not 0 < len(names) <= MAX_VALUE:
         raise LabelError(f"the maps have {len(names)} named colours; 1 to {MAX_VALUE} can be read")
-    void = tuple(parse_colour(str(text)) for text in ignore or ())
     if colours == VOC and ignore is None:
-        void = (_voc_colours()[IGNORE_INDEX],)
-    return _require_disjoint(MapEncoding(tuple(names.items()), void, are_colours=True))
+        return _with_void(names, [_voc_colours()[IGNORE_INDEX]], are_colours=True)
+    return _with_void(names, [parse_colour(str(text)) for text in ignore or ()], are_colours=True)
 
 
 def value_codes(names: Mapping[int, str], ignore: Sequence[int | str] | None = None) -> MapEncoding:
@@ -87,7 +86,7 @@ def value_codes(names: Mapping[int, str], ignore: Sequence[int | str] | None = N
     """
     if ignore is None:
         ignore = [IGNORE_INDEX] if IGNORE_INDEX not in names else []
-    void = tuple(value for value in ignore if isinstance(value, int))
+    void = [value for value in ignore if isinstance(value, int)]
     if len(void) < len(ignore):
         raise LabelError(f"ignore: {list(ignore)} holds colours, but the maps hold values")
     if not names:
@@ -95,15 +94,15 @@ def value_codes(names: Mapping[int, str], ignore: Sequence[int | str] | None = N
     for value in (*names, *void):
         if not 0 <= value <= MAX_VALUE:
             raise LabelError(f"map value {value} is not in 0..{MAX_VALUE}")
-    return _require_disjoint(MapEncoding(tuple(names.items()), void))
+    return _with_void(names, void, are_colours=False)
 
 
-def _require_disjoint(codes: MapEncoding) -> MapEncoding:
-    for code, _ in codes.names:
-        if code in codes.ignore:
-            kind = "colour" if codes.are_colours else "value"
-            raise LabelError(f"{kind} {codes.describe(code)} of the maps is also in `ignore`")
-    return codes
+def _with_void(names: Mapping[int, str], void: Sequence[int], are_colours: bool) -> MapEncoding:
+    for code in void:
+        if code in names:
+            kind, text = ("value", "colour")[are_colours], MapEncoding(names, are_colours)
+            raise LabelError(f"{kind} {text.describe(code)} of the maps is also in `ignore`")
+    return MapEncoding({**names, **dict.fromkeys(void, IGNORE)}, are_colours)
 
 
 def parse_colour(text: str) -> int:
@@ -119,7 +118,7 @@ def parse_colour(text: str) -> int:
         red, green, blue = (int(part) for part in text.split(","))
         if max(red, green, blue) <= MAX_VALUE:
             return red << 16 | green << 8 | blue
-    raise LabelError(f'{text!r} is not a colour; write "#800000" or "128,0,0"')
+    raise LabelError(f'{shown(text)} is not a colour; write "#800000" or "128,0,0"')
 
 
 def read_lines(path: Path) -> list[str]:
@@ -138,17 +137,14 @@ def _value_names(values: ValueNames, folder: Path) -> Mapping[int, str]:
         return dict(enumerate(VOC_CLASSES))
     if isinstance(values, list):
         return dict(enumerate(values))
-    path = folder / values
+    lines = read_lines(path := folder / values)
     if path.suffix == ".csv":  # Roboflow's: a heading, then "0, background" and so on
         try:
-            rows = list(csv.reader(read_lines(path)[1:]))
-            return {int(value): name.strip() for value, name in rows}
-        except (ValueError, csv.Error) as error:
-            if isinstance(error, LabelError):
-                raise
+            return {int(value): name.strip() for value, name in csv.reader(lines[1:])}
+        except (ValueError, csv.Error):
             raise LabelError(f"{path}: below its heading, lines are VALUE, CLASS") from None
     # One name a line, from value 0 on; `__ignore__` on top, as in LabelMe's labels, is -1 = void.
-    names = [_LABELME_NAMES.get(name, name) for name in read_lines(path)]
+    names = [_LABELME_NAMES.get(name, name) for name in lines]
     if not names or "" in names:
         raise LabelError(f"{path} has a blank line or no name; it needs one name per line")
     first = -1 if names[0] == IGNORE else 0
@@ -167,7 +163,9 @@ def _colour_names(colours: ColourNames, folder: Path) -> Mapping[int, str]:
             continue
         parts = line.rsplit(":", 3)
         if len(parts) < 4:
-            raise LabelError(f"{path}, line {number}: {line!r} is not NAME:R,G,B:PARTS:ACTIONS")
+            raise LabelError(
+                f"{path}, line {number}: {shown(line)} is not NAME:R,G,B:PARTS:ACTIONS"
+            )
         try:
             names[parse_colour(parts[1])] = parts[0]
         except LabelError as error:

@@ -43,9 +43,7 @@ class MapFromBoxes:
 def pixels_in_box(box: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """Rows and columns of the pixels whose centre lies in a box, at least the one at its middle.
 
-    Args:
-        box: (4,) xyxy in pixels.
-        shape: (H, W) of the map.
+    The box is (4,) xyxy in pixels of a map whose shape is (H, W).
     """
     rows, columns = (
         _span(float(box[axis]), float(box[axis + 2]), shape[1 - axis]) for axis in (1, 0)

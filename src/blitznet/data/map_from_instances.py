@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
-from blitznet.data.labels import ClassTable, ObjectLabel, is_outside
+from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel, is_outside
 from blitznet.errors import LabelError
 from blitznet.extras import require
 from blitznet.structures import IGNORE_LABEL
@@ -29,12 +29,10 @@ class MapFromInstances:
     painted.
 
     Attributes:
-        objects: of the image.
-        in_fractions: their boxes and outlines are fractions of the image's width and height.
+        labels: of the image.
     """
 
-    objects: tuple[ObjectLabel, ...]
-    in_fractions: bool = False
+    labels: ImageLabels
 
     def read(self, size: tuple[int, int], table: ClassTable) -> np.ndarray:
         """See `MapLabel`.
@@ -59,8 +57,8 @@ class MapFromInstances:
         """Map value and pixels of every object that is painted."""
         from pycocotools import mask
 
-        scale = np.array(size if self.in_fractions else (1, 1), float)
-        for item in self.objects:
+        scale = np.array(size if self.labels.in_fractions else (1, 1), float)
+        for item in self.labels.objects or ():
             try:
                 index = table.id_of(item.name)
                 if index == BACKGROUND:
@@ -101,10 +99,8 @@ def _read_outline(outline: Any, size: tuple[int, int], scale: np.ndarray) -> Mas
         # pycocotools walks along the whole line, however far away it goes.
         (x1, y1), (x2, y2) = polygon.min(axis=0).tolist(), polygon.max(axis=0).tolist()
         if is_outside((x1, y1, x2, y2), size):
-            raise LabelError(
-                f"a polygon spans [{x1:g}, {y1:g}, {x2:g}, {y2:g}], "
-                f"beyond the image of {size[0]}x{size[1]} pixels"
-            )
+            text = f"a polygon spans [{x1:g}, {y1:g}, {x2:g}, {y2:g}]"
+            raise LabelError(f"{text}, beyond the image of {size[0]}x{size[1]} pixels")
     return _fill([polygon.ravel().tolist() for polygon in points], size) if points else None
 
 
@@ -122,20 +118,16 @@ def _read_run_lengths(code: Mapping[str, object], size: tuple[int, int]) -> Mask
 
     width, height = size
     if code.get("size") not in ([height, width], (height, width)):
-        raise LabelError(
-            f"its run-length code is for height and width {code.get('size')}, "
-            f"its image has {[height, width]}"
-        )
+        text = f"its run-length code is for height and width {code.get('size')}"
+        raise LabelError(f"{text}, its image has {[height, width]}")
     counts = code.get("counts")
     if isinstance(counts, str | bytes):
         counts = uncompress(counts)
     if not isinstance(counts, list) or not all(type(n) is int and n >= 0 for n in counts):
         raise LabelError("its run-length code is damaged: counts are whole numbers from 0")
     if sum(counts) != width * height:
-        raise LabelError(
-            f"its run-length code is damaged: it counts {sum(counts)} pixels "
-            f"of {width * height} in the image"
-        )
+        text = f"its run-length code is damaged: it counts {sum(counts)} pixels"
+        raise LabelError(f"{text} of {width * height} in the image")
     region: Mask = mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     return region
 
@@ -167,7 +159,7 @@ def uncompress(counts: str | bytes) -> list[int]:
 def _read_box(item: ObjectLabel, size: tuple[int, int], scale: np.ndarray) -> Mask:
     """All pixels that the box of an object touches."""
     if item.box is None:
-        raise LabelError(item.problem)
+        raise LabelError(item.written)
     if not np.isfinite(item.box).all():
         raise LabelError(f"box {item.written} is not finite")
     box = np.array(item.box) * np.tile(scale, 2)

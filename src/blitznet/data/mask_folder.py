@@ -3,21 +3,13 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import model_validator
 
-from blitznet.data.image_files import (
-    file_key,
-    files_by_key,
-    find_images,
-    find_maps,
-    lookalikes,
-)
-from blitznet.data.labels import ImageLabels
+from blitznet.data.image_files import file_key, files_by_key, find_images, find_maps, lookalikes
 from blitznet.data.map_encoding import ColourNames, ValueNames, parse_codes
-from blitznet.data.seg_map import MapEncoding, MapFile
-from blitznet.data.source import ReadLabels, SourceEntry
+from blitznet.data.source import ImageFiles, ReadLabels, SourceEntry, read_files
 from blitznet.errors import LabelError
 
 
@@ -49,39 +41,33 @@ class MaskFolderEntry(SourceEntry):
             raise ValueError("a folder of maps needs values: or colours:, and not both")
         return self
 
-    def find_images(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
+    def find_images(self, folder: Path) -> tuple[list[ImageFiles], ReadLabels]:
         """See `SourceEntry`; two images or two maps must not differ in their ending alone."""
         images, masks, suffix = folder / self.images, folder / self.masks, self.suffix
         codes = parse_codes(self.values, self.colours, folder, self.ignore)
         files = find_images(images, "images")
         if images.resolve() == masks.resolve():
             if not suffix:
-                raise LabelError(
-                    f"{images}: images and maps are in one folder; say how the names of maps "
-                    "end, as suffix: _mask"
-                )
+                text = f"{images}: images and maps are in one folder"
+                raise LabelError(f"{text}; say how the names of maps end, as suffix: _mask")
             files = [path for path in files if not path.stem.endswith(suffix)]
         by_key = files_by_key(files, images)
         if not by_key:
             raise LabelError(f"{images} holds no image besides those that end with {suffix}")
         maps = find_maps(masks, by_key, suffix)
-        return [(path, maps.get(key)) for key, path in by_key.items()], partial(_read_labels, codes)
+        found = [ImageFiles(path, None, maps.get(key)) for key, path in by_key.items()]
+        return found, partial(read_files, None, codes)
 
-    def unclaimed_files(self, folder: Path) -> Iterator[tuple[Path, Path | None]]:
+    def unclaimed_files(
+        self, folder: Path, found: Sequence[ImageFiles]
+    ) -> Iterator[tuple[Path, Path | None]]:
         """See `SourceEntry`: maps whose names are almost those of images without a map."""
-        found, _ = self.find_images(folder)
         images, masks = folder / self.images, folder / self.masks
         wanted = [
-            masks / f"{file_key(path, images)}{self.suffix}.png"
-            for path, seg_map in found
-            if seg_map is None
+            masks / f"{file_key(image.path, images)}{self.suffix}.png"
+            for image in found
+            if image.seg_map is None
         ]
-        claimed = {seg_map for _, seg_map in found}
+        claimed = {image.seg_map for image in found}
         others = [path for path in find_images(masks, "masks") if path not in claimed]
         yield from lookalikes(others, wanted)
-
-
-def _read_labels(codes: MapEncoding, paths: tuple[Path, Path | None]) -> ImageLabels:
-    """Of an image and its map."""
-    image, path = paths
-    return ImageLabels(image, None, MapFile(path, codes) if path else None)

@@ -44,12 +44,7 @@ def hue(turn: float) -> ColourMap:
 
 
 def draw_distortion(mean: np.ndarray, rng: np.random.Generator) -> ColourMap:
-    """One random distortion: the four operations in random order.
-
-    Args:
-        mean: (3,) mean colour of the image, 0..255.
-        rng: drawn from.
-    """
+    """One random distortion of an image with a (3,) mean colour: four operations, in any order."""
     delta = rng.uniform(-BRIGHTNESS, BRIGHTNESS)
     contrast_factor = rng.uniform(1 - CONTRAST, 1 + CONTRAST)
     saturation_factor = rng.uniform(1 - SATURATION, 1 + SATURATION)
@@ -66,9 +61,7 @@ def draw_distortion(mean: np.ndarray, rng: np.random.Generator) -> ColourMap:
 def compose(steps: Sequence[Callable[[np.ndarray], ColourMap]], mean: np.ndarray) -> ColourMap:
     """Steps one after another as one map; each is made from the mean colour that it meets.
 
-    Args:
-        steps: mean colour to colour map, in order.
-        mean: (3,) before the first step, 0..255.
+    The mean before the first one is (3,), 0..255.
     """
     matrix, offset = np.eye(3), np.zeros(3)
     for step in steps:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
-from blitznet.data.labels import ImageLabels
+from blitznet.data.labels import IGNORE, ImageLabels
 from blitznet.data.map_from_boxes import MapFromBoxes, pixels_in_box
 from blitznet.data.seg_map import MapEncoding, MapFile
 from blitznet.errors import LabelError
@@ -23,47 +23,42 @@ MIN_COVERAGE = 0.2
 
 
 def refined_path(folder: Path, image: Path, data_folder: Path) -> Path:
-    """Where the refined map of an image is: under its path relative to the data description's.
-
-    Args:
-        folder: of the maps.
-        image: the image.
-        data_folder: of the data description.
-    """
+    """Where the refined map of an image is: under its path relative to the data description's."""
     path, start = image.absolute(), data_folder.absolute()
     relative = path.relative_to(start if path.is_relative_to(start) else path.anchor)
     return (folder / relative).with_suffix(".png")
 
 
 def with_refined_maps(
-    read_labels: Callable[..., ImageLabels], folder: Path, data_folder: Path
-) -> Callable[..., ImageLabels]:
+    read_labels: Callable[[Any], ImageLabels], folder: Path, data_folder: Path
+) -> Callable[[Any], ImageLabels]:
     """A reader that gives images without a segmentation map of their own the refined one.
 
-    Args:
-        read_labels: the reader.
-        folder: what `blitznet refine-masks` has written.
-        data_folder: of the data description.
-
     Raises:
-        LabelError: if the folder has no list of classes.
+        LabelError: if the folder, which `blitznet refine-masks` writes, has no list of classes.
     """
     if not (folder / NAMES_FILE).is_file():
         raise LabelError(
             f"refined_masks: {folder} has no {NAMES_FILE}; make it by: blitznet refine-masks"
         )
     names = read_text(folder / NAMES_FILE, LabelError).splitlines()
-    codes = MapEncoding(tuple(enumerate(names)))
+    codes = MapEncoding({**dict(enumerate(names)), IGNORE_INDEX: IGNORE})
+    return partial(_read_refined, read_labels, folder, data_folder, codes)
 
-    def read(key: object) -> ImageLabels:
-        labels = read_labels(key)
-        path = refined_path(folder, labels.path, data_folder)
-        has_own = labels.seg_map is not None and not isinstance(labels.seg_map, MapFromBoxes)
-        if has_own or not path.is_file():
-            return labels
-        return replace(labels, seg_map=MapFile(path, codes))
 
-    return read
+def _read_refined(
+    read_labels: Callable[[Any], ImageLabels],
+    folder: Path,
+    data_folder: Path,
+    codes: MapEncoding,
+    key: Any,
+) -> ImageLabels:
+    labels = read_labels(key)
+    path = refined_path(folder, labels.path, data_folder)
+    has_own = labels.seg_map is not None and not isinstance(labels.seg_map, MapFromBoxes)
+    if has_own or not path.is_file():
+        return labels
+    return replace(labels, seg_map=MapFile(path, codes))
 
 
 def refine_box_map(
@@ -90,12 +85,15 @@ def refine_box_map(
     Returns:
         (H, W) uint8 class ids, 255 = void.
     """
+    import torch  # here, as readers of data do without it
+    from torch.nn.functional import interpolate
+
     regions = [pixels_in_box(box, coarse.shape) for box in boxes]
     is_known = probabilities[ids].any(axis=(1, 2))
     present = np.unique(ids[is_known])
     if not len(present):
         return coarse
-    resized = F.interpolate(
+    resized = interpolate(
         torch.from_numpy(probabilities[[0, *present]])[None], coarse.shape, mode="bilinear"
     )[0].numpy()
     may_be = np.zeros((len(present), *coarse.shape), bool)

@@ -9,11 +9,10 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from blitznet.data.labels import ImageLabels
-from blitznet.data.seg_map import SbdMapFile
-from blitznet.data.source import ReadLabels, SourceEntry
+from blitznet.data.image_files import require_folder
+from blitznet.data.seg_map import VOC_CODES
+from blitznet.data.source import ImageFiles, ReadLabels, SourceEntry, read_files
 from blitznet.data.voc import read_annotation, read_image_set, without_excluded
-from blitznet.errors import LabelError
 
 
 class SbdEntry(SourceEntry):
@@ -44,21 +43,22 @@ class SbdEntry(SourceEntry):
             raise ValueError("SBD has no boxes; say annotations: VOC2012/Annotations")
         return self
 
-    def find_images(self, folder: Path) -> tuple[list[str], ReadLabels]:
+    def find_images(self, folder: Path) -> tuple[list[ImageFiles], ReadLabels]:
         """See `SourceEntry`."""
-        root, annotations = folder / self.root, None
-        if self.boxes and self.annotations is not None:
-            annotations = folder / self.annotations
+        root = folder / self.root
         ids = read_image_set(root / f"{self.image_set}.txt")
-        for path in (root / "img", root / "cls", annotations):
-            if path is not None and not path.is_dir():
-                raise LabelError(f"{path} does not exist; check `root` and `annotations`")
-        return without_excluded(ids, self.exclude, folder), partial(_read_labels, root, annotations)
-
-
-def _read_labels(root: Path, annotations: Path | None, name: str) -> ImageLabels:
-    image, seg_map = root / "img" / f"{name}.jpg", SbdMapFile(root / "cls" / f"{name}.mat")
-    if annotations is None:
-        return ImageLabels(image, None, seg_map)
-    objects, size = read_annotation(annotations / f"{name}.xml")
-    return ImageLabels(image, objects, seg_map, size)
+        for place in (root / "img", root / "cls"):
+            require_folder(place, "root")
+        has_boxes = self.boxes and self.annotations is not None
+        xml_files = folder / (self.annotations or "")
+        if has_boxes:
+            require_folder(xml_files, "annotations")
+        found = [
+            ImageFiles(
+                root / "img" / f"{name}.jpg",
+                xml_files / f"{name}.xml",
+                root / "cls" / f"{name}.mat",
+            )
+            for name in without_excluded(ids, self.exclude, folder)
+        ]
+        return found, partial(read_files, read_annotation if has_boxes else None, VOC_CODES)

@@ -1,23 +1,27 @@
 """Segmentation maps in files: class ids, palettes, colours, and SBD's MATLAB files."""
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
-from blitznet.data.labels import ClassTable
+from blitznet.data.labels import IGNORE, ClassTable
 from blitznet.errors import ImageError, LabelError
 from blitznet.extras import require
 from blitznet.image import GREY_BITS, read_stored
+from blitznet.regular_file import MEGABYTE, read_regular
 
 MAX_VALUE = 255
 
 CODES_SHOWN = 3  # of unknown ones, in messages
 _COUNTED = 1_000_000  # pixels, to find them
 _BAND = 256  # rows
+_MAX_MAT = MEGABYTE  # which may hold a thousand times as much; a map of SBD takes a hundredth
 
 _VALUE_MODES = ("P", "PA", "L", "LA", "1", "I", "I;16", "I;16B", "I;16L")
 _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "L", "LA", "1")
@@ -28,29 +32,25 @@ class MapEncoding:
     """Class names by code; a code is a pixel value, or a colour as 0xRRGGBB.
 
     Attributes:
-        names: the source's class names by code, as pairs; "background" is background, "ignore" is
-            void.
-        ignore: void codes.
+        names: the source's class names by code; "background" is background, "ignore" is void.
         are_colours: which kind of code they are.
     """
 
-    names: tuple[tuple[int, str], ...]
-    ignore: tuple[int, ...] = (IGNORE_INDEX,)
+    names: Mapping[int, str]
     are_colours: bool = False
 
     def describe(self, code: int) -> str:
         """For messages, as "7" or "#804080 (road)"."""
         text = f"#{code:06x}" if self.are_colours else str(code)
-        name = dict(self.names).get(code)
-        return text if name is None else f"{text} ({name})"
+        return f"{text} ({self.names[code]})" if code in self.names else text
 
 
-VOC_CODES = MapEncoding(tuple(enumerate(VOC_CLASSES)))
+VOC_CODES = MapEncoding({**dict(enumerate(VOC_CLASSES)), IGNORE_INDEX: IGNORE})
 
 
 @dataclass(frozen=True)
 class MapFile:
-    """A PNG or another lossless file whose pixel values or colours are classes.
+    """A PNG or another lossless file whose pixel values or colours are classes, or SBD's ID.mat.
 
     Attributes:
         path: of the file. Transparency is ignored. Of a palette the indices are values, unless the
@@ -63,25 +63,21 @@ class MapFile:
 
     def read(self, size: tuple[int, int], table: ClassTable) -> np.ndarray:
         """See `MapLabel`."""
-        known = dict.fromkeys(self.codes.ignore, IGNORE_INDEX)
-        for code, name in self.codes.names:
-            if (index := table.map_id(name)) is not None:
-                known[code] = index
+        ids = {code: table.map_id(name) for code, name in self.codes.names.items()}
+        known = {code: index for code, index in ids.items() if index is not None}
         pixels = self.read_codes()
         if pixels.dtype == bool:
             pixels = pixels * np.uint8(1 if 1 in known else MAX_VALUE)
         if pixels.shape != size[::-1]:
             height, width = pixels.shape
-            raise LabelError(
-                f"{self.path} is {width}x{height} but its image is {size[0]}x{size[1]}; "
-                "a map needs the size of its image"
-            )
+            text = f"{self.path} is {width}x{height} but its image is {size[0]}x{size[1]}"
+            raise LabelError(f"{text}; a map needs the size of its image")
         # In bands of rows, as arrays of wider numbers would take many times the map's memory.
         seg_map, is_known = np.empty(pixels.shape, np.uint8), np.empty(pixels.shape, bool)
         for top in range(0, len(pixels), _BAND):
             band = slice(top, top + _BAND)
-            ids = _ids_of(pixels[band], known)
-            is_known[band], seg_map[band] = ids >= 0, ids
+            found = _ids_of(pixels[band], known)
+            is_known[band], seg_map[band] = found >= 0, found
         if not is_known.all():
             raise LabelError(f"{self.path}: {self._describe_unknown(pixels[~is_known])}")
         return seg_map
@@ -103,6 +99,8 @@ class MapFile:
         Raises:
             LabelError: if the file cannot be read, is a JPEG, or is of another kind.
         """
+        if self.path.suffix == ".mat":
+            return read_mat(self.path)
         are_colours = self.codes.are_colours
         try:
             image = read_stored(self.path)
@@ -150,17 +148,8 @@ def _is_grey_gif(image: Image.Image) -> bool:
     return bool((red == green).all() and (green == blue).all())
 
 
-@dataclass(frozen=True)
-class SbdMapFile(MapFile):
-    """`cls/ID.mat`: a struct GTcls whose Segmentation holds VOC's class ids."""
-
-    def read_codes(self) -> np.ndarray:
-        """See `read_mat`."""
-        return read_mat(self.path)
-
-
 def read_mat(path: Path) -> np.ndarray:
-    """(H, W) uint8 class ids of VOC.
+    """(H, W) uint8 class ids of VOC, from the struct GTcls of SBD's `cls/ID.mat`.
 
     Raises:
         LabelError: if the file is missing, damaged, or holds something else.
@@ -170,10 +159,10 @@ def read_mat(path: Path) -> np.ndarray:
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
-    damage = OSError, ValueError, TypeError, IndexError, MatReadError, zlib.error
+    damage = OSError, ValueError, TypeError, IndexError, MatReadError, MemoryError, zlib.error
     try:
-        with path.open("rb") as stream:
-            ids = loadmat(stream, variable_names=["GTcls"])["GTcls"]["Segmentation"].item()
+        stream = BytesIO(read_regular(path, _MAX_MAT))
+        ids = loadmat(stream, variable_names=["GTcls"])["GTcls"]["Segmentation"].item()
     except FileNotFoundError:
         raise LabelError(f"{path} does not exist") from None
     except KeyError:

@@ -3,16 +3,18 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from blitznet.data.labels import ClassTable, ImageLabels, read_labels
+from blitznet.data.labels import ClassTable, ImageLabels, MapLabel, ObjectLabel, read_labels
 from blitznet.data.map_from_boxes import MapFromBoxes
 from blitznet.data.map_from_instances import MapFromInstances
 from blitznet.data.refined_map import with_refined_maps
+from blitznet.data.seg_map import VOC_CODES, MapEncoding, MapFile
 from blitznet.errors import LabelError
 from blitznet.image import read_image
 from blitznet.plain_names import is_possible_path
@@ -20,6 +22,48 @@ from blitznet.structures import Sample
 
 Images = TypeVar("Images", bound=Sized)
 ReadLabels = Callable[[Any], ImageLabels]
+ObjectsAndSize = tuple[tuple[ObjectLabel, ...], tuple[int, int] | None]
+
+# By `SourceEntry.masks`.
+_MADE_MAPS: dict[object, Callable[[ImageLabels], MapLabel]] = {
+    "from_boxes": MapFromBoxes,
+    "from_instances": MapFromInstances,
+}
+
+
+class ImageFiles(NamedTuple):
+    """An image and the files that label it.
+
+    Attributes:
+        path: of the image.
+        objects: what its objects are read from; None = boxes are not labelled.
+        seg_map: its segmentation map; None = it has none.
+        name: what the source calls it, for results; "" = the file's name without ending.
+    """
+
+    path: Path
+    objects: Path | None
+    seg_map: Path | None
+    name: str = ""
+
+
+def read_files(
+    read_objects: Callable[[Path], ObjectsAndSize] | None,
+    codes: MapEncoding,
+    files: ImageFiles,
+    in_fractions: bool = False,
+) -> ImageLabels:
+    """The labels of an image, for formats that have files for each.
+
+    Codes are those of maps, but for SBD's. Without `read_objects`, which may raise a LabelError,
+    boxes are not labelled.
+    """
+    objects = size = seg_map = None
+    if files.seg_map is not None:
+        seg_map = MapFile(files.seg_map, VOC_CODES if files.seg_map.suffix == ".mat" else codes)
+    if read_objects is not None and files.objects is not None:
+        objects, size = read_objects(files.objects)
+    return ImageLabels(files.path, objects, seg_map, size, in_fractions, files.name)
 
 
 @dataclass(frozen=True)
@@ -124,38 +168,34 @@ class SourceEntry(BaseModel, ABC):
         """Whether it has labels to read; without any, its images can be predicted on."""
         return self.boxes or self.masks is not None
 
-    def complete(self, labels: ImageLabels) -> ImageLabels:
+    def _read_labels(self, read: ReadLabels, key: Any) -> ImageLabels:
         """All labels of an image, its map made as `masks` says, boxes left out if not asked for."""
-        seg_map = labels.seg_map
-        if self.masks == "from_boxes":
-            seg_map = MapFromBoxes(labels)
-        elif self.masks == "from_instances":
-            seg_map = MapFromInstances(labels.objects or (), labels.in_fractions)
+        labels, make = read(key), _MADE_MAPS.get(self.masks)
+        seg_map = labels.seg_map if make is None else make(labels)
         return replace(labels, objects=labels.objects if self.boxes else None, seg_map=seg_map)
 
     @abstractmethod
     def find_images(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
         """Keys of all its images, and what reads the labels of one; see `LabelSource`.
 
-        Args:
-            folder: what relative paths are relative to.
+        It reads what there is: `open` leaves out what is not asked for. Paths are relative to the
+        folder.
 
         Raises:
             LabelError: if the images cannot be listed, or a file or folder is missing.
         """
 
     def open(self, folder: Path, names: Sequence[str]) -> LabelSource:
-        """Its images, up to the maximum.
+        """Its images, up to the maximum; paths are relative to the folder.
 
-        Args:
-            folder: what relative paths are relative to.
-            names: class names of the network, background first.
+        Names are those of the network's classes, background first.
 
         Raises:
             LabelError: if it cannot be opened.
         """
         table = ClassTable(names, self.label_map, self.labels_only)
         keys, read = self.find_images(folder)
+        read = partial(self._read_labels, read)
         if self.refined_masks is not None:
             read = with_refined_maps(read, folder / self.refined_masks, folder)
         source = LabelSource(keys, read, table, self.weight)
@@ -167,16 +207,15 @@ class SourceEntry(BaseModel, ABC):
                 raise LabelError(f"part: {list(self.part)} of {len(source)} images is none")
         return source.subset(np.sort(order[: self.max_pictures]).tolist())
 
-    def unclaimed_files(self, folder: Path) -> Iterable[tuple[Path, Path | None]]:
+    def unclaimed_files(
+        self, folder: Path, found: Sequence[Any]
+    ) -> Iterable[tuple[Path, Path | None]]:
         """Files of labels that belong to no image, as far as the format can tell.
 
-        Args:
-            folder: what relative paths are relative to.
-
-        Yields:
-            Each file, and the missing one whose name differs in case or Unicode form only.
+        Beside each is the missing one whose name differs in case or Unicode form only. Found are
+        the keys of `find_images`.
         """
-        del folder
+        del folder, found
         return ()
 
 

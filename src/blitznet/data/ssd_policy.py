@@ -53,13 +53,7 @@ def read_augmented(
     """Draw a view and a distortion of an image, decode it, and apply both.
 
     The view comes first: a JPEG whose view leaves pixels to spare is shrunk while it is decoded.
-
-    Args:
-        labels: of the image.
-        table: of its source.
-        size: S, side of the result in pixels.
-        augmentation: strengths.
-        rng: the only source of randomness.
+    The generator is the only source of randomness.
 
     Returns:
         A sample at (S, S); boxes under 2 pixels are dropped.
@@ -88,21 +82,16 @@ def draw_view(
 ) -> CropWindow:
     """Zoom out, then crop, then flip, combined into one crop window in source pixels.
 
-    Args:
-        size: width and height of the image.
-        boxes: (G, 4) xyxy in its pixels, or None.
-        augmentation: strengths.
-        rng: drawn from.
+    The size of the image is its width and height; boxes are (G, 4) xyxy in it, None = unknown.
     """
-    view = whole_view(*size)
+    view, empty = whole_view(*size), None
     if augmentation.empty_probability and rng.random() < augmentation.empty_probability:
         empty = draw_empty_crop(view, boxes, rng)
-        if empty is not None:
-            return replace(empty, flip=bool(rng.random() < 0.5))
-    if rng.random() < augmentation.zoom_out_probability:
-        view = draw_zoom_out(view, augmentation.zoom_out_max, rng)
-    view = draw_iou_crop(view, boxes, rng)
-    return replace(view, flip=bool(rng.random() < 0.5))
+    if empty is None:
+        if rng.random() < augmentation.zoom_out_probability:
+            view = draw_zoom_out(view, augmentation.zoom_out_max, rng)
+        view = draw_iou_crop(view, boxes, rng)
+    return replace(empty or view, flip=bool(rng.random() < 0.5))
 
 
 def draw_zoom_out(view: CropWindow, max_ratio: float, rng: np.random.Generator) -> CropWindow:
@@ -119,19 +108,16 @@ def draw_empty_crop(
 ) -> CropWindow | None:
     """A crop of `view` that touches no box (D24), or None if no trial finds one.
 
-    Args:
-        view: what is cropped, source pixels.
-        boxes: (G, 4) xyxy in source pixels; None = unknown, then there is none.
-        rng: drawn from.
+    Boxes are (G, 4) xyxy in source pixels; None = unknown, then there is none.
     """
     if boxes is None:
         return None
     for _ in range(CROP_TRIALS):
         crop = _random_crop(view, EMPTY_AREA, rng)
-        if (
-            crop is not None
-            and not ((boxes[:, :2] < crop[2:]) & (boxes[:, 2:] > crop[:2])).all(axis=1).any()
-        ):
+        if crop is None:
+            continue
+        touches = (boxes[:, :2] < crop[2:]) & (boxes[:, 2:] > crop[:2])
+        if not touches.all(axis=1).any():
             return CropWindow(*crop)
     return None
 
@@ -141,29 +127,23 @@ def draw_iou_crop(
 ) -> CropWindow:
     """A crop of `view` that overlaps some object by a random minimum IoU, or `view` itself.
 
-    Args:
-        view: what is cropped, source pixels.
-        boxes: (G, 4) xyxy in source pixels; without any, every crop is good.
-        rng: drawn from.
+    Boxes are (G, 4) xyxy in source pixels; without any, every crop is good.
     """
     # Plain numbers: an image has few boxes and may take hundreds of trials.
-    candidates = () if boxes is None else boxes.tolist()
-    while True:
-        min_overlap = MIN_OVERLAPS[rng.integers(len(MIN_OVERLAPS))]
-        if min_overlap is None:
-            return view
+    objects = () if boxes is None else boxes.tolist()
+    while (min_overlap := MIN_OVERLAPS[rng.integers(len(MIN_OVERLAPS))]) is not None:
         for _ in range(CROP_TRIALS):
             crop = _random_crop(view, CROP_AREA, rng)
-            if crop is not None and (
-                not candidates or _shows_an_object(*crop, candidates, min_overlap)
-            ):
+            if crop and (not objects or _shows_an_object(*crop, objects, min_overlap)):
                 return CropWindow(*crop)
+    return view
 
 
 def _random_crop(
     view: CropWindow, areas: tuple[float, float], rng: np.random.Generator
 ) -> tuple[float, float, float, float] | None:
     """Corners of a part of `view`, with a share of its area in a range; None = it does not fit."""
+    # `rng.uniform` takes three times as long as `rng.random`.
     area = (areas[0] + (areas[1] - areas[0]) * rng.random()) * view.width * view.height
     low_aspect, high_aspect = map(math.log, CROP_ASPECT)
     aspect = math.exp(low_aspect + (high_aspect - low_aspect) * rng.random())

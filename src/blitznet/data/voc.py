@@ -9,18 +9,17 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from blitznet.data.image_files import files_by_key, find_images
-from blitznet.data.labels import ImageLabels, ObjectLabel, read_flag
+from blitznet.data.image_files import files_by_key, find_images, read_list, require_folder
+from blitznet.data.labels import MAX_OBJECTS, ObjectLabel, read_flag
 from blitznet.data.map_encoding import CodedEntry
-from blitznet.data.seg_map import VOC_CODES, MapEncoding, MapFile, SbdMapFile
-from blitznet.data.source import ReadLabels
-from blitznet.errors import LabelError, cut, shown
+from blitznet.data.seg_map import VOC_CODES
+from blitznet.data.source import ImageFiles, ObjectsAndSize, ReadLabels, read_files
+from blitznet.errors import LabelError, cut
 from blitznet.image import IMAGE_SUFFIXES
-from blitznet.plain_names import is_possible_path
 from blitznet.regular_file import MEGABYTE, read_regular
-from blitznet.text_files import read_text
 
 _IMAGE_FOLDERS = ("JPEGImages", "images")  # the second one is Label Studio's
+# VOC's images are JPEG files, those of labelling programs may be others.
 _ENDINGS = (".jpg", *sorted(IMAGE_SUFFIXES), *sorted(s.upper() for s in IMAGE_SUFFIXES))
 
 # Where corners lie. "from_1": VOC's own, pixels are counted from 1 and the last one is part of the
@@ -82,42 +81,42 @@ class VocEntry(CodedEntry):
         """See `SourceEntry`."""
         return super().is_labelled or self.sbd is not None
 
-    def find_images(self, folder: Path) -> tuple[list[str], ReadLabels]:
-        """See `SourceEntry`."""
+    def find_images(self, folder: Path) -> tuple[list[ImageFiles], ReadLabels]:
+        """See `SourceEntry`; a map of SBD is read where there is no other."""
         root = folder / self.root
-        sbd = folder / self.sbd if self.sbd is not None else None
-        found = [root / name for name in _IMAGE_FOLDERS if (root / name).is_dir()]
-        images = found[0] if found else root
-        annotations = root / "Annotations"
-        if not annotations.is_dir():
-            annotations = images
+        images = next((root / name for name in _IMAGE_FOLDERS if (root / name).is_dir()), root)
+        xml_files = root / "Annotations" if (root / "Annotations").is_dir() else images
         masks = root / self.masks if isinstance(self.masks, Path) else None
-        sbd_maps = sbd / "cls" if sbd is not None else None
-        for option, path in (("masks", masks), ("sbd", sbd_maps)):
-            if path is not None and not path.is_dir():
-                raise LabelError(f"{path} does not exist; check `{option}`")
+        sbd = folder / self.sbd if self.sbd is not None else None
+        maps = {}
+        for option, place, ending in (
+            ("masks", masks, ".png"),
+            ("sbd", sbd and sbd / "cls", ".mat"),
+        ):
+            if place is not None:
+                require_folder(place, option)
+                maps[place] = ending
         if self.image_set is not None:
             ids = list_ids(root, self.image_set, sbd)
         else:
             ids = _ids_in_folder(images, masks)
-        folders, codes = (images, annotations, masks, sbd_maps), self.codes(folder, VOC_CODES)
-        ids = without_excluded(ids, self.exclude, folder)
-        return ids, partial(self._read_labels, folders, codes)
+        found = [
+            ImageFiles(
+                _first_there(images / f"{name}{ending}" for ending in _ENDINGS)
+                or images / f"{name}.jpg",
+                xml_files / f"{name}.xml",
+                _first_there(place / f"{name}{ending}" for place, ending in maps.items()),
+                name,
+            )
+            for name in without_excluded(ids, self.exclude, folder)
+        ]
+        has_xml = self.boxes or self.masks == "from_boxes"
+        read = partial(read_annotation, corners=self.corners) if has_xml else None
+        return found, partial(read_files, read, self.codes(folder, VOC_CODES))
 
-    def _read_labels(
-        self, folders: tuple[Path, Path, Path | None, Path | None], codes: MapEncoding, name: str
-    ) -> ImageLabels:
-        """Of an image, from the folders of images, XML files, maps and SBD's maps."""
-        images, annotations, masks, sbd_maps = folders
-        image, seg_map = _find_image(images, name), None
-        if masks is not None and (path := masks / f"{name}.png").is_file():
-            seg_map = MapFile(path, codes)
-        elif sbd_maps is not None and (path := sbd_maps / f"{name}.mat").is_file():
-            seg_map = SbdMapFile(path)
-        if not self.boxes and self.masks != "from_boxes":
-            return ImageLabels(image, None, seg_map, name=name)
-        objects, size = read_annotation(annotations / f"{name}.xml", self.corners)
-        return self.complete(ImageLabels(image, objects, seg_map, size, name=name))
+
+def _first_there(paths: Iterable[Path]) -> Path | None:
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _ids_in_folder(folder: Path, masks: Path | None) -> list[str]:
@@ -127,21 +126,11 @@ def _ids_in_folder(folder: Path, masks: Path | None) -> list[str]:
     return list(files_by_key(images, folder))
 
 
-def _find_image(folder: Path, name: str) -> Path:
-    """The image of an id: VOC's are JPEG files, those of labelling programs may be others."""
-    paths = (folder / f"{name}{ending}" for ending in _ENDINGS)
-    return next((path for path in paths if path.is_file()), folder / f"{name}.jpg")
-
-
 def without_excluded(ids: Sequence[str], lists: Iterable[Path], folder: Path) -> list[str]:
     """Image ids that no list has, under either of an image's two ids; in their order.
 
-    VOC2012's `2007_<id>` is the same image as `<id>` of VOC2007.
-
-    Args:
-        ids: of images.
-        lists: files of ids.
-        folder: what their paths are relative to.
+    VOC2012's `2007_<id>` is the same image as `<id>` of VOC2007. Paths of lists are relative to
+    the folder.
 
     Raises:
         LabelError: if a list cannot be read, or no image is left.
@@ -182,18 +171,12 @@ def list_ids(root: Path, image_set: str, sbd: Path | None = None) -> list[str]:
 def read_image_set(path: Path) -> list[str]:
     """The image ids of a list; Main's per-class lists carry a second column, -1 / 0 / 1.
 
-    Lists of file names, all with an image's ending, are read, too.
+    Names in quotes, as CVAT's, and lists of file names, all with an image's ending, are read, too.
 
     Raises:
-        LabelError: if the list is missing, no text, or empty.
+        LabelError: as of `read_list`.
     """
-    lines = [line.strip() for line in read_text(path, LabelError).splitlines() if line.strip()]
-    lines = [line[1:-1] if line[0] == line[-1] == '"' else line for line in lines]  # as CVAT's
-    if not lines:
-        raise LabelError(f"{path} lists no image")
-    for number, line in enumerate(lines, start=1):
-        if not is_possible_path(Path(f"{line}.webp")):
-            raise LabelError(f"{path}, image {number}: no file system has the name {shown(line)}")
+    lines = [line[1:-1] if line[0] == line[-1] == '"' else line for line in read_list(path)]
     columns = [_OF_CLASS_LIST.fullmatch(line) for line in lines]
     if None not in columns:
         return [match[1] for match in columns if match is not None]
@@ -202,20 +185,14 @@ def read_image_set(path: Path) -> list[str]:
     return lines
 
 
-def read_annotation(
-    path: Path, corners: Corners = "from_1"
-) -> tuple[tuple[ObjectLabel, ...], tuple[int, int] | None]:
+def read_annotation(path: Path, corners: Corners = "from_1") -> ObjectsAndSize:
     """The objects of one VOC XML file; the parts inside an object are left out.
-
-    Args:
-        path: of the file.
-        corners: where its boxes have theirs.
 
     Returns:
         The objects, and the image's width and height if the file states them.
 
     Raises:
-        LabelError: if the file is missing or damaged.
+        LabelError: if the file is missing or damaged, or has too many objects.
     """
     try:
         root = ET.fromstring(read_regular(path, _MAX_XML))
@@ -224,9 +201,12 @@ def read_annotation(
     except (OSError, ET.ParseError, LookupError, ValueError) as error:  # the last two: its encoding
         raise LabelError(f"{path} cannot be read as XML: {cut(str(error))}") from None
     first = 1 if corners == "from_1" else 0
+    nodes = root.findall("object")
+    if len(nodes) > MAX_OBJECTS:
+        raise LabelError(f"{path} has {len(nodes)} objects; an image has {MAX_OBJECTS} at most")
     objects = tuple(
         _read_object(node, f"{path}, object {number}", first)
-        for number, node in enumerate(root.findall("object"), start=1)
+        for number, node in enumerate(nodes, start=1)
     )
     return objects, _read_size(root)
 
@@ -238,9 +218,9 @@ def _read_object(node: ET.Element, where: str, first: int) -> ObjectLabel:
         corners = [float(node.findtext(f"bndbox/{edge}") or "") for edge in _EDGES]
     except ValueError:
         problem = f"bndbox needs the numbers {', '.join(_EDGES)}"
-        return ObjectLabel(name, None, where, written="", problem=problem, ignore=difficult)
+        return ObjectLabel(name, None, where, problem, difficult)
     box = corners[0] - first, corners[1] - first, corners[2], corners[3]
-    return ObjectLabel(name, box, where, written=str(corners), ignore=difficult)
+    return ObjectLabel(name, box, where, str(corners), difficult)
 
 
 def _read_size(root: ET.Element) -> tuple[int, int] | None:

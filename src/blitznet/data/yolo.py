@@ -4,18 +4,25 @@ Layouts: Ultralytics' twin folders `images` and `labels`, its data.yaml, lists o
 labels beside the images (Darknet, labelImg).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import model_validator
 
-from blitznet.data.image_files import file_key, find_images, find_maps, lookalikes
-from blitznet.data.labels import ImageLabels, ObjectLabel
+from blitznet.data.image_files import (
+    file_key,
+    find_images,
+    find_maps,
+    lookalikes,
+    read_list,
+    require_folder,
+)
+from blitznet.data.labels import MAX_OBJECTS, ObjectLabel
 from blitznet.data.map_encoding import CodedEntry, read_lines, value_codes
-from blitznet.data.seg_map import MAX_VALUE, MapEncoding, MapFile
-from blitznet.data.source import ReadLabels
+from blitznet.data.seg_map import MAX_VALUE
+from blitznet.data.source import ImageFiles, ObjectsAndSize, ReadLabels, read_files
 from blitznet.errors import LabelError, shown
 from blitznet.plain_names import is_possible_path
 from blitznet.text_files import describe_non_text, read_text, read_yaml
@@ -71,27 +78,51 @@ class YoloEntry(CodedEntry):
             raise ValueError("labels: goes with images:")
         return self
 
-    def find_images(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
+    def find_images(self, folder: Path) -> tuple[list[ImageFiles], ReadLabels]:
         """See `SourceEntry`; images must not share a text file."""
-        names, files, num_keypoints, _ = _find_files(self, folder)
-        _require_own_files(files)
-        if self._has_rows and not any(file.labels.is_file() for file in files):
-            first = files[0]
-            raise LabelError(
-                f"no image has a file of labels: {first.labels} would be that of {first.path}; "
-                "check `labels`, or make an empty file for an image without objects"
-            )
+        names, places, num_keypoints = self._read_places(folder)
+        labels, option = None if self.labels is None else folder / self.labels, IMAGES
+        if self.root is not None and places == [folder / self.root]:
+            labels, option = places[0], "root"
+        keyed = [one for place in places for one in find_labelled(place, labels, option)]
+        owners: dict[Path | None, Path] = {}
+        for _, image in keyed:
+            first = owners.setdefault(image.objects, image.path)
+            if first != image.path:
+                text = f"{first} and {image.path} share the labels {image.objects}"
+                raise LabelError(f"{text}; rename or remove one")
+        has_rows = self.boxes or self.masks in ("from_instances", "from_boxes")
+        if has_rows and not any(path is not None and path.is_file() for path in owners):
+            image = keyed[0][1]
+            text = f"no image has a file of labels: {image.objects} would be that of {image.path}"
+            text += "; check `labels`, or make an empty file for an image without objects"
+            raise LabelError(text)
         maps: dict[str, Path] = {}
         if isinstance(self.masks, Path):
-            maps = find_maps(folder / self.masks, [file.key for file in files])
-        default = value_codes(dict(enumerate(("background", *names[: MAX_VALUE - 1]))))
-        codes = self.codes(folder, default)
-        return files, partial(self._read_labels, names, num_keypoints, maps, codes)
+            maps = find_maps(folder / self.masks, [key for key, _ in keyed])
+        ordered = ("background", *names[: MAX_VALUE - 1])
+        codes = self.codes(folder, value_codes(dict(enumerate(ordered))))
+        read = partial(read_rows, names=names, num_keypoints=num_keypoints) if has_rows else None
+        found = [image._replace(seg_map=maps.get(key)) for key, image in keyed]
+        return found, partial(read_files, read, codes, in_fractions=True)
 
-    def unclaimed_files(self, folder: Path) -> Iterator[tuple[Path, Path | None]]:
-        """See `SourceEntry`: text files beside those of the images."""
-        files = _find_files(self, folder)
-        claimed = {image.labels for image in files.images}
+    def _read_places(self, folder: Path) -> tuple[Sequence[str], list[Path], int]:
+        """Class names, where images are, and the numbers behind the box of a row."""
+        if self.data is not None and self.split is not None:
+            return read_data_yaml(folder / self.data, self.split)
+        names, place = self.names, folder / (self.images or self.root or "")
+        if isinstance(names, Path):
+            names = _checked_names(folder / names, read_lines(folder / names))
+        assert names is not None  # `_is_complete`
+        if self.root is not None and (place / IMAGES).is_dir():
+            place /= IMAGES
+        return names, [place], 0
+
+    def unclaimed_files(
+        self, folder: Path, found: Sequence[ImageFiles]
+    ) -> Iterator[tuple[Path, Path | None]]:
+        """See `SourceEntry`: text files beside those of the images, but not those of a list."""
+        claimed = {image.objects for image in found if image.objects is not None}
         lists = {folder / path for path in (self.names, self.images) if isinstance(path, Path)}
         others = {
             path
@@ -100,113 +131,52 @@ class YoloEntry(CodedEntry):
             if path not in claimed | lists and path.name not in _OTHER_TEXTS
         }
         near = dict(lookalikes(others, [path for path in claimed if not path.is_file()]))
-        for path in sorted(near if files.are_listed else others):
+        are_listed = any(place.is_file() for place in self._read_places(folder)[1])
+        for path in sorted(near if are_listed else others):
             yield path, near.get(path)
 
-    @property
-    def _has_rows(self) -> bool:
-        return self.boxes or self.masks in ("from_instances", "from_boxes")
-
-    def _read_labels(
-        self,
-        names: Sequence[str],
-        num_keypoints: int,
-        maps: Mapping[str, Path],
-        codes: MapEncoding,
-        image: "YoloImage",
-    ) -> ImageLabels:
-        objects = read_rows(image.labels, names, num_keypoints) if self._has_rows else ()
-        seg_map = MapFile(maps[image.key], codes) if image.key in maps else None
-        return self.complete(ImageLabels(image.path, objects, seg_map, in_fractions=True))
-
-
-class YoloImage(NamedTuple):
-    """An image and what belongs to it.
-
-    Attributes:
-        path: of the image.
-        labels: its text file; it need not exist, then there is no object.
-        key: the name of its map without ending, see `file_key`.
-    """
-
-    path: Path
-    labels: Path
-    key: str
-
-
-class YoloFiles(NamedTuple):
-    """What an entry finds.
-
-    Attributes:
-        names: of the classes, by number.
-        images: all images.
-        num_keypoints: numbers of a row that follow its box, in pose labels.
-        are_listed: whether a text file lists the images; then others may lie beside them.
-    """
-
-    names: Sequence[str]
-    images: Sequence[YoloImage]
-    num_keypoints: int = 0
-    are_listed: bool = False
-
-
-def _find_files(entry: YoloEntry, folder: Path) -> YoloFiles:
-    names, num_keypoints, labels, option = entry.names, 0, None, IMAGES
-    if entry.data is not None and entry.split is not None:
-        names, places, num_keypoints = read_data_yaml(folder / entry.data, entry.split)
-    elif entry.images is not None:
-        places = [folder / entry.images]
-        labels = folder / entry.labels if entry.labels is not None else None
-    else:
-        root = folder / (entry.root or "")
-        places = [root / IMAGES]
-        if not places[0].is_dir():
-            places, labels, option = [root], root if root.is_dir() else None, "root"
-    if isinstance(names, Path):
-        names = _checked_names(folder / names, read_lines(folder / names))
-    assert names is not None  # `YoloEntry._is_complete`
-    images = [item for place in places for item in find_labelled(place, labels, option)]
-    return YoloFiles(names, images, num_keypoints, any(place.is_file() for place in places))
+    def has_polygons(self, folder: Path) -> bool:
+        """Whether the first labelled image has an outline; False if no label can be read."""
+        try:
+            names, places, num_keypoints = self._read_places(folder)
+            texts = (one.objects for place in places for _, one in find_labelled(place))
+            rows = (read_rows(text, names, num_keypoints)[0] for text in texts if text is not None)
+            return any(one.outline is not None for one in next(filter(None, rows), ()))
+        except LabelError:
+            return False
 
 
 def find_labelled(
     place: Path, labels: Path | None = None, option: str = IMAGES
-) -> Iterator[YoloImage]:
-    """The images of a folder or of a list, and where their labels are.
+) -> Iterator[tuple[str, ImageFiles]]:
+    """The images of a folder or of a list with their labels, by the names of their maps.
 
-    Args:
-        place: see `YoloEntry.images`.
-        labels: see `YoloEntry.labels`.
-        option: that names `place`, for messages.
+    For `place` and `labels` see `images` and `labels` of `YoloEntry`; `option` names the place.
 
     Raises:
         LabelError: if there is no image, or the folder of labels is missing.
     """
-    if labels is not None and not labels.is_dir():
-        raise LabelError(f"{labels} does not exist; check `labels`")
     is_list = place.is_file()
-    for path in read_image_list(place) if is_list else find_images(place, option):
+    images = read_image_list(place) if is_list else find_images(place, option)
+    if labels is not None:
+        require_folder(labels, LABELS)
+    for path in images:
         key = path.stem if is_list else file_key(path, place)
-        text = labels / f"{key}.txt" if labels is not None else _labels_of(path)
-        yield YoloImage(path, text, key)
+        text = labels / f"{key}.txt" if labels is not None else labels_of(path)
+        yield key, ImageFiles(path, text, None)
 
 
-def _labels_of(image: Path) -> Path:
-    """The text file of an image: in the twin folder, or beside the image if it lies there."""
-    beside = image.with_suffix(".txt")
-    twin = twin_folder(image.parent)
-    if twin is None or (beside.is_file() and not twin.is_dir()):
-        return beside
-    return twin / beside.name
+def labels_of(image: Path) -> Path:
+    """The text file of an image: in the twin folder, or beside the image if it lies there.
 
-
-def twin_folder(folder: Path) -> Path | None:
-    """Where labels are: the last `images` of a path becomes `labels`; None without one."""
-    parts = list(folder.parts)
+    For the twin folder, the last `images` of the path becomes `labels`.
+    """
+    beside, parts = image.with_suffix(".txt"), list(image.parent.parts)
     if IMAGES not in parts:
-        return None
+        return beside
     parts[len(parts) - 1 - parts[::-1].index(IMAGES)] = LABELS
-    return Path(*parts)
+    twin = Path(*parts)
+    return beside if beside.is_file() and not twin.is_dir() else twin / beside.name
 
 
 def read_image_list(path: Path) -> list[Path]:
@@ -215,22 +185,15 @@ def read_image_list(path: Path) -> list[Path]:
     Darknet's lists, as CVAT writes them, begin with `data/`, which is the folder of the list then.
 
     Raises:
-        LabelError: if it is not text, is empty, or lists an image that does not exist.
+        LabelError: as of `read_list`, and if one of them does not exist.
     """
     images = []
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line:
-            continue
-        found = path.parent / line
-        if not is_possible_path(found):
-            raise LabelError(f"{path}, line {number}: no file system has the path {shown(line)}")
-        if not found.is_file() and line.startswith("data/"):
-            found = path.parent / line.removeprefix("data/")
-        if not found.is_file():
-            raise LabelError(f"{path}, line {number}: {path.parent / line} does not exist")
+    for number, line in enumerate(read_list(path), start=1):
+        places = (path.parent / line, path.parent / line.removeprefix("data/"))
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
+            raise LabelError(f"{path}, image {number}: {places[0]} does not exist")
         images.append(found)
-    if not images:
-        raise LabelError(f"{path} lists no image")
     return images
 
 
@@ -244,15 +207,23 @@ def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path],
         LabelError: if it is no such file, or has no such split.
     """
     content = read_yaml(path, LabelError)
-    names = names_of(content, path)
-    places = content.get(split)
+    names, places = names_of(content, path), content.get(split)
     places = [places] if isinstance(places, str) else places
-    if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
+    if not places or not isinstance(places, list) or {type(place) for place in places} != {str}:
         there = [key for key in ("train", "val", "test") if content.get(key)]
         raise LabelError(f"{path} has no split {split!r}; there are {', '.join(there) or 'none'}")
-    base = path.parent / str(content.get("path") or "")
-    found = [_resolve(base, place, path) for place in places]
-    return names, found, _num_keypoints(content.get("kpt_shape"), path)
+    base, found = path.parent / str(content.get("path") or ""), list[Path]()
+    for place in places:
+        tried = base / place
+        if not is_possible_path(tried):
+            raise LabelError(f"{path}: no file system has the path {shown(place)}")
+        found.append(tried if tried.exists() else base / place.removeprefix("../"))
+        if not found[-1].exists():
+            raise LabelError(f"{tried} does not exist; correct the paths in {path}")
+    shape = content.get("kpt_shape") or [0, 0]  # points, and 2 or 3 numbers for each
+    if not isinstance(shape, list) or [type(side) for side in shape] != [int, int]:
+        raise LabelError(f"{path}: kpt_shape is {shown(shape)}; it needs two numbers, as [17, 3]")
+    return names, found, shape[0] * shape[1]
 
 
 def names_of(content: Any, path: Path) -> tuple[str, ...]:
@@ -275,58 +246,30 @@ def names_of(content: Any, path: Path) -> tuple[str, ...]:
     return _checked_names(path, [str(name) for name in names])
 
 
-def _num_keypoints(shape: object, path: Path) -> int:
-    """Numbers behind the box of a row: points times 2 or 3."""
-    if shape is None:
-        return 0
-    if not isinstance(shape, list) or [type(side) for side in shape] != [int, int]:
-        raise LabelError(f"{path}: kpt_shape is {shape!r}; it needs two numbers, such as [17, 3]")
-    return int(shape[0] * shape[1])
-
-
-def _resolve(base: Path, place: str, data_yaml: Path) -> Path:
-    tried = base / place
-    if not is_possible_path(tried):
-        raise LabelError(f"{data_yaml}: no file system has the path {shown(place)}")
-    if not tried.exists() and place.startswith("../"):
-        tried = base / place.removeprefix("../")
-    if not tried.exists():
-        raise LabelError(f"{base / place} does not exist; correct the paths in {data_yaml}")
-    return tried
-
-
 def _checked_names(path: Path, names: Sequence[str]) -> tuple[str, ...]:
     if not names or "" in names:
         raise LabelError(f"{path} has a blank line or no name; it needs one name per class")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise LabelError(f"{path} has two classes {twice!r}")
+        raise LabelError(f"{path} has two classes {shown(twice)}")
     return tuple(names)
 
 
-def _require_own_files(images: Iterable[YoloImage]) -> None:
-    first: dict[Path, Path] = {}
-    for item in images:
-        other = first.setdefault(item.labels, item.path)
-        if other != item.path:
-            raise LabelError(
-                f"{other} and {item.path} share the labels {item.labels}; rename or remove one"
-            )
-
-
-def read_rows(path: Path, names: Sequence[str], num_keypoints: int = 0) -> tuple[ObjectLabel, ...]:
+def read_rows(path: Path, names: Sequence[str], num_keypoints: int = 0) -> ObjectsAndSize:
     """The objects of one file; one that does not exist has none. Key points are left out.
 
     Raises:
-        LabelError: if it is no text.
+        LabelError: if it is no text, or has too many rows.
     """
-    if not path.exists():
-        return ()
-    return tuple(
+    lines = read_text(path, LabelError).splitlines() if path.exists() else []
+    if len(lines) > MAX_OBJECTS:
+        raise LabelError(f"{path} has {len(lines)} rows; an image has {MAX_OBJECTS} at most")
+    objects = tuple(
         _read_row(line.split(), names, f"{path}, line {number}", num_keypoints)
-        for number, line in enumerate(read_text(path, LabelError).splitlines(), start=1)
+        for number, line in enumerate(lines, start=1)
         if line.strip()
     )
+    return objects, None  # rows do not state a size
 
 
 def _read_row(
@@ -338,7 +281,7 @@ def _read_row(
     try:
         values = _read_values(columns, num_keypoints)
     except LabelError as error:
-        return ObjectLabel(name, None, where, written, str(error))
+        return ObjectLabel(name, None, where, str(error))
     if len(columns) == _BOX_COLUMNS:
         cx, cy, width, height = values
         box = cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2
@@ -365,9 +308,8 @@ def _read_values(columns: Sequence[str], num_keypoints: int) -> list[float]:
     Raises:
         LabelError: if they are no fractions of a box or a polygon.
     """
-    count = len(columns)
+    count, wanted = len(columns), _BOX_COLUMNS + num_keypoints
     if num_keypoints and count != _BOX_COLUMNS:
-        wanted = _BOX_COLUMNS + num_keypoints
         raise LabelError(f"{count} columns; with this kpt_shape a row has {wanted}")
     if count != _BOX_COLUMNS and (count < _MIN_POLYGON_COLUMNS or count % 2 == 0):
         hint = " (a score or a track at the end has to go)" if count == _BOX_COLUMNS + 1 else ""
@@ -375,7 +317,7 @@ def _read_values(columns: Sequence[str], num_keypoints: int) -> list[float]:
     try:
         values = [float(column) for column in columns[1:]]
     except ValueError:
-        raise LabelError(f"{' '.join(columns[1:])!r} are not all numbers; {_ROW}") from None
+        raise LabelError(f"{shown(' '.join(columns[1:]))} are not all numbers; {_ROW}") from None
     largest = max(values, key=abs)
     if abs(largest) > MAX_FRACTION:
         raise LabelError(

@@ -25,9 +25,10 @@ from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
 from blitznet.evaluation.submission import AddImage, open_submission
 from blitznet.inference.class_map import classify_pixels
-from blitznet.inference.engines.choose import open_engine
+from blitznet.inference.engines.choose import EngineOptions, open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.engines.torch_engine import TorchEngine
+from blitznet.inference.selection import Selection, Selector
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model_files import CheckpointInfo, find_network
 from blitznet.progress import with_progress
@@ -54,6 +55,7 @@ def evaluate(
     out: Path | None = None,
     submission: str | None = None,
     report: bool = False,
+    show_progress: bool = True,
 ) -> Metrics:
     """Measure a network on one split of a data description.
 
@@ -73,6 +75,7 @@ def evaluate(
         submission: also write the files for this evaluation server, of `submission.SERVERS`; then
             the split needs no labels.
         report: also write a page of confusion matrices, curves, best and worst images.
+        show_progress: show a bar on a terminal.
 
     Raises:
         InputError: if network, data, split or classes do not exist or do not fit together.
@@ -83,12 +86,12 @@ def evaluate(
     with ExitStack() as stack:
         opened: Engine
         if isinstance(model, BlitzNet):
-            name, opened = model.config.name, engine_of(model, description.classes, device)
+            info = model.info or CheckpointInfo(model=model.config, names=description.classes)
+            name, opened = model.config.name, engine_of(model, info, device)
         else:
             name = os.fspath(model)
-            opened = open_engine(
-                name, engine or _float32_engine(name), str(device), calibrate=calibrate
-            )
+            options = EngineOptions(calibrate=calibrate)
+            opened = open_engine(name, engine or _float32_engine(name), str(device), options)
         stack.enter_context(closing(opened))
         _require_same_classes(name, opened.info.names, data, description.classes)
         sources, found = description.open_split(split), None
@@ -102,7 +105,9 @@ def evaluate(
                 "--submission voc|coco writes what the evaluation servers take"
             )
         evaluation = (DetailedEvaluation if report else Evaluation)(opened.info.names)
-        metrics = measure(opened, sources, classes, batch_size, workers, found, evaluation, True)
+        metrics = measure(
+            opened, sources, classes, batch_size, workers, found, evaluation, show_progress
+        )
     metrics = replace(metrics, model=name, data=os.fspath(data), split=split)
     if out is not None and metrics.has_figures:
         write_json(out / METRICS_FILE, metrics.to_dict())
@@ -130,23 +135,23 @@ def _require_same_classes(
 
 
 def engine_of(
-    network: BlitzNet, names: Sequence[str], device: str | torch.device = "auto"
+    network: BlitzNet, info: CheckpointInfo, device: str | torch.device = "auto"
 ) -> TorchEngine:
     """PyTorch in float32 on a copy of a network, which stays as and where it is.
 
-    Draws from PyTorch's random numbers.
+    Draws from PyTorch's random numbers. Of `info`, names and supervised classes count.
 
     Raises:
         InputError: if names and classes differ in number, or there is no such device.
     """
-    if len(names) != network.config.num_classes:
+    if len(info.names) != network.config.num_classes:
         raise InputError(
-            f"the network has {network.config.num_classes} classes, the data has {len(names)} with "
-            "background"
+            f"the network has {network.config.num_classes} classes, the data has "
+            f"{len(info.names)} with background"
         )
     copy = BlitzNet(network.config)
     copy.load_state_dict(network.state_dict())
-    info = CheckpointInfo(model=network.config, names=tuple(names))
+    info = info.model_copy(update={"model": network.config})
     return TorchEngine(copy, info, choose_device(device))
 
 
@@ -189,10 +194,12 @@ def measure(
         if found is not None:
             found(image_id, detections, seg_map)
     seconds = round(time.monotonic() - started, 1)
-    return replace(evaluation.compute(classes), engine=engine.name, seconds=seconds)
+    info = engine.info
+    metrics = evaluation.compute(classes, info.supervised_boxes, info.supervised_masks)
+    return replace(metrics, engine=engine.name, seconds=seconds)
 
 
-class _Items(Dataset[_Item | InputError]):
+class _Items(Dataset[_Item]):
     """Every image of some sources once, in order."""
 
     def __init__(self, sources: Sequence[LabelSource], size: int):
@@ -202,21 +209,21 @@ class _Items(Dataset[_Item | InputError]):
     def __len__(self) -> int:
         return sum(map(len, self.sources))
 
-    def __getitem__(self, position: int) -> _Item | InputError:
-        """An error is returned, not raised: a worker process would wrap it in a traceback."""
-        try:
-            source, index = locate(self.sources, position)
-            sample = source.read(index)
-        except InputError as error:
-            return error
+    def __getitem__(self, position: int) -> _Item:
+        source, index = locate(self.sources, position)
+        sample = source.read(index)
         return source.image_id(index), sample, resize_sample(sample, self.size).image
 
 
 def _predictions(
     engine: Engine, sources: Sequence[LabelSource], batch_size: int, workers: int
 ) -> Iterator[tuple[str, Sample, Detections | None, np.ndarray | None]]:
-    """Every image's id and labels with what the network finds, in pixels of the image."""
-    size = engine.info.model.image_size
+    """Every image's id and labels with what the network finds, in pixels of the image.
+
+    Of heads and classes that its training data never labelled, there is nothing.
+    """
+    info, size = engine.info, engine.info.model.image_size
+    selector = Selector(info, Selection(SCORE_THRESHOLD))
     unread = _Items(sources, size)
     total = len(unread)
     positions = [list(range(i, min(i + batch_size, total))) for i in range(0, total, batch_size)]
@@ -224,10 +231,11 @@ def _predictions(
         output = engine.run(np.stack([pixels for *_, pixels in items]), SCORE_THRESHOLD)
         for index, (image_id, sample, _) in enumerate(items):
             detections = seg_map = None
-            if output.detections is not None:
-                boxes, labels, scores = output.detections[index]
+            if output.detections is not None and info.supervised_boxes != []:
+                boxes, labels, scores = selector.detections(output.detections[index])
                 scale = np.array(sample.size * 2, np.float32) / size
                 detections = Detections(boxes * scale, labels, scores)
-            if output.seg_logits is not None:
-                seg_map = classify_pixels(output.seg_logits[index], *sample.size)
+            if output.seg_logits is not None and info.supervised_masks != []:
+                logits = selector.logits(output.seg_logits[index])
+                seg_map = selector.seg_map(classify_pixels(logits, *sample.size))
             yield image_id, sample, detections, seg_map

@@ -1,6 +1,7 @@
 """The metrics of a network on a split: accumulated image by image, then `metrics.json` as a value.
 
-A task without labels, or without a head, has no figures; a class without ground truth neither.
+A task without labels, or without a head, has no figures; a class without ground truth, or that was
+never labelled in training, neither.
 """
 
 from collections.abc import Mapping, Sequence
@@ -138,11 +139,19 @@ class Evaluation:
                 f"no class is called {unknown[0]!r}; there are {', '.join(self.names[1:])}"
             )
 
-    def compute(self, classes: Sequence[str] | None = None) -> Metrics:
+    def compute(
+        self,
+        classes: Sequence[str] | None = None,
+        learned_boxes: Sequence[str] | None = None,
+        learned_masks: Sequence[str] | None = None,
+    ) -> Metrics:
         """The metrics so far, without model, data and split.
 
         Args:
             classes: the means are over these; None = all with ground truth.
+            learned_boxes: classes whose boxes the network was trained on; others have no figures.
+                None = all.
+            learned_masks: likewise, of pixels.
 
         Raises:
             InputError: if a class does not exist.
@@ -152,12 +161,14 @@ class Evaluation:
         mean_ap = ap = mean_iou = iou = None
         if self.has_boxes:
             ap = {
-                kind: dict(zip(self.names[1:], values[1:], strict=True))
+                kind: _only(learned_boxes, dict(zip(self.names[1:], values[1:], strict=True)))
                 for kind, values in (self.voc_ap.compute() | self.coco_ap.compute()).items()
             }
             mean_ap = {kind: _mean(values, chosen) for kind, values in ap.items()}
         if self.has_maps:
-            iou = dict(zip(self.names, class_iou(self.pixel_counts), strict=True))
+            by_class = dict(zip(self.names, class_iou(self.pixel_counts), strict=True))
+            background = self.names[BACKGROUND]
+            iou = _only(learned_masks and [background, *learned_masks], by_class)
             mean_iou = _mean(iou, (self.names[BACKGROUND], *chosen))
         return Metrics(
             pictures=self.num_images,
@@ -167,6 +178,14 @@ class Evaluation:
             mean_iou=mean_iou,
             iou=iou,
         )
+
+
+def _only(learned: Sequence[str] | None, values: ByClass) -> ByClass:
+    """The figures of classes that were learned; None for the others."""
+    return {
+        name: value if learned is None or name in learned else None
+        for name, value in values.items()
+    }
 
 
 def _mean(values: Mapping[str, float | None], classes: Sequence[str]) -> float | None:

@@ -1,8 +1,7 @@
 """A checkpoint in, a self-contained file and its parity report out."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -103,7 +102,7 @@ def export(
         network, info = model, describe(model)
     else:
         network, info = load_checkpoint(find_checkpoint(os.fspath(model)))
-    with _folder_beside(path) as folder:
+    with temporary_folder(path.parent) as folder:
         fresh = folder / path.name
         onnx_file = fresh.with_suffix(".onnx")
         stored: FilePrecision = "fp16" if known_precision == "fp16" else "fp32"
@@ -188,14 +187,3 @@ def _measure(
     figures = {name: (metrics.mean_ap or {}).get(kind) for kind, name in _AP_NAMES.items()}
     figures["mIoU"] = metrics.mean_iou
     return {name: value for name, value in figures.items() if value is not None}
-
-
-@contextmanager
-def _folder_beside(path: Path) -> Iterator[Path]:
-    """A temporary folder on the same disk, so that files are moved in one step."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary_folder(path.parent) as folder:
-            yield folder
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error

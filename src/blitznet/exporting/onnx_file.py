@@ -13,6 +13,7 @@ from blitznet.atomic_write import atomic_write
 from blitznet.boxes import xyxy_to_cxcywh
 from blitznet.detection.limits import Limits
 from blitznet.detection.nms import PAPER
+from blitznet.errors import InputError, shown
 from blitznet.exporting.decode import TRANSLATION, decode
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.pixel_network import PixelNetwork
@@ -102,8 +103,11 @@ def export_onnx(
         has_seg_map: also output the segmentation map at the input's size, at a fifth more time.
 
     Raises:
-        InputError: if the file cannot be written.
+        InputError: if the file cannot be written, or half precision cannot hold a weight.
     """
+    for name, tensor in network.state_dict().items() if precision == "fp16" else ():
+        if tensor.ndim == 4 and not tensor.half().isfinite().all():
+            raise InputError(f"{shown(name)} has values that half precision lacks; take fp32")
     module = ExportedNetwork(deepcopy(network).cpu(), limits, has_seg_map).eval()
     side = info.model.image_size
     example = torch.zeros(_EXAMPLE_BATCH, side, side, 3, dtype=torch.uint8)
@@ -187,10 +191,8 @@ def _halve_weights(program: torch.onnx.ONNXProgram) -> None:
         assert weight is not None
         assert weight.name is not None
         assert weight.const_value is not None
-        half = ir.val(
-            f"{weight.name}_half",
-            const_value=ir.tensor(weight.const_value.numpy().astype(np.float16)),
-        )
+        const_value = ir.tensor(weight.const_value.numpy().astype(np.float16))
+        half = ir.val(f"{weight.name}_half", const_value=const_value)
         graph.register_initializer(half)
         cast = ir.node("Cast", [half], attributes={"to": ir.DataType.FLOAT})
         graph.insert_before(node, cast)

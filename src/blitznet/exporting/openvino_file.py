@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from blitznet.errors import InputError, cut
 from blitznet.exporting.images import described_images
 from blitznet.exporting.onnx_file import RAW_DETECTION_OUTPUTS
 from blitznet.extras import require
@@ -32,7 +33,7 @@ def write_openvino(path: Path, onnx_file: Path, calibrate: Path | None = None) -
             whose training images (or those of its first split) give the range of the activations.
 
     Raises:
-        InputError: if NNCF is missing or the images cannot be used.
+        InputError: if NNCF is missing, the images cannot be used, or a file cannot be written.
     """
     if calibrate is not None:
         require("nncf", "quantize", "int8")
@@ -48,7 +49,10 @@ def write_openvino(path: Path, onnx_file: Path, calibrate: Path | None = None) -
         model = _quantize(model, [image[None] for image in pixels], spare)
         info = info.model_copy(update={"precision": "int8"})
     model.set_rt_info(info.model_dump_json(), [METADATA_KEY])
-    openvino.save_model(model, path, compress_to_fp16=False)
+    try:
+        openvino.save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:  # a full disk, for one
+        raise InputError(f"{path}: cannot be written ({cut(str(error))})") from error
 
 
 def _quantize(

@@ -36,7 +36,8 @@ def several_images(source: object) -> Iterable[Any] | None:
         return iter(source)
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        if not (_stands_for_several(name) or is_url(name)):
+        is_pattern = glob.has_magic(name) and not os.path.lexists(name)
+        if not (is_pattern or os.path.isdir(name) or is_url(name)):  # noqa: PTH112
             return None
         found, problems = find_sources([name])
         images = [path for path in found if isinstance(path, Path)]
@@ -70,10 +71,6 @@ def stream_name(source: object) -> str | None:
     """The file's name of an open file; None for what has none."""
     name = getattr(source, "name", None)
     return name if isinstance(name, str) else None
-
-
-def _stands_for_several(name: str) -> bool:
-    return os.path.isdir(name) or (glob.has_magic(name) and not os.path.lexists(name))  # noqa: PTH112
 
 
 def _as_array(tensor: "torch.Tensor") -> np.ndarray:

@@ -94,11 +94,6 @@ def _remove(*paths: Path) -> None:
             raise InputError(f"{path}: cannot be removed ({error.strerror or error})") from error
 
 
-def write_videos(folder: Path, videos: list[Record]) -> None:
-    """Write `VIDEOS_FILE`."""
-    write_json(folder / VIDEOS_FILE, videos)
-
-
 def _identity(info: CheckpointInfo) -> str:
     """A network's name, and a hash of what its file says of itself, figures included."""
     content = info.model_dump_json(include={"model", "names", "metrics", "training"})

@@ -49,8 +49,15 @@ def read_lines(path: Path) -> Iterator[Record]:
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                if line.endswith(b"\n"):
-                    yield _parse(path, number, line)
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    record = json.loads(line)
+                except (ValueError, RecursionError):
+                    record = None
+                if not isinstance(record, dict):
+                    raise InputError(f"{path}: line {number} is damaged; delete it, or the file")
+                yield record
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
@@ -68,13 +75,3 @@ def keep_lines(path: Path, is_kept: Callable[[Record], bool]) -> Iterator[Record
         for record in filter(is_kept, read_lines(path)):
             kept.write(json.dumps(record) + "\n")
             yield record
-
-
-def _parse(path: Path, number: int, line: bytes) -> Record:
-    try:
-        record = json.loads(line)
-        if isinstance(record, dict):
-            return record
-    except (ValueError, RecursionError):
-        pass
-    raise InputError(f"{path}: line {number} is damaged; delete the line, or the file")

@@ -1,46 +1,46 @@
 """Images and videos in, a folder of results out: what `blitznet predict` does."""
 
 import errno
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePath
 from time import monotonic, perf_counter
-from typing import Any
+from typing import Any, Unpack
 
 from PIL import Image
 
 from blitznet.atomic_write import atomic_write
 from blitznet.classes import palette_image
-from blitznet.errors import ImageError, InputError
-from blitznet.image import EncodedImage
+from blitznet.errors import ImageError, InputError, one_line
 from blitznet.inference.interrupted_run import (
     PREDICTIONS_FILE,
+    VIDEOS_FILE,
     Finished,
     open_results,
-    write_videos,
 )
 from blitznet.inference.line_file import append_lines
 from blitznet.inference.predictor import Predictor, weight_of
 from blitznet.inference.prefetch import prefetch, prefetch_items
 from blitznet.inference.result_names import ResultNames
-from blitznet.inference.selection import DEFAULT_SCORE, Selection, Selector
-from blitznet.inference.sources import Source, Video, WatchedFolder, file_of
+from blitznet.inference.selection import DEFAULT_SCORE, Selection, Selector, Wanted
+from blitznet.inference.sources import Source, Video, WatchedFolder, file_of, kind_of
 from blitznet.inference.video.decoding import Frame, OpenedVideo
 from blitznet.inference.video.live_video import STOPPED, LiveVideo
 from blitznet.inference.video.open_video import open_video
 from blitznet.inference.video.predict_frames import VideoOptions, predict_frames
 from blitznet.inference.video.video_writer import video_writer
 from blitznet.inference.watch_folder import watch_folder
-from blitznet.inference.writers import AddScene
+from blitznet.inference.writers import Added, AddScene
 from blitznet.inference.writers.label_formats import open_label_files
 from blitznet.inference.writers.voc_writer import MAPS_FOLDER
 from blitznet.interruption import deferred_interruption
 from blitznet.progress import with_progress
 from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
+from blitznet.text_files import write_json
 
 MASKS_FOLDER = "masks"
 LABELS_FOLDER = "labels"
@@ -81,7 +81,7 @@ class Result:
             return f"{file_of(self.source)}: done before"
         if self.record is None:
             return str(self.error)
-        found = describe_video(self.record) if self.scene is None else self.scene.summary()
+        found = _describe_video(self.record) if self.scene is None else self.scene.summary()
         return f"{self.record['source']}: {found}"
 
     @property
@@ -93,15 +93,24 @@ class Result:
         return f"{self.record['source']}: the first of {frames} frames or pages was read"
 
 
+def _describe_video(record: dict[str, Any]) -> str:
+    """One line: `250 frames, 2 broken ones skipped; 31.2 frames a second`."""
+    parts = [f"{record['frames']} frames"]
+    if record["skipped"]:
+        parts.append(f"{record['skipped']} broken ones skipped")
+    if record["live"]:
+        parts.append(f"{record['dropped']} dropped")
+        parts.append(f"{record['reconnects']} times reconnected")
+    text = f"{', '.join(parts)}; {record['frames_per_second']:.1f} frames a second"
+    return text if record["ended"] == "end" else f"{text}; {record['ended']}"
+
+
 def predict_to_folder(
     predictor: Predictor,
     sources: Sequence[Source],
     folder: Path,
     *,
     score: float = DEFAULT_SCORE,
-    classes: Sequence[str] | None = None,
-    iou: float | None = None,
-    max_detections: int | None = None,
     batch: int | None = None,
     draw: bool = True,
     save_masks: bool = False,
@@ -110,6 +119,7 @@ def predict_to_folder(
     resume: bool = False,
     mixed: bool = False,
     show_progress: bool = False,
+    **wanted: Unpack[Wanted],
 ) -> Generator[Result]:
     """Predict images and videos in their order, and write each result before it is given out.
 
@@ -124,9 +134,6 @@ def predict_to_folder(
         sources: as of `find_sources`.
         folder: exists; files of the same names are replaced, except the inputs themselves.
         score: as of `Predictor.predict`.
-        classes: see there.
-        iou: see there.
-        max_detections: see there.
         batch: images per forward pass; None = what suits the device.
         draw: whether to write NAME.jpg or NAME.mp4 with boxes and segmentation map.
         save_masks: whether to write masks/NAME.png, class ids with the VOC palette.
@@ -135,6 +142,7 @@ def predict_to_folder(
         resume: whether to leave out what `folder` has results of.
         mixed: whether these may have been made with another network or other settings.
         show_progress: whether to show a progress bar on a terminal.
+        wanted: `classes`, `iou` and `max_detections` of `Predictor.predict`.
 
     Yields:
         A result for each source, in order; for a watched folder one for each image.
@@ -143,38 +151,15 @@ def predict_to_folder(
         InputError: if the disk is full, a watched folder is to take the results, the network has
             no class of a name, or the run to resume was another one.
     """
-    selection, video = Selection(score, classes, iou, max_detections), video or VideoOptions()
-    Selector(predictor.info, selection)
+    selection, video = Selection(score, **wanted), video or VideoOptions()
+    Selector(predictor.info, selection)  # raises if the network lacks a wanted class
     outputs = {"draw": draw, "save_masks": save_masks, "formats": list(formats)}
     settings = vars(selection) | outputs | vars(replace(video, attempts=0))
-    sources = list(dict.fromkeys(sources))
     finished = open_results(folder, predictor.info, settings, resume, mixed)
-    names = _names(sources, folder, finished)
-    images = [(source, _name(source, names, finished)) for source in sources if _is_image(source)]
-    done = [
-        (name, names.path_of(file_of(source)).as_posix())
-        for source, name in images
-        if str(file_of(source)) in finished.images
-    ]
-    labels = open_label_files(folder / LABELS_FOLDER, formats, predictor.names, done)
-    with append_lines(folder / PREDICTIONS_FILE) as append, labels as add_labels:
-        run = _Run(
-            predictor, folder, selection, batch, draw, save_masks, video, show_progress, names,
-            append, add_labels, finished,
-        )  # fmt: skip
-        yield from run.predict(sources, dict(images))
-
-
-def describe_video(record: dict[str, Any]) -> str:
-    """One line: `250 frames, 2 broken ones skipped; 31.2 frames per second`."""
-    parts = [f"{record['frames']} frames"]
-    if record["skipped"]:
-        parts.append(f"{record['skipped']} broken ones skipped")
-    if record["live"]:
-        parts.append(f"{record['dropped']} dropped")
-        parts.append(f"{record['reconnects']} times reconnected")
-    text = f"{', '.join(parts)}; {record['frames_per_second']:.1f} frames per second"
-    return text if record["ended"] == "end" else f"{text}; {record['ended']}"
+    run = _Run(
+        predictor, folder, finished, selection, batch, draw, save_masks, video, show_progress
+    )
+    yield from run.predict(list(dict.fromkeys(sources)), formats)
 
 
 @dataclass(eq=False)
@@ -182,64 +167,86 @@ class _Run:
     """The arguments of `predict_to_folder` and what all of its sources share.
 
     Attributes:
-        names: gives out names of results.
+        finished: what is left out, and the videos that are done.
+        namer: gives out names of results.
+        names: of images' results.
         append: writes a line of `predictions.jsonl`.
         add_labels: see `open_label_files`.
-        finished: what is left out, and the videos that are done.
     """
 
     predictor: Predictor
     folder: Path
+    finished: Finished
     selection: Selection
     batch: int | None
     draw: bool
     save_masks: bool
     video: VideoOptions
     show_progress: bool
-    names: ResultNames
-    append: Callable[[dict[str, Any]], None]
-    add_labels: AddScene
-    finished: Finished
+    namer: ResultNames = field(init=False)
+    names: dict[Source, str] = field(init=False)
+    append: Callable[[dict[str, Any]], None] = field(init=False)
+    add_labels: AddScene = field(init=False)
 
-    def predict(self, sources: Iterable[Source], names: dict[Source, str]) -> Generator[Result]:
-        """`names` are those of images."""
-        for is_image, group in groupby(sources, _is_image):
-            if is_image:
-                images = []
+    def predict(self, sources: Sequence[Source], formats: Sequence[str]) -> Generator[Result]:
+        """See `predict_to_folder`."""
+        done = self._name(sources)
+        labels = open_label_files(self.folder / LABELS_FOLDER, formats, self.predictor.names, done)
+        lines = append_lines(self.folder / PREDICTIONS_FILE)
+        with lines as self.append, labels as self.add_labels:
+            for kind, group in groupby(sources, self._kind):
+                if kind == "images":
+                    images = list(group)
+                    results = self._predict_images(images)
+                    yield from with_progress(results, len(images), kind, self.show_progress)
+                    continue
                 for source in group:
-                    if str(file_of(source)) in self.finished.images:
+                    if kind == "done":
                         yield Result(source, is_old=True)
-                    else:
-                        images.append((source, names[source]))
-                results = self._predict_images(images)
-                yield from with_progress(results, len(images), "images", self.show_progress)
-                continue
-            for source in group:
-                if isinstance(source, WatchedFolder):
-                    results = self._watch(source)
-                    yield from with_progress(results, None, "images", self.show_progress)
-                elif isinstance(source, Video) and source.name in self.finished.recordings:
-                    yield Result(source, is_old=True)
-                elif isinstance(source, Video):
-                    result = self._predict_video(source)
-                    yield result
-                    if result.record is not None and result.record["ended"] == STOPPED:
-                        return
+                    elif isinstance(source, WatchedFolder):
+                        results = self._watch(source)
+                        yield from with_progress(results, None, "images", self.show_progress)
+                    elif isinstance(source, Video):
+                        result = self._predict_video(source)
+                        yield result
+                        if result.record is not None and result.record["ended"] == STOPPED:
+                            return
 
-    def _predict_images(self, images: Sequence[tuple[Source, str]]) -> Generator[Result]:
-        sources = (source for source, _ in images)
-        scenes = self.predictor.predict_stream(sources, batch=self.batch, **vars(self.selection))
-        named = ((*image, scene) for image, (_, scene) in zip(images, scenes, strict=True))
-        for name, result in prefetch(self._save_image, named, _DRAWERS, weigh=_weigh):
-            yield self._record(result, name)
+    def _name(self, sources: Sequence[Source]) -> list[Added]:
+        """Name the images' results; gives the names and paths of those that are done."""
+        inputs = [file_of(one) for one in sources if not isinstance(one, Video) or one.is_file]
+        maps = self.folder / LABELS_FOLDER / "voc" / MAPS_FOLDER
+        folders = (self.folder, self.folder / MASKS_FOLDER, maps)
+        self.namer = ResultNames(inputs, folders, self.finished.names)
+        old, self.names, done = self.finished.images, {}, []
+        for source in sources:
+            if kind_of(source) == "images":
+                path = file_of(source)
+                self.names[source] = old.get(str(path)) or self.namer.of(path)
+                if str(path) in old:
+                    done.append((self.names[source], self.namer.path_of(path).as_posix()))
+        return done
+
+    def _kind(self, source: Source) -> str | None:
+        """See `kind_of`; `done` for what an earlier run has done."""
+        if isinstance(source, Video):
+            is_done = source.name in self.finished.recordings
+        else:
+            is_done = str(file_of(source)) in self.finished.images
+        return "done" if is_done else kind_of(source)
+
+    def _predict_images(self, images: Sequence[Source]) -> Generator[Result]:
+        scenes = self.predictor.predict_stream(images, batch=self.batch, **vars(self.selection))
+        for result in prefetch(self._save_image, scenes, _DRAWERS, weigh=_weigh):
+            yield self._record(result)
             del result  # not kept while the next one is decoded
 
-    def _save_image(self, item: tuple[Source, str, Scene | ImageError]) -> tuple[str, Result]:
+    def _save_image(self, item: tuple[Source, Scene | ImageError]) -> Result:
         """Called in threads."""
-        source, name, scene = item
+        source, scene = item
         if isinstance(scene, ImageError):
-            return name, Result(source, error=scene)
-        start = perf_counter()
+            return Result(source, error=scene)
+        start, name = perf_counter(), self.names[source]
         try:
             record = scene.to_dict()
             if self.draw:
@@ -249,18 +256,18 @@ class _Run:
                 self._save(image, record["drawn"], quality=92, subsampling=0)
             self._save_mask(record, scene, name)
         except Exception as error:  # noqa: BLE001 - see `_problem`
-            return name, Result(source, error=_problem(source, error))
+            return Result(source, error=_problem(source, error))
         record["ms"] = _rounded_times(scene, start)
         drawn = self.folder / record["drawn"] if self.draw else None
-        return name, Result(source, record, drawn, scene)
+        return Result(source, record, drawn, scene)
 
-    def _record(self, result: Result, name: str) -> Result:
+    def _record(self, result: Result) -> Result:
         """Add labels, and then the line, which says that all is done."""
         if result.scene is None or result.record is None:
             return result
         try:
-            path = self.names.path_of(file_of(result.source)).as_posix()
-            self.add_labels(result.scene, name, path)
+            path = self.namer.path_of(file_of(result.source)).as_posix()
+            self.add_labels(result.scene, self.names[result.source], path)
         except Exception as error:  # noqa: BLE001 - see `_problem`
             return Result(result.source, error=_problem(result.source, error))
         self.append(result.record)
@@ -275,19 +282,26 @@ class _Run:
         with deferred_interruption() as received:
             for path in watch_folder(source.folder, source.idle_seconds, lambda: bool(received)):
                 if str(path) not in self.finished.images:
-                    yield from self._predict_images([(path, self.names.of(path))])
+                    self.names[path] = self.namer.of(path)
+                    yield from self._predict_images([path])
 
     def _predict_video(self, source: Video) -> Result:
         try:
             with closing(open_video(source.name, self.video.attempts)) as video:
-                return self._predict_opened(source, video)
+                if source.is_file:
+                    name = self.namer.of(file_of(source))
+                else:
+                    name = self.namer.free(PurePath(video.stem))
+                record = self._predict_opened(video, name)
+            self.finished.videos.append(record)
+            write_json(self.folder / VIDEOS_FILE, self.finished.videos)
         except Exception as error:  # noqa: BLE001 - see `_problem`
             return Result(source, error=_problem(source, error))
+        return Result(source, record, self.folder / record["drawn"] if record["drawn"] else None)
 
-    def _predict_opened(self, source: Video, video: OpenedVideo) -> Result:
+    def _predict_opened(self, video: OpenedVideo, name: str) -> dict[str, Any]:
         """Write NAME.mp4 without audio; decoding, network, drawing and encoding run in parallel."""
-        name = self.names.of(file_of(source) if source.is_file else Path(video.stem))
-        drawn = self.folder / f"{name}.mp4" if self.draw else None
+        drawn = self.folder / f"{name}.mp4"
         finish = partial(self._finish_frame, video.name, name)
         total = self.video.expected_frames(video)
         num_frames, last_time, start = 0, 0.0, monotonic()
@@ -304,7 +318,7 @@ class _Run:
             shown = with_progress(finished, total, video.name, self.show_progress, True)
             write: Callable[[Image.Image, int], None] | None = None
             for frame, image, record in stack.enter_context(closing(shown)):
-                if drawn is not None and image is not None:
+                if image is not None:
                     if write is None:
                         ensure_folder(drawn.parent)
                         rate = video.rate / self.video.every
@@ -315,12 +329,18 @@ class _Run:
                 num_frames, last_time = num_frames + 1, frame.time
         if num_frames == 0 and not video.is_live:
             raise ImageError(f"{video.name}: none of its frames can be read")
-        drawn = drawn if num_frames else None
-        drawn_name = f"{name}.mp4" if drawn else None
-        record = _video_record(video, drawn_name, num_frames, last_time, start)
-        self.finished.videos.append(record)
-        write_videos(self.folder, self.finished.videos)
-        return Result(source, record, drawn)
+        return {
+            "source": video.name,
+            "drawn": f"{name}.mp4" if self.draw and num_frames else None,
+            "live": video.is_live,
+            "frames": num_frames,
+            "skipped": video.skipped,
+            "dropped": video.dropped,
+            "reconnects": video.reconnects,
+            "last_time": round(last_time, 6),
+            "frames_per_second": round(num_frames / (monotonic() - start), 2),
+            "ended": video.reason,
+        }
 
     def _finish_frame(
         self, source: str, name: str, item: tuple[Frame, Scene]
@@ -350,24 +370,9 @@ class _Run:
             image.save(temporary, format=image_format, **options)
 
 
-def _weigh(item: tuple[Source, str, Scene | ImageError]) -> float:
+def _weigh(item: tuple[Source, Scene | ImageError]) -> float:
     """See `prefetch`."""
-    return weight_of(item[2].size) if isinstance(item[2], Scene) else 0.0
-
-
-def _is_image(source: Source) -> bool:
-    return isinstance(source, Path | EncodedImage)
-
-
-def _names(sources: Sequence[Source], folder: Path, finished: Finished) -> ResultNames:
-    inputs = [file_of(one) for one in sources if not isinstance(one, Video) or one.is_file]
-    maps = folder / LABELS_FOLDER / "voc" / MAPS_FOLDER
-    return ResultNames(inputs, (folder, folder / MASKS_FOLDER, maps), finished.names)
-
-
-def _name(image: Source, names: ResultNames, finished: Finished) -> str:
-    """The name that it has got, or a new one."""
-    return finished.images.get(str(file_of(image))) or names.of(file_of(image))
+    return weight_of(item[1].size) if isinstance(item[1], Scene) else 0.0
 
 
 def _problem(source: Source, error: Exception) -> InputError:
@@ -380,25 +385,7 @@ def _problem(source: Source, error: Exception) -> InputError:
         raise error
     if isinstance(error, InputError):
         return error
-    text = " ".join(str(error).split())[:200]
-    return InputError(f"{file_of(source)}: {type(error).__name__}: {text}")
-
-
-def _video_record(
-    video: OpenedVideo, drawn: str | None, frames: int, last_time: float, start: float
-) -> dict[str, Any]:
-    return {
-        "source": video.name,
-        "drawn": drawn,
-        "live": video.is_live,
-        "frames": frames,
-        "skipped": video.skipped,
-        "dropped": video.dropped,
-        "reconnects": video.reconnects,
-        "last_time": round(last_time, 6),
-        "frames_per_second": round(frames / (monotonic() - start), 2),
-        "ended": video.reason,
-    }
+    return InputError(f"{file_of(source)}: {type(error).__name__}: {one_line(error)}")
 
 
 def _rounded_times(scene: Scene, write_start: float) -> dict[str, float]:

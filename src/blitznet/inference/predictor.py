@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 import numpy as np
 from PIL import Image
@@ -24,23 +24,19 @@ from blitznet.image import (
     stored_size,
 )
 from blitznet.inference.class_map import classify_pixels
-from blitznet.inference.engines.choose import AUTO, open_engine, usual_engine
+from blitznet.inference.engines.choose import AUTO, EngineOptions, open_engine, usual_engine
 from blitznet.inference.engines.engine import Engine, OnMessage
 from blitznet.inference.engines.openvino_engine import Hint
 from blitznet.inference.inputs import as_image, several_images, stream_name
 from blitznet.inference.prefetch import prefetch
-from blitznet.inference.selection import (
-    DEFAULT_SCORE,
-    Selection,
-    Selector,
-    shows_boxes,
-    shows_pixels,
-)
+from blitznet.inference.selection import DEFAULT_SCORE, Selection, Selector, Wanted
+from blitznet.inference.video.decoding import Frame
+from blitznet.inference.video.open_video import open_video
+from blitznet.inference.video.predict_frames import VideoOptions, predict_frames
 from blitznet.scene import Scene
 
 if TYPE_CHECKING:
     from blitznet.inference.inputs import ImageInput
-    from blitznet.inference.video.decoding import Frame
 
 # Images per forward pass by default: a GPU needs several to be busy, a CPU does not.
 _BATCH_ON_CPU, _BATCH_ON_GPU = 1, 8
@@ -79,16 +75,8 @@ def load(
         CheckpointError: if there is no such network, or the file is unusable.
         InputError: if the device or the engine does not exist, or a package is missing.
     """
-    chosen = engine or usual_engine()
-    opened = open_engine(
-        name_or_path,
-        chosen,
-        device,
-        hint=hint,
-        calibrate=calibrate,
-        threads=threads,
-        on_message=on_message,
-    )
+    options = EngineOptions(hint, calibrate, threads, on_message)
+    opened = open_engine(name_or_path, usual_engine(engine), device, options)
     return Predictor(opened, max(2, min(8, usable_cores())) if hint == "throughput" else 2)
 
 
@@ -100,6 +88,10 @@ class _Input:
     pixels: np.ndarray
     source: str | None
     read_ms: float
+
+
+# A source with what became of reading it.
+_Read = tuple[Source, _Input | ImageError]
 
 
 class Predictor:
@@ -138,24 +130,22 @@ class Predictor:
     @property
     def detects(self) -> bool:
         """Whether scenes have objects: the network finds them, and was trained to."""
-        return shows_boxes(self.info)
+        return self.info.model.detect and self.info.supervised_boxes != []
 
     @property
     def segments(self) -> bool:
-        """Whether scenes have a segmentation map."""
-        return shows_pixels(self.info)
+        """Whether scenes have a segmentation map: the network segments, and was trained to."""
+        return self.info.model.segment and self.info.supervised_masks != []
 
     @overload
     def predict(
-        self, source: "ImageInput", score: float = ..., batch: int | None = ..., *,
-        classes: Sequence[str] | None = ..., iou: float | None = ...,
-        max_detections: int | None = ...,
+        self, source: "ImageInput", score: float = ..., batch: int | None = ...,
+        **wanted: Unpack[Wanted],
     ) -> Scene: ...  # fmt: skip
     @overload
     def predict(
-        self, source: Sequence[Any] | Iterator[Any], score: float = ..., batch: int | None = ..., *,
-        classes: Sequence[str] | None = ..., iou: float | None = ...,
-        max_detections: int | None = ...,
+        self, source: Sequence[Any] | Iterator[Any], score: float = ..., batch: int | None = ...,
+        **wanted: Unpack[Wanted],
     ) -> list[Scene]: ...  # fmt: skip
     def predict(
         self,
@@ -210,10 +200,7 @@ class Predictor:
         sources: Iterable[Source],
         score: float = DEFAULT_SCORE,
         batch: int | None = None,
-        *,
-        classes: Sequence[str] | None = None,
-        iou: float | None = None,
-        max_detections: int | None = None,
+        **wanted: Unpack[Wanted],
     ) -> Iterator[tuple[Source, Scene | ImageError]]:
         """As `predict`, one result at a time, in bounded memory.
 
@@ -222,11 +209,9 @@ class Predictor:
 
         Args:
             sources: one image each, as of `predict`.
-            score: as of `predict`, like all that follow.
-            batch: see there.
-            classes: see there.
-            iou: see there.
-            max_detections: see there.
+            score: as of `predict`.
+            batch: as of `predict`.
+            wanted: `classes`, `iou` and `max_detections` of `predict`.
 
         Yields:
             Every source in order, taken when it is needed, with its scene or with the reason why
@@ -235,7 +220,7 @@ class Predictor:
         Raises:
             TypeError: for a source that is not an image.
         """
-        selection = Selection(score, classes, iou, max_detections)
+        selection = Selection(score, **wanted)
         selector, size = Selector(self.info, selection), self._batch_size(batch)
         readers = min(_MAX_READERS, usable_cores())
         images = ((source, as_image(source)) for source in sources)
@@ -251,11 +236,8 @@ class Predictor:
         score: float = DEFAULT_SCORE,
         batch: int | None = None,
         track: bool = False,
-        *,
-        classes: Sequence[str] | None = None,
-        iou: float | None = None,
-        max_detections: int | None = None,
-    ) -> "Generator[tuple[Frame, Scene]]":
+        **wanted: Unpack[Wanted],
+    ) -> Generator[tuple[Frame, Scene]]:
         """Predict a video, a camera or a stream, a frame at a time.
 
         Args:
@@ -263,9 +245,7 @@ class Predictor:
             score: as of `predict`.
             batch: frames per forward pass of a recording; None = 1 on a CPU, 8 on a GPU.
             track: whether objects get an identity that lasts from frame to frame, `scene.ids`.
-            classes: as of `predict`.
-            iou: as of `predict`.
-            max_detections: as of `predict`.
+            wanted: `classes`, `iou` and `max_detections` of `predict`.
 
         Yields:
             Frames, which know their `time` in seconds and their `index`, with their scenes. All
@@ -274,10 +254,7 @@ class Predictor:
         Raises:
             InputError: if the source cannot be opened, or a package is missing.
         """
-        from blitznet.inference.video.open_video import open_video
-        from blitznet.inference.video.predict_frames import VideoOptions, predict_frames
-
-        selection = Selection(score, classes, iou, max_detections)
+        selection = Selection(score, **wanted)
         with closing(open_video(str(source))) as video:
             yield from predict_frames(self, video, selection, batch, VideoOptions(track=track))
 
@@ -294,7 +271,7 @@ class Predictor:
         width, height = stored_size(item[1])
         return 0.0 if width * height > self.max_pixels else weight_of((width, height))
 
-    def _read(self, item: tuple[Source, ImageSource]) -> tuple[Source, _Input | ImageError]:
+    def _read(self, item: tuple[Source, ImageSource]) -> _Read[Source]:
         """Called in threads."""
         start = perf_counter()
         source, given = item
@@ -307,12 +284,11 @@ class Predictor:
         except TypeError:  # no image at all
             raise
         except Exception as error:  # noqa: BLE001 - one image never ends the others
-            problem = ImageError(f"{name}: cannot be read ({type(error).__name__}: {error})")
-            return source, problem
+            return source, ImageError(f"{name}: cannot be read ({type(error).__name__}: {error})")
         return source, _Input(image, pixels, name, _ms_since(start))
 
     def _predict_group(
-        self, group: list[tuple[Source, _Input | ImageError]], selector: Selector
+        self, group: list[_Read[Source]], selector: Selector
     ) -> list[tuple[Source, Scene | ImageError]]:
         inputs = [read for _, read in group if isinstance(read, _Input)]
         scenes = iter(self._look(inputs, selector) if inputs else ())
@@ -350,15 +326,13 @@ def weight_of(size: tuple[int, int]) -> float:
     return size[0] * size[1] / _HELD_PIXELS
 
 
-def _weigh_group(group: list[tuple[Source, _Input | ImageError]]) -> float:
+def _weigh_group(group: list[_Read[Source]]) -> float:
     return sum(weight_of(read.image.size) for _, read in group if isinstance(read, _Input))
 
 
-def _groups(
-    items: Iterable[tuple[Source, _Input | ImageError]], size: int
-) -> Iterator[list[tuple[Source, _Input | ImageError]]]:
+def _groups(items: Iterable[_Read[Source]], size: int) -> Iterator[list[_Read[Source]]]:
     """Up to `size` images, fewer of large ones."""
-    group: list[tuple[Source, _Input | ImageError]] = []
+    group: list[_Read[Source]] = []
     for item in items:
         group.append(item)
         del item

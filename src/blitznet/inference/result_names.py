@@ -41,11 +41,14 @@ class ResultNames:
         return parent.relative_to(root) / path.name
 
     def of(self, path: Path) -> str:
-        """A name that was not given out before, whatever its case, with forward slashes."""
+        """The name of an input, see `free`."""
         whole = self.path_of(path)
         stem = _stem(whole)
-        chosen = whole if _key(stem) in self._twins else stem
-        chosen = name = chosen.with_name(file_name(chosen.name))
+        return self.free(whole if _key(stem) in self._twins else stem)
+
+    def free(self, wanted: PurePath) -> str:
+        """A name that was not given out before, whatever its case, with forward slashes."""
+        chosen = name = wanted.with_name(file_name(wanted.name))
         number = 1
         while _key(name) in self._taken:
             number += 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
@@ -46,6 +47,14 @@ class Selection:
             raise ValueError(f"classes is a list of names, got the text {self.classes!r}")
 
 
+class Wanted(TypedDict, total=False):
+    """Fields of a `Selection` besides the score, for functions that pass them on."""
+
+    classes: Sequence[str] | None
+    iou: float | None
+    max_detections: int | None
+
+
 class Selector:
     """Applies a selection to what one network finds.
 
@@ -59,16 +68,17 @@ class Selector:
 
     def __init__(self, info: CheckpointInfo, selection: Selection) -> None:
         self.selection = selection
-        wanted = set(range(1, len(info.names)))
+        ids = range(len(info.names))
+        wanted = set(ids[1:])
         if selection.classes is not None:
             wanted = {find_class(name, info.names) for name in selection.classes}
-        learned_boxes = _ids(info.supervised_boxes, info.names)
-        learned_masks = _ids(info.supervised_masks, info.names)
-        self._boxes = _table(wanted & learned_boxes, len(info.names))
+        learned = info.names if info.supervised_boxes is None else info.supervised_boxes
+        self._boxes = np.array([one in wanted and info.names[one] in learned for one in ids])
         self._channels: list[int] | None = None
         if info.supervised_masks is not None:
-            self._channels = [BACKGROUND, *sorted(learned_masks)]
-        shown = self._channels or range(len(info.names))
+            learned_masks = [one for one in ids[1:] if info.names[one] in info.supervised_masks]
+            self._channels = [BACKGROUND, *learned_masks]
+        shown = self._channels or ids
         pixels = [class_id if class_id in wanted else BACKGROUND for class_id in shown]
         self._pixels = None if pixels == [*range(len(pixels))] else np.array(pixels, np.uint8)
 
@@ -82,23 +92,11 @@ class Selector:
 
     def detections(self, found: Detections) -> Detections:
         """The objects to show, best first."""
-        kept = np.arange(len(found.boxes))
-        if self._boxes is not None:
-            kept = kept[self._boxes[found.labels]]
+        kept = np.flatnonzero(self._boxes[found.labels])
         if self.selection.iou is not None:
             kept = kept[_suppress(found.boxes[kept], found.labels[kept], self.selection.iou)]
         kept = kept[: self.selection.max_detections]
         return found if len(kept) == len(found.boxes) else Detections(*(one[kept] for one in found))
-
-
-def shows_boxes(info: CheckpointInfo) -> bool:
-    """Whether a network finds objects, and was trained to."""
-    return info.model.detect and info.supervised_boxes != []
-
-
-def shows_pixels(info: CheckpointInfo) -> bool:
-    """Whether a network segments, and was trained to."""
-    return info.model.segment and info.supervised_masks != []
 
 
 def find_class(name: str, names: Sequence[str]) -> int:
@@ -111,17 +109,6 @@ def find_class(name: str, names: Sequence[str]) -> int:
         return list(names).index(name, 1)
     known = ", ".join(names[1 : _MAX_NAMED + 1]) + (", ..." if len(names) > _MAX_NAMED + 1 else "")
     raise InputError(f"no class is called {name!r}; this network has {known}")
-
-
-def _ids(learned: Sequence[str] | None, names: Sequence[str]) -> set[int]:
-    return {index for index in range(1, len(names)) if learned is None or names[index] in learned}
-
-
-def _table(shown: set[int], num_classes: int) -> np.ndarray | None:
-    """(C,) bool; None if all classes but background are shown."""
-    if len(shown) == num_classes - 1:
-        return None
-    return np.isin(np.arange(num_classes), sorted(shown))
 
 
 def _suppress(boxes: np.ndarray, labels: np.ndarray, iou: float) -> list[int]:

@@ -38,11 +38,10 @@ class BlitzNet(nn.Module):
         channels = self.downscale.channels
         self.upscale = UpscaleStream(config, channels) if config.fusion else None
         channels = self.upscale.channels if self.upscale else channels
-        self.multibox_head = MultiboxHead(channels, config.num_classes) if config.detect else None
+        classes = config.num_classes, config.background_rows
+        self.multibox_head = MultiboxHead(channels, *classes) if config.detect else None
         self.segmentation_head = (
-            SegmentationHead(channels, config.seg_width, config.num_classes)
-            if config.segment
-            else None
+            SegmentationHead(channels, config.seg_width, *classes) if config.segment else None
         )
         self.register_buffer("anchors", anchors_of(config), persistent=False)
 

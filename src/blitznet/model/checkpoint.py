@@ -13,10 +13,16 @@ from torch import Tensor
 
 from blitznet.atomic_write import atomic_write
 from blitznet.classes import COCO_CLASSES, VOC_CLASSES
-from blitznet.errors import CheckpointError, InputError, cut, shown
+from blitznet.errors import CheckpointError, InputError, cut
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.imagenet_weights import is_counter
-from blitznet.model_files import METADATA_KEY, CheckpointInfo, read_header, read_info
+from blitznet.model_files import (
+    METADATA_KEY,
+    CheckpointInfo,
+    read_header,
+    read_info,
+    require_finite,
+)
 
 
 def describe(network: BlitzNet) -> CheckpointInfo:
@@ -99,10 +105,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             f"{path} is not a readable safetensors file ({cut(str(error))})"
         ) from None
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise CheckpointError(
-                f"{path}: {shown(name)} holds infinite or NaN values; take an earlier checkpoint"
-            )
+        if tensor.is_floating_point():
+            require_finite(path, name, bool(tensor.isfinite().all()))
     return tensors
 
 

@@ -10,11 +10,12 @@ from blitznet.detection.anchors import ANCHORS_PER_CELL
 class MultiboxHead(nn.Module):
     """One 3x3 convolution a level for classes and one for box deltas, not shared across levels."""
 
-    def __init__(self, channels: list[int], num_classes: int):
+    def __init__(self, channels: list[int], num_classes: int, background_rows: int = 1):
         super().__init__()
-        self.num_classes = num_classes
+        self.background_rows = background_rows
+        self.num_rows = num_classes - 1 + background_rows
         self.classify = nn.ModuleList(
-            nn.Conv2d(c, ANCHORS_PER_CELL * num_classes, 3, padding=1) for c in channels
+            nn.Conv2d(c, ANCHORS_PER_CELL * self.num_rows, 3, padding=1) for c in channels
         )
         self.regress = nn.ModuleList(
             nn.Conv2d(c, ANCHORS_PER_CELL * 4, 3, padding=1) for c in channels
@@ -24,7 +25,23 @@ class MultiboxHead(nn.Module):
         """Features, finest first, to class_logits (B, A, C) and box_deltas (B, A, 4)."""
         class_logits = [conv(f) for conv, f in zip(self.classify, features, strict=True)]
         box_deltas = [conv(f) for conv, f in zip(self.regress, features, strict=True)]
-        return _by_anchor(class_logits, self.num_classes), _by_anchor(box_deltas, 4)
+        rows = _by_anchor(class_logits, self.num_rows)
+        return fold_background(rows, self.background_rows, dim=2), _by_anchor(box_deltas, 4)
+
+
+def fold_background(rows: Tensor, number: int, dim: int) -> Tensor:
+    """Logits of C classes; the first `number` rows together are background.
+
+    Their logit is the log of the sum of exponentials: so softmax gives background what it would
+    give all of them.
+    """
+    if number == 1:
+        return rows
+    background = rows.narrow(dim, 0, number)
+    objects = rows.narrow(dim, number, rows.shape[dim] - number)
+    largest = background.amax(dim, keepdim=True)
+    joint = largest + (background - largest).exp().sum(dim, keepdim=True).log()
+    return torch.cat((joint, objects), dim)
 
 
 def _by_anchor(levels: list[Tensor], values: int) -> Tensor:
@@ -36,10 +53,13 @@ def _by_anchor(levels: list[Tensor], values: int) -> Tensor:
 class SegmentationHead(nn.Module):
     """1x1 to 64 maps a level, bilinear to the finest, concatenate, 3x3 to classes (section 3.6)."""
 
-    def __init__(self, channels: list[int], width: int, num_classes: int):
+    def __init__(self, channels: list[int], width: int, num_classes: int, background_rows: int = 1):
         super().__init__()
+        self.background_rows = background_rows
         self.squeeze = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
-        self.classify = nn.Conv2d(width * len(channels), num_classes, 3, padding=1)
+        self.classify = nn.Conv2d(
+            width * len(channels), num_classes - 1 + background_rows, 3, padding=1
+        )
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Features, finest first, to seg_logits (B, C, h, w) at the finest one's size."""
@@ -48,5 +68,5 @@ class SegmentationHead(nn.Module):
             F.interpolate(conv(f), size=size, mode="bilinear", align_corners=False)
             for conv, f in zip(self.squeeze, features, strict=True)
         ]
-        out: Tensor = self.classify(torch.cat(maps, dim=1))
-        return out
+        rows = self.classify(torch.cat(maps, dim=1))
+        return fold_background(rows, self.background_rows, dim=1)

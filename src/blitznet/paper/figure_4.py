@@ -37,20 +37,14 @@ def speed_points(report: TableReport) -> list[Point]:
 
 
 def draw_figure_4(report: TableReport, path: Path) -> None:
-    """Write the figure.
-
-    Args:
-        report: of table 7.
-        path: of the figure: .png, .svg or .pdf.
+    """Write the figure, of table 7, as .png, .svg or .pdf.
 
     Raises:
         InputError: for another table or kind of file, or without matplotlib.
     """
     if report.table.number != 7:
-        raise InputError(
-            f"--figure draws table 7 (figure 4), not table {report.table.number}; "
-            f"run: blitznet table 7 --figure {path}"
-        )
+        text = f"--figure draws table 7 (figure 4), not table {report.table.number}"
+        raise InputError(f"{text}; run: blitznet table 7 --figure {path}")
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise InputError(f"{path}: a figure is written as .png, .svg or .pdf")
     require("matplotlib", "plots", "drawing figure 4")

@@ -65,11 +65,7 @@ class Grid(NamedTuple):
 
 
 def fill_in(table: Table, root: Path) -> TableReport:
-    """Put our results beside the paper's figures.
-
-    Args:
-        table: of the paper.
-        root: folder of the results; need not exist.
+    """Put our results in `root`, which need not exist, beside the figures of the paper's table.
 
     Raises:
         InputError: if a file of results is damaged.
@@ -120,10 +116,8 @@ def read_results(root: Path, experiment: Experiment) -> tuple[Results, list[str]
                 continue
             metrics = found[int(number)][split] = _read_object(file)
             if classes is not None and tuple(metrics.get("classes", ())) != classes:
-                raise InputError(
-                    f"{file} averages other classes than {','.join(classes)}; remove its folder "
-                    "and run it again"
-                )
+                text = f"{file} averages other classes than {','.join(classes)}"
+                raise InputError(f"{text}; remove its folder and run it anew")
     return found, notes
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic.dataclasses import dataclass
 
 from blitznet.errors import InputError, RecipeError
-from blitznet.extras import require
 from blitznet.model_info import ModelConfig, find_model
 from blitznet.text_files import parse_yaml
 
@@ -85,12 +84,7 @@ class Experiment:
 
     @cached_property
     def recipe(self) -> "Recipe":
-        """How it is trained; its name is the experiment's.
-
-        Raises:
-            InputError: without PyTorch.
-        """
-        require("torch", "train", "the recipe of an experiment")
+        """How it is trained; its name is the experiment's."""
         from blitznet.training.recipe import make_recipe
 
         return make_recipe({**self.changes, "name": self.name}, self.name)
@@ -107,10 +101,8 @@ class Experiment:
             RecipeError: if the file does not exist.
         """
         if not self.data_file.is_file():
-            raise RecipeError(
-                f"{self.name} is trained with {self.data_file}, which is not here; run it in a "
-                "clone of the repository, or give --data DATA.yaml"
-            )
+            text = f"{self.name} is trained with {self.data_file}, which is not here"
+            raise RecipeError(f"{text}; run it in a clone, or give --data DATA.yaml")
         return self.data_file
 
     @property
@@ -189,26 +181,18 @@ def find_table(number: int) -> Table:
     return tables[number]
 
 
-def find_training(
-    name_or_path: str, data: Path | None, overrides: tuple[str, ...] = ()
-) -> tuple["Recipe", Path]:
-    """What `blitznet train` is to do: an experiment, or a recipe and a data description.
-
-    Args:
-        name_or_path: an experiment, a named recipe, or a recipe's file.
-        data: the data description; None = the experiment's own, a recipe has none.
-        overrides: of the recipe, see `read_recipe`.
+def find_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> "Recipe":
+    """An experiment's recipe, a named one, or that of a file; `overrides` as of `read_recipe`.
 
     Raises:
-        InputError: if there is no such recipe, or the experiment's data description is not here.
+        InputError: if there is none.
     """
     from blitznet.training.recipe import change_recipe, read_recipe
 
     experiment = read_experiments().get(name_or_path)
     if experiment is None:
-        assert data is not None
-        return read_recipe(name_or_path, overrides), data
-    return change_recipe(experiment.recipe, overrides), data or experiment.require_data()
+        return read_recipe(name_or_path, overrides)
+    return change_recipe(experiment.recipe, overrides)
 
 
 def _read(name: str) -> Any:

@@ -66,12 +66,9 @@ def train_missing(
 def choose_experiments(
     table: Table, names: Sequence[str] | None = None, full: bool = False
 ) -> list[Experiment]:
-    """Experiments of a table that can be measured.
+    """Experiments of a table that can be measured: those named, or all.
 
-    Args:
-        table: of the paper.
-        names: of those wanted; None = all twins, or all of the paper's own.
-        full: whether the paper's own are meant.
+    All are the twins; with `full`, the paper's own.
 
     Raises:
         InputError: for a name that the table does not have, or if there is nothing to run.
@@ -80,18 +77,15 @@ def choose_experiments(
     if names is None:
         chosen = [one for one in by_name.values() if one.is_twin != full]
         if not chosen:
-            raise InputError(
-                f"table {table.number} has no small version; add --full for the paper's rows"
-                if by_name and not full
-                else f"table {table.number} has nothing that can be measured here"
-            )
+            text = "nothing that can be measured here"
+            if by_name and not full:
+                text = "no small version; add --full for the paper's rows"
+            raise InputError(f"table {table.number} has {text}")
         return chosen
     unknown = [name for name in names if name not in by_name]
     if unknown:
-        raise InputError(
-            f"table {table.number} has no experiment {unknown[0]!r} to run; it has "
-            f"{', '.join(by_name) or 'none'}"
-        )
+        text = f"table {table.number} has no experiment {unknown[0]!r} to run"
+        raise InputError(f"{text}; it has {', '.join(by_name) or 'none'}")
     return [by_name[name] for name in names]
 
 

@@ -1,9 +1,10 @@
 """From a request to its answer: limits, the queue, a worker, bytes."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from threading import Event
 from time import perf_counter
 from typing import TypeVar
 
@@ -13,17 +14,29 @@ from PIL import Image
 from starlette.requests import ClientDisconnect
 
 from blitznet.classes import palette_image
-from blitznet.image import ImageSource
+from blitznet.image import EncodedImage
 from blitznet.inference.predictor import Predictor
 from blitznet.scene import Scene
-from blitznet.service.label_studio import predict_tasks, read_tasks
+from blitznet.service.label_studio import join_results, label_scene, read_images, read_tasks
 from blitznet.service.prediction_queue import BusyError, PredictionQueue
 from blitznet.service.prometheus_metrics import ServiceMetrics
-from blitznet.service.replies import Options, Prediction, ServedModel, describe, png
-from blitznet.service.request_body import CLOSE, LimitedBody, UploadMemory, read_upload
+from blitznet.service.replies import (
+    ImagePrediction,
+    Prediction,
+    ServedModel,
+    describe,
+    png,
+)
+from blitznet.service.request_body import (
+    CLOSE,
+    LimitedBody,
+    UploadMemory,
+    open_images,
+    read_upload,
+)
 from blitznet.service.settings import Settings
 
-Result = TypeVar("Result")
+Part = TypeVar("Part")
 Milliseconds = dict[str, float]
 
 
@@ -84,26 +97,50 @@ class Service:
                 raise HTTPException(503, f"no answer within {seconds}", retry) from None
 
     async def _images(self, request: Request, body: LimitedBody) -> Response:
-        upload = await read_upload(request, body, self.settings)
+        files, options = await read_upload(request, body, self.settings.score)
+        images = open_images(files, self.settings.max_megapixels)
         accept = request.headers.get("accept", "")
-        wants_png = "image/png" in accept and "json" not in accept
-        if wants_png and len(upload.images) > 1:
+        if "image/png" not in accept or "json" in accept:
+            describe_it = partial(describe, options=options)
+            join = partial(_as_json, self.model.name)
+            return await self._predict(request, images, options.score, describe_it, join)
+        if len(files) > 1:
             raise HTTPException(422, "one image is answered as PNG, not several; ask for JSON")
-        encode = partial(_as_png if wants_png else _as_json, upload.options, self.model.name)
-        work = partial(_predict, upload.images, upload.options.score, encode)
-        content = await self._run(request, work)
-        return Response(content, media_type="image/png" if wants_png else "application/json")
+        if options.output == "map" and not self.model.segment:
+            raise HTTPException(422, f"{self.model.name} does not segment; leave output=map out")
+        draw = _map_png if options.output == "map" else _drawn_png
+        return await self._predict(request, images, options.score, draw, b"".join, "image/png")
 
     async def _tasks(self, request: Request, body: LimitedBody) -> Response:
-        tasks = await asyncio.to_thread(read_tasks, await body.read(), self.settings)
-        encode = partial(predict_tasks, tasks, self.model.name)
-        work = partial(_predict, [task.image for task in tasks], self.settings.score, encode)
-        return Response(await self._run(request, work), media_type="application/json")
+        tasks, controls = await asyncio.to_thread(read_tasks, await body.read())
+        images = read_images(tasks, controls.key, self.settings)
+        label_it = partial(label_scene, controls=controls, model=self.model.name)
+        join = partial(join_results, self.model.name)
+        return await self._predict(request, images, self.settings.score, label_it, join)
 
-    async def _run(
-        self, request: Request, work: Callable[[Predictor], tuple[Result, list[Milliseconds]]]
-    ) -> Result:
-        """`work` in a worker, unless its client goes before its turn; times are recorded."""
+    async def _predict(
+        self,
+        request: Request,
+        images: Iterable[EncodedImage],
+        score: float,
+        encode: Callable[[Scene], Part],
+        join: Callable[[list[Part]], bytes],
+        media_type: str = "application/json",
+    ) -> Response:
+        """The answer from a worker, unless the client goes before its turn; times are recorded."""
+        given_up = Event()
+
+        def work(predictor: Predictor) -> tuple[bytes, list[Milliseconds]]:
+            parts, times = [], []
+            for image in images:  # one at a time is decoded
+                if given_up.is_set():
+                    break
+                scene = predictor.predict(image, score)
+                start = perf_counter()
+                parts.append(encode(scene))
+                times.append(scene.milliseconds | {"encode": (perf_counter() - start) * 1000})
+            return join(parts), times
+
         start = perf_counter()
         job = asyncio.ensure_future(self.queue.run(work))
         gone = asyncio.ensure_future(_until_gone(request))
@@ -111,45 +148,33 @@ class Service:
             await asyncio.wait((job, gone), return_when=asyncio.FIRST_COMPLETED)
             if not job.done():
                 raise ClientDisconnect
-            result, times = job.result()
+            content, times = job.result()
         finally:
+            given_up.set()
             job.cancel()
             gone.cancel()
-        total = (perf_counter() - start) * 1000
+        self._record(request, times, (perf_counter() - start) * 1000)
+        return Response(content, media_type=media_type)
+
+    def _record(self, request: Request, times: list[Milliseconds], total: float) -> None:
+        """Milliseconds of images by stage, and of a request: for Prometheus and the log."""
         stages = {stage: round(sum(one[stage] for one in times), 2) for stage in times[0]}
         stages["queue"] = round(total - sum(stages.values()), 2)
         for one in (*times, {"queue": stages["queue"], "all": total}):
             self.metrics.observe(one)
         request.state.log = {"images": len(times), "stages": stages}
-        return result
 
 
-def _predict(
-    images: Sequence[ImageSource],
-    score: float,
-    encode: Callable[[list[Scene]], bytes],
-    predictor: Predictor,
-) -> tuple[bytes, list[Milliseconds]]:
-    """The body of an answer, and the milliseconds of each image; called in a worker."""
-    scenes = [predictor.predict(image, score) for image in images]
-    start = perf_counter()
-    content = encode(scenes)
-    encode_ms = (perf_counter() - start) * 1000 / len(scenes)
-    return content, [scene.milliseconds | {"encode": encode_ms} for scene in scenes]
+def _as_json(model: str, images: list[ImagePrediction]) -> bytes:
+    return Prediction(model=model, images=images).model_dump_json(exclude_unset=True).encode()
 
 
-def _as_json(options: Options, model: str, scenes: list[Scene]) -> bytes:
-    images = [describe(scene, options) for scene in scenes]
-    reply = Prediction(model=model, images=images)
-    return reply.model_dump_json(exclude_unset=True).encode()
+def _drawn_png(scene: Scene) -> bytes:
+    return png(scene.draw(in_place=True))
 
 
-def _as_png(options: Options, model: str, scenes: list[Scene]) -> bytes:
-    (scene,) = scenes
-    if options.output == "drawn":
-        return png(scene.draw())
-    if scene.seg_map is None:
-        raise HTTPException(422, f"{model} does not segment; leave output=map out")
+def _map_png(scene: Scene) -> bytes:
+    assert scene.seg_map is not None  # asked of networks that segment alone
     return png(palette_image(scene.seg_map))
 
 
@@ -165,7 +190,7 @@ def _served_model(predictor: Predictor) -> ServedModel:
         engine=predictor.engine.name,
         device=predictor.engine.device,
         image_size=model.image_size,
-        detect=model.detect,
-        segment=model.segment,
+        detect=predictor.detects,
+        segment=predictor.segments,
         names=predictor.names,
     )

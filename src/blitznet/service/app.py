@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -17,9 +16,9 @@ from blitznet.errors import InputError
 from blitznet.inference.predictor import Predictor
 from blitznet.service.answering import Service
 from blitznet.service.gate import CLIENT_GONE, Gate
-from blitznet.service.label_studio import Setup, SetupReply, TaskReply, TaskRequest
+from blitznet.service.label_studio import SetupReply, TaskReply, TaskRequest
 from blitznet.service.prediction_queue import BusyError
-from blitznet.service.replies import ErrorReply, Health, Models, Options, Prediction, Ready
+from blitznet.service.replies import EXAMPLE, ErrorReply, Health, Models, Options, Prediction, Ready
 from blitznet.service.settings import Settings
 
 _PAGE = Path(__file__).parent / "page"
@@ -106,12 +105,15 @@ def _add_status(app: FastAPI, service: Service) -> None:
 
 
 def _add_prediction(app: FastAPI, service: Service) -> None:
-    answers: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
+    content = {"application/json": {"example": EXAMPLE}, "image/png": {}}
+    good: dict[int | str, dict[str, Any]] = {
+        200: {"description": "The prediction.", "content": content}
+    }
     extra = {"parameters": _parameters(), "requestBody": _request_body()}
 
     @app.post(
         "/predict", tags=["Prediction"], response_model=Prediction | TaskReply,
-        responses=_PROBLEMS | answers, openapi_extra=extra,
+        responses=good | _PROBLEMS, openapi_extra=extra,
     )  # fmt: skip
     async def predict(request: Request) -> Response:
         """Predict one image or several.
@@ -123,8 +125,8 @@ def _add_prediction(app: FastAPI, service: Service) -> None:
         return await service.answer(request)
 
     @app.post("/setup", tags=["Label Studio"], responses={401: _PROBLEMS[401]})
-    async def setup(_: Setup) -> SetupReply:
-        """Called by Label Studio when the service is added to a project."""
+    async def setup() -> SetupReply:
+        """Called by Label Studio when the service is added to a project; its body is not read."""
         return SetupReply(model_version=service.model.name)
 
 
@@ -137,10 +139,6 @@ def _add_problems(app: FastAPI) -> None:
     @app.exception_handler(InputError)
     async def wrong(_: Request, error: InputError) -> Response:
         return JSONResponse({"detail": str(error)}, 422)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        return JSONResponse({"detail": str(error.errors()[0]["msg"])}, 422)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:

@@ -53,6 +53,8 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":  # uvicorn leaves the body out
+            scope = {**scope, "method": "GET"}
         start, status, sent = perf_counter(), 500, 0
 
         async def send_on(message: Message) -> None:
@@ -80,8 +82,7 @@ class Gate:
         path = scope["path"]
         if self._token is None or path in _OPEN_PATHS or path.startswith(_OPEN_PREFIX):
             return True
-        given = _given_token(Headers(scope=scope))
-        return hmac.compare_digest(given.encode(), self._token.encode())
+        return hmac.compare_digest(_given_token(Headers(scope=scope)), self._token.encode())
 
 
 _REFUSAL = JSONResponse(
@@ -91,15 +92,16 @@ _REFUSAL = JSONResponse(
 )
 
 
-def _given_token(headers: Mapping[str, str]) -> str:
+def _given_token(headers: Mapping[str, str]) -> bytes:
     """Of `Bearer TOKEN`, or the password of `Basic`, which is what Label Studio can send."""
     kind, _, value = headers.get("authorization", "").partition(" ")
+    token = value.strip().encode("latin-1")  # as it came
     if kind.lower() == "basic":
         try:
-            value = base64.b64decode(value, validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
-            return ""
-    return value.strip()
+            return base64.b64decode(token, validate=True).partition(b":")[2]
+        except binascii.Error:
+            return b""
+    return token
 
 
 def _log(scope: Scope, status: int, sent: int, milliseconds: float) -> None:

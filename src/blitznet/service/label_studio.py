@@ -1,40 +1,35 @@
 """Label Studio's machine-learning backend: tasks in, predictions in its format out."""
 
 import base64
-import binascii
-import re
+import http.client
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import numpy as np
 from fastapi import HTTPException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
-from blitznet.errors import first_problem
-from blitznet.image import ImageSource
+from blitznet.errors import cut, first_problem
+from blitznet.image import EncodedImage
+from blitznet.regular_file import read_regular
 from blitznet.scene import Scene
 from blitznet.service.request_body import open_image
 from blitznet.service.run_length import brush_run_length
-from blitznet.service.settings import MAX_IMAGES, Settings
+from blitznet.service.settings import Settings
 
 _FETCH_SECONDS = 10
+# Of a request: tasks, characters of the configuration, and values, of which those of brushes that
+# the tasks already have can be many.
+_MAX_TASKS, _MAX_CONFIG, _MAX_VALUES = 100, 1_000_000, 2_000_000
 _RECTANGLES, _BRUSHES = "RectangleLabels", "BrushLabels"
 
 
-class Setup(BaseModel):
-    """What Label Studio sends when a backend is added; nothing of it is needed."""
-
-    model_config = ConfigDict(extra="allow")
-
-
 class SetupReply(BaseModel):
-    """Answer to `Setup`."""
+    """Which network answers."""
 
     model_version: str
 
@@ -49,8 +44,8 @@ class LabelStudioTask(BaseModel):
 class TaskRequest(BaseModel):
     """What Label Studio posts to `/predict`; other fields are ignored."""
 
-    tasks: list[LabelStudioTask] = Field(min_length=1, max_length=MAX_IMAGES)
-    label_config: str = Field(description="The project's XML.")
+    tasks: list[LabelStudioTask] = Field(min_length=1, max_length=_MAX_TASKS)
+    label_config: str = Field(max_length=_MAX_CONFIG, description="The project's XML.")
 
 
 class TaskResult(BaseModel):
@@ -84,65 +79,81 @@ class Control:
 
 
 @dataclass(frozen=True)
-class Task:
-    """An opened image, and the tags for its regions; None for a kind that the project lacks."""
+class Controls:
+    """What a project labels: where tasks name their image, and the tags, None where it has none."""
 
-    image: ImageSource
+    key: str
     rectangles: Control | None
     brushes: Control | None
 
 
-def read_tasks(content: bytes, settings: Settings) -> list[Task]:
-    """Label Studio's request with its images read, up to their headers.
+def read_tasks(content: bytes) -> tuple[list[LabelStudioTask], Controls]:
+    """Label Studio's request.
 
     Raises:
-        HTTPException: 422 for what is no such request, or names an image that is not to be had.
+        HTTPException: 422 for what is no such request.
     """
+    if content.count(b",") > _MAX_VALUES:  # each takes up to thirty times its size while it is read
+        raise HTTPException(422, f"more than {_MAX_VALUES:,} values; send fewer tasks at once")
     try:
         request = TaskRequest.model_validate_json(content)
     except ValidationError as error:
-        raise HTTPException(422, first_problem(error)[:300]) from None
-    key, rectangles, brushes = _read_config(request.label_config)
-    tasks = []
-    for task in request.tasks:
+        raise HTTPException(422, first_problem(error)) from None
+    return request.tasks, _read_config(request.label_config)
+
+
+def read_images(
+    tasks: list[LabelStudioTask], key: str, settings: Settings
+) -> Iterator[EncodedImage]:
+    """Images of tasks, one at a time.
+
+    Raises:
+        HTTPException: 422 for one that is not to be had, 413 for too large ones.
+    """
+    for task in tasks:
         address = task.data.get(key)
         if not isinstance(address, str):
             raise HTTPException(422, f"task {task.id}: data has no text called {key!r}")
-        image = open_image(_read(address, settings), f"task {task.id}", settings)
-        tasks.append(Task(image, rectangles, brushes))
-    return tasks
+        image = EncodedImage(_read(address, settings), f"task {task.id}")
+        yield open_image(image, settings.max_megapixels)
 
 
-def predict_tasks(tasks: list[Task], model: str, scenes: list[Scene]) -> bytes:
-    """The answer, a `TaskReply`, to tasks whose scenes are known."""
-    results = [
-        TaskResult(
-            result=[*_rectangles(scene, task.rectangles), *_brushes(scene, task.brushes)],
-            score=float(np.mean(scene.scores)) if len(scene.scores) else 0.0,
-            model_version=model,
-        )
-        for task, scene in zip(tasks, scenes, strict=True)
-    ]
+def label_scene(scene: Scene, controls: Controls, model: str) -> TaskResult:
+    """Regions of one image."""
+    return TaskResult(
+        result=[*_rectangles(scene, controls.rectangles), *_brushes(scene, controls.brushes)],
+        score=float(np.mean(scene.scores)) if len(scene.scores) else 0.0,
+        model_version=model,
+    )
+
+
+def join_results(model: str, results: list[TaskResult]) -> bytes:
+    """The body of the answer."""
     return TaskReply(results=results, model_version=model).model_dump_json().encode()
 
 
-def _read_config(text: str) -> tuple[str, Control | None, Control | None]:
-    """The name of the image in the tasks' data, and the tags that take rectangles and brushes."""
+class _NoDeclarations(ElementTree.TreeBuilder):
+    """A configuration needs no declarations, and those of entities can make it huge."""
+
+    def doctype(self, *_: str | None) -> None:
+        """Called at the start of a declaration."""
+        raise ElementTree.ParseError("declarations are not read")
+
+
+def _read_config(text: str) -> Controls:
     try:
-        if "<!" in re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL):
-            raise ElementTree.ParseError("declarations are not read")
-        root = ElementTree.fromstring(text)
+        root = ElementTree.fromstring(text, ElementTree.XMLParser(target=_NoDeclarations()))
     except ElementTree.ParseError as error:
         raise HTTPException(422, f"label_config is not XML ({error})") from None
     images = {tag.get("name"): tag.get("value", "") for tag in root.iter("Image")}
-    controls = {kind: _control(root, kind) for kind in (_RECTANGLES, _BRUSHES)}
-    named = {control.to_name for control in controls.values() if control is not None}
+    rectangles, brushes = _control(root, _RECTANGLES), _control(root, _BRUSHES)
+    named = {control.to_name for control in (rectangles, brushes) if control is not None}
     value = images.get(next(iter(named), ""), "")
     if len(named) != 1 or not value.startswith("$"):
         raise HTTPException(
             422, f"label_config wants {_RECTANGLES} or {_BRUSHES} for one Image with value='$...'"
         )
-    return value[1:], controls[_RECTANGLES], controls[_BRUSHES]
+    return Controls(value[1:], rectangles, brushes)
 
 
 def _control(root: ElementTree.Element, kind: str) -> Control | None:
@@ -174,8 +185,9 @@ def _brushes(scene: Scene, control: Control | None) -> Iterator[dict[str, Any]]:
     """The pixels of every class that occurs and that the project has."""
     if control is None or scene.seg_map is None:
         return
-    for class_id in np.unique(scene.seg_map).tolist():
-        if class_id and (value := control.labels.get(scene.names[class_id].lower())):
+    shares = scene.pixel_shares() or {}
+    for class_id, name in enumerate(scene.names):
+        if class_id and name in shares and (value := control.labels.get(name.lower())):
             rle = brush_run_length(scene.seg_map == class_id)
             brush = {"format": "rle", "rle": rle, "brushlabels": [value]}
             yield _region(scene, control, "brushlabels", brush)
@@ -198,28 +210,34 @@ def _read(address: str, settings: Settings) -> bytes:
     if address.startswith("data:"):
         try:
             return base64.b64decode(address.partition("base64,")[2], validate=True)
-        except binascii.Error:
+        except ValueError:
             raise HTTPException(422, "a data: address wants base64") from None
     if address.startswith("/data/"):
-        return _read_uploaded(address.removeprefix("/data/"), settings.uploads)
-    parts = urlsplit(address)
-    if parts.scheme in ("http", "https") and parts.netloc in settings.allow_fetch:
+        return _read_uploaded(address, settings)
+    scheme, _, rest = address.partition("://")
+    host = rest.partition("/")[0]
+    if scheme in ("http", "https") and host in settings.allow_fetch:
         return _fetch(address, settings.max_bytes)
     raise HTTPException(
         422,
-        f"{address[:80]}: images come as base64, as uploads (--uploads DIR), "
+        f"{cut(address)}: images come as base64, as uploads (--uploads DIR), "
         "or from a host of --allow-fetch",
     )
 
 
-def _read_uploaded(name: str, folder: Path | None) -> bytes:
+def _read_uploaded(address: str, settings: Settings) -> bytes:
     """A file inside Label Studio's folder, and none outside it."""
-    if folder is None:
+    if settings.uploads is None:
         raise HTTPException(422, "for uploaded files, start the service with --uploads DIR")
-    path = (folder / unquote(name)).resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.is_file():
-        raise HTTPException(422, f"/data/{name}: no such file in the folder of uploads")
-    return path.read_bytes()
+    folder = settings.uploads.resolve()
+    try:
+        path = (folder / unquote(address.removeprefix("/data/"))).resolve()
+        if not path.is_relative_to(folder):
+            raise FileNotFoundError
+        return read_regular(path, settings.max_bytes)
+    except (OSError, ValueError, RuntimeError) as error:  # odd names, and links in a circle
+        reason = getattr(error, "strerror", None) or "no such file"
+        raise HTTPException(422, f"{cut(address)}: {reason} in the folder of uploads") from None
 
 
 class _NoRedirect(HTTPRedirectHandler):
@@ -234,8 +252,8 @@ def _fetch(address: str, max_bytes: int) -> bytes:
         request = Request(address, headers={"User-Agent": "blitznet"})
         with build_opener(_NoRedirect).open(request, timeout=_FETCH_SECONDS) as answer:
             content: bytes = answer.read(max_bytes + 1)
-    except (URLError, OSError, ValueError) as error:
-        raise HTTPException(422, f"{address[:80]}: cannot be fetched ({error})") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise HTTPException(422, f"{cut(address)}: cannot be fetched ({cut(str(error))})") from None
     if len(content) > max_bytes:
-        raise HTTPException(413, f"{address[:80]}: more than {max_bytes / 1e6:g} MB")
+        raise HTTPException(413, f"{cut(address)}: more than {max_bytes / 1e6:g} MB")
     return content

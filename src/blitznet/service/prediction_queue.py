@@ -1,11 +1,12 @@
 """A bounded number of predictions at work, a bounded number of requests behind them."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from math import ceil
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from blitznet.inference.predictor import Predictor
 
@@ -30,22 +31,25 @@ class BusyError(Exception):
 class PredictionQueue:
     """Hands predictors to requests in the order of their arrival.
 
+    A worker takes the next request by itself, so none rests while the event loop is busy.
+
     Args:
         predictors: one per worker, each used by one thread at a time.
         limit: requests that may wait.
-
-    Attributes:
-        waiting: requests that wait now.
     """
 
     def __init__(self, predictors: Sequence[Predictor], limit: int) -> None:
         self.workers = len(predictors)
-        self.waiting = 0
         self._limit = limit
         self._free = list(predictors)
-        self._slots = asyncio.Semaphore(len(predictors))
+        self._waiting: OrderedDict[Future[Any], Callable[[Predictor], Any]] = OrderedDict()
         self._threads = ThreadPoolExecutor(len(predictors), "blitznet-worker")
         self._mean_seconds = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait."""
+        return len(self._waiting)
 
     @property
     def busy(self) -> int:
@@ -54,9 +58,9 @@ class PredictionQueue:
 
     def require_room(self) -> None:
         """Raises BusyError if a request that came now would not be taken."""
-        if self._slots.locked() and self.waiting >= self._limit:
-            seconds = (self.waiting + self.workers) * self._mean_seconds / self.workers
-            raise BusyError(max(1, ceil(seconds)))
+        ahead = self.waiting + self.busy
+        if ahead >= self.workers + self._limit:
+            raise BusyError(max(1, ceil(ahead * self._mean_seconds / self.workers)))
 
     async def run(self, work: Callable[[Predictor], Result]) -> Result:
         """Wait for a predictor and let `work` use it in a thread.
@@ -68,24 +72,33 @@ class PredictionQueue:
             BusyError: at once, if there is no room.
         """
         self.require_room()
-        self.waiting += 1
+        job: Future[Result] = Future()
+        self._waiting[job] = work
+        self._threads.submit(self._work)
         try:
-            await self._slots.acquire()
+            return await asyncio.wrap_future(job)
         finally:
-            self.waiting -= 1
+            self._waiting.pop(job, None)
+
+    def _work(self) -> None:
+        """The request that waits longest, in a thread; nothing if its client has gone."""
+        try:
+            job, work = self._waiting.popitem(last=False)
+        except KeyError:
+            return
+        if not job.set_running_or_notify_cancel():
+            return
         predictor, start = self._free.pop(), perf_counter()
-
-        def give_back(job: asyncio.Future[Result]) -> None:
-            self._free.append(predictor)
-            self._slots.release()
-            if not job.cancelled() and job.exception() is None:
-                seconds = perf_counter() - start
-                mean = self._mean_seconds or seconds
-                self._mean_seconds = mean + _LATEST * (seconds - mean)
-
-        job = asyncio.get_running_loop().run_in_executor(self._threads, work, predictor)
-        job.add_done_callback(give_back)
-        return await asyncio.shield(job)
+        error, result = None, None
+        try:
+            result = work(predictor)
+            seconds = perf_counter() - start
+            mean = self._mean_seconds or seconds
+            self._mean_seconds = mean + _LATEST * (seconds - mean)
+        except BaseException as raised:  # noqa: BLE001 - it is the caller's
+            error = raised
+        self._free.append(predictor)  # before the client hears of it, and may ask again
+        job.set_exception(error) if error else job.set_result(result)
 
     def close(self) -> None:
         """Wait for running predictions, then release threads and predictors."""

@@ -1,22 +1,20 @@
 """What a request holds: images and parameters, within the service's limits."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from fastapi import HTTPException, Request
 from pydantic import ValidationError
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from blitznet.errors import ImageError, first_problem
-from blitznet.image import EncodedImage, ImageSource, open_content
+from blitznet.image import EncodedImage, open_content
 from blitznet.service.prediction_queue import BusyError
 from blitznet.service.replies import Options
-from blitznet.service.settings import MAX_IMAGES, Settings
 
 _FORM = "multipart/form-data"
-_MAX_FIELDS = 16
+_MAX_FILES, _MAX_FIELDS = 16, 16
 _LINGER_SECONDS = 2
 
 # Of answers to requests whose rest is not read.
@@ -104,45 +102,38 @@ async def _linger(chunks: AsyncGenerator[bytes]) -> None:
                 pass
 
 
-@dataclass(frozen=True)
-class Upload:
-    """Images of a request, headers read and sizes checked, and its parameters."""
-
-    images: list[ImageSource]
-    options: Options
-
-
 class _InMemoryParser(MultiPartParser):
     """Nothing that users send is written to disk."""
 
     spool_max_size = 1 << 62
 
 
-async def read_upload(request: Request, body: LimitedBody, settings: Settings) -> Upload:
-    """The images and parameters of a form, or of a body that is an image.
+async def read_upload(
+    request: Request, body: LimitedBody, score: float
+) -> tuple[list[EncodedImage], Options]:
+    """The files and parameters of a form, or of a body that is an image.
 
     Raises:
-        HTTPException: 413 too large, 415 no image, 422 anything else that is wrong.
+        HTTPException: 413 too large, 422 anything else that is wrong.
     """
-    fields: dict[str, str] = dict(request.query_params)
+    fields = dict(request.query_params)
     if request.headers.get("content-type", "").startswith(_FORM):
         more_fields, files = await _read_form(request, body)
         fields |= more_fields
     else:
         content = await body.read()
-        files = [(BODY, content)] if content else []
+        files = [EncodedImage(content, BODY)] if content else []
     if not files:
         raise HTTPException(422, "the request has no image; send it as the body or as `file`")
-    options = parse_options(fields, settings.score)
-    return Upload([open_image(content, name, settings) for name, content in files], options)
+    return files, _read_options(fields, score)
 
 
 async def _read_form(
     request: Request, body: LimitedBody
-) -> tuple[dict[str, str], list[tuple[str, bytes]]]:
-    """Fields by name, and the names and contents of files."""
+) -> tuple[dict[str, str], list[EncodedImage]]:
+    """Fields by name, and files."""
     parser = _InMemoryParser(
-        request.headers, body.stream(), max_files=MAX_IMAGES, max_fields=_MAX_FIELDS
+        request.headers, body.stream(), max_files=_MAX_FILES, max_fields=_MAX_FIELDS
     )
     try:
         form = await parser.parse()
@@ -154,7 +145,7 @@ async def _read_form(
             if isinstance(value, str):
                 fields[name] = value
             elif name == "file":
-                files.append((value.filename or BODY, await value.read()))
+                files.append(EncodedImage(await value.read(), value.filename or BODY))
             else:
                 raise HTTPException(422, f"files are sent as `file`, not as {name!r}")
     finally:
@@ -162,8 +153,7 @@ async def _read_form(
     return fields, files
 
 
-def parse_options(fields: Mapping[str, str], score: float) -> Options:
-    """Raises HTTPException 422 for an unknown parameter or an impossible value."""
+def _read_options(fields: Mapping[str, str], score: float) -> Options:
     try:
         return Options.model_validate({"score": score, **fields})
     except ValidationError as error:
@@ -171,21 +161,25 @@ def parse_options(fields: Mapping[str, str], score: float) -> Options:
         raise HTTPException(422, f"{first_problem(error)}; there are {names}") from None
 
 
-def open_image(content: bytes, name: str, settings: Settings) -> ImageSource:
-    """An image whose pixels are still to be decoded.
+def open_images(files: Iterable[EncodedImage], max_megapixels: float) -> Iterator[EncodedImage]:
+    """As `open_image`, all before the first one is taken."""
+    yield from [open_image(file, max_megapixels) for file in files]
+
+
+def open_image(file: EncodedImage, max_megapixels: float) -> EncodedImage:
+    """The same file, its header read, its pixels still to be decoded.
 
     Raises:
         HTTPException: 415 for what is no image, 413 for one with too many pixels.
     """
     try:
-        image = open_content(content, name)
+        width, height = open_content(file.content, file.name).size
     except ImageError as error:
         raise HTTPException(415, str(error)) from None
-    width, height = image.size
-    if width * height > settings.max_megapixels * 1e6:
+    if width * height > max_megapixels * 1e6:
         raise HTTPException(
             413,
-            f"{name}: {width}x{height} pixels, more than {settings.max_megapixels:g} million; "
+            f"{file.name}: {width}x{height} pixels, more than {max_megapixels:g} million; "
             "make it smaller first",
         )
-    return EncodedImage(content, name)
+    return file

@@ -4,6 +4,7 @@ import logging
 import signal
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import FrameType
 
@@ -15,6 +16,7 @@ from blitznet.inference.engines.engine import OnMessage
 from blitznet.inference.predictor import Predictor, load
 from blitznet.service.answering import Service
 from blitznet.service.app import create_app
+from blitznet.service.connection import BoundedConnection
 from blitznet.service.gate import access_log
 from blitznet.service.settings import Settings
 
@@ -66,7 +68,8 @@ def serve(
         service_app = create_app(predictors, settings)
         _log_to_stderr()
         config = uvicorn.Config(
-            service_app, log_config=None, access_log=False, server_header=False,
+            service_app, http=BoundedConnection, ws="none", log_config=None, access_log=False,
+            server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(settings.timeout) + 1,
         )  # fmt: skip
@@ -111,8 +114,9 @@ def _load_workers(
     first = load(model, device, engine, threads=threads, on_message=on_message)
     if workers is None and first.engine.device != "cpu":
         count = _WORKERS_ON_GPU
-    others = (load(model, device, engine, threads=threads) for _ in range(count - 1))
-    return [first, *others]
+    with ThreadPoolExecutor(max(1, count - 1)) as pool:
+        others = pool.map(lambda _: load(model, device, engine, threads=threads), range(count - 1))
+        return [first, *others]
 
 
 def _log_to_stderr() -> None:

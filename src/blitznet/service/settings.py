@@ -5,9 +5,6 @@ from pathlib import Path
 
 from blitznet.errors import InputError
 
-# Images of one request, and tasks of one request of Label Studio.
-MAX_IMAGES = 16
-
 
 @dataclass(frozen=True)
 class Settings:

@@ -20,7 +20,7 @@ from blitznet.training.log import LOG_FILE, read_rows
 from blitznet.training.loop import MODEL_FILE
 from blitznet.training.recipe import Recipe
 from blitznet.training.run_record import RUN_FILE, read_run
-from blitznet.training.show import OnMessage
+from blitznet.training.show import OnMessage, Progressing
 from blitznet.training.validation import (
     VALIDATION_SPLIT,
     keep_measured,
@@ -32,26 +32,27 @@ ONNX_FILE = "model.onnx"
 REPORT_FOLDER = "report"
 
 
-def finish_run(folder: Path, device: str, workers: int, on_message: OnMessage) -> Metrics | None:
+def finish_run(folder: Path, device: str, workers: int, progressing: Progressing) -> Metrics | None:
     """Measure the network of a run that has come to its end, report on it and export it.
 
     Args:
         folder: of the run.
         device: where the network runs.
         workers: processes that read images.
-        on_message: called with what is written, and what cannot be.
+        progressing: reports the files written, and those that could not be.
 
     Returns:
         Its metrics; None if the data has no `val` split.
     """
     recipe, data = read_run(folder)
+    on_message = progressing.on_message
     stop = _early_stop(folder, recipe)
     if stop is not None:
         on_message(stop)
     metrics = None
     if VALIDATION_SPLIT in read_description(data).splits:
         review = DetailedEvaluation(read_info(folder / MODEL_FILE).names)
-        metrics = _measure(folder, data, device, workers, review)
+        metrics = _measure(folder, data, device, workers, review, progressing.is_shown)
         _report(folder, review, metrics, on_message)
     _export(folder, on_message)
     model = next(path for path in (folder / ONNX_FILE, folder / MODEL_FILE) if path.is_file())
@@ -75,15 +76,22 @@ def _early_stop(folder: Path, recipe: Recipe) -> str | None:
 
 
 def _measure(
-    folder: Path, data: Path, device: str, workers: int, review: DetailedEvaluation
+    folder: Path,
+    data: Path,
+    device: str,
+    workers: int,
+    review: DetailedEvaluation,
+    show_progress: bool,
 ) -> Metrics:
     """Measure a finished run on its validation images and write the metrics into its files."""
     path = folder / MODEL_FILE
     model, info = load_checkpoint(path)
     sources = read_description(data).open_split(VALIDATION_SPLIT)
     sources = without_skipped(sources, VALIDATION_SPLIT, folder)
-    with closing(engine_of(model, info.names, device)) as engine:
-        metrics = measure(engine, sources, workers=workers, evaluation=review, show_progress=True)
+    with closing(engine_of(model, info, device)) as engine:
+        metrics = measure(
+            engine, sources, workers=workers, evaluation=review, show_progress=show_progress
+        )
     metrics = replace(metrics, model=str(path), data=str(data), split=VALIDATION_SPLIT)
     save_checkpoint(path, model, with_metrics(info, metrics))
     write_json(folder / METRICS_FILE, metrics.to_dict())

@@ -1,12 +1,13 @@
 """The processes of a run: who started them, which one this is, and what is said if one is lost."""
 
+import logging
 import os
 import warnings
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
@@ -15,6 +16,7 @@ from lightning_fabric.plugins.environments.mpi import MPIEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.launchers import subprocess_script
+from torch import distributed
 
 from blitznet.errors import BlitzNetError, RecipeError, WorkerError
 
@@ -26,6 +28,7 @@ _MPI: Final = {
     "LOCAL_WORLD_SIZE": ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"),
 }
 _MPI_PORT = "12910"
+_ROLL_CALL_S = 30  # that the first process waits for the others
 _FAILURE = "blitznet/failure"  # key in the store that the processes share
 _LOST = ("gloo", "closed by peer", "reset by peer", "refused", "NCCL", "Timed out", "timed out")
 
@@ -64,7 +67,7 @@ def find_processes(devices: int) -> Processes:
     """Ask torchrun, SLURM, LSF and MPI in this order; without them, `devices` on this machine.
 
     Raises:
-        RecipeError: if a launcher does not say enough.
+        RecipeError: if a launcher does not say enough, or SLURM's other tasks do not come.
     """
     variables = os.environ
     if TorchElasticEnvironment.detect():
@@ -73,7 +76,10 @@ def find_processes(devices: int) -> Processes:
     # One task is what `sbatch` gives a script by default: `devices` counts then.
     if int(variables.get("SLURM_NTASKS", "1")) > 1 and SLURMEnvironment.detect():
         variables.setdefault("SLURM_NTASKS_PER_NODE", variables["SLURM_NTASKS"])  # Fabric asks
-        return _launched(SLURMEnvironment(), int(variables.get("SLURM_NNODES", "1")))
+        processes = _launched(SLURMEnvironment(), int(variables.get("SLURM_NNODES", "1")))
+        if "SLURM_STEP_ID" not in variables:
+            _call_roll(processes)
+        return processes
     if int(variables.get("JSM_NAMESPACE_SIZE", "1")) > 1 and LSFEnvironment.detect():
         local = int(variables.get("JSM_NAMESPACE_LOCAL_SIZE", variables["JSM_NAMESPACE_SIZE"]))
         return _launched(LSFEnvironment(), int(variables["JSM_NAMESPACE_SIZE"]) // local)
@@ -118,6 +124,8 @@ def launch_fabric(processes: Processes, accelerator: str, precision: str) -> Fab
     Raises:
         WorkerError: if they do not find each other.
     """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
     # Fabric's own observer kills the first process when another one ends, without a word.
     subprocess_script._launch_process_observer = lambda child_processes: None  # noqa: ARG005
     fabric = Fabric(
@@ -133,8 +141,29 @@ def launch_fabric(processes: Processes, accelerator: str, precision: str) -> Fab
     return fabric
 
 
+def _call_roll(processes: Processes) -> None:
+    """A script of `sbatch` sees the number of tasks too, but is alone where srun does not start it.
+
+    Raises:
+        RecipeError: if the others do not come.
+    """
+    place, is_first = processes.environment, processes.is_first
+    wait = timedelta(seconds=_ROLL_CALL_S) if is_first else timedelta(minutes=5)
+    try:
+        distributed.TCPStore(  # type: ignore[attr-defined]
+            place.main_address, place.main_port + 1, processes.count, is_first, wait
+        )
+    except RuntimeError:
+        if not is_first:
+            raise
+        raise RecipeError(
+            f"SLURM has {processes.count} tasks for this run and only one came in {_ROLL_CALL_S} "
+            f"s; start it by srun, or ask for one task and give --devices {processes.count}"
+        ) from None
+
+
 def leave_failure(processes: Processes, error: BlitzNetError) -> None:
-    """OnMessage the first process why another one fails, and end that one without a word.
+    """Tell the first process why another one fails, and end that one without a word.
 
     Raises:
         SystemExit: if this is not the first process; after that `error` is for the caller to raise.
@@ -156,7 +185,7 @@ def explain_loss(error: RuntimeError, run: Path | None) -> BlitzNetError | None:
         run: folder of the run, to continue from.
     """
     text = str(error)
-    is_lost = isinstance(error, torch.distributed.DistError) or any(w in text for w in _LOST)
+    is_lost = isinstance(error, distributed.DistError) or any(w in text for w in _LOST)
     if not is_lost or isinstance(error, BlitzNetError):
         return None
     store = _store()
@@ -171,6 +200,6 @@ def explain_loss(error: RuntimeError, run: Path | None) -> BlitzNetError | None:
 
 def _store() -> Any:
     """What the processes share beside collective operations; None before they have met."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not (distributed.is_available() and distributed.is_initialized()):
         return None
-    return torch.distributed.distributed_c10d._get_default_store()
+    return distributed.distributed_c10d._get_default_store()

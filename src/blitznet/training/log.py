@@ -11,7 +11,7 @@ from torch import Tensor, distributed, nn
 
 from blitznet.atomic_write import atomic_write
 from blitznet.classes import IGNORE_INDEX
-from blitznet.errors import CheckpointError, DivergenceError, cut
+from blitznet.errors import CheckpointError, DivergenceError, InputError, cut
 from blitznet.structures import Batch
 from blitznet.text_files import read_text
 from blitznet.training.step import StepResult
@@ -102,9 +102,16 @@ def start_log(path: Path, step: int) -> None:
 
 
 def append_row(path: Path, row: Mapping[str, float]) -> None:
-    """One row of `LOG_FIELDS`, on disk at once."""
-    with path.open("a", newline="") as file:
-        csv.DictWriter(file, LOG_FIELDS).writerow(row)
+    """One row of `LOG_FIELDS`, on disk at once.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    try:
+        with path.open("a", newline="") as file:
+            csv.DictWriter(file, LOG_FIELDS).writerow(row)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -16,6 +16,7 @@ from blitznet.data.description import DataDescription
 from blitznet.data.loader import TrainingSamples, batch_positions, collate_samples, prepare_ahead
 from blitznet.data.sampling import draw_frequencies
 from blitznet.data.source import LabelSource
+from blitznet.device import hardware_name
 from blitznet.interruption import deferred_interruption
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
@@ -28,7 +29,7 @@ from blitznet.training.loop_options import (
 )
 from blitznet.training.recipe import Precision, Recipe
 from blitznet.training.resume import read_progress
-from blitznet.training.run_record import hardware_name, read_supervised
+from blitznet.training.run_record import read_supervised
 from blitznet.training.step import TrainState
 from blitznet.training.validation import (
     BEST_FILE,

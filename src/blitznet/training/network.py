@@ -13,7 +13,7 @@ from blitznet.errors import RecipeError
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model.imagenet_weights import imagenet_normalization
-from blitznet.model_files import find_checkpoint, read_info
+from blitznet.model_files import CheckpointInfo, find_checkpoint, read_info
 from blitznet.training.recipe import Recipe, change_recipe
 
 IMAGENET = "imagenet"  # as `backbone_weights` of a recipe
@@ -85,6 +85,25 @@ def known_to_start(recipe: Recipe, names: Sequence[str]) -> KnownClasses:
     )
 
 
+def keep_dropped(recipe: Recipe, names: Sequence[str]) -> Recipe:
+    """The recipe with a row of background for every class that only the starting network has.
+
+    Where a head takes over classes, the rows of the others stay and count as background: a cat is
+    none of the classes at hand, and this row knows it. So scores are as they were.
+
+    Args:
+        recipe: fitted to the data.
+        names: class names of the data, background first.
+    """
+    if recipe.start_from is None or not any(known_to_start(recipe, names)):
+        return recipe
+    info = read_info(find_checkpoint(recipe.start_from))
+    rows = info.model.background_rows + len(set(info.names) - set(names))
+    if rows == recipe.model.background_rows:
+        return recipe
+    return change_recipe(recipe, model={"background_rows": rows})
+
+
 def build_network(recipe: Recipe, names: Sequence[str] | None = None) -> BlitzNet:
     """The recipe's network with its starting weights, in training mode, its frozen part fixed.
 
@@ -123,9 +142,9 @@ def _take_over(network: BlitzNet, recipe: Recipe, names: Sequence[str] | None) -
             anchors, classes = (
                 (ANCHORS_PER_CELL, known.boxes) if "multibox" in name else (1, known.masks)
             )
-            pairs = [(names.index(one), info.names.index(one)) for one in classes]
-            if pairs:
-                fitting[name] = _with_rows(tensor, theirs[name], anchors, [(0, 0), *pairs])
+            if classes:
+                pairs = _rows_of(classes, names, recipe.model.background_rows, info)
+                fitting[name] = _with_rows(tensor, theirs[name], anchors, pairs)
         elif name in theirs and tensor.shape == theirs[name].shape:
             fitting[name] = theirs[name]
     shared = [name for name in own if name in theirs and ".classify." not in name]
@@ -137,16 +156,29 @@ def _take_over(network: BlitzNet, recipe: Recipe, names: Sequence[str] | None) -
     network.load_state_dict(fitting, strict=False)
 
 
+def _rows_of(
+    classes: Sequence[str], names: Sequence[str], background_rows: int, info: CheckpointInfo
+) -> list[tuple[int, int]]:
+    """Own row and that of the other network: background with dropped classes, then `classes`."""
+    first, other_first = background_rows - 1, info.model.background_rows - 1
+    dropped = [i + other_first for i, name in enumerate(info.names) if name not in names]
+    background = zip(range(background_rows), [*range(other_first + 1), *dropped], strict=False)
+    return [
+        *background,
+        *((first + names.index(n), other_first + info.names.index(n)) for n in classes),
+    ]
+
+
 def _with_rows(
     own: Tensor, theirs: Tensor, anchors: int, pairs: Sequence[tuple[int, int]]
 ) -> Tensor:
-    """A classifying tensor with the rows of some classes, given as own and their class id.
+    """A classifying tensor with some rows of another one.
 
     Args:
-        own: (anchors * C, ...).
-        theirs: (anchors * other C, ...), all else alike.
-        anchors: per cell; every one has a row for each class.
-        pairs: class ids, background included.
+        own: (anchors * rows, ...).
+        theirs: (anchors * other rows, ...), all else alike.
+        anchors: per cell.
+        pairs: own row and theirs, of every anchor.
     """
     rows, other = (
         tensor.clone().reshape(anchors, -1, *tensor.shape[1:]) for tensor in (own, theirs)

@@ -1,10 +1,14 @@
 """A recipe: everything that decides what training does, apart from the data."""
 
+import inspect
+import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from blitznet.data.ssd_policy import Augmentation
@@ -14,6 +18,14 @@ from blitznet.plain_names import file_name
 from blitznet.text_files import parse_yaml, read_yaml
 
 Precision = Literal["fp32", "bf16"]
+
+# Fields by what other tools call them.
+_CALLED_ELSEWHERE = {
+    "epochs": "steps", "iterations": "steps", "max_steps": "steps", "batch": "global_batch_size",
+    "batch_size": "global_batch_size", "imgsz": "model.image_size", "img_size": "model.image_size",
+    "learning_rate": "lr", "lr0": "lr", "weights": "start_from", "pretrained": "start_from",
+    "mosaic": "augmentation.mosaic_probability",
+}  # fmt: skip
 
 
 class Recipe(BaseModel):
@@ -164,6 +176,23 @@ def change_recipe(recipe: Recipe, overrides: Sequence[str] = (), **changes: obje
     return _change(_merge(_values(recipe), changes), overrides, recipe.name)
 
 
+def describe_recipe(recipe: Recipe) -> str:
+    """The recipe as YAML that `read_recipe` takes; without its name, which is that of the file."""
+    content = recipe.model_dump(mode="json", exclude={"name"})
+    content["model"] = recipe.model.model_dump(mode="json", exclude_unset=True)
+    return yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=80)
+
+
+def summarize_recipe(recipe: Recipe) -> str:
+    """What it trains, on a line."""
+    weights = recipe.backbone_weights or "random"
+    start = recipe.start_from or f"{weights} weights of {recipe.model.backbone}"
+    return (
+        f"{recipe.name}: {recipe.model.name}, {recipe.model.image_size} pixels, from {start}, "
+        f"{recipe.steps} steps of {recipe.global_batch_size} images"
+    )
+
+
 def fit_to_data(
     recipe: Recipe, num_classes: int, has_boxes: bool = True, has_maps: bool = True
 ) -> Recipe:
@@ -213,7 +242,7 @@ def _change(values: dict[str, Any], overrides: Sequence[str], source: str) -> Re
         for parent in parents:
             part = part.get(parent)
             if not isinstance(part, dict):
-                raise RecipeError(f"--set {key.strip()}: the recipe has no part {parent!r}")
+                raise RecipeError(f"--set {override}: {_no_field(key.strip())}")
         try:
             part[last] = parse_yaml(text)
         except ValueError:
@@ -221,7 +250,34 @@ def _change(values: dict[str, Any], overrides: Sequence[str], source: str) -> Re
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(f"recipe {source}: {first_problem(error)}") from None
+        problem = error.errors()[0]
+        is_unknown = problem["type"] == "extra_forbidden"
+        text = _no_field(".".join(map(str, problem["loc"]))) if is_unknown else first_problem(error)
+        raise RecipeError(f"recipe {source}: {text}") from None
+
+
+def _no_field(key: str) -> str:
+    """That a recipe has no such field, and the nearest one with its meaning."""
+    fields = _fields()
+    by_last = {name.rpartition(".")[2]: name for name in reversed(fields)} | _CALLED_ELSEWHERE
+    last = key.rpartition(".")[2]
+    near = get_close_matches(last, by_last, n=1)
+    if not near:
+        return f"there is no field {cut(key)!r}; blitznet recipe {DEFAULT_RECIPE} shows all"
+    field = by_last[near[0]]
+    flag = " or --epochs N, passes over the images" if near[0] == "epochs" else ""
+    return f"there is no field {cut(key)!r}; did you mean {field} ({fields[field]}){flag}?"
+
+
+def _fields() -> dict[str, str]:
+    """All fields with their meanings, as the docstrings have them; `model.backbone` for parts."""
+    meanings = {}
+    for prefix, part in (("", Recipe), ("model.", ModelConfig), ("augmentation.", Augmentation)):
+        text = inspect.getdoc(part) or ""
+        for name in part.model_fields:
+            found = re.search(rf"^    {name}: (.*?)(?=^    \S|\Z)", text, re.M | re.S)
+            meanings[prefix + name] = " ".join(found[1].split()).rstrip(".") if found else ""
+    return meanings
 
 
 _NAMED = parse_yaml(files(__package__).joinpath("recipes.yaml").read_text(encoding="utf-8"))

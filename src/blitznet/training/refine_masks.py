@@ -93,7 +93,7 @@ def refine_masks(
     if not found:
         raise InputError(f"{data}: no image of {split!r} has boxes but no segmentation map")
     decided, in_boxes = 0, 0
-    with closing(open_engine(model, engine or usual_engine(), device)) as opened:
+    with closing(open_engine(model, usual_engine(engine), device)) as opened:
         refiner = MaskRefiner(opened, description.classes, confidence)
         record = {"model": _hash(model), "confidence": confidence, "classes": refiner.names}
         _begin(out, record, overwrite)

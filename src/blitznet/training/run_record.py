@@ -8,17 +8,18 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import ValidationError
 
 from blitznet.data.description import DataDescription
 from blitznet.data.labels import ImageLabels
 from blitznet.errors import InputError, RecipeError, first_problem
 from blitznet.text_files import read_json, write_json
-from blitznet.training.network import KnownClasses
 from blitznet.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from blitznet.training.network import KnownClasses
 
 RUN_FILE = "run.json"
 
@@ -30,7 +31,7 @@ def write_run(
     recipe: Recipe,
     data: Path,
     description: DataDescription,
-    supervised: KnownClasses,
+    supervised: "KnownClasses",
     precision: str,
 ) -> None:
     """What a run that begins is made of.
@@ -174,10 +175,3 @@ def _read(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("recipe"), dict):
         raise RecipeError(f"{path} is damaged: it has no recipe")
     return content
-
-
-def hardware_name(device: torch.device) -> str:
-    """The GPU's name, or the kind of processor and the number of cores in use."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} cores"

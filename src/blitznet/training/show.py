@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from blitznet.data.check.check_report import CheckReport, count_of
+from blitznet.device import hardware_name
 from blitznet.training.network import KnownClasses
 from blitznet.training.recipe import Recipe
-from blitznet.training.run_record import hardware_name
 from blitznet.training.validation import read_validation
 
 OnMessage = Callable[[str], object]
@@ -67,6 +67,9 @@ def describe_start(
                 f"  {what}: weights from {recipe.start_from}: {_list(taken)}; "
                 f"from random weights: {_list(fresh)}"
             )
+    if model.background_rows > 1:
+        others = count_of(model.background_rows - 1, "class")
+        lines.append(f"  {others} that only {recipe.start_from} knows: background here")
     images = sum(len(source) for split, _, source in report.sources if split == "train")
     passes = recipe.steps * recipe.global_batch_size / max(images, 1)
     lines.append(
@@ -98,15 +101,16 @@ class Progressing:
     """Reports the progress of a run every `QUIET_SECONDS` if nothing else is printed.
 
     Args:
-        on_message: called with the lines.
+        on_message: called with the lines; None = nothing is shown, no bar either.
 
     Attributes:
         doing: the current activity, for the next line.
+        is_shown: whether anything is printed.
     """
 
-    def __init__(self, on_message: OnMessage):
-        self.doing = "reading the data"
-        self._tell, self._told = on_message, time.monotonic()
+    def __init__(self, on_message: OnMessage | None):
+        self.doing, self.is_shown = "reading the data", on_message is not None
+        self._tell, self._told = on_message or (lambda _: None), time.monotonic()
 
     def on_message(self, line: str) -> None:
         """A line that is said at once."""
@@ -115,7 +119,10 @@ class Progressing:
 
     @contextmanager
     def breathing(self) -> Iterator[None]:
-        """OnMessage what is being done whenever nothing else was said for so long."""
+        """Say what is being done whenever nothing else was said for so long."""
+        if not self.is_shown:
+            yield
+            return
         done = threading.Event()
 
         def breathe() -> None:
@@ -157,7 +164,7 @@ def show_training(
         TextColumn("{task.description}"),
         TimeRemainingColumn(compact=True),
         console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
+        disable=not (progressing.is_shown and sys.stderr.isatty()),
     ) as progress:
         bar = progress.add_task("", total=total)
 
@@ -168,7 +175,6 @@ def show_training(
             progress.update(bar, completed=reached)
             progressing.doing = f"step {reached}/{total}  {text}{_time_left(first, reached, total)}"
 
-        progressing.doing = "preparing the first step"
         for row in start(count):
             step = int(row["step"])
             text = _describe_row(row, run, progress)
@@ -192,7 +198,8 @@ def _time_left(first: tuple[int, float], step: int, total: int) -> str:
 
 def _describe_row(row: dict[str, float], run: Path, progress: Progress) -> str:
     """Losses; where there is room, the newest validation, learning rate and speed."""
-    text = " ".join(f"{short} {row[term]:.3f}" for term, short in _LOSSES.items())
+    # A head that is not there has a loss of exactly 0.
+    text = " ".join(f"{short} {row[term]:.3f}" for term, short in _LOSSES.items() if row[term])
     measured = [one for one in read_validation(run) if one["score"] is not None]
     parts = [f"val {one['score']:.3f} at step {one['step']:.0f}" for one in measured[-1:]]
     parts += [f"{row['pictures_per_second']:.1f} images/s", f"lr {row['lr']:.2e}"]

@@ -4,7 +4,6 @@ import collections
 import math
 import os
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,17 +19,19 @@ from blitznet.device import choose_device
 from blitznet.errors import BlitzNetError, InputError, LabelError, RecipeError
 from blitznet.evaluation.metrics import Metrics
 from blitznet.extras import require
+from blitznet.interruption import terminated_as_interrupted
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model.imagenet_weights import describe_imagenet_weights
 from blitznet.plain_names import file_name
-from blitznet.result_folder import make_folder
+from blitznet.result_folder import make_folder, require_usable
 from blitznet.training.finish import ONNX_FILE, finish_run
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, Rows, train_steps
 from blitznet.training.loop_options import LoopOptions, launch, require_fit, usable_precision
 from blitznet.training.network import (
     KnownClasses,
     fit_to_start,
+    keep_dropped,
     known_to_start,
     starts_from_imagenet,
 )
@@ -111,8 +112,8 @@ def train(
 ) -> TrainingRun:
     """Train a network, evaluate it on the `val` split, and export it to ONNX.
 
-    The folder of the run gets the files that docs/training.md lists. Ctrl-C ends the current step,
-    saves the state and raises KeyboardInterrupt.
+    The folder of the run gets the files that docs/training.md lists. Ctrl-C and SIGTERM end the
+    current step, save the state and raise KeyboardInterrupt.
 
     Args:
         data: path of the data description; None with `resume`.
@@ -156,20 +157,18 @@ def train(
     else:
         wanted = recipe if isinstance(recipe, Recipe) else read_recipe(os.fspath(recipe))
         wanted = change_recipe(wanted, **changes) if changes else wanted
-    progressing = Progressing(on_message or _ignore)
-    start = _Start(Path(data), wanted, options, progressing.on_message, epochs, skip_bad)
-    with progressing.breathing() if on_message is not None else nullcontext():
+    from blitznet.training.launcher import find_processes
+
+    processes = find_processes(devices)
+    progressing = Progressing(on_message if processes.is_first else None)
+    start = _Start(Path(data), wanted, options, processes, progressing, epochs, skip_bad)
+    with progressing.breathing(), terminated_as_interrupted():
         return _train(
             start,
-            progressing,
             None if resume is None else Path(resume),
             None if out is None else Path(out),
             tensorboard,
         )
-
-
-def _ignore(_: str) -> None:
-    """Drop a line."""
 
 
 @dataclass(frozen=True)
@@ -179,28 +178,22 @@ class _Start:
     data: Path
     recipe: Recipe
     options: LoopOptions
-    on_message: OnMessage
+    processes: "Processes"
+    progressing: Progressing
     epochs: float | None
     skip_bad: bool
 
 
-def _train(
-    start: _Start,
-    progressing: Progressing,
-    resume: Path | None,
-    out: Path | None,
-    tensorboard: bool,
-) -> TrainingRun:
+def _train(start: _Start, resume: Path | None, out: Path | None, tensorboard: bool) -> TrainingRun:
     """See `train`. The first process prepares the folder; the others learn of it and join."""
-    from blitznet.training.launcher import explain_loss, find_processes, leave_failure
+    from blitznet.training.launcher import explain_loss, leave_failure
 
-    on_message, options = progressing.on_message, start.options
-    processes = find_processes(options.devices)
+    processes, progressing, options = start.processes, start.progressing, start.options
     folder: Path | None = None
     failure: InputError | None = None
     if processes.is_first:
         try:
-            folder = _begin(start, out, processes) if resume is None else _continue(resume)
+            folder = _begin(start, out) if resume is None else _continue(resume)
         except InputError as error:
             if processes.count == 1 or not processes.is_launched:
                 raise
@@ -226,9 +219,10 @@ def _train(
             )
             return TrainingRun(folder, recipe.steps)
         steps = show_training(rows, recipe.steps, folder, progressing)
+        return _finish(start, folder, recipe, steps, tensorboard)
     except KeyboardInterrupt:
-        if processes.is_first and folder is not None:
-            on_message(f"Interrupted; continue with: blitznet train --resume {folder}")
+        if folder is not None:
+            progressing.on_message(f"Interrupted; {_way_on(folder, start.data)}")
         raise
     except BlitzNetError as error:
         leave_failure(processes, error)
@@ -239,41 +233,45 @@ def _train(
             raise
         leave_failure(processes, cause)
         raise cause from None
-    return _finish(start, folder, recipe, steps, tensorboard, on_message)
+
+
+def _way_on(folder: Path, data: Path) -> str:
+    """How to continue an unfinished run."""
+    model = folder / MODEL_FILE
+    if model.is_file():
+        return f"{model} is trained; measure it with: blitznet eval {model} --data {data}"
+    return f"continue with: blitznet train --resume {folder}"
 
 
 def _finish(
-    start: _Start,
-    folder: Path,
-    recipe: Recipe,
-    steps: int,
-    tensorboard: bool,
-    on_message: OnMessage,
+    start: _Start, folder: Path, recipe: Recipe, steps: int, tensorboard: bool
 ) -> TrainingRun:
     """Measure and report what is trained; of a run that stopped early, say how to continue."""
     if not (folder / MODEL_FILE).is_file():
-        on_message(
-            f"Stopped at step {steps} of {recipe.steps}; continue with: "
-            f"blitznet train --resume {folder}"
-        )
+        way_on = _way_on(folder, start.data)
+        start.progressing.on_message(f"Stopped at step {steps} of {recipe.steps}; {way_on}")
         return TrainingRun(folder, steps)
-    metrics = finish_run(folder, start.options.accelerator, start.options.workers, on_message)
+    metrics = finish_run(
+        folder, start.options.accelerator, start.options.workers, start.progressing
+    )
     if tensorboard:
         rewrite_tensorboard(folder)
     return TrainingRun(folder, steps, metrics)
 
 
-def _begin(start: _Start, out: Path | None, processes: "Processes") -> Path:
+def _begin(start: _Start, out: Path | None) -> Path:
     """Check the data, fit the recipe to it, and make the folder of a new run."""
     recipe, data, options = start.recipe, start.data, start.options
+    on_message = start.progressing.on_message
+    require_usable(out)
     description = read_description(data)
     recipe = fit_to_data(fit_to_start(recipe), len(description.classes), **_has(description))
-    require_fit(recipe, description, options, processes.count)
+    require_fit(recipe, description, options, start.processes.count)
     device = choose_device(options.accelerator)
     precision = usable_precision(recipe.precision, device)
     if starts_from_imagenet(recipe):
-        start.on_message(describe_imagenet_weights(recipe.model.backbone))
-    report = _check(description, data, options.workers > 0, start.skip_bad)
+        on_message(describe_imagenet_weights(recipe.model.backbone))
+    report = _check(description, start)
     labelled = _labelled(report)
     if not any(labelled):
         raise LabelError(
@@ -287,6 +285,7 @@ def _begin(start: _Start, out: Path | None, processes: "Processes") -> Path:
     if start.epochs is not None:
         steps = math.ceil(start.epochs * images / recipe.global_batch_size)
         recipe = change_recipe(recipe, steps=steps)
+    recipe = keep_dropped(recipe, description.classes)
     known = known_to_start(recipe, description.classes)
     supervised = KnownClasses(
         *(
@@ -297,12 +296,13 @@ def _begin(start: _Start, out: Path | None, processes: "Processes") -> Path:
     folder = make_folder(out, Path("runs/train") / file_name(recipe.name))
     write_run(folder, recipe, data, description, supervised, precision)
     for line in describe_start(recipe, report, supervised, known, device, precision):
-        start.on_message(line)
-    start.on_message(f"Run: {folder}")
+        on_message(line)
+    on_message(f"Run: {folder}")
     if report.errors:
         write_skipped(folder, report.errors, description)
         for error in report.errors:
-            start.on_message(f"skipped: {error}")
+            on_message(f"skipped: {error}")
+    start.progressing.doing = "preparing the first step"
     return folder
 
 
@@ -326,16 +326,14 @@ def _labelled(report: CheckReport) -> KnownClasses:
     )
 
 
-def _check(
-    description: DataDescription, data: Path, has_workers: bool, skip_bad: bool
-) -> CheckReport:
+def _check(description: DataDescription, start: _Start) -> CheckReport:
     """What the data holds; errors are those of single images, and none without `skip_bad`."""
-    splits = ["train", *({VALIDATION_SPLIT} & description.splits.keys())]
-    workers = usable_cores() if has_workers else 0
-    report = check_data(description, data, splits, workers=workers)
+    data, splits = start.data, ["train", *({VALIDATION_SPLIT} & description.splits.keys())]
+    workers, shown = usable_cores() if start.options.workers else 0, start.progressing.is_shown
+    report = check_data(description, data, splits, workers=workers, show_progress=shown)
     errors = report.errors
     require_skippable(errors)
-    if errors and not skip_bad:
+    if errors and not start.skip_bad:
         raise LabelError(
             f"{data} has {count_of(len(errors), 'error')}, the first: {errors[0]}; see all "
             f"with blitznet check-data {data}, or leave those images out with --skip-bad"

@@ -83,7 +83,7 @@ def validate(
             raise KeyboardInterrupt
 
     # The copy and the data loader draw random numbers.
-    with torch.random.fork_rng([]), closing(engine_of(network, info.names, device)) as engine:
+    with torch.random.fork_rng([]), closing(engine_of(network, info, device)) as engine:
         metrics = measure(engine, sources, workers=workers, found=stop_if_interrupted)
     keep_measured(folder, step, metrics, network, info)
 

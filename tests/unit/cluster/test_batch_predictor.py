@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 import blitznet
+from batch_records import record_of
 from blitznet import cpu
 from blitznet.cluster.batch_predictor import BatchPredictor
-from blitznet.cluster.listing import Item, list_items
 from blitznet.cluster.rows import SCHEMA, Columns, as_text, error_kind
 from blitznet.errors import InputError
 from blitznet.inference.predict_folder import predict_to_folder
+from web_server import web_server
 
 SCORE = 0.02  # an untrained network is sure of nothing
 
@@ -60,14 +61,8 @@ def test_rows_hold_exactly_what_predict_writes(
             assert row["width"] is row["detections"] is row["pixels"] is row["ms"] is None
             continue
         record = next(records)
-        boxes = [[one.pop(edge) for edge in ("x1", "y1", "x2", "y2")] for one in row["detections"]]
-        assert boxes == [one["box"] for one in record["detections"]]
-        names = predictor.predictor.names
-        for one, other in zip(row["detections"], record["detections"], strict=True):
-            assert names[one.pop("label_id")] == one["label"]
-            assert one == {"label": other["label"], "score": other["score"]}
-        assert row["pixels"] == list(record["pixels"].items())
-        assert (row["width"], row["height"]) == (record["width"], record["height"])
+        found = record_of(row)
+        assert json.dumps(found) == json.dumps({key: record[key] for key in found})
         assert row["seg_map"] == (out / record["seg_map"]).read_bytes()
         assert row["ms"].keys() == {"read", "network", "post"}
     assert sum(len(row["detections"] or ()) for row in rows) > 0
@@ -152,22 +147,8 @@ def test_names_that_are_no_text_are_written_as_json_does() -> None:
 
 
 def test_http_images_are_rows_too(predictor: BatchPredictor, images: list[Path]) -> None:
-    from functools import partial
-    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-    from threading import Thread
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=images[0].parent))
-    Thread(target=server.serve_forever, daemon=True).start()
-    base = f"http://127.0.0.1:{server.server_port}/"
-    columns = predictor({"uri": [base + path.name for path in images]})
-    (images[0].parent / "list.txt").write_text("a.jpg\n")
-    assert list(list_items(base + "list.txt")) == [Item("a.jpg", "a.jpg")]
-    server.shutdown()
-    server.server_close()
+    with web_server(images[0].parent) as base:
+        columns = predictor({"uri": [base + path.name for path in images]})
     local = predictor({"uri": [str(path) for path in images[:1]]})
     assert columns["detections"][:1] == local["detections"]
     errors = columns["error"].to_pylist()

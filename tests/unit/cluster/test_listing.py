@@ -1,5 +1,6 @@
 import os
 import tarfile
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from pyarrow import parquet
 
 from blitznet.cluster.listing import Item, cut, list_items
 from blitznet.cluster.remote_files import read_content
-from blitznet.errors import InputError
+from blitznet.errors import ImageError, InputError
+from web_server import web_server
 
 
 @pytest.fixture
@@ -75,18 +77,37 @@ def test_a_parquet_list_may_bring_ids(tmp_path: Path) -> None:
     parquet.write_table(table, tmp_path / "ids.parquet")
     assert list(list_items(str(tmp_path / "plain.parquet"))) == [Item("a", "a"), Item("b", "b")]
     assert list(list_items(str(tmp_path / "ids.parquet"))) == [Item("7", "a"), Item("8", "b")]
+    odd = pa.table({"path": [b"caf\xe9.jpg", None, b"b"], "id": [None, "x", "y"]})
+    parquet.write_table(odd, tmp_path / "odd.parquet")
+    name = os.fsdecode(b"caf\xe9.jpg")
+    assert list(list_items(str(tmp_path / "odd.parquet"))) == [Item(name, name), Item("y", "b")]
 
 
-def test_members_of_tar_files_are_read_where_they_are(folder: Path, tmp_path: Path) -> None:
+def test_members_of_tar_files_are_read_where_they_are(tmp_path: Path) -> None:
     path = tmp_path / "shard-0.tar"
     with tarfile.open(path, "w") as tar:
         for name in ("0001.jpg", "0001.json", "0002.png"):
             (tmp_path / name).write_text(name)
             tar.add(tmp_path / name, name)
-    assert [item.id for item in list_items(str(path))] == ["0001.jpg", "0002.png"]
-    assert [read_content(item.uri) for item in list_items(str(path))] == [b"0001.jpg", b"0002.png"]
     ids = [item.id for item in list_items(f"{tmp_path}/*.tar")]
     assert ids == [f"{path}/0001.jpg", f"{path}/0002.png"]
+    with web_server(tmp_path) as base:
+        for source in (str(path), f"file://{path}", f"{base}shard-0.tar"):
+            items = list(list_items(source))
+            assert [item.id for item in items] == ["0001.jpg", "0002.png"]
+            assert [read_content(item.uri) for item in items] == [b"0001.jpg", b"0002.png"]
+
+
+def test_lists_come_from_a_web_server_too(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"path": ["a"]}), tmp_path / "list.parquet")
+    (tmp_path / "list.txt").write_text("a\n")
+    with web_server(tmp_path) as base:
+        for name in ("list.parquet", "list.txt"):
+            assert list(list_items(base + name)) == [Item("a", "a")]
+        with pytest.raises(InputError, match="no list; give"):  # but a page that names them
+            list(list_items(base))
+        with pytest.raises(InputError, match="HTTP Error 404"):
+            list(list_items(f"{base}missing.parquet"))
 
 
 def test_shards_are_cut_in_order() -> None:
@@ -99,7 +120,8 @@ def test_shards_are_cut_in_order() -> None:
     [
         ("missing", None, "no such file or folder"),
         ("list.parquet", b"PAR", "cannot be read"),
-        ("list.txt", b"\x00\x01", "no text file"),
+        ("list.txt", b"\x00\x01", "no list"),
+        ("index.html", b"<!DOCTYPE html>\n", "no list"),
         ("a.tar", b"no tar", "cannot be read as a tar file"),
         ("no*match", None, None),
         ("ftq://host/a", None, "no file system for ftq://"),
@@ -124,3 +146,21 @@ def test_a_parquet_list_without_names_says_what_it_has(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"x": [1]}), tmp_path / "x.parquet")
     with pytest.raises(InputError, match=r"no column uri or path, but \['x'\]"):
         list(list_items(str(tmp_path / "x.parquet")))
+
+
+def test_pipes_are_no_lists_and_devices_no_images(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe: cannot be read"):
+        list(list_items(str(tmp_path / "pipe")))
+    (tmp_path / "list.txt").write_text("a" * 150_000)
+    assert [len(item.uri) for item in list_items(str(tmp_path / "list.txt"))] == [
+        65_536, 65_536, 18_928
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", [f"0+{10**18}", f"0+{10**30}", f"{10**30}+9"])
+def test_a_member_that_no_tar_file_has_costs_itself_only(tmp_path: Path, place: str) -> None:
+    (tmp_path / "a.tar").write_bytes(bytes(100))
+    member = f"{tmp_path / 'a.tar'}#{place}"
+    with suppress(ImageError):
+        assert read_content(member) == bytes(100)

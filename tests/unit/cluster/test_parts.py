@@ -25,7 +25,7 @@ def names_in(folder: Path) -> list[str]:
 def parts(request: pytest.FixtureRequest, tmp_path: Path) -> Parts:
     out = str(tmp_path / "out")
     opened = Parts(out if request.param == "local" else f"memory:/{out}")
-    opened.prepare(SETTINGS, mixed=False)
+    opened.prepare(SETTINGS)
     return opened
 
 
@@ -43,10 +43,10 @@ def test_a_part_that_is_written_again_replaces_itself(parts: Parts) -> None:
 
 
 def test_a_changed_setting_is_refused_unless_told(parts: Parts) -> None:
-    parts.prepare(SETTINGS, mixed=False)
+    parts.require_usable(SETTINGS, mixed=False)
     with pytest.raises(InputError, match=r"holds rows of score 0\.5, not 0\.4; .* add --mixed"):
-        parts.prepare(SETTINGS | {"score": 0.4}, mixed=False)
-    parts.prepare(SETTINGS | {"score": 0.4}, mixed=True)
+        parts.require_usable(SETTINGS | {"score": 0.4}, mixed=False)
+    parts.require_usable(SETTINGS | {"score": 0.4}, mixed=True)
 
 
 def test_a_damaged_part_is_done_again(tmp_path: Path) -> None:
@@ -59,9 +59,9 @@ def test_a_damaged_part_is_done_again(tmp_path: Path) -> None:
 
 def test_other_tools_read_the_folder_and_nothing_else_is_in_it(tmp_path: Path) -> None:
     parts = Parts(str(tmp_path))
-    parts.prepare(SETTINGS, mixed=False)
+    parts.prepare(SETTINGS)
     (tmp_path / ".blitznet-1.part").touch()  # of a worker that was killed
-    parts.prepare(SETTINGS, mixed=False)
+    parts.prepare(SETTINGS)
     name = parts.write(3, table("a", "b"))
     assert names_in(tmp_path) == ["_batch.json", name]
     assert dataset.dataset(tmp_path).schema.equals(SCHEMA)
@@ -92,7 +92,7 @@ def test_an_unusable_folder_is_one_line(kind: str, tmp_path: Path) -> None:
         out.mkdir()
         (out / ("mine.txt" if kind == "foreign" else "_batch.json")).write_text("{")
     with pytest.raises(InputError, match=r"cannot be|not empty") as caught:
-        Parts(str(out)).prepare(SETTINGS, mixed=False)
+        Parts(str(out)).require_usable(SETTINGS, mixed=False)
     assert "\n" not in str(caught.value)
 
 

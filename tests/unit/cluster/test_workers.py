@@ -90,10 +90,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     return ray
 
 
-def run(out: Path, model: str = "tiny@0", count: int = 40) -> list[Any]:
-    items = [Item(str(number), f"{number}.jpg") for number in range(count)]
-    options = workers.WorkerOptions({}, model, str(out), None, 1, 10, minimum=2, maximum=3)
-    Parts(str(out)).prepare({"score": 0.5}, mixed=False)
+def run(out: Path, model: str = "tiny@0", count: int = 40, folder: str = "/") -> list[Any]:
+    items = [Item(str(number), f"{folder}{number}.jpg") for number in range(count)]
+    options = workers.WorkerOptions({}, model, str(out), "/missing", 1, 10, minimum=2, maximum=3)
+    Parts(str(out)).prepare({"score": 0.5})
     return list(workers.predict_shards(enumerate(cut(items, 10)), options, print))
 
 
@@ -104,7 +104,7 @@ def test_images_that_kill_workers_are_rows_with_an_error(fake: FakeRay, tmp_path
     errors = {row["id"]: row["error"] for row in rows if row["error"]}
     assert set(errors) == POISON
     for id_, error in errors.items():
-        assert error.startswith(f"{id_}.jpg: 3 workers died of it (its process or machine ended")
+        assert error.startswith(f"/{id_}.jpg: 3 workers died of it (its process or machine ended")
     assert sum(one.num_images for one in done) == 40
     assert sum((one.errors for one in done), Counter()) == {"3 workers died of it": 2}
     assert fake.alive == 0
@@ -123,4 +123,6 @@ def test_workers_that_cannot_begin_are_one_line(fake: FakeRay, tmp_path: Path) -
     FakePredictor.deaths_at_start = 0
     with pytest.raises(InputError, match=re.escape("a worker has the network tiny@0, not big@1")):
         run(tmp_path, model="big@1")
+    with pytest.raises(InputError, match=r"/missing: not on every machine .* absolute paths"):
+        run(tmp_path, folder="")
     assert fake.alive == 0

@@ -87,18 +87,29 @@ def test_an_unknown_split_is_answered_with_those_that_there_are(tmp_path: Path) 
         ("classes: coco80", ": classes: classes is voc, coco or a list of names"),
         ("classes: []", ": classes: classes is voc, coco or a list of names"),
         ("classes: [1, 2]", ': classes: 1 is not text; write it in quotes, as "1"'),
+        (f"classes: [{list(range(1000))}]", ": classes: [0, 1, 2, 3"),
         ("classes: [on, off]", ": classes: True is not text: YAML reads on, off, yes, no"),
         (f"classes: {[f'c{i}' for i in range(255)]}", ": classes: 255 classes; a network has"),
-        ("classes: voc\ntrain: []\nval: 1.5", ": val is 1.5; a share of the training images"),
+        ("classes: voc\ntrain: []\nval: 1.5", ": val is 1.5; give a list of sources, or a sh"),
         ("classes: [a, a]", ": classes: class names must differ, and background is implied"),
         ("classes: [background]", ": classes: class names must differ, and background is implied"),
         ("classes: voc\ntrain: []", ": splits.train: List should have at least 1 item"),
-        ("classes: voc\ntrain: 5", ": splits.train: Input should be a valid list, got 5"),
+        ("classes: voc\ntrain: []\nval: 10%", ": val is '10%'; give a list of sources, or a sh"),
+        ("classes: voc\ntrain: 5", ": train: a split is a list of sources, as [{format: yolo, "),
+        ("classes: voc\nnc: 2\ntrain: []", ": nc: a split is a list of sources, as [{format"),
+        ("classes: voc\ntrain: [{root: a}]", ": splits.train.0: format is one of coco, masks,"),
         ("classes: voc\ntrain: [{format: voc}]", ": splits.train.0.voc.root: Field required"),
-        ("classes: voc\ntrain: [{format: kitti}]", ": splits.train.0: Input tag 'kitti' found"),
+        (
+            "classes: voc\ntrain: [{format: kitti}]",
+            ": splits.train.0: format is one of coco, masks, sbd, voc, yo",
+        ),
         (
             "classes: voc\ntrain: [{format: voc, root: a, image_set: b, mask: c}]",
             ": splits.train.0: there is no key 'mask' in format voc; did you mean 'masks'?",
+        ),
+        (
+            "classes: voc\ntrain: [{format: masks, images: a, mask: b}]",
+            ": splits.train.0: there is no key 'mask' in format masks; did you mean 'masks'?",
         ),
         (
             "classes: voc\ntrain: [{format: voc, root: a, image_set: b, boxes: false}]",
@@ -115,6 +126,7 @@ def test_a_wrong_description_gets_one_line(tmp_path: Path, text: str, problem: s
     with pytest.raises(LabelError) as raised:
         read_description(path)
     assert str(raised.value).startswith(f"{path}{problem}")
+    assert len(str(raised.value)) < 1000
     assert "\n" not in str(raised.value)
 
 
@@ -170,4 +182,15 @@ def test_a_data_yaml_of_ultralytics_is_a_description(tmp_path: Path) -> None:
     description = read_description(written(tmp_path, text))
     assert description.classes == ("background", "cat", "dog")
     assert list(description.splits) == ["train", "val"]
-    assert description.open_split("val")[0].read(0).labels.tolist() == [2]
+    sample = description.open_split("val")[0].read(0)
+    assert sample.labels.tolist() == [2]
+    assert sample.seg_map is None
+
+    (tmp_path / "train/labels/a.txt").write_text("0 0 0 1 0 1 1\n")
+    text = "train: train/images\nval: 0.5\nnames: [cat, dog]\n"
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "train/images/b.png")
+    description = read_description(written(tmp_path, text))
+    (train,), (val,) = (description.open_split(split) for split in ("train", "val"))
+    assert (len(train), len(val)) == (1, 1)
+    maps = [one.read(0).seg_map for one in (train, val)]
+    assert {int(one.max()) for one in maps if one is not None} == {0, 1}  # the polygon, nothing

@@ -1,5 +1,6 @@
 """Views: exact placement on images small enough to write down, and slow twins on others."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -54,7 +55,6 @@ def sample() -> Sample:
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 @pytest.mark.parametrize("size", [12, 40])
 def test_the_map_equals_a_loop_over_its_pixels(sample: Sample, view: CropWindow, size: int) -> None:
-    assert sample.seg_map is not None
     expected = nearest_view(sample.seg_map, view, size, IGNORE_INDEX)
     np.testing.assert_array_equal(view_sample(sample, view, size).seg_map, expected)
 
@@ -94,14 +94,12 @@ def test_zooming_out_puts_the_image_where_the_view_says(sample: Sample) -> None:
     expected_map = np.full((40, 40), IGNORE_INDEX)
     expected_map[2 : 2 + HEIGHT, 5 : 5 + WIDTH] = sample.seg_map
     np.testing.assert_array_equal(result.seg_map, expected_map)
-    assert result.boxes is not None
     assert result.boxes.tolist() == [[7, 5, 15, 11], [17, 3, 27, 18], [5, 2, 28, 19]]
 
 
 def test_a_crop_of_whole_pixels_is_a_slice(sample: Sample) -> None:
     result = view_sample(sample, CropWindow(4, 3, 16, 15), 12)
     np.testing.assert_array_equal(result.image, sample.image[3:15, 4:16])
-    assert sample.seg_map is not None
     np.testing.assert_array_equal(result.seg_map, sample.seg_map[3:15, 4:16])
 
 
@@ -117,24 +115,12 @@ def test_a_mirrored_view_is_the_view_mirrored(sample: Sample, view: CropWindow) 
     plain = view_sample(sample, replace(view, flip=False), 20)
     mirrored = view_sample(sample, replace(view, flip=True), 20)
     np.testing.assert_array_equal(mirrored.image, plain.image[:, ::-1])
-    assert mirrored.seg_map is not None
-    assert plain.seg_map is not None
     np.testing.assert_array_equal(mirrored.seg_map, plain.seg_map[:, ::-1])
-
-
-def test_mirroring_twice_changes_nothing(sample: Sample) -> None:
-    square = view_sample(sample, CropWindow(4, 3, 16, 15), 12)
-    mirror = CropWindow(0, 0, 12, 12, flip=True)
-    once = view_sample(square, mirror, 12)
-    assert not np.array_equal(once.image, square.image)
-    assert_same(view_sample(once, mirror, 12), square)
 
 
 def test_boxes_are_scaled_by_axis_moved_and_clipped() -> None:
     boxes = np.array([[12, 30, 20, 50], [5, 10, 35, 70], [10, 20, 30, 60]], np.float32)
-    moved = view_boxes(
-        boxes, CropWindow(10, 20, 30, 60), size=40
-    )  # twice as wide, as high as before
+    moved = view_boxes(boxes, CropWindow(10, 20, 30, 60), size=40)  # twice as wide, as high
     assert moved.tolist() == [[4, 10, 20, 30], [0, 0, 40, 40], [0, 0, 40, 40]]
     assert moved.dtype == np.float32
 
@@ -154,7 +140,6 @@ def test_a_box_stays_if_its_centre_is_inside_and_not_on_the_border() -> None:
 
 def test_labels_and_difficult_stay_with_their_boxes(sample: Sample) -> None:
     result = view_sample(sample, CropWindow(11, 0, 23, 17), 24)  # the first centre is outside
-    assert result.boxes is not None
     assert result.boxes.shape == (2, 4)
     assert result.labels.tolist() == [5, 6]
     assert result.difficult.tolist() == [True, False]
@@ -176,9 +161,7 @@ def test_boxes_without_area_are_always_dropped(sample: Sample) -> None:
 def test_beyond_the_image_there_is_only_filling(sample: Sample) -> None:
     result = view_sample(sample, VIEWS["beyond the image"], 8)
     assert (result.image == FILL_COLOUR).all()
-    assert result.seg_map is not None
     assert (result.seg_map == IGNORE_INDEX).all()
-    assert result.boxes is not None
     assert result.boxes.shape == (0, 4)
 
 
@@ -197,7 +180,6 @@ def test_a_image_without_objects_keeps_its_empty_boxes(sample: Sample) -> None:
         difficult=np.zeros(0, bool),
     )
     result = view_sample(empty, VIEWS["zoom-out"], 16, min_box_side=2)
-    assert result.boxes is not None
     assert result.boxes.shape == (0, 4)
 
 
@@ -212,22 +194,16 @@ def test_a_image_of_one_pixel_fills_the_whole_result() -> None:
     )
     result = resize_sample(one, 8)
     assert (result.image == (10, 20, 30)).all()
-    assert result.seg_map is not None
     assert (result.seg_map == 3).all()
-    assert result.boxes is not None
     assert result.boxes.tolist() == [[0, 0, 8, 8]]
 
 
 def test_the_given_sample_is_left_alone(sample: Sample) -> None:
-    assert sample.boxes is not None
-    before = sample.image.copy(), sample.boxes.copy(), sample.labels.copy()
+    before = copy.deepcopy(sample)
     result = view_sample(sample, whole_view(*sample.size), 40)
-    assert result.boxes is not None
     assert not np.shares_memory(result.image, sample.image)
     result.boxes[:] = 0
-    np.testing.assert_array_equal(sample.image, before[0])
-    np.testing.assert_array_equal(sample.boxes, before[1])
-    np.testing.assert_array_equal(sample.labels, before[2])
+    assert_same(sample, before)
 
 
 def assert_same(a: Sample, b: Sample) -> None:

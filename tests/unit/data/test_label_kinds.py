@@ -11,34 +11,15 @@ from blitznet.data.check.check import check_data
 from blitznet.data.description import read_description
 from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel, Problem, usable_objects
 from blitznet.data.seg_map import MapEncoding, MapFile
-from blitznet.data.source import LabelSource
 from blitznet.data.voc import read_annotation, read_image_set
 from blitznet.data.yolo import read_rows
 from blitznet.errors import LabelError
 from blitznet.model_info import BLITZNET300_MOBILE
 from blitznet.structures import IGNORE_LABEL
+from fixtures.label_files import described, draw, opened, write
 
 TABLE = ClassTable(("background", "cat", "dog"))
 CAFE, DECOMPOSED_CAFE = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
-
-
-def image(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (20, 10)).save(path)
-
-
-def text(path: Path, content: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content)
-    return path
-
-
-def described(folder: Path, entry: str, classes: str = "[cat, dog]") -> Path:
-    return text(folder / "data.yaml", f"classes: {classes}\ntrain:\n  - {{{entry}}}\n")
-
-
-def opened(folder: Path, entry: str) -> LabelSource:
-    return read_description(described(folder, entry)).open_split("train")[0]
 
 
 def findings(folder: Path, entry: str, kind: str) -> list[Problem]:
@@ -51,9 +32,7 @@ def test_an_object_that_is_labelled_twice_counts_once() -> None:
         return ObjectLabel(name, (x, 0, 9, 9), f"line {x}", "...", ignore=ignore)
 
     objects = item("cat", 1), item("cat", 1), item("dog", 1), item("cat", 2), item("cat", 1, True)
-    problems: list[Problem] = []
-    labels = ImageLabels(Path("a.jpg"), objects)
-    kept = usable_objects(labels, (20, 10), TABLE, problems)
+    kept, problems = usable_objects(ImageLabels(Path("a.jpg"), objects), (20, 10), TABLE)
     assert [(one.class_id, one.box[0], one.is_ignored) for one in kept] == [
         (1, 1, False), (2, 1, False), (1, 2, False), (1, 1, True),
     ]  # fmt: skip
@@ -89,9 +68,7 @@ def test_grey_maps_of_few_bits_hold_their_values(tmp_path: Path, bits: int) -> N
     values = np.arange(2**bits, dtype=np.uint8).repeat(2)[None].repeat(3, axis=0)
     path = tmp_path / "map.png"
     write_grey_png(path, values, bits)
-    codes = MapEncoding(
-        tuple((value, "background" if not value else f"c{value}") for value in range(16))
-    )
+    codes = MapEncoding({0: "background", **{value: f"c{value}" for value in range(1, 16)}})
     table = ClassTable(("background", *(f"c{value}" for value in range(1, 16))))
     found = MapFile(path, codes).read((values.shape[1], 3), table)
     np.testing.assert_array_equal(found, values)
@@ -126,26 +103,26 @@ def test_a_grey_gif_holds_its_grey_values(tmp_path: Path) -> None:
     values = np.zeros((4, 6), np.uint8)
     values[1:3, 2:] = 255
     Image.fromarray(values).save(tmp_path / "map.gif")
-    codes = MapEncoding(((0, "background"), (255, "dog")), ignore=())
+    codes = MapEncoding({0: "background", 255: "dog"})
     found = MapFile(tmp_path / "map.gif", codes).read((6, 4), TABLE)
     np.testing.assert_array_equal(found, np.where(values, 2, 0))
 
 
 def test_key_points_behind_a_box_are_left_out(tmp_path: Path) -> None:
     row = "0 0.5 0.5 0.4 0.2 0.4 0.4 0.6 0.6\n"
-    path = text(tmp_path / "a.txt", row)
-    (item,) = read_rows(path, ("cat",), num_keypoints=4)
+    path = write(tmp_path / "a.txt", row)
+    (item,), _ = read_rows(path, ("cat",), num_keypoints=4)
     assert item.box == pytest.approx((0.3, 0.4, 0.7, 0.6))
     assert item.outline is None
-    (other,) = read_rows(path, ("cat",), num_keypoints=6)
-    assert other.problem == "9 columns; with this kpt_shape a row has 11"
+    (other,), _ = read_rows(path, ("cat",), num_keypoints=6)
+    assert other.written == "9 columns; with this kpt_shape a row has 11"
 
 
 def test_label_files_without_an_image_are_found(tmp_path: Path) -> None:
     for name in ("IMG_1.JPG", f"{DECOMPOSED_CAFE}.jpg", "dog7.jpg"):
-        image(tmp_path / "images" / name)
+        draw(tmp_path / "images" / name)
     for name in ("img_1", CAFE, "dog7", "dogg7"):
-        text(tmp_path / "labels" / f"{name}.txt", "0 0.5 0.5 0.5 0.5\n")
+        write(tmp_path / "labels" / f"{name}.txt", "0 0.5 0.5 0.5 0.5\n")
     found = findings(tmp_path, "format: yolo, root: ., names: [cat, dog]", "unclaimed")
     assert {Path(one.where).stem: one.is_error for one in found} == {
         "img_1": True, CAFE: True, "dogg7": False,
@@ -155,17 +132,17 @@ def test_label_files_without_an_image_are_found(tmp_path: Path) -> None:
 
 def test_a_map_that_only_looks_as_its_image_is_an_error(tmp_path: Path) -> None:
     for name in (DECOMPOSED_CAFE, "b"):
-        image(tmp_path / "img" / f"{name}.jpg")
+        draw(tmp_path / "img" / f"{name}.jpg")
     for name in (CAFE, "b", "of_another_split"):
-        Image.new("L", (20, 10)).save(text(tmp_path / "m" / f"{name}.png", ""))
+        Image.new("L", (40, 20)).save(write(tmp_path / "m" / f"{name}.png", ""))
     entry = "format: masks, images: img, masks: m, values: {0: background, 1: cat}"
     (found,) = findings(tmp_path, entry, "unclaimed")
     assert (Path(found.where).stem, found.is_error) == (CAFE, True)
 
 
 def test_links_that_lead_back_are_not_followed_twice(tmp_path: Path) -> None:
-    image(tmp_path / "mine/images/a.jpg")
-    text(tmp_path / "mine/labels/a.txt", "0 0.5 0.5 0.5 0.5\n")
+    draw(tmp_path / "mine/images/a.jpg")
+    write(tmp_path / "mine/labels/a.txt", "0 0.5 0.5 0.5 0.5\n")
     for name in ("again", "once_more"):
         (tmp_path / "mine/images" / name).symlink_to("..")
     assert len(opened(tmp_path, "format: yolo, root: mine, names: [cat, dog]")) == 1
@@ -173,8 +150,8 @@ def test_links_that_lead_back_are_not_followed_twice(tmp_path: Path) -> None:
 
 def test_labels_beside_images_are_found_below_a_folder_called_images(tmp_path: Path) -> None:
     project = tmp_path / "images" / "project"
-    image(project / "photos/a.jpg")
-    text(project / "photos/a.txt", "1 0.5 0.5 0.5 0.5\n")
+    draw(project / "photos/a.jpg")
+    write(project / "photos/a.txt", "1 0.5 0.5 0.5 0.5\n")
     source = opened(project, "format: yolo, images: photos, names: [cat, dog]")
     assert source.read(0).labels.tolist() == [2]
 
@@ -191,7 +168,7 @@ def test_labels_beside_images_are_found_below_a_folder_called_images(tmp_path: P
 def test_lists_of_voc_are_told_from_lists_of_names(
     tmp_path: Path, listed: str, ids: list[str]
 ) -> None:
-    assert read_image_set(text(tmp_path / "train.txt", listed)) == ids
+    assert read_image_set(write(tmp_path / "train.txt", listed)) == ids
 
 
 @pytest.mark.parametrize(
@@ -203,29 +180,5 @@ def test_difficult_is_a_flag_however_it_is_written(
     box = "<xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>"
     inner = f"<name>cat</name><difficult>{written}</difficult><bndbox>{box}</bndbox>"
     xml = f"<a><object>{inner}</object></a>"
-    objects, _ = read_annotation(text(tmp_path / "a.xml", xml))
+    objects, _ = read_annotation(write(tmp_path / "a.xml", xml))
     assert [item.ignore for item in objects] == [expected]
-
-
-def test_labels_of_an_image_as_it_is_seen_may_state_its_stored_size(tmp_path: Path) -> None:
-    """Label Studio does: boxes that fit the upright image only prove what they are for."""
-    import json
-
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    (tmp_path / "img").mkdir()
-    Image.new("RGB", (40, 30)).save(tmp_path / "img/a.jpg", exif=exif)
-    for bbox, kinds in (
-        ([5, 32, 10, 6], []),
-        ([32, 5, 6, 10], ["rotation"]),
-        ([5, 5, 9, 9], ["rotation"]),
-    ):
-        content = {
-            "images": [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}],
-            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": bbox}],
-            "categories": [{"id": 1, "name": "cat"}],
-        }
-        text(tmp_path / "a.json", json.dumps(content))
-        path = described(tmp_path, "format: coco, images: img, annotations: a.json", "[cat]")
-        report = check_data(read_description(path), path)
-        assert [one.kind for one in report.errors] == kinds

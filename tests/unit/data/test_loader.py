@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import Dataset
 
 from blitznet.classes import VOC_CLASSES
+from blitznet.data import loader
 from blitznet.data.labels import ImageLabels
 from blitznet.data.loader import (
     TrainingSamples,
@@ -24,6 +25,7 @@ from blitznet.data.loader import (
     collate_samples,
     prepare_ahead,
 )
+from blitznet.data.source import ImageFiles
 from blitznet.data.ssd_policy import Augmentation
 from blitznet.data.voc import VocEntry
 from blitznet.errors import InputError, WorkerError
@@ -54,8 +56,6 @@ def assert_same_batches(a: Sequence[Batch], b: Sequence[Batch]) -> None:
 
 
 def is_same(a: Sample | InputError, b: Sample | InputError) -> bool:
-    assert isinstance(a, Sample)
-    assert isinstance(b, Sample)
     return a.source == b.source and np.array_equal(a.image, b.image)
 
 
@@ -126,10 +126,10 @@ def test_steps_are_taken_as_they_are_needed() -> None:
 def test_a_worker_that_dies_is_an_error_of_one_line(num_workers: int) -> None:
     source = VocEntry(root=VOC_MINI, image_set="Main/trainval").open(Path(), VOC_CLASSES)
 
-    def read_labels(name: str) -> ImageLabels:
-        if name == "000004":  # as running out of memory does
+    def read_labels(files: ImageFiles) -> ImageLabels:
+        if files.name == "000004":  # as running out of memory does
             os.kill(os.getpid(), signal.SIGKILL)
-        return source.read_labels(name)
+        return source.read_labels(files)
 
     deadly = replace(source, read_labels=read_labels)
     samples = TrainingSamples([deadly], 32, Augmentation(), seed=0)
@@ -147,8 +147,35 @@ def test_a_worker_that_dies_is_an_error_of_one_line(num_workers: int) -> None:
     assert multiprocessing.active_children() == []
 
 
+@forks
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_group_of_processes_leaves_the_workers(number: signal.Signals) -> None:
+    endless = batch_positions(0, 10**9, 2, rank=0, world_size=1)
+    batches = prepare_ahead(make_samples(), endless, collate_samples, 1, prefetch=1)
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    assert worker.pid is not None
+    os.kill(worker.pid, number)
+    assert len(list(islice(batches, 5))) == 5
+    batches.close()
+    gc.collect()
+    assert multiprocessing.active_children() == []
+
+
+def test_a_worker_that_dies_while_it_hands_over_a_batch_is_an_error_of_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def hand_over() -> Iterator[Batch]:
+        yield from ()
+        raise ConnectionResetError("Connection reset by peer")
+
+    monkeypatch.setattr(loader, "_start", lambda _: hand_over())
+    with pytest.raises(WorkerError, match=r"died \(Connection reset by peer\); if memory ran out"):
+        next(prepare_ahead(make_samples(), [[0]], collate_samples, 1))
+
+
 def test_an_error_of_the_code_itself_is_not_taken_for_a_dead_worker() -> None:
-    class Broken(Dataset[int | InputError]):
+    class Broken(Dataset[int]):
         def __getitem__(self, position: int) -> int:
             raise RuntimeError("a bug")
 

@@ -1,6 +1,7 @@
 """Maps from outlines: worked out by hand, against pycocotools, and damaged outlines."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 import blitznet.extras
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.labels import ClassTable, ObjectLabel
+from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel
 from blitznet.data.map_from_instances import MapFromInstances, uncompress
 from blitznet.errors import InputError, LabelError
 from reference.instance_map_loops import combine_instances
@@ -37,7 +38,7 @@ def thing(
     box: tuple[float, float, float, float] | None = (0, 0, 8, 6),
     ignore: bool = False,
 ) -> ObjectLabel:
-    return ObjectLabel(name, box, "a.json, annotation 7", str(box), "", ignore, polygons)
+    return ObjectLabel(name, box, "a.json, annotation 7", str(box), ignore, polygons)
 
 
 def coded(size: object, counts: object) -> ObjectLabel:
@@ -47,7 +48,11 @@ def coded(size: object, counts: object) -> ObjectLabel:
 
 
 def paint(*objects: ObjectLabel, table: ClassTable = TABLE) -> list[list[int]]:
-    return MapFromInstances(objects).read(SIZE, table).tolist()
+    return map_of(*objects).read(SIZE, table).tolist()
+
+
+def map_of(*objects: ObjectLabel, in_fractions: bool = False) -> MapFromInstances:
+    return MapFromInstances(ImageLabels(Path("a.jpg"), objects, in_fractions=in_fractions))
 
 
 def drawn(*rows: str) -> list[list[int]]:
@@ -72,7 +77,7 @@ SMALL_OVER_LARGE = drawn(
 
 
 def test_a_image_without_objects_is_background() -> None:
-    seg_map = MapFromInstances(()).read(SIZE, TABLE)
+    seg_map = map_of().read(SIZE, TABLE)
     assert (seg_map.shape, seg_map.dtype, seg_map.any()) == ((HEIGHT, WIDTH), np.uint8, False)
 
 
@@ -155,7 +160,7 @@ def test_outlines_and_boxes_in_fractions_are_scaled_to_the_image() -> None:
         thing("dog", tuple((SMALL / scale).tolist())),
         thing("sheep", box=(0.75, 0, 1, 1 / 3)),
     )
-    scaled = MapFromInstances(fractions, in_fractions=True).read(SIZE, TABLE)
+    scaled = map_of(*fractions, in_fractions=True).read(SIZE, TABLE)
     assert scaled.tolist() == paint(*objects)
 
 
@@ -173,7 +178,7 @@ def test_run_lengths_as_numbers_and_as_text_are_the_mask_that_they_were_made_of(
     lengths = uncompress(code["counts"])
     assert sum(lengths) == width * height
     for counts in (lengths, code["counts"].decode(), code["counts"]):
-        painted = MapFromInstances((coded([height, width], counts),)).read((width, height), TABLE)
+        painted = map_of(coded([height, width], counts)).read((width, height), TABLE)
         # A mask without a pixel is no outline.
         expected = wanted if wanted.any() else np.full((height, width), IGNORE_INDEX)
         expected = expected.copy()
@@ -200,7 +205,7 @@ def test_maps_of_many_polygons_equal_a_pixel_loop_over_pycocotools_masks() -> No
         objects.append(thing(NAMES[index], tuple(points), box=(0, 0, 60, 40), ignore=ignore))
         wanted = mask.decode(mask.frPyObjects([points], 40, 60)[0])
         instances.append((IGNORE_INDEX if ignore else index, wanted))
-    painted = MapFromInstances(tuple(objects)).read((60, 40), TABLE)
+    painted = map_of(*objects).read((60, 40), TABLE)
     np.testing.assert_array_equal(painted, combine_instances(instances, (60, 40)))
     assert set(np.unique(painted)) == {0, CAT, DOG, SHEEP, IGNORE_INDEX}
 
@@ -218,7 +223,7 @@ def test_a_polygon_may_leave_the_image_by_rounding_and_not_by_more() -> None:
         (thing("cat", (NAN, *LARGE[1:])), "a polygon has coordinates that are not finite"),
         (thing("cat", (INF, *LARGE[1:])), "a polygon has coordinates that are not finite"),
         (thing("cat", box=(0, 0, NAN, 6)), "box (0, 0, nan, 6) is not finite"),
-        (ObjectLabel("cat", None, "a.json, annotation 7", "", "bbox is 5"), "bbox is 5"),
+        (ObjectLabel("cat", None, "a.json, annotation 7", "bbox is 5"), "bbox is 5"),
         (coded([8, 6], [48]), "its run-length code is for height and width [8, 6], its image has"),
         (coded(None, [48]), "its run-length code is for height and width None, its image has"),
         *((coded([6, 8], c), "its run-length code is damaged: counts are") for c in NO_COUNTS),

@@ -1,13 +1,16 @@
 """Maps from boxes and a network's probabilities, pixel by pixel on drawn cases."""
 
+import pickle
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.refined_map import refine_box_map, refined_path
+from blitznet.data.labels import ImageLabels
+from blitznet.data.refined_map import NAMES_FILE, refine_box_map, refined_path, with_refined_maps
 
 VOID = IGNORE_INDEX
 SHAPE = (10, 10)
@@ -93,3 +96,14 @@ def test_maps_lie_as_their_images_do() -> None:
     maps, data = Path("/maps"), Path("/data")
     assert refined_path(maps, Path("/data/a/b.jpg"), data) == Path("/maps/a/b.png")
     assert refined_path(maps, Path("/else/b.jpg"), data) == Path("/maps/else/b.png")
+
+
+def test_a_reader_of_refined_maps_goes_to_other_processes(tmp_path: Path) -> None:
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / NAMES_FILE).write_text("background\ncat\n")
+    (tmp_path / "maps" / "a.png").touch()
+    reader = with_refined_maps(partial(ImageLabels, objects=()), tmp_path / "maps", tmp_path)
+    twin = pickle.loads(pickle.dumps(reader))  # as workers that are not forked get it
+    assert twin(tmp_path / "a.jpg") == reader(tmp_path / "a.jpg")
+    assert reader(tmp_path / "a.jpg").seg_map.path == tmp_path / "maps" / "a.png"
+    assert reader(tmp_path / "b.jpg").seg_map is None

@@ -204,7 +204,6 @@ def test_boxes_under_two_pixels_of_the_input_are_dropped(sample: Sample) -> None
     sides, dropped = [], 0
     for rng in generators(100):
         boxes = augment_sample(small, 32, augmentation, rng).boxes
-        assert boxes is not None
         dropped += len(boxes) == 0
         sides.extend((boxes[:, 2:] - boxes[:, :2]).min(axis=1))
     assert dropped > 0
@@ -216,7 +215,6 @@ def test_a_image_with_a_map_alone_is_augmented_too(sample: Sample) -> None:
     for rng in generators(20):
         result = augment_sample(bare, 32, Augmentation(), rng)
         assert result.boxes is None
-        assert result.seg_map is not None
         assert result.seg_map.shape == (32, 32)
 
 

@@ -12,19 +12,84 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from blitznet.data.description import DataDescription
-from blitznet.data.source import LabelSource
 
 EXPORTS = Path(__file__).parents[2] / "fixtures" / "tool_exports"
-ROBOFLOW = "street_jpg.rf.5b0c7d2f4e8a91b36c7d0e1f2a3b4c5d"
 SIZE = (64, 48)
 BOXES = [[10, 20, 30, 40], [40, 8, 56, 24]]
 COLOURS = np.array([(0, 0, 0), (61, 61, 245), (250, 50, 83)], np.uint8)  # as in labelmap.txt
 
-# pycocotools 2.0.11 with numpy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
+# By name: an entry; its images, of which all but the first show nothing; and what is drawn as the
+# first one's map, in ids or in colours. Without `masks` only boxes are read, of a format of masks
+# only maps.
+CASES = """
+cvat voc: &cvat_voc
+  entry: &cvat_voc_entry {format: voc, root: cvat_voc, image_set: Main/default, corners: from_0,
+    masks: ../maps, mask_colours: cvat_voc/labelmap.txt}
+  images: [cvat_voc/JPEGImages/street_000001.png, cvat_voc/JPEGImages/street_000002.png]
+  colours: maps/street_000001.png
+cvat voc, list of a class:
+  {<<: *cvat_voc, entry: {<<: *cvat_voc_entry, image_set: Main/car_default}}
+cvat voc, all there is:
+  {<<: *cvat_voc, entry: {<<: *cvat_voc_entry, image_set: null}}
+cvat segmentation mask:
+  entry: {format: masks, images: cvat_masks/JPEGImages, masks: maps,
+    colours: cvat_masks/labelmap.txt}
+  images: [cvat_masks/JPEGImages/street_000001.jpg]
+  colours: maps/street_000001.png
+cvat darknet:
+  entry: {format: yolo, images: cvat_yolo/train.txt, names: cvat_yolo/obj.names}
+  images: [cvat_yolo/obj_train_data/street_000001.png, cvat_yolo/obj_train_data/street_000002.png]
+cvat coco:
+  entry: {format: coco, images: cvat_coco/images, masks: from_instances,
+    annotations: cvat_coco/annotations/instances_default.json}
+  images: [cvat_coco/images/street_000001.png, cvat_coco/images/street_000002.png]
+label studio coco:
+  entry: {format: coco, images: label_studio_coco, masks: from_instances,
+    annotations: label_studio_coco/result.json}
+  images: [label_studio_coco/images/3f2a91c4-street.png]
+roboflow coco:
+  entry: {format: coco, images: roboflow_coco/train, masks: from_instances,
+    annotations: roboflow_coco/train/_annotations.coco.json}
+  images: [roboflow_coco/train/ROBOFLOW.jpg]
+labelme coco:
+  entry: {format: coco, images: labelme_coco, masks: from_instances,
+    annotations: labelme_coco/annotations.json}
+  images: [labelme_coco/JPEGImages/street.jpg]
+label studio yolo:
+  entry: {format: yolo, root: label_studio_yolo, names: label_studio_yolo/classes.txt}
+  images: [label_studio_yolo/images/3f2a91c4-street.png]
+label studio voc:
+  entry: {format: voc, root: label_studio_voc, corners: from_0}
+  images: [label_studio_voc/images/3f2a91c4-street.png]
+roboflow yolo:
+  entry: {format: yolo, data: roboflow_yolo/data.yaml, split: train, masks: from_instances}
+  images: [roboflow_yolo/train/images/ROBOFLOW.jpg]
+roboflow voc, xml beside images:
+  entry: {format: voc, root: roboflow_voc/train}
+  images: [roboflow_voc/train/ROBOFLOW.jpg]
+roboflow voc, maps in a folder beside images:
+  entry: {format: voc, root: roboflow_voc/train, masks: maps, mask_values: [background, car, cat]}
+  images: [roboflow_voc/train/ROBOFLOW.jpg]
+  ids: roboflow_voc/train/maps/ROBOFLOW.png
+roboflow masks:
+  entry: {format: masks, images: roboflow_masks/train, masks: roboflow_masks/train,
+    values: roboflow_masks/train/_classes.csv, suffix: _mask}
+  images: [roboflow_masks/train/ROBOFLOW.jpg]
+  ids: roboflow_masks/train/ROBOFLOW_mask.png
+labelme voc: &labelme
+  entry: {format: masks, images: labelme_voc/JPEGImages, masks: maps,
+    values: labelme_voc/class_names.txt}
+  images: [labelme_voc/JPEGImages/street.jpg]
+  ids: maps/street.png
+labelme voc, list of labels:
+  <<: *labelme
+  entry: {format: masks, images: labelme_voc/JPEGImages, masks: maps,
+    values: labelme_voc/labels.txt}
+""".replace("ROBOFLOW", "street_jpg.rf.5b0c7d2f4e8a91b36c7d0e1f2a3b4c5d")
 
 
 def street() -> np.ndarray:
@@ -35,194 +100,55 @@ def street() -> np.ndarray:
     return ids
 
 
-def draw(path: Path, pixels: np.ndarray | None = None) -> None:
+def draw(path: Path, pixels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(COLOURS[street()] if pixels is None else pixels).save(path)
+    Image.fromarray(pixels).save(path)
 
 
-def open_export(folder: Path, images: list[str], entry: dict[str, object]) -> LabelSource:
-    """Copy an export, draw its images and open it."""
-    shutil.copytree(EXPORTS / Path(images[0]).parts[0], folder / Path(images[0]).parts[0])
-    for name in images:
-        draw(folder / name)
-    description = DataDescription(classes=["car", "cat"], splits={"all": [entry]}, folder=folder)
-    return description.open_split("all")[0]
-
-
-def assert_is_street(source: LabelSource, has_map: bool = False) -> None:
-    sample = source.read(0)
-    assert sample.boxes is not None
-    np.testing.assert_allclose(sample.boxes, BOXES, atol=1e-4)  # CVAT's YOLO has six decimals
-    assert sample.labels.tolist() == [1, 2]
-    assert not sample.difficult.any()
-    assert (sample.seg_map is not None) == has_map
+@pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")  # pycocotools 2.0.11
+@pytest.mark.parametrize(("name", "case"), yaml.safe_load(CASES).items())
+def test_an_export_is_read_as_its_program_means_it(
+    tmp_path: Path, name: str, case: dict[str, object]
+) -> None:
+    entry, images, ids = case["entry"], case["images"], street()
+    assert isinstance(entry, dict)
+    assert isinstance(images, list)
+    export = Path(images[0]).parts[0]
+    shutil.copytree(EXPORTS / export, tmp_path / export)
+    for image in images:
+        draw(tmp_path / image, COLOURS[ids])
+    if "labelme voc" in name:
+        ids[0, :4] = 255  # -1 in labelme2voc: __ignore__
+    if "ids" in case:
+        draw(tmp_path / str(case["ids"]), ids)
+    if "colours" in case:
+        draw(tmp_path / str(case["colours"]), COLOURS[ids])
+    splits = {"all": [entry]}
+    description = DataDescription(classes=["car", "cat"], splits=splits, folder=tmp_path)
+    (source,) = description.open_split("all")
+    assert len(source) == len(images)
+    sample, *others = (source.read(index) for index in range(len(source)))
+    assert (sample.boxes is None) == (entry["format"] == "masks")
+    if sample.boxes is not None:
+        np.testing.assert_allclose(sample.boxes, BOXES, atol=1e-4)  # CVAT's YOLO has six decimals
+        assert sample.labels.tolist() == [1, 2]
+        assert not sample.difficult.any()
+    assert (sample.seg_map is None) == ("masks" not in entry)
     if sample.seg_map is not None:
-        np.testing.assert_array_equal(sample.seg_map, street())
+        np.testing.assert_array_equal(sample.seg_map, ids)
+    for other in others:
+        assert other.boxes.shape == (0, 4)
+        assert other.seg_map is None or not other.seg_map.any()
 
 
-@pytest.mark.parametrize("image_set", ["Main/default", "Main/car_default", None])
-def test_cvats_pascal_voc(tmp_path: Path, image_set: str | None) -> None:
-    draw(tmp_path / "cvat_voc_maps" / "street_000001.png", COLOURS[street()])
-    entry = {
-        "format": "voc",
-        "root": "cvat_voc",
-        "image_set": image_set,
-        "masks": "../cvat_voc_maps",
-        "mask_colours": "cvat_voc/labelmap.txt",
-        "corners": "from_0",
-    }
-    names = [f"cvat_voc/JPEGImages/street_00000{n}.png" for n in (1, 2)]
-    source = open_export(tmp_path, names, entry)
-    assert len(source) == 2
-    assert_is_street(source, has_map=True)
-    empty = source.read(1)
-    assert empty.boxes is not None
-    assert empty.boxes.shape == (0, 4)
-    assert empty.seg_map is None
-
-
-def test_cvats_segmentation_mask(tmp_path: Path) -> None:
-    draw(tmp_path / "maps" / "street_000001.png", COLOURS[street()])
-    entry = {
-        "format": "masks",
-        "images": "cvat_masks/JPEGImages",
-        "masks": "maps",
-        "colours": "cvat_masks/labelmap.txt",
-    }
-    source = open_export(tmp_path, ["cvat_masks/JPEGImages/street_000001.jpg"], entry)
-    seg_map = source.read(0).seg_map
-    assert seg_map is not None
-    assert seg_map.tolist() == street().tolist()
-
-
-def test_cvats_darknet_yolo(tmp_path: Path) -> None:
-    entry = {"format": "yolo", "images": "cvat_yolo/train.txt", "names": "cvat_yolo/obj.names"}
-    names = [f"cvat_yolo/obj_train_data/street_00000{n}.png" for n in (1, 2)]
-    source = open_export(tmp_path, names, entry)
-    assert len(source) == 2
-    assert_is_street(source)
-    assert source.labels(1).objects == ()
-
-
-@pytest.mark.parametrize(
-    ("image", "images", "annotations"),
-    [
-        (
-            "cvat_coco/images/street_000001.png",
-            "cvat_coco/images",
-            "cvat_coco/annotations/instances_default.json",
-        ),
-        (
-            "label_studio_coco/images/3f2a91c4-street.png",
-            "label_studio_coco",
-            "label_studio_coco/result.json",
-        ),
-        (
-            f"roboflow_coco/train/{ROBOFLOW}.jpg",
-            "roboflow_coco/train",
-            "roboflow_coco/train/_annotations.coco.json",
-        ),
-        ("labelme_coco/JPEGImages/street.jpg", "labelme_coco", "labelme_coco/annotations.json"),
-    ],
-)
-def test_everybodys_coco(tmp_path: Path, image: str, images: str, annotations: str) -> None:
-    entry = {
-        "format": "coco",
-        "images": images,
-        "annotations": annotations,
-        "masks": "from_instances",
-    }
-    assert_is_street(open_export(tmp_path, [image], entry), has_map=True)
-
-
-def test_label_studios_yolo(tmp_path: Path) -> None:
-    entry = {
-        "format": "yolo",
-        "root": "label_studio_yolo",
-        "names": "label_studio_yolo/classes.txt",
-    }
-    image = "label_studio_yolo/images/3f2a91c4-street.png"
-    assert_is_street(open_export(tmp_path, [image], entry))
-
-
-def test_label_studios_voc(tmp_path: Path) -> None:
-    entry = {"format": "voc", "root": "label_studio_voc", "corners": "from_0"}
-    image = "label_studio_voc/images/3f2a91c4-street.png"
-    assert_is_street(open_export(tmp_path, [image], entry))
-
-
-def test_roboflows_yolo(tmp_path: Path) -> None:
-    entry = {
-        "format": "yolo",
-        "data": "roboflow_yolo/data.yaml",
-        "split": "train",
-        "masks": "from_instances",
-    }
-    names = [f"roboflow_yolo/{part}/images/{ROBOFLOW}.jpg" for part in ("train", "valid")]
-    source = open_export(tmp_path, names, entry)
-    assert len(source) == 1
-    assert_is_street(source, has_map=True)
-    val = DataDescription(
-        classes=["car", "cat"], splits={"val": [entry | {"split": "val"}]}, folder=tmp_path
-    )
-    assert val.open_split("val")[0].labels(0).objects == ()
-
-
-def test_roboflows_voc_has_xml_files_beside_the_images(tmp_path: Path) -> None:
-    entry = {"format": "voc", "root": "roboflow_voc/train"}
-    assert_is_street(open_export(tmp_path, [f"roboflow_voc/train/{ROBOFLOW}.jpg"], entry))
-
-
-def test_roboflows_masks(tmp_path: Path) -> None:
-    entry = {
-        "format": "masks",
-        "images": "roboflow_masks/train",
-        "masks": "roboflow_masks/train",
-        "values": "roboflow_masks/train/_classes.csv",
-        "suffix": "_mask",
-    }
-    shutil.copytree(EXPORTS / "roboflow_masks", tmp_path / "roboflow_masks")
-    draw(tmp_path / "roboflow_masks" / "train" / f"{ROBOFLOW}.jpg")
-    draw(tmp_path / "roboflow_masks" / "train" / f"{ROBOFLOW}_mask.png", street())
-    description = DataDescription(classes=["car", "cat"], splits={"all": [entry]}, folder=tmp_path)
-    (source,) = description.open_split("all")
-    assert len(source) == 1
-    seg_map = source.read(0).seg_map
-    assert seg_map is not None
-    assert seg_map.tolist() == street().tolist()
-
-
-@pytest.mark.parametrize("names", ["class_names.txt", "labels.txt"])
-def test_labelmes_voc(tmp_path: Path, names: str) -> None:
-    ids = street()
-    ids[0, :4] = 255  # -1 in labelme2voc: __ignore__
-    draw(tmp_path / "maps" / "street.png", ids)
-    entry = {
-        "format": "masks",
-        "images": "labelme_voc/JPEGImages",
-        "masks": "maps",
-        "values": f"labelme_voc/{names}",
-    }
-    source = open_export(tmp_path, ["labelme_voc/JPEGImages/street.jpg"], entry)
-    seg_map = source.read(0).seg_map
-    assert seg_map is not None
-    assert seg_map.tolist() == ids.tolist()
-
-
-def test_xml_beside_images_leaves_out_the_folder_of_maps(tmp_path: Path) -> None:
-    entry = {
-        "format": "voc",
-        "root": "roboflow_voc/train",
-        "masks": "maps",
-        "mask_values": ["background", "car", "cat"],
-    }
-    shutil.copytree(EXPORTS / "roboflow_voc", tmp_path / "roboflow_voc")
-    draw(tmp_path / "roboflow_voc" / "train" / f"{ROBOFLOW}.jpg")
-    draw(tmp_path / "roboflow_voc" / "train" / "maps" / f"{ROBOFLOW}.png", street())
-    description = DataDescription(classes=["car", "cat"], splits={"all": [entry]}, folder=tmp_path)
-    (source,) = description.open_split("all")
-    assert len(source) == 1
-    assert_is_street(source, has_map=True)
+def test_roboflows_val_split_is_in_its_folder_valid(tmp_path: Path) -> None:
+    shutil.copytree(EXPORTS / "roboflow_yolo", tmp_path / "roboflow_yolo")
+    for path in (tmp_path / "roboflow_yolo").glob("*/labels/*.txt"):
+        draw(path.parents[1] / "images" / f"{path.stem}.jpg", COLOURS[street()])
+    entry = {"format": "yolo", "data": "roboflow_yolo/data.yaml", "split": "val"}
+    splits = {"val": [entry]}
+    description = DataDescription(classes=["car", "cat"], splits=splits, folder=tmp_path)
+    assert description.open_split("val")[0].labels(0).objects == ()
 
 
 @pytest.mark.parametrize(
@@ -230,12 +156,8 @@ def test_xml_beside_images_leaves_out_the_folder_of_maps(tmp_path: Path) -> None
     [
         ("labelmap.txt", "car\n", "labelmap.txt, line 1: 'car' is not NAME:R,G,B:PARTS:ACTIONS"),
         ("labelmap.txt", "# label\ncar:red::\n", "labelmap.txt, line 2: 'red' is not a colour"),
-        (
-            "_classes.csv",
-            "Pixel Value, Class\ncar, 1\n",
-            "below its heading, lines are VALUE, CLAS",
-        ),
-        ("_classes.csv", "Pixel Value, Class\n1\n", "below its heading, lines are VALUE, CLASS"),
+        ("_classes.csv", "Value, Class\ncar, 1\n", "below its heading, lines are VALUE, CLASS"),
+        ("_classes.csv", "Value, Class\n1\n", "below its heading, lines are VALUE, CLASS"),
         ("class_names.txt", "\n", "class_names.txt has a blank line or no name; it needs one name"),
         ("class_names.txt", "cat\n\ndog", "class_names.txt has a blank line or no name"),
     ],

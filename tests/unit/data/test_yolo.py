@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blitznet.data.description import DataDescription, read_description
+from blitznet.data.description import DataDescription
 from blitznet.data.source import LabelSource
-from blitznet.data.yolo import read_rows, twin_folder
+from blitznet.data.yolo import labels_of, read_rows
 from blitznet.errors import LabelError
+from fixtures.label_files import draw, opened, raises, write
 
 NAMES = ("cat", "dog")
 SIZE = (40, 20)
@@ -19,34 +20,15 @@ SIZE = (40, 20)
 old_copy_protocol = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
 
 
-def draw(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", SIZE, (90, 120, 30)).save(path)
-    return path
-
-
-def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
 def open_entry(folder: Path, names: str = "[cat, dog]", **fields: str) -> LabelSource:
     fields = {"names": names} | fields if "data" not in fields else fields
     entry = ", ".join(f"{key}: {value}" for key, value in fields.items())
-    path = write(folder / "all.yaml", f"classes: [cat, dog]\ntrain: [{{format: yolo, {entry}}}]")
-    return read_description(path).open_split("train")[0]
+    return opened(folder, f"format: yolo, {entry}")
 
 
 def boxes_of(source: LabelSource, index: int = 0) -> list[list[float]]:
     boxes = source.read(index).boxes
-    assert boxes is not None
     return boxes.tolist()
-
-
-def raises(text: str) -> pytest.RaisesExc[LabelError]:
-    """The whole message, which is one line."""
-    return pytest.raises(LabelError, match=f"^{re.escape(text)}$")
 
 
 @pytest.fixture
@@ -68,7 +50,6 @@ def test_boxes_are_centres_and_sides_in_fractions_and_polygons_give_their_extent
 ) -> None:
     sample = open_entry(root.parent, "mine/names.txt", root="mine").read(0)
     assert sample.source == str(root / "images" / "a.jpg")
-    assert sample.boxes is not None
     # 0.5 * 40 -+ 0.125 * 40, 0.5 * 20 -+ 0.25 * 20; the polygon spans 0.1..0.6 and 0.2..0.9.
     np.testing.assert_allclose(sample.boxes, [[15, 5, 25, 15], [4, 4, 24, 18]], rtol=1e-6)
     assert sample.labels.tolist() == [2, 1]
@@ -83,8 +64,8 @@ def test_a_image_without_a_file_and_one_with_an_empty_file_have_no_object(root: 
 
 
 def test_labels_are_in_the_twin_of_the_last_images_folder() -> None:
-    assert twin_folder(Path("/images/a/images/train")) == Path("/images/a/labels/train")
-    assert twin_folder(Path("/data/my_images")) is None
+    assert labels_of(Path("/images/a/images/b/c.jpg")) == Path("/images/a/labels/b/c.txt")
+    assert labels_of(Path("/data/my_images/c.jpg")) == Path("/data/my_images/c.txt")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +123,6 @@ def test_maps_have_the_names_of_images_and_the_order_of_the_names_from_1(root: P
     Image.fromarray(ids).save(root / "masks" / "a.png")
     source = open_entry(root.parent, root="mine", masks="mine/masks")
     seg_map = source.read(0).seg_map
-    assert seg_map is not None
     assert seg_map.tolist() == ids.tolist()
     assert source.read(1).seg_map is None
     assert len(boxes_of(source)) == 2
@@ -167,14 +147,12 @@ def test_maps_from_polygons_leave_the_boxes_of_plain_rows_void(root: Path) -> No
     expected = np.zeros(SIZE[::-1], np.uint8)
     expected[10:20, 10:30] = 1
     expected[0:4, 0:8] = 255
-    assert sample.seg_map is not None
     np.testing.assert_array_equal(sample.seg_map, expected)
 
 
 def test_maps_from_boxes_keep_their_middle(root: Path) -> None:
     write(root / "labels" / "a.txt", "1 0.5 0.5 0.5 0.5")
     seg_map = open_entry(root.parent, root="mine", masks="from_boxes").read(0).seg_map
-    assert seg_map is not None
     assert seg_map[10, 20] == 2
     assert seg_map[5, 10] == 255
     assert seg_map[0, 0] == 0
@@ -183,7 +161,7 @@ def test_maps_from_boxes_keep_their_middle(root: Path) -> None:
 def test_a_mark_that_windows_editors_write_in_front_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"\xef\xbb\xbf0 0.5 0.5 1 1\r\n1.0 0.5 0.5 1 1\r\n")
-    assert [item.name for item in read_rows(path, NAMES)] == ["cat", "dog"]
+    assert [item.name for item in read_rows(path, NAMES)[0]] == ["cat", "dog"]
 
 
 ROW = "a row is CLASS CX CY W H, or CLASS and the X Y of three or more points"
@@ -231,7 +209,7 @@ def test_a_wrong_row_is_named_with_its_line(tmp_path: Path, text: str, problem: 
         ),
         (
             {"images": "mine/list.txt"},
-            "{folder}/mine/list.txt, line 2: {folder}/mine/images/z.jpg does not exist",
+            "{folder}/mine/list.txt, image 2: {folder}/mine/images/z.jpg does not exist",
         ),
         ({"images": "mine/empty.txt"}, "{folder}/mine/empty.txt lists no image"),
     ],
@@ -283,6 +261,7 @@ def test_a_file_of_names_with_gaps_or_doubles_is_refused(
             "train: images\nval: images\nnames: [cat]",
             "{path} has no split 'test'; there are train, val",
         ),
+        ("test: []\nnames: [cat]", "{path} has no split 'test'; there are none"),
         (
             "path: /content\ntest: images\nnames: [cat]",
             "/content/images does not exist; correct the paths in {path}",
@@ -327,3 +306,9 @@ def test_images_can_be_opened_without_labels_to_predict_on(tmp_path: Path) -> No
     assert sample.seg_map is None
     with pytest.raises(LabelError, match=r"a source to train with needs boxes: true"):
         open_entry(tmp_path, images="images", boxes="false")
+
+
+def test_more_rows_than_an_image_has_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("0 .5 .5 .1 .1\n" * 100_001)
+    with pytest.raises(LabelError, match=r"a\.txt has 100001 rows; an image has 100000 at most"):
+        read_rows(tmp_path / "a.txt", ["cat"])

@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 
 from blitznet.classes import VOC_CLASSES
+from blitznet.data.labels import ClassTable, ImageLabels
+from blitznet.data.source import LabelSource
 from blitznet.data.voc import VocEntry
 from blitznet.detections import Detections
 from blitznet.errors import InputError
+from blitznet.evaluation.evaluate import engine_of, measure
 from blitznet.evaluation.metrics import Evaluation, Metrics
+from blitznet.model_files import CheckpointInfo
 from blitznet.structures import Sample
 from fixtures.make_fixtures import VOC_MINI
+from tiny_network import NAMES, tiny_model
 
 
 def samples() -> list[Sample]:
@@ -66,6 +71,40 @@ def test_a_task_without_labels_or_without_a_head_is_null() -> None:
     no_boxes.update(with_map, None, with_map.seg_map)
     assert no_boxes.compute().mean_ap is None
     assert no_boxes.compute().ap is None
+
+
+def test_a_class_that_was_never_labelled_in_training_has_no_figures() -> None:
+    everything = perfect().compute()
+    labelled = [name for name in VOC_CLASSES[1:] if everything.ap["voc12"][name] is not None]
+    metrics = perfect().compute(learned_boxes=["cat"], learned_masks=["cat"])
+    assert metrics.ap["voc12"] == dict.fromkeys(VOC_CLASSES[1:]) | {"cat": 1}
+    assert metrics.iou == dict.fromkeys(VOC_CLASSES) | {"background": 1, "cat": 1}
+    assert len(labelled) > 1
+    assert metrics.mean_ap["voc12"] == 1
+
+
+@pytest.mark.parametrize(("boxes", "masks"), [([], None), (None, []), (["red"], ["green"])])
+def test_nothing_is_measured_of_heads_and_classes_that_were_never_supervised(
+    boxes: list[str] | None, masks: list[str] | None
+) -> None:
+    network = tiny_model()
+    info = CheckpointInfo(model=network.config, names=NAMES)
+    info = info.model_copy(update={"supervised_boxes": boxes, "supervised_masks": masks})
+    labels = ImageLabels(VOC_MINI / "JPEGImages/000001.jpg", (), None)
+    source = LabelSource([0], lambda _: labels, ClassTable(NAMES))
+    found: list[tuple[Detections | None, np.ndarray | None]] = []
+
+    def keep(_: str, detections: Detections | None, seg_map: np.ndarray | None) -> None:
+        found.append((detections, seg_map))
+
+    metrics = measure(engine_of(network, info, "cpu"), [source], workers=0, found=keep)
+    ((detections, seg_map),) = found
+    assert (detections is None) == (boxes == [])
+    assert (seg_map is None) == (masks == [])
+    assert (metrics.ap is None) == (boxes == [])
+    if boxes:
+        assert set(detections.labels.tolist()) <= {1}
+        assert set(np.unique(seg_map).tolist()) <= {0, 2}
 
 
 def test_an_unknown_class_is_named_with_those_there_are() -> None:

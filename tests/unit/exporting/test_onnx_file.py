@@ -1,11 +1,13 @@
 """A small network as a file, in both libraries. tests/integration/test_export.py has the rest."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from blitznet.errors import InputError
 from blitznet.exporting.onnx_file import export_onnx
 from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.torch_engine import TorchEngine
@@ -41,6 +43,15 @@ def test_a_file_gives_what_the_network_gives_and_leaves_it_alone(
     for name, tensor in tiny_network.state_dict().items():
         assert torch.equal(tensor, before[name]), name
     assert b"stack_trace" not in (tmp_path / "tiny.onnx").read_bytes()  # paths of this machine
+
+
+def test_a_weight_beyond_half_precision_is_named(tiny_network: BlitzNet, tmp_path: Path) -> None:
+    network = copy.deepcopy(tiny_network)
+    [*_, weight] = (one for one in network.parameters() if one.ndim == 4)
+    weight.data.view(-1)[0] = 1e5
+    with pytest.raises(InputError, match=r"has values that half precision lacks; take fp32"):
+        export_onnx(tmp_path / "a.onnx", network, describe(network), precision="fp16")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bundled_networks_say_nothing_of_the_machine_that_made_them() -> None:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
+import av
 import pytest
 from PIL import Image
 
@@ -16,6 +17,7 @@ from blitznet.image import EncodedImage
 from blitznet.inference import line_file, predict_folder
 from blitznet.inference.predict_folder import Result, predict_to_folder
 from blitznet.inference.sources import Source, Video
+from blitznet.inference.video.live_video import LiveVideo
 from blitznet.inference.video.predict_frames import VideoOptions
 from blitznet.scene import Scene
 from result_files import files_in, read_records
@@ -178,7 +180,7 @@ def test_a_disk_that_fills_ends_the_run_and_leaves_whole_lines(
     with pytest.raises(InputError, match=r"cannot be written \(No space left"):
         run(*[Path("a.png"), Path("b.png")] + [Path("c.png")] * 3)
     assert [record["source"] for record in read_records("out")] == ["a.png"]
-    assert not list(Path("out").glob(".blitznet-*"))
+    assert files_in("out") == ["a.jpg", "predictions.jsonl", "settings.json"]
 
 
 @pytest.mark.usefixtures("here")
@@ -214,7 +216,8 @@ def test_records_name_their_files_and_the_folders_of_the_input_stay() -> None:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 30), "red").save(name)
     Path("trip/f.jpg").write_text("no image")
-    run(Path("trip/f.jpg"), *map(Path, names), save_masks=True)
+    run(Path("trip/f.jpg"), *map(Path, names), Path(names[0]), save_masks=True)
+    assert len(read_records("out")) == len(names)
     records = {record["source"]: record for record in read_records("out")}
     drawn = ["a.png.jpg", "a.gif.jpg", "day1/b.jpg", "day2/b.png.jpg", "day2/B.gif.jpg"]
     assert [records[name]["drawn"] for name in names] == drawn
@@ -222,8 +225,25 @@ def test_records_name_their_files_and_the_folders_of_the_input_stay() -> None:
         mask = Path(record["drawn"]).with_suffix(".png")
         assert record["seg_map"] == f"masks/{mask.as_posix()}"
         assert record["detections"][0]["label_id"] == 2
-        assert (Path("out") / record["drawn"]).is_file()
-        assert (Path("out") / record["seg_map"]).is_file()
+        for name in (record["seg_map"], record["drawn"]):
+            with Image.open(Path("out") / name) as image:
+                assert image.size == (record["width"], record["height"]) == (40, 30)
+
+
+@pytest.mark.usefixtures("here")
+def test_results_of_a_live_source_are_named_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(name: str, attempts: int) -> LiveVideo:
+        source = av.open("testsrc=size=32x32:rate=25:duration=0.2", format="lavfi")
+        return LiveVideo(source, Mock(side_effect=InputError("gone")), name, "10.0.0.5", attempts)
+
+    monkeypatch.setattr(predict_folder, "open_video", opened)
+    Path("album").mkdir()
+    shutil.copy("a.png", "album")
+    sources: list[Source] = [Video("rtsp://10.0.0.5"), Path("album/a.png")]
+    (alone,) = run(sources[0], video=VideoOptions(attempts=0))
+    beside, image = run(*sources, video=VideoOptions(attempts=0))
+    assert alone.drawn == beside.drawn == Path("out/10.0.0.5.mp4")
+    assert image.drawn == Path("out/a.jpg")
 
 
 @pytest.mark.usefixtures("here")

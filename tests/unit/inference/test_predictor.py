@@ -86,38 +86,23 @@ def test_a_turned_photograph_is_predicted_upright(tmp_path: Path) -> None:
     np.testing.assert_array_equal(turned.seg_map, upright.seg_map)
 
 
-def test_a_path_an_open_image_and_an_array_give_the_same(tmp_path: Path, tiny: Predictor) -> None:
-    path = tmp_path / "a.png"
-    pixels = noise(50, 40)
+def test_every_kind_of_image_gives_the_same(tmp_path: Path, tiny: Predictor) -> None:
+    pixels, path = noise(50, 40), tmp_path / "a.png"
     Image.fromarray(pixels).save(path)
-    with Image.open(path) as image:
-        by_path, by_name, by_image, by_array = (
-            tiny.predict(source, score=0.2) for source in (path, str(path), image, pixels)
-        )
-    assert len(by_path.boxes) > 0
-    for other in (by_name, by_image, by_array):
-        np.testing.assert_array_equal(by_path.boxes, other.boxes)
-        np.testing.assert_array_equal(by_path.seg_map, other.seg_map)
-    assert [by_path.source, by_name.source, by_array.source] == [str(path), str(path), None]
-
-
-def test_content_files_and_tensors_give_the_same_as_arrays(tmp_path: Path, tiny: Predictor) -> None:
-    pixels = noise(50, 40)
-    content = BytesIO()
-    Image.fromarray(pixels).save(content, format="PNG")
-    (tmp_path / "a.png").write_bytes(content.getvalue())
-    tensor = torch.tensor(pixels).permute(2, 0, 1)
+    content, tensor = path.read_bytes(), torch.tensor(pixels).permute(2, 0, 1)
     opaque = np.dstack([pixels, np.full((40, 50), 255, np.uint8)])
-    content.seek(0)
     expected = tiny.predict(pixels, 0.2)
-    with (tmp_path / "a.png").open("rb") as file:
-        sources = [
-            content.getvalue(), content, file, tensor, tensor / 255, torch.tensor(pixels), opaque,
+    assert len(expected.boxes) > 0
+    with Image.open(path) as image, path.open("rb") as file:
+        named = [path, str(path), image, file]
+        unnamed = [
+            pixels, opaque, content, BytesIO(content), tensor, tensor / 255, torch.tensor(pixels),
         ]  # fmt: skip
-        for source in sources:
+        for source in named + unnamed:
             scene = tiny.predict(source, 0.2)
             np.testing.assert_array_equal(scene.boxes, expected.boxes)
-            assert scene.source == (str(tmp_path / "a.png") if source is file else None)
+            np.testing.assert_array_equal(scene.seg_map, expected.seg_map)
+            assert scene.source == (None if any(source is one for one in unnamed) else str(path))
     with pytest.raises(ImageError, match="the given bytes: not an image"):
         tiny.predict(b"text")
 

@@ -1,6 +1,6 @@
 """Names of results follow from the paths of the inputs."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -54,3 +54,4 @@ def test_inputs_that_were_not_known_get_names_as_well() -> None:
     assert names.of(Path("/t/inbox/a.jpg")) == "a"
     assert names.of(Path("/t/inbox/a.png")) == "a-2"
     assert names.of(Path("/elsewhere/a.png")) == "elsewhere/a"
+    assert [names.free(PurePath("10.0.0.5")) for _ in range(2)] == ["10.0.0.5", "10.0.0.5-2"]

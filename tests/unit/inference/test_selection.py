@@ -27,7 +27,7 @@ def predictor(**learned: list[str] | None) -> Predictor:
 
 def test_a_head_that_nothing_trained_shows_nothing() -> None:
     scene = predictor(supervised_boxes=[]).predict(RED)
-    assert (len(scene.boxes), scene.summary()) == (0, "no objects; pixels 100% red")
+    assert (len(scene.boxes), scene.summary()) == (0, "pixels 100% red")
     scene = predictor(supervised_masks=[]).predict(RED)
     assert (len(scene.boxes), scene.seg_map, scene.to_dict()["pixels"]) == (1, None, None)
     assert (predictor(supervised_boxes=[]).detects, predictor().detects) == (False, True)

@@ -173,13 +173,13 @@ def test_missing_file_and_folder_are_refused(path: Path) -> None:
 def test_file_cut_short_is_refused(path: Path, part: float) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: int(part if part >= 1 else part * len(content))])
-    assert_refused(path, "no readable safetensors file .*cut short")
+    assert_refused(path, "not a readable safetensors file .*truncated")
 
 
 def test_file_of_random_bytes_is_refused(path: Path, rng: torch.Generator) -> None:
     noise = torch.randint(0, 256, (5000,), generator=rng, dtype=torch.uint8)
     path.write_bytes(noise.numpy().tobytes())
-    assert_refused(path, "no readable safetensors file")
+    assert_refused(path, "not a readable safetensors file")
 
 
 def test_pickle_is_refused_unopened(path: Path, tiny_network: BlitzNet) -> None:
@@ -188,9 +188,9 @@ def test_pickle_is_refused_unopened(path: Path, tiny_network: BlitzNet) -> None:
             return Path.touch, (path.with_name("sprung"),)
 
     path.write_bytes(pickle.dumps(Trap()))
-    assert_refused(path, "no readable safetensors file")
+    assert_refused(path, "not a readable safetensors file")
     torch.save({"state": tiny_network.state_dict(), "trap": Trap()}, path)
-    assert_refused(path, "no readable safetensors file")
+    assert_refused(path, "not a readable safetensors file")
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -351,4 +351,4 @@ def test_impossible_values_are_refused_with_the_name_of_the_field(
 def test_a_header_with_impossible_offsets_is_refused(path: Path, offsets: object) -> None:
     header = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": offsets}}).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-    assert_refused(path, "no readable safetensors file")
+    assert_refused(path, "not a readable safetensors file")

@@ -16,8 +16,8 @@ from blitznet.model.blitznet import BlitzNet
 from blitznet.model_info import MODELS
 from blitznet.paper.tables import (
     Experiment,
+    find_recipe,
     find_table,
-    find_training,
     read_experiments,
     read_tables,
 )
@@ -127,15 +127,12 @@ def test_unknown_tables_get_one_line() -> None:
 
 
 @pytest.mark.usefixtures("_in_clone")
-def test_training_finds_an_experiment_with_its_data_and_takes_overrides() -> None:
+def test_an_experiment_has_its_data_and_takes_overrides() -> None:
     experiment = EXPERIMENTS["voc07-blitznet300-s4-seg"]
-    recipe, data = find_training("voc07-blitznet300-s4-seg", None)
-    assert recipe == experiment.recipe
-    assert data == Path("data/voc0712-seg.yaml")
-    other = Path("mine.yaml")
-    changed, data = find_training("voc07-blitznet300-s4-seg", other, ("steps=7", "lr_drops=[]"))
-    assert (changed.steps, data) == (7, other)
-    assert find_training("blitznet300", other) == (RECIPES["blitznet300"], other)
+    assert find_recipe(experiment.name) == experiment.recipe
+    assert experiment.require_data() == Path("data/voc0712-seg.yaml")
+    assert find_recipe(experiment.name, ("steps=7", "lr_drops=[]")).steps == 7
+    assert find_recipe("blitznet300") == RECIPES["blitznet300"]
 
 
 def test_training_outside_a_clone_says_what_is_missing(
@@ -143,7 +140,7 @@ def test_training_outside_a_clone_says_what_is_missing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"data/voc0712.yaml, which is not here; run it in a c"):
-        find_training("voc07-ssd300", None)
+        EXPERIMENTS["voc07-ssd300"].require_data()
 
 
 @pytest.mark.data

@@ -12,13 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
+from uvicorn.server import ServerState
 
 from blitznet.errors import InputError
 from blitznet.inference.engines.engine import EngineOutput
 from blitznet.inference.predictor import Predictor
 from blitznet.service import Settings, create_app
+from blitznet.service.connection import BoundedConnection
 from blitznet.service.prediction_queue import PredictionQueue
+from blitznet.service.replies import Prediction
 from tiny_network import colour_predictor
 
 PREDICTED = "/predict"
@@ -69,6 +73,11 @@ def test_status_routes(client: TestClient, png: bytes) -> None:
     assert "process_resident_memory_bytes" in text
 
 
+def test_supervisors_may_ask_for_the_head_alone(client: TestClient) -> None:
+    assert client.head("/health").status_code == 200
+    assert client.head("/predict").status_code == 405
+
+
 def test_a_service_that_ends_is_not_ready(client: TestClient, png: bytes) -> None:
     client.app.state.service.is_ready = False  # type: ignore[attr-defined]
     assert client.get("/ready").status_code == 503
@@ -112,6 +121,20 @@ def test_a_late_answer_is_503_and_its_worker_serves_the_next(png: bytes) -> None
         wait_until(lambda: queue.busy == 0)
         client.app.state.service.settings = Settings()  # type: ignore[attr-defined]
         assert client.post("/predict", content=png).status_code == 200
+
+
+def test_images_of_a_late_request_are_not_all_predicted(png: bytes) -> None:
+    predictor = Gated()
+    predictor.go.set()
+    with TestClient(create_app(predictor, Settings(timeout=0.05))) as client:
+        predictor.go.clear()
+        predictor.count = 0
+        files = [("file", ("a.png", png))] * 3
+        assert client.post("/predict", files=files).status_code == 503
+        predictor.go.set()
+        queue = client.app.state.service.queue  # type: ignore[attr-defined]
+        wait_until(lambda: queue.busy == 0)
+        assert predictor.count == 1
 
 
 def scope(headers: dict[str, str] | None = None) -> dict[str, Any]:
@@ -235,16 +258,16 @@ def test_a_failing_prediction_gives_its_worker_back() -> None:
 def test_a_token_is_wanted_for_everything_but_page_and_supervision(
     open_service: Callable[..., TestClient], png: bytes
 ) -> None:
-    client = open_service(token="sesame")
+    client = open_service(token="s\u00e9same")
     for path in ("/", "/docs", "/page/page.css", "/health", "/ready"):
         assert client.get(path).status_code == 200, path
-    basic = base64.b64encode(b"label-studio:sesame").decode()
+    basic = base64.b64encode("label-studio:s\u00e9same".encode()).decode()
     statuses = {
-        "": 401, "Bearer": 401, "Bearer open": 401, "Basic !": 401, "Bearer sesame": 200,
+        "": 401, "Bearer": 401, "Bearer open": 401, "Basic !": 401, "Bearer s\u00e9same": 200,
         f"Basic {basic}": 200,
     }  # fmt: skip
     for value, status in statuses.items():
-        headers = {"authorization": value} if value else {}
+        headers = {"authorization": value.encode()} if value else {}
         answer = client.post("/predict", content=png, headers=headers)
         assert answer.status_code == status, value
         for path in ("/models", "/metrics", "/openapi.json"):
@@ -298,8 +321,9 @@ def test_the_description_of_the_interface_is_complete(client: TestClient) -> Non
         "multipart/form-data", "image/*", "application/json",
     }  # fmt: skip
     assert {"200", "401", "408", "413", "415", "422", "503"} <= set(predict["responses"])
-    example = api["components"]["schemas"]["Prediction"]["example"]
-    assert example["images"][0]["detections"][0]["label"] == "cat"
+    example = predict["responses"]["200"]["content"]["application/json"]["example"]
+    read = Prediction.model_validate(example)
+    assert read.model_dump(mode="json", exclude_unset=True) == example
     for path, methods in api["paths"].items():
         for operation in methods.values():
             assert operation["description"], path
@@ -317,3 +341,69 @@ def test_the_description_of_the_interface_is_complete(client: TestClient) -> Non
 def test_impossible_settings_are_refused(settings: dict[str, Any], problem: str) -> None:
     with pytest.raises(InputError, match=problem):
         Settings(**settings)
+
+
+class _Wire(asyncio.Transport):
+    """What a connection does to its transport."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent, self.unsent, self.is_aborted, self.is_closed = b"", 0, False, False
+
+    def write(self, data: Any) -> None:
+        self.sent += data
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+
+@pytest.mark.parametrize(
+    ("sent", "unsent", "is_aborted"),
+    [
+        (b"", 0, True),
+        (b"GET /health HTTP/1.1\r\nx: ", 0, True),
+        (b"POST /predict HTTP/1.1\r\ncontent-length: 2\r\n\r\na", 0, True),
+        (b"GET /health HTTP/1.1\r\n\r\n", 0, False),  # idle, which uvicorn's own clock is for
+        (b"GET /health HTTP/1.1\r\n\r\n", 1000, True),
+    ],
+)
+def test_a_connection_that_is_not_done_in_time_is_aborted(
+    sent: bytes, unsent: int, is_aborted: bool
+) -> None:
+    async def run() -> None:
+        config = uvicorn.Config(create_app(colour_predictor()), log_config=None, lifespan="off")
+        config.load()
+        connection, wire = BoundedConnection(config, ServerState(), {}), _Wire()
+        connection.connection_made(wire)
+        connection.data_received(sent)
+        await asyncio.gather(*connection.tasks)
+        wire.unsent = unsent
+        connection._abort_if_unfinished()
+        assert wire.is_aborted == is_aborted
+        connection.connection_lost(None)
+
+    asyncio.run(run())
+
+
+def test_headers_without_an_end_are_refused() -> None:
+    async def run() -> None:
+        config = uvicorn.Config(create_app(colour_predictor()), log_config=None, lifespan="off")
+        config.load()
+        connection, wire = BoundedConnection(config, ServerState(), {}), _Wire()
+        connection.connection_made(wire)
+        connection.data_received(b"GET /health HTTP/1.1\r\nx: ")
+        while not wire.is_closed:
+            connection.data_received(b"a" * 10_000)
+        assert wire.sent.startswith(b"HTTP/1.1 400 Bad Request")
+        connection.connection_lost(None)
+
+    asyncio.run(run())

@@ -1,6 +1,7 @@
 """Label Studio's backend, by the shapes of its documentation."""
 
 import base64
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def test_setup_says_which_model(client: TestClient) -> None:
     body = {"project": "1.1", "schema": CONFIG, "hostname": "http://localhost:8080",
             "access_token": "x", "extra_params": None}  # fmt: skip
     assert client.post("/setup", json=body).json() == {"model_version": "colours"}
+    assert client.post("/setup", content=b"{").status_code == 200  # nothing of it is needed
 
 
 def test_boxes_in_per_cent_and_brushes_of_the_projects_classes(
@@ -77,10 +79,16 @@ def test_uploaded_files_are_read_from_their_folder_and_from_no_other(
     (tmp_path / "secret.png").write_bytes(png)
     client = open_service(uploads=tmp_path / "media")
     assert client.post("/predict", json=request_of("/data/upload/1/a%20b.png")).status_code == 200
-    for name in ("/data/../secret.png", "/data/%2e%2e/secret.png", f"/data/{tmp_path}/secret.png"):
-        answer = client.post("/predict", json=request_of(name))
-        assert answer.status_code == 422
-        assert "no such file in the folder of uploads" in answer.json()["detail"]
+    (tmp_path / "media/away").symlink_to(tmp_path)
+    (tmp_path / "media/circle").symlink_to(tmp_path / "media/circle")
+    os.mkfifo(tmp_path / "media/pipe")
+    for name in (
+        "../secret.png", "%2e%2e/secret.png", f"{tmp_path}/secret.png", "away/secret.png",
+        "circle/a.png", "a%00b", 5000 * "a", "pipe", "upload",
+    ):  # fmt: skip
+        answer = client.post("/predict", json=request_of(f"/data/{name}"))
+        assert answer.status_code == 422, name
+        assert answer.json()["detail"].endswith("in the folder of uploads")
 
 
 def test_no_address_is_fetched_but_of_allowed_hosts(
@@ -98,6 +106,7 @@ def test_no_address_is_fetched_but_of_allowed_hosts(
     for address in (
         "http://images.example/a.png", "http://images.example:8080@evil.example/a.png",
         "https://evil.example/?images.example:8080", "file:///etc/passwd", "s3://bucket/a.png",
+        "http://[::1", "http://", "",
     ):  # fmt: skip
         answer = client.post("/predict", json=request_of(address))
         assert answer.status_code == 422
@@ -110,7 +119,9 @@ def test_no_address_is_fetched_but_of_allowed_hosts(
     ("config", "image", "problem"),
     [
         ("<View>", "x", "label_config is not XML"),
+        ("<!--" * 100_000, "x", "label_config is not XML"),
         ("<!DOCTYPE a [<!ENTITY b 'c'>]><View/>", "x", "declarations are not read"),
+        (CONFIG + " " * 10**6, "x", "label_config: String should have at most 1000000 characters"),
         ("<View><Image name='a' value='$b'/></View>", "x", "label_config wants RectangleLabels"),
         (CONFIG.replace("$image", "$url"), "x", "task 0: data has no text called 'url'"),
         (CONFIG, "data:image/png;base64,???", "a data: address wants base64"),
@@ -130,3 +141,15 @@ def test_a_task_that_is_no_image_is_named(client: TestClient) -> None:
     answer = client.post("/predict", json=request_of(data_url(b"milk")))
     assert answer.status_code == 415
     assert answer.json()["detail"].startswith("task 0: not an image")
+
+
+def test_values_are_counted_before_they_take_their_memory(
+    client: TestClient, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(label_studio, "_MAX_VALUES", 100)
+    request = request_of(data_url(png))
+    assert client.post("/predict", json=request).status_code == 200
+    request["tasks"][0]["predictions"] = [[]] * 101
+    answer = client.post("/predict", json=request)
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "more than 100 values; send fewer tasks at once"

@@ -150,6 +150,24 @@ def test_a_damaged_image_gets_the_line_of_predict(client: TestClient, png: bytes
     assert answer.json()["detail"].startswith("cut.png: damaged or cut off")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xd8" + 50_000 * b"\xff",
+        b"\xff\xd8" + 50_000 * b"\xff\xe5\0\2",
+        b"P6\n" + 50_000 * b"#\n",
+        b"GIF89a\1\0\1\0\0\0\0" + 50_000 * b"!\xfe\0",
+    ],
+    ids=["JPEG markers", "JPEG segments", "PPM comments", "GIF blocks"],
+)
+def test_a_header_of_millions_of_parts_is_not_read_to_its_end(
+    client: TestClient, content: bytes
+) -> None:
+    answer = client.post("/predict", content=content)
+    assert answer.status_code == 415
+    assert "a header of too many parts" in answer.json()["detail"]
+
+
 def test_large_requests_are_refused_before_and_while_they_are_read(
     open_service: Callable[..., TestClient], png: bytes
 ) -> None:

@@ -12,7 +12,7 @@ from blitznet.errors import RecipeError
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
-from blitznet.training.network import build_network
+from blitznet.training.network import build_network, keep_dropped
 from blitznet.training.optimizer import build_optimizer, set_learning_rate
 from blitznet.training.recipe import Recipe
 from fixtures.tiny_run import TINY, tiny_recipe
@@ -137,6 +137,51 @@ def test_a_run_starts_from_another_networks_weights_wherever_they_fit(tmp_path: 
         fits = tensor.shape == theirs[name].shape
         assert fits == ("classify" not in name)
         assert torch.equal(tensor, theirs[name]) == fits
+
+
+def test_a_part_of_the_classes_keeps_its_scores_and_the_others_are_background(
+    tmp_path: Path,
+) -> None:
+    torch.manual_seed(7)
+    path, again = tmp_path / "other.safetensors", tmp_path / "again.safetensors"
+    other = BlitzNet(TINY.model_copy(update={"num_classes": 5})).eval()
+    names = ("background", "a", "b", "c", "d")
+    save_checkpoint(path, other, CheckpointInfo(model=other.config, names=names))
+    model = TINY.model_copy(update={"num_classes": 3})
+    recipe = keep_dropped(tiny_recipe(model=model, start_from=str(path)), ("background", "d", "b"))
+    assert recipe.model.background_rows == 3
+    network = build_network(recipe, ("background", "d", "b")).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        theirs, ours = other(images), network(images)
+        for whole, part, dim in (
+            (theirs.class_logits, ours.class_logits, 2),
+            (theirs.seg_logits, ours.seg_logits, 1),
+        ):
+            expected = whole.softmax(dim).index_select(dim, torch.tensor([4, 2]))
+            found = part.softmax(dim).index_select(dim, torch.tensor([1, 2]))
+            torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(ours.box_deltas, theirs.box_deltas)
+
+        # And once more: of that network's classes, one is left.
+        info = CheckpointInfo(model=network.config, names=("background", "d", "b"))
+        save_checkpoint(again, network, info)
+        model = TINY.model_copy(update={"num_classes": 2})
+        recipe = keep_dropped(tiny_recipe(model=model, start_from=str(again)), ("background", "b"))
+        assert recipe.model.background_rows == 4
+        last = build_network(recipe, ("background", "b")).eval()(images)
+    torch.testing.assert_close(
+        last.class_logits.softmax(2)[..., 1], theirs.class_logits.softmax(2)[..., 2]
+    )
+
+
+def test_other_classes_begin_with_one_row_of_background(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    other = BlitzNet(TINY.model_copy(update={"num_classes": 3}))
+    save_checkpoint(path, other, CheckpointInfo(model=other.config, names=("background", "a", "b")))
+    recipe = tiny_recipe(start_from=str(path))
+    for names in (("background", "x"), ("background", "a", "b"), ("background", "a", "b", "c")):
+        assert keep_dropped(recipe, names) == recipe
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:

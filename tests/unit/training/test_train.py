@@ -1,6 +1,7 @@
 """The Python call: what it returns, what it takes, what it says."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from blitznet.errors import CheckpointError, InputError, RecipeError
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.evaluation.metrics import Metrics
 from blitznet.model.blitznet import BlitzNet
+from blitznet.training import loop
 from blitznet.training.train import TrainingRun, train
 from fixtures.make_fixtures import describe
 from fixtures.tiny_run import TINY, tiny_recipe
@@ -45,6 +47,43 @@ def test_a_run_has_its_folder_its_network_and_its_metrics(
     assert (again.mean_ap, again.iou) == (run.metrics.mean_ap, run.metrics.iou)
     assert run.model.training, "a copy is measured"
     assert all(torch.equal(tensor, before[name]) for name, tensor in run.model.state_dict().items())
+
+
+@pytest.mark.usefixtures("without_onnx", "without_report")
+@pytest.mark.parametrize(
+    ("number", "moment", "way_on"),
+    [
+        (signal.SIGINT, "step 1/2", "continue with: blitznet train --resume {out}"),
+        (signal.SIGTERM, "step 1/2", "continue with: blitznet train --resume {out}"),
+        (
+            signal.SIGTERM,
+            "No report",
+            "{out}/model.safetensors is trained; measure it with: "
+            "blitznet eval {out}/model.safetensors --data {data}",
+        ),
+    ],
+)
+def test_a_signal_is_answered_with_the_line_that_goes_on(
+    tmp_path: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    moment: str,
+    way_on: str,
+) -> None:
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    lines: list[str] = []
+    out = tmp_path / "run"
+
+    def on_message(line: str) -> None:
+        lines.append(line)
+        if line.startswith(moment):
+            signal.raise_signal(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tiny_recipe(steps=2), out=out, on_message=on_message, **QUICK)
+    assert lines[-1] == f"Interrupted; {way_on.format(out=out, data=data)}"
+    assert (out / "state.safetensors").is_file()
 
 
 @pytest.mark.usefixtures("without_onnx", "without_report")
@@ -98,7 +137,7 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path, data: Path) -> Non
         train(**QUICK)
     with pytest.raises(RecipeError, match="give resume alone"):
         train(resume=tmp_path, steps=5, **QUICK)
-    with pytest.raises(RecipeError, match="recipe modern: stepz: Extra inputs"):
+    with pytest.raises(RecipeError, match="there is no field 'stepz'; did you mean steps"):
         train(data, stepz=5, **QUICK)
     with pytest.raises(InputError, match="no recipe or file is called 'mdern'"):
         train(data, "mdern", **QUICK)

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ from blitznet.data.check.statistics import SplitStatistics
 from blitznet.data.description import DataDescription, Entry
 from blitznet.data.labels import Problem
 from blitznet.data.loader import prepare_ahead
-from blitznet.data.source import LabelSource, locate
-from blitznet.errors import InputError, LabelError
+from blitznet.data.source import LabelSource
+from blitznet.errors import LabelError
 from blitznet.model_info import ModelConfig
 from blitznet.progress import with_progress
 
@@ -35,6 +36,7 @@ def check_data(
     splits: Sequence[str] | None = None,
     model: ModelConfig | None = None,
     workers: int = 0,
+    show_progress: bool = True,
 ) -> CheckReport:
     """Check images and labels, alone and against each other.
 
@@ -44,21 +46,19 @@ def check_data(
         splits: names; None = all.
         model: the network whose anchors boxes are compared with; None = only errors are looked for.
         workers: processes that read; 0 = this one.
+        show_progress: on a terminal.
 
     Raises:
         InputError: if there is no such split, or a package is missing that the data needs.
     """
     names = list(description.splits if splits is None else dict.fromkeys(splits))
     sources, problems = _open_sources(description, data, names)
-    records: list[ImageRecord] = []
     unread = _Records(sources, model)
     total = len(unread)
     positions = [list(range(i, min(i + _AT_ONCE, total))) for i in range(0, total, _AT_ONCE)]
     with closing(prepare_ahead(unread, positions, list, workers)) as batches:
-        single = (record for batch in batches for record in batch)
-        for record in with_progress(single, total, "images"):
-            problems += record.problems
-            records.append(record)
+        records = list(with_progress(chain.from_iterable(batches), total, "images", show_progress))
+    problems += chain.from_iterable(record.problems for record in records)
     problems += find_same_images(records)
     statistics = {
         split: SplitStatistics(description.classes, [r for r in records if r.split == split])
@@ -70,11 +70,10 @@ def check_data(
         problems += find_near_duplicates(records)
         for split, counts in statistics.items():
             if absent := counts.absent_classes():
-                listed = ", ".join(absent[:MAX_LISTED])
-                more = f" and {len(absent) - MAX_LISTED} more" if len(absent) > MAX_LISTED else ""
-                text = f"no box and no pixel is labelled {listed}{more}"
-                where = f"{data}, {split}"
-                problems.append(Problem("class-absent", where, text, is_error=False, split=split))
+                text = f"no box and no pixel is labelled {', '.join(absent[:MAX_LISTED])}"
+                if len(absent) > MAX_LISTED:
+                    text += f" and {len(absent) - MAX_LISTED} more"
+                problems.append(Problem("class-absent", f"{data}, {split}", text, False, split))
     return CheckReport(str(data), model.name if model else None, problems, statistics, sources)
 
 
@@ -90,8 +89,7 @@ def _open_sources(
                 source = entry.open(description.folder, description.classes)
             except LabelError as error:
                 where = f"{data}, {split}, source {number}"
-                problem = Problem("label-file", where, str(error), split=split, source=number)
-                problems.append(problem)
+                problems.append(Problem("label-file", where, str(error), True, split, number))
             else:
                 sources.append(OpenSource(split, number, source))
                 problems += _unclaimed_files(split, number, entry, source, description.folder)
@@ -103,41 +101,33 @@ def _unclaimed_files(
 ) -> Iterator[Problem]:
     """Files of labels that belong to no image: lost, or to be."""
     names: list[str] = []
-    for path, missing in entry.unclaimed_files(folder):
+    for path, missing in entry.unclaimed_files(folder, source.keys):
         if missing is not None:
             text = (
                 f"{missing.name} is wanted here: the name differs in upper case or in the Unicode "
                 "form of its letters; rename it"
             )
-            yield Problem("unclaimed", str(path), text, True, split, number)
-            continue
-        if not names and len(source) < MANY:
-            names = [source.image_id(index) for index in range(len(source))]
-        near = get_close_matches(path.stem, names, n=1, cutoff=0.8)
-        text = "belongs to no image" + (f"; is it for {near[0]}?" if near else "")
-        yield Problem("unclaimed", str(path), text, False, split, number)
+        else:
+            if not names and len(source) < MANY:
+                names = [source.image_id(index) for index in range(len(source))]
+            near = get_close_matches(path.stem, names, n=1, cutoff=0.8)
+            text = "belongs to no image" + (f"; is it for {near[0]}?" if near else "")
+        yield Problem("unclaimed", str(path), text, missing is not None, split, number)
 
 
-class _Records(Dataset[ImageRecord | InputError]):
+class _Records(Dataset[ImageRecord]):
     """The records of all images, by position."""
 
     def __init__(self, opened: Sequence[OpenSource], model: ModelConfig | None):
-        self.opened = opened
-        self.sources = [one.source for one in opened]
-        self.model = model
+        self._places = [(one, index) for one in opened for index in range(len(one.source))]
+        self._model = model
 
     def __len__(self) -> int:
-        return sum(map(len, self.sources))
+        return len(self._places)
 
-    def __getitem__(self, position: int) -> ImageRecord | InputError:
-        """An error is returned, not raised; see `prepare_ahead`."""
-        source, index = locate(self.sources, position)
-        opened = next(one for one in self.opened if one.source is source)
-        try:
-            place = ImageRecord(opened.split, opened.number, index)
-            return check_image(source, place, self.model)
-        except InputError as error:
-            return error
+    def __getitem__(self, position: int) -> ImageRecord:
+        (split, number, source), index = self._places[position]
+        return check_image(source, ImageRecord(split, number, index), self._model)
 
 
 def find_same_images(records: Sequence[ImageRecord]) -> Iterator[Problem]:
@@ -151,27 +141,29 @@ def find_same_images(records: Sequence[ImageRecord]) -> Iterator[Problem]:
         if record.pixel_hash is not None:
             copies[record.pixel_hash].append(record)
     for same in copies.values():
-        measured = next((copy for copy in same if copy.split != TRAIN), None)
-        for position, copy in enumerate(same):
-            if copy.split == TRAIN and measured is not None:
-                text = f"is the same image as {measured.path} in {measured.split}; keep one"
+        measured = [copy for copy in same if copy.split != TRAIN]
+        for copy in same:
+            if measured and copy.split == TRAIN:
+                text = f"is the same image as {measured[0].path} in {measured[0].split}; keep one"
                 yield copy.problem("same-picture", text)
-                continue
-            earlier = [other for other in same[:position] if other.split != TRAIN or not measured]
-            other = next((c for c in earlier if c.split == copy.split), next(iter(earlier), None))
-            if other is not None:
-                text = f"is the same image as {other.path}"
-                if other.path == copy.path:
-                    text = f"again as in source {other.source}"
-                text += "" if other.split == copy.split else f" in {other.split}"
-                yield copy.problem("same-picture", text, is_error=False)
+        first, *later = measured or same
+        for number, copy in enumerate(later, start=1):
+            near = (other for other in (measured or same)[:number] if other.split == copy.split)
+            other = next(near, first)
+            text = f"is the same image as {other.path}"
+            if other.path == copy.path:
+                text = f"again as in source {other.source}"
+            yield copy.problem("same-picture", text + _elsewhere(other, copy), is_error=False)
+
+
+def _elsewhere(other: ImageRecord, record: ImageRecord) -> str:
+    return "" if other.split == record.split else f" in {other.split}"
 
 
 def find_near_duplicates(records: Sequence[ImageRecord]) -> Iterator[Problem]:
     """Images that look like an earlier one; one of another split is named first.
 
-    Args:
-        records: all; those without a thumbnail are left out, and of equal images all but the first.
+    Those without a thumbnail are left out, and of equal images all but the first.
     """
     first = {record.pixel_hash: record for record in reversed(records)}
     kept = [r for r in records if r.thumbnail is not None and first[r.pixel_hash] is r]
@@ -182,5 +174,5 @@ def find_near_duplicates(records: Sequence[ImageRecord]) -> Iterator[Problem]:
     for index, others in sorted(earlier.items()):
         record = kept[index]
         other = next((other for other in others if other.split != record.split), others[0])
-        place = "" if other.split == record.split else f" in {other.split}"
-        yield record.problem("near-duplicate", f"looks like {other.path}{place}", is_error=False)
+        text = f"looks like {other.path}{_elsewhere(other, record)}"
+        yield record.problem("near-duplicate", text, is_error=False)

@@ -18,13 +18,10 @@ def grey_cells(image: Image.Image) -> np.ndarray:
 
 
 def near_duplicates(cells: np.ndarray) -> np.ndarray:
-    """All pairs of images that look the same.
+    """All pairs of images that look the same, by their (N, 8, 9) uint8 `grey_cells`.
 
     Two are compared by where brightness falls from left to right, by more than `FALL` ("dHash"),
     which scale and compression hardly change.
-
-    Args:
-        cells: (N, 8, 9) uint8, see `grey_cells`.
 
     Returns:
         (P, 2) int64 indices, the smaller first, sorted, each pair once: at most `NEAR_BITS` of the

@@ -19,11 +19,6 @@ _DOTS = 5000  # boxes drawn, a random choice
 def write_folder(folder: Path, report: CheckReport, model: ModelConfig) -> None:
     """Write samples.png, boxes_by_class.png, pixels_by_class.png, box_sizes.png and report.json.
 
-    Args:
-        folder: exists.
-        report: of the check.
-        model: the network that it was for.
-
     Raises:
         InputError: if matplotlib is not installed, or a file cannot be written.
     """
@@ -32,11 +27,8 @@ def write_folder(folder: Path, report: CheckReport, model: ModelConfig) -> None:
     names = next(iter(statistics.values())).names
     with atomic_write(folder / "samples.png") as temporary:
         draw_sheet(report.sources, names).save(temporary, format="png")
-    boxes = {
-        split: one.boxes[1:]
-        for split, one in statistics.items()
-        if one.counts["pictures_with_boxes"]
-    }
+    has_boxes = {s: one for s, one in statistics.items() if one.counts["pictures_with_boxes"]}
+    boxes = {split: one.boxes[1:] for split, one in has_boxes.items()}
     _plot_bars(folder / "boxes_by_class.png", names[1:], boxes, "boxes that count")
     shares = {
         split: np.round([100 * share for share in shares.values()], 3)

@@ -14,13 +14,7 @@ from torch import Tensor
 from blitznet.boxes import pairwise_iou
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.data.check.duplicates import grey_cells
-from blitznet.data.labels import (
-    ClassTable,
-    ImageLabels,
-    Problem,
-    UsableObject,
-    usable_objects,
-)
+from blitznet.data.labels import ClassTable, ImageLabels, Problem, UsableObject, usable_objects
 from blitznet.data.seg_map import MapFile
 from blitznet.data.source import LabelSource
 from blitznet.detection.anchors import anchors_of
@@ -32,6 +26,7 @@ from blitznet.model_info import ModelConfig
 MATCHING_IOU = 0.5
 MOSTLY_VOID = 0.9  # share of a map
 
+_NO_OBJECT = frozenset({BACKGROUND, IGNORE_INDEX})
 _BOXES_AT_ONCE = 8  # times 131 070 anchors at most
 
 
@@ -88,12 +83,9 @@ class ImageRecord:
 
 
 def check_image(source: LabelSource, record: ImageRecord, model: ModelConfig | None) -> ImageRecord:
-    """Read one image with everything that is said of it.
+    """Read one image with everything that is said of it, and complete its record.
 
-    Args:
-        source: of the image.
-        record: split, source and index; filled in and returned.
-        model: the network whose anchors boxes are compared with; None = errors alone.
+    Boxes are compared with the anchors of `model`; without one, only errors are looked for.
 
     Raises:
         InputError: if a package is missing that its labels need.
@@ -117,12 +109,12 @@ def check_image(source: LabelSource, record: ImageRecord, model: ModelConfig | N
         record.thumbnail = grey_cells(image) if model is not None else None
         if labels.size not in (None, size):
             problem = _size_problem(record, labels, size)
-            if problem.kind != "rotation" or _fits(labels, labels.size, source.table):
+            _, misfits = usable_objects(labels, labels.size, source.table)
+            if problem.kind != "rotation" or "box-outside" not in {one.kind for one in misfits}:
                 record.problems.append(problem)
                 if problem.kind == "rotation":
                     size = labels.size  # boxes and map fit there; one line says what is wrong
-    found: list[Problem] = []
-    objects = usable_objects(labels, size, source.table, found)
+    objects, found = usable_objects(labels, size, source.table)
     record.problems += [
         record.problem(one.kind, one.text, one.where, one.is_error) for one in found
     ]
@@ -134,19 +126,8 @@ def check_image(source: LabelSource, record: ImageRecord, model: ModelConfig | N
     return record
 
 
-def _fits(labels: ImageLabels, size: tuple[int, int] | None, table: ClassTable) -> bool:
-    """Whether no box reaches beyond an image of that size."""
-    found: list[Problem] = []
-    usable_objects(labels, size, table, found)
-    return not any(problem.kind == "box-outside" for problem in found)
-
-
 def hash_pixels(image: Image.Image) -> bytes:
-    """16 bytes that are equal for equal images, however they are stored.
-
-    Args:
-        image: upright RGB.
-    """
+    """16 bytes that are equal for equal images, upright RGB, however they are stored."""
     digest = hashlib.blake2b(str(image.size).encode(), digest_size=16)
     digest.update(np.asarray(image).data)
     return digest.digest()
@@ -226,13 +207,11 @@ def _tiny_boxes(
 
 
 def _emptiness(record: ImageRecord, map_path: Path) -> Iterator[Problem]:
-    pixels = record.pixels
-    if pixels is not None:
-        void = pixels.get(IGNORE_INDEX, 0) / sum(pixels.values())
-        if void >= MOSTLY_VOID:
-            text = f"the map is {100 * void:.0f} % void"
-            yield record.problem("mostly-void", text, map_path, is_error=False)
-    has_foreground = pixels is not None and not pixels.keys() <= {BACKGROUND, IGNORE_INDEX}
-    has_objects = len(record.labels) > 0 or record.num_ignored > 0
-    if (record.has_boxes or pixels is not None) and not has_objects and not has_foreground:
+    pixels = record.pixels or {}
+    void = pixels.get(IGNORE_INDEX, 0) / max(sum(pixels.values()), 1)
+    if void >= MOSTLY_VOID:
+        text = f"the map is {100 * void:.0f} % void"
+        yield record.problem("mostly-void", text, map_path, is_error=False)
+    shows_object = len(record.labels) or record.num_ignored or pixels.keys() - _NO_OBJECT
+    if (record.has_boxes or pixels) and not shows_object:
         yield record.problem("empty-picture", "shows no labelled object", is_error=False)

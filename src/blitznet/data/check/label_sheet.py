@@ -19,17 +19,9 @@ MARGIN = 8
 
 
 def draw_sheet(sources: Sequence[OpenSource], names: Sequence[str], seed: int = 0) -> Image.Image:
-    """Up to 16 random images of all sources; the same seed gives the same images.
+    """Up to 16 random images of all sources, always the same for a seed: RGB, on white.
 
-    Images with errors are skipped. Boxes that are ignored are called "ignored".
-
-    Args:
-        sources: of any splits.
-        names: class names, background first.
-        seed: of the random choice.
-
-    Returns:
-        RGB, on white; a caption under each image shows its split and file.
+    Images with errors are left out. A caption under each image says its split and file.
     """
     samples = _choose(sources, seed)
     width, height = CELL[0] + MARGIN, CELL[1] + CAPTION + MARGIN
@@ -63,14 +55,10 @@ def _choose(sources: Sequence[OpenSource], seed: int) -> list[tuple[str, Sample]
 
 
 def draw_labels(sample: Sample, names: Sequence[str], cell: tuple[int, int]) -> Image.Image:
-    """One image with its labels, as large as fits into a cell.
+    """One image as labels say, as large as fits into a cell of width and height in pixels.
 
-    It is scaled before drawing, so that lines and tags stay readable.
-
-    Args:
-        sample: what to draw; boxes that are ignored are called "ignored".
-        names: class names, background first.
-        cell: width and height in pixels.
+    It is scaled before it is drawn on, so that lines and tags stay readable. Boxes that are ignored
+    are called "ignored". Names begin with background.
     """
     width, height = sample.size
     scale = min(cell[0] / width, cell[1] / height)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from blitznet.data.description import DataDescription
 from blitznet.data.labels import Problem
@@ -41,24 +40,21 @@ def write_skipped(folder: Path, errors: Sequence[Problem], description: DataDesc
 
 
 def without_skipped(sources: Sequence[LabelSource], split: str, folder: Path) -> list[LabelSource]:
-    """The sources of a split without the images that a run leaves out.
-
-    Args:
-        sources: all of the split.
-        split: its name.
-        folder: of the run.
+    """All sources of a split, without the images that the run in `folder` leaves out.
 
     Raises:
         InputError: if the record is damaged or of other data, or leaves nothing.
     """
-    content = _read(folder)
+    path = folder / SKIPPED_FILE
+    content = read_json(path) if path.exists() else {"pictures": {}, "skipped": []}
+    if not isinstance(content, dict) or not {"pictures", "skipped"} <= content.keys():
+        raise InputError(f"{path} is damaged; start a new run")
     if split not in content["pictures"]:
         return list(sources)
-    lengths = [len(source) for source in sources]
-    if content["pictures"][split] != lengths:
+    then, now = content["pictures"][split], [len(source) for source in sources]
+    if then != now:
         raise InputError(
-            f"{folder / SKIPPED_FILE} is of {split} sources with {content['pictures'][split]} "
-            f"images, now there are {lengths}; start a new run"
+            f"{path} is of {split} sources with {then} images, now there are {now}; start a new run"
         )
     places = {(one["split"], one["source"], one["picture"]) for one in content["skipped"]}
     left = [
@@ -67,16 +63,5 @@ def without_skipped(sources: Sequence[LabelSource], split: str, folder: Path) ->
     ]
     left = [source for source in left if len(source)]
     if not left:
-        raise InputError(f"every image of {split} has an error; see {folder / SKIPPED_FILE}")
+        raise InputError(f"every image of {split} has an error; see {path}")
     return left
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    """The record; an empty one where nothing is left out."""
-    path = folder / SKIPPED_FILE
-    if not path.exists():
-        return {"pictures": {}, "skipped": []}
-    content = read_json(path)
-    if not isinstance(content, dict) or not {"pictures", "skipped"} <= content.keys():
-        raise InputError(f"{path} is damaged; start a new run")
-    return content

@@ -18,7 +18,7 @@ NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zer
 def draw_best_worst(
     best: Sequence[EvaluatedImage], worst: Sequence[EvaluatedImage], names: Sequence[str]
 ) -> Image.Image:
-    """Two columns, the best on the left and the worst on the right.
+    """Two columns, the best on the left and the worst on the right; without images, none.
 
     Args:
         best: the best first.
@@ -31,6 +31,7 @@ def draw_best_worst(
     columns = {
         title: [(image, _draw_pair(image, names)) for image in images]
         for title, images in (("best", best), ("worst", worst))
+        if images
     }
     pairs = [[pair for _, pair in column] for column in columns.values()]
     widths = [2 * MARGIN + max((pair.width for pair in column), default=0) for column in pairs]

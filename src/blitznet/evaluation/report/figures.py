@@ -25,35 +25,50 @@ def draw_curves(
         path: of the PNG.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
-    figure = Figure(figsize=(9, 3 if not validation else 5.6), layout="constrained")
-    panels = figure.subplot_mosaic("AB;CC" if validation else "AB")
-    steps = [float(row["step"]) for row in log]
-    losses = panels["A"]
-    losses.set(title="loss", yscale="log")
-    for name in _LOSSES:
-        values = [float(row[name]) for row in log]
-        if any(values):  # a task that the network lacks has none
-            losses.plot(steps, values, label=name)
-    losses.legend(frameon=False, fontsize=8)
+    points = {title: _points(validation, name) for name, title in _MEASURED.items()}
+    measured = {title: values for title, values in points.items() if values}
+    losses = {name: _points(log, name) for name in _LOSSES}
+    losses = {  # a task that the network lacks has none
+        name: values for name, values in losses.items() if any(loss for _, loss in values)
+    }
+    figure = Figure(figsize=(9, 3 if not measured else 5.6), layout="constrained")
+    panels = figure.subplot_mosaic("AB;CC" if measured else "AB")
+    panels["A"].set_title("loss")
+    for name, values in losses.items():
+        panels["A"].plot(*zip(*values, strict=True), marker=".", label=name)
+    positive = [loss for values in losses.values() for _, loss in values if loss > 0]
+    if positive and max(positive) > 10 * min(positive):
+        panels["A"].set_yscale("log")
+        panels["A"].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panels["A"].yaxis.set_major_formatter("{x:g}")
+        panels["A"].yaxis.set_minor_formatter("")
+    if losses:
+        panels["A"].legend(frameon=False, fontsize=8)
     panels["B"].set_title("learning rate")
-    panels["B"].plot(steps, [float(row["lr"]) for row in log], color="tab:gray")
-    if validation:
-        measured = panels["C"]
-        measured.set(title="on val, %", ylim=(0, 100))
-        for name, title in _MEASURED.items():
-            points = [
-                (step, 100 * value)
-                for row in validation
-                if (step := row["step"]) is not None and (value := row[name]) is not None
-            ]
-            if points:
-                measured.plot(*zip(*points, strict=True), marker="o", label=title)
-        measured.legend(frameon=False, fontsize=8)
+    panels["B"].plot(*zip(*_points(log, "lr"), strict=True), marker=".", color="tab:gray")
+    if measured:
+        panels["C"].set(title="on val, %", ylim=(0, 100))
+        for title, values in measured.items():
+            steps, fractions = zip(*values, strict=True)
+            panels["C"].plot(steps, [100 * one for one in fractions], marker="o", label=title)
+        panels["C"].legend(frameon=False, fontsize=8)
     for axes in panels.values():
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
     save_figure(figure, path)
+
+
+def _points(
+    rows: Sequence[Mapping[str, str]] | Sequence[Mapping[str, float | None]], name: str
+) -> list[tuple[float, float]]:
+    """Step and value of the rows that have one."""
+    return [
+        (float(row["step"] or 0), float(value))
+        for row in rows
+        if (value := row[name]) not in (None, "")
+    ]
 
 
 def draw_precision_recall(
@@ -62,23 +77,22 @@ def draw_precision_recall(
     """One panel per class: precision over recall at an IoU of 0.5, the area under it in the title.
 
     Args:
-        curves: see `AveragePrecision.curves`.
+        curves: see `AveragePrecision.curves`; at least one, and none empty.
         names: of the classes, background first.
         path: of the PNG.
     """
     from matplotlib.figure import Figure
 
-    columns = min(5, max(1, len(curves)))
-    rows = -(-max(1, len(curves)) // columns)
+    columns = min(5, len(curves))
+    rows = -(-len(curves) // columns)
     figure = Figure(figsize=(2.2 * columns, 2.1 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes in panels.flat[len(curves) :]:
         axes.set_axis_off()
     for axes, (label, (recall, precision)) in zip(panels.flat, curves.items(), strict=False):
-        if len(recall):  # else nothing of the class was found
-            envelope = precision_envelope(precision)
-            axes.plot([0, *recall], [1, *precision], color="tab:gray", alpha=0.5, linewidth=0.8)
-            axes.step([0, *recall], [envelope[0], *envelope], where="pre", color="tab:blue")
+        envelope = precision_envelope(precision)
+        axes.plot([0, *recall], [1, *precision], color="tab:gray", alpha=0.5, linewidth=0.8)
+        axes.step([0, *recall], [envelope[0], *envelope], where="pre", color="tab:blue")
         axes.set_title(f"{names[label]}  {100 * area_ap(recall, precision):.1f}", fontsize=9)
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.grid(alpha=0.3)

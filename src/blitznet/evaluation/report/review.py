@@ -40,6 +40,8 @@ _Ranking = list[tuple[float, EvaluatedImage]]
 class DetailedEvaluation(Evaluation):
     """Images are ranked by the mean of F1 and mean IoU, or the one of them that there is.
 
+    Those that show nothing, and in which nothing is found, are not ranked.
+
     Attributes:
         box_counts: (C, C) int64, [true, predicted], see `box_confusion`.
     """
@@ -48,6 +50,7 @@ class DetailedEvaluation(Evaluation):
         super().__init__(names)
         self.box_counts = np.zeros((len(names), len(names)), dtype=np.int64)
         self._figures: dict[str, float] = {}  # of the image at hand
+        self._num_ranked = 0
         self._best: _Ranking = []
         self._worst: _Ranking = []
 
@@ -65,6 +68,7 @@ class DetailedEvaluation(Evaluation):
         image = EvaluatedImage(sample, detections, seg_map, **self._figures)
         score = sum(self._figures.values()) / len(self._figures)
         # Sorting is stable: of equal scores, the first images are kept.
+        self._num_ranked += 1
         ranked = (score, image)
         self._best = sorted([*self._best, ranked], key=lambda one: -one[0])[:KEPT]
         self._worst = sorted([*self._worst, ranked], key=lambda one: one[0])[:KEPT]
@@ -74,8 +78,9 @@ class DetailedEvaluation(Evaluation):
         super().add_boxes(found, true)
         counts = box_confusion(found, true, len(self.names), SCORE)
         self.box_counts += counts
-        total = counts[1:].sum() + counts[:, 1:].sum()  # 0: there is nothing, nothing is found
-        self._figures["f1"] = float(2 * counts.diagonal()[1:].sum() / total) if total else 1.0
+        total = counts[1:].sum() + counts[:, 1:].sum()
+        if total:  # else nothing is there and nothing is found: right, but nothing to look at
+            self._figures["f1"] = float(2 * counts.diagonal()[1:].sum() / total)
 
     def add_pixels(self, counts: np.ndarray) -> None:
         """See `Evaluation.add_pixels`."""
@@ -83,13 +88,14 @@ class DetailedEvaluation(Evaluation):
         # Over the classes of either map, so that a class which is not there costs something.
         union = counts.sum(axis=0) + counts.sum(axis=1) - counts.diagonal()
         shown = union > 0
-        if shown.any():
+        if shown[1:].any():
             self._figures["mean_iou"] = float((counts.diagonal()[shown] / union[shown]).mean())
 
     @property
     def best(self) -> list[EvaluatedImage]:
-        """Up to `KEPT` images, the best first."""
-        return [image for _, image in self._best]
+        """Up to `KEPT` images of the better half, the best first; of score 0, none."""
+        better = self._best[: (self._num_ranked + 1) // 2]
+        return [image for score, image in better if score > 0]
 
     @property
     def worst(self) -> list[EvaluatedImage]:

@@ -67,8 +67,13 @@ def write_report(
         draw_curves(log, validation, figure("curves.png", "Training"))
     if review.has_boxes:
         counts["boxes"] = review.box_counts
-        path = figure("pr_curves.png", "Precision and recall at IoU 0.5, and AP (area)")
-        draw_precision_recall(review.voc_ap.curves(), names, path)
+        curves = review.voc_ap.curves()
+        found = {label: curve for label, curve in curves.items() if len(curve[0])}
+        missed = ", ".join(names[label] for label in curves if label not in found)
+        caption = "Precision and recall at IoU 0.5, and AP (area)"
+        if found:
+            path = figure("pr_curves.png", caption + (missed and f"; nothing found: {missed}"))
+            draw_precision_recall(found, names, path)
         title = f"boxes of score {SCORE:g} or more, % of the true class"
         path = figure("confusion_boxes.png", "Confusion of boxes")
         draw_confusion(counts["boxes"], names, "nothing", title, path)
@@ -76,7 +81,7 @@ def write_report(
         counts["pixels"] = review.pixel_counts
         path = figure("confusion_pixels.png", "Confusion of pixels")
         draw_confusion(counts["pixels"], names, names[0], "pixels, % of the true class", path)
-    if review.best:
+    if review.best or review.worst:
         path = figure("best_worst.png", "The best and the worst images")
         with atomic_write(path) as temporary:
             draw_best_worst(review.best, review.worst, names).save(temporary, format="PNG")
@@ -102,6 +107,7 @@ def _page(
         "<table>\n" + "\n".join(f"<tr>{row}</tr>" for row in rows) + "\n</table>",
     ]
     for name, caption in captions.items():
+        caption = escape(caption)
         parts.append(f'<h2>{caption}</h2>\n<img src="{name}" alt="{caption}">')
     for name, record in records.items():
         text = yaml.safe_dump(dict(record), sort_keys=False, default_flow_style=False)

@@ -3,13 +3,13 @@
 import os
 import shutil
 import warnings
-from functools import partial
+from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 from blitznet.device import choose_device, device_kind, has_fast_bfloat16
-from blitznet.errors import BlitzNetError, CheckpointError, InputError
+from blitznet.errors import BlitzNetError, CheckpointError, InputError, one_line
 from blitznet.extras import require
 from blitznet.inference.engines.converted import exported_checkpoint, quantized
 from blitznet.inference.engines.engine import Engine, OnMessage
@@ -19,7 +19,6 @@ from blitznet.model_files import NetworkFiles, find_network
 
 AUTO = "auto"
 ENGINE_VARIABLE = "BLITZNET_ENGINE"
-
 
 # Kinds of device that each runs on. Those called torch run checkpoints, others exported files.
 ENGINES: dict[str, tuple[str, ...]] = {
@@ -43,15 +42,28 @@ AUTO_ORDER: dict[str, tuple[str, ...]] = {
 }
 
 
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine is opened.
+
+    Attributes:
+        hint: what OpenVINO makes fast: one image (`latency`) or many (`throughput`).
+        calibrate: data description with images for `openvino-int8`, once for a network.
+        threads: of the engine on a CPU; None = its usual number.
+        on_message: receives one line about what is going on; None = problems are warnings.
+    """
+
+    hint: Hint = "latency"
+    calibrate: Path | None = None
+    threads: int | None = None
+    on_message: OnMessage | None = None
+
+
 def open_engine(
     name_or_path: str | os.PathLike[str] | None = None,
     engine: str = AUTO,
     device: str = AUTO,
-    *,
-    hint: Hint = "latency",
-    calibrate: Path | None = None,
-    threads: int | None = None,
-    on_message: OnMessage | None = None,
+    options: EngineOptions = EngineOptions(),
 ) -> Engine:
     """A trained network, ready to run.
 
@@ -62,56 +74,49 @@ def open_engine(
         InputError: if the engine or the device does not exist, or a package is missing.
     """
     network = find_network(name_or_path)
+    usual_engine(engine)
     device = _device_for(engine, device, network)
-    open_it = partial(
-        _open, network=network, how=_How(device, hint, calibrate, threads, on_message)
-    )
     if engine != AUTO:
-        _require_engine(engine, device)
-        return open_it(engine)
+        _require_fitting(engine, device)
+        return _open(engine, network, device, options)
     *others, last = _candidates(network, device)
     for name in others:
         try:
-            return open_it(name)
+            return _open(name, network, device, options)
         except CheckpointError:
             raise
         except (BlitzNetError, ImportError, OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            problem = f"{name} cannot be used ({reason}); the next best engine is taken"
-            if on_message is None:
+            problem = f"{name} cannot be used ({one_line(error)}); the next best engine is taken"
+            if options.on_message is None:
                 warnings.warn(problem, stacklevel=2)
             else:
-                on_message(problem)
-    return open_it(last)
+                options.on_message(problem)
+    return _open(last, network, device, options)
 
 
 def check_engine(engine: str | None, device: str) -> None:
     """Refuse a wrong engine or device before a network is opened.
 
-    Args:
-        engine: of ENGINES, or `auto`; None = the usual one.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-
     Raises:
-        InputError: if there is no such engine or device.
+        InputError: if there is no such engine, see `usual_engine`, or no such device.
     """
-    chosen = engine or usual_engine()
-    if chosen not in (AUTO, *ENGINES):
-        raise InputError(_no_engine(chosen))
+    usual_engine(engine)
     if device != AUTO:
         device_kind(device)
 
 
-def usual_engine() -> str:
-    """The default engine: what BLITZNET_ENGINE names, else `auto`.
+def usual_engine(asked: str | None = None) -> str:
+    """What is asked for, or where nothing is: what BLITZNET_ENGINE names, else `auto`.
 
     Raises:
-        InputError: if the variable names no engine.
+        InputError: if there is no such engine.
     """
-    usual = os.environ.get(ENGINE_VARIABLE) or AUTO
-    if usual != AUTO and usual not in ENGINES:
-        raise InputError(f"{ENGINE_VARIABLE}: {_no_engine(usual)}")
-    return usual
+    chosen = asked if asked is not None else os.environ.get(ENGINE_VARIABLE) or AUTO
+    if chosen not in (AUTO, *ENGINES):
+        variable = "" if asked is not None else f"{ENGINE_VARIABLE}: "
+        known = ", ".join((AUTO, *ENGINES))
+        raise InputError(f"{variable}no engine is called {chosen!r}; there are {known}")
+    return chosen
 
 
 def engines_here(device: str = AUTO) -> list[str]:
@@ -120,10 +125,8 @@ def engines_here(device: str = AUTO) -> list[str]:
     return [name for name in ENGINES if _fits(name, kind)]
 
 
-def _require_engine(engine: str, device: str) -> None:
-    """Raises InputError if there is none of that name, or it lacks a package or the device."""
-    if engine not in ENGINES:
-        raise InputError(_no_engine(engine))
+def _require_fitting(engine: str, device: str) -> None:
+    """Raises InputError if the engine lacks a package or does not run on the device."""
     modules, extra = _packages(engine)
     for module in modules:
         require(module, extra, f"the engine {engine}")
@@ -134,10 +137,6 @@ def _require_engine(engine: str, device: str) -> None:
             f"the engine {engine} runs on {' and '.join(ENGINES[engine])}, not on {kind}; "
             f"there, take {', '.join(fitting)}"
         )
-
-
-def _no_engine(name: str) -> str:
-    return f"no engine is called {name!r}; there are {', '.join((AUTO, *ENGINES))}"
 
 
 def _packages(engine: str) -> tuple[tuple[str, ...], str]:
@@ -151,17 +150,7 @@ def _runs_checkpoints(engine: str) -> bool:
     return engine.startswith("torch")
 
 
-class _How(NamedTuple):
-    """Arguments of `open_engine`."""
-
-    device: str
-    hint: Hint
-    calibrate: Path | None
-    threads: int | None
-    on_message: OnMessage | None
-
-
-def _open(name: str, network: NetworkFiles, how: _How) -> Engine:
+def _open(name: str, network: NetworkFiles, device: str, options: EngineOptions) -> Engine:
     if _runs_checkpoints(name):
         checkpoint = network.require_checkpoint()
         from blitznet.inference.engines.torch_engine import TorchEngine
@@ -169,30 +158,30 @@ def _open(name: str, network: NetworkFiles, how: _How) -> Engine:
 
         is_bfloat16, is_compiled = name.endswith("-bf16"), "-compile" in name
         model, info = load_checkpoint(checkpoint)
-        if how.threads is not None:
+        if options.threads is not None:
             import torch
 
-            torch.set_num_threads(how.threads)
-        return TorchEngine(model, info, choose_device(how.device), is_bfloat16, is_compiled)
+            torch.set_num_threads(options.threads)
+        return TorchEngine(model, info, choose_device(device), is_bfloat16, is_compiled)
     if network.exported is not None:
-        return _open_file(name, network.exported, how)
-    path = exported_checkpoint(network.require_checkpoint(), how.on_message)
+        return _open_file(name, network.exported, device, options)
+    path = exported_checkpoint(network.require_checkpoint(), options.on_message)
     try:
-        return _open_file(name, path, how)
+        return _open_file(name, path, device, options)
     except CheckpointError:  # the file in the cache has become unreadable
         path.unlink(missing_ok=True)
-        path = exported_checkpoint(network.require_checkpoint(), how.on_message)
-        return _open_file(name, path, how)
+        path = exported_checkpoint(network.require_checkpoint(), options.on_message)
+        return _open_file(name, path, device, options)
 
 
-def _open_file(name: str, path: Path, how: _How) -> Engine:
+def _open_file(name: str, path: Path, device: str, options: EngineOptions) -> Engine:
     if name.startswith("openvino"):
         if name == "openvino-int8" and path.suffix == ".onnx":
-            path = quantized(path, how.calibrate, how.on_message)
-        return OpenVinoEngine(path, name, how.hint, how.threads)
+            path = quantized(path, options.calibrate, options.on_message)
+        return OpenVinoEngine(path, name, options.hint, options.threads)
     if path.suffix != ".onnx":
         raise InputError(f"{path} is run by openvino, not by {name}")
-    return OnnxRuntimeEngine(path, how.device, name == "tensorrt", how.threads)
+    return OnnxRuntimeEngine(path, device, name == "tensorrt", options.threads)
 
 
 def _candidates(network: NetworkFiles, device: str) -> list[str]:
@@ -201,18 +190,17 @@ def _candidates(network: NetworkFiles, device: str) -> list[str]:
     Raises:
         CheckpointError: if nothing here runs it.
     """
-    exported, checkpoint = network.exported, network.checkpoint
+    exported, checkpoint, kind = network.exported, network.checkpoint, device_kind(device)
     if exported is not None and exported.suffix == ".xml":
         require("openvino", "openvino", exported.name)
         return ["openvino"]
-    kind = device_kind(device)
-    names = [name for name in AUTO_ORDER[kind] if _fits(name, kind)]
-    if checkpoint is None:  # at worst ONNX Runtime, which says what it lacks
-        return [name for name in names if not _runs_checkpoints(name)] or ["onnxruntime"]
+    names = _that_run(AUTO_ORDER[kind], network, kind)
     if exported is None and not all(map(find_spec, ("torch", "onnx", "onnxscript"))):
         names = [name for name in names if _runs_checkpoints(name)]
     if names:
         return names
+    if checkpoint is None:
+        return ["onnxruntime"]  # which says what it lacks
     beside = checkpoint.with_suffix(".onnx")
     hint = f"give {beside}, which lies beside it, or " if beside.is_file() else ""
     raise CheckpointError(
@@ -227,16 +215,18 @@ def _device_for(engine: str, device: str, network: NetworkFiles) -> str:
     if device != AUTO:
         device_kind(device)
         return device
-    kinds = ENGINES.get(engine, ("cpu",))
-    gpu = _gpu()
+    kinds, gpu = ENGINES.get(engine, ("cpu",)), _gpu()
     if "cpu" not in kinds or gpu is None:
         return kinds[0]
-    runs = (
-        _fits(name, gpu)
-        for name in (AUTO_ORDER[gpu] if engine == AUTO else (engine,))
-        if network.checkpoint is not None or not _runs_checkpoints(name)
-    )
-    return gpu if any(runs) else "cpu"
+    names = AUTO_ORDER[gpu] if engine == AUTO else (engine,)
+    return gpu if _that_run(names, network, gpu) else "cpu"
+
+
+def _that_run(names: Iterable[str], network: NetworkFiles, kind: str) -> list[str]:
+    """Those of some engines that are here and run what there is of a network."""
+    has_checkpoint = network.checkpoint is not None
+    usable = (name for name in names if has_checkpoint or not _runs_checkpoints(name))
+    return [name for name in usable if _fits(name, kind)]
 
 
 def _gpu() -> str | None:
@@ -247,7 +237,7 @@ def _gpu() -> str | None:
 def _fits(name: str, kind: str) -> bool:
     """Whether an engine is installed and at home on a kind of device."""
     modules, _ = _packages(name)
-    if kind not in ENGINES.get(name, ()) or not all(map(find_spec, modules)):
+    if kind not in ENGINES[name] or not all(map(find_spec, modules)):
         return False
     if name == "openvino-bf16":
         return has_bfloat16()

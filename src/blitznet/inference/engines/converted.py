@@ -11,6 +11,7 @@ from pathlib import Path
 from blitznet.cache import cache_folder
 from blitznet.errors import InputError
 from blitznet.inference.engines.engine import OnMessage
+from blitznet.temporary_folder import temporary_folder
 from blitznet.text_files import read_json, read_text
 
 _ORIGIN_FILE = "calibration.json"
@@ -35,7 +36,9 @@ def exported_checkpoint(checkpoint: Path, on_message: OnMessage | None = None) -
         network, info = load_checkpoint(checkpoint)
         if on_message is not None:
             on_message(f"converting {checkpoint.name} to ONNX; the file is cached")
-        export_onnx(path, network, info)
+        with temporary_folder(folder) as fresh:
+            export_onnx(fresh / path.name, network, info)
+            (fresh / path.name).replace(path)
     return path
 
 
@@ -66,11 +69,13 @@ def quantized(exported: Path, calibrate: Path | None, on_message: OnMessage | No
 
         if on_message is not None:
             on_message(f"calibrating {exported.name} for int8; the result is cached")
-        fresh = Path(tempfile.mkdtemp(dir=folder.parent))
-        write_openvino(fresh / path.name, exported, calibrate)
-        (fresh / _ORIGIN_FILE).write_text(json.dumps(origin))
-        shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
+        with temporary_folder(folder.parent) as parent:
+            fresh = parent / folder.name
+            fresh.mkdir()
+            write_openvino(fresh / path.name, exported, calibrate)
+            (fresh / _ORIGIN_FILE).write_text(json.dumps(origin))
+            shutil.rmtree(folder, ignore_errors=True)
+            fresh.rename(folder)
     return path
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from blitznet.detections import Detections
-from blitznet.errors import CheckpointError, InputError, cut
+from blitznet.errors import CheckpointError, InputError, one_line
 from blitznet.model_files import CheckpointInfo, ExportInfo, bundled_networks
 
 _KNOWN_OUTPUTS = ("boxes", "scores", "labels", "count", "seg_logits")
@@ -101,7 +101,7 @@ class ExportedEngine(Engine):
         detections = [
             Detections(
                 outputs["boxes"][image, :count] * size,
-                outputs["labels"][image, :count].astype(np.int64),
+                labels[image, :count].astype(np.int64),
                 outputs["scores"][image, :count].copy(),
             )
             for image, count in enumerate(counts)
@@ -117,31 +117,26 @@ class ExportedEngine(Engine):
         if path in (files.exported for files in bundled_networks().values()):
             return
         model, top = self.info.model, self.info.top
-        side = model.image_size
-        shapes: dict[str, tuple[int | None, ...]] = {}
+        side, finest = model.image_size, model.level_sizes[0]
+        shapes: dict[str, tuple[int, ...]] = {}
         if model.detect:
             shapes |= {"boxes": (1, top, 4), "scores": (1, top), "labels": (1, top), "count": (1,)}
         if model.segment:
-            shapes["seg_logits"] = (1, model.num_classes, None, None)
-        problem = ""
+            shapes["seg_logits"] = (1, model.num_classes, finest, finest)
         try:
             if not shapes.keys() <= set(self._wanted) <= set(_KNOWN_OUTPUTS):
                 raise ValueError(f"its outputs are {', '.join(self._wanted)}")
             outputs = self._outputs(np.zeros((1, side, side, 3), np.uint8))
             for name, shape in shapes.items():
                 found = outputs[name]
-                if len(found.shape) != len(shape) or any(
-                    wanted not in (None, given)
-                    for wanted, given in zip(shape, found.shape, strict=True)
-                ):
+                if found.shape != shape:
                     raise ValueError(f"{name} has the shape {found.shape}")
                 if found.dtype.kind == "f" and not np.isfinite(found).all():
                     raise ValueError(f"{name} is infinite or NaN")
         except Exception as error:  # noqa: BLE001 - engines raise kinds of their own
-            problem = cut(" ".join(str(error).split()))
-        if problem:
             self.close()
-            raise CheckpointError(f"{path} does not do what it says of itself ({problem})")
+            problem = f"{path} does not do what it says of itself ({one_line(error)})"
+            raise CheckpointError(problem) from None
 
     @property
     def _wanted(self) -> list[str]:

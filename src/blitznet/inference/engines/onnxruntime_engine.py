@@ -10,7 +10,7 @@ import numpy as np
 
 from blitznet.cache import cache_folder
 from blitznet.cpu import usable_cores
-from blitznet.errors import CheckpointError, InputError
+from blitznet.errors import CheckpointError, InputError, one_line
 from blitznet.inference.engines.engine import ExportedEngine
 from blitznet.model_files import METADATA_KEY, parse_export_info, read_exported_file
 
@@ -40,13 +40,7 @@ class OnnxRuntimeEngine(ExportedEngine):
         self.device = device
         content = read_exported_file(path)
         providers = _providers(device, use_tensorrt, content)
-        try:
-            self._session = _open_session(content, providers, threads or usable_cores())
-        except (RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise CheckpointError(
-                f"{path} cannot be opened by ONNX Runtime; it may be damaged ({reason})"
-            ) from None
+        self._session = _open_session(path, content, providers, threads or usable_cores())
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.info = parse_export_info(path, metadata.get(METADATA_KEY))
         self._require_sound(path)
@@ -76,7 +70,7 @@ def has_provider(name: str) -> bool:
     return f"{name}ExecutionProvider" in import_onnxruntime().get_available_providers()
 
 
-def _open_session(content: bytes, providers: list[Any], threads: int) -> Any:
+def _open_session(path: Path, content: bytes, providers: list[Any], threads: int) -> Any:
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone; warnings are of optimizations that do not apply
@@ -85,10 +79,14 @@ def _open_session(content: bytes, providers: list[Any], threads: int) -> Any:
     state = onnxruntime.capi.onnxruntime_pybind11_state
     kinds = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile",
              "NotImplemented", "RuntimeException")  # fmt: skip
+    errors = (RuntimeError, ValueError, *(getattr(state, kind) for kind in kinds))
     try:
         return onnxruntime.InferenceSession(content, options, providers)
-    except tuple(getattr(state, kind) for kind in kinds) as error:
-        raise RuntimeError(str(error)) from None
+    except errors as error:
+        reason = one_line(error)
+        raise CheckpointError(
+            f"{path} cannot be opened by ONNX Runtime; it may be damaged ({reason})"
+        ) from None
 
 
 def _providers(device: str, use_tensorrt: bool, content: bytes) -> list[Any]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from blitznet.cpu import is_limited, usable_cores
-from blitznet.errors import CheckpointError
+from blitznet.errors import CheckpointError, one_line
 from blitznet.extras import require
 from blitznet.inference.engines.engine import ExportedEngine
-from blitznet.model_files import METADATA_KEY, parse_export_info, read_exported_file
+from blitznet.model_files import METADATA_KEY, parse_export_info, read_exported_file, require_finite
 
 if TYPE_CHECKING:
     import openvino
@@ -53,7 +53,6 @@ class OpenVinoEngine(ExportedEngine):
         model = read_exported(path)
         self.info = parse_export_info(path, openvino_metadata(model))
         side = self.info.model.image_size
-        model.reshape([1, side, side, 3])
         for result in model.get_results():
             if "seg_map" in result.output(0).get_names():
                 model.remove_result(result)
@@ -64,7 +63,11 @@ class OpenVinoEngine(ExportedEngine):
             settings |= {"ENABLE_CPU_PINNING": False}
         if self.info.precision != "int8":  # which leaves the rest to what is fastest here
             settings["INFERENCE_PRECISION_HINT"] = "bf16" if name == "openvino-bf16" else "f32"
-        self._compiled = openvino.Core().compile_model(model, "CPU", settings)
+        try:
+            model.reshape([1, side, side, 3])
+            self._compiled = openvino.Core().compile_model(model, "CPU", settings)
+        except RuntimeError as error:
+            raise _unusable(path, error) from None
         at_once = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._workers = ThreadPoolExecutor(at_once, "blitznet-network")
         # As many again: while the results of one are copied, the next one runs.
@@ -104,7 +107,7 @@ def read_exported(path: Path) -> "openvino.Model":
     reach it, so the threshold is moved to the next number.
 
     Raises:
-        CheckpointError: if the file is damaged.
+        CheckpointError: if the file is damaged, or has weights that are infinite or NaN.
     """
     require("openvino", "openvino", "OpenVINO")
     import openvino
@@ -114,17 +117,25 @@ def read_exported(path: Path) -> "openvino.Model":
     try:
         model = openvino.Core().read_model(path)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(
-            f"{path} cannot be opened by OpenVINO; it may be damaged ({reason})"
-        ) from None
+        raise _unusable(path, error) from None
     if path.suffix == ".onnx":
         for operation in model.get_ops():
             if operation.get_type_name() == "NonMaxSuppression":
                 iou = operation.input(3).get_source_output().get_node().data
                 beyond = operators.constant(np.nextafter(iou, np.float32(np.inf)))
                 operation.input(3).replace_source_output(beyond.output(0))
+    else:
+        for operation in model.get_ops():
+            is_weight = operation.get_type_name() == "Constant"
+            if is_weight and operation.get_output_element_type(0).is_real():
+                is_finite = bool(np.isfinite(operation.data).all())
+                require_finite(path, operation.get_friendly_name(), is_finite)
     return model
+
+
+def _unusable(path: Path, error: RuntimeError) -> CheckpointError:
+    reason = one_line(error)
+    return CheckpointError(f"{path} cannot be opened by OpenVINO; it may be damaged ({reason})")
 
 
 def openvino_metadata(model: "openvino.Model") -> str | None:

@@ -49,8 +49,11 @@ class TorchEngine(Engine):
         model.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = PixelNetwork(model)
         if is_bfloat16:
+            # Round weights once; autocast alone would do the same in every call.
             self._network = copy.deepcopy(self._network)
-            _cast_convolutions(self._network)
+            for module in self._network.modules():
+                if isinstance(module, nn.Conv2d | nn.Linear):
+                    module.to(torch.bfloat16)
         if is_compiled:
             mode = "reduce-overhead" if device.type == "cuda" else "default"
             with warnings.catch_warnings():  # the compiler uses what PyTorch has deprecated
@@ -94,17 +97,6 @@ class TorchEngine(Engine):
                 *(None if tensor is None else tensor[:num_images].clone() for tensor in raw)
             )
         return raw
-
-
-def _cast_convolutions(network: nn.Module) -> None:
-    """Round weights to bfloat16 once; autocast alone would do the same in every call.
-
-    Args:
-        network: is changed, and wants autocast from then on.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.to(torch.bfloat16)
 
 
 def _fill_up(pixels: np.ndarray) -> np.ndarray:

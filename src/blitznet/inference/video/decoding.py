@@ -161,10 +161,13 @@ class VideoFile(OpenedVideo):
 
 
 def main_stream(container: "InputContainer") -> "VideoStream":
-    """The main video stream: a cover or a preview may come first, or be the default."""
+    """The main video stream of those that can be decoded.
+
+    A cover or a preview may come first, or be the default.
+    """
     from av.stream import Disposition
 
-    streams = list(container.streams.video)
+    streams = [one for one in container.streams.video if one.codec_context is not None]
     moving = [one for one in streams if not one.disposition & Disposition.attached_pic] or streams
     films = [one for one in moving if one.codec_context.name not in _IMAGE_CODECS] or moving
     best = container.streams.best("video")

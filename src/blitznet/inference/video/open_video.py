@@ -18,8 +18,12 @@ from blitznet.inference.video.live_video import LiveVideo
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-# A file may be a playlist, which must not lead to the network.
-_LOCAL = {"protocol_whitelist": "file,crypto,data"}
+# Not playlists, such as HLS's and FFmpeg's own, which lead to other files and to the network.
+_LOCAL = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "3gp,asf,avi,flv,h264,hevc,matroska,mjpeg,mov,mp4,mpeg,mpegts,mpegvideo,"
+    "ogg,webm",
+}
 # A source that sends nothing for this long is lost: seconds to open it and to wait for a packet.
 _TIMEOUT = (10, 10)
 
@@ -62,14 +66,16 @@ def _open_container(address: "StreamAddress") -> "InputContainer":
     except av.error.FFmpegError as error:
         if isinstance(error, FileNotFoundError):
             reason = "no such file, camera or address"
-        elif isinstance(error, av.error.InvalidDataError):
+        elif isinstance(error, av.error.InvalidDataError) or (
+            isinstance(error, av.error.ArgumentError) and address.options is _LOCAL
+        ):
             reason = "not a video that can be read, or cut off before its index"
         else:
             reason = f"cannot be opened ({error.strerror or error})"
         raise InputError(f"{address.name}: {reason}") from error
-    if not container.streams.video:
+    if all(stream.codec_context is None for stream in container.streams.video):
         container.close()
-        raise InputError(f"{address.name}: holds no video stream")
+        raise InputError(f"{address.name}: holds no video stream that can be decoded")
     return container
 
 
@@ -104,9 +110,17 @@ def find_address(name: str) -> StreamAddress:
     """The address of a video file, a camera or a URL; nothing is opened."""
     if is_url(name):
         return _url_address(name)
-    if is_stream(name):
-        return _camera_address(name, name.removeprefix("/dev/video"))
-    return StreamAddress(name, f"file:{name}", Path(name).stem, options=_LOCAL)
+    if not is_stream(name):
+        return StreamAddress(name, f"file:{name}", Path(name).stem, options=_LOCAL)
+    number = name.removeprefix("/dev/video")
+    options: dict[str, str] = {}
+    target, device = f"/dev/video{number}", "v4l2"
+    if sys.platform == "darwin":
+        # AVFoundation refuses its own default of 29.97 frames a second.
+        target, device, options = f"{number}:none", "avfoundation", {"framerate": "30"}
+    elif sys.platform == "win32":
+        target, device = f"video={_directshow_name(int(number))}", "dshow"
+    return StreamAddress(name, target, f"camera{number}", True, device, options)
 
 
 def _url_address(url: str) -> StreamAddress:
@@ -121,17 +135,6 @@ def _url_address(url: str) -> StreamAddress:
         # Over UDP, RTSP loses packets wherever a camera is behind a router.
         options={"rtsp_transport": "tcp"} if parts.scheme.lower().startswith("rtsp") else {},
     )
-
-
-def _camera_address(name: str, number: str) -> StreamAddress:
-    options: dict[str, str] = {}
-    target, device = f"/dev/video{number}", "v4l2"
-    if sys.platform == "darwin":
-        # AVFoundation refuses its own default of 29.97 frames a second.
-        target, device, options = f"{number}:none", "avfoundation", {"framerate": "30"}
-    elif sys.platform == "win32":
-        target, device = f"video={_directshow_name(int(number))}", "dshow"
-    return StreamAddress(name, target, f"camera{number}", True, device, options)
 
 
 def _directshow_name(index: int) -> str:

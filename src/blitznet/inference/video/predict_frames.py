@@ -1,13 +1,10 @@
 """What a network finds in the frames of a video."""
 
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, tee
 from typing import TYPE_CHECKING
-
-from PIL import Image
 
 from blitznet.errors import ImageError
 from blitznet.inference.prefetch import prefetch_items
@@ -91,14 +88,10 @@ def predict_frames(
 def _predict_recording(
     predictor: "Predictor", frames: Iterator[Frame], selection: Selection, batch: int | None
 ) -> Generator[tuple[Frame, Scene]]:
-    under_way: deque[Frame] = deque()
-
-    def images(ahead: Iterable[Frame]) -> Iterator[Image.Image]:
-        for frame in ahead:
-            under_way.append(frame)
-            yield frame.image
-
     with closing(prefetch_items(frames, _FRAMES_AHEAD)) as ahead:
-        for _, scene in predictor.predict_stream(images(ahead), batch=batch, **vars(selection)):
+        given, kept = tee(ahead)
+        images = (frame.image for frame in given)
+        scenes = predictor.predict_stream(images, batch=batch, **vars(selection))
+        for frame, (_, scene) in zip(kept, scenes, strict=True):
             assert not isinstance(scene, ImageError)  # these images are decoded already
-            yield under_way.popleft(), scene
+            yield frame, scene

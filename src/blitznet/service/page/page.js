@@ -55,7 +55,7 @@ function vivid(id) {
   const hue = (id * 137.508 + 190) % 360;
   return [0, 8, 4].map((n) => {
     const k = (n + hue / 30) % 12;
-    return Math.round(255 * (0.56 - 0.4 * Math.max(-1, Math.min(k - 3, 9 - k, 1))));
+    return Math.round(255 * (0.57 - 0.36 * Math.max(-1, Math.min(k - 3, 9 - k, 1))));
   });
 }
 const colorOf = (name) => colors[name] || [128, 128, 128];
@@ -124,7 +124,7 @@ async function readMap(result) {
 function inWords(result) {
   const counts = {};
   for (const { label } of detections(result)) counts[label] = (counts[label] || 0) + 1;
-  const parts = Object.entries(counts).map(([label, count]) => `${count} x ${label}`);
+  const parts = Object.entries(counts).map(([label, count]) => `${count} × ${label}`);
   return parts.length ? `${parts.join(", ")}.` : "No objects above the minimum score.";
 }
 
@@ -158,7 +158,11 @@ function drawMap(pen, { sheet, context, pixels, ids }, names) {
     const faded = only && name !== only ? 0.15 : 1;
     return [...colorOf(name), id === "0" ? 0 : opacity * faded];
   });
-  for (let at = 0; at < ids.length; at++) pixels.data.set(values[ids[at]] || [0, 0, 0, 0], 4 * at);
+  for (let at = 0; at < ids.length; at++) {
+    const id = ids[at];
+    pixels.data.set(values[id] || [0, 0, 0, 0], 4 * at);
+    if (id !== ids[at - 1] || id !== ids[at - pixels.width]) pixels.data[4 * at + 3] *= 2; // an outline
+  }
   context.putImageData(pixels, 0, 0);
   pen.drawImage(sheet, 0, 0, pen.canvas.width, pen.canvas.height);
 }
@@ -214,7 +218,7 @@ function legendRow(name, count, share) {
   const button = document.createElement("button");
   button.type = "button";
   button.dataset.name = name;
-  const texts = { swatch: "", name, count: count ? `x ${count}` : "", share: share ? percent(share) : "", bar: "" };
+  const texts = { swatch: "", name, count: count ? `× ${count}` : "", share: share ? percent(share) : "", bar: "" };
   for (const [kind, text] of Object.entries(texts)) {
     const part = document.createElement("span");
     part.className = kind;
@@ -250,6 +254,7 @@ async function startCamera() {
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { width: CAMERA_WIDTH, facingMode: "environment" } });
     $("camera").setAttribute("aria-pressed", "true");
+    $("summary").ariaLive = "off"; // it changes with every frame
     $("video").srcObject = stream;
     await $("video").play();
     await predictFrames(number);
@@ -283,6 +288,7 @@ function stopCamera() {
   stream = null;
   $("video").srcObject = null;
   $("camera").setAttribute("aria-pressed", "false");
+  $("summary").ariaLive = "polite";
 }
 
 // --- files that leave ----------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """The best and the worst images of an evaluation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -64,11 +66,26 @@ def test_what_a_source_does_not_label_is_no_mistake() -> None:
     boxes, _, scores = cats(0.9, 0.8)
     review.update(partly, Detections(boxes, np.array([1, 2]), scores), seg_map)
     (image,) = review.best
-    assert (image.f1, image.mean_iou) == (1, 1)
+    assert (image.f1, image.mean_iou) == (1, None)  # of the map, only background is known
     assert review.box_counts.tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
 
 
-def test_images_without_labels_are_not_ranked() -> None:
+def test_images_without_labels_or_with_nothing_to_see_are_not_ranked() -> None:
     review = DetailedEvaluation(NAMES)
     review.update(sample("a", labelled=False), cats(0.9), None)
+    empty = sample("b", np.zeros((4, 4), np.uint8))
+    empty = replace(empty, boxes=BOX[:0], labels=CAT[:0], difficult=np.zeros(0, bool))
+    review.update(empty, cats(), np.zeros((4, 4), np.uint8))
     assert review.best == review.worst == []
+
+
+def test_what_is_all_wrong_is_not_among_the_best_and_few_images_are_shared() -> None:
+    review = DetailedEvaluation(NAMES)
+    for name in ("a", "b", "c"):
+        review.update(sample(name), cats(), None)
+    assert review.best == []
+    assert [image.sample.source for image in review.worst] == ["a", "b", "c"]
+    for name in ("d", "e"):
+        review.update(sample(name), cats(0.9), None)
+    assert [image.sample.source for image in review.best] == ["d", "e"]
+    assert [image.sample.source for image in review.worst] == ["a", "b", "c"]

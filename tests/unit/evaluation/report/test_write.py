@@ -80,6 +80,21 @@ def test_the_page_shows_every_image_and_the_numbers_are_those_of_the_images(
     ]
 
 
+def test_a_class_that_nothing_was_found_of_gets_a_word_and_no_panel(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    review = DetailedEvaluation(NAMES)
+    image = np.zeros((30, 40, 3), np.uint8)
+    boxes, labels = np.repeat(BOX, 2, axis=0), np.array([1, 2])
+    sample = Sample(image, boxes, labels, np.zeros(2, bool), None, "a.jpg")
+    nothing = Detections(BOX[:0], labels[:0], np.zeros(0, np.float32))
+    review.update(sample, nothing, None)
+    write_report(tmp_path, review, metrics(review))
+    assert not (tmp_path / "pr_curves.png").exists()
+    review.update(sample, Detections(BOX, np.array([1]), np.array([0.9], np.float32)), None)
+    page = write_report(tmp_path, review, metrics(review)).read_text()
+    assert "AP (area); nothing found: &lt;dog&gt;</h2>" in page
+
+
 def test_a_network_of_one_task_without_a_run_gets_what_there_is(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     review = DetailedEvaluation(NAMES)
@@ -88,7 +103,6 @@ def test_a_network_of_one_task_without_a_run_gets_what_there_is(tmp_path: Path) 
     review.update(sample, None, true_map)
     write_report(tmp_path, review, metrics(review))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "best_worst.png",
         "confusion.json",
         "confusion_pixels.png",
         "index.html",

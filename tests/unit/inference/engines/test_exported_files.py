@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from blitznet.errors import CheckpointError, InputError
 from blitznet.inference.engines import onnxruntime_engine
-from blitznet.inference.engines.choose import open_engine
+from blitznet.inference.engines.choose import EngineOptions, open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.model_files import METADATA_KEY, ExportInfo, parse_export_info
 from tiny_network import NAMES, SIZE, tiny_config
@@ -84,7 +84,7 @@ def test_rows_become_detections_in_input_pixels_without_the_padding(constant: Pa
 
 def test_engines_get_the_threads_that_are_asked_for(constant: Path) -> None:
     for name in ("onnxruntime", "openvino"):
-        engine: Any = open_engine(constant, name, "cpu", threads=1)
+        engine: Any = open_engine(constant, name, "cpu", EngineOptions(threads=1))
         if name == "onnxruntime":
             assert engine._session.get_session_options().intra_op_num_threads == 1
         else:
@@ -190,12 +190,47 @@ def test_a_graph_that_does_not_fit_its_description_is_refused(
             open_engine(path, engine, "cpu")
 
 
+def weights_of(path: Path, tensors: list[onnx.TensorProto]) -> Path:
+    model = onnx.load(path)
+    model.graph.initializer.extend(tensors)
+    onnx.save(model, path)
+    return path
+
+
+# With them, a network without a segmentation head would find nothing, and nothing would be wrong.
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_weights_that_are_not_finite_are_refused(
+    constant: Path, value: float, dtype: type[np.floating]
+) -> None:
+    sound, bad = np.ones((2, 3), dtype), np.ones((2, 3), dtype)
+    bad[1, 2] = value
+    tensors = [onnx.numpy_helper.from_array(*one) for one in ((sound, "good"), (bad, "a.weight"))]
+    if dtype == np.float32:
+        tensors[1] = helper.make_tensor("a.weight", TensorProto.FLOAT, (2, 3), bad.ravel())
+    for engine in ("onnxruntime", "openvino"):
+        with pytest.raises(CheckpointError, match=r"a\.onnx: 'a\.weight' holds infinite or NaN"):
+            open_engine(weights_of(constant, tensors), engine, "cpu")
+
+
+def test_weights_of_openvino_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    from openvino import Model, save_model
+    from openvino import opset13 as operators
+
+    weight = operators.constant(np.array([1, np.inf], np.float32), name="weight")
+    path = tmp_path / "a.xml"
+    save_model(Model([operators.relu(weight)], []), path, compress_to_fp16=False)
+    with pytest.raises(CheckpointError, match=r"a\.xml: 'weight' holds infinite or NaN values"):
+        open_engine(path, "openvino", "cpu")
+
+
 def test_an_input_of_another_size_is_refused(tmp_path: Path) -> None:
     content = export_info().model_dump(mode="json")
     content["model"]["image_size"] = 2 * SIZE
     path = write_constant_onnx(tmp_path / "a.onnx", json.dumps(content))
-    with pytest.raises(CheckpointError, match=r"a\.onnx does not do what it says of itself"):
-        open_engine(path, "onnxruntime", "cpu")
+    for engine, problem in (("onnxruntime", "does not do what it says"), ("openvino", "")):
+        with pytest.raises(CheckpointError, match=rf"a\.onnx {problem}"):
+            open_engine(path, engine, "cpu")
 
 
 def test_classes_without_a_name_are_refused(tmp_path: Path) -> None:

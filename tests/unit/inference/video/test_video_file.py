@@ -1,7 +1,6 @@
 """Recordings: every frame, upright, with its time."""
 
 import struct
-import wave
 from fractions import Fraction
 from pathlib import Path
 
@@ -143,16 +142,19 @@ def test_what_is_no_video_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "half.mp4").write_bytes(whole[: len(whole) // 2])  # its index was at the end
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "empty.mp4").touch()
-    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(8000)
-        sound.writeframes(bytes(1600))
+    with av.open(str(tmp_path / "sound.mp4"), "w") as sound:
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        silence.sample_rate = 8000
+        stream = sound.add_stream("aac", 8000, layout="mono")
+        sound.mux(stream.encode(silence))
+        sound.mux(stream.encode())
+    (tmp_path / "codec.mp4").write_bytes(whole.replace(b"avc1", b"zzzz"))
     for name, reason in [
+        ("codec.mp4", "holds no video stream that can be decoded"),
         ("half.mp4", "cut off before its index"),
         ("text.mp4", "not a video that can be read"),
         ("empty.mp4", "not a video that can be read"),
-        ("sound.wav", "holds no video stream"),
+        ("sound.mp4", "holds no video stream"),
         ("gone.mp4", "no such file"),
     ]:
         with pytest.raises(InputError, match=reason) as caught:
@@ -161,10 +163,17 @@ def test_what_is_no_video_is_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_a_playlist_sends_nobody_to_the_network(tmp_path: Path) -> None:
-    path = tmp_path / "a.m3u8"
-    path.write_text(
-        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"
-    )
-    with pytest.raises(InputError, match=r"a\.m3u8"):
-        list(open_video(str(path)))
+@pytest.mark.parametrize(
+    "playlist",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nb.ts\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile b.ts\n",
+    ],
+)
+@pytest.mark.parametrize("name", ["a.m3u8", "a.mp4"])
+def test_a_playlist_leads_to_no_other_file(tmp_path: Path, name: str, playlist: str) -> None:
+    write_video(tmp_path / "b.ts", range(0, 400, 40), container="mpegts")
+    (tmp_path / name).write_text(playlist)
+    with pytest.raises(InputError, match=f"{name}: not a video that can be read"):
+        open_video(str(tmp_path / name))

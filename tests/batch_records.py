@@ -1,0 +1,23 @@
+"""The rows of `blitznet batch` as the records that `blitznet predict` writes."""
+
+from typing import Any
+
+
+def record_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The part of a record of `predictions.jsonl` that a row holds.
+
+    Args:
+        row: of SCHEMA, as `to_pylist` gives it; it has no error.
+    """
+    detections = [
+        {key: one[key] for key in ("label", "label_id", "score")}
+        | {"box": [one[edge] for edge in ("x1", "y1", "x2", "y2")]}
+        for one in row["detections"]
+    ]
+    return {
+        "source": row["uri"],
+        "width": row["width"],
+        "height": row["height"],
+        "detections": detections,
+        "pixels": row["pixels"] if row["pixels"] is None else dict(row["pixels"]),
+    }

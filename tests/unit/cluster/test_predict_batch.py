@@ -1,0 +1,64 @@
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ray")
+
+from blitznet.cluster.listing import Item
+from blitznet.cluster.parts import Seen
+from blitznet.cluster.predict_batch import (
+    BatchReport,
+    _cluster,
+    _new_shards,
+    _parse_workers,
+    predict_batch,
+)
+from blitznet.errors import InputError
+from web_server import web_server
+
+
+@pytest.mark.parametrize(
+    ("workers", "found"), [(None, (1, None)), (4, (1, 4)), ("4", (1, 4)), ("2:8", (2, 8))]
+)
+def test_workers_are_a_number_or_a_range(
+    workers: str | int | None, found: tuple[int, int | None]
+) -> None:
+    assert _parse_workers(workers) == found
+
+
+@pytest.mark.parametrize("workers", ["0", "8:2", "2:", "many", -1])
+def test_other_workers_are_refused(workers: str | int) -> None:
+    with pytest.raises(InputError, match=f"a number or MINIMUM:MAXIMUM, .* got {workers!r}"):
+        _parse_workers(workers)
+
+
+@pytest.mark.parametrize("name", ["limit", "shard_size", "cpus_per_worker"])
+def test_nothing_is_no_number(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"{name} is a number from 1 on, got 0"):
+        predict_batch(tmp_path, tmp_path / "out", **{name: 0})  # type: ignore[arg-type]
+
+
+def test_a_later_run_cuts_its_input_alike() -> None:
+    items = [Item(str(number), str(number)) for number in (0, 1, 2, 3, 4, 5, 6, 6, 7, 8)]
+    shards = _new_shards(items, Seen(["3", "4", "5"]), 3)
+    found = [(index, [item.id for item in shard]) for index, shard in shards]
+    assert found == [(0, ["0", "1", "2"]), (2, ["6", "7"]), (3, ["8"])]
+
+
+def test_a_report_is_one_line() -> None:
+    report = BatchReport(100, 900, Counter(damaged=9), Counter(a=450, b=450), seconds=10)
+    assert str(report) == (
+        "900 images done, 100 before, 9 errors; 90.0 images/s, 45.0 of each of 2 workers"
+    )
+    assert str(BatchReport(3)) == "0 images done, 3 before, 0 errors"
+
+
+def test_a_server_that_is_no_cluster_is_not_waited_for(tmp_path: Path) -> None:
+    with web_server(tmp_path) as base:
+        address = base.removeprefix("http://").rstrip("/")
+        with (
+            pytest.raises(InputError, match=rf"no Ray cluster at {address} \(another kind"),
+            _cluster(address, 1),
+        ):
+            pass
