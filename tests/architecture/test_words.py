@@ -41,17 +41,12 @@ def test_the_glossary_has_its_forty_terms() -> None:
 
 
 def test_no_rejected_term_is_used() -> None:
-    patterns = {
-        phrase: re.compile(
-            r"(?<![A-Za-z])" + r"\s+(?:# )?".join(phrase.split()) + r"s?(?![A-Za-z])", re.I
-        )
-        for phrase in rejected()
-    }
+    phrases = "|".join(r"\s+(?:# )?".join(phrase.split()) for phrase in rejected())
+    pattern = re.compile(rf"(?<![a-z])(?:{phrases})s?(?![a-z])")
     found = []
     for path in files():
-        text = KEYS.sub("", path.read_text())
-        for phrase, pattern in patterns.items():
-            for match in pattern.finditer(text):
-                line = text.count("\n", 0, match.start()) + 1
-                found.append(f"{path.relative_to(ROOT)}:{line}: {phrase}")
+        text = KEYS.sub("", path.read_text()).lower()
+        for match in pattern.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(f"{path.relative_to(ROOT)}:{line}: {match[0]}")
     assert not found
