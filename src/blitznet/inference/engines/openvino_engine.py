@@ -63,6 +63,9 @@ class OpenVinoEngine(ExportedEngine):
             settings |= {"ENABLE_CPU_PINNING": False}
         if self.info.precision != "int8":  # which leaves the rest to what is fastest here
             settings["INFERENCE_PRECISION_HINT"] = "bf16" if name == "openvino-bf16" else "f32"
+        stated = model.input(0).partial_shape
+        if not stated.compatible(openvino.PartialShape([-1, side, side, 3])):
+            raise CheckpointError(f"{path} takes {stated} and says of itself that S is {side}")
         try:
             model.reshape([1, side, side, 3])
             self._compiled = openvino.Core().compile_model(model, "CPU", settings)
