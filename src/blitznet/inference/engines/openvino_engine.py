@@ -154,4 +154,7 @@ def has_bfloat16() -> bool:
     require("openvino", "openvino", "OpenVINO")
     import openvino
 
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    try:
+        return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except RuntimeError:  # no memory to load its library; `OpenVinoEngine` says so
+        return False
