@@ -18,8 +18,8 @@ from blitznet.cluster.remote_files import (
     is_http,
     is_uri,
     local_path,
-    one_line,
     open_file,
+    reason_of,
     tar_member,
 )
 from blitznet.errors import InputError
@@ -77,7 +77,7 @@ def list_items(source: str) -> Iterator[Item]:
             if info.type == fs.FileType.NotFound:
                 raise InputError(f"{source}: no such file or folder")
     except FILE_ERRORS as error:
-        raise InputError(f"{source}: cannot be read ({one_line(error)})") from None
+        raise InputError(f"{source}: cannot be read ({reason_of(error)})") from None
     suffix = Path(source).suffix.lower()
     if suffix == ".tar":
         return _list_tar(source, "")
@@ -144,7 +144,7 @@ def _walk_local(folder: str) -> Iterator[Item]:
                         files.append(entry.name)
         except OSError as error:
             where = os.path.join(folder, parent)  # noqa: PTH118
-            raise InputError(f"{where}: cannot be read ({one_line(error)})") from None
+            raise InputError(f"{where}: cannot be read ({reason_of(error)})") from None
         for name in sorted(files):
             yield Item(parent + name, os.path.join(folder, parent, name))  # noqa: PTH118
         below += [f"{parent}{name}/" for name in sorted(folders, reverse=True)]
@@ -158,7 +158,7 @@ def _walk(file_system: fs.FileSystem, place: str, source: str) -> Iterator[Item]
         try:
             found = sorted(file_system.get_file_info(selector), key=lambda info: info.path)
         except FILE_ERRORS as error:
-            raise InputError(f"{source}: cannot be read ({one_line(error)})") from None
+            raise InputError(f"{source}: cannot be read ({reason_of(error)})") from None
         for info in found:
             if info.type == fs.FileType.File and _is_wanted(info.path):
                 name = info.path.strip("/")[len(root) :].lstrip("/")
@@ -177,7 +177,7 @@ def _read_text(source: str) -> Iterator[Item]:
                 if name:
                     yield Item(name, name)
     except FILE_ERRORS as error:
-        raise InputError(f"{source}: cannot be read ({one_line(error)})") from None
+        raise InputError(f"{source}: cannot be read ({reason_of(error)})") from None
 
 
 def _read_parquet(source: str) -> Iterator[Item]:
@@ -194,7 +194,7 @@ def _read_parquet(source: str) -> Iterator[Item]:
                     if where:  # as blank lines, nulls are nothing
                         yield Item(_as_name(where if one is None else one), _as_name(where))
     except FILE_ERRORS as error:
-        raise InputError(f"{source}: cannot be read ({one_line(error)})") from None
+        raise InputError(f"{source}: cannot be read ({reason_of(error)})") from None
 
 
 def _as_name(value: object) -> str:
@@ -213,4 +213,4 @@ def _list_tar(source: str, prefix: str) -> Iterator[Item]:
                     yield Item(prefix + member.name, uri)
                 tar.members.clear()  # type: ignore[attr-defined]  # else it keeps all of a million
     except (tarfile.TarError, *FILE_ERRORS) as error:
-        raise InputError(f"{source}: cannot be read as a tar file ({one_line(error)})") from None
+        raise InputError(f"{source}: cannot be read as a tar file ({reason_of(error)})") from None

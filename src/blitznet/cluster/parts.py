@@ -12,7 +12,7 @@ from pyarrow import fs, parquet
 
 from blitznet.atomic_write import atomic_write, unfinished_files
 from blitznet.cluster.listing import Item
-from blitznet.cluster.remote_files import FILE_ERRORS, find_file_system, local_path, one_line
+from blitznet.cluster.remote_files import FILE_ERRORS, find_file_system, local_path, reason_of
 from blitznet.cluster.rows import as_text
 from blitznet.errors import InputError
 
@@ -66,7 +66,7 @@ class Parts:
         try:
             self._file_system.create_dir(self._folder, recursive=True)
         except FILE_ERRORS as error:
-            raise InputError(f"{self._out}: cannot be written ({one_line(error)})") from None
+            raise InputError(f"{self._out}: cannot be written ({reason_of(error)})") from None
         self.clean()
         self._write(SETTINGS_FILE, json.dumps(settings, indent=2).encode())
 
@@ -85,7 +85,7 @@ class Parts:
             return None
         except (*FILE_ERRORS, ValueError, TypeError) as error:
             raise InputError(
-                f"{self._out}/{SETTINGS_FILE}: cannot be read ({one_line(error)})"
+                f"{self._out}/{SETTINGS_FILE}: cannot be read ({reason_of(error)})"
             ) from None
 
     def done_ids(self) -> Iterable[str]:
@@ -105,7 +105,7 @@ class Parts:
                     self._file_system.delete_file(info.path)
                     continue
             except FILE_ERRORS as error:
-                raise InputError(f"{info.path}: cannot be read ({one_line(error)})") from None
+                raise InputError(f"{info.path}: cannot be read ({reason_of(error)})") from None
             yield from ids.to_pylist()
 
     def _files(self) -> list[fs.FileInfo]:
@@ -114,7 +114,7 @@ class Parts:
                 fs.FileSelector(self._folder, allow_not_found=True)
             )
         except FILE_ERRORS as error:
-            raise InputError(f"{self._out}: cannot be read ({one_line(error)})") from None
+            raise InputError(f"{self._out}: cannot be read ({reason_of(error)})") from None
         return found
 
     def write(self, index: int, table: pa.Table) -> str:
@@ -146,7 +146,7 @@ class Parts:
             with self._file_system.open_output_stream(f"{self._folder}/{name}") as stream:
                 stream.write(content)
         except FILE_ERRORS as error:
-            raise InputError(f"{self._out}: cannot be written ({one_line(error)})") from None
+            raise InputError(f"{self._out}: cannot be written ({reason_of(error)})") from None
 
 
 class Seen:

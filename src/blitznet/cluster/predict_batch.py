@@ -20,7 +20,7 @@ import numpy as np
 from blitznet.cluster.batch_predictor import BatchPredictor
 from blitznet.cluster.listing import Item, Shard, cut, list_items
 from blitznet.cluster.parts import Parts, Seen, Settings
-from blitznet.cluster.remote_files import is_uri, one_line
+from blitznet.cluster.remote_files import is_uri, reason_of
 from blitznet.cpu import usable_cores
 from blitznet.errors import InputError
 from blitznet.extras import require
@@ -300,7 +300,7 @@ def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
         ray.init(**kind, logging_level=logging.ERROR, log_to_driver=False)
     except Exception as error:  # noqa: BLE001 - plain ones are raised, too
         what = f"no Ray cluster at {address}" if address else "Ray cannot start here"
-        raise InputError(f"{what} ({one_line(error)})") from None
+        raise InputError(f"{what} ({reason_of(error)})") from None
     try:
         yield int(ray.cluster_resources().get("CPU", 0))
     finally:

@@ -70,7 +70,7 @@ def find_file_system(name: str) -> tuple[fs.FileSystem, str]:
     try:
         file_system = _open_file_system(scheme.lower(), host)
     except (ImportError, *FILE_ERRORS, ValueError) as error:
-        raise InputError(f"{name}: no file system for {scheme}:// ({one_line(error)})") from None
+        raise InputError(f"{name}: no file system for {scheme}:// ({reason_of(error)})") from None
     return file_system, name.partition("://")[2]
 
 
@@ -145,7 +145,7 @@ def read_content(name: str) -> bytes:
     except InputError as error:
         raise ImageError(str(error)) from None
     except (*FILE_ERRORS, ValueError, OverflowError) as error:
-        raise ImageError(f"{name}: cannot be read ({one_line(error)})") from None
+        raise ImageError(f"{name}: cannot be read ({reason_of(error)})") from None
 
 
 def is_content_elsewhere(name: str) -> bool:
@@ -153,7 +153,7 @@ def is_content_elsewhere(name: str) -> bool:
     return local_path(name) is None or bool(_TAR_MEMBER.fullmatch(name))
 
 
-def one_line(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """What the system says of an error, else its first line."""
     if isinstance(error, OSError) and (error.errno or 0) > 0:
         return os.strerror(error.errno or 0)  # pyarrow's own text is longer

@@ -15,7 +15,7 @@ from ray.exceptions import RayError, RayTaskError
 from blitznet.cluster.batch_predictor import BatchPredictor
 from blitznet.cluster.listing import Shard
 from blitznet.cluster.parts import Parts
-from blitznet.cluster.remote_files import is_relative, one_line
+from blitznet.cluster.remote_files import is_relative, reason_of
 from blitznet.cluster.rows import SCHEMA, as_text, error_kind, error_row, to_columns
 from blitznet.errors import BlitzNetError, InputError, WorkerError
 from blitznet.inference.engines.engine import OnMessage
@@ -76,7 +76,7 @@ class Worker:
         try:
             os.chdir(options.folder)
         except OSError as error:
-            self._missing = f"{options.folder}: not on every machine ({one_line(error)})"
+            self._missing = f"{options.folder}: not on every machine ({reason_of(error)})"
         self._predictor = BatchPredictor(**options.predictor)
         if self._predictor.model != options.model:
             raise InputError(
@@ -147,7 +147,7 @@ class _Pool:
             ray.kill(actor)
             if isinstance(error.cause, BlitzNetError):
                 raise error.cause from None
-            reason = one_line(error.cause)  # as MemoryError: elsewhere it may go well
+            reason = reason_of(error.cause)  # as MemoryError: elsewhere it may go well
         except RayError:
             ray.kill(actor)
             reason = "its process or machine ended, as when memory runs out"
