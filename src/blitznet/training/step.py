@@ -15,6 +15,7 @@ from blitznet.losses.joint import LabelCounts, LossTerms, count_labels, joint_lo
 from blitznet.model.blitznet import BlitzNet, normalize_images
 from blitznet.structures import Batch
 from blitznet.training.averaging import AveragedWeights
+from blitznet.training.depthwise import compute_depthwise_in_float32
 from blitznet.training.network import build_network, synchronize_batch_norms
 from blitznet.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from blitznet.training.recipe import Recipe
@@ -77,6 +78,8 @@ class TrainState:
             self.result = cast(BlitzNet, self._averaged.module)
         if recipe.sync_batchnorm and fabric.world_size > 1:
             synchronize_batch_norms(self.network, fabric.device)
+        if fabric.device.type == "cpu":
+            compute_depthwise_in_float32(self.network)
         optimizer = build_optimizer(self.network, recipe)
         if state is not None:
             load_state(state, self.network, self._averaged, optimizer)
