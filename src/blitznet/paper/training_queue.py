@@ -16,6 +16,7 @@ from blitznet.text_files import read_json, write_json
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
 from blitznet.training.train import train
+from blitznet.training.validation import VALIDATION_FILE
 
 RUNS_FOLDER = Path("runs/table")  # where the networks are kept
 
@@ -110,11 +111,13 @@ def _train(experiment: Experiment, seed: int, run: Path, **options: Any) -> bool
             raise InputError(f"{run} is another run: {difference}; remove it, or move it away")
     if (run / MODEL_FILE).is_file():
         return True
-    if has_begun:
-        return train(resume=run, validate_every=0, **options).is_finished
     recipe = experiment.recipe.model_copy(update={"seed": seed})
+    # The small versions leave a curve, which shows whether they were trained for long enough.
+    every = max(1, recipe.steps // 5) if experiment.is_twin else 0
+    if has_begun:
+        return train(resume=run, validate_every=every, **options).is_finished
     data = experiment.require_data()
-    return train(data, recipe, out=run, validate_every=0, **options).is_finished
+    return train(data, recipe, out=run, validate_every=every, **options).is_finished
 
 
 def _measure(experiment: Experiment, seed: int, run: Path, root: Path, **where: Any) -> None:
@@ -125,7 +128,9 @@ def _measure(experiment: Experiment, seed: int, run: Path, root: Path, **where: 
     for split, classes in experiment.splits.items():
         metrics = evaluate(model, data, split, classes=classes, **where)
         write_json(folder / f"{split}.json", metrics.to_dict())
-    shutil.copyfile(run / LOG_FILE, folder / LOG_FILE)
+    for file in (LOG_FILE, VALIDATION_FILE):
+        if (run / file).is_file():
+            shutil.copyfile(run / file, folder / file)
     # Last, as with it the folder counts as complete; without paths that mean nothing elsewhere.
     description = {
         "experiment": experiment.name,

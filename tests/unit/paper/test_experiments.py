@@ -98,13 +98,20 @@ def test_apart_leaves_out_what_is_tested_on_and_changes_nothing_else() -> None:
         assert one.columns == whole.columns
 
 
-def test_twins_share_budget_seeds_and_classes() -> None:
+# By table: those of 3 and 4 are trained until nothing moves any more. Where boxes are added, a third
+# of the images drawn have no map.
+BUDGETS = {"1": {400}, "3": {2500}, "4": {2500, 3750}, "8": {400}}
+
+
+@pytest.mark.parametrize("table", BUDGETS)
+def test_twins_of_a_table_share_budget_seeds_and_classes(table: str) -> None:
     nine = ("person", "car", "bus", "train", "cat", "dog", "cow", "horse", "sheep")
-    same = {"name": "", "model": RECIPES["paper"].model}
-    twins = [one for one in ALL if one.is_twin]
+    same = {"name": "", "model": RECIPES["paper"].model, "steps": 1, "lr_drops": ()}
+    twins = [one for one in ALL if one.is_twin and one.name.startswith(f"subset-table{table}")]
+    assert {one.recipe.steps for one in twins} == BUDGETS[table]
     assert len({one.recipe.model_copy(update=same).model_dump_json() for one in twins}) == 1
     for one in twins:
-        assert (one.recipe.steps, one.recipe.global_batch_size, one.seeds) == (400, 16, (0, 1))
+        assert (one.recipe.global_batch_size, one.seeds) == (16, (0, 1))
         assert one.splits.items() <= {"val": nine, "test07": nine[:5]}.items()
         assert one.source.startswith(f"twin of table {one.name[len('subset-table')]}, row")
 

@@ -86,7 +86,7 @@ def test_a_result_of_another_recipe_is_not_shown_but_noted(tmp_path: Path) -> No
     folder = record(tmp_path, TWIN, 0, 0.7, 0.6, steps=20)
     report = fill_in(find_table(3), tmp_path)
     assert grids_of(report)[1].rows[1][3:] == ["-", "-", "-"]
-    wanted = f"{folder} is not shown: it was trained with steps 20, the experiment has 400"
+    wanted = f"{folder} is not shown: it was trained with steps 20, the experiment has 2500"
     assert report.notes[-1] == wanted
 
 

@@ -62,7 +62,7 @@ def test_an_interrupted_run_continues_and_is_measured_once(
     assert run(experiment) == (True, ["tiny-both, seed 0: done"])
     folder = workplace / "results/subset/tiny-both/seed-0"
     files = {path.name for path in folder.iterdir()}
-    assert files == {"val.json", "train.json", "run.json", "log.csv"}
+    assert files == {"val.json", "train.json", "run.json", "log.csv", "validation.csv"}
     metrics = json.loads((folder / "val.json").read_text())
     assert metrics["classes"] == ["cat", "dog"]
     results, problems = read_results(Path("results"), experiment)
