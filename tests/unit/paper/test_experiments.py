@@ -98,7 +98,7 @@ def test_apart_leaves_out_what_is_tested_on_and_changes_nothing_else() -> None:
         assert one.columns == whole.columns
 
 
-# By table: those of 3 and 4 are trained until nothing moves any more. Where boxes are added, a third
+# By table: 3 and 4 are trained until nothing moves any more. Where boxes are added, a third
 # of the images drawn have no map.
 BUDGETS = {"1": {400}, "3": {2500}, "4": {2500, 3750}, "8": {400}}
 

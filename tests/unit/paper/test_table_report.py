@@ -40,7 +40,7 @@ def test_table_3_without_results_has_the_papers_figures_and_dashes(tmp_path: Pat
         ["BlitzNet300", "x", "", "72.4", "-", "", "", "-"],
     ]
     assert twins.header == ["network", "seg", "det", "mIoU", "mAP", "seeds"]
-    assert twins.rows[1] == ["blitznet300-mobile", "x", "x", "-", "-", "-"]
+    assert twins.rows[1] == ["blitznet300-mobile, Lite0", "x", "x", "-", "-", "-"]
     assert "not comparable with the paper's" in twins.title
 
 
@@ -70,7 +70,7 @@ def test_twins_lie_apart_and_one_seed_has_no_spread(tmp_path: Path) -> None:
     assert seed_folder(Path("r"), BOTH, 2) == Path("r/voc12-blitznet300-both/seed-2")
     first, twins = grids(3, tmp_path)
     assert first.rows[1][4] == "-"
-    assert twins.rows[1] == ["blitznet300-mobile", "x", "x", "60.0", "70.1", "1"]
+    assert twins.rows[1] == ["blitznet300-mobile, Lite0", "x", "x", "60.0", "70.1", "1"]
     assert twins.rows[0][-1] == "-"
 
 
