@@ -16,9 +16,8 @@ RUN_FILE = "run.json"  # of a run; in a folder of results it is written last
 BENCH_FILE = "bench.json"  # what `blitznet bench --json` or benchmarks/race.py wrote
 NOT_RUN = "-"
 
-# Of a recipe, what may differ between a result and the experiment as it is now.
-# Fields of a recipe that do not make another experiment. Those of the model follow from the data and
-# from the weights that the backbone starts from.
+# Fields of a recipe that may differ from the experiment's. Those of the model follow from the data
+# and from the weights that the backbone starts from.
 _FREE = {
     "name", "seed",
     *(f"model.{key}" for key in ("num_classes", "background_rows", "pad_same", "mean", "std")),
