@@ -43,24 +43,10 @@ def test_markdown_and_json_hold_our_figures(
     assert content["blocks"][0]["rows"][1]["ours"]["mIoU"]["mean"] == pytest.approx(60)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (["9"], "the paper has no table 9; give a number from 1 to 8"),
-        (["5", "--run"], "table 5 has no small version; add --full for the paper's rows"),
-        (["3", "--run"], "data/voc-subset-aug.yaml, which is not here; run it in a clone"),
-        (["3", "--run", "--only", "x"], "table 3 has no experiment 'x' to run"),
-        (["3", "--run", "--seeds", "one"], "--seeds one: give whole numbers from 0 on"),
-        (["3", "--figure", "a.png"], "run: blitznet table 7 --figure a.png"),
-    ],
-)
-def test_wrong_input_gets_one_line(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], line: str
-) -> None:
-    assert main(["table", *arguments]) == 1
-    error = capsys.readouterr().err.strip()
-    assert line in error
-    assert "\n" not in error
+def test_a_table_that_is_not_there_gets_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table", "9"]) == 1
+    line = "blitznet: the paper has no table 9; give a number from 1 to 8\n"
+    assert capsys.readouterr().err == line
 
 
 def test_a_table_is_a_number() -> None:

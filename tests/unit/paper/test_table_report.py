@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from blitznet.errors import InputError
-from blitznet.paper.figure_4 import OUR_SPEED, OURS, PAPER, draw_figure_4, speed_points
 from blitznet.paper.table_report import (
     Grid,
     Measured,
@@ -19,6 +18,7 @@ from blitznet.paper.table_report import (
     to_dict,
 )
 from blitznet.paper.tables import Column, find_table, read_experiments
+from figure_4 import OUR_SPEED, OURS, PAPER, figure_4, speed_points
 from fixtures.table_results import record
 
 BOTH = read_experiments()["voc12-blitznet300-both"]
@@ -191,16 +191,9 @@ def test_figure_4_says_whose_accuracy_a_point_has(tmp_path: Path) -> None:
 def test_figure_4_is_drawn(tmp_path: Path, suffix: str) -> None:
     write_speeds(tmp_path, blitznet300=700.0)
     path = tmp_path / f"figure{suffix}"
-    draw_figure_4(fill_in(find_table(7), tmp_path), path)
+    figure_4(path, tmp_path)
     assert path.stat().st_size > 10_000
     assert [file.name for file in tmp_path.iterdir() if "part" in file.name] == []
-
-
-def test_figure_4_wants_table_7_and_a_known_format(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"draws table 7 .figure 4., not table 3"):
-        draw_figure_4(fill_in(find_table(3), tmp_path), tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"a.txt: a figure is written as .png, .svg or .pdf"):
-        draw_figure_4(fill_in(find_table(7), tmp_path), tmp_path / "a.txt")
 
 
 def test_columns_read_per_cent_and_nothing_where_there_is_nothing() -> None:
