@@ -25,7 +25,7 @@ from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
 from blitznet.evaluation.submission import AddImage, open_submission
 from blitznet.inference.class_map import classify_pixels
-from blitznet.inference.engines.choose import EngineOptions, open_engine
+from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.inference.selection import Selection, Selector
@@ -51,7 +51,6 @@ def evaluate(
     classes: Sequence[str] | None = None,
     batch_size: int = 16,
     workers: int = 1,
-    calibrate: Path | None = None,
     out: Path | None = None,
     submission: str | None = None,
     report: bool = False,
@@ -66,11 +65,10 @@ def evaluate(
         split: the split to evaluate.
         engine: inference engine of a network given by name or path, or `auto`; None = PyTorch in
             float32; for an exported file ONNX Runtime or OpenVINO.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
         classes: average over these; None = all with ground truth.
         batch_size: images per forward pass.
         workers: data-loading processes.
-        calibrate: data description with images for int8.
         out: folder for `metrics.json`, submission and report; None = write nothing.
         submission: also write the files for this evaluation server, of `submission.SERVERS`; then
             the split needs no labels.
@@ -90,8 +88,7 @@ def evaluate(
             name, opened = model.config.name, engine_of(model, info, device)
         else:
             name = os.fspath(model)
-            options = EngineOptions(calibrate=calibrate)
-            opened = open_engine(name, engine or _float32_engine(name), str(device), options)
+            opened = open_engine(name, engine or _float32_engine(name), str(device))
         stack.enter_context(closing(opened))
         _require_same_classes(name, opened.info.names, data, description.classes)
         sources, found = description.open_split(split), None

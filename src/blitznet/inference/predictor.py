@@ -5,7 +5,6 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
@@ -54,7 +53,6 @@ def load(
     engine: str | None = None,
     *,
     hint: Hint = "latency",
-    calibrate: Path | None = None,
     threads: int | None = None,
     on_message: OnMessage | None = None,
 ) -> "Predictor":
@@ -63,11 +61,10 @@ def load(
     Args:
         name_or_path: a bundled network's name, a training run's folder, an exported file, or a
             checkpoint (which needs PyTorch); None = the best bundled network.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
         engine: one of `blitznet.inference.engines.choose.ENGINES`, or `auto` for the fastest one
             here; None = what BLITZNET_ENGINE names, else `auto`.
         hint: what OpenVINO optimises: one image (`latency`) or many (`throughput`).
-        calibrate: data description with images for `openvino-int8`, once per network.
         threads: threads of the engine on a CPU; None = its default.
         on_message: receives lines about progress and problems; None = problems are warnings.
 
@@ -75,7 +72,7 @@ def load(
         CheckpointError: if there is no such network, or the file is unusable.
         InputError: if the device or the engine does not exist, or a package is missing.
     """
-    options = EngineOptions(hint, calibrate, threads, on_message)
+    options = EngineOptions(hint, threads, on_message)
     opened = open_engine(name_or_path, usual_engine(engine), device, options)
     return Predictor(opened, max(2, min(8, usable_cores())) if hint == "throughput" else 2)
 

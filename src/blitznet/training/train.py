@@ -120,7 +120,7 @@ def train(
         recipe: a named recipe, a YAML file, or the recipe itself.
         out: folder of the run, empty or new; None = runs/train/RECIPE, or the next free one.
         resume: folder of a run to continue, with its own data and recipe.
-        device: auto, cpu, cuda or mps.
+        device: auto, cpu or cuda.
         devices: GPUs or processes.
         workers: data-loading processes per device; 0 = none.
         max_minutes: stop after this time, resumable; None = no limit.
