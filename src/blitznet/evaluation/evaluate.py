@@ -24,7 +24,6 @@ from blitznet.evaluation.metrics import Metrics as Metrics
 from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
 from blitznet.evaluation.submission import AddImage, open_submission
-from blitznet.inference.class_map import classify_pixels
 from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.engines.torch_engine import TorchEngine
@@ -215,24 +214,12 @@ class _Items(Dataset[_Item]):
 def _predictions(
     engine: Engine, sources: Sequence[LabelSource], batch_size: int, workers: int
 ) -> Iterator[tuple[str, Sample, Detections | None, np.ndarray | None]]:
-    """Every image's id and labels with what the network finds, in pixels of the image.
-
-    Of heads and classes that its training data never labelled, there is nothing.
-    """
-    info, size = engine.info, engine.info.model.image_size
-    selector = Selector(info, Selection(SCORE_THRESHOLD))
-    unread = _Items(sources, size)
+    """Every image's id and labels with what the network finds, see `Selector.apply`."""
+    selector = Selector(engine.info, Selection(SCORE_THRESHOLD))
+    unread = _Items(sources, engine.info.model.image_size)
     total = len(unread)
     positions = [list(range(i, min(i + batch_size, total))) for i in range(0, total, batch_size)]
     for items in prepare_ahead(unread, positions, list, workers, prefetch=2):
         output = engine.run(np.stack([pixels for *_, pixels in items]), SCORE_THRESHOLD)
         for index, (image_id, sample, _) in enumerate(items):
-            detections = seg_map = None
-            if output.detections is not None and info.supervised_boxes != []:
-                boxes, labels, scores = selector.detections(output.detections[index])
-                scale = np.array(sample.size * 2, np.float32) / size
-                detections = Detections(boxes * scale, labels, scores)
-            if output.seg_logits is not None and info.supervised_masks != []:
-                logits = selector.logits(output.seg_logits[index])
-                seg_map = selector.seg_map(classify_pixels(logits, *sample.size))
-            yield image_id, sample, detections, seg_map
+            yield image_id, sample, *selector.apply(output, index, *sample.size)

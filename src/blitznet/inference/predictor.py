@@ -22,7 +22,6 @@ from blitznet.image import (
     source_name,
     stored_size,
 )
-from blitznet.inference.class_map import classify_pixels
 from blitznet.inference.engines.choose import AUTO, EngineOptions, open_engine, usual_engine
 from blitznet.inference.engines.engine import Engine, OnMessage
 from blitznet.inference.engines.openvino_engine import Hint
@@ -42,7 +41,6 @@ _BATCH_ON_CPU, _BATCH_ON_GPU = 1, 8
 _MAX_READERS = 4
 # Of images that wait before, in and behind the network, each: 64 million take 200 MB as RGB.
 _HELD_PIXELS = 64_000_000
-_NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 Source = TypeVar("Source")
 
@@ -299,18 +297,11 @@ class Predictor:
         pixels, iou = np.stack([one.pixels for one in inputs]), selector.selection.iou
         output = self.engine.run(pixels, selector.selection.score, iou)
         network_ms = _ms_since(start) / len(inputs)
-        size = self.info.model.image_size
         scenes = []
         for index, one in enumerate(inputs):
             start = perf_counter()
-            width, height = one.image.size
-            found = output.detections[index] if output.detections and self.detects else _NOTHING
-            boxes, labels, scores = selector.detections(found)
-            boxes = boxes * np.array((width / size, height / size) * 2, dtype=np.float32)
-            seg_map = None
-            if output.seg_logits is not None and self.segments:
-                logits = selector.logits(output.seg_logits[index])
-                seg_map = selector.seg_map(classify_pixels(logits, width, height))
+            detections, seg_map = selector.apply(output, index, *one.image.size)
+            boxes, labels, scores = detections or Detections.none()
             times = {"read": one.read_ms, "network": network_ms, "post": _ms_since(start)}
             scenes.append(
                 Scene(boxes, labels, scores, seg_map, self.names, one.image, one.source, times)
