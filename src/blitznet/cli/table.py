@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 def table(
     number: Annotated[int, typer.Argument(metavar="N", help="Number of the table, 1 to 8.")],
     per_class: Annotated[bool, typer.Option("--per-class", help="Also show every class.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every seed.")] = False,
     results: Annotated[Path, typer.Option(metavar="DIR", help="Folder of our results.")] = Path(
         "results"
@@ -30,20 +29,17 @@ def table(
     if as_json:
         typer.echo(json.dumps(to_dict(report), indent=2))
     else:
-        _print(report, per_class, markdown)
+        _print(report, per_class)
 
 
-def _print(report: "TableReport", per_class: bool, markdown: bool) -> None:
-    from blitznet.paper.table_report import grids_of, markdown_table, terminal_table
+def _print(report: "TableReport", per_class: bool) -> None:
+    from blitznet.paper.table_report import grids_of, terminal_table
 
     table = report.table
     typer.echo(f"Table {table.number}: {table.caption}. Figures in per cent unless said.")
     for grid in grids_of(report, per_class):
         typer.echo(f"\n{grid.title}\n")
-        if markdown:
-            typer.echo(markdown_table(grid))
-        else:
-            print_table(terminal_table(grid), least_width=130)
+        print_table(terminal_table(grid), least_width=130)
     typer.echo()
     for note in report.notes:
         typer.echo(f"- {note}")

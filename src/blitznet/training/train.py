@@ -209,14 +209,13 @@ def _train(start: _Start, resume: Path | None, out: Path | None, tensorboard: bo
         description = read_description(start.data)
         has_state = resume is not None and (folder / STATE_FILE).exists()
 
-        def rows(on_step: Callable[[int], object]) -> Rows:
+        def rows(on_step: Callable[[int], object] = lambda _: None) -> Rows:
             taken = train_steps(recipe, description, folder, options, has_state, launched, on_step)
-            return with_tensorboard(taken, folder) if tensorboard else taken
+            writes = tensorboard and processes.is_first
+            return with_tensorboard(taken, folder) if writes else taken
 
         if not processes.is_first:
-            collections.deque(
-                train_steps(recipe, description, folder, options, has_state, launched), maxlen=0
-            )
+            collections.deque(rows(), maxlen=0)
             return TrainingRun(folder, recipe.steps)
         steps = show_training(rows, recipe.steps, folder, progressing)
         return _finish(start, folder, recipe, steps, tensorboard)
