@@ -38,8 +38,6 @@ SHARD_SIZE = 1000
 _SHARDS_AHEAD = 4
 _LINE_SECONDS = 30
 _CONNECT_SECONDS = 5
-# As gRPC, which Ray speaks, begins on both sides: HTTP/2 and a SETTINGS frame, whose type is 4.
-_HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 # The shards' names and results pass through it; images and maps do not.
 _OBJECT_STORE_BYTES = 200_000_000
 # A worker's memory, as measured: without a network, for each byte of the network's file, and for
@@ -312,9 +310,4 @@ def _require_answer(address: str | None) -> None:
     parts = urlsplit(f"//{address}" if address and "//" not in address else address or "")
     if not (parts.hostname and parts.port):
         return
-    with socket.create_connection((parts.hostname, parts.port), _CONNECT_SECONDS) as connection:
-        if os.environ.get("RAY_USE_TLS", "0") != "0":
-            return
-        connection.sendall(_HTTP2_HELLO)
-        if connection.recv(4)[3:] != _HTTP2_HELLO[-6:-5]:
-            raise OSError("another kind of server is there; Ray's port is usually 6379")
+    socket.create_connection((parts.hostname, parts.port), _CONNECT_SECONDS).close()

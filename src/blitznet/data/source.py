@@ -55,8 +55,11 @@ def read_files(
 ) -> ImageLabels:
     """The labels of an image, for formats that have files for each.
 
-    Codes are those of maps, but for SBD's. Without `read_objects`, which may raise a LabelError,
-    boxes are not labelled.
+    `codes` applies to image maps; SBD's .mat files use VOC's. Without `read_objects`, boxes are not
+    labelled.
+
+    Raises:
+        LabelError: of `read_objects`.
     """
     objects = size = seg_map = None
     if files.seg_map is not None:

@@ -63,7 +63,8 @@ class AveragePrecision:
             "voc07" (11 points) and "voc12" (area), each a list of C fractions indexed by class id.
             None for a class without ground truth, such as background.
         """
-        curves = [self.curves().get(label) for label in range(self.num_classes)]
+        by_label = self.curves()
+        curves = [by_label.get(label) for label in range(self.num_classes)]
         measures = {"voc07": eleven_point_ap, "voc12": area_ap}
         return {
             name: [None if curve is None else measure(*curve) for curve in curves]
@@ -78,9 +79,10 @@ class AveragePrecision:
         """
         labels, scores, correct = map(np.concatenate, zip(*self._judged, strict=True))
         order = np.argsort(-scores, kind="stable")
+        labels, correct = labels[order], correct[order]
         curves = {}
         for label in np.flatnonzero(self._num_true).tolist():
-            true_positives = np.cumsum(correct[order][labels[order] == label])
+            true_positives = np.cumsum(correct[labels == label])
             recall = true_positives / self._num_true[label]
             curves[label] = recall, true_positives / np.arange(1, len(true_positives) + 1)
         return curves

@@ -85,7 +85,7 @@ class _Input:
     read_ms: float
 
 
-# A source with what became of reading it.
+# A source and its decoded image, or the error.
 _Read = tuple[Source, _Input | ImageError]
 
 

@@ -66,7 +66,7 @@ def _key(path: PurePath | str) -> str:
 
 
 def _below(parent: Path, folders: Sequence[Path]) -> list[PurePath]:
-    """Where a folder lies in those that it lies in, links followed."""
+    """`parent` relative to each of `folders` that contains it, links followed."""
     real = PurePath(os.path.realpath(parent))
     roots = [PurePath(os.path.realpath(folder)) for folder in folders]
     return [real.relative_to(root) for root in roots if real.is_relative_to(root)]

@@ -1,4 +1,4 @@
-"""What of a network's output is shown: classes it learned and that are wanted, the best objects."""
+"""Filters predictions by class, score and number."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -16,8 +16,12 @@ RUN_FILE = "run.json"  # of a run; in a folder of results it is written last
 BENCH_FILE = "bench.json"  # what `blitznet bench --json` or benchmarks/race.py wrote
 NOT_RUN = "-"
 
-# Of a recipe, what may differ between a result and the experiment as it is now.
-_FREE = {"name", "seed", "model"}
+# Fields of a recipe that may differ from the experiment's. Those of the model follow from the data
+# and from the weights that the backbone starts from.
+_FREE = {
+    "name", "seed",
+    *(f"model.{key}" for key in ("num_classes", "background_rows", "pad_same", "mean", "std")),
+}  # fmt: skip
 
 Results = dict[int, dict[str, dict[str, Any]]]  # `metrics.json` by seed and split
 
@@ -136,10 +140,22 @@ def recipe_difference(run: Mapping[str, Any], experiment: Experiment) -> str | N
     came = run.get("recipe")
     if not isinstance(came, dict):
         return "it does not say its recipe"
-    for key in sorted((wanted.keys() & came.keys()) - _FREE):
-        if wanted[key] != came[key]:
-            return f"it was trained with {key} {came[key]}, the experiment has {wanted[key]}"
+    data = Path(run.get("data", experiment.data_file)).name
+    if data != experiment.data_file.name:
+        return f"it was trained on {data}, the experiment has {experiment.data_file.name}"
+    for key, value in _flat(wanted).items():
+        if key not in _FREE and (there := _flat(came).get(key, value)) != value:
+            return f"it was trained with {key} {there}, the experiment has {value}"
     return None
+
+
+def _flat(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The fields of a recipe and of its parts, such as `model.backbone`, in the order of names."""
+    flat = {}
+    for name, value in sorted(recipe.items()):
+        is_part = isinstance(value, Mapping)
+        flat |= _flat(value, f"{prefix}{name}.") if is_part else {prefix + name: value}
+    return flat
 
 
 def grids_of(report: TableReport, per_class: bool = False) -> list[Grid]:

@@ -172,7 +172,7 @@ class _Loop:
         return time.monotonic() - self._started
 
     def _is_measured(self) -> bool:
-        """Whether the weights that were reached are measured; the last ones are it elsewhere."""
+        """Whether to validate now; the final weights are evaluated after the run."""
         is_between = 0 < self._step < self._recipe.steps
         return is_between and self._validate_every > 0 and self._step % self._validate_every == 0
 

@@ -175,16 +175,15 @@ def show_training(
             progress.update(bar, completed=reached)
             progressing.doing = f"step {reached}/{total}  {text}{_time_left(first, reached, total)}"
 
+        is_first = True
         for row in start(count):
             step = int(row["step"])
             text = _describe_row(row, run, progress)
             progress.update(bar, completed=step, description=text)
-            is_first = (
-                not progressing.doing.startswith("step") or "  class" not in progressing.doing
-            )
             count(step)
             if progress.disable and (is_first or step == total):
                 progressing.on_message(progressing.doing)
+            is_first = False
     progressing.doing = "evaluating and exporting the trained network"
     return step
 

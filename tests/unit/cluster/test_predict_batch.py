@@ -9,13 +9,11 @@ from blitznet.cluster.listing import Item
 from blitznet.cluster.parts import Seen
 from blitznet.cluster.predict_batch import (
     BatchReport,
-    _cluster,
     _new_shards,
     _parse_workers,
     predict_batch,
 )
 from blitznet.errors import InputError
-from web_server import web_server
 
 
 @pytest.mark.parametrize(
@@ -52,13 +50,3 @@ def test_a_report_is_one_line() -> None:
         "900 images done, 100 before, 9 errors; 90.0 images/s, 45.0 of each of 2 workers"
     )
     assert str(BatchReport(3)) == "0 images done, 3 before, 0 errors"
-
-
-def test_a_server_that_is_no_cluster_is_not_waited_for(tmp_path: Path) -> None:
-    with web_server(tmp_path) as base:
-        address = base.removeprefix("http://").rstrip("/")
-        with (
-            pytest.raises(InputError, match=rf"no Ray cluster at {address} \(another kind"),
-            _cluster(address, 1),
-        ):
-            pass

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,6 +88,33 @@ def test_a_result_of_another_recipe_is_not_shown_but_noted(tmp_path: Path) -> No
     assert grids_of(report)[1].rows[1][3:] == ["-", "-", "-"]
     wanted = f"{folder} is not shown: it was trained with steps 20, the experiment has 2500"
     assert report.notes[-1] == wanted
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("model", {"fusion": "refine"}), ("augmentation", {"zoom_out_max": 9.0})]
+)
+def test_so_is_one_of_another_network_or_augmentation(
+    tmp_path: Path, key: str, value: dict[str, Any]
+) -> None:
+    record(tmp_path, TWIN, 0, 0.7, 0.6, **{key: value})
+    results, (note,) = read_results(tmp_path, TWIN)
+    assert results == {}
+    assert f"trained with {key}.{next(iter(value))} " in note
+
+
+def test_a_result_on_other_data_does_not_count(tmp_path: Path) -> None:
+    folder = record(tmp_path, TWIN, 0, 0.7, 0.6)
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(run | {"data": "data/voc-subset.yaml"}))
+    results, (note,) = read_results(tmp_path, TWIN)
+    assert results == {}
+    assert "on voc-subset.yaml, the experiment has voc-subset-aug.yaml" in note
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_all_results_that_are_committed_are_shown(number: int) -> None:
+    report = fill_in(find_table(number), Path(__file__).parents[3] / "results")
+    assert not [note for note in report.notes if "is not shown" in note]
 
 
 def test_a_run_that_is_not_finished_does_not_count(tmp_path: Path) -> None:

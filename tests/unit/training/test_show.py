@@ -50,6 +50,9 @@ def test_without_a_terminal_the_first_and_the_last_row_are_told(
 ) -> None:
     rows = [log_row(step) for step in (20, 40, 60)]
     assert show_rows(rows, 60, tmp_path) == [f"step 20/60  {ROW}", f"step 60/60  {ROW}"]
+    for row in rows:  # no detection head
+        row["classification"] = row["box"] = 0.0
+    assert len(show_rows(rows, 60, tmp_path)) == 2
 
 
 def test_between_them_every_step_is_ready_to_be_told_with_the_time_left(

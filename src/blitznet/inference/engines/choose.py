@@ -213,7 +213,7 @@ def _device_for(engine: str, device: str, network: NetworkFiles) -> str:
 
 
 def _that_run(names: Iterable[str], network: NetworkFiles, kind: str) -> list[str]:
-    """Those of some engines that are here and run what there is of a network."""
+    """The installed ones of some engines that can run this network."""
     has_checkpoint = network.checkpoint is not None
     usable = (name for name in names if has_checkpoint or not _runs_checkpoints(name))
     return [name for name in usable if _fits(name, kind)]
@@ -225,7 +225,7 @@ def _gpu() -> str | None:
 
 
 def _fits(name: str, kind: str) -> bool:
-    """Whether an engine is installed and at home on a kind of device."""
+    """Whether an engine is installed and supports a kind of device."""
     modules, _ = _packages(name)
     if kind not in ENGINES[name] or not all(map(find_spec, modules)):
         return False

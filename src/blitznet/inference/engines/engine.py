@@ -109,7 +109,7 @@ class ExportedEngine(Engine):
         return EngineOutput(detections, outputs.get("seg_logits"))
 
     def _require_sound(self, path: Path) -> None:
-        """Run a file that is not bundled once, on a black image: it does what it says of itself.
+        """Check a file that is not bundled against its metadata, by one run on a black image.
 
         Raises:
             CheckpointError: if the graph does not fit the description, or gives no finite numbers.
