@@ -20,7 +20,6 @@ from blitznet.bench import (
     BenchRow,
     Predict,
     Speeds,
-    default_engines,
     describe_machine,
     load_images,
     make_row,
@@ -31,7 +30,7 @@ from blitznet.bench import (
 from blitznet.cli.options import split_names
 from blitznet.device import choose_device
 from blitznet.errors import CheckpointError, InputError
-from blitznet.inference.engines.choose import EngineOptions, open_engine
+from blitznet.inference.engines.choose import engines_here, open_engine
 from blitznet.model_files import find_checkpoint
 from blitznet.model_info import MODELS
 from peers import PEERS, TORCH_DEFAULT, build_peer, predict_with_peer
@@ -51,7 +50,6 @@ def main(
     peers: Annotated[str, typer.Option(help="By a part of their names.")] = ",".join(PEERS),
     two: Annotated[str, typer.Option(help="Engine for one network a task; '' = none.")] = "",
     images: Annotated[Path | None, typer.Option(help="Folder.", show_default="drawn")] = None,
-    calibrate: Annotated[Path | None, typer.Option(help="Data description, for int8.")] = None,
     score: Annotated[float, typer.Option(help="Minimum score; peers keep their own.")] = 0.01,
     rounds: int = 3,
     seconds: Annotated[float, typer.Option(help="Of each, over all rounds.")] = 3.0,
@@ -63,14 +61,13 @@ def main(
     left_out: dict[str, str] = {}
     with TemporaryDirectory() as folder:
         decoded, decode_ms = load_images(images)
-        on = split_names(engines) or default_engines(device)
+        on = split_names(engines) or engines_here(device)
         ours, random = _contestants(split_names(networks) or (), on, two, folder, decoded, score)
         for contestant, files in ours.items():
             _tell(f"opening {' on '.join(contestant)}")
             engine = contestant[1]
             try:
-                options = EngineOptions(calibrate=calibrate)
-                opened = [open_engine(one, engine, device, options) for one in files]
+                opened = [open_engine(one, engine, device) for one in files]
             except InputError as reason:
                 left_out[" on ".join(contestant)] = str(reason)
             else:

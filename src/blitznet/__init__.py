@@ -2,7 +2,6 @@
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-from warnings import warn
 
 if TYPE_CHECKING:
     from blitznet.cluster.batch_predictor import BatchPredictor as BatchPredictor
@@ -56,9 +55,6 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "PictureError":
-        warn("blitznet.PictureError is now called ImageError", DeprecationWarning, stacklevel=2)
-        name = "ImageError"
     if name not in _HOMES:
         raise AttributeError(f"module 'blitznet' has no attribute {name!r}")
     try:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from blitznet.errors import InputError
+from blitznet.errors import writing
 
 _TEMPORARY = ".blitznet-{}.part"
 _OF_SAFETENSORS = ".tmp??????"  # where safetensors writes what it then gives the name asked for
@@ -35,11 +35,10 @@ def atomic_write(path: Path, sync: bool = True) -> Iterator[Path]:
     """
     temporary = path.with_name(_TEMPORARY.format(uuid4().hex))
     try:
-        yield temporary
-        _require_whole(temporary, sync)
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        with writing(path):
+            yield temporary
+            _require_whole(temporary, sync)
+            temporary.replace(path)
     finally:
         if temporary.exists():  # not where the folder is a file, which unlink would not forgive
             temporary.unlink()

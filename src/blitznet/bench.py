@@ -111,13 +111,13 @@ def bench(
     Args:
         model: a bundled network's name, a checkpoint, or an exported file; None = the best bundled
             network.
-        engines: names; None = see `default_engines`.
+        engines: names; None = all that are here.
         images: a folder; None = drawn ones. See `load_images`.
         score: minimum score of an object, 0..1.
         batch: images per call.
         rounds: in which all take turns.
         seconds: minimum for each engine, over all rounds.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
         on_message: receives a line before every step.
 
     Raises:
@@ -127,7 +127,7 @@ def bench(
     decoded, decode_ms = load_images(images)
     left_out: dict[str, str] = {}
     opened: dict[str, Engine] = {}
-    for name in engines or default_engines(device):
+    for name in engines or engines_here(device):
         on_message(f"opening {name}")
         try:
             opened[name] = open_engine(model, name, device)
@@ -151,13 +151,6 @@ def bench(
         rows=tuple(sorted(rows, key=lambda row: -row.fps)),
         left_out=left_out,
     )
-
-
-def default_engines(device: str) -> list[str]:
-    """All that are here, but int8, which needs calibration, and what compiles for minutes."""
-    return [
-        name for name in engines_here(device) if not name.endswith("int8") and "compile" not in name
-    ]
 
 
 def predict_with(engine: Engine, score: float) -> Predict:

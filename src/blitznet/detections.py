@@ -17,3 +17,8 @@ class Detections(NamedTuple):
     boxes: np.ndarray
     labels: np.ndarray
     scores: np.ndarray
+
+    @classmethod
+    def none(cls) -> "Detections":
+        """No objects, K = 0."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def device_kind(name: str) -> str:
-    """`cpu`, `mps`, or `cuda` of `cuda:1`.
+    """`cpu`, or `cuda` of `cuda:1`.
 
     Raises:
         InputError: for any other name.
     """
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise InputError(f"a device is auto, cpu, cuda, cuda:N or mps, not {name!r}")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise InputError(f"a device is auto, cpu, cuda or cuda:N, not {name!r}")
     return name.partition(":")[0]
 
 
@@ -25,7 +25,7 @@ def choose_device(name: "str | torch.device" = "auto") -> "torch.device":
     """The device that a user names.
 
     Args:
-        name: `auto` (the first GPU if there is one, else the CPU), `cpu`, `cuda`, `cuda:N`, `mps`.
+        name: `auto` (the first GPU if there is one, else the CPU), `cpu`, `cuda`, `cuda:N`.
 
     Raises:
         InputError: for any other name, or a device that this machine or this PyTorch lacks.
@@ -34,13 +34,9 @@ def choose_device(name: "str | torch.device" = "auto") -> "torch.device":
 
     name = str(name)
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", 0)
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     device_kind(name)
     device = torch.device(name)
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError("no device mps: this machine or this PyTorch has none; use cpu or auto")
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
@@ -50,17 +46,12 @@ def choose_device(name: "str | torch.device" = "auto") -> "torch.device":
 
 
 def has_fast_bfloat16(device: "torch.device") -> bool:
-    """Whether PyTorch has instructions for bfloat16 there, and does not emulate it.
-
-    Of Apple's GPUs it cannot be asked; they count as without.
-    """
+    """Whether PyTorch has instructions for bfloat16 there, and does not emulate it."""
     import torch
 
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return False
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def hardware_name(device: "torch.device") -> str:

@@ -1,5 +1,8 @@
 """Errors. The command line shows their text as one line, and exits 1."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,6 +42,15 @@ class WorkerError(BlitzNetError, RuntimeError):
 
 class DivergenceError(BlitzNetError, ArithmeticError):
     """A loss or a gradient became infinite or NaN."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise InputError for an OSError while a file or folder is written."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def shown(value: object) -> str:

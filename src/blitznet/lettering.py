@@ -1,10 +1,8 @@
 """A font for any text: Pillow's own for ASCII, else one of the system that has its letters."""
 
-import os
 import re
-import sys
 import unicodedata
-from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,10 +11,11 @@ from PIL import ImageFont
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-# Tried first, for their looks; then every other font, plain ones before bold and slanted ones.
-_PREFERRED = ("dejavusans", "notosans-regular", "liberationsans-regular", "arial", "segoeui")
-_STYLES = ("bold", "italic", "oblique", "mono", "condensed", "light", "black", "thin", "serif")
-_NO_LETTERS = ("lastresort", "blank", "emoji")  # these draw the same box for everything
+# Looked for by Pillow where systems keep fonts, in this order.
+_FONTS = (
+    "DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "arial.ttf",
+    "Arial Unicode.ttf", "NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "msyh.ttc",
+)  # fmt: skip
 _NO_CHARACTER = "\U0010ffff"
 _LATIN = re.compile(r"LATIN (SMALL|CAPITAL) (?:LETTER|LIGATURE) (\w{1,2})(?: WITH .*)?")
 
@@ -61,14 +60,21 @@ def _own_font(size: int) -> Font:
 
 @lru_cache(maxsize=256)
 def _system_font(letters: str, size: int) -> Font | None:
-    for path in _font_files():
-        try:
-            font = ImageFont.truetype(path, size)
+    for name in _font_names():
+        with suppress(OSError):  # not there, or damaged
+            font = ImageFont.truetype(name, size)
             if _has_all(font, letters):
                 return font
-        except (OSError, ValueError):  # damaged, or of fixed sizes
-            continue
     return None
+
+
+@cache
+def _font_names() -> tuple[str, ...]:
+    """Those of the system, and the one that comes with matplotlib."""
+    matplotlib = find_spec("matplotlib")
+    if matplotlib is None or not matplotlib.origin:
+        return _FONTS
+    return *_FONTS, str(Path(matplotlib.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf")
 
 
 def _has_all(font: ImageFont.FreeTypeFont, letters: str) -> bool:
@@ -83,38 +89,3 @@ def _has_all(font: ImageFont.FreeTypeFont, letters: str) -> bool:
 def _look(font: ImageFont.FreeTypeFont, letter: str) -> tuple[tuple[int, int], bytes]:
     mask = font.getmask(letter)
     return mask.size, bytes(mask)
-
-
-@cache
-def _font_files() -> tuple[Path, ...]:
-    """Fonts of this system and of matplotlib, in the order in which they are tried."""
-    found = {
-        path.name.lower(): path
-        for folder in _font_folders()
-        for suffix in ("ttf", "ttc", "otf")
-        for path in folder.rglob(f"*.{suffix}")
-    }
-    names = (name for name in found if not any(word in name for word in _NO_LETTERS))
-    return tuple(found[name] for name in sorted(names, key=_rank))
-
-
-def _rank(name: str) -> tuple[int, int, str]:
-    stem = name.rpartition(".")[0]
-    place = _PREFERRED.index(stem) if stem in _PREFERRED else len(_PREFERRED)
-    return place, sum(style in stem.replace("sans", "") for style in _STYLES), name
-
-
-def _font_folders() -> Iterator[Path]:
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
-    if sys.platform == "win32":
-        yield Path(os.environ.get("WINDIR", r"C:\Windows"), "Fonts")
-        yield Path(os.environ.get("LOCALAPPDATA", home), "Microsoft/Windows/Fonts")
-    elif sys.platform == "darwin":
-        yield from (Path("/System/Library/Fonts"), Path("/Library/Fonts"), home / "Library/Fonts")
-    else:
-        shared = os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
-        yield from (Path(folder, "fonts") for folder in shared.split(":") if folder)
-        yield from (home / ".local/share/fonts", home / ".fonts")
-    matplotlib = find_spec("matplotlib")
-    if matplotlib is not None and matplotlib.origin:
-        yield Path(matplotlib.origin).parent / "mpl-data/fonts/ttf"

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from blitznet.errors import InputError
+from blitznet.errors import InputError, writing
 
 
 def ensure_folder(folder: Path) -> Path:
@@ -12,10 +12,8 @@ def ensure_folder(folder: Path) -> Path:
     Raises:
         InputError: if it cannot be made.
     """
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
     return folder
 
 
@@ -27,11 +25,9 @@ def require_usable(out: Path | None, overwrite: bool = False) -> None:
     """
     if out is None:
         return
-    try:
+    with writing(out):
         if out.exists() and any(out.iterdir()) and not overwrite:
             raise InputError(f"{out}: not empty; name another folder, or add --overwrite")
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror or error})") from error
 
 
 def make_folder(out: Path | None, default: Path, overwrite: bool = False) -> Path:
@@ -45,15 +41,12 @@ def make_folder(out: Path | None, default: Path, overwrite: bool = False) -> Pat
     Raises:
         InputError: if the folder holds something, or cannot be made.
     """
-    try:
+    with writing(out or default):
         if out is None:
             return _make_next(default)
         require_usable(out, overwrite)
         out.mkdir(parents=True, exist_ok=True)
         _require_no_links(out)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{out or default}: cannot be written ({reason})") from error
     return out
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
-from blitznet.errors import InputError
+from blitznet.errors import writing
 
 _PREFIX = ".blitznet-"
 _LOCK_FILE = "in-use"
@@ -28,17 +28,16 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
     """
     folder = None
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        for left in parent.glob(f"{_PREFIX}*"):
-            if (left / _LOCK_FILE).is_file() and not left.is_symlink():
-                with suppress(OSError), _lock(left):
-                    rmtree(left)
-        folder = Path(mkdtemp(prefix=_PREFIX, dir=parent))
-        (folder / _LOCK_FILE).touch()
-        with _lock(folder):
-            yield folder
-    except OSError as error:
-        raise InputError(f"{parent}: cannot be written ({error.strerror or error})") from error
+        with writing(parent):
+            parent.mkdir(parents=True, exist_ok=True)
+            for left in parent.glob(f"{_PREFIX}*"):
+                if (left / _LOCK_FILE).is_file() and not left.is_symlink():
+                    with suppress(OSError), _lock(left):
+                        rmtree(left)
+            folder = Path(mkdtemp(prefix=_PREFIX, dir=parent))
+            (folder / _LOCK_FILE).touch()
+            with _lock(folder):
+                yield folder
     finally:
         if folder is not None:
             rmtree(folder, ignore_errors=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from blitznet.atomic_write import atomic_write
-from blitznet.errors import InputError, cut, shown
+from blitznet.errors import InputError, cut, one_line, shown
 from blitznet.regular_file import MEGABYTE, read_regular
 from blitznet.result_folder import ensure_folder
 
@@ -82,9 +82,9 @@ def parse_yaml(text: str) -> Any:
         return yaml.load(text, BoundedLoader)
     # PyYAML raises the others for tags whose values do not fit.
     except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as problem:
-        raise ValueError(_line(problem)) from None
+        raise ValueError(one_line(problem)) from None
     except (yaml.YAMLError, RecursionError) as problem:
-        raise ValueError(_line(problem)) from None
+        raise ValueError(one_line(problem)) from None
 
 
 def describe_non_text(value: object) -> str:
@@ -126,11 +126,7 @@ def parse_json(
     except RecursionError:
         raise error(f"{path} cannot be read as JSON: too deeply nested") from None
     except ValueError as problem:
-        raise error(f"{path} cannot be read as JSON: {_line(problem)}") from None
-
-
-def _line(problem: Exception) -> str:
-    return cut(" ".join(str(problem).split()) or type(problem).__name__)
+        raise error(f"{path} cannot be read as JSON: {one_line(problem)}") from None
 
 
 def write_text(path: Path, text: str, errors: str = "strict", sync: bool = True) -> None:

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 GLOSSARY = ROOT / "docs/glossary.md"
 # Keys of files that earlier versions wrote, a deprecated name, and YAML keys that users have.
 KEYS = re.compile(
-    r"SSD: default boxes, prior boxes|max_pictures|PictureError"
+    r"SSD: default boxes, prior boxes|max_pictures"
     r"|\bpictures(_with_\w+|_per_second)?\b(?=['\"\]:`.=])"
     r"|(?<=['\"])(same-|empty-)?picture(?=['\"])|(?<=[._])pictures\b"
 )

@@ -13,7 +13,7 @@ from blitznet.lettering import _has_all, lettering, to_ascii
 def _without_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A system with nothing but Pillow."""
     blitznet.lettering._system_font.cache_clear()
-    monkeypatch.setattr(blitznet.lettering, "_font_files", tuple)
+    monkeypatch.setattr(blitznet.lettering, "_font_names", tuple)
 
 
 def test_ascii_is_written_in_pillows_own_font() -> None:
@@ -58,5 +58,5 @@ def test_a_composed_and_a_decomposed_letter_have_one_twin() -> None:
 def test_a_damaged_font_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "a.ttf").write_bytes(b"no font")
     blitznet.lettering._system_font.cache_clear()
-    monkeypatch.setattr(blitznet.lettering, "_font_files", lambda: (tmp_path / "a.ttf",))
+    monkeypatch.setattr(blitznet.lettering, "_font_names", lambda: (str(tmp_path / "a.ttf"),))
     assert lettering("é", 11)[1] == "e"

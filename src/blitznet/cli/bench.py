@@ -21,7 +21,7 @@ def bench(
     ] = None,
     engines: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Engines to time.", show_default="all here, without int8"),
+        typer.Option(metavar="A,B", help="Engines to time.", show_default="all here"),
     ] = None,
     images: Annotated[
         Path | None,

@@ -9,7 +9,6 @@ import typer
 
 from blitznet.cli.app import app, print_line, print_table
 from blitznet.cli.options import (
-    CalibrateOption,
     DeviceOption,
     OutOption,
     OverwriteOption,
@@ -41,7 +40,6 @@ def evaluate(
             show_default="torch in float32; onnxruntime or openvino for exported files",
         ),
     ] = None,
-    calibrate: CalibrateOption = None,
     batch: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 16,
     workers: Annotated[int, typer.Option(min=0, help="Data-loading processes.")] = 1,
     submission: Annotated[
@@ -77,7 +75,6 @@ def evaluate(
             classes=split_names(classes),
             batch_size=batch,
             workers=workers,
-            calibrate=calibrate,
             out=folder,
             submission=submission,
             report=report,

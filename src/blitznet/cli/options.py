@@ -16,21 +16,13 @@ ModelOption = Annotated[
     ),
 ]
 ScoreOption = Annotated[float, typer.Option(min=0, max=1, help="Minimum score of an object.")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 EngineOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
         help="Inference engine: auto (the fastest here), onnxruntime, openvino, torch, ...",
         show_default="auto, or what BLITZNET_ENGINE says",
-    ),
-]
-CalibrateOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DATA.yaml",
-        help="Images to calibrate openvino-int8 with, once per network.",
-        show_default="those of the last calibration",
     ),
 ]
 BatchOption = Annotated[

@@ -10,7 +10,6 @@ import typer
 from blitznet.cli.app import app, print_error, print_errors, print_line
 from blitznet.cli.options import (
     BatchOption,
-    CalibrateOption,
     DeviceOption,
     EngineOption,
     ModelOption,
@@ -58,7 +57,6 @@ def predict(
     ] = None,
     device: DeviceOption = "auto",
     engine: EngineOption = None,
-    calibrate: CalibrateOption = None,
     batch: BatchOption = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
@@ -128,7 +126,7 @@ def predict(
     formats, wanted = parse_label_formats(label_formats or ()), split_names(classes)
     check_sources(found, bool(formats), track)
     require_usable(out, overwrite or resume)
-    predictor = _load(model, device, engine, calibrate, has_many_images(found), wanted)
+    predictor = _load(model, device, engine, has_many_images(found), wanted)
     predictor.max_pixels = round(max_megapixels * 10**6)
     check_label_formats(formats, predictor.detects, predictor.segments)
     folder = make_folder(out, Path("runs/predict"), overwrite or resume)
@@ -149,7 +147,6 @@ def demo(
     score: ScoreOption = 0.5,
     device: DeviceOption = "auto",
     engine: EngineOption = None,
-    calibrate: CalibrateOption = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -159,7 +156,7 @@ def demo(
 
     photos = demo_images()
     require_usable(out, overwrite)
-    predictor = _load(model, device, engine, calibrate, has_many_images=True)
+    predictor = _load(model, device, engine, has_many_images=True)
     folder = make_folder(out, Path("runs/demo"), overwrite)
     _say_engine(predictor, engine)
     results = predict_to_folder(predictor, photos, folder, score=score, show_progress=True)
@@ -221,7 +218,6 @@ def _load(
     model: str | None,
     device: str,
     engine: str | None,
-    calibrate: Path | None,
     has_many_images: bool,
     classes: "Sequence[str] | None" = None,
 ) -> "Predictor":
@@ -238,7 +234,7 @@ def _load(
         for name in classes:
             find_class(name, names)
     hint: Hint = "throughput" if has_many_images else "latency"
-    return load(model, device, engine, hint=hint, calibrate=calibrate, on_message=print_error)
+    return load(model, device, engine, hint=hint, on_message=print_error)
 
 
 def _say_engine(predictor: "Predictor", asked: str | None) -> None:

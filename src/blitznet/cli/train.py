@@ -15,14 +15,7 @@ if TYPE_CHECKING:
     from blitznet.training.recipe import Recipe
 
 # Set by what starts the processes of a run.
-RANKS = (
-    "RANK",
-    "LOCAL_RANK",
-    "SLURM_PROCID",
-    "JSM_NAMESPACE_RANK",
-    "OMPI_COMM_WORLD_RANK",
-    "PMI_RANK",
-)
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 
 @app.command()

@@ -11,7 +11,7 @@ from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
 from blitznet.data.labels import IGNORE, ClassTable
-from blitznet.errors import ImageError, LabelError
+from blitznet.errors import ImageError, LabelError, one_line
 from blitznet.extras import require
 from blitznet.image import GREY_BITS, read_stored
 from blitznet.regular_file import MEGABYTE, read_regular
@@ -168,7 +168,7 @@ def read_mat(path: Path) -> np.ndarray:
     except KeyError:
         raise LabelError(f"{path} has no GTcls; maps are the files in the folder cls") from None
     except (*damage, NotImplementedError) as error:  # the last one: MATLAB 7.3, which is HDF5
-        text = " ".join(str(error).split())
+        text = one_line(error)
         raise LabelError(f"{path} cannot be read as SBD's .mat file: {text}") from None
     if not isinstance(ids, np.ndarray) or ids.ndim != 2 or ids.dtype != np.uint8:
         raise LabelError(f"{path}: GTcls.Segmentation is no (height, width) of bytes")

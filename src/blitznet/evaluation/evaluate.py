@@ -24,8 +24,7 @@ from blitznet.evaluation.metrics import Metrics as Metrics
 from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
 from blitznet.evaluation.submission import AddImage, open_submission
-from blitznet.inference.class_map import classify_pixels
-from blitznet.inference.engines.choose import EngineOptions, open_engine
+from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.inference.selection import Selection, Selector
@@ -51,7 +50,6 @@ def evaluate(
     classes: Sequence[str] | None = None,
     batch_size: int = 16,
     workers: int = 1,
-    calibrate: Path | None = None,
     out: Path | None = None,
     submission: str | None = None,
     report: bool = False,
@@ -66,11 +64,10 @@ def evaluate(
         split: the split to evaluate.
         engine: inference engine of a network given by name or path, or `auto`; None = PyTorch in
             float32; for an exported file ONNX Runtime or OpenVINO.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
         classes: average over these; None = all with ground truth.
         batch_size: images per forward pass.
         workers: data-loading processes.
-        calibrate: data description with images for int8.
         out: folder for `metrics.json`, submission and report; None = write nothing.
         submission: also write the files for this evaluation server, of `submission.SERVERS`; then
             the split needs no labels.
@@ -90,8 +87,7 @@ def evaluate(
             name, opened = model.config.name, engine_of(model, info, device)
         else:
             name = os.fspath(model)
-            options = EngineOptions(calibrate=calibrate)
-            opened = open_engine(name, engine or _float32_engine(name), str(device), options)
+            opened = open_engine(name, engine or _float32_engine(name), str(device))
         stack.enter_context(closing(opened))
         _require_same_classes(name, opened.info.names, data, description.classes)
         sources, found = description.open_split(split), None
@@ -218,24 +214,12 @@ class _Items(Dataset[_Item]):
 def _predictions(
     engine: Engine, sources: Sequence[LabelSource], batch_size: int, workers: int
 ) -> Iterator[tuple[str, Sample, Detections | None, np.ndarray | None]]:
-    """Every image's id and labels with what the network finds, in pixels of the image.
-
-    Of heads and classes that its training data never labelled, there is nothing.
-    """
-    info, size = engine.info, engine.info.model.image_size
-    selector = Selector(info, Selection(SCORE_THRESHOLD))
-    unread = _Items(sources, size)
+    """Every image's id and labels with what the network finds, see `Selector.apply`."""
+    selector = Selector(engine.info, Selection(SCORE_THRESHOLD))
+    unread = _Items(sources, engine.info.model.image_size)
     total = len(unread)
     positions = [list(range(i, min(i + batch_size, total))) for i in range(0, total, batch_size)]
     for items in prepare_ahead(unread, positions, list, workers, prefetch=2):
         output = engine.run(np.stack([pixels for *_, pixels in items]), SCORE_THRESHOLD)
         for index, (image_id, sample, _) in enumerate(items):
-            detections = seg_map = None
-            if output.detections is not None and info.supervised_boxes != []:
-                boxes, labels, scores = selector.detections(output.detections[index])
-                scale = np.array(sample.size * 2, np.float32) / size
-                detections = Detections(boxes * scale, labels, scores)
-            if output.seg_logits is not None and info.supervised_masks != []:
-                logits = selector.logits(output.seg_logits[index])
-                seg_map = selector.seg_map(classify_pixels(logits, *sample.size))
-            yield image_id, sample, detections, seg_map
+            yield image_id, sample, *selector.apply(output, index, *sample.size)

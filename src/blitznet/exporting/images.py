@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from blitznet.bench import load_images
 from blitznet.data.description import read_description
 from blitznet.data.source import locate
 from blitznet.errors import InputError
@@ -37,19 +38,9 @@ def described_images(data: Path, split: str | None, number: int, size: int) -> l
 
 
 def images_at_hand(size: int) -> list[np.ndarray]:
-    """The demo's photos and their mirror images if they are installed, else synthetic blobs."""
+    """The demo's photos and their mirror images if they are installed, else drawn images."""
     try:
-        files = demo_images()
+        images = [resize_to_input(read_image(file), size) for file in demo_images()]
     except InputError:
-        return [_draw(np.random.default_rng(seed), size) for seed in range(8)]
-    images = [resize_to_input(read_image(file), size) for file in files]
+        images = [resize_to_input(image, size) for image in load_images(None, count=4)[0]]
     return images + [image[:, ::-1] for image in images]
-
-
-def _draw(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Blobs of colour in several sizes."""
-    image = np.zeros((size, size, 3), np.float32)
-    for cells in (3, 9, 27):
-        blobs = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
-        image += np.asarray(blobs.resize((size, size), Image.Resampling.BICUBIC))
-    return (image / 3).astype(np.uint8)

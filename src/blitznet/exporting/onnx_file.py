@@ -20,7 +20,7 @@ from blitznet.model.pixel_network import PixelNetwork
 from blitznet.model_files import METADATA_KEY, CheckpointInfo, ExportInfo, FilePrecision
 from blitznet.model_info import ModelConfig
 
-# Read by ONNX Runtime from 1.14, OpenVINO from 2023.0 and TensorRT from 8.6 on.
+# Read by ONNX Runtime from 1.14 and OpenVINO from 2023.0 on.
 OPSET = 18
 
 # torch.export takes sizes 0 and 1 for constants, so the example is a batch of two.

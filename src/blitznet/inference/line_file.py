@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from blitznet.atomic_write import atomic_write
-from blitznet.errors import InputError
+from blitznet.errors import InputError, writing
 
 Record = dict[str, Any]
 
@@ -22,22 +22,19 @@ def append_lines(path: Path) -> Iterator[Callable[[Record], None]]:
     Raises:
         InputError: if it cannot be written.
     """
-    try:
-        with path.open("ab", buffering=0) as file:
+    with writing(path), path.open("ab", buffering=0) as file:
 
-            def append(record: Record) -> None:
-                start = file.tell()
-                line = json.dumps(record).encode() + b"\n"
-                try:
-                    while line:  # a disk that fills takes a part
-                        line = line[file.write(line) :]
-                except BaseException:
-                    file.truncate(start)
-                    raise
+        def append(record: Record) -> None:
+            start = file.tell()
+            line = json.dumps(record).encode() + b"\n"
+            try:
+                while line:  # a disk that fills takes a part
+                    line = line[file.write(line) :]
+            except BaseException:
+                file.truncate(start)
+                raise
 
-            yield append
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        yield append
 
 
 def read_lines(path: Path) -> Iterator[Record]:

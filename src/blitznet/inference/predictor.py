@@ -5,7 +5,6 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
@@ -23,7 +22,6 @@ from blitznet.image import (
     source_name,
     stored_size,
 )
-from blitznet.inference.class_map import classify_pixels
 from blitznet.inference.engines.choose import AUTO, EngineOptions, open_engine, usual_engine
 from blitznet.inference.engines.engine import Engine, OnMessage
 from blitznet.inference.engines.openvino_engine import Hint
@@ -43,7 +41,6 @@ _BATCH_ON_CPU, _BATCH_ON_GPU = 1, 8
 _MAX_READERS = 4
 # Of images that wait before, in and behind the network, each: 64 million take 200 MB as RGB.
 _HELD_PIXELS = 64_000_000
-_NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 Source = TypeVar("Source")
 
@@ -54,7 +51,6 @@ def load(
     engine: str | None = None,
     *,
     hint: Hint = "latency",
-    calibrate: Path | None = None,
     threads: int | None = None,
     on_message: OnMessage | None = None,
 ) -> "Predictor":
@@ -63,11 +59,10 @@ def load(
     Args:
         name_or_path: a bundled network's name, a training run's folder, an exported file, or a
             checkpoint (which needs PyTorch); None = the best bundled network.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
         engine: one of `blitznet.inference.engines.choose.ENGINES`, or `auto` for the fastest one
             here; None = what BLITZNET_ENGINE names, else `auto`.
         hint: what OpenVINO optimises: one image (`latency`) or many (`throughput`).
-        calibrate: data description with images for `openvino-int8`, once per network.
         threads: threads of the engine on a CPU; None = its default.
         on_message: receives lines about progress and problems; None = problems are warnings.
 
@@ -75,7 +70,7 @@ def load(
         CheckpointError: if there is no such network, or the file is unusable.
         InputError: if the device or the engine does not exist, or a package is missing.
     """
-    options = EngineOptions(hint, calibrate, threads, on_message)
+    options = EngineOptions(hint, threads, on_message)
     opened = open_engine(name_or_path, usual_engine(engine), device, options)
     return Predictor(opened, max(2, min(8, usable_cores())) if hint == "throughput" else 2)
 
@@ -302,18 +297,11 @@ class Predictor:
         pixels, iou = np.stack([one.pixels for one in inputs]), selector.selection.iou
         output = self.engine.run(pixels, selector.selection.score, iou)
         network_ms = _ms_since(start) / len(inputs)
-        size = self.info.model.image_size
         scenes = []
         for index, one in enumerate(inputs):
             start = perf_counter()
-            width, height = one.image.size
-            found = output.detections[index] if output.detections and self.detects else _NOTHING
-            boxes, labels, scores = selector.detections(found)
-            boxes = boxes * np.array((width / size, height / size) * 2, dtype=np.float32)
-            seg_map = None
-            if output.seg_logits is not None and self.segments:
-                logits = selector.logits(output.seg_logits[index])
-                seg_map = selector.seg_map(classify_pixels(logits, width, height))
+            detections, seg_map = selector.apply(output, index, *one.image.size)
+            boxes, labels, scores = detections or Detections.none()
             times = {"read": one.read_ms, "network": network_ms, "post": _ms_since(start)}
             scenes.append(
                 Scene(boxes, labels, scores, seg_map, self.names, one.image, one.source, times)

@@ -9,6 +9,8 @@ import numpy as np
 from blitznet.classes import BACKGROUND
 from blitznet.detections import Detections
 from blitznet.errors import InputError
+from blitznet.inference.class_map import classify_pixels
+from blitznet.inference.engines.engine import EngineOutput
 from blitznet.model_files import CheckpointInfo
 
 DEFAULT_SCORE = 0.5
@@ -68,6 +70,7 @@ class Selector:
 
     def __init__(self, info: CheckpointInfo, selection: Selection) -> None:
         self.selection = selection
+        self._info = info
         ids = range(len(info.names))
         wanted = set(ids[1:])
         if selection.classes is not None:
@@ -82,13 +85,28 @@ class Selector:
         pixels = [class_id if class_id in wanted else BACKGROUND for class_id in shown]
         self._pixels = None if pixels == [*range(len(pixels))] else np.array(pixels, np.uint8)
 
-    def logits(self, seg_logits: np.ndarray) -> np.ndarray:
-        """The channels that compete for pixels, of (C, h, w): a class nobody labelled wins none."""
-        return seg_logits if self._channels is None else seg_logits[self._channels]
+    def apply(
+        self, output: EngineOutput, index: int, width: int, height: int
+    ) -> tuple[Detections | None, np.ndarray | None]:
+        """What to show of image number `index`, which has this width and height.
 
-    def seg_map(self, winners: np.ndarray) -> np.ndarray:
-        """(H, W) uint8 class ids, of the channels of `logits` that won."""
-        return winners if self._pixels is None else self._pixels[winners]
+        Returns:
+            Objects in pixels of the image, best first, and (H, W) uint8 class ids; None for a head
+            that is not there, or that no training data labelled.
+        """
+        detections = seg_map = None
+        if output.detections is not None and self._info.supervised_boxes != []:
+            boxes, labels, scores = self.detections(output.detections[index])
+            side = self._info.model.image_size
+            scale = np.array((width / side, height / side) * 2, np.float32)
+            detections = Detections(boxes * scale, labels, scores)
+        if output.seg_logits is not None and self._info.supervised_masks != []:
+            logits = output.seg_logits[index]
+            if self._channels is not None:  # a class that nobody labelled wins no pixel
+                logits = logits[self._channels]
+            seg_map = classify_pixels(logits, width, height)
+            seg_map = seg_map if self._pixels is None else self._pixels[seg_map]
+        return detections, seg_map
 
     def detections(self, found: Detections) -> Detections:
         """The objects to show, best first."""

@@ -184,13 +184,6 @@ def terminal_table(grid: Grid) -> RichTable:
     return table
 
 
-def markdown_table(grid: Grid) -> str:
-    """For a document, without its title."""
-    rule = ["---" if index < grid.num_labels else "---:" for index in range(len(grid.header))]
-    rows = ([cell.replace("|", r"\|") for cell in row] for row in (grid.header, rule, *grid.rows))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
 def to_dict(report: TableReport) -> dict[str, Any]:
     """Everything, for programs."""
     return {

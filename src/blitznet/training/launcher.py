@@ -6,13 +6,11 @@ import warnings
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.plugins.environments.lsf import LSFEnvironment
-from lightning_fabric.plugins.environments.mpi import MPIEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.launchers import subprocess_script
@@ -20,14 +18,6 @@ from torch import distributed
 
 from blitznet.errors import BlitzNetError, RecipeError, WorkerError
 
-# What mpirun (Open MPI; MPICH and Intel MPI) calls torchrun's variables.
-_MPI: Final = {
-    "RANK": ("OMPI_COMM_WORLD_RANK", "PMI_RANK"),
-    "WORLD_SIZE": ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"),
-    "LOCAL_RANK": ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"),
-    "LOCAL_WORLD_SIZE": ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"),
-}
-_MPI_PORT = "12910"
 _ROLL_CALL_S = 30  # that the first process waits for the others
 _FAILURE = "blitznet/failure"  # key in the store that the processes share
 _LOST = ("gloo", "closed by peer", "reset by peer", "refused", "NCCL", "Timed out", "timed out")
@@ -64,7 +54,7 @@ class Processes:
 
 
 def find_processes(devices: int) -> Processes:
-    """Ask torchrun, SLURM, LSF and MPI in this order; without them, `devices` on this machine.
+    """Ask torchrun, then SLURM; without them, `devices` on this machine.
 
     Raises:
         RecipeError: if a launcher does not say enough, or SLURM's other tasks do not come.
@@ -80,16 +70,6 @@ def find_processes(devices: int) -> Processes:
         if "SLURM_STEP_ID" not in variables:
             _call_roll(processes)
         return processes
-    if int(variables.get("JSM_NAMESPACE_SIZE", "1")) > 1 and LSFEnvironment.detect():
-        local = int(variables.get("JSM_NAMESPACE_LOCAL_SIZE", variables["JSM_NAMESPACE_SIZE"]))
-        return _launched(LSFEnvironment(), int(variables["JSM_NAMESPACE_SIZE"]) // local)
-    found = {
-        name: value
-        for name, names in _MPI.items()
-        if (value := next((variables[n] for n in names if n in variables), None)) is not None
-    }
-    if int(found.get("WORLD_SIZE", "1")) > 1:
-        return _launched_by_mpi(found)
     environment = LightningEnvironment()
     is_launched = environment.creates_processes_externally
     return Processes(environment.local_rank(), devices, 1, is_launched, environment)
@@ -100,22 +80,6 @@ def _launched(environment: ClusterEnvironment, machines: int) -> Processes:
     if world % machines:
         raise RecipeError(f"{world} processes cannot be shared evenly by {machines} machines")
     return Processes(environment.global_rank(), world // machines, machines, True, environment)
-
-
-def _launched_by_mpi(found: dict[str, str]) -> Processes:
-    """By mpirun's variables alone where all run on one machine, by mpi4py elsewhere."""
-    local, world = int(found.get("LOCAL_WORLD_SIZE", found["WORLD_SIZE"])), int(found["WORLD_SIZE"])
-    if local < world and "MASTER_ADDR" not in os.environ:
-        if not MPIEnvironment.detect():
-            raise RecipeError(
-                "mpirun on several machines: give MASTER_ADDR=HOST of the first, or install mpi4py"
-            )
-        return _launched(MPIEnvironment(), world // local)
-    os.environ.update({"LOCAL_RANK": found["RANK"]} | found)
-    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", _MPI_PORT)
-    os.environ["GROUP_RANK"] = str(int(found["RANK"]) // local)
-    return _launched(TorchElasticEnvironment(), world // local)
 
 
 def launch_fabric(processes: Processes, accelerator: str, precision: str) -> Fabric:

@@ -11,7 +11,7 @@ from torch import Tensor, distributed, nn
 
 from blitznet.atomic_write import atomic_write
 from blitznet.classes import IGNORE_INDEX
-from blitznet.errors import CheckpointError, DivergenceError, InputError, cut
+from blitznet.errors import CheckpointError, DivergenceError, cut, writing
 from blitznet.structures import Batch
 from blitznet.text_files import read_text
 from blitznet.training.step import StepResult
@@ -107,11 +107,8 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
     Raises:
         InputError: if it cannot be written.
     """
-    try:
-        with path.open("a", newline="") as file:
-            csv.DictWriter(file, LOG_FIELDS).writerow(row)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    with writing(path), path.open("a", newline="") as file:
+        csv.DictWriter(file, LOG_FIELDS).writerow(row)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -9,7 +9,6 @@ import torch
 from blitznet.data.description import DataDescription
 from blitznet.device import choose_device, has_fast_bfloat16
 from blitznet.errors import RecipeError
-from blitznet.training.network import require_synchronizable
 from blitznet.training.recipe import Precision, Recipe
 from blitznet.training.validation import VALIDATION_SPLIT
 
@@ -81,8 +80,6 @@ def require_fit(recipe: Recipe, data: DataDescription, options: LoopOptions, cou
             f"a global batch of {recipe.global_batch_size} images cannot be shared by "
             f"{count} devices{parts}; use --set global_batch_size=N with a multiple of them"
         )
-    if recipe.sync_batchnorm and count > 1:
-        require_synchronizable(options.accelerator)
     if options.early_stopping is not None and not steps_between_validations(recipe, data, options):
         raise RecipeError(
             "--early-stopping goes by validations, and there are none; it takes a split val in the "

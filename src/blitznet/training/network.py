@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor
 
 from blitznet.detection.anchors import ANCHORS_PER_CELL
@@ -186,23 +185,3 @@ def _with_rows(
     mine, given = map(list, zip(*pairs, strict=True))
     rows[:, mine] = other[:, given]
     return rows.flatten(0, 1)
-
-
-def require_synchronizable(device_type: str) -> None:
-    """Raise RecipeError unless batch norms can be synchronised on such devices."""
-    if device_type not in ("cuda", "gpu", "auto"):
-        raise RecipeError(
-            "sync_batchnorm: PyTorch synchronises batch norms on CUDA devices alone, not on "
-            f"{device_type}; use --set sync_batchnorm=false"
-        )
-
-
-def synchronize_batch_norms(network: BlitzNet, device: torch.device) -> None:
-    """Let all batch norms that learn see the images of all processes; parameters stay the same.
-
-    Raises:
-        RecipeError: if the device cannot.
-    """
-    require_synchronizable(device.type)
-    # Timm's, as torch's would drop the activation in timm's layers.
-    convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]

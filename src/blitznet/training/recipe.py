@@ -46,8 +46,6 @@ class Recipe(BaseModel):
         global_batch_size: images per step, over all processes.
         accumulate: parts in which a process takes its images of a step, one after the other, to
             save memory; apart from the statistics of batch norms the step is the same.
-        sync_batchnorm: batch norms see the images of all processes, not of their own alone; CUDA
-            only.
         optimizer: adam with L2 weight decay (section 4.2), or adamw.
         lr: initial learning rate (drops) or its peak (cosine).
         backbone_lr_scale: what the backbone's learning rate is multiplied by.
@@ -79,7 +77,6 @@ class Recipe(BaseModel):
     steps: int = Field(ge=0, le=10**9)
     global_batch_size: int = Field(default=32, ge=1, le=65_536)
     accumulate: int = Field(default=1, ge=1, le=65_536)
-    sync_batchnorm: bool = False
     optimizer: Literal["adam", "adamw"] = "adam"
     lr: float = Field(default=1e-4, gt=0, le=1000)
     backbone_lr_scale: float = Field(default=1.0, ge=0, le=1000)

@@ -77,7 +77,7 @@ def refine_masks(
         split: the split to process.
         confidence: minimum probability of a labelled pixel; the others are void.
         engine: inference engine; None = what BLITZNET_ENGINE names, else the fastest one here.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
         overwrite: replace maps made with other settings.
 
     Raises:

@@ -16,7 +16,7 @@ from blitznet.model.blitznet import BlitzNet, normalize_images
 from blitznet.structures import Batch
 from blitznet.training.averaging import AveragedWeights
 from blitznet.training.depthwise import compute_depthwise_in_float32
-from blitznet.training.network import build_network, synchronize_batch_norms
+from blitznet.training.network import build_network
 from blitznet.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from blitznet.training.recipe import Recipe
 from blitznet.training.resume import load_state, save_state
@@ -56,7 +56,7 @@ class TrainState:
             `ema_decay`, else `network`.
 
     Raises:
-        InputError: if starting weights, batch norms or state do not fit.
+        InputError: if starting weights or state do not fit.
     """
 
     def __init__(
@@ -76,8 +76,6 @@ class TrainState:
         self.result = self.network
         if self._averaged is not None:
             self.result = cast(BlitzNet, self._averaged.module)
-        if recipe.sync_batchnorm and fabric.world_size > 1:
-            synchronize_batch_norms(self.network, fabric.device)
         if fabric.device.type == "cpu":
             compute_depthwise_in_float32(self.network)
         optimizer = build_optimizer(self.network, recipe)

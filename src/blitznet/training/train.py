@@ -120,7 +120,7 @@ def train(
         recipe: a named recipe, a YAML file, or the recipe itself.
         out: folder of the run, empty or new; None = runs/train/RECIPE, or the next free one.
         resume: folder of a run to continue, with its own data and recipe.
-        device: auto, cpu, cuda or mps.
+        device: auto, cpu or cuda.
         devices: GPUs or processes.
         workers: data-loading processes per device; 0 = none.
         max_minutes: stop after this time, resumable; None = no limit.
@@ -209,14 +209,13 @@ def _train(start: _Start, resume: Path | None, out: Path | None, tensorboard: bo
         description = read_description(start.data)
         has_state = resume is not None and (folder / STATE_FILE).exists()
 
-        def rows(on_step: Callable[[int], object]) -> Rows:
+        def rows(on_step: Callable[[int], object] = lambda _: None) -> Rows:
             taken = train_steps(recipe, description, folder, options, has_state, launched, on_step)
-            return with_tensorboard(taken, folder) if tensorboard else taken
+            writes = tensorboard and processes.is_first
+            return with_tensorboard(taken, folder) if writes else taken
 
         if not processes.is_first:
-            collections.deque(
-                train_steps(recipe, description, folder, options, has_state, launched), maxlen=0
-            )
+            collections.deque(rows(), maxlen=0)
             return TrainingRun(folder, recipe.steps)
         steps = show_training(rows, recipe.steps, folder, progressing)
         return _finish(start, folder, recipe, steps, tensorboard)

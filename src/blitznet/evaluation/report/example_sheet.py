@@ -12,7 +12,6 @@ from blitznet.evaluation.report.review import EvaluatedImage
 
 HEIGHT, MAXIMUM_WIDTH = 220, 440  # of every image, in pixels
 MARGIN, CAPTION, TITLE = 8, 22, 30
-NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 def draw_best_worst(
@@ -56,7 +55,7 @@ def _draw_pair(image: EvaluatedImage, names: Sequence[str]) -> Image.Image:
     size, seg_map = labelled.size, image.seg_map
     if seg_map is not None:
         seg_map = np.asarray(Image.fromarray(seg_map).resize(size, Image.Resampling.NEAREST))
-    boxes, labels, scores = image.detections or NOTHING
+    boxes, labels, scores = image.detections or Detections.none()
     boxes = boxes * (size[0] / image.sample.size[0])
     scaled = Image.fromarray(image.sample.image).resize(size, Image.Resampling.BICUBIC)
     pair = Image.new("RGB", (2 * size[0] + MARGIN // 2, size[1]), "white")

@@ -11,9 +11,9 @@ from pathlib import Path
 from blitznet.device import choose_device, device_kind, has_fast_bfloat16
 from blitznet.errors import BlitzNetError, CheckpointError, InputError, one_line
 from blitznet.extras import require
-from blitznet.inference.engines.converted import exported_checkpoint, quantized
+from blitznet.inference.engines.converted import exported_checkpoint
 from blitznet.inference.engines.engine import Engine, OnMessage
-from blitznet.inference.engines.onnxruntime_engine import OnnxRuntimeEngine, has_provider
+from blitznet.inference.engines.onnxruntime_engine import OnnxRuntimeEngine, has_cuda
 from blitznet.inference.engines.openvino_engine import Hint, OpenVinoEngine, has_bfloat16
 from blitznet.model_files import NetworkFiles, find_network
 
@@ -25,20 +25,15 @@ ENGINES: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("cpu", "cuda"),
     "openvino": ("cpu",),
     "openvino-bf16": ("cpu",),
-    "openvino-int8": ("cpu",),
-    "tensorrt": ("cuda",),
-    "torch": ("cpu", "cuda", "mps"),
+    "torch": ("cpu", "cuda"),
     "torch-bf16": ("cpu", "cuda"),
-    "torch-compile": ("cpu", "cuda"),
-    "torch-compile-bf16": ("cpu", "cuda"),
 }
 
 # Fastest first, of those whose results are those of float32 within half a point of mAP and mIoU
-# (docs/engines.md). Engines that compile for minutes or need calibration images must be named.
+# (docs/engines.md).
 AUTO_ORDER: dict[str, tuple[str, ...]] = {
     "cpu": ("openvino-bf16", "openvino", "onnxruntime", "torch"),
     "cuda": ("torch-bf16", "torch", "onnxruntime"),
-    "mps": ("torch",),
 }
 
 
@@ -48,13 +43,11 @@ class EngineOptions:
 
     Attributes:
         hint: what OpenVINO makes fast: one image (`latency`) or many (`throughput`).
-        calibrate: data description with images for `openvino-int8`, once for a network.
         threads: of the engine on a CPU; None = its usual number.
         on_message: receives one line about what is going on; None = problems are warnings.
     """
 
     hint: Hint = "latency"
-    calibrate: Path | None = None
     threads: int | None = None
     on_message: OnMessage | None = None
 
@@ -156,13 +149,12 @@ def _open(name: str, network: NetworkFiles, device: str, options: EngineOptions)
         from blitznet.inference.engines.torch_engine import TorchEngine
         from blitznet.model.checkpoint import load_checkpoint
 
-        is_bfloat16, is_compiled = name.endswith("-bf16"), "-compile" in name
         model, info = load_checkpoint(checkpoint)
         if options.threads is not None:
             import torch
 
             torch.set_num_threads(options.threads)
-        return TorchEngine(model, info, choose_device(device), is_bfloat16, is_compiled)
+        return TorchEngine(model, info, choose_device(device), name == "torch-bf16")
     if network.exported is not None:
         return _open_file(name, network.exported, device, options)
     path = exported_checkpoint(network.require_checkpoint(), options.on_message)
@@ -176,12 +168,10 @@ def _open(name: str, network: NetworkFiles, device: str, options: EngineOptions)
 
 def _open_file(name: str, path: Path, device: str, options: EngineOptions) -> Engine:
     if name.startswith("openvino"):
-        if name == "openvino-int8" and path.suffix == ".onnx":
-            path = quantized(path, options.calibrate, options.on_message)
         return OpenVinoEngine(path, name, options.hint, options.threads)
     if path.suffix != ".onnx":
         raise InputError(f"{path} is run by openvino, not by {name}")
-    return OnnxRuntimeEngine(path, device, name == "tensorrt", options.threads)
+    return OnnxRuntimeEngine(path, device, options.threads)
 
 
 def _candidates(network: NetworkFiles, device: str) -> list[str]:
@@ -241,8 +231,8 @@ def _fits(name: str, kind: str) -> bool:
         return False
     if name == "openvino-bf16":
         return has_bfloat16()
-    if name == "tensorrt" or (name, kind) == ("onnxruntime", "cuda"):
-        return has_provider("Tensorrt" if name == "tensorrt" else "CUDA")
+    if (name, kind) == ("onnxruntime", "cuda"):
+        return has_cuda()
     is_bfloat16 = name.endswith("-bf16")
     if not _runs_checkpoints(name) or (kind == "cpu" and not is_bfloat16):
         return True  # so that PyTorch is not imported for nothing

@@ -1,6 +1,5 @@
-"""ONNX Runtime: on the CPU, which the base installation does, with CUDA or with TensorRT."""
+"""ONNX Runtime: on the CPU, which the base installation does, or with CUDA."""
 
-import hashlib
 import os
 from pathlib import Path
 from types import ModuleType
@@ -8,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from blitznet.cache import cache_folder
 from blitznet.cpu import usable_cores
 from blitznet.errors import CheckpointError, InputError, one_line
 from blitznet.inference.engines.engine import ExportedEngine
 from blitznet.model_files import METADATA_KEY, parse_export_info, read_exported_file
+
+_CUDA = "CUDAExecutionProvider"
 
 
 class OnnxRuntimeEngine(ExportedEngine):
@@ -21,7 +21,6 @@ class OnnxRuntimeEngine(ExportedEngine):
     Args:
         path: NAME.onnx.
         device: `cpu` or `cuda:N`.
-        use_tensorrt: let TensorRT run what it can, in half precision.
         threads: of one run on the CPU; None = as many as there are usable cores.
 
     Raises:
@@ -29,17 +28,11 @@ class OnnxRuntimeEngine(ExportedEngine):
         InputError: if this ONNX Runtime cannot run there.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        device: str = "cpu",
-        use_tensorrt: bool = False,
-        threads: int | None = None,
-    ) -> None:
-        self.name = "tensorrt" if use_tensorrt else "onnxruntime"
+    name = "onnxruntime"
+
+    def __init__(self, path: Path, device: str = "cpu", threads: int | None = None) -> None:
         self.device = device
-        content = read_exported_file(path)
-        providers = _providers(device, use_tensorrt, content)
+        content, providers = read_exported_file(path), _providers(device)
         self._session = _open_session(path, content, providers, threads or usable_cores())
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.info = parse_export_info(path, metadata.get(METADATA_KEY))
@@ -65,9 +58,9 @@ def import_onnxruntime() -> ModuleType:
     return module
 
 
-def has_provider(name: str) -> bool:
-    """Whether this ONNX Runtime comes with `CUDA`, with `Tensorrt`, ..."""
-    return f"{name}ExecutionProvider" in import_onnxruntime().get_available_providers()
+def has_cuda() -> bool:
+    """Whether this ONNX Runtime comes with the execution provider of NVIDIA's GPUs."""
+    return _CUDA in import_onnxruntime().get_available_providers()
 
 
 def _open_session(path: Path, content: bytes, providers: list[Any], threads: int) -> Any:
@@ -89,25 +82,13 @@ def _open_session(path: Path, content: bytes, providers: list[Any], threads: int
         ) from None
 
 
-def _providers(device: str, use_tensorrt: bool, content: bytes) -> list[Any]:
-    available = import_onnxruntime().get_available_providers()
-    if device == "cpu" and not use_tensorrt:
+def _providers(device: str) -> list[Any]:
+    if device == "cpu":
         return ["CPUExecutionProvider"]
-    needed = "TensorrtExecutionProvider" if use_tensorrt else "CUDAExecutionProvider"
-    if not device.startswith("cuda") or needed not in available:
+    if not device.startswith("cuda") or not has_cuda():
+        available = ", ".join(import_onnxruntime().get_available_providers())
         raise InputError(
-            f"this ONNX Runtime has {', '.join(available)}, and {needed} was wanted on {device}; "
-            "install onnxruntime-gpu (and TensorRT's own libraries), or use --device cpu"
+            f"this ONNX Runtime has {available}, and {_CUDA} was wanted on {device}; install "
+            "onnxruntime-gpu, or use --device cpu"
         )
-    index = device.partition(":")[2] or "0"
-    fallback = [("CUDAExecutionProvider", {"device_id": index}), "CPUExecutionProvider"]
-    if not use_tensorrt:
-        return fallback
-    weights = hashlib.blake2b(content, digest_size=16).hexdigest()
-    settings = {
-        "device_id": index,
-        "trt_fp16_enable": True,
-        "trt_engine_cache_enable": True,
-        "trt_engine_cache_path": str(cache_folder() / "tensorrt" / weights),
-    }
-    return [("TensorrtExecutionProvider", settings), *fallback]
+    return [(_CUDA, {"device_id": device.partition(":")[2] or "0"}), "CPUExecutionProvider"]

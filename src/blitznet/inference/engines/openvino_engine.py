@@ -1,4 +1,4 @@
-"""OpenVINO on a CPU: in float32, in bfloat16, in int8."""
+"""OpenVINO on a CPU: in float32 or in bfloat16; int8 is a property of the file."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,7 +29,7 @@ class OpenVinoEngine(ExportedEngine):
 
     Args:
         path: NAME.onnx, or NAME.xml with NAME.bin beside it.
-        name: of the engine: `openvino`, `openvino-bf16` or `openvino-int8`.
+        name: of the engine: `openvino` or `openvino-bf16`.
         hint: what should be fast.
         threads: of all runs together; None = OpenVINO's choice.
 

@@ -1,7 +1,6 @@
-"""PyTorch: as it is, in bfloat16, compiled."""
+"""PyTorch: as it is, or in bfloat16."""
 
 import copy
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -21,16 +20,14 @@ from blitznet.structures import RawPredictions
 class TorchEngine(Engine):
     """A network in PyTorch; see `Engine`.
 
-    The network has a thread of its own: CUDA graphs belong to the thread that recorded them, and on
-    a CPU two networks at once would take each other's cores. Decoding happens in the caller's.
+    The network has a thread of its own: on a CPU two at once would take each other's cores.
+    Decoding happens in the caller's.
 
     Args:
         model: is put into evaluation mode, on the device, and into channels-last.
         info: what its checkpoint says of it.
         device: where it runs.
         is_bfloat16: convolve in bfloat16, with a copy of the weights: those of `model` stay exact.
-        is_compiled: by `torch.compile`, on a GPU with CUDA graphs. A batch is filled up to a power
-            of two then: each size is compiled for itself.
     """
 
     def __init__(
@@ -39,13 +36,11 @@ class TorchEngine(Engine):
         info: CheckpointInfo,
         device: torch.device,
         is_bfloat16: bool = False,
-        is_compiled: bool = False,
     ) -> None:
-        self.name = f"torch{'-compile' if is_compiled else ''}{'-bf16' if is_bfloat16 else ''}"
+        self.name = "torch-bf16" if is_bfloat16 else "torch"
         self.device = str(device)
         self.info = info
         self._is_bfloat16 = is_bfloat16
-        self._is_compiled = is_compiled
         model.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = PixelNetwork(model)
         if is_bfloat16:
@@ -54,12 +49,6 @@ class TorchEngine(Engine):
             for module in self._network.modules():
                 if isinstance(module, nn.Conv2d | nn.Linear):
                     module.to(torch.bfloat16)
-        if is_compiled:
-            mode = "reduce-overhead" if device.type == "cuda" else "default"
-            with warnings.catch_warnings():  # the compiler uses what PyTorch has deprecated
-                warnings.simplefilter("ignore", FutureWarning)
-                warnings.simplefilter("ignore", DeprecationWarning)
-                self._network.compile(mode=mode, dynamic=False)
         self.model = model
         self._anchors = model.anchors
         self._thread = ThreadPoolExecutor(1, "blitznet-network")
@@ -84,25 +73,9 @@ class TorchEngine(Engine):
     @torch.inference_mode()
     def _forward(self, pixels: np.ndarray) -> RawPredictions:
         """pixels: (B, S, S, 3) uint8."""
-        num_images = len(pixels)
-        if self._is_compiled:
-            pixels = _fill_up(pixels)
         # PyTorch has no read-only tensors, and arrays that look into a PIL image are read-only.
         images = torch.from_numpy(np.require(pixels, requirements="W")).to(self.device)
         device_type = images.device.type
         with torch.autocast(device_type, torch.bfloat16, enabled=self._is_bfloat16):
             raw: RawPredictions = self._network(images)
-        if self._is_compiled:  # CUDA graphs write the next result to the same place
-            raw = RawPredictions(
-                *(None if tensor is None else tensor[:num_images].clone() for tensor in raw)
-            )
-        return raw
-
-
-def _fill_up(pixels: np.ndarray) -> np.ndarray:
-    """(B, ...) to (next power of two, ...), with zeros."""
-    size = 1 << (len(pixels) - 1).bit_length()
-    if size == len(pixels):
-        return pixels
-    filling = np.zeros_like(pixels, shape=(size - len(pixels), *pixels.shape[1:]))
-    return np.concatenate((pixels, filling))
+            return raw

@@ -1,7 +1,6 @@
 """From what a user calls a video, a camera or a stream to an opened one."""
 
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -113,14 +112,7 @@ def find_address(name: str) -> StreamAddress:
     if not is_stream(name):
         return StreamAddress(name, f"file:{name}", Path(name).stem, options=_LOCAL)
     number = name.removeprefix("/dev/video")
-    options: dict[str, str] = {}
-    target, device = f"/dev/video{number}", "v4l2"
-    if sys.platform == "darwin":
-        # AVFoundation refuses its own default of 29.97 frames a second.
-        target, device, options = f"{number}:none", "avfoundation", {"framerate": "30"}
-    elif sys.platform == "win32":
-        target, device = f"video={_directshow_name(int(number))}", "dshow"
-    return StreamAddress(name, target, f"camera{number}", True, device, options)
+    return StreamAddress(name, f"/dev/video{number}", f"camera{number}", True, "v4l2")
 
 
 def _url_address(url: str) -> StreamAddress:
@@ -135,13 +127,3 @@ def _url_address(url: str) -> StreamAddress:
         # Over UDP, RTSP loses packets wherever a camera is behind a router.
         options={"rtsp_transport": "tcp"} if parts.scheme.lower().startswith("rtsp") else {},
     )
-
-
-def _directshow_name(index: int) -> str:
-    """DirectShow knows cameras by name alone; one that is not there gets a name that is not."""
-    from av.device import enumerate_input_devices
-
-    cameras = [
-        device.name for device in enumerate_input_devices("dshow") if "video" in device.media_types
-    ]
-    return cameras[index] if index < len(cameras) else str(index)

@@ -11,7 +11,6 @@ import pytest
 from onnx import TensorProto, helper
 
 from blitznet.errors import CheckpointError, InputError
-from blitznet.inference.engines import onnxruntime_engine
 from blitznet.inference.engines.choose import EngineOptions, open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.model_files import METADATA_KEY, ExportInfo, parse_export_info
@@ -149,23 +148,6 @@ def test_the_description_survives_and_its_damage_is_named() -> None:
 def test_onnxruntime_is_told_to_report_nothing(constant: Path) -> None:
     open_engine(constant, "onnxruntime", "cpu")
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
-
-
-def test_tensorrt_keeps_its_engines_by_the_weights_that_they_hold(
-    constant: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    providers = ["TensorrtExecutionProvider", "CUDAExecutionProvider"]
-    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: providers)
-    (tmp_path / "other").mkdir()
-    other = tmp_path / "other" / constant.name
-    other.write_bytes(constant.read_bytes() + b"\0")
-    places = [
-        onnxruntime_engine._providers("cuda:0", True, path.read_bytes())[0][1][
-            "trt_engine_cache_path"
-        ]
-        for path in (constant, other, constant)
-    ]
-    assert places[0] == places[2] != places[1]
 
 
 @pytest.mark.parametrize(

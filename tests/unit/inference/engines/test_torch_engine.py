@@ -6,7 +6,7 @@ import torch
 
 from blitznet.detection.limits import Limits
 from blitznet.detection.postprocess import decode_detections
-from blitznet.inference.engines.torch_engine import TorchEngine, _fill_up
+from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.blitznet import BlitzNet, normalize_images
 from blitznet.model_files import CheckpointInfo
 from tiny_network import NAMES, SIZE, tiny_model
@@ -72,12 +72,3 @@ def test_many_threads_get_the_results_of_their_own_pixels() -> None:
         together = list(pool.map(lambda pixels: engine.run(pixels, SCORE).seg_logits, batches))
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize(("given", "filled"), [(1, 1), (2, 2), (3, 4), (5, 8), (8, 8)])
-def test_a_batch_is_filled_up_to_a_power_of_two_with_zeros(given: int, filled: int) -> None:
-    pixels = noise(given)
-    full = _fill_up(pixels)
-    assert full.shape == (filled, SIZE, SIZE, 3)
-    np.testing.assert_array_equal(full[:given], pixels)
-    assert not full[given:].any()

@@ -1,6 +1,5 @@
 """What names mean."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -53,13 +52,9 @@ def test_results_of_a_url_are_named_by_its_path_or_host(url: str, stem: str) -> 
         assert address.stem == stem
 
 
-def test_a_camera_is_asked_for_in_the_systems_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "linux")
+def test_a_camera_is_a_device_of_v4l2() -> None:
     address = find_address("1")
     assert (address.target, address.format, address.is_live) == ("/dev/video1", "v4l2", True)
-    monkeypatch.setattr(sys, "platform", "darwin")
-    address = find_address("1")
-    assert (address.target, address.format) == ("1:none", "avfoundation")
 
 
 def test_a_file_comes_before_a_camera_of_its_name(

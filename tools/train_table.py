@@ -1,17 +1,24 @@
-"""Train what a table lacks, one experiment and seed after the other, and keep what was measured."""
+"""Train what a table lacks, one experiment and seed after the other, and keep what was measured.
+
+python tools/train_table.py 3
+python tools/train_table.py 1 --full --only voc07-blitznet300-s4-seg --seeds 0,1
+"""
 
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from blitznet.cli.options import DeviceOption, split_names
 from blitznet.errors import InputError
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.model_files import read_info
 from blitznet.paper.table_report import RUN_FILE, read_results, recipe_difference, seed_folder
-from blitznet.paper.tables import Experiment, Table
+from blitznet.paper.tables import Experiment, Table, find_table
 from blitznet.text_files import read_json, write_json
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
@@ -23,6 +30,33 @@ RUNS_FOLDER = Path("runs/table")  # where the networks are kept
 Job = tuple[Experiment, int]  # and its seed
 
 
+def train_table(
+    number: Annotated[int, typer.Argument(metavar="N", help="Number of the table, 1 to 8.")],
+    full: Annotated[
+        bool, typer.Option("--full", help="The paper's rows, on the full data sets.")
+    ] = False,
+    only: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="These experiments.", show_default="all")
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(metavar="0,1", help="These seeds.", show_default="the experiment's own"),
+    ] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop after N minutes; resumable.")
+    ] = None,
+    results: Annotated[Path, typer.Option(metavar="DIR", help="Folder of our results.")] = Path(
+        "results"
+    ),
+    device: DeviceOption = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Data-loading processes.")] = 2,
+) -> None:
+    """Train and measure missing rows; continues where an earlier call stopped or was killed."""
+    experiments = choose_experiments(find_table(number), split_names(only), full)
+    chosen = None if seeds is None else [int(seed) for seed in seeds.split(",")]
+    train_missing(experiments, results, chosen, device, workers, max_minutes)
+
+
 def train_missing(
     experiments: Sequence[Experiment],
     root: Path,
@@ -30,7 +64,6 @@ def train_missing(
     device: str = "auto",
     workers: int = 2,
     max_minutes: float | None = None,
-    on_message: Callable[[str], None] = print,
 ) -> bool:
     """Train and measure what is missing of experiments; what was interrupted is continued.
 
@@ -41,7 +74,6 @@ def train_missing(
         device: as `blitznet train` takes it.
         workers: processes that read images.
         max_minutes: for all together; None = no limit.
-        on_message: receives lines of progress.
 
     Returns:
         Whether nothing is missing any more: otherwise the time was over.
@@ -52,15 +84,16 @@ def train_missing(
     end = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     where = {"device": device, "workers": workers}
     for experiment, seed in missing_jobs(experiments, root, seeds):
-        run = RUNS_FOLDER / experiment.name / f"seed-{seed}"
+        run, name = (
+            RUNS_FOLDER / experiment.name / f"seed-{seed}",
+            f"{experiment.name}, seed {seed}",
+        )
         left = None if end is None else max(0.0, (end - time.monotonic()) / 60)
-        if not _train(experiment, seed, run, max_minutes=left, on_message=on_message, **where):
-            on_message(
-                f"{experiment.name}, seed {seed}: not finished; the same command continues it"
-            )
+        if not _train(experiment, seed, run, max_minutes=left, on_message=typer.echo, **where):
+            typer.echo(f"{name}: not finished; the same command continues it")
             return False
         _measure(experiment, seed, run, root, **where)
-        on_message(f"{experiment.name}, seed {seed}: done")
+        typer.echo(f"{name}: done")
     return True
 
 
@@ -138,7 +171,11 @@ def _measure(experiment: Experiment, seed: int, run: Path, root: Path, **where: 
         "seed": seed,
         **read_json(run / RUN_FILE),
         "data": str(data),
-        "command": ["blitznet", *sys.argv[1:]],
+        "command": ["python", *sys.argv],
         "training": read_info(model).training,
     }
     write_json(folder / RUN_FILE, description)
+
+
+if __name__ == "__main__":
+    typer.run(train_table)

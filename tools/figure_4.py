@@ -1,12 +1,18 @@
-"""Figure 4: accuracy against speed."""
+"""Figure 4 of the paper, accuracy against speed, with our networks.
+
+python tools/figure_4.py figure4.png
+"""
 
 from pathlib import Path
 from statistics import fmean
+from typing import Annotated
 
-from blitznet.errors import InputError
-from blitznet.extras import require
+import typer
+from matplotlib.figure import Figure
+
 from blitznet.figure_file import save_figure
-from blitznet.paper.table_report import TableReport
+from blitznet.paper.table_report import TableReport, fill_in
+from blitznet.paper.tables import find_table
 
 Point = tuple[str, float, float, str]  # name, images a second, mAP in per cent, style
 
@@ -36,20 +42,14 @@ def speed_points(report: TableReport) -> list[Point]:
     return points
 
 
-def draw_figure_4(report: TableReport, path: Path) -> None:
-    """Write the figure, of table 7, as .png, .svg or .pdf.
-
-    Raises:
-        InputError: for another table or kind of file, or without matplotlib.
-    """
-    if report.table.number != 7:
-        text = f"--figure draws table 7 (figure 4), not table {report.table.number}"
-        raise InputError(f"{text}; run: blitznet table 7 --figure {path}")
-    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise InputError(f"{path}: a figure is written as .png, .svg or .pdf")
-    require("matplotlib", "plots", "drawing figure 4")
-    from matplotlib.figure import Figure
-
+def figure_4(
+    path: Annotated[Path, typer.Argument(metavar="FILE.png", help="A .png, .svg or .pdf.")],
+    results: Annotated[Path, typer.Option(metavar="DIR", help="Folder of our results.")] = Path(
+        "results"
+    ),
+) -> None:
+    """Draw the points of table 7."""
+    report = fill_in(find_table(7), results)
     points = speed_points(report)
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
@@ -73,3 +73,7 @@ def draw_figure_4(report: TableReport, path: Path) -> None:
     axes.set_title("Figure 4: accuracy against speed")
     figure.legend(loc="outside lower center", fontsize=8)
     save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    typer.run(figure_4)
