@@ -57,16 +57,16 @@ def table(
     """
     from blitznet.paper.figure_4 import draw_figure_4
     from blitznet.paper.table_report import fill_in, to_dict
-    from blitznet.paper.tables import find_table
+    from blitznet.paper.tables import choose_experiments, find_table
 
     chosen = find_table(number)
     if run:
         require("lightning_fabric", "train", "training")
-        from blitznet.paper.training_queue import choose_experiments, train_missing
+        wanted, chosen_seeds = choose_experiments(chosen, split_names(only), full), _seeds(seeds)
+        from blitznet.paper.training_queue import train_missing
 
-        wanted = choose_experiments(chosen, split_names(only), full)
         on_message = functools.partial(typer.echo, err=True)
-        train_missing(wanted, results, _seeds(seeds), device, workers, max_minutes, on_message)
+        train_missing(wanted, results, chosen_seeds, device, workers, max_minutes, on_message)
     report = fill_in(chosen, results)
     if figure is not None:
         draw_figure_4(report, figure)

@@ -1,6 +1,6 @@
 """The paper's tables and the experiments behind their rows: the YAML files beside this one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from functools import cache, cached_property
 from importlib.resources import files
@@ -179,6 +179,32 @@ def find_table(number: int) -> Table:
     if number not in tables:
         raise InputError(f"the paper has no table {number}; give a number from 1 to {len(tables)}")
     return tables[number]
+
+
+def choose_experiments(
+    table: Table, names: Sequence[str] | None = None, full: bool = False
+) -> list[Experiment]:
+    """Experiments of a table that can be measured: those named, or all.
+
+    All are the twins; with `full`, the paper's own.
+
+    Raises:
+        InputError: for a name that the table does not have, or if there is nothing to run.
+    """
+    by_name = {one.name: one for one in table.experiments if one.splits}
+    if names is None:
+        chosen = [one for one in by_name.values() if one.is_twin != full]
+        if not chosen:
+            text = "nothing that can be measured here"
+            if by_name and not full:
+                text = "no small version; add --full for the paper's rows"
+            raise InputError(f"table {table.number} has {text}")
+        return chosen
+    unknown = [name for name in names if name not in by_name]
+    if unknown:
+        text = f"table {table.number} has no experiment {unknown[0]!r} to run"
+        raise InputError(f"{text}; it has {', '.join(by_name) or 'none'}")
+    return [by_name[name] for name in names]
 
 
 def find_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> "Recipe":

@@ -11,7 +11,7 @@ from blitznet.errors import InputError
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.model_files import read_info
 from blitznet.paper.table_report import RUN_FILE, read_results, recipe_difference, seed_folder
-from blitznet.paper.tables import Experiment, Table
+from blitznet.paper.tables import Experiment
 from blitznet.text_files import read_json, write_json
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
@@ -62,32 +62,6 @@ def train_missing(
         _measure(experiment, seed, run, root, **where)
         on_message(f"{experiment.name}, seed {seed}: done")
     return True
-
-
-def choose_experiments(
-    table: Table, names: Sequence[str] | None = None, full: bool = False
-) -> list[Experiment]:
-    """Experiments of a table that can be measured: those named, or all.
-
-    All are the twins; with `full`, the paper's own.
-
-    Raises:
-        InputError: for a name that the table does not have, or if there is nothing to run.
-    """
-    by_name = {one.name: one for one in table.experiments if one.splits}
-    if names is None:
-        chosen = [one for one in by_name.values() if one.is_twin != full]
-        if not chosen:
-            text = "nothing that can be measured here"
-            if by_name and not full:
-                text = "no small version; add --full for the paper's rows"
-            raise InputError(f"table {table.number} has {text}")
-        return chosen
-    unknown = [name for name in names if name not in by_name]
-    if unknown:
-        text = f"table {table.number} has no experiment {unknown[0]!r} to run"
-        raise InputError(f"{text}; it has {', '.join(by_name) or 'none'}")
-    return [by_name[name] for name in names]
 
 
 def missing_jobs(

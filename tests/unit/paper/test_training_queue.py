@@ -8,8 +8,8 @@ import pytest
 
 from blitznet.errors import InputError
 from blitznet.paper.table_report import read_results
-from blitznet.paper.tables import Column, Experiment, find_table
-from blitznet.paper.training_queue import choose_experiments, missing_jobs, train_missing
+from blitznet.paper.tables import Column, Experiment, choose_experiments, find_table
+from blitznet.paper.training_queue import missing_jobs, train_missing
 from fixtures.make_fixtures import describe
 from fixtures.table_results import record
 from fixtures.tiny_run import tiny_recipe
