@@ -83,7 +83,7 @@ def vivid_palette() -> np.ndarray:
     places = (np.array((0, 8, 4)) + hues / 30) % 12  # from HSL, of saturation 0.84, to RGB
     ramps = np.minimum(np.minimum(places - 3, 9 - places), 1).clip(min=-1)
     chroma = 0.84 * np.minimum(lightness, 1 - lightness)
-    palette = np.rint(255 * (lightness - chroma * ramps)).astype(np.uint8)
+    palette: np.ndarray = np.rint(255 * (lightness - chroma * ramps)).astype(np.uint8)
     palette[IGNORE_INDEX] = 220
     return palette
 

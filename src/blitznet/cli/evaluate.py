@@ -61,7 +61,7 @@ def evaluate(
     require("torch", "train", "evaluation")
     if report:
         require("matplotlib", "plots", "--report")
-    _require_input(model, engine, device, calibrate, submission)
+    _require_input(model, engine, device, submission)
     require_split(data, split, split_names(classes))
     require_usable(out, overwrite)
     from blitznet.evaluation import evaluate as evaluation
@@ -94,19 +94,14 @@ def evaluate(
         print_line(f"{metrics.pictures} images; metrics in {folder / evaluation.METRICS_FILE}")
 
 
-def _require_input(
-    model: str, engine: str | None, device: str, calibrate: Path | None, submission: str | None
-) -> None:
+def _require_input(model: str, engine: str | None, device: str, submission: str | None) -> None:
     """Find mistakes before anything heavy is loaded."""
-    from blitznet.data.description import read_description
     from blitznet.evaluation.submission import require_server
     from blitznet.inference.engines.choose import check_engine
     from blitznet.model_files import find_network
 
     find_network(model)
     check_engine(engine, device)
-    if calibrate is not None:
-        read_description(calibrate)
     if submission is not None:
         require_server(submission)
 

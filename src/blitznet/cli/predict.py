@@ -223,15 +223,12 @@ def _load(
     classes: "Sequence[str] | None" = None,
 ) -> "Predictor":
     """Mistakes are found before anything heavy is loaded."""
-    from blitznet.data.description import read_description
     from blitznet.inference.engines.choose import check_engine
     from blitznet.inference.predictor import load
     from blitznet.inference.selection import find_class
     from blitznet.model_files import find_network, read_info
 
     check_engine(engine, device)
-    if calibrate is not None:
-        read_description(calibrate)
     network = find_network(model)
     if classes and network.checkpoint is not None:
         names = read_info(network.checkpoint).names
