@@ -60,4 +60,5 @@ def hardware_name(device: "torch.device") -> str:
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} cores"
+    cores = torch.get_num_threads()
+    return f"{platform.machine()} CPU, {cores} core{'s' if cores > 1 else ''}"

@@ -136,5 +136,5 @@ def find_model(name: str) -> ModelConfig:
         InputError: if there is none.
     """
     if name not in MODELS:
-        raise InputError(f"no network is called {shown(name)}; there are {', '.join(MODELS)}")
+        raise InputError(f"no network is called {shown(name)}; choose from {', '.join(MODELS)}")
     return MODELS[name]

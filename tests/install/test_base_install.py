@@ -177,7 +177,7 @@ def test_a_checkpoint_without_torch_is_one_line(binaries: Path, tmp_path: Path) 
     )
     done = run(binaries, "python", "-c", f"import blitznet; blitznet.load({str(checkpoint)!r})")
     last = done.stderr.strip().splitlines()[-1]
-    assert "is a checkpoint, which takes PyTorch to run" in last
+    assert "is a checkpoint, which needs PyTorch to run" in last
     assert "pip install 'blitznet[train]'" in last
 
 

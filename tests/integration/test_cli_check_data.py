@@ -96,7 +96,7 @@ def test_one_split_can_be_checked_alone(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_an_unknown_network_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert check("--model", "blitznet9000") == 1
-    assert "no network is called 'blitznet9000'; there are " in capsys.readouterr().err
+    assert "no network is called 'blitznet9000'; choose from " in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -183,9 +183,9 @@ def test_wrong_images_get_a_line_each_and_the_others_are_done(
         (["--out", "album/a.jpg"], "album/a.jpg: cannot be written"),
         (["--out", "album"], "album: not empty"),
         (["--device", "toaster"], "a device is auto, cpu, cuda"),
-        (["--engine", "warp"], "no engine is called 'warp'; there are auto, onnxruntime, "),
+        (["--engine", "warp"], "no engine is called 'warp'; choose from auto, onnxruntime, "),
         (["--classes", "rde"], "no class is called 'rde'; this network has red, green, blue"),
-        (["--format", "kitti"], "no label format is called 'kitti'; there are coco, voc, yolo"),
+        (["--format", "kitti"], "no label format is called 'kitti'; choose from coco, voc, yolo"),
     ],
 )
 def test_wrong_settings_are_found_before_the_network_is_loaded(

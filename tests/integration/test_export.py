@@ -204,7 +204,7 @@ def test_a_file_that_differs_too_much_is_not_kept_unless_it_is_forced(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "tflite"}, "no format is called 'tflite'; there are onnx, openvino"),
+        ({"format": "tflite"}, "no format is called 'tflite'; choose from onnx, openvino"),
         ({"precision": "int8"}, "onnx files have no precision 'int8'; they have fp32, fp16"),
         ({"format": "openvino", "precision": "int8"}, "add --calibrate DATA.yaml"),
         ({"calibrate": Path("data.yaml")}, "--calibrate is for int8, not for fp32"),

@@ -25,7 +25,7 @@ def bench(
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Images to run on.", show_default="drawn ones"),
+        typer.Option(metavar="FOLDER", help="Images to run on.", show_default="synthetic images"),
     ] = None,
     score: ScoreOption = 0.5,
     batch: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 1,

@@ -13,7 +13,7 @@ ModelOption = Annotated[
         "-m",
         metavar="NAME|FILE",
         help="Bundled network, checkpoint, or exported file.",
-        show_default="best bundled network",
+        show_default="blitznet300-mobile",
     ),
 ]
 ScoreOption = Annotated[float, typer.Option(min=0, max=1, help="Minimum score of an object.")]
@@ -23,7 +23,7 @@ EngineOption = Annotated[
     typer.Option(
         metavar="NAME",
         help="Inference engine: auto (the fastest here), onnxruntime, openvino, torch, ...",
-        show_default="auto, or what BLITZNET_ENGINE says",
+        show_default="$BLITZNET_ENGINE, else auto",
     ),
 ]
 BatchOption = Annotated[

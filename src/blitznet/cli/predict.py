@@ -170,7 +170,7 @@ def _report(
     problems: list[str],
     quiet: bool = False,
 ) -> None:
-    """A line each, then `2 of 3 images and 1 of 1 videos done`; exits with 1 for any problem.
+    """A line each, then `2 of 3 images and 1 of 1 videos done, 1 failed`; exits with 1 for any problem.
 
     Whatever ends the run, the last line says how much of it is done.
     """
@@ -182,7 +182,9 @@ def _report(
 
     def counts() -> str:
         text = " and ".join(f"{done[kind]} of {total[kind]} {kind}" for kind in total)
-        return f"{text or 'no images'} done{f' ({before} before)' if before else ''}"
+        old = f" ({before} before)" if before else ""
+        bad = failed + len(problems)
+        return f"{text or 'no images'} done{old}{f', {bad} failed' if bad else ''}"
 
     try:
         with terminated_as_interrupted() as received:

@@ -34,7 +34,7 @@ def serve(
     ] = 64,
     cors: Annotated[
         list[str] | None,
-        typer.Option(metavar="ORIGIN", help="Web page that may use the service; repeatable."),
+        typer.Option(metavar="ORIGIN", help="Allowed browser origin (CORS); repeatable."),
     ] = None,
     token: Annotated[
         str | None,

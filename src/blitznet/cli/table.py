@@ -36,7 +36,7 @@ def _print(report: "TableReport", per_class: bool) -> None:
     from blitznet.paper.table_report import grids_of, terminal_table
 
     table = report.table
-    typer.echo(f"Table {table.number}: {table.caption}. Figures in per cent unless said.")
+    typer.echo(f"Table {table.number}: {table.caption}. Figures in per cent unless noted.")
     for grid in grids_of(report, per_class):
         typer.echo(f"\n{grid.title}\n")
         print_table(terminal_table(grid), least_width=130)

@@ -136,7 +136,7 @@ class Evaluation:
         unknown = sorted(set(classes) - set(self.names[1:]))
         if unknown:
             raise InputError(
-                f"no class is called {unknown[0]!r}; there are {', '.join(self.names[1:])}"
+                f"no class is called {unknown[0]!r}; choose from {', '.join(self.names[1:])}"
             )
 
     def compute(

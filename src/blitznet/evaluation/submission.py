@@ -31,7 +31,7 @@ _VOC_SEGMENTATION = "results/VOC2012/Segmentation/comp6_test_cls"
 def require_server(name: str) -> None:
     """Raises InputError if no evaluation server is called that."""
     if name not in SERVERS:
-        raise InputError(f"no server is called {name!r}; there are {', '.join(SERVERS)}")
+        raise InputError(f"no server is called {name!r}; choose from {', '.join(SERVERS)}")
 
 
 def open_submission(

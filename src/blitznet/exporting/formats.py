@@ -29,7 +29,7 @@ def require_format(
         InputError: if there is no such format or precision, or something is missing.
     """
     if name not in FORMATS:
-        raise InputError(f"no format is called {name!r}; there are {', '.join(FORMATS)}")
+        raise InputError(f"no format is called {name!r}; choose from {', '.join(FORMATS)}")
     suffixes, precisions = FORMATS[name]
     known = next((known for known in precisions if known == precision), None)
     if known is None:

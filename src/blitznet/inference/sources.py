@@ -166,13 +166,13 @@ def _expand(name: str) -> list[Source]:
     path = Path(name)
     if path.is_dir():
         found = sorted(filter(_is_image_or_video, path.iterdir()))
-        nothing = f"no images in this folder; for those in folders inside, name '{path}/**/*.jpg'"
+        nothing = f"no images in this folder; to search its subfolders, use '{path}/**/*.jpg'"
     elif path.exists() and not path.is_char_device():  # before patterns: it may be "[1].jpg"
         return [_source_of(path)]
     elif is_stream(name):
         if is_url(name) and Path(urlsplit(name).path).suffix.lower() in IMAGE_SUFFIXES:
             raise InputError(
-                f"{name}: an image on the web, which is not fetched; run: "
+                f"{name}: images on the web are not downloaded; run: "
                 f"curl -sSL {shlex.quote(name)} | blitznet predict -"
             )
         return [Video(name)]

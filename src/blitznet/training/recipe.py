@@ -144,7 +144,7 @@ def make_recipe(content: Mapping[str, Any], source: str, overrides: Sequence[str
     base, model = values.pop("base", None), values.get("model")
     if base is not None and base not in tuple(_NAMED):  # a list, say, has no hash
         raise RecipeError(
-            f"{source}: no recipe is called {shown(base)}; there are {', '.join(_NAMED)}"
+            f"{source}: no recipe is called {shown(base)}; choose from {', '.join(_NAMED)}"
         )
     inherited = {} if base is None else _values(make_recipe(_NAMED[base] | {"name": base}, base))
     model = {"base": model} if isinstance(model, str) else model

@@ -111,7 +111,7 @@ def test_cocos_results_without_any_detection_are_an_empty_list(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("server", "names", "text"),
     [
-        ("kitti", VOC_CLASSES, "no server is called 'kitti'; there are voc, coco"),
+        ("kitti", VOC_CLASSES, "no server is called 'kitti'; choose from voc, coco"),
         ("voc", ("background", "cat"), "takes its own 20 classes; this network knows cat"),
         ("coco", ("background", "cat"), "takes its own 80 classes; this network knows cat"),
         ("voc", ("background", *VOC_CLASSES[:0:-1]), "takes its own 20 classes"),  # another order

@@ -273,7 +273,7 @@ def test_formats_are_asked_for_one_by_one_or_with_commas() -> None:
     assert parse_label_formats(()) == ()
     assert parse_label_formats(("voc, yolo", "coco", "voc")) == ("voc", "yolo", "coco")
     for wrong in ("kitti", ""):
-        text = f"no label format is called '{wrong}'; there are coco, voc, yolo"
+        text = f"no label format is called '{wrong}'; choose from coco, voc, yolo"
         with pytest.raises(InputError, match=text):
             parse_label_formats((wrong,))
 

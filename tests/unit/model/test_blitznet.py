@@ -176,7 +176,7 @@ def test_build_follows_the_name_where_no_task_is_given() -> None:
 @pytest.mark.parametrize(
     ("name", "overrides", "message"),
     [
-        ("blitznet400", {}, "no network is called 'blitznet400'; there are blitznet300, blitz"),
+        ("blitznet400", {}, "no network is called 'blitznet400'; choose from blitznet300, blitz"),
         ("blitznet300", {"fusion": "sum"}, "blitznet300: fusion: Input should be 'hourglass'"),
         ("blitznet300", {"depth": 50}, "blitznet300: depth: Extra inputs are not permitted"),
         ("blitznet300", {"detect": False, "segment": False}, "blitznet300: .*at least one task"),

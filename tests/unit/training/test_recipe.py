@@ -192,9 +192,9 @@ def test_an_unknown_name_is_answered_with_those_that_there_are() -> None:
     [
         ("- a", " is not a recipe; it needs fields such as `base`, `model` and `steps`"),
         ("", " is not a recipe; it needs fields such as `base`, `model` and `steps`"),
-        ("base: mine", f": no recipe is called 'mine'; there are {', '.join(RECIPES)}"),
-        ("base: [a]", f": no recipe is called ['a']; there are {', '.join(RECIPES)}"),
-        ("model: resnet", f": no network is called 'resnet'; there are {', '.join(MODELS)}"),
+        ("base: mine", f": no recipe is called 'mine'; choose from {', '.join(RECIPES)}"),
+        ("base: [a]", f": no recipe is called ['a']; choose from {', '.join(RECIPES)}"),
+        ("model: resnet", f": no network is called 'resnet'; choose from {', '.join(MODELS)}"),
         ("base: blitznet300\nmodel: 5", ": model: Input should be a valid dictionary"),
         ("base: blitznet300\naugmentation: 5", ": augmentation: Input should be a valid dict"),
         ("model: blitznet300", ": steps: Field required"),

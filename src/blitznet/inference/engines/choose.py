@@ -108,7 +108,7 @@ def usual_engine(asked: str | None = None) -> str:
     if chosen not in (AUTO, *ENGINES):
         variable = "" if asked is not None else f"{ENGINE_VARIABLE}: "
         known = ", ".join((AUTO, *ENGINES))
-        raise InputError(f"{variable}no engine is called {chosen!r}; there are {known}")
+        raise InputError(f"{variable}no engine is called {chosen!r}; choose from {known}")
     return chosen
 
 
@@ -179,6 +179,7 @@ def _candidates(network: NetworkFiles, device: str) -> list[str]:
 
     Raises:
         CheckpointError: if nothing here runs it.
+        InputError: if nothing here runs on the device.
     """
     exported, checkpoint, kind = network.exported, network.checkpoint, device_kind(device)
     if exported is not None and exported.suffix == ".xml":
@@ -189,12 +190,17 @@ def _candidates(network: NetworkFiles, device: str) -> list[str]:
         names = [name for name in names if _runs_checkpoints(name)]
     if names:
         return names
+    if exported is not None and kind != "cpu":
+        raise InputError(
+            f"no installed engine runs on {kind}; install onnxruntime-gpu or "
+            "'blitznet[train]' (PyTorch), or leave the device out to run on the CPU"
+        )
     if checkpoint is None:
         return ["onnxruntime"]  # which says what it lacks
     beside = checkpoint.with_suffix(".onnx")
     hint = f"give {beside}, which lies beside it, or " if beside.is_file() else ""
     raise CheckpointError(
-        f"{checkpoint} is a checkpoint, which takes PyTorch to run; {hint}"
+        f"{checkpoint} is a checkpoint, which needs PyTorch to run; {hint}"
         f"export it where PyTorch is (blitznet export {checkpoint}), "
         "or run: pip install 'blitznet[train]'"
     )

@@ -60,7 +60,7 @@ def coco_labels(
 def _join(lines: Path, whole: Path, categories: list[dict[str, Any]]) -> None:
     """Annotations, and then the images, so that only a line of text for each image is held."""
     head = {
-        "info": {"description": "Predictions of BlitzNet, which nobody has checked"},
+        "info": {"description": "Unreviewed predictions of BlitzNet"},
         "licenses": [],
         "categories": categories,
     }

@@ -35,7 +35,7 @@ def parse_label_formats(asked: Sequence[str]) -> tuple[str, ...]:
     for name in formats:
         if name not in LABEL_FORMATS:
             known = ", ".join(LABEL_FORMATS)
-            raise InputError(f"no label format is called {name!r}; there are {known}")
+            raise InputError(f"no label format is called {name!r}; choose from {known}")
     return formats
 
 

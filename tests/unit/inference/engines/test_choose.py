@@ -125,7 +125,12 @@ def test_the_variable_says_what_runs_a_network(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("network", "engine", "device", "problem"),
     [
-        (None, "openvion", "cpu", "no engine is called 'openvion'; there are auto, onnxruntime, "),
+        (
+            None,
+            "openvion",
+            "cpu",
+            "no engine is called 'openvion'; choose from auto, onnxruntime, ",
+        ),
         (None, "openvino", "cuda", "the engine openvino runs on cpu, not on cuda; there, take onn"),
         ("mine.onnx", "torch", "cpu", "mine.onnx is an exported file; give a checkpoint for Py"),
         ("mine.xml", "onnxruntime", "cpu", "mine.xml is run by openvino, not by onnxruntime"),
