@@ -54,7 +54,7 @@ def test_training_leaves_a_measured_network_that_predicts_and_evaluates(
     assert info.training["recipe"] == "tiny"
     assert [row["step"] for row in read_log(run)] == ["4"]
     assert (run / "model.onnx").is_file()
-    assert {"index.html", "curves.png", "best_worst.png"} <= {
+    assert {"index.html", "curves.png", "confusion_boxes.png"} <= {
         path.name for path in (run / "report").iterdir()
     }
 

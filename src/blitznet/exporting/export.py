@@ -91,7 +91,10 @@ def export(
         InputError: if something does not exist, does not fit, or is missing.
     """
     suffixes, known_precision = _require_format(format, precision, calibrate)
-    path = Path(out) if out is not None else _default_path(model, precision, suffixes[0])
+    if out is None:
+        name = model.config.name if isinstance(model, BlitzNet) else Path(str(model)).stem
+        out = f"{file_name(name)}{'' if precision == 'fp32' else f'-{precision}'}{suffixes[0]}"
+    path = Path(out)
     _require_path(path, format, suffixes[0], overwrite)
     if data and limits.score > SCORE_THRESHOLD:
         raise InputError(
@@ -149,11 +152,6 @@ def _require_format(
     if name == "openvino":
         require("openvino", "openvino", "export to openvino")
     return suffixes, known
-
-
-def _default_path(model: object, precision: str, suffix: str) -> Path:
-    name = model.config.name if isinstance(model, BlitzNet) else Path(str(model)).stem
-    return Path(f"{file_name(name)}{'' if precision == 'fp32' else f'-{precision}'}{suffix}")
 
 
 def _require_path(path: Path, format_name: str, suffix: str, overwrite: bool) -> None:

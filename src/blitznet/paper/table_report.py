@@ -151,7 +151,7 @@ def recipe_difference(run: Mapping[str, Any], experiment: Experiment) -> str | N
 
 def _flat(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The fields of a recipe and of its parts, such as `model.backbone`, in the order of names."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in sorted(recipe.items()):
         is_part = isinstance(value, Mapping)
         flat |= _flat(value, f"{prefix}{name}.") if is_part else {prefix + name: value}
