@@ -28,6 +28,7 @@ from blitznet.inference.class_map import classify_pixels
 from blitznet.inference.engines.choose import engines_here, open_engine
 from blitznet.inference.engines.engine import Engine, OnMessage
 from blitznet.inference.sources import is_image
+from blitznet.model_files import find_network
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -124,6 +125,7 @@ def bench(
         InputError: if there is no such network, engine, device or image, or no engine can run it.
     """
     on_message = on_message or (lambda _: None)
+    find_network(model)
     decoded, decode_ms = load_images(images)
     left_out: dict[str, str] = {}
     opened: dict[str, Engine] = {}

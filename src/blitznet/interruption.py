@@ -5,6 +5,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import current_thread, main_thread
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def ignore_interruption() -> None:
+    """From here on both are ignored: all is done, and only the last line is to be printed."""
+    if current_thread() is main_thread():
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def handlers_restored() -> Iterator[None]:
+    """In the end the handlers of both are what they were."""
+    previous = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        if current_thread() is main_thread():
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
 
 @contextmanager
 def deferred_interruption() -> Iterator[list[int]]:
@@ -16,18 +37,17 @@ def deferred_interruption() -> Iterator[list[int]]:
     if current_thread() is not main_thread():
         yield received
         return
-    names = (signal.SIGINT, signal.SIGTERM)
-    previous = {n: signal.signal(n, lambda number, _: received.append(number)) for n in names}
-    try:
+    with handlers_restored():
+        for number in _SIGNALS:
+            signal.signal(number, lambda number, _: received.append(number))
         yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[list[int]]:
     """SIGTERM raises KeyboardInterrupt as Ctrl-C does, so that files are tidied up.
+
+    After `ignore_interruption` inside of it, both stay ignored.
 
     Yields:
         The signals that came. Python drops an exception in a destructor, so a loop should look
@@ -42,7 +62,7 @@ def terminated_as_interrupted() -> Iterator[list[int]]:
         received.append(number)
         raise KeyboardInterrupt
 
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.getsignal(number) for number in _SIGNALS}
     for number, handler in previous.items():
         if handler != signal.SIG_IGN:  # as SIGINT is in the background of a shell's script
             signal.signal(number, interrupt)
@@ -50,4 +70,5 @@ def terminated_as_interrupted() -> Iterator[list[int]]:
         yield received
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == interrupt:
+                signal.signal(number, handler)

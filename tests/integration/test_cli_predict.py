@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from io import BytesIO, TextIOWrapper
@@ -272,6 +273,25 @@ def test_an_interrupted_run_says_how_many_are_done_and_is_resumed(
     assert names == ["album/a.jpg", "album/b.png", "album/c.webp"]
     assert predict(checkpoint, *arguments, "--score", "0.3") == 1
     assert "made with score 0.5, this run has 0.3" in complaints(capsys)[0]
+
+
+@pytest.mark.usefixtures("album")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_after_the_last_image_changes_nothing(
+    checkpoint: str, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    lines = []
+
+    def print_and_raise(line: object) -> None:
+        lines.append(str(line))
+        if "images done" in lines[-1]:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr("blitznet.cli.predict.print_line", print_and_raise)
+    before = signal.getsignal(number)
+    assert predict(checkpoint, "album", "--out", "out") == 0
+    assert lines[-1] == "3 of 3 images done, results in out"
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.slow

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from blitznet.classes import VOC_CLASSES, voc_palette
-from blitznet.draw import EDGE_OPACITY, REGION_OPACITY, Tags, draw_scene
+from blitznet.classes import VOC_CLASSES
+from blitznet.draw import EDGE_OPACITY, REGION_OPACITY, Tags, draw_scene, vivid_palette
 
-PALETTE = voc_palette()
+PALETTE = vivid_palette()
 CAT, DOG, PERSON = (VOC_CLASSES.index(name) for name in ("cat", "dog", "person"))
 GREY = (100, 100, 100)
 
@@ -187,3 +187,10 @@ def test_drawing_in_place_gives_the_same_on_the_image_itself() -> None:
     drawn_on = draw_scene(image, *nothing, seg_map, VOC_CLASSES, in_place=True)
     assert drawn_on is image
     assert image.tobytes() == copy.tobytes()
+
+
+def test_colours_of_classes_differ_and_are_those_of_the_page() -> None:
+    """By `vivid` of page.js, for the ids 0, 1 and 21."""
+    assert PALETTE[[0, 1, 21]].tolist() == [[237, 53, 207], [115, 197, 17], [237, 53, 183]]
+    distances = np.abs(PALETTE[:21, None].astype(int) - PALETTE[:21]).sum(axis=-1)
+    assert distances[~np.eye(21, dtype=bool)].min() >= 50

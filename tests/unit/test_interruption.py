@@ -4,7 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from blitznet.interruption import deferred_interruption, terminated_as_interrupted
+from blitznet.interruption import (
+    deferred_interruption,
+    handlers_restored,
+    ignore_interruption,
+    terminated_as_interrupted,
+)
 
 
 def test_ctrl_c_is_noted_and_the_work_continues() -> None:
@@ -53,3 +58,14 @@ def test_an_ignored_signal_stays_ignored() -> None:
         assert received == []
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_when_all_is_done_signals_are_ignored_until_the_command_has_ended() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with handlers_restored():
+        with terminated_as_interrupted() as received:
+            ignore_interruption()
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        assert received == []
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

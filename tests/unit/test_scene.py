@@ -118,6 +118,16 @@ def test_the_record_is_the_line_of_predictions_jsonl() -> None:
     assert (record["width"], record["height"]) == (5, 4)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (3, 5), (7, 1), (30, 40)])
+def test_shares_count_every_pixel_of_a_map_of_any_size(shape: tuple[int, int]) -> None:
+    seg_map = np.random.default_rng(0).integers(0, 3, shape, np.uint8)
+    shares = make_scene([], [], seg_map.T).pixel_shares()
+    wanted = {name: (seg_map == index).mean() for index, name in enumerate(NAMES)}
+    assert shares == pytest.approx({name: one for name, one in wanted.items() if one}, abs=1e-6)
+    assert shares is not None
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
+
+
 def test_drawing_can_leave_out_either_part() -> None:
     scene = make_scene([[5, 5, 60, 60]], [1], np.full((64, 64), 2))
     both, boxes, pixels, neither = (

@@ -1,7 +1,6 @@
 """The program, what it does with errors, and how it prints."""
 
 import io
-import signal
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,7 @@ from typer.core import TyperGroup
 
 from blitznet import __version__
 from blitznet.errors import BlitzNetError, cut, one_line
+from blitznet.interruption import handlers_restored, ignore_interruption
 from blitznet.plain_names import printable
 
 if TYPE_CHECKING:
@@ -58,10 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 wrong input, 2 wrong usage, 130 interrupted.
     """
+    if arguments is not None:
+        with handlers_restored():
+            return _run(arguments)
     code = _run(arguments)
-    if arguments is None:  # all is done and said; Python takes its time to end
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+    ignore_interruption()  # all is done and said; Python takes its time to end
     return code
 
 

@@ -9,7 +9,7 @@ import typer
 from blitznet.cli.app import app, print_line, print_table
 from blitznet.cli.options import OverwriteOption
 from blitznet.extras import require
-from blitznet.result_folder import make_folder
+from blitznet.result_folder import make_folder, require_usable
 
 
 @app.command()
@@ -55,6 +55,9 @@ def check_data(
     from blitznet.model_info import find_model
 
     description, config = read_description(data), find_model(model)
+    for split in splits or ():
+        description.entries(split)
+    require_usable(out, overwrite)
     from blitznet.data.check.check import check_data as check
     from blitznet.data.check.check_report import findings_table, report_lines, splits_table
 

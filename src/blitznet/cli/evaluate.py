@@ -1,6 +1,6 @@
 """blitznet eval."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -13,11 +13,12 @@ from blitznet.cli.options import (
     OutOption,
     OverwriteOption,
     QuietOption,
+    require_split,
     split_names,
 )
 from blitznet.errors import BlitzNetError
 from blitznet.extras import require
-from blitznet.result_folder import make_folder
+from blitznet.result_folder import make_folder, require_usable
 
 
 @app.command(name="eval")
@@ -60,7 +61,9 @@ def evaluate(
     require("torch", "train", "evaluation")
     if report:
         require("matplotlib", "plots", "--report")
-    _require_input(model, data, split, split_names(classes))
+    _require_input(model, engine, device, submission)
+    require_split(data, split, split_names(classes))
+    require_usable(out, overwrite)
     from blitznet.evaluation import evaluate as evaluation
     from blitznet.evaluation.metrics import metrics_table
 
@@ -91,17 +94,16 @@ def evaluate(
         print_line(f"{metrics.pictures} images; metrics in {folder / evaluation.METRICS_FILE}")
 
 
-def _require_input(model: str, data: Path, split: str, classes: Sequence[str] | None) -> None:
+def _require_input(model: str, engine: str | None, device: str, submission: str | None) -> None:
     """Find mistakes before anything heavy is loaded."""
-    from blitznet.data.description import read_description
-    from blitznet.inference.selection import find_class
+    from blitznet.evaluation.submission import require_server
+    from blitznet.inference.engines.choose import check_engine
     from blitznet.model_files import find_network
 
     find_network(model)
-    description = read_description(data)
-    description.entries(split)
-    for name in classes or ():
-        find_class(name, description.classes)
+    check_engine(engine, device)
+    if submission is not None:
+        require_server(submission)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from blitznet.cli.app import app, print_error, print_errors, print_line, print_table
-from blitznet.cli.options import split_names
+from blitznet.cli.options import require_split, split_names
 from blitznet.extras import require_training
 
 
@@ -60,9 +60,9 @@ def export(
     Exits with 1, without the file, if the two differ more than the precision allows.
     """
     require_training("blitznet export")
-    from blitznet.model_files import find_checkpoint
-
-    find_checkpoint(model)
+    _require_input(model, format_name, precision, calibrate, out, overwrite)
+    if data is not None:
+        require_split(data, split, split_names(classes))
     from blitznet.detection.limits import Limits
     from blitznet.exporting.export import export
     from blitznet.exporting.parity import parity_table
@@ -82,3 +82,23 @@ def export(
                 f"{exported.path} was not written; --force keeps it, {exported.report} says why"
             )
         raise typer.Exit(1)
+
+
+def _require_input(
+    model: str,
+    format_name: str,
+    precision: str,
+    calibrate: Path | None,
+    out: Path | None,
+    overwrite: bool,
+) -> None:
+    """Find mistakes before anything heavy is loaded."""
+    from blitznet.data.description import read_description
+    from blitznet.exporting.formats import output_path, require_format
+    from blitznet.model_files import find_checkpoint
+
+    find_checkpoint(model)
+    require_format(format_name, precision, calibrate)
+    output_path(out, Path(model).stem, format_name, precision, overwrite)
+    if calibrate is not None:
+        read_description(calibrate)

@@ -1,5 +1,6 @@
 """Options that several verbs share."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +46,17 @@ OverwriteOption = Annotated[
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print problems only, and no progress bar.")
 ]
+
+
+def require_split(data: Path, split: str, classes: Sequence[str] | None = None) -> None:
+    """Find mistakes in a data description, its split or its classes before PyTorch is loaded."""
+    from blitznet.data.description import read_description
+    from blitznet.inference.selection import find_class
+
+    description = read_description(data)
+    description.entries(split)
+    for name in classes or ():
+        find_class(name, description.classes)
 
 
 def split_names(text: str | None) -> tuple[str, ...] | None:

@@ -175,7 +175,7 @@ def _report(
     Whatever ends the run, the last line says how much of it is done.
     """
     from blitznet.inference.sources import kind_of
-    from blitznet.interruption import terminated_as_interrupted
+    from blitznet.interruption import ignore_interruption, terminated_as_interrupted
 
     total = Counter(filter(None, map(kind_of, dict.fromkeys(found))))
     done, before, failed = Counter[str](), 0, 0
@@ -203,6 +203,7 @@ def _report(
                 del result  # not kept while the next image is decoded
             if received:
                 raise KeyboardInterrupt
+            ignore_interruption()
             if not quiet:
                 print_line(f"{counts()}, results in {folder}")
     except BaseException as end:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from blitznet.cli.app import app
-from blitznet.cli.options import DeviceOption, EngineOption, ModelOption
+from blitznet.cli.options import DeviceOption, EngineOption, ModelOption, require_split
 from blitznet.extras import require_training
 
 
@@ -30,6 +30,12 @@ def refine_masks(
     If it is interrupted, the same command continues.
     """
     require_training("blitznet refine-masks")
+    from blitznet.inference.engines.choose import check_engine
+    from blitznet.model_files import find_network
+
+    require_split(data, split)
+    find_network(model)
+    check_engine(engine, device)
     from blitznet.training.refine_masks import refine_masks
 
     refined = refine_masks(

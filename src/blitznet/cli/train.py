@@ -8,6 +8,7 @@ import typer
 
 from blitznet.cli.app import app, print_line, print_table
 from blitznet.cli.options import QuietOption
+from blitznet.device import device_kind
 from blitznet.extras import require
 from blitznet.result_folder import require_usable
 
@@ -105,6 +106,8 @@ def train(
     overrides = [*(settings or ()), *overrides]
     _require_usage(resume, recipe or data, overrides or out or skip_bad or epochs is not None)
     require("lightning_fabric", "train", "training")
+    if device != "auto":
+        device_kind(device)
     chosen, data = _find_start(resume, recipe, data, overrides, out)
     from blitznet.evaluation.metrics import metrics_table
     from blitznet.training import train as training

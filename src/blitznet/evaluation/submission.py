@@ -28,6 +28,12 @@ _VOC_DETECTION = "results/VOC2012/Main/comp4_det_test_{}.txt"
 _VOC_SEGMENTATION = "results/VOC2012/Segmentation/comp6_test_cls"
 
 
+def require_server(name: str) -> None:
+    """Raises InputError if no evaluation server is called that."""
+    if name not in SERVERS:
+        raise InputError(f"no server is called {name!r}; there are {', '.join(SERVERS)}")
+
+
 def open_submission(
     server: str, folder: Path, names: Sequence[str], split: str, algorithm: str
 ) -> AbstractContextManager[AddImage]:
@@ -43,8 +49,7 @@ def open_submission(
     Raises:
         InputError: if there is no such server, or it asks for other classes.
     """
-    if server not in SERVERS:
-        raise InputError(f"no server is called {server!r}; there are {', '.join(SERVERS)}")
+    require_server(server)
     classes = SERVERS[server]
     if tuple(names) != classes:
         raise InputError(

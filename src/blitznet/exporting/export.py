@@ -12,26 +12,19 @@ from blitznet.detection.limits import SCORE_THRESHOLD, Limits
 from blitznet.detection.nms import PAPER
 from blitznet.errors import InputError
 from blitznet.evaluation.evaluate import evaluate
+from blitznet.exporting.formats import output_path, require_format
 from blitznet.exporting.images import described_images, images_at_hand
 from blitznet.exporting.onnx_file import export_onnx
 from blitznet.exporting.openvino_file import write_openvino
 from blitznet.exporting.parity import TOLERANCES, Parity, compare_file, problems
-from blitznet.extras import require
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import describe, load_checkpoint
 from blitznet.model_files import FilePrecision, find_checkpoint
-from blitznet.plain_names import file_name
 from blitznet.temporary_folder import temporary_folder
 from blitznet.text_files import write_json
 
 COMPARED_IMAGES = 64
-
-# Format to the suffixes of its files, the one that is opened first, and its precisions.
-FORMATS: dict[str, tuple[tuple[str, ...], tuple[FilePrecision, ...]]] = {
-    "onnx": ((".onnx",), ("fp32", "fp16")),
-    "openvino": ((".xml", ".bin"), ("fp32", "fp16", "int8")),
-}
 
 _AP_NAMES = {"voc07": "mAP (VOC07)", "voc12": "mAP (VOC12)", "coco": "mAP (COCO)"}
 
@@ -90,12 +83,9 @@ def export(
     Raises:
         InputError: if something does not exist, does not fit, or is missing.
     """
-    suffixes, known_precision = _require_format(format, precision, calibrate)
-    if out is None:
-        name = model.config.name if isinstance(model, BlitzNet) else Path(str(model)).stem
-        out = f"{file_name(name)}{'' if precision == 'fp32' else f'-{precision}'}{suffixes[0]}"
-    path = Path(out)
-    _require_path(path, format, suffixes[0], overwrite)
+    suffixes, known_precision = require_format(format, precision, calibrate)
+    name = model.config.name if isinstance(model, BlitzNet) else Path(model).stem
+    path = output_path(out, name, format, precision, overwrite)
     if data and limits.score > SCORE_THRESHOLD:
         raise InputError(
             f"mAP counts objects of score {SCORE_THRESHOLD:g} or more, and the file would give "
@@ -127,40 +117,6 @@ def export(
     }  # fmt: skip
     write_json(report, content)
     return Exported(path, report, parity, failed, is_kept)
-
-
-def _require_format(
-    name: str, precision: str, calibrate: Path | None
-) -> tuple[tuple[str, ...], FilePrecision]:
-    """Suffixes and precision, with everything there that it takes to write them."""
-    if name not in FORMATS:
-        raise InputError(f"no format is called {name!r}; there are {', '.join(FORMATS)}")
-    suffixes, precisions = FORMATS[name]
-    known = next((known for known in precisions if known == precision), None)
-    if known is None:
-        raise InputError(
-            f"{name} files have no precision {precision!r}; they have {', '.join(precisions)}"
-        )
-    if (calibrate is None) == (known == "int8"):
-        raise InputError(
-            "int8 is calibrated with images like those that it will see; add --calibrate DATA.yaml"
-            if calibrate is None
-            else f"--calibrate is for int8, not for {precision}; leave it out"
-        )
-    for module in ("onnx", "onnxscript"):
-        require(module, "train", f"export to {name}")
-    if name == "openvino":
-        require("openvino", "openvino", "export to openvino")
-    return suffixes, known
-
-
-def _require_path(path: Path, format_name: str, suffix: str, overwrite: bool) -> None:
-    if path.suffix != suffix:
-        raise InputError(
-            f"{path}: {format_name} files end in {suffix}; call it {path.with_suffix(suffix)}"
-        )
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} is there already; give another --out FILE, or --overwrite")
 
 
 def _compare(

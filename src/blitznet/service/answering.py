@@ -142,16 +142,17 @@ class Service:
             return join(parts), times
 
         start = perf_counter()
-        job = asyncio.ensure_future(self.queue.run(work))
+        job = self.queue.run(work)
         gone = asyncio.ensure_future(_until_gone(request))
+        gone.add_done_callback(lambda _: job.cancel())
         try:
-            await asyncio.wait((job, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not job.done():
-                raise ClientDisconnect
-            content, times = job.result()
+            content, times = await job
+        except asyncio.CancelledError:
+            if gone.done():
+                raise ClientDisconnect from None
+            raise
         finally:
             given_up.set()
-            job.cancel()
             gone.cancel()
         self._record(request, times, (perf_counter() - start) * 1000)
         return Response(content, media_type=media_type)

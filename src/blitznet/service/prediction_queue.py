@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from time import perf_counter
 from typing import Any, TypeVar
@@ -42,7 +42,7 @@ class PredictionQueue:
         self.workers = len(predictors)
         self._limit = limit
         self._free = list(predictors)
-        self._waiting: OrderedDict[Future[Any], Callable[[Predictor], Any]] = OrderedDict()
+        self._waiting: OrderedDict[asyncio.Future[Any], Callable[[Predictor], Any]] = OrderedDict()
         self._threads = ThreadPoolExecutor(len(predictors), "blitznet-worker")
         self._mean_seconds = 0.0
 
@@ -62,23 +62,22 @@ class PredictionQueue:
         if ahead >= self.workers + self._limit:
             raise BusyError(max(1, ceil(ahead * self._mean_seconds / self.workers)))
 
-    async def run(self, work: Callable[[Predictor], Result]) -> Result:
+    def run(self, work: Callable[[Predictor], Result]) -> asyncio.Future[Result]:
         """Wait for a predictor and let `work` use it in a thread.
 
-        If the caller is cancelled, a waiting request leaves the queue; one at work is finished,
-        and its result dropped, before the predictor is given to the next.
+        Returns:
+            What becomes of it. If it is cancelled, a waiting request leaves the queue; one at work
+            is finished, and its result dropped, before the predictor is given to the next.
 
         Raises:
             BusyError: at once, if there is no room.
         """
         self.require_room()
-        job: Future[Result] = Future()
+        job: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        job.add_done_callback(lambda job: self._waiting.pop(job, None))
         self._waiting[job] = work
         self._threads.submit(self._work)
-        try:
-            return await asyncio.wrap_future(job)
-        finally:
-            self._waiting.pop(job, None)
+        return job
 
     def _work(self) -> None:
         """The request that waits longest, in a thread; nothing if its client has gone."""
@@ -86,7 +85,7 @@ class PredictionQueue:
             job, work = self._waiting.popitem(last=False)
         except KeyError:
             return
-        if not job.set_running_or_notify_cancel():
+        if job.cancelled():
             return
         predictor, start = self._free.pop(), perf_counter()
         error, result = None, None
@@ -98,10 +97,15 @@ class PredictionQueue:
         except BaseException as raised:  # noqa: BLE001 - it is the caller's
             error = raised
         self._free.append(predictor)  # before the client hears of it, and may ask again
-        job.set_exception(error) if error else job.set_result(result)
+        job.get_loop().call_soon_threadsafe(_settle, job, result, error)
 
     def close(self) -> None:
         """Wait for running predictions, then release threads and predictors."""
         self._threads.shutdown()
         for predictor in self._free:
             predictor.close()
+
+
+def _settle(job: asyncio.Future[Result], result: Result, error: BaseException | None) -> None:
+    if not job.done():  # else its client has gone
+        job.set_exception(error) if error else job.set_result(result)

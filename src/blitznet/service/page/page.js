@@ -52,10 +52,12 @@ async function describeModel() {
 
 // Hues a golden angle apart, so that neighbouring ids differ; bright enough for any photo.
 function vivid(id) {
-  const hue = (id * 137.508 + 190) % 360;
+  const hue = (id * 137.508 + 310) % 360;
+  const lightness = [0.57, 0.42, 0.68][id % 3];
+  const chroma = 0.84 * Math.min(lightness, 1 - lightness);
   return [0, 8, 4].map((n) => {
     const k = (n + hue / 30) % 12;
-    return Math.round(255 * (0.57 - 0.36 * Math.max(-1, Math.min(k - 3, 9 - k, 1))));
+    return Math.round(255 * (lightness - chroma * Math.max(-1, Math.min(k - 3, 9 - k, 1))));
   });
 }
 const colorOf = (name) => colors[name] || [128, 128, 128];
