@@ -25,9 +25,8 @@ import torch
 import typer
 from rich.progress import track
 
-from blitznet.cache import CACHE_VARIABLE
 from blitznet.exporting.export import export
-from blitznet.inference.engines.converted import exported_checkpoint
+from blitznet.inference.engines.converted import CACHE_VARIABLE, exported_checkpoint
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import describe, save_checkpoint
 from blitznet.model_info import BLITZNET300_MOBILE
