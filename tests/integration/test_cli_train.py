@@ -283,8 +283,6 @@ MISTAKES = {
     "refine-masks data.yaml --out out --model x": "no network or file is called 'x'",
     "refine-masks data.yaml --out out --engine x": "no engine is called 'x'",
     "table 9": "no table",
-    "table 3 --run --only x": "no experiment 'x'",
-    "table 3 --run --seeds x": "whole numbers",
 }
 
 
