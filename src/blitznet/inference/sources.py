@@ -197,9 +197,8 @@ def _is_binary(content: bytes) -> bool:
 
 def _split_names(content: bytes) -> list[str]:
     """Names that need not be valid text; separated by null bytes if there are any, else lines."""
-    if b"\0" in content:
-        return [os.fsdecode(name) for name in content.split(b"\0")]
-    return [os.fsdecode(line) for line in content.splitlines()]
+    names = content.split(b"\0") if b"\0" in content else content.splitlines()
+    return [os.fsdecode(name) for name in names]
 
 
 def _source_of(path: Path) -> Source:

@@ -127,17 +127,13 @@ class Backbone(nn.Module):
         layers = [
             (name, module)
             for name, module in self.body.named_modules()
-            if not any(module.children()) or _has_own_parameters(module)
+            # Batch norms of timm contain their activation.
+            if not any(module.children()) or any(True for _ in module.parameters(recurse=False))
         ]
         belongs = [name == last_stage or name.startswith(f"{last_stage}.") for name, _ in layers]
         last_layer = max(index for index, inside in enumerate(belongs) if inside)
         for _, layer in layers[: last_layer + 1]:
             layer.requires_grad_(False).eval()
-
-
-def _has_own_parameters(module: nn.Module) -> bool:
-    """As timm's batch norms, which contain their activation."""
-    return any(True for _ in module.parameters(recurse=False))
 
 
 def _on_grid(stage: Tensor, size: int) -> Tensor:

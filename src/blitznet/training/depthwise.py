@@ -24,12 +24,10 @@ def compute_depthwise_in_float32(network: nn.Module) -> None:
     their names stay the same.
     """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and _is_slow(module):
+        if not isinstance(module, nn.Conv2d):
+            continue
+        is_depthwise = 1 < module.groups == module.in_channels
+        if is_depthwise and (module.kernel_size, module.stride) != ((3, 3), (1, 1)):
             kind = type(module)
             # As torch.nn.utils.parametrize does: an instance attribute would be shared by copies.
             module.__class__ = type(f"{kind.__name__}InFloat32", (_InFloat32, kind), {})
-
-
-def _is_slow(module: nn.Conv2d) -> bool:
-    is_depthwise = 1 < module.groups == module.in_channels
-    return is_depthwise and (module.kernel_size, module.stride) != ((3, 3), (1, 1))

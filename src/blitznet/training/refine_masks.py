@@ -95,7 +95,10 @@ def refine_masks(
     decided, in_boxes = 0, 0
     with closing(open_engine(model, usual_engine(engine), device)) as opened:
         refiner = MaskRefiner(opened, description.classes, confidence)
-        record = {"model": _hash(model), "confidence": confidence, "classes": refiner.names}
+        files = find_network(model)
+        content = (files.exported or files.require_checkpoint()).read_bytes()
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        record = {"model": digest, "confidence": confidence, "classes": refiner.names}
         _begin(out, record, overwrite)
         todo = [item for item in found if overwrite or not item.path.is_file()]
         images = prefetch(lambda item: read_image(item.labels.path), todo, workers=1)
@@ -201,9 +204,3 @@ def _begin(out: Path, record: dict[str, Any], overwrite: bool) -> None:
         )
     write_json(path, record)
     write_text(out / NAMES_FILE, "".join(f"{name}\n" for name in record["classes"]))
-
-
-def _hash(model: str | os.PathLike[str] | None) -> str:
-    files = find_network(model)
-    path = files.exported or files.require_checkpoint()
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()

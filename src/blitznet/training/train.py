@@ -264,7 +264,10 @@ def _begin(start: _Start, out: Path | None) -> Path:
     on_message = start.progressing.on_message
     require_usable(out)
     description = read_description(data)
-    recipe = fit_to_data(fit_to_start(recipe), len(description.classes), **_has(description))
+    entries = description.entries("train")
+    has_boxes = any(entry.boxes for entry in entries)
+    has_maps = any(entry.masks or entry.refined_masks for entry in entries)
+    recipe = fit_to_data(fit_to_start(recipe), len(description.classes), has_boxes, has_maps)
     require_fit(recipe, description, options, start.processes.count)
     device = choose_device(options.accelerator)
     precision = usable_precision(recipe.precision, device)
@@ -303,15 +306,6 @@ def _begin(start: _Start, out: Path | None) -> Path:
             on_message(f"skipped: {error}")
     start.progressing.doing = "preparing the first step"
     return folder
-
-
-def _has(description: DataDescription) -> dict[str, bool]:
-    """Which labels the sources of `train` declare."""
-    entries = description.entries("train")
-    return {
-        "has_boxes": any(entry.boxes for entry in entries),
-        "has_maps": any(entry.masks or entry.refined_masks for entry in entries),
-    }
 
 
 def _labelled(report: CheckReport) -> KnownClasses:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from blitznet.atomic_write import atomic_write
 from blitznet.evaluation.metrics import Metrics, metrics_rows
-from blitznet.evaluation.report.example_sheet import draw_best_worst
+from blitznet.evaluation.report.example import write_examples
 from blitznet.evaluation.report.figures import draw_confusion, draw_curves, draw_precision_recall
 from blitznet.evaluation.report.review import SCORE, DetailedEvaluation
 from blitznet.extras import require
@@ -81,10 +80,7 @@ def write_report(
         counts["pixels"] = review.pixel_counts
         path = figure("confusion_pixels.png", "Confusion of pixels")
         draw_confusion(counts["pixels"], names, names[0], "pixels, % of the true class", path)
-    if review.best or review.worst:
-        path = figure("best_worst.png", "The best and the worst images")
-        with atomic_write(path) as temporary:
-            draw_best_worst(review.best, review.worst, names).save(temporary, format="PNG")
+    captions |= write_examples(folder, review)
     numbers = {  # rows are true, columns predicted
         task: {"classes": list(names), "counts": confusion.tolist()}
         for task, confusion in counts.items()

@@ -114,7 +114,7 @@ def usual_engine(asked: str | None = None) -> str:
 
 def engines_here(device: str = AUTO) -> list[str]:
     """Names of ENGINES that are installed and that the device has instructions for."""
-    kind = (_gpu() or "cpu") if device == AUTO else device_kind(device)
+    kind = device_kind(device) if device != AUTO else "cuda" if _has_gpu() else "cpu"
     return [name for name in ENGINES if _fits(name, kind)]
 
 
@@ -211,11 +211,8 @@ def _device_for(engine: str, device: str, network: NetworkFiles) -> str:
     if device != AUTO:
         device_kind(device)
         return device
-    kinds, gpu = ENGINES.get(engine, ("cpu",)), _gpu()
-    if "cpu" not in kinds or gpu is None:
-        return kinds[0]
-    names = AUTO_ORDER[gpu] if engine == AUTO else (engine,)
-    return gpu if _that_run(names, network, gpu) else "cpu"
+    names = AUTO_ORDER["cuda"] if engine == AUTO else (engine,)
+    return "cuda" if _has_gpu() and _that_run(names, network, "cuda") else "cpu"
 
 
 def _that_run(names: Iterable[str], network: NetworkFiles, kind: str) -> list[str]:
@@ -225,9 +222,9 @@ def _that_run(names: Iterable[str], network: NetworkFiles, kind: str) -> list[st
     return [name for name in usable if _fits(name, kind)]
 
 
-def _gpu() -> str | None:
-    """`cuda` where there is an NVIDIA GPU; PyTorch is not imported to ask for one."""
-    return "cuda" if Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") else None
+def _has_gpu() -> bool:
+    """Whether there is an NVIDIA GPU; PyTorch is not imported to ask for one."""
+    return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
 
 
 def _fits(name: str, kind: str) -> bool:

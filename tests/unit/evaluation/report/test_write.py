@@ -12,7 +12,7 @@ from PIL import Image
 from blitznet.detections import Detections
 from blitznet.errors import InputError
 from blitznet.evaluation.metrics import Metrics
-from blitznet.evaluation.report.example_sheet import draw_best_worst
+from blitznet.evaluation.report.example import draw_example
 from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
 from blitznet.structures import Sample
@@ -61,8 +61,10 @@ def test_the_page_shows_every_image_and_the_numbers_are_those_of_the_images(
         "pr_curves.png",
         "confusion_boxes.png",
         "confusion_pixels.png",
-        "best_worst.png",
+        "best_1.png",
+        "worst_1.png",
     ]
+    assert "Best image 1, labels and found: a.jpg, boxes F1 1.00, mIoU 1.00</h2>" in page
     for name in shown:
         Image.open(tmp_path / "report" / name).verify()
     assert "torch: 2 &amp; more" in page
@@ -118,13 +120,12 @@ def test_without_matplotlib_one_line_says_what_installs_it(
     assert not (tmp_path / "report").exists()
 
 
-def test_the_sheet_has_labels_on_the_left_and_what_was_found_on_the_right(
+def test_an_example_has_labels_on_the_left_and_what_was_found_on_the_right(
     review: DetailedEvaluation,
 ) -> None:
-    sheet = np.asarray(draw_best_worst(review.best, [], NAMES))
-    assert sheet.shape[2] == 3
-    row = sheet[38 + 110]  # through the middle of the first image
-    drawn = np.flatnonzero((row != 255).any(axis=1))
-    left, right = row[: drawn.max() // 2], row[drawn.max() // 2 : drawn.max()]
-    assert left.any(axis=1).any()
-    assert right.any(axis=1).any()
+    (worst,) = review.worst  # its dog is a cat
+    pair = np.asarray(draw_example(worst, NAMES)).astype(int)
+    width = (pair.shape[1] - 4) // 2
+    assert (pair[:, width : width + 4] == 255).all()
+    assert abs(pair[:, :width] - pair[:, width + 4 :]).max() > 50
+    assert pair[:, :width].any()

@@ -1,0 +1,60 @@
+"""The best and the worst images, labels beside what was found."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from blitznet.atomic_write import atomic_write
+from blitznet.data.check.label_sheet import draw_labels
+from blitznet.detections import Detections
+from blitznet.draw import draw_scene
+from blitznet.evaluation.report.review import DetailedEvaluation, EvaluatedImage
+
+CELL = (640, 320)  # largest width and height of an image, pixels
+MARGIN = 4
+
+
+def write_examples(folder: Path, review: DetailedEvaluation) -> dict[str, str]:
+    """Write best_1.png, worst_1.png and so on.
+
+    Returns:
+        Captions by name of the file.
+    """
+    captions = {}
+    for rank, images in (("best", review.best), ("worst", review.worst)):
+        for number, image in enumerate(images, start=1):
+            name = f"{rank}_{number}.png"
+            captions[name] = f"{rank.capitalize()} image {number}, labels and found: {_text(image)}"
+            with atomic_write(folder / name) as temporary:
+                draw_example(image, review.names).save(temporary, format="PNG")
+    return captions
+
+
+def draw_example(image: EvaluatedImage, names: Sequence[str]) -> Image.Image:
+    """Labels on the left, what was found on the right: RGB, on white.
+
+    Args:
+        image: with its labels.
+        names: of the classes, background first.
+    """
+    labelled = draw_labels(image.sample, names, CELL)
+    size, seg_map = labelled.size, image.seg_map
+    if seg_map is not None:
+        seg_map = np.asarray(Image.fromarray(seg_map).resize(size, Image.Resampling.NEAREST))
+    boxes, labels, scores = image.detections or Detections.none()
+    boxes = boxes * (size[0] / image.sample.size[0])
+    scaled = Image.fromarray(image.sample.image).resize(size, Image.Resampling.BICUBIC)
+    pair = Image.new("RGB", (2 * size[0] + MARGIN, size[1]), "white")
+    pair.paste(labelled, (0, 0))
+    pair.paste(draw_scene(scaled, boxes, labels, scores, seg_map, names), (size[0] + MARGIN, 0))
+    return pair
+
+
+def _text(image: EvaluatedImage) -> str:
+    """As `street.jpg, boxes F1 0.50, mIoU 0.71`."""
+    name = image.sample.source.replace("\\", "/").rsplit("/", 1)[-1]
+    figures = {"boxes F1": image.f1, "mIoU": image.mean_iou}
+    shown = [f"{title} {value:.2f}" for title, value in figures.items() if value is not None]
+    return ", ".join([name, *shown])
