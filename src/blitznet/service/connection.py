@@ -1,7 +1,7 @@
 """uvicorn's HTTP connection, which by itself bounds neither headers nor the time they take."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -25,7 +25,8 @@ class BoundedConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Called by the event loop, like `connection_lost` and `data_received`."""
-        super().connection_made(transport)
+        one_write = cast("asyncio.Transport", _OneWrite(transport, self.loop))
+        super().connection_made(one_write)
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -70,3 +71,40 @@ class BoundedConnection(HttpToolsProtocol):
         is_answered = self._is_received and self.cycle.response_complete
         if not is_answered or self.transport.get_write_buffer_size():
             self.transport.abort()
+
+
+class _OneWrite:
+    """A transport that sends the head and the body of an answer together.
+
+    uvicorn writes them one after the other, and uvloop sends each at once: a client would be woken
+    twice, and the interpreter locked for two system calls.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._written: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Sent when the event loop has its next turn."""
+        if not self._written:
+            self._loop.call_soon(self._send)
+        self._written.append(data)
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that the client has not taken."""
+        return sum(map(len, self._written)) + self._transport.get_write_buffer_size()
+
+    def close(self) -> None:
+        """Send what was written, and close."""
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        content = b"".join(self._written)
+        self._written.clear()
+        if content and not self._transport.is_closing():
+            self._transport.write(content)

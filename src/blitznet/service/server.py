@@ -25,6 +25,8 @@ _MAX_WORKERS = 4
 _WORKERS_ON_GPU = 2
 # Longer than a proxy in front keeps idle connections, which would meet closed ones otherwise.
 _KEEP_ALIVE_SECONDS = 75
+# After which a worker lets the event loop have the interpreter, and the other way round.
+_SWITCH_SECONDS = 0.0005
 _LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -67,6 +69,7 @@ def serve(
         predictors = _load_workers(model, workers, device, engine, on_message)
         service_app = create_app(predictors, settings)
         _log_to_stderr()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         config = uvicorn.Config(
             service_app, http=BoundedConnection, ws="none", log_config=None, access_log=False,
             server_header=False,
