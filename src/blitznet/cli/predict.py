@@ -170,7 +170,7 @@ def _report(
     problems: list[str],
     quiet: bool = False,
 ) -> None:
-    """A line each, then `2 of 3 images and 1 of 1 videos done, 1 failed`; exits with 1 for any problem.
+    """A line each, then `2 of 3 images and 1 of 1 videos done, 1 failed`; exits with 1 if any did.
 
     Whatever ends the run, the last line says how much of it is done.
     """
