@@ -160,7 +160,6 @@ def test_every_verb_has_help_and_says_what_it_needs(binaries: Path, tmp_path: Pa
         ["predict", "image.png", "--engine", "openvino"],
         ["predict", "image.png", "--engine", "torch"],
         ["batch", "image.png", "--out", "out"],
-        ["demo"],
     ):
         (tmp_path / "clip.mp4").touch()
         Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
@@ -168,6 +167,12 @@ def test_every_verb_has_help_and_says_what_it_needs(binaries: Path, tmp_path: Pa
         lines = done.stderr.strip().splitlines()
         assert (done.returncode, len(lines)) == (1, 1), (arguments, done.stderr)
         assert re.search(r"pip install 'blitznet\[\w+\]'", lines[0]), lines
+
+
+def test_the_demo_has_photos_of_its_own(binaries: Path, tmp_path: Path) -> None:
+    done = run(binaries, "blitznet", "demo", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("2 of 2 images done")
 
 
 def test_a_checkpoint_without_torch_is_one_line(binaries: Path, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def demo(
     out: OutOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Run detection and segmentation on the sample photos that come with scikit-image."""
+    """Run detection and segmentation on sample photos: more with scikit-image installed."""
     from blitznet.inference.demo import demo_images
     from blitznet.inference.predict_folder import predict_to_folder
 

@@ -5,10 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from blitznet.bench import load_images
 from blitznet.data.description import read_description
 from blitznet.data.source import locate
-from blitznet.errors import InputError
 from blitznet.evenly_spaced import evenly_spaced
 from blitznet.image import read_image, resize_to_input
 from blitznet.inference.demo import demo_images
@@ -38,9 +36,6 @@ def described_images(data: Path, split: str | None, number: int, size: int) -> l
 
 
 def images_at_hand(size: int) -> list[np.ndarray]:
-    """The demo's photos and their mirror images if they are installed, else drawn images."""
-    try:
-        images = [resize_to_input(read_image(file), size) for file in demo_images()]
-    except InputError:
-        images = [resize_to_input(image, size) for image in load_images(None, count=4)[0]]
+    """The demo's photos and their mirror images."""
+    images = [resize_to_input(read_image(file), size) for file in demo_images()]
     return images + [image[:, ::-1] for image in images]
