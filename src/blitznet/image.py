@@ -52,8 +52,9 @@ _MAX_SEGMENTS = 100_000
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
-# Of a TIFF; more are not counted.
+# Of a TIFF; more pages are not counted. Pillow decodes strips and tiles one by one.
 _MAX_PAGES = 1000
+_MAX_TILES = 100_000
 
 # What comes before the pixels of a GIF, JPEG or PNG; comments take many times their size.
 _MAX_HEADER = 16 * MEGABYTE
@@ -293,6 +294,8 @@ def _open(content: bytes, name: str, max_pixels: int) -> ImageFile:
         raise ImageError(f"{name}: a plain-text PPM that takes too long to read; save it as PNG")
     image = _read_header(BytesIO(content), name)
     _require_sensible_size(image, name, max_pixels)
+    if len(image.tile) > _MAX_TILES:
+        raise ImageError(f"{name}: {len(image.tile)} strips or tiles; save it again with fewer")
     if isinstance(image, JpegImageFile):
         _require_few_scans(content, image.size, name)
     return image

@@ -446,6 +446,17 @@ def test_tags_of_a_tiff_that_name_the_same_bytes_are_not_all_read(tmp_path: Path
         read_image(tmp_path / "a.tif")
 
 
+def test_a_tiff_of_too_many_strips_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("L", (9, 8)).save(tmp_path / "a.tif", tiffinfo={278: 1})  # rows of a strip
+    monkeypatch.setattr("blitznet.image._MAX_TILES", 8)
+    assert read_image(tmp_path / "a.tif").size == (9, 8)
+    monkeypatch.setattr("blitznet.image._MAX_TILES", 7)
+    with pytest.raises(ImageError, match=r"a\.tif: 8 strips or tiles; save it again"):
+        read_image(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize("name", ["a.gif", "a.tif"])
 def test_frames_are_counted_as_far_as_reads_are_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
