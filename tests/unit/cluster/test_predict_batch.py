@@ -1,3 +1,4 @@
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from blitznet.cluster.predict_batch import (
     _cluster,
     _new_shards,
     _parse_workers,
+    _require_descriptors,
     predict_batch,
 )
 from blitznet.errors import InputError
@@ -62,3 +64,13 @@ def test_a_server_that_is_no_cluster_is_not_waited_for(tmp_path: Path) -> None:
             _cluster(address, 1),
         ):
             pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+def test_too_few_files_for_ray_are_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+    with pytest.raises(OSError, match=r"^only 64 files may be open; try `ulimit -n 256`$"):
+        _require_descriptors()
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (-1, -1))  # no limit
+    _require_descriptors()
