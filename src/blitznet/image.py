@@ -3,17 +3,18 @@
 As a person sees it, an image is upright, eight-bit RGB, one frame.
 """
 
+import math
 import os
 import re
 import struct
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from threading import RLock
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from PIL import Image
@@ -47,14 +48,26 @@ _ALONE = RLock()
 # Of a progressive JPEG: every scan passes over all pixels, and encoders write about ten.
 _MAX_SCANS = 100
 _MAX_SCANNED_PIXELS = 2_000_000_000
+_MAX_SEGMENTS = 100_000
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
-# Of a TIFF; more are not counted.
+# Of a TIFF; more pages are not counted. Pillow decodes strips and tiles one by one.
 _MAX_PAGES = 1000
+_MAX_TILES = 100_000
 
 # What comes before the pixels of a GIF, JPEG or PNG; comments take many times their size.
 _MAX_HEADER = 16 * MEGABYTE
+
+# Of a header, and of all that follows: millions of tiny parts take minutes.
+_MAX_HEADER_READS = 4096
+_MAX_READS = 1_000_000
+
+# Of a PPM in plain text, which Pillow reads in Python; a comment takes as long as a megabyte.
+_MAX_PLAIN, _MAX_PLAIN_COMMENTS = 16 * MEGABYTE, 1000
+
+# Entries of an EXIF block times its bytes.
+_MAX_EXIF = 256 * MEGABYTE
 
 # Rows that are converted at once where a whole image would be copied.
 _BAND = 256
@@ -158,8 +171,8 @@ class OpenImage:
                 and (turn is None or (width % reduction == 0 and height % reduction == 0))
             )
         else:  # some formats state the orientation behind the pixels
-            frames = _count_frames(image)
             reopen = partial(_open, source.content, source.name, max_pixels)
+            frames = _count_frames(image, reopen)
             self._image = _decode(image, self._name, reopen)
             self._image.info["frames"] = frames
             self.size = self._image.size
@@ -231,6 +244,35 @@ def stored_size(source: ImageSource) -> tuple[int, int]:
         return 0, 0
 
 
+class _FewReads:
+    """A file that ends in an error after so many reads, or so many bytes.
+
+    A header may name the same bytes thousands of times.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = file.seek(0, os.SEEK_END)
+        self._reads_left, self._bytes_left = 0, 0.0
+
+    def allow(self, reads: int, *, of_decoder: bool = False) -> None:
+        """From here on, allow so many reads; only a decoder may read the same bytes again."""
+        self._reads_left = reads
+        self._bytes_left = math.inf if of_decoder else self._size + _MAX_HEADER
+
+    def read(self, size: int = -1) -> bytes:
+        """As of a file."""
+        content = self._file.read(size)
+        self._reads_left -= 1
+        self._bytes_left -= len(content)
+        if self._reads_left < 0 or self._bytes_left < 0:
+            raise OSError("too many parts")
+        return content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
 def _read(path: str | os.PathLike[str], max_pixels: int) -> bytes:
     name = os.fspath(path)
     try:
@@ -247,20 +289,28 @@ def _open(content: bytes, name: str, max_pixels: int) -> ImageFile:
     """A file with its header parsed, within all limits, its pixels still to be decoded."""
     if len(content) > _MAX_HEADER and content.startswith((b"GIF8", b"\xff\xd8", b"\x89PNG")):
         _read_header(BytesIO(content[:_MAX_HEADER]), name)
+    is_plain = content.startswith((b"P1", b"P2", b"P3"))
+    if is_plain and (len(content) > _MAX_PLAIN or content.count(b"#") > _MAX_PLAIN_COMMENTS):
+        raise ImageError(f"{name}: a plain-text PPM that takes too long to read; save it as PNG")
     image = _read_header(BytesIO(content), name)
     _require_sensible_size(image, name, max_pixels)
+    if len(image.tile) > _MAX_TILES:
+        raise ImageError(f"{name}: {len(image.tile)} strips or tiles; save it again with fewer")
     if isinstance(image, JpegImageFile):
         _require_few_scans(content, image.size, name)
     return image
 
 
-def _read_header(stream: BinaryIO, name: str) -> ImageFile:
+def _read_header(file: BinaryIO, name: str) -> ImageFile:
     """The format's reader.
 
     As `Image.open`, which however warns from 89 million pixels on and refuses 179 million; changing
     that limit would change it for the whole process.
     """
     Image.init()
+    stream: Any = _FewReads(file)
+    stream.seek(0)
+    stream.allow(_MAX_HEADER_READS)
     prefix = stream.read(16)
     if not prefix:
         raise ImageError(f"{name}: the file is empty")
@@ -277,6 +327,7 @@ def _read_header(stream: BinaryIO, name: str) -> ImageFile:
             text = cut(str(error))
             raise ImageError(f"{name}: damaged {image_format} image ({text})") from error
         if isinstance(image, ImageFile):
+            stream.allow(_MAX_READS, of_decoder=True)
             return image
     if kind := describe_tiff(stream):
         raise ImageError(
@@ -359,19 +410,27 @@ def _require_sensible_size(image: Image.Image, name: str, max_pixels: int) -> No
 
 def _require_few_scans(content: bytes, size: tuple[int, int], name: str) -> None:
     """Count the scans of a JPEG by its markers; some hundred take minutes to decode."""
-    scans, position = 0, 2
+    scans, segments, position = 0, 0, 2
     while 0 <= position < len(content) - 4 and content[position + 1] != _END_OF_IMAGE:
         if content[position + 1] == _START_OF_SCAN:
             scans += 1
+        segments += 1
         position += 2 + int.from_bytes(content[position + 2 : position + 4])
         marker = _MARKER.search(content, position)
         position = marker.start() if marker else len(content)
         if scans > _MAX_SCANS or scans * size[0] * size[1] > _MAX_SCANNED_PIXELS:
             raise ImageError(f"{name}: a JPEG of {scans} scans or more; save it again as usual")
+        if segments > _MAX_SEGMENTS:
+            raise ImageError(f"{name}: a JPEG of too many parts; save it again as usual")
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """What makes an image upright, from its EXIF block; None where that is missing or damaged."""
+    exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    order: Literal["little", "big"] = "little" if exif.startswith(b"II") else "big"
+    start = int.from_bytes(exif[4:8], order)
+    if int.from_bytes(exif[start : start + 2], order) * len(exif) > _MAX_EXIF:
+        return None  # Pillow reads all of its entries, each of which may be the whole block
     try:
         return _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # noqa: BLE001 - see `_damage`
@@ -396,22 +455,26 @@ def _on_white(image: Image.Image) -> Image.Image:
     return paper
 
 
-def _count_frames(image: ImageFile) -> int:
-    """Frames or pages, of a TIFF up to _MAX_PAGES; previews beside a photo (MPO, HEIF) are none."""
+def _count_frames(image: ImageFile, reopen: Callable[[], ImageFile]) -> int:
+    """Frames or pages; previews beside a photo (MPO, HEIF) are none.
+
+    A GIF or TIFF is gone through, a TIFF up to _MAX_PAGES; both up to damage, or to too many parts.
+    """
     if image.format == "HEIF":
         return 1
+    if image.format not in ("GIF", "TIFF"):
+        return int(getattr(image, "n_frames", 1))
+    image = reopen()  # Pillow cannot always go back
+    file: Any = image.fp
+    file.allow(_MAX_READS)
     try:
-        if image.format != "TIFF":
+        if image.format == "GIF":
             return int(getattr(image, "n_frames", 1))
-        pages = 1  # Pillow's own count takes quadratic time
-        with suppress(EOFError):
-            while pages < _MAX_PAGES:
-                image.seek(pages)
-                pages += 1
-        image.seek(0)
-        return pages
+        while image.tell() < _MAX_PAGES - 1:  # Pillow's own count takes quadratic time
+            image.seek(image.tell() + 1)
     except Exception:  # noqa: BLE001 - see `_damage`
-        return 1
+        pass
+    return image.tell() + 1
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -440,18 +503,6 @@ def resize_to_input(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 
-class _FewReads(BytesIO):
-    """A file whose header has to end within 4096 reads: millions of empty parts take minutes."""
-
-    reads_left = 4096
-
-    def read(self, size: int | None = -1) -> bytes:
-        self.reads_left -= 1
-        if self.reads_left < 0:
-            raise OSError("a header of too many parts")
-        return super().read(size)
-
-
 def open_content(content: bytes, name: str) -> Image.Image:
     """An image of which the header has been read, no more; `read_image` takes it.
 
@@ -462,4 +513,4 @@ def open_content(content: bytes, name: str) -> Image.Image:
     Raises:
         ImageError: if it is no image, or its header is damaged.
     """
-    return _read_header(_FewReads(content), name)
+    return _read_header(BytesIO(content), name)

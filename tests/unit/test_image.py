@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -388,12 +389,96 @@ def test_pixels_that_begin_far_behind_are_not_looked_for(
     text = b"\0\0\0\0teSt" + zlib.crc32(b"teSt").to_bytes(4)
     comments = {"GIF": b"\x21\xfe\x01a\0", "JPEG": b"\xff\xfe\0\x03a", "PNG": text}
     before, after = content.getvalue()[:begin], content.getvalue()[begin:]
-    (tmp_path / "a").write_bytes(before + 1000 * comments[image_format] + after)
-    monkeypatch.setattr("blitznet.image._MAX_HEADER", 20_000)
+    (tmp_path / "a").write_bytes(before + 500 * comments[image_format] + after)
+    monkeypatch.setattr("blitznet.image._MAX_HEADER", 10_000)
     assert read_image(tmp_path / "a").size == (9, 8)
-    monkeypatch.setattr("blitznet.image._MAX_HEADER", 2000)
+    monkeypatch.setattr("blitznet.image._MAX_HEADER", 1000)
     with pytest.raises(ImageError, match=r"a: not an image|a: damaged"):
         read_image(tmp_path / "a")
+
+
+def jpeg_bytes(**options: Any) -> bytes:
+    content = BytesIO()
+    Image.new("RGB", (9, 8)).save(content, "JPEG", **options)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "inserted",
+    [b"\xff" * 100_000, b"\xff\xe1\0\x0cExif\0\0MM\0*" * 5000, b"\xff\xfe\0\x02" * 5000],
+    ids=["markers", "EXIF blocks", "comments"],
+)
+def test_a_jpeg_header_of_too_many_parts_is_refused(tmp_path: Path, inserted: bytes) -> None:
+    content = jpeg_bytes()
+    (tmp_path / "a.jpg").write_bytes(content[:2] + inserted + content[2:])
+    with pytest.raises(ImageError, match=r"a\.jpg: damaged JPEG image \(too many parts\)"):
+        read_image(tmp_path / "a.jpg")
+    assert stored_size(tmp_path / "a.jpg") == (0, 0)
+
+
+def test_a_jpeg_of_too_many_segments_behind_its_header_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = jpeg_bytes()
+    (tmp_path / "a.jpg").write_bytes(content[:-2] + 1000 * b"\xff\xe5\0\x02" + content[-2:])
+    assert read_image(tmp_path / "a.jpg").size == (9, 8)
+    monkeypatch.setattr("blitznet.image._MAX_SEGMENTS", 1000)
+    with pytest.raises(ImageError, match=r"a\.jpg: a JPEG of too many parts"):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("limit", ["_MAX_PLAIN", "_MAX_PLAIN_COMMENTS"])
+def test_an_image_in_plain_text_has_limits(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    content = EncodedImage(b"P3 2 1 255\n# red\n255 0 0\n# blue\n0 0 255\n", "a.ppm")
+    assert read_image(content).getpixel((1, 0)) == (0, 0, 255)
+    monkeypatch.setattr(f"blitznet.image.{limit}", 1)
+    with pytest.raises(ImageError, match=r"a\.ppm: a plain-text PPM that takes too long"):
+        read_image(content)
+
+
+def test_tags_of_a_tiff_that_name_the_same_bytes_are_not_all_read(tmp_path: Path) -> None:
+    size = 1_000_000
+    tags = [struct.pack("<HHII", 40_000 + number, 2, size, 8) for number in range(100)]
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    (tmp_path / "a.tif").write_bytes(head + b"".join(tags) + bytes(4 + size))
+    # Pillow 13 has a limit of its own.
+    with pytest.raises(ImageError, match=r"a\.tif: damaged .*\((too many|Tag data larger)"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_tiff_of_too_many_strips_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("L", (9, 8)).save(tmp_path / "a.tif", tiffinfo={278: 1})  # rows of a strip
+    monkeypatch.setattr("blitznet.image._MAX_TILES", 8)
+    assert read_image(tmp_path / "a.tif").size == (9, 8)
+    monkeypatch.setattr("blitznet.image._MAX_TILES", 7)
+    with pytest.raises(ImageError, match=r"a\.tif: 8 strips or tiles; save it again"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.tif"])
+def test_frames_are_counted_as_far_as_reads_are_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    first, *others = (Image.new("RGB", (9, 8), (10 * number, 0, 0)) for number in range(20))
+    first.save(tmp_path / name, save_all=True, append_images=others)
+    assert read_image(tmp_path / name).info["frames"] == 20
+    monkeypatch.setattr("blitznet.image._MAX_READS", 60)
+    image = read_image(tmp_path / name)
+    assert 1 < image.info["frames"] < 20
+    assert image.getpixel((4, 4)) == (0, 0, 0)
+
+
+def test_an_exif_block_that_would_take_too_much_memory_turns_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = EncodedImage(jpeg_bytes(exif=exif), "a.jpg")
+    assert read_image(content).size == (8, 9)
+    monkeypatch.setattr("blitznet.image._MAX_EXIF", 10)
+    assert read_image(content).size == (9, 8)
 
 
 def test_the_second_image_of_a_phones_photo_is_no_frame(tmp_path: Path) -> None:

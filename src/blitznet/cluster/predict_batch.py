@@ -38,6 +38,7 @@ SHARD_SIZE = 1000
 _SHARDS_AHEAD = 4
 _LINE_SECONDS = 30
 _CONNECT_SECONDS = 5
+_RAY_DESCRIPTORS = 256
 # The shards' names and results pass through it; images and maps do not.
 _OBJECT_STORE_BYTES = 200_000_000
 # A worker's memory, as measured: without a network, for each byte of the network's file, and for
@@ -294,7 +295,7 @@ def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
             "object_store_memory": _OBJECT_STORE_BYTES,
         }  # fmt: skip
     try:
-        _require_answer(address)
+        _require_descriptors() if address is None else _require_answer(address)
         ray.init(**kind, logging_level=logging.ERROR, log_to_driver=False)
     except Exception as error:  # noqa: BLE001 - plain ones are raised, too
         what = f"no Ray cluster at {address}" if address else "Ray cannot start here"
@@ -305,9 +306,19 @@ def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
         ray.shutdown()
 
 
-def _require_answer(address: str | None) -> None:
+def _require_descriptors() -> None:
+    """Raises OSError where Ray would try for half a minute, and then not end."""
+    if os.name != "nt":
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if 0 <= limit < _RAY_DESCRIPTORS:
+            raise OSError(f"only {limit} files may be open; try `ulimit -n {_RAY_DESCRIPTORS}`")
+
+
+def _require_answer(address: str) -> None:
     """Raises OSError where Ray would try for minutes."""
-    parts = urlsplit(f"//{address}" if address and "//" not in address else address or "")
+    parts = urlsplit(address if "//" in address else f"//{address}")
     if not (parts.hostname and parts.port):
         return
     socket.create_connection((parts.hostname, parts.port), _CONNECT_SECONDS).close()

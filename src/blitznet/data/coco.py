@@ -13,6 +13,7 @@ from blitznet.data.image_files import require_folder
 from blitznet.data.labels import ImageLabels, ObjectLabel, read_flag
 from blitznet.data.source import ReadLabels, SourceEntry
 from blitznet.errors import LabelError, shown
+from blitznet.plain_names import is_possible_path
 from blitznet.progress import with_progress
 from blitznet.text_files import MAX_JSON, parse_json, read_text
 
@@ -75,8 +76,10 @@ def _locate(images: Path, file_name: str) -> Path:
     """The file of an image; its name may have the separators of Windows.
 
     Raises:
-        LabelError: if it is not there, but a file of its last name is.
+        LabelError: if it is not there, but a file of its last name is; or if it cannot be anywhere.
     """
+    if not is_possible_path(images / file_name):
+        raise LabelError(f"no file system has the name {shown(file_name)}")
     portable = file_name.replace("\\", "/")
     for name in (file_name, portable):
         if (images / name).is_file():

@@ -1,9 +1,7 @@
 """Segmentation maps in files: class ids, palettes, colours, and SBD's MATLAB files."""
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +9,15 @@ from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
 from blitznet.data.labels import IGNORE, ClassTable
-from blitznet.errors import ImageError, LabelError, one_line
-from blitznet.extras import require
+from blitznet.data.mat_file import read_mat
+from blitznet.errors import ImageError, LabelError
 from blitznet.image import GREY_BITS, read_stored
-from blitznet.regular_file import MEGABYTE, read_regular
 
 MAX_VALUE = 255
 
 CODES_SHOWN = 3  # of unknown ones, in messages
 _COUNTED = 1_000_000  # pixels, to find them
 _BAND = 256  # rows
-_MAX_MAT = MEGABYTE  # which may hold a thousand times as much; a map of SBD takes a hundredth
 
 _VALUE_MODES = ("P", "PA", "L", "LA", "1", "I", "I;16", "I;16B", "I;16L")
 _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "L", "LA", "1")
@@ -146,30 +142,3 @@ def _is_grey_gif(image: Image.Image) -> bool:
         return False
     red, green, blue = np.array(image.getpalette("RGB") or (), np.uint8).reshape(-1, 3).T
     return bool((red == green).all() and (green == blue).all())
-
-
-def read_mat(path: Path) -> np.ndarray:
-    """(H, W) uint8 class ids of VOC, from the struct GTcls of SBD's `cls/ID.mat`.
-
-    Raises:
-        LabelError: if the file is missing, damaged, or holds something else.
-        InputError: if scipy is not installed.
-    """
-    require("scipy", "sbd", "a map of SBD")
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    damage = OSError, ValueError, TypeError, IndexError, MatReadError, MemoryError, zlib.error
-    try:
-        stream = BytesIO(read_regular(path, _MAX_MAT))
-        ids = loadmat(stream, variable_names=["GTcls"])["GTcls"]["Segmentation"].item()
-    except FileNotFoundError:
-        raise LabelError(f"{path} does not exist") from None
-    except KeyError:
-        raise LabelError(f"{path} has no GTcls; maps are the files in the folder cls") from None
-    except (*damage, NotImplementedError) as error:  # the last one: MATLAB 7.3, which is HDF5
-        text = one_line(error)
-        raise LabelError(f"{path} cannot be read as SBD's .mat file: {text}") from None
-    if not isinstance(ids, np.ndarray) or ids.ndim != 2 or ids.dtype != np.uint8:
-        raise LabelError(f"{path}: GTcls.Segmentation is no (height, width) of bytes")
-    return ids

@@ -62,8 +62,11 @@ class Service:
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncGenerator[None]:
-        """Ready after a prediction with every predictor, of which the first takes longer."""
-        grey = Image.new("RGB", (64, 64), "grey")
+        """Ready after a prediction with every predictor, of which the first takes longer.
+
+        It comes as a file: Pillow reads those of its formats before the first one.
+        """
+        grey = EncodedImage(png(Image.new("RGB", (64, 64), "grey")), "grey")
         await asyncio.gather(*(asyncio.to_thread(one.predict, grey) for one in self._predictors))
         self.is_ready = True
         yield

@@ -8,7 +8,7 @@ from fastapi import HTTPException, Request
 from pydantic import ValidationError
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from blitznet.errors import ImageError, first_problem
+from blitznet.errors import ImageError, first_problem, shown
 from blitznet.image import EncodedImage, open_content
 from blitznet.service.prediction_queue import BusyError
 from blitznet.service.replies import Options
@@ -147,7 +147,7 @@ async def _read_form(
             elif name == "file":
                 files.append(EncodedImage(await value.read(), value.filename or BODY))
             else:
-                raise HTTPException(422, f"files are sent as `file`, not as {name!r}")
+                raise HTTPException(422, f"files are sent as `file`, not as {shown(name)}")
     finally:
         await form.close()
     return fields, files

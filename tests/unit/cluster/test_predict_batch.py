@@ -1,3 +1,4 @@
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from blitznet.cluster.predict_batch import (
     BatchReport,
     _new_shards,
     _parse_workers,
+    _require_descriptors,
     predict_batch,
 )
 from blitznet.errors import InputError
@@ -50,3 +52,13 @@ def test_a_report_is_one_line() -> None:
         "900 images done, 100 before, 9 errors; 90.0 images/s, 45.0 of each of 2 workers"
     )
     assert str(BatchReport(3)) == "0 images done, 3 before, 0 errors"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+def test_too_few_files_for_ray_are_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+    with pytest.raises(OSError, match=r"^only 64 files may be open; try `ulimit -n 256`$"):
+        _require_descriptors()
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (-1, -1))  # no limit
+    _require_descriptors()

@@ -271,6 +271,8 @@ def test_windows_separators_and_names_of_another_folder(tmp_path: Path) -> None:
     assert _locate(tmp_path, "deep/a.png") == tmp_path / "deep/a.png"
     with pytest.raises(LabelError, match=r"\.\.\\media\\b\.png is not in .*, but b\.png is"):
         _locate(tmp_path, "..\\media\\b.png")
+    with pytest.raises(LabelError, match=r"^no file system has the name 'xxx.*\.\.\.$"):
+        _locate(tmp_path, 300 * "x")
 
 
 def test_ids_of_other_images_are_counted(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The Semantic Boundaries Dataset, with .mat files that scipy writes in its layout."""
 
 import re
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +10,13 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from blitznet import extras
 from blitznet.classes import VOC_CLASSES
 from blitznet.data.description import DataDescription
 from blitznet.data.labels import ClassTable
+from blitznet.data.mat_file import read_mat
 from blitznet.data.sbd import SbdEntry
-from blitznet.data.seg_map import MapFile, read_mat
-from blitznet.errors import InputError, LabelError
+from blitznet.data.seg_map import MapFile
+from blitznet.errors import LabelError
 from blitznet.structures import Sample
 from fixtures.sbd_mat import save_mat
 
@@ -144,13 +146,54 @@ def test_boxes_that_are_asked_for_need_a_folder_of_them() -> None:
         DataDescription(classes="voc", splits={"train": [entry]})
 
 
-def test_without_scipy_it_is_said_what_to_install(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+def element(kind: int, content: bytes) -> bytes:
+    return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+
+def matrix(kind: int, size: tuple[int, ...], content: bytes, name: bytes = b"") -> bytes:
+    flags = element(6, struct.pack("<II", kind, 0))
+    dimensions = element(5, struct.pack(f"<{len(size)}i", *size))
+    return element(14, flags + dimensions + element(1, name) + content)
+
+
+def gtcls(segmentation: bytes) -> bytes:
+    names = element(5, struct.pack("<i", 16)) + element(1, b"Segmentation".ljust(16, b"\0"))
+    return matrix(2, (1, 1), names + segmentation, b"GTcls")
+
+
+def deep_cells() -> bytes:
+    content = matrix(9, (1, 1), element(2, b"\0"))
+    for _ in range(5000):
+        content = matrix(1, (1, 1), content)
+    return content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        gtcls(matrix(9, (1 << 30, 1 << 30), element(2, b"\0"))),
+        gtcls(matrix(9, (-1, -1), element(2, b"\0"))),
+        gtcls(matrix(9, (9000, 9000), element(2, bytes(81_000_000)))),
+        gtcls(deep_cells()),
+        matrix(1, (1 << 30, 1), b"", b"GTcls"),
+        b"",
+    ],
+    ids=["huge", "negative", "more than 16 MB", "deep", "many cells", "empty"],
+)
+def test_a_hostile_file_takes_neither_the_stack_nor_the_memory(
+    tmp_path: Path, content: bytes
 ) -> None:
-    monkeypatch.setattr(extras, "find_spec", lambda _: None)
-    with pytest.raises(
-        InputError,
-        match=r"^a map of SBD needs scipy, which is not installed; run: "
-        r"pip install 'blitznet\[sbd\]'$",
-    ):
-        read(root.parents[1])
+    packed = zlib.compress(content)
+    header = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM"
+    path = tmp_path / "a.mat"
+    path.write_bytes(header + struct.pack("<II", 15, len(packed)) + packed)
+    with pytest.raises(LabelError, match=f"^{re.escape(str(path))}"):
+        read_mat(path)
+
+
+def test_a_file_need_not_be_compressed(tmp_path: Path) -> None:
+    path = tmp_path / "a.mat"
+    ids = drawn_ids()
+    content = gtcls(matrix(9, ids.shape, element(2, ids.tobytes("F"))))
+    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + content)
+    assert read_mat(path).tolist() == ids.tolist()
