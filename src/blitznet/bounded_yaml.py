@@ -39,6 +39,18 @@ class BoundedLoader(yaml.SafeLoader):
         self._sizes[id(node)] = self._nodes - before
         return node
 
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        """See PyYAML's composer; a key that is there twice would hide what stands first."""
+        node = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    text = f"the key {key.value} is there twice"
+                    raise ComposerError(None, None, text, key.start_mark)
+                seen.add((key.tag, key.value))
+        return node
+
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         """See PyYAML's constructor; refuses numbers that no field takes, and what is no text."""
         is_number = node.tag.endswith((":int", ":float"))

@@ -80,6 +80,8 @@ class ExportInfo(CheckpointInfo):
         top: number of rows of the outputs.
         precision: precision of the weights.
         outputs: names of the outputs, in order.
+        caution: of int8, if it differs from float32 more than its precision allows: where, and by
+            how much.
     """
 
     format_version: int = EXPORT_FORMAT_VERSION
@@ -88,6 +90,7 @@ class ExportInfo(CheckpointInfo):
     top: int = Field(ge=1, le=100_000)
     precision: FilePrecision
     outputs: tuple[Annotated[str, Field(max_length=50)], ...]
+    caution: Annotated[str, Field(max_length=300)] | None = None
 
 
 Info = TypeVar("Info", bound=CheckpointInfo)

@@ -343,3 +343,58 @@ def test_wrong_input_of_eval_gets_one_line(
     assert line in error
     assert "\n" not in error
     assert not (workplace / "runs/eval").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trained", ["boxes", "masks"])
+def test_nothing_shows_a_head_that_nothing_trained(
+    trained: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Train, predict, measure and draw on images with boxes alone, or with maps alone."""
+    path = workplace / "data.yaml"
+    content = yaml.safe_load(path.read_text())
+    for (entry,) in (content["train"], content["val"]):
+        entry.update({"boxes": False} if trained == "masks" else {"masks": None})
+    path.write_text(yaml.safe_dump(content))
+    assert train("recipe.yaml", "--data", "data.yaml", "--set", "steps=60", "--out", "run") == 0
+    has_boxes, run = trained == "boxes", workplace / "run"
+    told = capsys.readouterr().out
+    assert ("detection head only" if has_boxes else "segmentation head only") in told
+
+    images = str(VOC_MINI / "JPEGImages")
+    predict = ["predict", images, "--model", "run", "--score", "0.01", "--out"]
+    assert main([*predict, "seen", "--save-masks"]) == 0
+    lines = (workplace / "seen/predictions.jsonl").read_text().splitlines()
+    for record in map(json.loads, lines):
+        assert has_boxes or record["detections"] == []
+        assert not has_boxes or record["pixels"] is record["seg_map"] is None
+        shown = {one["label"] for one in record["detections"]} | set(record["pixels"] or ())
+        assert shown <= {
+            "background",
+            "aeroplane",
+            "bottle",
+            "bus",
+            "car",
+            "cat",
+            "person",
+            "sheep",
+            "tvmonitor",
+        }  # those that are drawn
+    assert any(json.loads(line)["detections" if has_boxes else "pixels"] for line in lines)
+    assert has_boxes != (workplace / "seen/masks").exists()
+    assert main([*predict, "labels", "--format", "coco" if has_boxes else "voc"]) == 0
+
+    measured = ["--data", "data.yaml", "--workers", "0", "--out", "measured", "--report"]
+    assert main(["eval", "run", *measured]) == 0
+    metrics = json.loads((workplace / "measured/metrics.json").read_text())
+    assert (metrics["mean_ap"] is not None, metrics["mean_iou"] is not None) == (
+        has_boxes, not has_boxes,
+    )  # fmt: skip
+    for folder in (run / "report", workplace / "measured"):
+        drawn = {path.name for path in folder.iterdir()}
+        assert ("confusion_boxes.png" in drawn, "confusion_pixels.png" in drawn) == (
+            has_boxes, not has_boxes,
+        )  # fmt: skip
+        assert has_boxes == ("pr_curves.png" in drawn)
+    info = read_info(run / "model.safetensors")
+    assert (info.model.detect, info.model.segment) == (has_boxes, not has_boxes)

@@ -19,6 +19,7 @@ from blitznet.exporting.export import export
 from blitznet.exporting.parity import TOLERANCES
 from blitznet.inference.engines.choose import EngineOptions, open_engine
 from blitznet.inference.engines.engine import Engine
+from blitznet.inference.predictor import load
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo, ExportInfo
 from fixtures.make_fixtures import VOC_MINI
@@ -225,9 +226,10 @@ def test_what_does_not_fit_together_is_said_first(
 
 @pytest.mark.slow
 def test_eight_bits_are_calibrated_and_measured_as_a_checkpoint_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(TOLERANCES, "int8", replace(TOLERANCES["int8"], pixels=1.1))
     save(tmp_path / "tiny.safetensors", VOC_CLASSES)
     entry = {"format": "voc", "root": str(VOC_MINI), "masks": "SegmentationClass"}
     splits = {
@@ -246,6 +248,16 @@ def test_eight_bits_are_calibrated_and_measured_as_a_checkpoint_is(
     info = open_engine(tmp_path / "tiny-int8.xml").info
     assert isinstance(info, ExportInfo)
     assert info.precision == "int8"
+    assert info.caution is not None
+    assert re.match(
+        r"int8 differs from float32: on \d calibration images, \S+% of the pixels are the same, "
+        r"wanted 110\.00%; calibrate it with images like those that it will see",
+        info.caution,
+    )
+    told: list[str] = []
+    load("tiny-int8.xml", "cpu", "openvino", on_message=told.append)
+    assert told == [f"openvino: {info.caution}"]
+    assert f"blitznet: {info.caution}\n" in capsys.readouterr().err
     assert not list(tmp_path.glob(".blitznet-*"))
 
     measure = ["eval", "tiny-int8.xml", "--data", "data.yaml", "--workers", "0", "--device", "cpu"]

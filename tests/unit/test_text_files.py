@@ -63,6 +63,8 @@ def test_what_is_no_ordinary_text_file_is_one_line(tmp_path: Path) -> None:
         ("!!int ''", "index out of range"),
         ("!!python/object/apply:os.system [ls]", "could not determine a constructor"),
         ("? [a]\n: b", "unhashable"),
+        ("train: [a]\ntrain: [b]", "the key train is there twice"),
+        ("{a: {b: 1, b: 2}}", "the key b is there twice"),
         ("a: 'b", "end of stream"),
         ("a: \x1b[2J", "special characters are not allowed"),
     ],

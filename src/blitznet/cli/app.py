@@ -4,7 +4,7 @@ import io
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -100,12 +100,17 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def print_error(problem: object) -> None:
     """One line on standard error; what came from outside cannot change the terminal."""
-    typer.echo(f"blitznet: {printable(str(problem))}", err=True)
+    _print(f"blitznet: {problem}", sys.stderr)
 
 
 def print_line(line: object) -> None:
     """One line on standard output, likewise."""
-    typer.echo(printable(str(line)))
+    _print(line, sys.stdout)
+
+
+def _print(line: object, stream: TextIO) -> None:
+    """Not with typer.echo, which writes into the line of a progress bar."""
+    print(printable(str(line)), file=stream, flush=True)
 
 
 def print_errors(problems: Iterable[object]) -> None:

@@ -74,6 +74,8 @@ def export(
     )  # fmt: skip
     print_table(parity_table(exported.parity))
     print_errors(exported.problems)
+    if exported.caution is not None:
+        print_error(exported.caution)
     if exported.is_kept:
         print_line(f"Wrote {exported.path}; parity report: {exported.report}")
     if exported.problems:

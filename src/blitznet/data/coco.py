@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from blitznet.data.image_files import require_folder
+from blitznet.data.image_files import files_by_look, look, require_folder
 from blitznet.data.labels import ImageLabels, ObjectLabel, read_flag
 from blitznet.data.source import ReadLabels, SourceEntry
 from blitznet.errors import LabelError, shown
@@ -17,7 +17,8 @@ from blitznet.plain_names import is_possible_path
 from blitznet.progress import with_progress
 from blitznet.text_files import MAX_JSON, parse_json, read_text
 
-Id = int | str  # of an image or a category; a text that is a number is that number
+# Of an image or a category; a text or a float that is a whole number is that number.
+Id = int | str
 
 Size = tuple[int, int] | None  # width and height, where the file states them
 
@@ -76,7 +77,8 @@ def _locate(images: Path, file_name: str) -> Path:
     """The file of an image; its name may have the separators of Windows.
 
     Raises:
-        LabelError: if it is not there, but a file of its last name is; or if it cannot be anywhere.
+        LabelError: if it is not there, but a file of its last name is, or one that looks like it;
+            or if no file can have that name.
     """
     if not is_possible_path(images / file_name):
         raise LabelError(f"no file system has the name {shown(file_name)}")
@@ -88,6 +90,10 @@ def _locate(images: Path, file_name: str) -> Path:
     if (images / last).is_file():
         text = f"{file_name} is not in {images}, but {last} is"
         raise LabelError(f"{text}; the annotation file needs names relative to `images`")
+    for missing in (images / file_name, images / portable.strip()):
+        if (path := files_by_look(missing.parent).get(look(missing))) is not None:
+            text = f"{shown(file_name)} is not in {images}, but {path.name} is: the names differ in"
+            raise LabelError(f"{text} upper case, ending, blanks or Unicode form; make them equal")
     return images / file_name
 
 
@@ -135,6 +141,8 @@ def _read_objects(
 def _id(value: object) -> Id | None:
     """An id; None for something else."""
     if isinstance(value, str) and value.isdecimal() and str(int(value[:20])) == value:
+        return int(value)
+    if isinstance(value, float) and value.is_integer():  # of a table with gaps
         return int(value)
     return value if isinstance(value, int | str) else None
 

@@ -1,5 +1,6 @@
 """The data description: one YAML file that says where images and labels are."""
 
+import unicodedata
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from blitznet.classes import COCO_CLASSES, VOC_CLASSES
 from blitznet.data.coco import CocoEntry
+from blitznet.data.labels import IGNORE
 from blitznet.data.mask_folder import MaskFolderEntry
 from blitznet.data.sbd import SbdEntry
 from blitznet.data.source import LabelSource
@@ -25,6 +27,17 @@ _ENTRIES = (CocoEntry, MaskFolderEntry, SbdEntry, VocEntry, YoloEntry)
 Entry = Annotated[
     CocoEntry | MaskFolderEntry | SbdEntry | VocEntry | YoloEntry, Field(discriminator="format")
 ]
+
+
+def _problem_of_name(name: str) -> str | None:
+    """Why nothing can be called that; None = it can."""
+    if name in ("", IGNORE, "*"):
+        return "it is empty" if not name else "a label map gives it another meaning"
+    if name != name.strip():
+        return "it begins or ends with a blank"
+    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in name):
+        return "it holds the end of a line, a tab or another control character"
+    return f"it is longer than {MAX_NAME} characters" if len(name) > MAX_NAME else None
 
 
 class DataDescription(BaseModel):
@@ -52,12 +65,12 @@ class DataDescription(BaseModel):
         for name in value:
             if not isinstance(name, str):
                 raise ValueError(describe_non_text(name))
+            if problem := _problem_of_name(name):
+                raise ValueError(f"{shown(name)} cannot be the name of a class: {problem}")
         if len(value) > MAX_CLASSES:
             raise ValueError(f"{len(value)} classes; a network has at most {MAX_CLASSES}")
         if len(set(value)) < len(value) or "background" in value:
             raise ValueError("class names must differ, and background is implied")
-        if max(map(len, value)) > MAX_NAME:
-            raise ValueError(f"a class name is longer than {MAX_NAME} characters")
         return ("background", *value)
 
     def entries(self, split: str) -> list[Entry]:

@@ -200,6 +200,8 @@ def read_annotation(path: Path, corners: Corners = "from_1") -> ObjectsAndSize:
         raise LabelError(f"{path} does not exist; every listed image needs an annotation") from None
     except (OSError, ET.ParseError, LookupError, ValueError) as error:  # the last two: its encoding
         raise LabelError(f"{path} cannot be read as XML: {cut(str(error))}") from None
+    for node in root.iter():
+        node.tag = node.tag.rpartition("}")[2].lower()  # without a namespace
     first = 1 if corners == "from_1" else 0
     nodes = root.findall("object")
     if len(nodes) > MAX_OBJECTS:
@@ -214,6 +216,8 @@ def read_annotation(path: Path, corners: Corners = "from_1") -> ObjectsAndSize:
 def _read_object(node: ET.Element, where: str, first: int) -> ObjectLabel:
     name = (node.findtext("name") or "").strip()
     difficult = read_flag(node.findtext("difficult"), f"{where}: difficult")
+    if (count := len(node.findall("bndbox"))) > 1:
+        return ObjectLabel(name, None, where, f"{count} bndbox; an object has one", difficult)
     try:
         corners = [float(node.findtext(f"bndbox/{edge}") or "") for edge in _EDGES]
     except ValueError:

@@ -127,7 +127,8 @@ class YoloEntry(CodedEntry):
         others = {
             path
             for parent in {path.parent for path in claimed}
-            for path in parent.glob("*.txt")
+            for path in parent.iterdir()
+            if path.suffix.lower() == ".txt" and not path.name.startswith(".")
             if path not in claimed | lists and path.name not in _OTHER_TEXTS
         }
         near = dict(lookalikes(others, [path for path in claimed if not path.is_file()]))
@@ -189,7 +190,9 @@ def read_image_list(path: Path) -> list[Path]:
     """
     images = []
     for number, line in enumerate(read_list(path), start=1):
-        places = (path.parent / line, path.parent / line.removeprefix("data/"))
+        portable = line.replace("\\", "/")  # of Windows
+        names = line, portable, portable.removeprefix("data/")
+        places = [path.parent / name for name in names]
         found = next((place for place in places if place.is_file()), None)
         if found is None:
             raise LabelError(f"{path}, image {number}: {places[0]} does not exist")

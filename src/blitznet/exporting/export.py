@@ -39,6 +39,7 @@ class Exported:
         parity: the content of that report.
         problems: differences that the precision does not allow; empty = the file is good.
         is_kept: whether the file exists, with or without problems.
+        caution: `ExportInfo.caution` of the file.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Exported:
     parity: Parity
     problems: list[str]
     is_kept: bool
+    caution: str | None = None
 
 
 def export(
@@ -96,12 +98,12 @@ def export(
     else:
         network, info = load_checkpoint(find_checkpoint(os.fspath(model)))
     with temporary_folder(path.parent) as folder:
-        fresh = folder / path.name
+        fresh, caution = folder / path.name, None
         onnx_file = fresh.with_suffix(".onnx")
         stored: FilePrecision = "fp16" if known_precision == "fp16" else "fp32"
         export_onnx(onnx_file, network, info, limits, stored, seg_map)
         if format == "openvino":
-            write_openvino(fresh, onnx_file, calibrate)
+            caution = write_openvino(fresh, onnx_file, calibrate)
             onnx_file.unlink()
         parity = _compare(fresh, network, data, split, classes)
         failed = problems(parity, TOLERANCES[known_precision])
@@ -113,10 +115,10 @@ def export(
     content: dict[str, Any] = {
         "file": path.name, "format": format, "precision": precision, **limits._asdict(),
         "data": data and str(data), "split": split if data else None,
-        "passed": not failed, "problems": failed, **asdict(parity),
+        "passed": not failed, "problems": failed, "caution": caution, **asdict(parity),
     }  # fmt: skip
     write_json(report, content)
-    return Exported(path, report, parity, failed, is_kept)
+    return Exported(path, report, parity, failed, is_kept, caution)
 
 
 def _compare(

@@ -10,20 +10,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blitznet.errors import InputError, cut
-from blitznet.exporting.images import described_images
+from blitznet.evenly_spaced import evenly_spaced
+from blitznet.exporting.images import described_images, images_at_hand
 from blitznet.exporting.onnx_file import RAW_DETECTION_OUTPUTS
+from blitznet.exporting.parity import TOLERANCES, compare_file, problems
 from blitznet.extras import require
+from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.openvino_engine import openvino_metadata, read_exported
-from blitznet.model_files import METADATA_KEY, parse_export_info
+from blitznet.model_files import METADATA_KEY, ExportInfo, parse_export_info
+from blitznet.temporary_folder import temporary_folder
 
 if TYPE_CHECKING:
     import openvino
 
 # NNCF's own default; more change nothing that can be measured.
 CALIBRATION_IMAGES = 300
+COMPARED_IMAGES = 16  # of them
 
 
-def write_openvino(path: Path, onnx_file: Path, calibrate: Path | None = None) -> None:
+def write_openvino(path: Path, onnx_file: Path, calibrate: Path | None = None) -> str | None:
     """Convert an ONNX file to OpenVINO's format, in its precision or in int8.
 
     Args:
@@ -32,13 +37,14 @@ def write_openvino(path: Path, onnx_file: Path, calibrate: Path | None = None) -
         calibrate: int8: weights and activations of convolutions in eight bits. A data description,
             whose training images (or those of its first split) give the range of the activations.
 
+    Returns:
+        `ExportInfo.caution` of the file.
+
     Raises:
         InputError: if NNCF is missing, the images cannot be used, or a file cannot be written.
     """
     if calibrate is not None:
         require("nncf", "quantize", "int8")
-    import openvino
-
     model = read_exported(onnx_file)
     info = parse_export_info(onnx_file, openvino_metadata(model))
     if calibrate is not None:
@@ -48,11 +54,42 @@ def write_openvino(path: Path, onnx_file: Path, calibrate: Path | None = None) -
         pixels = described_images(calibrate, None, CALIBRATION_IMAGES, size)
         model = _quantize(model, [image[None] for image in pixels], spare)
         info = info.model_copy(update={"precision": "int8"})
+        with temporary_folder(path.parent) as folder:
+            _save(folder / path.name, model, info)
+            caution = _compare(folder / path.name, onnx_file, pixels)
+        info = info.model_copy(update={"caution": caution})
+    _save(path, model, info)
+    return info.caution
+
+
+def _save(path: Path, model: "openvino.Model", info: ExportInfo) -> None:
+    import openvino
+
     model.set_rt_info(info.model_dump_json(), [METADATA_KEY])
     try:
         openvino.save_model(model, path, compress_to_fp16=False)
     except RuntimeError as error:  # a full disk, for one
         raise InputError(f"{path}: cannot be written ({cut(str(error))})") from error
+
+
+def _compare(path: Path, onnx_file: Path, pixels: Sequence[np.ndarray]) -> str | None:
+    """`ExportInfo.caution` of an int8 file: on images it was calibrated with, and on photos.
+
+    A network that shows next to nothing on photos is for other images.
+    """
+    chosen = [pixels[index] for index in evenly_spaced(len(pixels), COMPARED_IMAGES)]
+    photos = images_at_hand(len(pixels[0]))
+    with contextlib.closing(open_engine(onnx_file, "openvino", "cpu")) as reference:
+        for images, where, least in ((chosen, "calibration images", 0), (photos, "photos", 5)):
+            parity = compare_file(path, reference, images)
+            shown = parity.matched[0].objects if parity.matched else 0
+            found = problems(parity, TOLERANCES["int8"]) if shown >= least else []
+            if found:
+                return (
+                    f"int8 differs from float32: on {len(images)} {where}, {found[0]}; calibrate "
+                    "it with images like those that it will see, or use float32"
+                )
+    return None
 
 
 def _quantize(

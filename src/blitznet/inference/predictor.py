@@ -31,6 +31,7 @@ from blitznet.inference.selection import DEFAULT_SCORE, Selection, Selector, Wan
 from blitznet.inference.video.decoding import Frame
 from blitznet.inference.video.open_video import open_video
 from blitznet.inference.video.predict_frames import VideoOptions, predict_frames
+from blitznet.model_files import ExportInfo
 from blitznet.scene import Scene
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def load(
     """
     options = EngineOptions(hint, threads, on_message)
     opened = open_engine(name_or_path, usual_engine(engine), device, options)
+    if isinstance(opened.info, ExportInfo) and opened.info.caution is not None:
+        options.tell(f"{opened.name}: {opened.info.caution}")
     return Predictor(opened, max(2, min(8, usable_cores())) if hint == "throughput" else 2)
 
 

@@ -118,7 +118,8 @@ def _load_workers(
     if workers is None and first.engine.device != "cpu":
         count = _WORKERS_ON_GPU
     with ThreadPoolExecutor(max(1, count - 1)) as pool:
-        others = pool.map(lambda _: load(model, device, engine, threads=threads), range(count - 1))
+        load_silently = partial(load, threads=threads, on_message=lambda _: None)
+        others = pool.map(lambda _: load_silently(model, device, engine), range(count - 1))
         return [first, *others]
 
 

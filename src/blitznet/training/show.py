@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from blitznet.data.check.check_report import CheckReport, count_of
 from blitznet.device import hardware_name
@@ -106,10 +106,12 @@ class Progressing:
     Attributes:
         doing: the current activity, for the next line.
         is_shown: whether anything is printed.
+        has_bar: whether there is a bar, which tells what is being done.
     """
 
     def __init__(self, on_message: OnMessage | None):
         self.doing, self.is_shown = "reading the data", on_message is not None
+        self.has_bar = False
         self._tell, self._told = on_message or (lambda _: None), time.monotonic()
 
     def on_message(self, line: str) -> None:
@@ -127,7 +129,7 @@ class Progressing:
 
         def breathe() -> None:
             while not done.wait(QUIET_SECONDS / 10):
-                if time.monotonic() - self._told >= 0.9 * QUIET_SECONDS:
+                if not self.has_bar and time.monotonic() - self._told >= 0.9 * QUIET_SECONDS:
                     self.on_message(self.doing)
 
         thread = threading.Thread(target=breathe, daemon=True, name="sign of life")
@@ -159,31 +161,35 @@ def show_training(
     """
     step, text, first = 0, "", (0, 0.0)
     with Progress(
+        SpinnerColumn(),
         MofNCompleteColumn(),
         BarColumn(bar_width=12),
         TextColumn("{task.description}"),
-        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[left]}"),
         console=Console(stderr=True),
+        redirect_stdout=sys.stdout.isatty(),
         disable=not (progressing.is_shown and sys.stderr.isatty()),
     ) as progress:
-        bar = progress.add_task("", total=total)
+        bar = progress.add_task(progressing.doing, total=total, left="")
+        progressing.has_bar = not progress.disable
 
         def count(reached: int) -> None:
             nonlocal first
             # The time up to the first step is not counted: it holds what happens once.
             first = first if first[0] else (reached, time.monotonic())
-            progress.update(bar, completed=reached)
-            progressing.doing = f"step {reached}/{total}  {text}{_time_left(first, reached, total)}"
+            left = _time_left(first, reached, total)
+            progress.update(bar, completed=reached, description=text, left=left.strip())
+            progressing.doing = f"step {reached}/{total}  {text}{left}"
 
         is_first = True
         for row in start(count):
             step = int(row["step"])
             text = _describe_row(row, run, progress)
-            progress.update(bar, completed=step, description=text)
             count(step)
             if progress.disable and (is_first or step == total):
                 progressing.on_message(progressing.doing)
             is_first = False
+    progressing.has_bar = False
     progressing.doing = "evaluating and exporting the trained network"
     return step
 

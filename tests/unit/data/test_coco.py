@@ -236,16 +236,19 @@ def test_a_list_of_something_else_than_ids_is_refused(
         read_ids(path)
 
 
-def test_an_id_is_the_same_as_a_number_and_as_text(tmp_path: Path) -> None:
-    def as_text(content: dict[str, Any]) -> None:
+@pytest.mark.parametrize("kind", [str, float])
+def test_an_id_is_the_same_as_a_number_and_as_text(
+    tmp_path: Path, kind: Callable[[int], object]
+) -> None:
+    def as_other(content: dict[str, Any]) -> None:
         for image in content["images"]:
-            image["id"] = str(image["id"])
+            image["id"] = kind(image["id"])
         for annotation in content["annotations"]:
-            annotation["category_id"] = str(annotation["category_id"])
+            annotation["category_id"] = kind(annotation["category_id"])
 
     expected, found = (
         [source.read(index) for index in range(len(source))]
-        for source in (open_source(), open_source(changed(tmp_path, as_text)))
+        for source in (open_source(), open_source(changed(tmp_path, as_other)))
     )
     assert [one.labels.tolist() for one in found] == [one.labels.tolist() for one in expected]
 
@@ -273,6 +276,18 @@ def test_windows_separators_and_names_of_another_folder(tmp_path: Path) -> None:
         _locate(tmp_path, "..\\media\\b.png")
     with pytest.raises(LabelError, match=r"^no file system has the name 'xxx.*\.\.\.$"):
         _locate(tmp_path, 300 * "x")
+
+
+@pytest.mark.parametrize("name", ["B.PNG", "b.jpg", "b.png ", "b", "deep\\A.png"])
+def test_a_file_name_that_only_looks_the_same_is_shown_beside_the_file(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "deep").mkdir()
+    for there in ("deep/a.png", "b.png"):
+        Image.new("RGB", (9, 9)).save(tmp_path / there)
+    with pytest.raises(LabelError, match=r"is not in .*, but [ab]\.png is: the names differ in"):
+        _locate(tmp_path, name)
+    assert _locate(tmp_path, "c.png") == tmp_path / "c.png"
 
 
 def test_ids_of_other_images_are_counted(tmp_path: Path) -> None:

@@ -108,6 +108,15 @@ def test_a_grey_gif_holds_its_grey_values(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, np.where(values, 2, 0))
 
 
+@pytest.mark.parametrize("ending", ["gif", "tif"])
+def test_a_map_of_several_pages_is_no_map(tmp_path: Path, ending: str) -> None:
+    first, second = (Image.new("L", (6, 4), value) for value in (1, 2))
+    path = tmp_path / f"map.{ending}"
+    first.save(path, save_all=True, append_images=[second])
+    with pytest.raises(LabelError, match=f"map.{ending}: holds 2 frames or pages; a segmentation"):
+        MapFile(path).read((6, 4), TABLE)
+
+
 def test_key_points_behind_a_box_are_left_out(tmp_path: Path) -> None:
     row = "0 0.5 0.5 0.4 0.2 0.4 0.4 0.6 0.6\n"
     path = write(tmp_path / "a.txt", row)
@@ -121,8 +130,8 @@ def test_key_points_behind_a_box_are_left_out(tmp_path: Path) -> None:
 def test_label_files_without_an_image_are_found(tmp_path: Path) -> None:
     for name in ("IMG_1.JPG", f"{DECOMPOSED_CAFE}.jpg", "dog7.jpg"):
         draw(tmp_path / "images" / name)
-    for name in ("img_1", CAFE, "dog7", "dogg7"):
-        write(tmp_path / "labels" / f"{name}.txt", "0 0.5 0.5 0.5 0.5\n")
+    for name in ("img_1.txt", f"{CAFE}.txt", "dog7.txt", "dogg7.TXT", "._dog7.txt"):
+        write(tmp_path / "labels" / name, "0 0.5 0.5 0.5 0.5\n")
     found = findings(tmp_path, "format: yolo, root: ., names: [cat, dog]", "unclaimed")
     assert {Path(one.where).stem: one.is_error for one in found} == {
         "img_1": True, CAFE: True, "dogg7": False,
@@ -154,6 +163,25 @@ def test_labels_beside_images_are_found_below_a_folder_called_images(tmp_path: P
     write(project / "photos/a.txt", "1 0.5 0.5 0.5 0.5\n")
     source = opened(project, "format: yolo, images: photos, names: [cat, dog]")
     assert source.read(0).labels.tolist() == [2]
+
+
+def test_a_list_may_have_the_separators_of_windows(tmp_path: Path) -> None:
+    draw(tmp_path / "mine/images/a.jpg")
+    write(tmp_path / "mine/labels/a.txt", "1 0.5 0.5 0.5 0.5\n")
+    write(tmp_path / "train.txt", b"mine\\images\\a.jpg\r\n")
+    source = opened(tmp_path, "format: yolo, images: train.txt, names: [cat, dog]")
+    assert source.read(0).labels.tolist() == [2]
+
+
+def test_xml_may_have_a_namespace_and_capitals(tmp_path: Path) -> None:
+    box = "<Xmin>1</Xmin><Ymin>1</Ymin><Xmax>9</Xmax><Ymax>9</Ymax>"
+    inner = f"<Object><Name>cat</Name><bndbox>{box}</bndbox></Object>"
+    xml = f'<annotation xmlns="http://example.org">{inner}</annotation>'
+    (item,), _ = read_annotation(write(tmp_path / "a.xml", xml))
+    assert (item.name, item.box) == ("cat", (0, 0, 9, 9))
+    twice = f"<a><object><name>cat</name>{2 * f'<bndbox>{box}</bndbox>'}</object></a>"
+    (item,), _ = read_annotation(write(tmp_path / "b.xml", twice))
+    assert (item.box, item.written) == (None, "2 bndbox; an object has one")
 
 
 @pytest.mark.parametrize(

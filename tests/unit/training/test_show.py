@@ -96,3 +96,27 @@ def test_a_terminal_of_80_columns_shows_step_total_and_losses(
     assert "200/65000" in shown
     assert LOSSES in shown
     assert ("val 0.500 at step 100" in shown) == is_told
+
+
+def test_a_bar_says_what_is_done_before_the_first_step_and_then_the_time_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: SimpleNamespace
+) -> None:
+    terminal, progressing = Terminal(), show.Progressing(lambda _: None)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    progressing.doing = "preparing the first step"
+
+    def start(on_step: Callable[[int], object]) -> Iterator[dict[str, float]]:
+        assert progressing.has_bar  # no lines are told beside it
+        for step in (1, 2):  # a step takes more than the half minute that rich looks back
+            clock.seconds += 60.0
+            on_step(step)
+        yield log_row(2)
+
+    show.show_training(start, 1000, tmp_path, progressing)
+    shown = terminal.getvalue()
+    assert not progressing.has_bar
+    assert "0/1000" in shown
+    assert "preparing the first step" in shown
+    assert f"{LOSSES} 16:38:00 left" in shown

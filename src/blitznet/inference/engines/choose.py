@@ -51,6 +51,13 @@ class EngineOptions:
     threads: int | None = None
     on_message: OnMessage | None = None
 
+    def tell(self, problem: str) -> None:
+        """Pass a problem to `on_message`, or make it a warning."""
+        if self.on_message is None:
+            warnings.warn(problem, stacklevel=3)
+        else:
+            self.on_message(problem)
+
 
 def open_engine(
     name_or_path: str | os.PathLike[str] | None = None,
@@ -80,10 +87,7 @@ def open_engine(
             raise
         except (BlitzNetError, ImportError, OSError, RuntimeError) as error:
             problem = f"{name} cannot be used ({one_line(error)}); the next best engine is taken"
-            if options.on_message is None:
-                warnings.warn(problem, stacklevel=2)
-            else:
-                options.on_message(problem)
+            options.tell(problem)
     return _open(last, network, device, options)
 
 

@@ -1,0 +1,25 @@
+"""What the commands print while a progress bar is shown."""
+
+import io
+import sys
+
+import pytest
+from rich.console import Console
+from rich.file_proxy import FileProxy
+
+from blitznet.cli.app import print_error, print_line
+
+
+@pytest.mark.parametrize(("stream", "say"), [("stdout", print_line), ("stderr", print_error)])
+def test_a_line_beside_a_bar_goes_through_the_bar(
+    stream: str, say: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rich puts the line above its bar; written past it, it would end up in the bar's line."""
+    assert callable(say)
+    above, past = io.StringIO(), io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    proxy = FileProxy(Console(file=above, force_terminal=True, width=80), past)
+    monkeypatch.setattr(sys, stream, proxy)
+    say("one line")
+    assert "one line\n" in above.getvalue()
+    past.flush()
+    assert past.buffer.getvalue() == b""  # type: ignore[attr-defined]
