@@ -210,8 +210,9 @@ def read_stored(path: str | os.PathLike[str]) -> ImageFile:
         ImageError: as `read_image`, and if there are several frames or pages.
     """
     name = os.fspath(path)
-    image = _open(_read(path, MAX_PIXELS), name, MAX_PIXELS)
-    if (frames := _count_frames(image)) > 1:
+    reopen = partial(_open, _read(path, MAX_PIXELS), name, MAX_PIXELS)
+    image = reopen()
+    if (frames := _count_frames(image, reopen)) > 1:
         raise ImageError(f"{name}: holds {frames} frames or pages; a segmentation map is one")
     raw_mode = str(image.tile[0].args)[:6] if image.mode == "L" and image.tile else ""
     image.info[GREY_BITS] = 2 if "L;2" in raw_mode else 4 if "L;4" in raw_mode else 8
