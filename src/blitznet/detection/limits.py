@@ -6,7 +6,7 @@ SCORE_THRESHOLD = 0.01
 
 
 class Limits(NamedTuple):
-    """The defaults are the paper's.
+    """The default numbers are the paper's (section 3.5), the default thresholds the authors' (D27).
 
     Attributes:
         score: minimum score of an object, inclusive.
