@@ -248,7 +248,7 @@ def stored_size(source: ImageSource) -> tuple[int, int]:
 
 
 class _FewReads:
-    """A file that ends in an error after so many reads, or so many bytes.
+    """A file that ends in an error after a number of reads or bytes.
 
     A header may name the same bytes thousands of times.
     """
@@ -259,7 +259,7 @@ class _FewReads:
         self._reads_left, self._bytes_left = 0, 0.0
 
     def allow(self, reads: int, *, of_decoder: bool = False) -> None:
-        """From here on, allow so many reads; only a decoder may read the same bytes again."""
+        """From here on, allow this number of reads; only a decoder may read the same bytes again."""
         self._reads_left = reads
         self._bytes_left = math.inf if of_decoder else self._size + _MAX_HEADER
 
