@@ -259,7 +259,7 @@ class _FewReads:
         self._reads_left, self._bytes_left = 0, 0.0
 
     def allow(self, reads: int, *, of_decoder: bool = False) -> None:
-        """From here on, allow this number of reads; only a decoder may read the same bytes again."""
+        """Allow this number of reads from now on; bytes again only for a decoder."""
         self._reads_left = reads
         self._bytes_left = math.inf if of_decoder else self._size + _MAX_HEADER
 
