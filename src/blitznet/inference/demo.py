@@ -3,8 +3,6 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-import blitznet
-
 # Photos of things with and without a VOC class; the last two show what must not be found.
 PHOTOS = (
     "chelsea.png",
@@ -23,4 +21,4 @@ def demo_images() -> list[Path]:
         folder = Path(package.origin).parent / "data"
         if found := [folder / name for name in PHOTOS if (folder / name).is_file()]:
             return found
-    return sorted((Path(blitznet.__file__).parent / "service/page/examples").glob("*.jpg"))
+    return sorted((Path(__file__).parents[1] / "service/page/examples").glob("*.jpg"))
