@@ -16,10 +16,11 @@ import torch
 from PIL import Image
 
 import blitznet
-import blitznet.extras
+import blitznet.inference.demo
 import blitznet.model.checkpoint
 from blitznet.classes import voc_palette
 from blitznet.cli import main
+from blitznet.inference.demo import demo_images
 from blitznet.inference.engines.choose import AUTO_ORDER
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model_files import NetworkFiles, find_network
@@ -356,10 +357,7 @@ def test_the_demo_shows_what_it_finds_in_scikit_images_photographs(
     assert {"chelsea.jpg", "astronaut.jpg", "predictions.jsonl"} <= set(files_in("runs/demo"))
 
 
-def test_the_demo_without_scikit_image_says_how_to_get_it(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(blitznet.extras, "find_spec", lambda _: None)
-    assert main(["demo"]) == 1
-    (line,) = complaints(capsys)
-    assert "pip install 'blitznet[demo]'" in line
+def test_the_demo_without_scikit_image_has_two_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blitznet.inference.demo, "find_spec", lambda _: None)
+    assert [path.name for path in demo_images()] == ["astronaut.jpg", "chelsea.jpg"]
+    assert all(path.is_file() for path in demo_images())

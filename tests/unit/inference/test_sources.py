@@ -76,7 +76,7 @@ def test_every_source_without_images_gets_a_line_and_the_others_go_on() -> None:
         "no image matches this pattern",
         "nothing named",
         "cannot be read (File name too long)",
-        "an image on the web, which is not fetched",
+        "images on the web are not downloaded",
     ]
     assert not any("\n" in line for line in problems)
 
