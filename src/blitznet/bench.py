@@ -113,7 +113,7 @@ def bench(
         model: a bundled network's name, a checkpoint, or an exported file; None = the best bundled
             network.
         engines: names; None = all that are here.
-        images: a folder; None = drawn ones. See `load_images`.
+        images: a folder; None = synthetic ones. See `load_images`.
         score: minimum score of an object, 0..1.
         batch: images per call.
         rounds: in which all take turns.

@@ -40,13 +40,13 @@ class BoundedLoader(yaml.SafeLoader):
         return node
 
     def compose_mapping_node(self, anchor: Any) -> Any:
-        """See PyYAML's composer; a key that is there twice would hide what stands first."""
+        """See PyYAML's composer; a duplicate key would hide the first one."""
         node = super().compose_mapping_node(anchor)
         seen: set[tuple[str, str]] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if (key.tag, key.value) in seen:
-                    text = f"the key {key.value} is there twice"
+                    text = f"duplicate key {key.value}"
                     raise ComposerError(None, None, text, key.start_mark)
                 seen.add((key.tag, key.value))
         return node

@@ -9,7 +9,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def ignore_interruption() -> None:
-    """From here on both are ignored: all is done, and only the last line is to be printed."""
+    """Ignore SIGINT and SIGTERM from now on: only the last line is left to print."""
     if current_thread() is main_thread():
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
@@ -17,7 +17,7 @@ def ignore_interruption() -> None:
 
 @contextmanager
 def handlers_restored() -> Iterator[None]:
-    """In the end the handlers of both are what they were."""
+    """Restore the handlers of SIGINT and SIGTERM at the end."""
     previous = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
         yield

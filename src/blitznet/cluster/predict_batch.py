@@ -295,7 +295,10 @@ def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
             "object_store_memory": _OBJECT_STORE_BYTES,
         }  # fmt: skip
     try:
-        _require_descriptors() if address is None else _require_answer(address)
+        if address is None:
+            _require_descriptors()
+        else:
+            _require_answer(address)
         ray.init(**kind, logging_level=logging.ERROR, log_to_driver=False)
     except Exception as error:  # noqa: BLE001 - plain ones are raised, too
         what = f"no Ray cluster at {address}" if address else "Ray cannot start here"

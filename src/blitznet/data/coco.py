@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from blitznet.data.image_files import files_by_look, look, require_folder
+from blitznet.data.image_files import files_by_loose_name, loose_name, require_folder
 from blitznet.data.labels import ImageLabels, ObjectLabel, read_flag
 from blitznet.data.source import ReadLabels, SourceEntry
 from blitznet.errors import LabelError, shown
@@ -91,7 +91,7 @@ def _locate(images: Path, file_name: str) -> Path:
         text = f"{file_name} is not in {images}, but {last} is"
         raise LabelError(f"{text}; the annotation file needs names relative to `images`")
     for missing in (images / file_name, images / portable.strip()):
-        if (path := files_by_look(missing.parent).get(look(missing))) is not None:
+        if (path := files_by_loose_name(missing.parent).get(loose_name(missing))) is not None:
             text = f"{shown(file_name)} is not in {images}, but {path.name} is: the names differ in"
             raise LabelError(f"{text} upper case, ending, blanks or Unicode form; make them equal")
     return images / file_name

@@ -111,18 +111,18 @@ def lookalikes(files: Iterable[Path], wanted: Iterable[Path]) -> Iterator[tuple[
 
     With each comes the one that is wanted.
     """
-    by_look = {look(path): path for path in wanted}
+    by_name = {loose_name(path): path for path in wanted}
     for path in files:
-        if (other := by_look.get(look(path))) is not None:
+        if (other := by_name.get(loose_name(path))) is not None:
             yield path, other
 
 
 @lru_cache(maxsize=4)
-def files_by_look(folder: Path) -> dict[str, Path]:
-    """The files of a folder as it was when first asked, for messages: see `look`."""
-    return {look(path): path for path in folder.iterdir()} if folder.is_dir() else {}
+def files_by_loose_name(folder: Path) -> dict[str, Path]:
+    """The files of a folder as it was when first asked, for messages: see `loose_name`."""
+    return {loose_name(path): path for path in folder.iterdir()} if folder.is_dir() else {}
 
 
-def look(path: Path) -> str:
+def loose_name(path: Path) -> str:
     """A path without ending, letter case and Unicode form."""
     return unicodedata.normalize("NFC", path.with_suffix("").as_posix()).casefold()
