@@ -4,9 +4,10 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from blitznet.device import choose_device, device_kind, has_fast_bfloat16
 from blitznet.errors import BlitzNetError, CheckpointError, InputError, one_line
@@ -20,13 +21,42 @@ from blitznet.model_files import NetworkFiles, find_network
 AUTO = "auto"
 ENGINE_VARIABLE = "BLITZNET_ENGINE"
 
-# Kinds of device that each runs on. Those called torch run checkpoints, others exported files.
-ENGINES: dict[str, tuple[str, ...]] = {
-    "onnxruntime": ("cpu", "cuda"),
-    "openvino": ("cpu",),
-    "openvino-bf16": ("cpu",),
-    "torch": ("cpu", "cuda"),
-    "torch-bf16": ("cpu", "cuda"),
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """What an engine is made of, and what it needs.
+
+    Attributes:
+        backend: the library that runs the network.
+        devices: kinds of device that it runs on.
+        is_bfloat16: whether it computes in bfloat16.
+        modules: that have to be installed, beside the base installation's.
+        extra: that installs them.
+    """
+
+    backend: Literal["onnxruntime", "openvino", "torch"]
+    devices: tuple[str, ...] = ("cpu",)
+    is_bfloat16: bool = False
+    modules: tuple[str, ...] = ()
+    extra: str = ""
+
+    @property
+    def runs_checkpoints(self) -> bool:
+        """Whether it runs checkpoints; the others run exported files."""
+        return self.backend == "torch"
+
+
+_ONNXRUNTIME = EngineSpec("onnxruntime", devices=("cpu", "cuda"))
+_OPENVINO = EngineSpec("openvino", modules=("openvino",), extra="openvino")
+_TORCH = EngineSpec(
+    "torch", devices=("cpu", "cuda"), modules=("torch", "torchvision", "timm"), extra="train"
+)
+ENGINES = {
+    "onnxruntime": _ONNXRUNTIME,
+    "openvino": _OPENVINO,
+    "openvino-bf16": replace(_OPENVINO, is_bfloat16=True),
+    "torch": _TORCH,
+    "torch-bf16": replace(_TORCH, is_bfloat16=True),
 }
 
 # Fastest first, of those whose results are those of float32 within half a point of mAP and mIoU
@@ -119,36 +149,25 @@ def usual_engine(asked: str | None = None) -> str:
 def engines_here(device: str = AUTO) -> list[str]:
     """Names of ENGINES that are installed and that the device has instructions for."""
     kind = device_kind(device) if device != AUTO else "cuda" if _has_gpu() else "cpu"
-    return [name for name in ENGINES if _fits(name, kind)]
+    return [name for name, spec in ENGINES.items() if _fits(spec, kind)]
 
 
 def _require_fitting(engine: str, device: str) -> None:
     """Raises InputError if the engine lacks a package or does not run on the device."""
-    modules, extra = _packages(engine)
-    for module in modules:
-        require(module, extra, f"the engine {engine}")
-    kind = device_kind(device)
-    if kind not in ENGINES[engine]:
-        fitting = [name for name, kinds in ENGINES.items() if kind in kinds]
+    spec, kind = ENGINES[engine], device_kind(device)
+    for module in spec.modules:
+        require(module, spec.extra, f"the engine {engine}")
+    if kind not in spec.devices:
+        fitting = [name for name, other in ENGINES.items() if kind in other.devices]
         raise InputError(
-            f"the engine {engine} runs on {' and '.join(ENGINES[engine])}, not on {kind}; "
+            f"the engine {engine} runs on {' and '.join(spec.devices)}, not on {kind}; "
             f"there, take {', '.join(fitting)}"
         )
 
 
-def _packages(engine: str) -> tuple[tuple[str, ...], str]:
-    """Modules that have to be installed, and the extra that does it."""
-    if engine.startswith("openvino"):
-        return ("openvino",), "openvino"
-    return (("torch", "torchvision", "timm") if _runs_checkpoints(engine) else ()), "train"
-
-
-def _runs_checkpoints(engine: str) -> bool:
-    return engine.startswith("torch")
-
-
 def _open(name: str, network: NetworkFiles, device: str, options: EngineOptions) -> Engine:
-    if _runs_checkpoints(name):
+    spec = ENGINES[name]
+    if spec.runs_checkpoints:
         checkpoint = network.require_checkpoint()
         from blitznet.inference.engines.torch_engine import TorchEngine
         from blitznet.model.checkpoint import load_checkpoint
@@ -158,23 +177,23 @@ def _open(name: str, network: NetworkFiles, device: str, options: EngineOptions)
             import torch
 
             torch.set_num_threads(options.threads)
-        return TorchEngine(model, info, choose_device(device), name == "torch-bf16")
+        return TorchEngine(model, info, choose_device(device), spec.is_bfloat16)
     if network.exported is not None:
-        return _open_file(name, network.exported, device, options)
+        return _open_file(spec, network.exported, device, options)
     path = exported_checkpoint(network.require_checkpoint(), options.on_message)
     try:
-        return _open_file(name, path, device, options)
+        return _open_file(spec, path, device, options)
     except CheckpointError:  # the file in the cache has become unreadable
         path.unlink(missing_ok=True)
         path = exported_checkpoint(network.require_checkpoint(), options.on_message)
-        return _open_file(name, path, device, options)
+        return _open_file(spec, path, device, options)
 
 
-def _open_file(name: str, path: Path, device: str, options: EngineOptions) -> Engine:
-    if name.startswith("openvino"):
-        return OpenVinoEngine(path, name, options.hint, options.threads)
+def _open_file(spec: EngineSpec, path: Path, device: str, options: EngineOptions) -> Engine:
+    if spec.backend == "openvino":
+        return OpenVinoEngine(path, spec.is_bfloat16, options.hint, options.threads)
     if path.suffix != ".onnx":
-        raise InputError(f"{path} is run by openvino, not by {name}")
+        raise InputError(f"{path} is run by openvino, not by {spec.backend}")
     return OnnxRuntimeEngine(path, device, options.threads)
 
 
@@ -191,7 +210,7 @@ def _candidates(network: NetworkFiles, device: str) -> list[str]:
         return ["openvino"]
     names = _that_run(AUTO_ORDER[kind], network, kind)
     if exported is None and not all(map(find_spec, ("torch", "onnx", "onnxscript"))):
-        names = [name for name in names if _runs_checkpoints(name)]
+        names = [name for name in names if ENGINES[name].runs_checkpoints]
     if names:
         return names
     if exported is not None and kind != "cpu":
@@ -222,8 +241,8 @@ def _device_for(engine: str, device: str, network: NetworkFiles) -> str:
 def _that_run(names: Iterable[str], network: NetworkFiles, kind: str) -> list[str]:
     """The installed ones of some engines that can run this network."""
     has_checkpoint = network.checkpoint is not None
-    usable = (name for name in names if has_checkpoint or not _runs_checkpoints(name))
-    return [name for name in usable if _fits(name, kind)]
+    usable = (name for name in names if has_checkpoint or not ENGINES[name].runs_checkpoints)
+    return [name for name in usable if _fits(ENGINES[name], kind)]
 
 
 def _has_gpu() -> bool:
@@ -231,20 +250,18 @@ def _has_gpu() -> bool:
     return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
 
 
-def _fits(name: str, kind: str) -> bool:
+def _fits(spec: EngineSpec, kind: str) -> bool:
     """Whether an engine is installed and supports a kind of device."""
-    modules, _ = _packages(name)
-    if kind not in ENGINES[name] or not all(map(find_spec, modules)):
+    if kind not in spec.devices or not all(map(find_spec, spec.modules)):
         return False
-    if name == "openvino-bf16":
-        return has_bfloat16()
-    if (name, kind) == ("onnxruntime", "cuda"):
-        return has_cuda()
-    is_bfloat16 = name.endswith("-bf16")
-    if not _runs_checkpoints(name) or (kind == "cpu" and not is_bfloat16):
+    if spec.backend == "openvino":
+        return not spec.is_bfloat16 or has_bfloat16()
+    if spec.backend == "onnxruntime":
+        return kind == "cpu" or has_cuda()
+    if kind == "cpu" and not spec.is_bfloat16:
         return True  # so that PyTorch is not imported for nothing
     import torch
 
     if kind == "cuda" and not torch.cuda.is_available():
         return False
-    return not is_bfloat16 or has_fast_bfloat16(torch.device(kind))
+    return not spec.is_bfloat16 or has_fast_bfloat16(torch.device(kind))

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from blitznet.inference.engines.engine import OnMessage
-from blitznet.temporary_folder import temporary_folder
+from blitznet.result_folder import temporary_folder
 
 CACHE_VARIABLE = "BLITZNET_CACHE"
 

@@ -29,7 +29,7 @@ class OpenVinoEngine(ExportedEngine):
 
     Args:
         path: NAME.onnx, or NAME.xml with NAME.bin beside it.
-        name: of the engine: `openvino` or `openvino-bf16`.
+        is_bfloat16: whether it computes in bfloat16.
         hint: what should be fast.
         threads: of all runs together; None = OpenVINO's choice.
 
@@ -43,13 +43,13 @@ class OpenVinoEngine(ExportedEngine):
     def __init__(
         self,
         path: Path,
-        name: str = "openvino",
+        is_bfloat16: bool = False,
         hint: Hint = "latency",
         threads: int | None = None,
     ) -> None:
         import openvino
 
-        self.name = name
+        self.name = "openvino-bf16" if is_bfloat16 else "openvino"
         model = read_exported(path)
         self.info = parse_export_info(path, openvino_metadata(model))
         side = self.info.model.image_size
@@ -62,7 +62,7 @@ class OpenVinoEngine(ExportedEngine):
             settings |= {"INFERENCE_NUM_THREADS": threads or usable_cores()}
             settings |= {"ENABLE_CPU_PINNING": False}
         if self.info.precision != "int8":  # which leaves the rest to what is fastest here
-            settings["INFERENCE_PRECISION_HINT"] = "bf16" if name == "openvino-bf16" else "f32"
+            settings["INFERENCE_PRECISION_HINT"] = "bf16" if is_bfloat16 else "f32"
         stated = model.input(0).partial_shape
         if not stated.compatible(openvino.PartialShape([-1, side, side, 3])):
             raise CheckpointError(f"{path} takes {stated} and says of itself that S is {side}")

@@ -110,7 +110,7 @@ def test_a_damaged_file_is_not_tried_with_every_engine(
 
 def test_auto_tries_only_what_exists() -> None:
     for kind, names in AUTO_ORDER.items():
-        assert all(kind in ENGINES[name] for name in names)
+        assert all(kind in ENGINES[name].devices for name in names)
 
 
 def test_the_variable_says_what_runs_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
