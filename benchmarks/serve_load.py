@@ -41,7 +41,7 @@ from rich.table import Table
 
 from blitznet.bench import describe_machine
 from blitznet.cpu import usable_cores
-from blitznet.image import open_content
+from blitznet.image_file import read_image_header
 from blitznet.inference.predictor import Predictor, load
 
 # Times the mean service time of all that may be ahead of a request, of which p99 may be.
@@ -378,7 +378,7 @@ def flat_png(side: int) -> bytes:
 
 def expected_answer(predictor: Predictor, content: bytes) -> Any:
     """What the service has to say of an image."""
-    record = predictor.predict(open_content(content, "body")).to_dict()
+    record = predictor.predict(read_image_header(BytesIO(content), "body")).to_dict()
     return record["detections"], record["pixels"]
 
 

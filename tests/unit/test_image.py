@@ -370,7 +370,7 @@ def test_pages_of_a_tiff_are_counted_up_to_a_limit(
 ) -> None:
     first, *others = (Image.new("RGB", (9, 8), colour) for colour in ("red", "lime", "blue"))
     first.save(tmp_path / "a.tif", save_all=True, append_images=others)
-    monkeypatch.setattr("blitznet.image._MAX_PAGES", 2)
+    monkeypatch.setattr("blitznet.image_file._MAX_PAGES", 2)
     image = read_image(tmp_path / "a.tif")
     assert image.info["frames"] == 2
     assert image.getpixel((4, 4)) == (255, 0, 0)
@@ -390,9 +390,9 @@ def test_pixels_that_begin_far_behind_are_not_looked_for(
     comments = {"GIF": b"\x21\xfe\x01a\0", "JPEG": b"\xff\xfe\0\x03a", "PNG": text}
     before, after = content.getvalue()[:begin], content.getvalue()[begin:]
     (tmp_path / "a").write_bytes(before + 500 * comments[image_format] + after)
-    monkeypatch.setattr("blitznet.image._MAX_HEADER", 10_000)
+    monkeypatch.setattr("blitznet.image_file._MAX_HEADER", 10_000)
     assert read_image(tmp_path / "a").size == (9, 8)
-    monkeypatch.setattr("blitznet.image._MAX_HEADER", 1000)
+    monkeypatch.setattr("blitznet.image_file._MAX_HEADER", 1000)
     with pytest.raises(ImageError, match=r"a: not an image|a: damaged"):
         read_image(tmp_path / "a")
 
@@ -422,7 +422,7 @@ def test_a_jpeg_of_too_many_segments_behind_its_header_is_refused(
     content = jpeg_bytes()
     (tmp_path / "a.jpg").write_bytes(content[:-2] + 1000 * b"\xff\xe5\0\x02" + content[-2:])
     assert read_image(tmp_path / "a.jpg").size == (9, 8)
-    monkeypatch.setattr("blitznet.image._MAX_SEGMENTS", 1000)
+    monkeypatch.setattr("blitznet.image_file._MAX_SEGMENTS", 1000)
     with pytest.raises(ImageError, match=r"a\.jpg: a JPEG of too many parts"):
         read_image(tmp_path / "a.jpg")
 
@@ -431,7 +431,7 @@ def test_a_jpeg_of_too_many_segments_behind_its_header_is_refused(
 def test_an_image_in_plain_text_has_limits(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     content = EncodedImage(b"P3 2 1 255\n# red\n255 0 0\n# blue\n0 0 255\n", "a.ppm")
     assert read_image(content).getpixel((1, 0)) == (0, 0, 255)
-    monkeypatch.setattr(f"blitznet.image.{limit}", 1)
+    monkeypatch.setattr(f"blitznet.image_file.{limit}", 1)
     with pytest.raises(ImageError, match=r"a\.ppm: a plain-text PPM that takes too long"):
         read_image(content)
 
@@ -450,9 +450,9 @@ def test_a_tiff_of_too_many_strips_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.new("L", (9, 8)).save(tmp_path / "a.tif", tiffinfo={278: 1})  # rows of a strip
-    monkeypatch.setattr("blitznet.image._MAX_TILES", 8)
+    monkeypatch.setattr("blitznet.image_file._MAX_TILES", 8)
     assert read_image(tmp_path / "a.tif").size == (9, 8)
-    monkeypatch.setattr("blitznet.image._MAX_TILES", 7)
+    monkeypatch.setattr("blitznet.image_file._MAX_TILES", 7)
     with pytest.raises(ImageError, match=r"a\.tif: 8 strips or tiles; save it again"):
         read_image(tmp_path / "a.tif")
 
@@ -464,7 +464,7 @@ def test_frames_are_counted_as_far_as_reads_are_allowed(
     first, *others = (Image.new("RGB", (9, 8), (10 * number, 0, 0)) for number in range(20))
     first.save(tmp_path / name, save_all=True, append_images=others)
     assert read_image(tmp_path / name).info["frames"] == 20
-    monkeypatch.setattr("blitznet.image._MAX_READS", 60)
+    monkeypatch.setattr("blitznet.image_file._MAX_READS", 60)
     image = read_image(tmp_path / name)
     assert 1 < image.info["frames"] < 20
     assert image.getpixel((4, 4)) == (0, 0, 0)

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import suppress
+from io import BytesIO
 
 from fastapi import HTTPException, Request
 from pydantic import ValidationError
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from blitznet.errors import ImageError, first_problem, shown
-from blitznet.image import EncodedImage, open_content
+from blitznet.image import EncodedImage
+from blitznet.image_file import read_image_header
 from blitznet.service.prediction_queue import BusyError
 from blitznet.service.replies import Options
 
@@ -173,7 +175,7 @@ def open_image(file: EncodedImage, max_megapixels: float) -> EncodedImage:
         HTTPException: 415 for what is no image, 413 for one with too many pixels.
     """
     try:
-        width, height = open_content(file.content, file.name).size
+        width, height = read_image_header(BytesIO(file.content), file.name).size
     except ImageError as error:
         raise HTTPException(415, str(error)) from None
     if width * height > max_megapixels * 1e6:

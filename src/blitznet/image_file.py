@@ -1,0 +1,202 @@
+"""Image files are opened here, within limits: the header is parsed, the pixels are not decoded."""
+
+import math
+import os
+import re
+import struct
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any, BinaryIO
+
+from PIL import Image
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+
+from blitznet.errors import ImageError, cut
+from blitznet.regular_file import MEGABYTE
+from blitznet.sample_depth import describe_tiff, has_16_bit_colours
+
+# Their decoders take several times the memory of the image.
+_COSTLY_FORMATS = frozenset({"WEBP", "JPEG2000", "AVIF", "HEIF"})
+
+# Of a progressive JPEG: every scan passes over all pixels, and encoders write about ten.
+_MAX_SCANS = 100
+_MAX_SCANNED_PIXELS = 2_000_000_000
+_MAX_SEGMENTS = 100_000
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+
+# Of a TIFF; more pages are not counted. Pillow decodes strips and tiles one by one.
+_MAX_PAGES = 1000
+_MAX_TILES = 100_000
+
+# What comes before the pixels of a GIF, JPEG or PNG; comments take many times their size.
+_MAX_HEADER = 16 * MEGABYTE
+
+# Of a header, and of all that follows: millions of tiny parts take minutes.
+_MAX_HEADER_READS = 4096
+_MAX_READS = 1_000_000
+
+# Of a PPM in plain text, which Pillow reads in Python; a comment takes as long as a megabyte.
+_MAX_PLAIN, _MAX_PLAIN_COMMENTS = 16 * MEGABYTE, 1000
+
+# Not every format that Pillow opens: EPS runs another program, TGA has no signature.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
+
+
+def open_image_file(content: bytes, name: str, max_pixels: int) -> ImageFile:
+    """A file with its header parsed, its pixels still to be decoded.
+
+    Args:
+        content: of the file.
+        name: for messages.
+        max_pixels: half of them for formats whose decoders take several times the memory.
+
+    Raises:
+        ImageError: if it is no image, damaged, or beyond a limit.
+    """
+    if len(content) > _MAX_HEADER and content.startswith((b"GIF8", b"\xff\xd8", b"\x89PNG")):
+        read_image_header(BytesIO(content[:_MAX_HEADER]), name)
+    is_plain = content.startswith((b"P1", b"P2", b"P3"))
+    if is_plain and (len(content) > _MAX_PLAIN or content.count(b"#") > _MAX_PLAIN_COMMENTS):
+        raise ImageError(f"{name}: a plain-text PPM that takes too long to read; save it as PNG")
+    image = read_image_header(BytesIO(content), name)
+    require_sensible_size(image, name, max_pixels)
+    if len(image.tile) > _MAX_TILES:
+        raise ImageError(f"{name}: {len(image.tile)} strips or tiles; save it again with fewer")
+    if isinstance(image, JpegImageFile):
+        _require_few_scans(content, image.size, name)
+    return image
+
+
+def read_image_header(file: BinaryIO, name: str) -> ImageFile:
+    """An image of which the header has been read, no more.
+
+    As `Image.open`, which however warns from 89 million pixels on and refuses 179 million; changing
+    that limit would change it for the whole process.
+
+    Raises:
+        ImageError: if it is no image, or its header is damaged.
+    """
+    Image.init()
+    stream: Any = _BoundedFile(file)
+    stream.seek(0)
+    stream.allow(_MAX_HEADER_READS)
+    prefix = stream.read(16)
+    if not prefix:
+        raise ImageError(f"{name}: the file is empty")
+    for image_format in FORMATS:
+        reader, accepts = Image.OPEN.get(image_format, (None, None))
+        if reader is None or (accepts and accepts(prefix) is not True):
+            continue
+        stream.seek(0)
+        try:
+            image = reader(stream, name)
+        except (SyntaxError, LookupError, TypeError, struct.error):
+            continue  # these say "not mine", as in Image.open
+        except Exception as error:  # see `damage`
+            text = cut(str(error))
+            raise ImageError(f"{name}: damaged {image_format} image ({text})") from error
+        if isinstance(image, ImageFile):
+            stream.allow(_MAX_READS, of_decoder=True)
+            return image
+    if kind := describe_tiff(stream):
+        raise ImageError(
+            f"{name}: a TIFF of {kind}, which cannot be read; save it as 8-bit or 16-bit integers, "
+            "or as one channel of float32"
+        )
+    raise ImageError(f"{name}: not an image; BlitzNet reads {', '.join(FORMATS)}")
+
+
+class _BoundedFile:
+    """A file that ends in an error after a number of reads or bytes.
+
+    A header may name the same bytes thousands of times.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = file.seek(0, os.SEEK_END)
+        self._reads_left, self._bytes_left = 0, 0.0
+
+    def allow(self, reads: int, *, of_decoder: bool = False) -> None:
+        """Allow this number of reads from now on; bytes again only for a decoder."""
+        self._reads_left = reads
+        self._bytes_left = math.inf if of_decoder else self._size + _MAX_HEADER
+
+    def read(self, size: int = -1) -> bytes:
+        """As of a file."""
+        content = self._file.read(size)
+        self._reads_left -= 1
+        self._bytes_left -= len(content)
+        if self._reads_left < 0 or self._bytes_left < 0:
+            raise OSError("too many parts")
+        return content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def require_sensible_size(image: Image.Image, name: str, max_pixels: int) -> None:
+    """Raises ImageError for an image of no pixels, or of too many; see `open_image_file`."""
+    width, height = image.size
+    is_costly = image.format in _COSTLY_FORMATS or has_16_bit_colours(image)
+    if is_costly:
+        max_pixels //= 2
+    if width * height > max_pixels:
+        kind = f" for this kind of {image.format}" if is_costly else ""
+        raise ImageError(
+            f"{name}: {width}x{height} pixels, more than {max_pixels / 10**6:g} million{kind}; "
+            "make it smaller, or predict with --max-megapixels"
+        )
+    if width * height == 0:
+        raise ImageError(f"{name}: an image without pixels ({width}x{height})")
+
+
+def _require_few_scans(content: bytes, size: tuple[int, int], name: str) -> None:
+    """Count the scans of a JPEG by its markers; some hundred take minutes to decode."""
+    scans, segments, position = 0, 0, 2
+    while 0 <= position < len(content) - 4 and content[position + 1] != _END_OF_IMAGE:
+        if content[position + 1] == _START_OF_SCAN:
+            scans += 1
+        segments += 1
+        position += 2 + int.from_bytes(content[position + 2 : position + 4])
+        marker = _MARKER.search(content, position)
+        position = marker.start() if marker else len(content)
+        if scans > _MAX_SCANS or scans * size[0] * size[1] > _MAX_SCANNED_PIXELS:
+            raise ImageError(f"{name}: a JPEG of {scans} scans or more; save it again as usual")
+        if segments > _MAX_SEGMENTS:
+            raise ImageError(f"{name}: a JPEG of too many parts; save it again as usual")
+
+
+def count_frames(image: ImageFile, reopen: Callable[[], ImageFile]) -> int:
+    """Frames or pages; previews beside a photo (MPO, HEIF) are none.
+
+    A GIF or TIFF is gone through, a TIFF up to _MAX_PAGES; both up to damage, or to too many parts.
+    """
+    if image.format == "HEIF":
+        return 1
+    if image.format not in ("GIF", "TIFF"):
+        return int(getattr(image, "n_frames", 1))
+    image = reopen()  # Pillow cannot always go back
+    file: Any = image.fp
+    file.allow(_MAX_READS)
+    try:
+        if image.format == "GIF":
+            return int(getattr(image, "n_frames", 1))
+        while image.tell() < _MAX_PAGES - 1:  # Pillow's own count takes quadratic time
+            image.seek(image.tell() + 1)
+    except Exception:  # noqa: BLE001 - see `damage`
+        pass
+    return image.tell() + 1
+
+
+def damage(name: str, error: Exception) -> ImageError:
+    """What to say of a file that broke its decoder.
+
+    Decoders raise anything on damaged files, AssertionError and MemoryError among them.
+    """
+    text = cut(str(error))
+    if not isinstance(error, OSError | SyntaxError | ValueError | EOFError | Warning):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return ImageError(f"{name}: damaged or cut off ({text})")
