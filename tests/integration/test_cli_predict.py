@@ -207,7 +207,15 @@ def test_wrong_settings_are_found_before_the_network_is_loaded(
 @pytest.mark.usefixtures("album")
 @pytest.mark.parametrize(
     "arguments",
-    [["predict"], ["predict", "a", "--score", "2"], ["predict", "a", "--batch", "0"], ["fly"]],
+    [
+        ["predict"],
+        ["predict", "a", "--score", "2"],
+        ["predict", "a", "--score", "nan"],
+        ["predict", "a", "--max-megapixels", "inf"],
+        ["predict", "a", "--batch", "0"],
+        ["serve", "--max-mb", "inf"],
+        ["fly"],
+    ],
 )
 def test_wrong_usage_is_exit_code_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

@@ -32,6 +32,16 @@ def test_every_table_shows_the_paper_and_what_is_not_run(
     assert all(row.endswith("│") for row in rows)
 
 
+def test_every_class_is_shown_however_narrow_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["table", "1", "--per-class"]) == 0
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert "tvmonitor" in out
+    assert "77.6 │      79.2 │    84.0" in out
+
+
 def test_json_holds_our_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record(tmp_path / "own", read_experiments()["voc12-blitznet300-both"], 0, 0.5, 0.6)
     assert main(["table", "3", "--results", "own", "--json"]) == 0

@@ -1,6 +1,7 @@
 """The program, what it does with errors, and how it prints."""
 
 import io
+import math
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -19,25 +20,34 @@ if TYPE_CHECKING:
 
 
 class _Group(TyperGroup):
-    """The program. Its help shows no type beside flags, which take no value."""
+    """The program. Its help shows no type beside flags, and its numbers are finite."""
 
     def get_params(self, ctx: Any) -> Any:
         """Options that come before the verb."""
-        return _without_types_of_flags(super().get_params(ctx))
+        return _adapted(super().get_params(ctx))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A verb."""
         command = super().get_command(ctx, cmd_name)
         if command is not None:
-            _without_types_of_flags(command.get_params(ctx))
+            _adapted(command.get_params(ctx))
         return command
 
 
-def _without_types_of_flags(params: Any) -> Any:
+def _adapted(params: Any) -> Any:
     for param in params:
         if getattr(param, "is_flag", False):
             param.metavar = ""
+        elif param.callback is None:
+            param.callback = _require_finite
     return params
+
+
+def _require_finite(_: Any, param: Any, value: object) -> object:
+    """Of a number: ranges let nan pass, and those without an end inf."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number", param=param)
+    return value
 
 
 app = typer.Typer(
@@ -119,14 +129,17 @@ def print_errors(problems: Iterable[object]) -> None:
         print_error(problem)
 
 
-def print_table(table: "Table", least_width: int = 0) -> None:
-    """As wide as the terminal; a table that would be cut to pieces may be wider."""
+def print_table(table: "Table", whole: bool = False) -> None:
+    """As wide as the terminal; a `whole` one is as wide as its figures need."""
     from rich.console import Console
+    from rich.measure import Measurement
 
     console = Console(markup=False, emoji=False)
     for column in table.columns:  # class names and file names come from outside
         column._cells = [printable(c) if isinstance(c, str) else c for c in column._cells]
-    console.width = max(console.width, least_width)
+    if whole:
+        endless = console.options.update(max_width=10_000)
+        console.width = max(console.width, Measurement.get(console, endless, table).maximum)
     console.print(table)
 
 

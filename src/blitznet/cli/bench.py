@@ -53,7 +53,7 @@ def bench(
         device=device,
         on_message=lambda line: typer.echo(f"{line} ...", err=True),
     )
-    print_table(speed_table(speeds), least_width=110)
+    print_table(speed_table(speeds), whole=True)
     typer.echo(speeds.to_json())
     if json_file is not None:
         write_text(json_file, speeds.to_json() + "\n")

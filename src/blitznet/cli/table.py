@@ -39,7 +39,7 @@ def _print(report: "TableReport", per_class: bool) -> None:
     typer.echo(f"Table {table.number}: {table.caption}. Figures in per cent unless noted.")
     for grid in grids_of(report, per_class):
         typer.echo(f"\n{grid.title}\n")
-        print_table(terminal_table(grid), least_width=130)
+        print_table(terminal_table(grid), whole=True)
     typer.echo()
     for note in report.notes:
         typer.echo(f"- {note}")

@@ -1,5 +1,6 @@
 """What a service allows and how much it does at once."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +42,8 @@ class Settings:
         if self.queue < 0:
             raise InputError(f"queue is a number of requests from 0 on, got {self.queue}")
         for name in ("timeout", "max_mb", "max_megapixels"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} is more than 0, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} is a number above 0, got {getattr(self, name)}")
         if self.token is not None and not self.token.strip():
             raise InputError("the token is empty; leave it out, or set one")
         if self.uploads is not None and not self.uploads.is_dir():

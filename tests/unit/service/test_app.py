@@ -334,7 +334,7 @@ def test_the_description_of_the_interface_is_complete(client: TestClient) -> Non
     [
         ({"score": 2}, "score is a minimum score in 0..1, got 2"),
         ({"queue": -1}, "queue is a number of requests from 0 on, got -1"),
-        ({"timeout": 0}, "timeout is more than 0, got 0"),
+        ({"timeout": 0}, "timeout is a number above 0, got 0"),
         ({"token": " "}, "the token is empty"),
     ],
 )
