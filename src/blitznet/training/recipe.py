@@ -174,10 +174,17 @@ def change_recipe(recipe: Recipe, overrides: Sequence[str] = (), **changes: obje
 
 
 def describe_recipe(recipe: Recipe) -> str:
-    """The recipe as YAML that `read_recipe` takes; without its name, which is that of the file."""
-    content = recipe.model_dump(mode="json", exclude={"name"})
-    content["model"] = recipe.model.model_dump(mode="json", exclude_unset=True)
-    return yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=80)
+    """The recipe as YAML that `read_recipe` takes; without its name, which is that of the file.
+
+    Fields of the model that are left to their defaults, or to the data, are comments.
+    """
+    content, given = recipe.model_dump(mode="json", exclude={"name"}), recipe.model.model_fields_set
+    content["model"] = recipe.model.model_dump(mode="json", include=given)
+    rest = recipe.model.model_dump(mode="json", exclude={*given, "num_classes"})
+    comment = "# Of the model, num_classes is that of the data unless it is given; by default:\n"
+    for line in _dump({"model": rest}).splitlines():
+        comment += f"# {line}\n"
+    return _dump(content) + comment
 
 
 def summarize_recipe(recipe: Recipe) -> str:
@@ -213,6 +220,10 @@ def fit_to_data(
     if model.segment and not has_maps:
         changes["segment"] = False
     return change_recipe(recipe, model=changes) if changes else recipe
+
+
+def _dump(content: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=80)
 
 
 def _values(recipe: Recipe) -> dict[str, Any]:

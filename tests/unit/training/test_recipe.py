@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from blitznet.data.ssd_policy import Augmentation
 from blitznet.errors import RecipeError
-from blitznet.model_info import BLITZNET512, MODELS
+from blitznet.model_info import BLITZNET512, MODELS, ModelConfig
 from blitznet.training.recipe import RECIPES, Recipe, describe_recipe, fit_to_data, read_recipe
 
 RECIPE_FILES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
@@ -179,6 +180,9 @@ def test_a_printed_recipe_is_a_file_that_gives_the_recipe(tmp_path: Path, name: 
     path = written(tmp_path, describe_recipe(RECIPES[name]))
     assert read_recipe(path) == RECIPES[name].model_copy(update={"name": "mine"})
     assert fit_to_data(read_recipe(path), 7).model.num_classes == 7
+    text = Path(path).read_text()
+    for part in (Recipe, ModelConfig, Augmentation):
+        assert [name for name in part.model_fields if name not in text] == []
 
 
 def test_an_unknown_name_is_answered_with_those_that_there_are() -> None:
