@@ -1,16 +1,19 @@
-"""Folders for work in progress go away, sooner or later, and nobody else's do."""
+"""Folders for work in progress go away, nobody else's do, and one process at a time writes."""
 
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from blitznet.temporary_folder import temporary_folder
+import pytest
+
+from blitznet.errors import InputError
+from blitznet.result_folder import locked, temporary_folder
 
 KILLED = """
 import os, signal
 from pathlib import Path
-from blitznet.temporary_folder import temporary_folder
+from blitznet.result_folder import temporary_folder
 with temporary_folder(Path(".")) as folder:
     (folder / "weights").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -38,3 +41,28 @@ def test_folders_of_others_and_links_stay(tmp_path: Path) -> None:
         pass
     assert (tmp_path / "elsewhere/in-use").is_file()
     assert len(list(tmp_path.iterdir())) == 3
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from blitznet.result_folder import locked
+with locked(Path(".")):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
+    pipe = subprocess.PIPE
+    holder = [sys.executable, "-c", HOLDER]
+    with subprocess.Popen(holder, cwd=tmp_path, stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"locked\n"
+        with pytest.raises(InputError, match="another process is writing there"):
+            locked(tmp_path, patience=0.2).__enter__()
+        process.kill()
+        with locked(tmp_path):  # it waits for the end of what was killed
+            assert list(tmp_path.iterdir()) == []
+    with locked(tmp_path, patience=0):
+        pass

@@ -70,19 +70,10 @@ def evaluate(
     folder = make_folder(out, Path("runs/eval"), overwrite)
     with _removed_if_empty(folder):
         metrics = evaluation.evaluate(
-            model,
-            data,
-            split,
-            engine=engine,
-            device=device,
-            classes=split_names(classes),
-            batch_size=batch,
-            workers=workers,
-            out=folder,
-            submission=submission,
-            report=report,
+            model, data, split, engine=engine, device=device, classes=split_names(classes),
+            batch_size=batch, workers=workers, out=folder, submission=submission, report=report,
             show_progress=not quiet,
-        )
+        )  # fmt: skip
     if quiet:
         return
     if submission is not None:

@@ -21,7 +21,7 @@ from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import describe, load_checkpoint
 from blitznet.model_files import FilePrecision, find_checkpoint
-from blitznet.temporary_folder import temporary_folder
+from blitznet.result_folder import temporary_folder
 from blitznet.text_files import write_json
 
 COMPARED_IMAGES = 64

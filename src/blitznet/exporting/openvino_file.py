@@ -18,7 +18,7 @@ from blitznet.extras import require
 from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.openvino_engine import openvino_metadata, read_exported
 from blitznet.model_files import METADATA_KEY, ExportInfo, parse_export_info
-from blitznet.temporary_folder import temporary_folder
+from blitznet.result_folder import temporary_folder
 
 if TYPE_CHECKING:
     import openvino

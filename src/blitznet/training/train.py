@@ -3,9 +3,10 @@
 import collections
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model.imagenet_weights import describe_imagenet_weights
 from blitznet.plain_names import file_name
-from blitznet.result_folder import make_folder, require_usable
+from blitznet.result_folder import locked, make_folder, require_usable
 from blitznet.training.finish import ONNX_FILE, finish_run
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, Rows, train_steps
 from blitznet.training.loop_options import LoopOptions, launch, require_fit, usable_precision
@@ -162,13 +163,9 @@ def train(
     processes = find_processes(devices)
     progressing = Progressing(on_message if processes.is_first else None)
     start = _Start(Path(data), wanted, options, processes, progressing, epochs, skip_bad)
-    with progressing.breathing(), terminated_as_interrupted():
-        return _train(
-            start,
-            None if resume is None else Path(resume),
-            None if out is None else Path(out),
-            tensorboard,
-        )
+    folders = _prepared(start, *(None if path is None else Path(path) for path in (resume, out)))
+    with progressing.breathing(), terminated_as_interrupted(), ExitStack() as stack:
+        return _train(start, partial(stack.enter_context, folders), resume is not None, tensorboard)
 
 
 @dataclass(frozen=True)
@@ -184,7 +181,9 @@ class _Start:
     skip_bad: bool
 
 
-def _train(start: _Start, resume: Path | None, out: Path | None, tensorboard: bool) -> TrainingRun:
+def _train(
+    start: _Start, prepare: Callable[[], Path], is_resumed: bool, tensorboard: bool
+) -> TrainingRun:
     """See `train`. The first process prepares the folder; the others learn of it and join."""
     from blitznet.training.launcher import explain_loss, leave_failure
 
@@ -193,7 +192,7 @@ def _train(start: _Start, resume: Path | None, out: Path | None, tensorboard: bo
     failure: InputError | None = None
     if processes.is_first:
         try:
-            folder = _begin(start, out) if resume is None else _continue(resume)
+            folder = prepare()
         except InputError as error:
             if processes.count == 1 or not processes.is_launched:
                 raise
@@ -207,7 +206,7 @@ def _train(start: _Start, resume: Path | None, out: Path | None, tensorboard: bo
             raise SystemExit(1)
         recipe, _ = read_run(folder)
         description = read_description(start.data)
-        has_state = resume is not None and (folder / STATE_FILE).exists()
+        has_state = is_resumed and (folder / STATE_FILE).exists()
 
         def rows(on_step: Callable[[int], object] = lambda _: None) -> Rows:
             taken = train_steps(recipe, description, folder, options, has_state, launched, on_step)
@@ -256,6 +255,18 @@ def _finish(
     if tensorboard:
         rewrite_tensorboard(folder)
     return TrainingRun(folder, steps, metrics)
+
+
+@contextmanager
+def _prepared(start: _Start, resume: Path | None, out: Path | None) -> Iterator[Path]:
+    """The folder of a new run, or of the one to resume; no other process trains in it meanwhile."""
+    if resume is None:
+        folder = _begin(start, out)
+        with locked(folder):
+            yield folder
+    else:
+        with locked(resume):
+            yield _continue(resume)
 
 
 def _begin(start: _Start, out: Path | None) -> Path:

@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,11 +15,14 @@ from PIL import Image
 
 from blitznet.errors import ImageError, InputError
 from blitznet.image import EncodedImage
-from blitznet.inference import line_file, predict_folder
-from blitznet.inference.predict_folder import Result, predict_to_folder
+from blitznet.inference import line_file, result_writer
+from blitznet.inference.predict_folder import predict_to_folder
+from blitznet.inference.result import Result
 from blitznet.inference.sources import Source, Video
+from blitznet.inference.video import predict_video
 from blitznet.inference.video.live_video import LiveVideo
 from blitznet.inference.video.predict_frames import VideoOptions
+from blitznet.result_folder import locked
 from blitznet.scene import Scene
 from result_files import files_in, read_records
 from synthetic_video import write_video
@@ -129,6 +133,17 @@ def test_a_run_that_is_interrupted_keeps_its_lines_and_is_resumed(
 
 
 @pytest.mark.usefixtures("here")
+def test_a_folder_takes_the_results_of_one_run_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(result_writer, "locked", partial(locked, patience=0))
+    first = predict_to_folder(colour_predictor(), [Path("a.png"), Path("b.png")], Path("out"))
+    assert next(first).error is None
+    with pytest.raises(InputError, match="out: another process is writing there"):
+        run(Path("a.png"), resume=True)
+    first.close()
+    assert run(Path("a.png"), Path("b.png"), resume=True)[0].is_old
+
+
+@pytest.mark.usefixtures("here")
 def test_a_run_is_not_resumed_with_another_network_or_other_settings() -> None:
     run(Path("a.png"))
     for settings, text in [
@@ -196,7 +211,7 @@ def test_nothing_else_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Scene, "draw", fail)
     Path("out/c.jpg").mkdir()  # cannot be replaced
-    monkeypatch.setattr(predict_folder, "open_video", lambda *_: 1 / 0)
+    monkeypatch.setattr(predict_video, "open_video", lambda *_: 1 / 0)
     sources: list[Source] = [*map(Path, ("a.png", "b.png", "c.png")), Video("x.mp4"), Path("d.png")]
     errors = [str(result.error) for result in run(*sources)]
     assert errors == [
@@ -236,7 +251,7 @@ def test_results_of_a_live_source_are_named_by_its_address(monkeypatch: pytest.M
         source = av.open("testsrc=size=32x32:rate=25:duration=0.2", format="lavfi")
         return LiveVideo(source, Mock(side_effect=InputError("gone")), name, "10.0.0.5", attempts)
 
-    monkeypatch.setattr(predict_folder, "open_video", opened)
+    monkeypatch.setattr(predict_video, "open_video", opened)
     Path("album").mkdir()
     shutil.copy("a.png", "album")
     sources: list[Source] = [Video("rtsp://10.0.0.5"), Path("album/a.png")]

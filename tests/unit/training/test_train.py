@@ -1,7 +1,9 @@
 """The Python call: what it returns, what it takes, what it says."""
 
 import json
+import re
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from blitznet.errors import CheckpointError, InputError, RecipeError
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.evaluation.metrics import Metrics
 from blitznet.model.blitznet import BlitzNet
+from blitznet.result_folder import locked
 from blitznet.training import loop
 from blitznet.training.train import TrainingRun, train
 from fixtures.make_fixtures import describe
@@ -120,6 +123,21 @@ def test_without_onnx_a_line_says_how_to_get_the_file(
     (line,) = [line for line in lines if line.startswith("No model.onnx: ")]
     assert "pip install 'blitznet[train]'; then: blitznet export " in line
     assert line.endswith("run/model.safetensors")
+
+
+@pytest.mark.usefixtures("without_onnx", "without_report")
+def test_a_run_is_trained_by_one_process_at_a_time(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    train(data, tiny_recipe(), out=out, steps=2, max_minutes=0, **QUICK)
+    monkeypatch.setattr("blitznet.training.train.locked", partial(locked, patience=0))
+    with (
+        locked(out),
+        pytest.raises(InputError, match=re.escape(f"{out}: another process is writing there")),
+    ):
+        train(resume=out, **QUICK)
+    assert train(resume=out, **QUICK).is_finished
 
 
 @pytest.mark.slow
