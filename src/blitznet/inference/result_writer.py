@@ -1,0 +1,198 @@
+"""The files of a run's results: drawings, masks, labels, and the lines of predictions.jsonl."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from PIL import Image
+
+from blitznet.atomic_write import atomic_write
+from blitznet.classes import palette_image
+from blitznet.inference.interrupted_run import (
+    PREDICTIONS_FILE,
+    VIDEOS_FILE,
+    Finished,
+    open_results,
+)
+from blitznet.inference.line_file import append_lines
+from blitznet.inference.result_names import ResultNames
+from blitznet.inference.sources import Source, Video, file_of, kind_of
+from blitznet.inference.video.decoding import Frame
+from blitznet.inference.writers import AddScene
+from blitznet.inference.writers.label_formats import open_label_files
+from blitznet.inference.writers.voc_writer import MAPS_FOLDER
+from blitznet.model_files import CheckpointInfo
+from blitznet.result_folder import ensure_folder, locked
+from blitznet.scene import Scene
+from blitznet.text_files import write_json
+
+MASKS_FOLDER = "masks"
+LABELS_FOLDER = "labels"
+
+# libjpeg's limit (JPEG_MAX_DIMENSION); longer images are drawn as PNG.
+_MAX_JPEG_SIDE = 65500
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is written of each image and video, besides its line.
+
+    Attributes:
+        draw: NAME.jpg or NAME.mp4 with boxes and segmentation map.
+        save_masks: masks/NAME.png, class ids with the VOC palette.
+        formats: labels/FORMAT, see `parse_label_formats`.
+    """
+
+    draw: bool = True
+    save_masks: bool = False
+    formats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ResultWriter:
+    """Writes results into a folder, each file complete or not at all.
+
+    Attributes:
+        folder: exists.
+        outputs: what is written.
+        finished: what an earlier run has written.
+        names: gives out the names of results.
+        image_names: of the images' results, by source.
+        append: adds a line to `predictions.jsonl`, which says that all else of it is there.
+        add_labels: see `open_label_files`.
+    """
+
+    folder: Path
+    outputs: Outputs
+    finished: Finished
+    names: ResultNames
+    image_names: dict[Source, str]
+    append: Callable[[Record], None]
+    add_labels: AddScene
+
+    def has(self, source: Source) -> bool:
+        """Whether an earlier run has done an image, or a video to its end."""
+        if isinstance(source, Video):
+            return source.name in self.finished.recordings
+        return str(file_of(source)) in self.finished.images
+
+    def write_image(self, source: Source, scene: Scene) -> Record:
+        """Draw an image and save its mask; may be called by several threads.
+
+        Args:
+            source: the image.
+            scene: is drawn on its own image.
+
+        Returns:
+            Its line, to be given to `add_image`.
+        """
+        start, name, record = perf_counter(), self.image_names[source], scene.to_dict()
+        if self.outputs.draw:
+            suffix = "png" if max(scene.size) > _MAX_JPEG_SIDE else "jpg"
+            record["drawn"] = f"{name}.{suffix}"
+            image = scene.draw(in_place=True)  # the copy of a huge image is huge, too
+            self._save(image, record["drawn"], quality=92, subsampling=0)
+        self._save_mask(record, scene, name)
+        record["ms"] = _rounded_times(scene, start)
+        return record
+
+    def add_image(self, source: Source, scene: Scene, record: Record) -> None:
+        """Add the labels of an image that is written, and then its line."""
+        path = self.names.path_of(file_of(source)).as_posix()
+        self.add_labels(scene, self.image_names[source], path)
+        self.append(record)
+
+    def add_video(self, record: Record) -> None:
+        """Add a video that has come to its end to `videos.json`."""
+        self.finished.videos.append(record)
+        write_json(self.folder / VIDEOS_FILE, self.finished.videos)
+
+    def write_frame(
+        self, source: str, name: str, frame: Frame, scene: Scene
+    ) -> tuple[Image.Image | None, Record]:
+        """Draw a frame of a video and save its mask; may be called by several threads.
+
+        Args:
+            source: what the video is called in its lines.
+            name: of its results.
+            frame: index and time of the frame.
+            scene: what the network found in it.
+
+        Returns:
+            The drawn frame, if drawings are wanted, and its line.
+        """
+        start = perf_counter()
+        image = scene.draw() if self.outputs.draw else None
+        record = {"source": source, "frame": frame.index, "time": round(frame.time, 6)}
+        record |= {key: value for key, value in scene.to_dict().items() if key != "source"}
+        record["drawn"] = f"{name}.mp4" if self.outputs.draw else None
+        self._save_mask(record, scene, f"{name}/{frame.index:06}")
+        record["ms"] = _rounded_times(scene, start)
+        return image, record
+
+    def _save_mask(self, record: Record, scene: Scene, name: str) -> None:
+        """Write masks/NAME.png where masks are wanted, and put its path into the record."""
+        if self.outputs.save_masks and scene.seg_map is not None:
+            record["seg_map"] = f"{MASKS_FOLDER}/{name}.png"
+            self._save(palette_image(scene.seg_map), record["seg_map"])
+
+    def _save(self, image: Image.Image, name: str, **options: int) -> None:
+        path = self.folder / name
+        ensure_folder(path.parent)
+        with atomic_write(path, sync=False) as temporary:
+            image_format = "JPEG" if path.suffix == ".jpg" else "PNG"
+            image.save(temporary, format=image_format, **options)
+
+
+@contextmanager
+def open_result_writer(
+    folder: Path,
+    outputs: Outputs,
+    sources: Sequence[Source],
+    info: CheckpointInfo,
+    settings: Mapping[str, Any],
+    resume: bool,
+    mixed: bool,
+) -> Iterator[ResultWriter]:
+    """Begin the results of a run, or continue them, see `open_results`; name those of all sources.
+
+    Args:
+        folder: exists; nobody else writes into it until the end of the block.
+        outputs: what is to be written.
+        sources: of the run, those that are done included.
+        info: of the network.
+        settings: what else decides on the results.
+        resume: whether results that are there stay.
+        mixed: whether they may be those of another network or of other settings.
+
+    Raises:
+        InputError: if they are, if another process writes there, or if something cannot be written.
+    """
+    inputs = [file_of(one) for one in sources if not isinstance(one, Video) or one.is_file]
+    maps = folder / LABELS_FOLDER / "voc" / MAPS_FOLDER
+    with ExitStack() as stack:
+        stack.enter_context(locked(folder))
+        finished = open_results(folder, info, {**settings, **vars(outputs)}, resume, mixed)
+        names = ResultNames(inputs, (folder, folder / MASKS_FOLDER, maps), finished.names)
+        image_names, done = {}, []
+        for source in sources:
+            if kind_of(source) == "images":
+                path = file_of(source)
+                image_names[source] = finished.images.get(str(path)) or names.of(path)
+                if str(path) in finished.images:
+                    done.append((image_names[source], names.path_of(path).as_posix()))
+        append = stack.enter_context(append_lines(folder / PREDICTIONS_FILE))
+        labels = open_label_files(folder / LABELS_FOLDER, outputs.formats, info.names, done)
+        add_labels = stack.enter_context(labels)
+        yield ResultWriter(folder, outputs, finished, names, image_names, append, add_labels)
+
+
+def _rounded_times(scene: Scene, write_start: float) -> dict[str, float]:
+    """Milliseconds of every stage; writing began at `write_start`, of `perf_counter`."""
+    times = scene.milliseconds | {"write": (perf_counter() - write_start) * 1000}
+    return {stage: round(time, 2) for stage, time in times.items()}

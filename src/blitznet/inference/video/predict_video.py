@@ -1,0 +1,115 @@
+"""Videos in, annotated videos and their records out."""
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack, closing
+from fractions import Fraction
+from pathlib import PurePath
+from time import monotonic
+
+from PIL import Image
+
+from blitznet.errors import ImageError
+from blitznet.inference.prefetch import prefetch, prefetch_items
+from blitznet.inference.result_writer import Record, ResultWriter
+from blitznet.inference.sources import Video, file_of
+from blitznet.inference.video.decoding import Frame, OpenedVideo
+from blitznet.inference.video.live_video import LiveVideo
+from blitznet.inference.video.open_video import open_video
+from blitznet.inference.video.predict_frames import VideoOptions
+from blitznet.inference.video.video_writer import video_writer
+from blitznet.interruption import deferred_interruption
+from blitznet.progress import with_progress
+from blitznet.result_folder import ensure_folder
+from blitznet.scene import Scene
+
+DRAWERS = 2  # threads that draw and save
+_DRAWN_AHEAD = 2  # frames that may wait for the encoder
+
+PredictFrames = Callable[[OpenedVideo], Generator[tuple[Frame, Scene]]]
+
+
+def predict_to_video(
+    source: Video,
+    predict: PredictFrames,
+    writer: ResultWriter,
+    options: VideoOptions,
+    show_progress: bool,
+) -> Record:
+    """Predict a video into NAME.mp4, without audio, and a line for every frame.
+
+    Decoding, network, drawing and encoding run in parallel. Ctrl-C and SIGTERM end a live source,
+    and interrupt a recording.
+
+    Args:
+        source: nothing is opened yet.
+        predict: gives the scenes of an opened video.
+        writer: of the run.
+        options: how it is read.
+        show_progress: whether to show a progress bar on a terminal.
+
+    Returns:
+        Its entry of `videos.json`.
+
+    Raises:
+        InputError: if it cannot be opened, or none of its frames can be read.
+    """
+    with ExitStack() as stack:
+        video = stack.enter_context(closing(open_video(source.name, options.attempts)))
+        names, path = writer.names, file_of(source)
+        name = names.of(path) if source.is_file else names.free(PurePath(video.stem))
+        if isinstance(video, LiveVideo):
+            received = stack.enter_context(deferred_interruption())
+            video.should_stop = lambda: bool(received)
+
+        def finish(item: tuple[Frame, Scene]) -> tuple[Frame, Image.Image | None, Record]:
+            frame, scene = item
+            return frame, *writer.write_frame(video.name, name, frame, scene)
+
+        frames = stack.enter_context(closing(predict(video)))
+        finished = prefetch_items(prefetch(finish, frames, DRAWERS), _DRAWN_AHEAD)
+        stack.enter_context(closing(finished))
+        total = options.expected_frames(video)
+        shown = with_progress(finished, total, video.name, show_progress, True)
+        start = monotonic()
+        rate = video.rate / options.every
+        num_frames, last_time = _write_frames(
+            stack.enter_context(closing(shown)), writer, f"{name}.mp4", video, rate
+        )
+        if num_frames == 0 and not video.is_live:
+            raise ImageError(f"{video.name}: none of its frames can be read")
+    return {
+        "source": video.name,
+        "drawn": f"{name}.mp4" if writer.outputs.draw and num_frames else None,
+        "live": video.is_live,
+        "frames": num_frames,
+        "skipped": video.skipped,
+        "dropped": video.dropped,
+        "reconnects": video.reconnects,
+        "last_time": round(last_time, 6),
+        "frames_per_second": round(num_frames / (monotonic() - start), 2),
+        "ended": video.reason,
+    }
+
+
+def _write_frames(
+    frames: Iterable[tuple[Frame, Image.Image | None, Record]],
+    writer: ResultWriter,
+    name: str,
+    video: OpenedVideo,
+    rate: Fraction,
+) -> tuple[int, float]:
+    """Write drawn frames to a video file, and their lines; returns their number and last time."""
+    num_frames, last_time = 0, 0.0
+    with ExitStack() as stack:
+        write: Callable[[Image.Image, int], None] | None = None
+        for frame, image, record in frames:
+            if image is not None:
+                if write is None:
+                    path = writer.folder / name
+                    ensure_folder(path.parent)
+                    opened = video_writer(path, frame, rate, video.pixel_shape, video.is_live)
+                    write = stack.enter_context(opened)
+                write(image, frame.pts)
+            writer.append(record)
+            num_frames, last_time = num_frames + 1, frame.time
+    return num_frames, last_time
