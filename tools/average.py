@@ -14,9 +14,9 @@ from typing import Annotated
 import torch
 import typer
 
+from blitznet.files.result_folder import make_folder
 from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
 from blitznet.model_files import bundled_networks
-from blitznet.result_folder import make_folder
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
 from blitznet.training.run_record import RUN_FILE

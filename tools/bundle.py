@@ -15,9 +15,9 @@ import typer
 from blitznet.device import choose_device, hardware_name
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.exporting.onnx_file import export_onnx
+from blitznet.files.text_files import read_json, write_json
 from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
 from blitznet.model_files import CheckpointInfo, bundled_networks, find_checkpoint, read_info
-from blitznet.text_files import read_json, write_json
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
 from blitznet.training.run_record import RUN_FILE

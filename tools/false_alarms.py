@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from blitznet import Predictor, load
-from blitznet.text_files import write_json
+from blitznet.files.text_files import write_json
 
 # By package and folder. None shows a person, an animal, a vehicle or another class of VOC.
 PHOTOS = {

@@ -26,7 +26,7 @@ import typer
 from rich.progress import track
 from safetensors.torch import load_file
 
-from blitznet.atomic_write import unfinished_files
+from blitznet.files.atomic_write import unfinished_files
 from blitznet.model_info import ModelConfig
 from blitznet.training import finish, loop
 from blitznet.training.log import LOG_FILE

@@ -16,10 +16,10 @@ import typer
 from blitznet.cli.options import DeviceOption, split_names
 from blitznet.errors import InputError
 from blitznet.evaluation.evaluate import evaluate
+from blitznet.files.text_files import read_json, write_json
 from blitznet.model_files import read_info
 from blitznet.paper.table_report import RUN_FILE, read_results, recipe_difference, seed_folder
 from blitznet.paper.tables import Experiment, Table, find_table
-from blitznet.text_files import read_json, write_json
 from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE
 from blitznet.training.train import train

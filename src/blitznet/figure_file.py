@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blitznet.atomic_write import atomic_write
+from blitznet.files.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

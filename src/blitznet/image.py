@@ -19,6 +19,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from blitznet.errors import ImageError
+from blitznet.files.regular_file import MEGABYTE, open_regular, read_regular
 from blitznet.image_file import (
     count_frames,
     damage,
@@ -26,7 +27,6 @@ from blitznet.image_file import (
     read_image_header,
     require_sensible_size,
 )
-from blitznet.regular_file import MEGABYTE, open_regular, read_regular
 from blitznet.sample_depth import to_eight_bits, with_low_bytes
 
 

@@ -13,7 +13,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from blitznet.errors import ImageError, cut
-from blitznet.regular_file import MEGABYTE
+from blitznet.files.regular_file import MEGABYTE
 from blitznet.sample_depth import describe_tiff, has_16_bit_colours
 
 # Their decoders take several times the memory of the image.

@@ -14,9 +14,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blitznet.errors import CheckpointError, InputError, cut, first_problem, shown
+from blitznet.files.regular_file import MEGABYTE, open_regular, read_regular
+from blitznet.files.text_files import parse_json
 from blitznet.model_info import ModelConfig
-from blitznet.regular_file import MEGABYTE, open_regular, read_regular
-from blitznet.text_files import parse_json
 
 CHECKPOINT_FORMAT_VERSION = 1
 EXPORT_FORMAT_VERSION = 1

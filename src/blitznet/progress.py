@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from time import monotonic
 from typing import TypeVar
 
-from blitznet.plain_names import printable
+from blitznet.files.plain_names import printable
 
 Item = TypeVar("Item")
 

@@ -23,7 +23,7 @@ from blitznet.inference.video.decoding import Frame
 from blitznet.inference.video.video_writer import video_writer
 from blitznet.model.checkpoint import write_safetensors
 from blitznet.model_files import bundled_networks
-from blitznet.result_folder import temporary_folder
+from blitznet.files.result_folder import temporary_folder
 from blitznet.training.log import LOG_FIELDS, append_row, write_rows
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # Python ignores SIGXFSZ

@@ -12,8 +12,8 @@ from typer.core import TyperGroup
 
 from blitznet import __version__
 from blitznet.errors import BlitzNetError, cut, one_line
+from blitznet.files.plain_names import printable
 from blitznet.interruption import handlers_restored, ignore_interruption
-from blitznet.plain_names import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -40,7 +40,7 @@ def bench(
 ) -> None:
     """Measure the speed of a network on every installed engine, stage by stage."""
     from blitznet.bench import bench, speed_table
-    from blitznet.text_files import write_text
+    from blitznet.files.text_files import write_text
 
     speeds = bench(
         model,

@@ -9,7 +9,7 @@ import typer
 from blitznet.cli.app import app, print_line, print_table
 from blitznet.cli.options import OverwriteOption
 from blitznet.extras import require
-from blitznet.result_folder import make_folder, require_usable
+from blitznet.files.result_folder import make_folder, require_usable
 
 if TYPE_CHECKING:
     from blitznet.data.check.check_report import CheckReport

@@ -18,7 +18,7 @@ from blitznet.cli.options import (
 )
 from blitznet.errors import BlitzNetError
 from blitznet.extras import require
-from blitznet.result_folder import make_folder, require_usable
+from blitznet.files.result_folder import make_folder, require_usable
 
 
 @app.command(name="eval")

@@ -19,7 +19,7 @@ from blitznet.cli.options import (
     ScoreOption,
     split_names,
 )
-from blitznet.result_folder import make_folder, require_usable
+from blitznet.files.result_folder import make_folder, require_usable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

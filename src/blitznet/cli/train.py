@@ -10,7 +10,7 @@ from blitznet.cli.app import app, print_line, print_table
 from blitznet.cli.options import QuietOption
 from blitznet.device import device_kind
 from blitznet.extras import require
-from blitznet.result_folder import require_usable
+from blitznet.files.result_folder import require_usable
 
 if TYPE_CHECKING:
     from blitznet.training.recipe import Recipe

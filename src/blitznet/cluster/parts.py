@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs, parquet
 
-from blitznet.atomic_write import atomic_write, unfinished_files
 from blitznet.cluster.listing import Item
 from blitznet.cluster.remote_files import FILE_ERRORS, find_file_system, local_path, reason_of
 from blitznet.cluster.rows import as_text
 from blitznet.errors import InputError
+from blitznet.files.atomic_write import atomic_write, unfinished_files
 
 # Readers of Parquet folders leave out what begins with an underscore or a dot.
 SETTINGS_FILE = "_batch.json"

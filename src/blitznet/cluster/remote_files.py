@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from blitznet.errors import ImageError, InputError
-from blitznet.regular_file import MEGABYTE
+from blitznet.files.regular_file import MEGABYTE
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _TAR_MEMBER = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL | re.IGNORECASE)

@@ -13,9 +13,9 @@ from blitznet.data.image_files import files_by_loose_name, loose_name, require_f
 from blitznet.data.labels import ImageLabels, ObjectLabel, read_flag
 from blitznet.data.source import ReadLabels, SourceEntry
 from blitznet.errors import LabelError, shown
-from blitznet.plain_names import is_possible_path
+from blitznet.files.plain_names import is_possible_path
+from blitznet.files.text_files import MAX_JSON, parse_json, read_text
 from blitznet.progress import with_progress
-from blitznet.text_files import MAX_JSON, parse_json, read_text
 
 # Of an image or a category; a text or a float that is a whole number is that number.
 Id = int | str

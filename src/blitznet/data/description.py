@@ -16,7 +16,7 @@ from blitznet.data.source import LabelSource
 from blitznet.data.voc import VocEntry
 from blitznet.data.yolo import YoloEntry, names_of
 from blitznet.errors import LabelError, first_problem, shown
-from blitznet.text_files import describe_non_text, read_yaml
+from blitznet.files.text_files import describe_non_text, read_yaml
 
 # With background and void, what a map of bytes can say.
 MAX_CLASSES = 254

@@ -7,9 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from blitznet.errors import LabelError, shown
+from blitznet.files.plain_names import is_possible_path
+from blitznet.files.text_files import read_text
 from blitznet.image import IMAGE_SUFFIXES
-from blitznet.plain_names import is_possible_path
-from blitznet.text_files import read_text
 
 _SUFFIXES = tuple(IMAGE_SUFFIXES)
 

@@ -13,7 +13,7 @@ from blitznet.data.labels import IGNORE
 from blitznet.data.seg_map import MAX_VALUE, MapEncoding
 from blitznet.data.source import SourceEntry
 from blitznet.errors import LabelError, shown
-from blitznet.text_files import read_text
+from blitznet.files.text_files import read_text
 
 ValueNames = dict[int, str] | list[str] | Path  # as a data description says it
 ColourNames = dict[str, str] | Path

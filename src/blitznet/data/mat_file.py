@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from blitznet.errors import LabelError
-from blitznet.regular_file import MEGABYTE, read_regular
+from blitznet.files.regular_file import MEGABYTE, read_regular
 
 # Of a file, and of what it holds when it is decompressed; a map of SBD takes 10 kB and 300 kB.
 _MAX_FILE, _MAX_CONTENT = MEGABYTE, 16 * MEGABYTE

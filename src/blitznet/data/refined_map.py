@@ -13,7 +13,7 @@ from blitznet.data.labels import IGNORE, ImageLabels
 from blitznet.data.map_from_boxes import MapFromBoxes, pixels_in_box
 from blitznet.data.seg_map import MapEncoding, MapFile
 from blitznet.errors import LabelError
-from blitznet.text_files import read_text
+from blitznet.files.text_files import read_text
 
 NAMES_FILE = "classes.txt"  # beside the maps: the class of each value, a line each
 

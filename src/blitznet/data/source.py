@@ -16,8 +16,8 @@ from blitznet.data.map_from_instances import MapFromInstances
 from blitznet.data.refined_map import with_refined_maps
 from blitznet.data.seg_map import VOC_CODES, MapEncoding, MapFile
 from blitznet.errors import LabelError
+from blitznet.files.plain_names import is_possible_path
 from blitznet.image import read_image
-from blitznet.plain_names import is_possible_path
 from blitznet.structures import Sample
 
 Images = TypeVar("Images", bound=Sized)

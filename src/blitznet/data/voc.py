@@ -15,8 +15,8 @@ from blitznet.data.map_encoding import CodedEntry
 from blitznet.data.seg_map import VOC_CODES
 from blitznet.data.source import ImageFiles, ObjectsAndSize, ReadLabels, read_files
 from blitznet.errors import LabelError, cut
+from blitznet.files.regular_file import MEGABYTE, read_regular
 from blitznet.image import IMAGE_SUFFIXES
-from blitznet.regular_file import MEGABYTE, read_regular
 
 _IMAGE_FOLDERS = ("JPEGImages", "images")  # the second one is Label Studio's
 # VOC's images are JPEG files, those of labelling programs may be others.

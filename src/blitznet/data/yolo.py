@@ -24,8 +24,8 @@ from blitznet.data.map_encoding import CodedEntry, read_lines, value_codes
 from blitznet.data.seg_map import MAX_VALUE
 from blitznet.data.source import ImageFiles, ObjectsAndSize, ReadLabels, read_files
 from blitznet.errors import LabelError, shown
-from blitznet.plain_names import is_possible_path
-from blitznet.text_files import describe_non_text, read_text, read_yaml
+from blitznet.files.plain_names import is_possible_path
+from blitznet.files.text_files import describe_non_text, read_text, read_yaml
 
 IMAGES, LABELS = "images", "labels"  # twin folders
 

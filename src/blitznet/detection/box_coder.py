@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from blitznet.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from blitznet.detection.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 
 # As torchvision and detectron2; the inverse of SSD's "variances" 0.1, 0.1, 0.2, 0.2.
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from blitznet.boxes import pairwise_iou
+from blitznet.detection.boxes import pairwise_iou
 from blitznet.structures import PADDING_LABEL
 
 NO_MATCH = -1

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from blitznet.boxes import pairwise_iou
+from blitznet.detection.boxes import pairwise_iou
 from blitznet.detections import Detections
 from blitznet.structures import IGNORE_LABEL
 

@@ -24,6 +24,7 @@ from blitznet.evaluation.metrics import Metrics as Metrics
 from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
 from blitznet.evaluation.submission import AddImage, open_submission
+from blitznet.files.text_files import write_json
 from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.engines.torch_engine import TorchEngine
@@ -32,7 +33,6 @@ from blitznet.model.blitznet import BlitzNet
 from blitznet.model_files import CheckpointInfo, find_network
 from blitznet.progress import with_progress
 from blitznet.structures import Sample
-from blitznet.text_files import write_json
 
 METRICS_FILE = "metrics.json"
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from blitznet.atomic_write import atomic_write
 from blitznet.classes import COCO_CLASSES, VOC_CLASSES, coco_category_ids, palette_image
 from blitznet.detections import Detections
 from blitznet.errors import InputError
-from blitznet.plain_names import file_name
-from blitznet.text_files import write_text
+from blitznet.files.atomic_write import atomic_write
+from blitznet.files.plain_names import file_name
+from blitznet.files.text_files import write_text
 
 # Image id, its detections, its map of class ids; None for a task that the network lacks.
 AddImage = Callable[[str, Detections | None, np.ndarray | None], None]

@@ -17,12 +17,12 @@ from blitznet.exporting.images import described_images, images_at_hand
 from blitznet.exporting.onnx_file import export_onnx
 from blitznet.exporting.openvino_file import write_openvino
 from blitznet.exporting.parity import TOLERANCES, Parity, compare_file, problems
+from blitznet.files.result_folder import temporary_folder
+from blitznet.files.text_files import write_json
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import describe, load_checkpoint
 from blitznet.model_files import FilePrecision, find_checkpoint
-from blitznet.result_folder import temporary_folder
-from blitznet.text_files import write_json
 
 COMPARED_IMAGES = 64
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from blitznet.errors import InputError
 from blitznet.extras import require
+from blitznet.files.plain_names import file_name
 from blitznet.model_files import FilePrecision
-from blitznet.plain_names import file_name
 
 # Format to the suffixes of its files, the one that is opened first, and its precisions.
 FORMATS: dict[str, tuple[tuple[str, ...], tuple[FilePrecision, ...]]] = {

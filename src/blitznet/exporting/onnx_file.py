@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from blitznet.atomic_write import atomic_write
-from blitznet.boxes import xyxy_to_cxcywh
+from blitznet.detection.boxes import xyxy_to_cxcywh
 from blitznet.detection.limits import Limits
 from blitznet.detection.nms import PAPER
 from blitznet.errors import InputError, shown
 from blitznet.exporting.decode import TRANSLATION, decode
+from blitznet.files.atomic_write import atomic_write
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.pixel_network import PixelNetwork
 from blitznet.model_files import METADATA_KEY, CheckpointInfo, ExportInfo, FilePrecision

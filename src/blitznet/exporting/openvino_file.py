@@ -15,10 +15,10 @@ from blitznet.exporting.images import described_images, images_at_hand
 from blitznet.exporting.onnx_file import RAW_DETECTION_OUTPUTS
 from blitznet.exporting.parity import TOLERANCES, compare_file, problems
 from blitznet.extras import require
+from blitznet.files.result_folder import temporary_folder
 from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.openvino_engine import openvino_metadata, read_exported
 from blitznet.model_files import METADATA_KEY, ExportInfo, parse_export_info
-from blitznet.result_folder import temporary_folder
 
 if TYPE_CHECKING:
     import openvino

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from blitznet.boxes import pairwise_iou
+from blitznet.detection.boxes import pairwise_iou
 from blitznet.detections import Detections
 from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine

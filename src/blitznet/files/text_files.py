@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from blitznet.atomic_write import atomic_write
 from blitznet.errors import InputError, cut, one_line, shown
-from blitznet.regular_file import MEGABYTE, read_regular
-from blitznet.result_folder import ensure_folder
+from blitznet.files.atomic_write import atomic_write
+from blitznet.files.regular_file import MEGABYTE, read_regular
+from blitznet.files.result_folder import ensure_folder
 
 MAX_TEXT = 256 * MEGABYTE
 _MAX_LINES = 3_000_000  # of text; one takes a hundred bytes of memory and more
@@ -76,7 +76,7 @@ def parse_yaml(text: str) -> Any:
     """
     import yaml
 
-    from blitznet.bounded_yaml import BoundedLoader
+    from blitznet.files.bounded_yaml import BoundedLoader
 
     try:
         return yaml.load(text, BoundedLoader)

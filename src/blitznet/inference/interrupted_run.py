@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from blitznet.atomic_write import unfinished_files
 from blitznet.errors import InputError
+from blitznet.files.atomic_write import unfinished_files
+from blitznet.files.text_files import read_json, write_json
 from blitznet.inference.line_file import Record, keep_lines
 from blitznet.model_files import CheckpointInfo
-from blitznet.text_files import read_json, write_json
 
 PREDICTIONS_FILE = "predictions.jsonl"
 VIDEOS_FILE = "videos.json"

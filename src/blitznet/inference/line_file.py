@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from blitznet.atomic_write import atomic_write
 from blitznet.errors import InputError, writing
+from blitznet.files.atomic_write import atomic_write
 
 Record = dict[str, Any]
 

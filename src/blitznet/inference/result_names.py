@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
-from blitznet.plain_names import file_name
+from blitznet.files.plain_names import file_name
 
 
 class ResultNames:

@@ -9,8 +9,10 @@ from typing import Any
 
 from PIL import Image
 
-from blitznet.atomic_write import atomic_write
 from blitznet.classes import palette_image
+from blitznet.files.atomic_write import atomic_write
+from blitznet.files.result_folder import ensure_folder, locked
+from blitznet.files.text_files import write_json
 from blitznet.inference.interrupted_run import (
     PREDICTIONS_FILE,
     VIDEOS_FILE,
@@ -25,9 +27,7 @@ from blitznet.inference.writers import AddScene
 from blitznet.inference.writers.label_formats import open_label_files
 from blitznet.inference.writers.voc_writer import MAPS_FOLDER
 from blitznet.model_files import CheckpointInfo
-from blitznet.result_folder import ensure_folder, locked
 from blitznet.scene import Scene
-from blitznet.text_files import write_json
 
 MASKS_FOLDER = "masks"
 LABELS_FOLDER = "labels"

@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from blitznet.atomic_write import atomic_write
 from blitznet.classes import COCO_CLASSES, VOC_CLASSES
 from blitznet.errors import CheckpointError, InputError, cut
+from blitznet.files.atomic_write import atomic_write
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.imagenet_weights import is_counter
 from blitznet.model_files import (

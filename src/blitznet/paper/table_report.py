@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from rich.table import Table as RichTable
 
 from blitznet.errors import InputError
+from blitznet.files.text_files import read_json
 from blitznet.paper.tables import BENCH, Block, Column, Experiment, Table, TableRow
-from blitznet.text_files import read_json
 
 RUN_FILE = "run.json"  # of a run; in a folder of results it is written last
 BENCH_FILE = "bench.json"  # what `blitznet bench --json` or benchmarks/race.py wrote

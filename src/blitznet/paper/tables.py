@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic.dataclasses import dataclass
 
 from blitznet.errors import InputError, RecipeError
+from blitznet.files.text_files import parse_yaml
 from blitznet.model_info import ModelConfig, find_model
-from blitznet.text_files import parse_yaml
 
 if TYPE_CHECKING:
     from blitznet.training.recipe import Recipe

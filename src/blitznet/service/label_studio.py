@@ -14,8 +14,8 @@ from fastapi import HTTPException
 from pydantic import BaseModel, Field, ValidationError
 
 from blitznet.errors import cut, first_problem
+from blitznet.files.regular_file import read_regular
 from blitznet.image import EncodedImage
-from blitznet.regular_file import read_regular
 from blitznet.scene import Scene
 from blitznet.service.request_body import open_image
 from blitznet.service.run_length import brush_run_length

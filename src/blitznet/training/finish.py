@@ -13,9 +13,9 @@ from blitznet.evaluation.metrics import Metrics
 from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
 from blitznet.extras import require
+from blitznet.files.text_files import read_json, write_json
 from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
 from blitznet.model_files import read_info
-from blitznet.text_files import read_json, write_json
 from blitznet.training.log import LOG_FILE, read_rows
 from blitznet.training.loop import MODEL_FILE
 from blitznet.training.recipe import Recipe

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, distributed, nn
 
-from blitznet.atomic_write import atomic_write
 from blitznet.classes import IGNORE_INDEX
 from blitznet.errors import CheckpointError, DivergenceError, cut, writing
+from blitznet.files.atomic_write import atomic_write
+from blitznet.files.text_files import read_text
 from blitznet.structures import Batch
-from blitznet.text_files import read_text
 from blitznet.training.step import StepResult
 
 if TYPE_CHECKING:

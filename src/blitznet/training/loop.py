@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from blitznet.atomic_write import atomic_write
 from blitznet.data.check.skipped import without_skipped
 from blitznet.data.description import DataDescription
 from blitznet.data.loader import TrainingSamples, batch_positions, collate_samples, prepare_ahead
 from blitznet.data.sampling import draw_frequencies
 from blitznet.data.source import LabelSource
 from blitznet.device import hardware_name
+from blitznet.files.atomic_write import atomic_write
 from blitznet.interruption import deferred_interruption
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from blitznet.data.ssd_policy import Augmentation
 from blitznet.errors import InputError, RecipeError, cut, first_problem, shown
+from blitznet.files.plain_names import file_name
+from blitznet.files.text_files import parse_yaml, read_yaml
 from blitznet.model_info import ModelConfig, find_model
-from blitznet.plain_names import file_name
-from blitznet.text_files import parse_yaml, read_yaml
 
 Precision = Literal["fp32", "bf16"]
 

@@ -12,21 +12,21 @@ import numpy as np
 import torch
 from PIL import Image
 
-from blitznet.atomic_write import atomic_write
 from blitznet.classes import BACKGROUND, IGNORE_INDEX, palette_image
 from blitznet.data.description import DataDescription, Entry, read_description
 from blitznet.data.labels import ClassTable, ImageLabels, read_objects
 from blitznet.data.map_from_boxes import MapFromBoxes
 from blitznet.data.refined_map import NAMES_FILE, refine_box_map, refined_path
 from blitznet.errors import InputError
+from blitznet.files.atomic_write import atomic_write
+from blitznet.files.result_folder import ensure_folder
+from blitznet.files.text_files import read_json, write_json, write_text
 from blitznet.image import read_image, resize_to_input
 from blitznet.inference.engines.choose import open_engine, usual_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.prefetch import prefetch
 from blitznet.model_files import find_network
 from blitznet.progress import with_progress
-from blitznet.result_folder import ensure_folder
-from blitznet.text_files import read_json, write_json, write_text
 
 RECORD_FILE = "refined.json"
 

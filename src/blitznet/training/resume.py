@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from blitznet.errors import CheckpointError, first_problem, shown
+from blitznet.files.text_files import parse_json
 from blitznet.model.checkpoint import read_tensors, write_safetensors
 from blitznet.model_files import read_header
-from blitznet.text_files import parse_json
 
 _KEY = "blitznet_training"
 _REMEDY = "restore it from a copy, or delete it to begin the run again"

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from blitznet.data.description import DataDescription
 from blitznet.data.labels import ImageLabels
 from blitznet.errors import InputError, RecipeError, first_problem
-from blitznet.text_files import read_json, write_json
+from blitznet.files.text_files import read_json, write_json
 from blitznet.training.recipe import Recipe
 
 if TYPE_CHECKING:

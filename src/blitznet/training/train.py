@@ -10,7 +10,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blitznet.atomic_write import unfinished_files
 from blitznet.cpu import usable_cores
 from blitznet.data.check.check import check_data
 from blitznet.data.check.check_report import CheckReport, count_of
@@ -20,12 +19,13 @@ from blitznet.device import choose_device
 from blitznet.errors import BlitzNetError, InputError, LabelError, RecipeError
 from blitznet.evaluation.metrics import Metrics
 from blitznet.extras import require
+from blitznet.files.atomic_write import unfinished_files
+from blitznet.files.plain_names import file_name
+from blitznet.files.result_folder import locked, make_folder, require_usable
 from blitznet.interruption import terminated_as_interrupted
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model.imagenet_weights import describe_imagenet_weights
-from blitznet.plain_names import file_name
-from blitznet.result_folder import locked, make_folder, require_usable
 from blitznet.training.finish import ONNX_FILE, finish_run
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, Rows, train_steps
 from blitznet.training.loop_options import LoopOptions, launch, require_fit, usable_precision

@@ -4,8 +4,8 @@ import math
 import pytest
 import torch
 
-from blitznet.boxes import box_area, xyxy_to_cxcywh
 from blitznet.detection.anchors import ANCHORS_PER_CELL, level_scales, make_anchors
+from blitznet.detection.boxes import box_area, xyxy_to_cxcywh
 
 
 def test_the_six_anchors_of_a_single_cell_are_the_ones_worked_out_by_hand() -> None:

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blitznet.boxes import box_area, cxcywh_to_xyxy, pairwise_iou, xyxy_to_cxcywh
+from blitznet.detection.boxes import box_area, cxcywh_to_xyxy, pairwise_iou, xyxy_to_cxcywh
 from reference.iou_loops import box_iou
 
 # A coarse grid makes touching, nested and equal boxes likely.

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from blitznet.boxes import pairwise_iou
 from blitznet.detection.anchors import make_anchors
+from blitznet.detection.boxes import pairwise_iou
 from blitznet.detection.matcher import NO_MATCH, match_anchors
 from blitznet.structures import IGNORE_LABEL, PADDING_LABEL
 from reference.ssd_matching_loops import match_loops

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from blitznet.boxes import xyxy_to_cxcywh
+from blitznet.detection.boxes import xyxy_to_cxcywh
 from blitznet.detection.limits import Limits
 from blitznet.exporting.decode import decode
 from blitznet.exporting.onnx_file import trace

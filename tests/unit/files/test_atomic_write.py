@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from blitznet.atomic_write import atomic_write, unfinished_files
 from blitznet.errors import InputError
+from blitznet.files.atomic_write import atomic_write, unfinished_files
 
 
 def test_the_name_appears_only_when_the_content_is_complete(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from blitznet.errors import InputError
-from blitznet.atomic_write import atomic_write
+from blitznet.files.atomic_write import atomic_write
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # Python ignores SIGXFSZ
 image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8))

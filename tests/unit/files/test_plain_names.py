@@ -2,7 +2,7 @@
 
 import pytest
 
-from blitznet.plain_names import file_name, printable
+from blitznet.files.plain_names import file_name, printable
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from blitznet.errors import InputError
-from blitznet.result_folder import locked, temporary_folder
+from blitznet.files.result_folder import locked, temporary_folder
 
 KILLED = """
 import os, signal
 from pathlib import Path
-from blitznet.result_folder import temporary_folder
+from blitznet.files.result_folder import temporary_folder
 with temporary_folder(Path(".")) as folder:
     (folder / "weights").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -46,7 +46,7 @@ def test_folders_of_others_and_links_stay(tmp_path: Path) -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from blitznet.result_folder import locked
+from blitznet.files.result_folder import locked
 with locked(Path(".")):
     print("locked", flush=True)
     sys.stdin.read()

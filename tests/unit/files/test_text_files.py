@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from blitznet.errors import InputError, LabelError, shown
-from blitznet.text_files import parse_yaml, read_json, read_text, read_yaml
+from blitznet.files.text_files import parse_yaml, read_json, read_text, read_yaml
 
 # A billion values in 40 bytes a line.
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(

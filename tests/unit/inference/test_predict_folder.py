@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from blitznet.errors import ImageError, InputError
+from blitznet.files.result_folder import locked
 from blitznet.image import EncodedImage
 from blitznet.inference import line_file, result_writer
 from blitznet.inference.predict_folder import predict_to_folder
@@ -22,7 +23,6 @@ from blitznet.inference.sources import Source, Video
 from blitznet.inference.video import predict_video
 from blitznet.inference.video.live_video import LiveVideo
 from blitznet.inference.video.predict_frames import VideoOptions
-from blitznet.result_folder import locked
 from blitznet.scene import Scene
 from result_files import files_in, read_records
 from synthetic_video import write_video

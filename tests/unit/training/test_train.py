@@ -13,8 +13,8 @@ import torch
 from blitznet.errors import CheckpointError, InputError, RecipeError
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.evaluation.metrics import Metrics
+from blitznet.files.result_folder import locked
 from blitznet.model.blitznet import BlitzNet
-from blitznet.result_folder import locked
 from blitznet.training import loop
 from blitznet.training.train import TrainingRun, train
 from fixtures.make_fixtures import describe

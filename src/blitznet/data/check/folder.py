@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from blitznet.atomic_write import atomic_write
 from blitznet.data.check.check_report import CheckReport
 from blitznet.data.check.image_check import MATCHING_IOU, cached_anchors
 from blitznet.data.check.label_sheet import draw_sheet
 from blitznet.extras import require
 from blitznet.figure_file import save_figure
+from blitznet.files.atomic_write import atomic_write
+from blitznet.files.text_files import write_json
 from blitznet.model_info import ModelConfig
-from blitznet.text_files import write_json
 
 _DOTS = 5000  # boxes drawn, a random choice
 

@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from blitznet.boxes import pairwise_iou
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.data.check.duplicates import grey_cells
 from blitznet.data.labels import ClassTable, ImageLabels, Problem, UsableObject, usable_objects
 from blitznet.data.seg_map import MapFile
 from blitznet.data.source import LabelSource
 from blitznet.detection.anchors import anchors_of
+from blitznet.detection.boxes import pairwise_iou
 from blitznet.errors import ImageError, LabelError
 from blitznet.image import read_image, stored_size
 from blitznet.model_info import ModelConfig

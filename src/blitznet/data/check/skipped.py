@@ -7,7 +7,7 @@ from blitznet.data.description import DataDescription
 from blitznet.data.labels import Problem
 from blitznet.data.source import LabelSource
 from blitznet.errors import InputError
-from blitznet.text_files import read_json, write_json
+from blitznet.files.text_files import read_json, write_json
 
 SKIPPED_FILE = "skipped.json"
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from blitznet.atomic_write import atomic_write
 from blitznet.data.check.label_sheet import draw_labels
 from blitznet.detections import Detections
 from blitznet.draw import draw_scene
 from blitznet.evaluation.report.review import DetailedEvaluation, EvaluatedImage
+from blitznet.files.atomic_write import atomic_write
 
 CELL = (640, 320)  # largest width and height of an image, pixels
 MARGIN = 4

@@ -13,7 +13,7 @@ from blitznet.evaluation.report.example import write_examples
 from blitznet.evaluation.report.figures import draw_confusion, draw_curves, draw_precision_recall
 from blitznet.evaluation.report.review import SCORE, DetailedEvaluation
 from blitznet.extras import require
-from blitznet.text_files import write_json, write_text
+from blitznet.files.text_files import write_json, write_text
 
 PAGE_FILE = "index.html"
 NUMBERS_FILE = "confusion.json"

@@ -8,8 +8,8 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+from blitznet.files.result_folder import temporary_folder
 from blitznet.inference.engines.engine import OnMessage
-from blitznet.result_folder import temporary_folder
 
 CACHE_VARIABLE = "BLITZNET_CACHE"
 

@@ -9,6 +9,7 @@ from time import monotonic
 from PIL import Image
 
 from blitznet.errors import ImageError
+from blitznet.files.result_folder import ensure_folder
 from blitznet.inference.prefetch import prefetch, prefetch_items
 from blitznet.inference.result_writer import Record, ResultWriter
 from blitznet.inference.sources import Video, file_of
@@ -19,7 +20,6 @@ from blitznet.inference.video.predict_frames import VideoOptions
 from blitznet.inference.video.video_writer import video_writer
 from blitznet.interruption import deferred_interruption
 from blitznet.progress import with_progress
-from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
 
 DRAWERS = 2  # threads that draw and save

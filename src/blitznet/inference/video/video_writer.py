@@ -8,8 +8,8 @@ from typing import Final
 
 from PIL import Image
 
-from blitznet.atomic_write import atomic_write
 from blitznet.errors import InputError
+from blitznet.files.atomic_write import atomic_write
 from blitznet.inference.video.decoding import Frame
 
 _ENCODER: Final = "libx264"

@@ -8,14 +8,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from blitznet.atomic_write import atomic_write
 from blitznet.classes import coco_category_ids
+from blitznet.files.atomic_write import atomic_write
+from blitznet.files.result_folder import ensure_folder
+from blitznet.files.text_files import read_json, write_text
 from blitznet.inference.line_file import append_lines, keep_lines, read_lines
 from blitznet.inference.writers import Added, AddScene
 from blitznet.inference.writers.outlines import object_outlines, signed_area
-from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
-from blitznet.text_files import read_json, write_text
 
 INSTANCES_FILE = "instances.json"
 LINES_FILE = "instances.jsonl"

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from blitznet.atomic_write import atomic_write
 from blitznet.classes import palette_image, voc_palette
 from blitznet.errors import InputError
+from blitznet.files.atomic_write import atomic_write
+from blitznet.files.result_folder import ensure_folder
+from blitznet.files.text_files import write_text
 from blitznet.inference.writers import Added, AddScene
-from blitznet.result_folder import ensure_folder
 from blitznet.scene import Scene
-from blitznet.text_files import write_text
 
 ANNOTATIONS_FOLDER = "Annotations"
 MAPS_FOLDER = "SegmentationClass"

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from blitznet.files.text_files import write_text
 from blitznet.inference.writers import Added, AddScene
 from blitznet.scene import Scene
-from blitznet.text_files import write_text
 
 DATA_FILE = "data.yaml"
 LIST_FILE = "train.txt"
