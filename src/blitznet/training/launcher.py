@@ -89,7 +89,6 @@ def launch_fabric(processes: Processes, accelerator: str, precision: str) -> Fab
         WorkerError: if they do not find each other.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
     # Fabric's own observer kills the first process when another one ends, without a word.
     subprocess_script._launch_process_observer = lambda child_processes: None  # noqa: ARG005
     fabric = Fabric(
