@@ -64,6 +64,8 @@ def open_image_file(content: bytes, name: str, max_pixels: int) -> ImageFile:
     require_sensible_size(image, name, max_pixels)
     if len(image.tile) > _MAX_TILES:
         raise ImageError(f"{name}: {len(image.tile)} strips or tiles; save it again with fewer")
+    if image.format == "TIFF" and _stored_pixels(image) < image.width * image.height:
+        raise ImageError(f"{name}: a TIFF that lacks strips or tiles; save it with all of them")
     if isinstance(image, JpegImageFile):
         _require_few_scans(content, image.size, name)
     return image
@@ -102,8 +104,8 @@ def read_image_header(file: BinaryIO, name: str) -> ImageFile:
             return image
     if kind := describe_tiff(stream):
         raise ImageError(
-            f"{name}: a TIFF of {kind}, which cannot be read; save it as 8-bit or 16-bit integers, "
-            "or as one channel of float32"
+            f"{name}: a TIFF of {kind}, which cannot be read; save it without compression "
+            "as 8-bit or 16-bit integers, or as one channel of float32"
         )
     raise ImageError(f"{name}: not an image; BlitzNet reads {', '.join(FORMATS)}")
 
@@ -151,6 +153,12 @@ def require_sensible_size(image: Image.Image, name: str, max_pixels: int) -> Non
         )
     if width * height == 0:
         raise ImageError(f"{name}: an image without pixels ({width}x{height})")
+
+
+def _stored_pixels(image: ImageFile) -> int:
+    """Pixels of all strips and tiles; those at offset 0 are left out of a sparse file."""
+    areas = [(tile[1], tile[2] or tile[0] == "libtiff") for tile in image.tile]
+    return sum((box[2] - box[0]) * (box[3] - box[1]) for box, is_there in areas if is_there)
 
 
 def _require_few_scans(content: bytes, size: tuple[int, int], name: str) -> None:
