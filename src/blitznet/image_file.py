@@ -157,8 +157,12 @@ def require_sensible_size(image: Image.Image, name: str, max_pixels: int) -> Non
 
 def _stored_pixels(image: ImageFile) -> int:
     """Pixels of all strips and tiles; those at offset 0 are left out of a sparse file."""
-    areas = [(tile[1], tile[2] or tile[0] == "libtiff") for tile in image.tile]
-    return sum((box[2] - box[0]) * (box[3] - box[1]) for box, is_there in areas if is_there)
+    pixels = 0
+    for codec, extents, offset, _ in image.tile:
+        left, top, right, bottom = extents or (0, 0, *image.size)
+        if offset or codec == "libtiff":
+            pixels += (right - left) * (bottom - top)
+    return pixels
 
 
 def _require_few_scans(content: bytes, size: tuple[int, int], name: str) -> None:

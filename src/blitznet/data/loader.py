@@ -22,8 +22,10 @@ from blitznet.data.mosaic import TILES, mosaic
 from blitznet.data.sampling import DrawOrder
 from blitznet.data.source import LabelSource, locate
 from blitznet.data.ssd_policy import Augmentation, read_augmented
-from blitznet.errors import InputError, WorkerError, one_line
+from blitznet.errors import InputError, WorkerError, one_line, require_numbers
 from blitznet.structures import IGNORE_LABEL, PADDING_LABEL, Batch, Sample
+
+_MAX_WORKERS = 256  # more take the memory of any machine
 
 Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
@@ -147,6 +149,7 @@ def prepare_ahead(
         InputError: of an item of the batch.
         WorkerError: if a worker process dies.
     """
+    require_numbers(0, _MAX_WORKERS, workers=num_workers)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # on one core
         loader = DataLoader(
