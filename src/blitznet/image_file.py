@@ -27,6 +27,7 @@ _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 # Of a TIFF; more pages are not counted. Pillow decodes strips and tiles one by one.
+_KIND_OF_IMAGE, _PREVIEW = 254, 1
 _MAX_PAGES = 1000
 _MAX_TILES = 100_000
 
@@ -39,6 +40,8 @@ _MAX_READS = 1_000_000
 
 # Of a PPM in plain text, which Pillow reads in Python; a comment takes as long as a megabyte.
 _MAX_PLAIN, _MAX_PLAIN_COMMENTS = 16 * MEGABYTE, 1000
+
+_HEIF_BRANDS = (b"heic", b"heix", b"mif1", b"msf1")
 
 # Not every format that Pillow opens: EPS runs another program, TGA has no signature.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
@@ -64,6 +67,8 @@ def open_image_file(content: bytes, name: str, max_pixels: int) -> ImageFile:
     require_sensible_size(image, name, max_pixels)
     if len(image.tile) > _MAX_TILES:
         raise ImageError(f"{name}: {len(image.tile)} strips or tiles; save it again with fewer")
+    if getattr(image, "tag_v2", {}).get(_KIND_OF_IMAGE, 0) & _PREVIEW:
+        raise ImageError(f"{name}: a preview before the image, as of a raw photo; save it as JPEG")
     if image.format == "TIFF" and _stored_pixels(image) < image.width * image.height:
         raise ImageError(f"{name}: a TIFF that lacks strips or tiles; save it with all of them")
     if isinstance(image, JpegImageFile):
@@ -87,6 +92,7 @@ def read_image_header(file: BinaryIO, name: str) -> ImageFile:
     prefix = stream.read(16)
     if not prefix:
         raise ImageError(f"{name}: the file is empty")
+    damaged = ""
     for image_format in FORMATS:
         reader, accepts = Image.OPEN.get(image_format, (None, None))
         if reader is None or (accepts and accepts(prefix) is not True):
@@ -94,8 +100,10 @@ def read_image_header(file: BinaryIO, name: str) -> ImageFile:
         stream.seek(0)
         try:
             image = reader(stream, name)
-        except (SyntaxError, LookupError, TypeError, struct.error):
-            continue  # these say "not mine", as in Image.open
+        except (SyntaxError, LookupError, TypeError, struct.error) as error:
+            if accepts:  # by the first bytes; without them, these say "not mine"
+                damaged = f"damaged {image_format} image ({cut(str(error))})"
+            continue
         except Exception as error:  # see `damage`
             text = cut(str(error))
             raise ImageError(f"{name}: damaged {image_format} image ({text})") from error
@@ -107,7 +115,12 @@ def read_image_header(file: BinaryIO, name: str) -> ImageFile:
             f"{name}: a TIFF of {kind}, which cannot be read; save it without compression "
             "as 8-bit or 16-bit integers, or as one channel of float32"
         )
-    raise ImageError(f"{name}: not an image; BlitzNet reads {', '.join(FORMATS)}")
+    if damaged:
+        raise ImageError(f"{name}: {damaged}")
+    if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
+        raise ImageError(f"{name}: a HEIF image, which Pillow cannot read here; save it as JPEG")
+    known = ", ".join(image_format for image_format in FORMATS if image_format in Image.OPEN)
+    raise ImageError(f"{name}: not an image; BlitzNet reads {known}")
 
 
 class _BoundedFile:

@@ -351,6 +351,26 @@ def test_a_tiff_that_cannot_be_read_is_called_what_it_is(
         read_image(tmp_path / "a.tif")
 
 
+def test_the_preview_in_a_raw_photo_is_not_taken_for_it(tmp_path: Path) -> None:
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.tif", tiffinfo={254: 1})
+    (tmp_path / "a.tif").rename(tmp_path / "a.nef")
+    with pytest.raises(ImageError, match=r"a\.nef: a preview before the image, as of a raw photo;"):
+        read_image(tmp_path / "a.nef")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "damaged PNG image (broken PNG file"),
+        (b"\0\0\0\x18ftypheic" + bytes(40), "a HEIF image, which Pillow cannot read here"),
+    ],
+)
+def test_an_image_of_a_known_kind_is_not_called_no_image(content: bytes, problem: str) -> None:
+    with pytest.raises(ImageError) as raised:
+        read_image(EncodedImage(content, "a.jpg"))
+    assert str(raised.value).startswith(f"a.jpg: {problem}")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
