@@ -24,9 +24,9 @@ from blitznet.cpu import usable_cores
 from blitznet.errors import InputError
 from blitznet.evenly_spaced import evenly_spaced
 from blitznet.image import read_image, resize_to_input
-from blitznet.inference.class_map import classify_pixels
 from blitznet.inference.engines.choose import engines_here, open_engine
 from blitznet.inference.engines.engine import Engine, OnMessage
+from blitznet.inference.selection import Selection, Selector
 from blitznet.inference.sources import is_image
 from blitznet.model_files import find_network
 
@@ -157,7 +157,7 @@ def bench(
 
 def predict_with(engine: Engine, score: float) -> Predict:
     """An engine, from decoded images to boxes in their pixels and maps of their size."""
-    size = engine.info.model.image_size
+    size, selector = engine.info.model.image_size, Selector(engine.info, Selection(score))
 
     def predict(images: Sequence[Image.Image]) -> Seconds:
         start = perf_counter()
@@ -166,11 +166,7 @@ def predict_with(engine: Engine, score: float) -> Predict:
         output = engine.run(pixels, score)
         network = perf_counter()
         for index, image in enumerate(images):
-            if output.detections is not None:
-                scale = np.array(image.size * 2, np.float32) / size
-                _ = output.detections[index].boxes * scale
-            if output.seg_logits is not None:
-                classify_pixels(output.seg_logits[index], *image.size)
+            selector.apply(output, index, *image.size)
         end = perf_counter()
         return {"resize": resized - start, "network": network - resized, "post": end - network}
 

@@ -79,13 +79,13 @@ def _font_names() -> tuple[str, ...]:
 
 def _has_all(font: ImageFont.FreeTypeFont, letters: str) -> bool:
     """Whether none of them is drawn as what stands for a missing letter, or as nothing."""
-    missing = _look(font, _NO_CHARACTER)
+    missing = _render(font, _NO_CHARACTER)
     looks = (
-        _look(font, letter) for letter in letters if unicodedata.category(letter)[0] not in "MZ"
+        _render(font, letter) for letter in letters if unicodedata.category(letter)[0] not in "MZ"
     )
     return all(look != missing and any(look[1]) for look in looks)
 
 
-def _look(font: ImageFont.FreeTypeFont, letter: str) -> tuple[tuple[int, int], bytes]:
+def _render(font: ImageFont.FreeTypeFont, letter: str) -> tuple[tuple[int, int], bytes]:
     mask = font.getmask(letter)
     return mask.size, bytes(mask)

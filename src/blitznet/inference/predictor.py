@@ -185,7 +185,7 @@ class Predictor:
             _, read = self._read((source, as_image(source)))
             if isinstance(read, ImageError):
                 raise read
-            return self._look([read], Selector(self.info, selection))[0]
+            return self._predict_inputs([read], Selector(self.info, selection))[0]
         scenes = []
         for _, result in self.predict_stream(several, batch=batch, **vars(selection)):
             if isinstance(result, ImageError):
@@ -289,13 +289,13 @@ class Predictor:
         self, group: list[_Read[Source]], selector: Selector
     ) -> list[tuple[Source, Scene | ImageError]]:
         inputs = [read for _, read in group if isinstance(read, _Input)]
-        scenes = iter(self._look(inputs, selector) if inputs else ())
+        scenes = iter(self._predict_inputs(inputs, selector) if inputs else ())
         return [
             (source, read if isinstance(read, ImageError) else next(scenes))
             for source, read in group
         ]
 
-    def _look(self, inputs: list[_Input], selector: Selector) -> list[Scene]:
+    def _predict_inputs(self, inputs: list[_Input], selector: Selector) -> list[Scene]:
         start = perf_counter()
         pixels, iou = np.stack([one.pixels for one in inputs]), selector.selection.iou
         output = self.engine.run(pixels, selector.selection.score, iou)
