@@ -47,12 +47,14 @@ class Progress(BaseModel):
     Attributes:
         step: that comes next.
         seconds: that it has taken.
+        recipe: fields of the recipe that it was trained with; None in states of earlier versions.
     """
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
     step: int = Field(ge=0)
     seconds: float = Field(ge=0)
+    recipe: dict[str, Any] | None = None
 
 
 def read_progress(path: Path) -> dict[str, Any]:

@@ -98,8 +98,8 @@ def test_what_is_loaded_is_what_was_saved_and_goes_on_alike(tmp_path: Path, ema:
 
 
 def test_progress_comes_back_with_its_keys(tmp_path: Path, trained: Run) -> None:
-    save(trained, tmp_path / "state", seconds=1.5)
-    assert read_progress(tmp_path / "state") == {"step": 3, "seconds": 1.5}
+    save(trained, tmp_path / "state", seconds=1.5, recipe={"lr": 1.0})
+    assert read_progress(tmp_path / "state") == {"step": 3, "seconds": 1.5, "recipe": {"lr": 1.0}}
 
 
 def test_the_groups_keep_the_settings_of_the_recipe_and_not_of_the_file(

@@ -126,6 +126,24 @@ def test_without_onnx_a_line_says_how_to_get_the_file(
 
 
 @pytest.mark.usefixtures("without_onnx", "without_report")
+def test_a_run_is_not_resumed_with_a_recipe_that_was_changed(tmp_path: Path, data: Path) -> None:
+    out = tmp_path / "run"
+    train(data, tiny_recipe(), out=out, steps=2, max_minutes=0, **QUICK)
+    text = (out / "run.json").read_text()
+    (out / "run.json").write_text(re.sub(r'"weight_decay": [^,]+', '"weight_decay": 0.9', text))
+    with pytest.raises(RecipeError, match=r"has changed since the run began: weight_decay was "):
+        train(resume=out, **QUICK)
+    (out / "run.json").write_text(text)
+    assert train(resume=out, **QUICK).is_finished
+
+
+def test_a_source_that_cannot_be_opened_is_not_skipped(tmp_path: Path, data: Path) -> None:
+    data.write_text(data.read_text().replace("Main/train", "Main/nothing"))
+    with pytest.raises(InputError, match=r"data\.yaml, train, source 1: .*nothingval\.txt does "):
+        train(data, tiny_recipe(), out=tmp_path / "run", skip_bad=True, **QUICK)
+
+
+@pytest.mark.usefixtures("without_onnx", "without_report")
 def test_a_run_is_trained_by_one_process_at_a_time(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
