@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, distributed
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.geometry import resize_sample
 from blitznet.data.loader import collate_samples
 from blitznet.detection.anchors import anchors_of
 from blitznet.losses.joint import joint_loss
@@ -33,6 +32,7 @@ from blitznet.structures import PADDING_LABEL, Batch
 from blitznet.training.resume import read_progress
 from blitznet.training.validation import read_validation
 from fixtures.tiny_run import MIXED, STATE_FILE, TINY, read_log, read_state
+from resized_sample import resize_sample
 
 pytestmark = pytest.mark.fresh
 

@@ -204,7 +204,7 @@ def predict_shards(
     Raises:
         BlitzNetError: raised by a worker, for example if a part cannot be written.
     """
-    pool = _Pool(options)
+    pool, tasks = _Pool(options), (_Task(*one) for one in shards)
     is_open = is_over = False
     try:
         for _ in range(options.maximum):
@@ -212,7 +212,7 @@ def predict_shards(
         while True:
             is_open = is_open or len(pool.idle) >= options.minimum
             while is_open and pool.idle and (pool.again or not is_over):
-                task = pool.again.popleft() if pool.again else _next_task(shards)
+                task = pool.again.popleft() if pool.again else next(tasks, None)
                 is_over = task is None
                 if task is not None:
                     pool.give(task)
@@ -231,11 +231,6 @@ def predict_shards(
         for actor in (*pool.starting.values(), *pool.idle, *(one for one, _ in pool.busy.values())):
             with suppress(RayError):
                 ray.kill(actor)
-
-
-def _next_task(shards: Iterator[tuple[int, Shard]]) -> _Task | None:
-    found = next(shards, None)
-    return None if found is None else _Task(*found)
 
 
 def _wanted(options: WorkerOptions) -> str:

@@ -51,11 +51,6 @@ def whole_view(width: int, height: int) -> CropWindow:
     return CropWindow(0, 0, width, height)
 
 
-def resize_sample(sample: Sample, size: int) -> Sample:
-    """The whole image, stretched to (size, size), as at test time."""
-    return view_sample(sample, whole_view(*sample.size), size)
-
-
 def view_sample(sample: Sample, view: CropWindow, size: int, min_box_side: float = 0.0) -> Sample:
     """What `view` shows of a sample, at (size, size) pixels.
 

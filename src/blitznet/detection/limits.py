@@ -21,3 +21,6 @@ class Limits(NamedTuple):
     top: int = 200
     pre_nms_per_class: int = 400
     keep_per_class: int = 50
+
+
+PAPER = Limits()

@@ -4,9 +4,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from blitznet.detection.limits import Limits
-
-PAPER = Limits()
+from blitznet.detection.limits import PAPER, Limits
 
 
 def per_class_nms(boxes: Tensor, scores: Tensor, labels: Tensor, limits: Limits = PAPER) -> Tensor:

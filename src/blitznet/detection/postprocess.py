@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from blitznet.detection import box_coder
-from blitznet.detection.limits import Limits
-from blitznet.detection.nms import PAPER, per_class_nms
+from blitznet.detection.limits import PAPER, Limits
+from blitznet.detection.nms import per_class_nms
 from blitznet.detections import Detections
 from blitznet.structures import RawPredictions
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import Dataset
 
 from blitznet.data.description import read_description
-from blitznet.data.geometry import resize_sample
 from blitznet.data.loader import prepare_ahead
 from blitznet.data.source import LabelSource, locate
 from blitznet.detection.limits import SCORE_THRESHOLD
@@ -25,6 +25,7 @@ from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
 from blitznet.evaluation.submission import AddImage, open_submission
 from blitznet.files.text_files import write_json
+from blitznet.image import resize_to_input
 from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.engines.torch_engine import TorchEngine
@@ -89,7 +90,11 @@ def evaluate(
             name = os.fspath(model)
             opened = open_engine(name, engine or _float32_engine(name), str(device))
         stack.enter_context(closing(opened))
-        _require_same_classes(name, opened.info.names, data, description.classes)
+        if tuple(description.classes) != tuple(opened.info.names):
+            raise InputError(
+                f"{name} knows the classes {', '.join(opened.info.names[1:])}; "
+                f"{os.fspath(data)} describes {', '.join(description.classes[1:])}"
+            )
         sources, found = description.open_split(split), None
         if submission is not None and out is not None:
             title = Path(name).stem
@@ -118,16 +123,6 @@ def _float32_engine(name: str) -> str:
     if network.checkpoint is not None or network.exported is None:
         return "torch"
     return "openvino" if network.exported.suffix == ".xml" else "onnxruntime"
-
-
-def _require_same_classes(
-    name: str, names: Sequence[str], data: str | os.PathLike[str], described: Sequence[str]
-) -> None:
-    if tuple(described) != tuple(names):
-        raise InputError(
-            f"{name} knows the classes {', '.join(names[1:])}; "
-            f"{os.fspath(data)} describes {', '.join(described[1:])}"
-        )
 
 
 def engine_of(
@@ -208,7 +203,8 @@ class _Items(Dataset[_Item]):
     def __getitem__(self, position: int) -> _Item:
         source, index = locate(self.sources, position)
         sample = source.read(index)
-        return source.image_id(index), sample, resize_sample(sample, self.size).image
+        pixels = resize_to_input(Image.fromarray(sample.image), self.size)
+        return source.image_id(index), sample, pixels
 
 
 def _predictions(

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from blitznet.detection.limits import SCORE_THRESHOLD, Limits
-from blitznet.detection.nms import PAPER
+from blitznet.detection.limits import PAPER, SCORE_THRESHOLD, Limits
 from blitznet.errors import InputError
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.exporting.formats import output_path, require_format

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from blitznet.detection.boxes import xyxy_to_cxcywh
-from blitznet.detection.limits import Limits
-from blitznet.detection.nms import PAPER
+from blitznet.detection.limits import PAPER, Limits
 from blitznet.errors import InputError, shown
 from blitznet.exporting.decode import TRANSLATION, decode
 from blitznet.files.atomic_write import atomic_write

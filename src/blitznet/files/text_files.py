@@ -42,15 +42,13 @@ def read_text(path: Path, error: type[InputError] = InputError, limit: int = MAX
         raise error(f"{path} does not exist") from None
     except OSError as problem:
         raise error(f"{path} cannot be read ({problem.strerror or problem})") from None
+    if limit == MAX_TEXT and sum(map(content.count, _LINE_ENDS)) > _MAX_LINES:
+        raise error(f"{path} has more than {_MAX_LINES} lines; split it")
     try:
         if b"\0" in content[:1024]:
             raise ValueError
-        if limit == MAX_TEXT and sum(map(content.count, _LINE_ENDS)) > _MAX_LINES:
-            raise error(f"{path} has more than {_MAX_LINES} lines; split it")
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except ValueError as problem:
-        if isinstance(problem, InputError):
-            raise
+    except ValueError:
         raise error(f"{path} is not UTF-8 text; save it as UTF-8") from None
 
 
@@ -60,11 +58,10 @@ def read_yaml(path: Path, error: type[InputError] = InputError) -> Any:
     Raises:
         InputError: or the given kind, if the file cannot be read or is no YAML.
     """
+    text = read_text(path, error, _MAX_YAML)
     try:
-        return parse_yaml(read_text(path, error, _MAX_YAML))
+        return parse_yaml(text)
     except ValueError as problem:
-        if isinstance(problem, InputError):
-            raise
         raise error(f"{path} cannot be read as YAML: {problem}") from None
 
 

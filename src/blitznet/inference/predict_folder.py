@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Unpack
 
 from blitznet.errors import ImageError, InputError, one_line
+from blitznet.inference.line_file import Record
 from blitznet.inference.predictor import Predictor, weight_of
 from blitznet.inference.prefetch import prefetch
 from blitznet.inference.result import Result
-from blitznet.inference.result_writer import Outputs, Record, ResultWriter, open_result_writer
+from blitznet.inference.result_writer import Outputs, ResultWriter, open_result_writer
 from blitznet.inference.selection import DEFAULT_SCORE, Selection, Selector, Wanted
 from blitznet.inference.sources import Source, Video, WatchedFolder, file_of, kind_of
 from blitznet.inference.video.live_video import STOPPED

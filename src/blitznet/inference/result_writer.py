@@ -19,7 +19,7 @@ from blitznet.inference.interrupted_run import (
     Finished,
     open_results,
 )
-from blitznet.inference.line_file import append_lines
+from blitznet.inference.line_file import Record, append_lines
 from blitznet.inference.result_names import ResultNames
 from blitznet.inference.sources import Source, Video, file_of, kind_of
 from blitznet.inference.video.decoding import Frame
@@ -34,8 +34,6 @@ LABELS_FOLDER = "labels"
 
 # libjpeg's limit (JPEG_MAX_DIMENSION); longer images are drawn as PNG.
 _MAX_JPEG_SIDE = 65500
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,6 @@ def mine_hard_negatives(
     class_loss: Tensor,
     positive: Tensor,
     candidate: Tensor,
-    negative_ratio: int = NEGATIVE_RATIO,
     min_negatives: int = 0,
 ) -> Tensor:
     """The candidates of highest loss, three for every positive of the same image.
@@ -79,13 +78,12 @@ def mine_hard_negatives(
         class_loss: (B, A) cross-entropy against background, finite.
         positive: (B, A) bool.
         candidate: (B, A) bool.
-        negative_ratio: negatives per positive.
         min_negatives: minimum number per image.
 
     Returns:
         (B, A) bool; of equal losses, the earlier anchor first.
     """
-    num_negative = (negative_ratio * positive.sum(dim=1, keepdim=True)).clamp(min=min_negatives)
+    num_negative = (NEGATIVE_RATIO * positive.sum(dim=1, keepdim=True)).clamp(min=min_negatives)
     ranked = class_loss.masked_fill(~candidate, -torch.inf)
     rank = ranked.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     return candidate & (rank < num_negative)

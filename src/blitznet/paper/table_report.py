@@ -82,7 +82,7 @@ def fill_in(table: Table, root: Path) -> TableReport:
             results, problems = read_results(root, experiment)
             speed: dict[str, Any] = {}
             if has_speed:
-                model = experiment.model
+                model = experiment.recipe.model
                 anchors = sum(6 * size**2 for size in model.level_sizes)
                 speed = {"anchors": anchors, **fastest.get(model.name, {})}
             if "fps" in speed:

@@ -11,7 +11,6 @@ from pydantic.dataclasses import dataclass
 
 from blitznet.errors import InputError, RecipeError
 from blitznet.files.text_files import parse_yaml
-from blitznet.model_info import ModelConfig, find_model
 
 if TYPE_CHECKING:
     from blitznet.training.recipe import Recipe
@@ -74,13 +73,6 @@ class Experiment:
     columns: tuple[Column, ...] = ()
     seeds: tuple[int, ...] = (0,)
     is_twin: bool = False
-
-    @property
-    def model(self) -> ModelConfig:
-        """The network; the number of classes is that of the data, unless the row gives one."""
-        base = find_model(self.changes["model"]["base"]).model_dump(exclude_unset=True)
-        changes = {key: value for key, value in self.changes["model"].items() if key != "base"}
-        return ModelConfig.model_validate(base | changes)
 
     @cached_property
     def recipe(self) -> "Recipe":

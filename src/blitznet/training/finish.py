@@ -14,13 +14,14 @@ from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
 from blitznet.extras import require
 from blitznet.files.text_files import read_json, write_json
+from blitznet.inference.engines.engine import OnMessage
 from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
 from blitznet.model_files import read_info
 from blitznet.training.log import LOG_FILE, read_rows
 from blitznet.training.loop import MODEL_FILE
 from blitznet.training.recipe import Recipe
 from blitznet.training.run_record import RUN_FILE, read_run
-from blitznet.training.show import OnMessage, Progressing
+from blitznet.training.show import Progressing
 from blitznet.training.validation import (
     VALIDATION_SPLIT,
     keep_measured,

@@ -120,14 +120,12 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     remedy = "restore it from a copy, or delete it and lose what it lists"
+    reader = csv.DictReader(read_text(path, CheckpointError).splitlines())
     try:
-        reader = csv.DictReader(read_text(path, CheckpointError).splitlines())
         rows = [row for row in reader if None not in row.values()]
         for row in rows:
             _ = int(row["step"]), [float(value) for value in row.values() if value]
     except (csv.Error, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
         raise CheckpointError(f"{path} is damaged ({cut(str(error))}); {remedy}") from None
     return rows
 

@@ -15,11 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from blitznet.data.check.check_report import CheckReport, count_of
 from blitznet.device import hardware_name
+from blitznet.inference.engines.engine import OnMessage
 from blitznet.training.network import KnownClasses
 from blitznet.training.recipe import Recipe
 from blitznet.training.validation import read_validation
-
-OnMessage = Callable[[str], object]
 
 QUIET_SECONDS = 30.0  # at most, where there is no terminal
 _BAR_CELLS = 45  # of a terminal's width, that steps, bar and time left take beside the text

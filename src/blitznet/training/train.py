@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blitznet.cpu import usable_cores
 from blitznet.data.check.check import check_data
 from blitznet.data.check.check_report import CheckReport, count_of
-from blitznet.data.check.skipped import require_skippable, write_skipped
+from blitznet.data.check.skipped import write_skipped
 from blitznet.data.description import DataDescription, read_description
 from blitznet.device import choose_device
 from blitznet.errors import BlitzNetError, InputError, LabelError, RecipeError
@@ -22,6 +22,7 @@ from blitznet.extras import require
 from blitznet.files.atomic_write import unfinished_files
 from blitznet.files.plain_names import file_name
 from blitznet.files.result_folder import locked, make_folder, require_usable
+from blitznet.inference.engines.engine import OnMessage
 from blitznet.interruption import terminated_as_interrupted
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
@@ -45,7 +46,7 @@ from blitznet.training.recipe import (
 )
 from blitznet.training.resume import read_progress
 from blitznet.training.run_record import read_run, require_unchanged, write_run
-from blitznet.training.show import OnMessage, Progressing, describe_start, show_training
+from blitznet.training.show import Progressing, describe_start, show_training
 from blitznet.training.tensorboard import rewrite_tensorboard, with_tensorboard
 from blitznet.training.validation import VALIDATION_SPLIT
 
@@ -162,10 +163,13 @@ def train(
 
     processes = find_processes(devices)
     progressing = Progressing(on_message if processes.is_first else None)
-    start = _Start(Path(data), wanted, options, processes, progressing, epochs, skip_bad)
-    folders = _prepared(start, *(None if path is None else Path(path) for path in (resume, out)))
+    resume, out = (None if path is None else Path(path) for path in (resume, out))
+    start = _Start(
+        Path(data), wanted, resume, out, options, processes, progressing, epochs, skip_bad,
+        tensorboard,
+    )  # fmt: skip
     with progressing.breathing(), terminated_as_interrupted(), ExitStack() as stack:
-        return _train(start, partial(stack.enter_context, folders), resume is not None, tensorboard)
+        return _train(start, stack)
 
 
 @dataclass(frozen=True)
@@ -174,16 +178,17 @@ class _Start:
 
     data: Path
     recipe: Recipe
+    resume: Path | None
+    out: Path | None
     options: LoopOptions
     processes: "Processes"
     progressing: Progressing
     epochs: float | None
     skip_bad: bool
+    tensorboard: bool
 
 
-def _train(
-    start: _Start, prepare: Callable[[], Path], is_resumed: bool, tensorboard: bool
-) -> TrainingRun:
+def _train(start: _Start, stack: ExitStack) -> TrainingRun:
     """See `train`. The first process prepares the folder; the others learn of it and join."""
     from blitznet.training.launcher import explain_loss, leave_failure
 
@@ -192,7 +197,7 @@ def _train(
     failure: InputError | None = None
     if processes.is_first:
         try:
-            folder = prepare()
+            folder = stack.enter_context(_prepared(start))
         except InputError as error:
             if processes.count == 1 or not processes.is_launched:
                 raise
@@ -206,18 +211,18 @@ def _train(
             raise SystemExit(1)
         recipe, _ = read_run(folder)
         description = read_description(start.data)
-        has_state = is_resumed and (folder / STATE_FILE).exists()
+        has_state = start.resume is not None and (folder / STATE_FILE).exists()
 
         def rows(on_step: Callable[[int], object] = lambda _: None) -> Rows:
             taken = train_steps(recipe, description, folder, options, has_state, launched, on_step)
-            writes = tensorboard and processes.is_first
+            writes = start.tensorboard and processes.is_first
             return with_tensorboard(taken, folder) if writes else taken
 
         if not processes.is_first:
             collections.deque(rows(), maxlen=0)
             return TrainingRun(folder, recipe.steps)
         steps = show_training(rows, recipe.steps, folder, progressing)
-        return _finish(start, folder, recipe, steps, tensorboard)
+        return _finish(start, folder, recipe, steps)
     except KeyboardInterrupt:
         if folder is not None:
             progressing.on_message(f"Interrupted; {_way_on(folder, start.data)}")
@@ -241,9 +246,7 @@ def _way_on(folder: Path, data: Path) -> str:
     return f"continue with: blitznet train --resume {folder}"
 
 
-def _finish(
-    start: _Start, folder: Path, recipe: Recipe, steps: int, tensorboard: bool
-) -> TrainingRun:
+def _finish(start: _Start, folder: Path, recipe: Recipe, steps: int) -> TrainingRun:
     """Measure and report what is trained; of a run that stopped early, say how to continue."""
     if not (folder / MODEL_FILE).is_file():
         way_on = _way_on(folder, start.data)
@@ -252,26 +255,26 @@ def _finish(
     metrics = finish_run(
         folder, start.options.accelerator, start.options.workers, start.progressing
     )
-    if tensorboard:
+    if start.tensorboard:
         rewrite_tensorboard(folder)
     return TrainingRun(folder, steps, metrics)
 
 
 @contextmanager
-def _prepared(start: _Start, resume: Path | None, out: Path | None) -> Iterator[Path]:
+def _prepared(start: _Start) -> Iterator[Path]:
     """The folder of a new run, or of the one to resume; no other process trains in it meanwhile."""
-    if resume is None:
-        folder = _begin(start, out)
+    if start.resume is None:
+        folder = _begin(start)
         with locked(folder):
             yield folder
     else:
-        with locked(resume):
-            yield _continue(resume)
+        with locked(start.resume):
+            yield _continue(start.resume)
 
 
-def _begin(start: _Start, out: Path | None) -> Path:
+def _begin(start: _Start) -> Path:
     """Check the data, fit the recipe to it, and make the folder of a new run."""
-    recipe, data, options = start.recipe, start.data, start.options
+    recipe, data, out, options = start.recipe, start.data, start.out, start.options
     on_message = start.progressing.on_message
     require_usable(out)
     description = read_description(data)
@@ -336,7 +339,9 @@ def _check(description: DataDescription, start: _Start) -> CheckReport:
     workers, shown = usable_cores() if start.options.workers else 0, start.progressing.is_shown
     report = check_data(description, data, splits, workers=workers, show_progress=shown)
     errors = report.errors
-    require_skippable(errors)
+    for error in errors:
+        if error.index is None:  # of a whole source, not of an image that could be skipped
+            raise InputError(str(error))
     if errors and not start.skip_bad:
         raise LabelError(
             f"{data} has {count_of(len(errors), 'error')}, the first: {errors[0]}; see all "

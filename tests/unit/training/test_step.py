@@ -13,7 +13,6 @@ from torch.optim import SGD
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.geometry import resize_sample
 from blitznet.data.loader import collate_samples
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
@@ -23,6 +22,7 @@ from blitznet.training import step
 from blitznet.training.log import Meter
 from blitznet.training.step import StepResult, TrainState
 from fixtures.tiny_run import MIXED, TINY, tiny_recipe
+from resized_sample import resize_sample
 
 NUM_PICTURES = 4
 

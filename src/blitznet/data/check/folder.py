@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from blitznet.data.check.check_report import CheckReport
-from blitznet.data.check.image_check import MATCHING_IOU, cached_anchors
+from blitznet.data.check.image_check import cached_anchors
 from blitznet.data.check.label_sheet import draw_sheet
+from blitznet.detection.matcher import MATCHING_IOU
 from blitznet.extras import require
 from blitznet.figure_file import save_figure
 from blitznet.files.atomic_write import atomic_write

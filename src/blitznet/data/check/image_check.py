@@ -18,12 +18,11 @@ from blitznet.data.seg_map import MapFile
 from blitznet.data.source import LabelSource
 from blitznet.detection.anchors import anchors_of
 from blitznet.detection.boxes import pairwise_iou
+from blitznet.detection.matcher import MATCHING_IOU
 from blitznet.errors import ImageError, LabelError
 from blitznet.image import read_image, stored_size
 from blitznet.model_info import ModelConfig
 
-# From this IoU on an anchor answers for a box (SSD, section 2.2: detection.matcher).
-MATCHING_IOU = 0.5
 MOSTLY_VOID = 0.9  # share of a map
 
 _NO_OBJECT = frozenset({BACKGROUND, IGNORE_INDEX})

@@ -12,17 +12,6 @@ from blitznet.files.text_files import read_json, write_json
 SKIPPED_FILE = "skipped.json"
 
 
-def require_skippable(errors: Sequence[Problem]) -> None:
-    """Leaving out images mends errors of images, not of whole sources.
-
-    Raises:
-        InputError: for the first error of a source.
-    """
-    for problem in errors:
-        if problem.index is None:
-            raise InputError(str(problem))
-
-
 def write_skipped(folder: Path, errors: Sequence[Problem], description: DataDescription) -> None:
     """Record which images a run leaves out, and why.
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.check.image_check import MATCHING_IOU, ImageRecord
+from blitznet.data.check.image_check import ImageRecord
+from blitznet.detection.matcher import MATCHING_IOU
 
 
 class SplitStatistics:

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from blitznet.detection.limits import Limits
-from blitznet.detection.nms import PAPER
+from blitznet.detection.limits import PAPER, Limits
 from blitznet.detection.postprocess import decode_detections
 from blitznet.inference.engines.engine import Engine, EngineOutput
 from blitznet.model.blitznet import BlitzNet

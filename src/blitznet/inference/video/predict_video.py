@@ -10,8 +10,9 @@ from PIL import Image
 
 from blitznet.errors import ImageError
 from blitznet.files.result_folder import ensure_folder
+from blitznet.inference.line_file import Record
 from blitznet.inference.prefetch import prefetch, prefetch_items
-from blitznet.inference.result_writer import Record, ResultWriter
+from blitznet.inference.result_writer import ResultWriter
 from blitznet.inference.sources import Video, file_of
 from blitznet.inference.video.decoding import Frame, OpenedVideo
 from blitznet.inference.video.live_video import LiveVideo

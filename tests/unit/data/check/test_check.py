@@ -23,7 +23,6 @@ from blitznet.data.check.image_check import ImageRecord
 from blitznet.data.check.label_sheet import CELL, draw_sheet
 from blitznet.data.check.skipped import (
     SKIPPED_FILE,
-    require_skippable,
     without_skipped,
     write_skipped,
 )
@@ -160,8 +159,6 @@ def test_a_source_that_cannot_be_opened_leaves_the_others_to_be_checked() -> Non
         "error: data.yaml, train, source 1: VOC/ImageSets/Main/nothing.txt does not exist",
         "error: VOC/JPEGImages/000006.jpg: no such file",
     ]
-    with pytest.raises(InputError, match=r"^data\.yaml, train, source 1: "):
-        require_skippable(report.errors)
 
 
 @pytest.mark.usefixtures("workplace")
