@@ -17,7 +17,7 @@ def level_scales(
 ) -> list[float]:
     """Anchor scale per level, finest first, plus one beyond the coarsest level.
 
-    The finest level has its own scale, the others rise linearly from `min_scale` to `max_scale` (D3).
+    The finest level has its own scale, the others go linearly from `min_scale` to `max_scale` (D3).
     """
     step = (max_scale - min_scale) / max(num_levels - 2, 1)
     return [finest_scale, *(min_scale + step * i for i in range(num_levels))]
