@@ -39,8 +39,8 @@ class AveragePrecision:
     Difficult boxes are ignored, whether found or missed. So is a detection that overlaps a box of
     IGNORE_LABEL but none of its class.
 
-    The kit adds 1 to widths and heights. Our boxes are continuous and need no such correction: x1 is
-    VOC's xmin - 1, and x2 its inclusive xmax.
+    The kit adds 1 to widths and heights. Our boxes are continuous and do not need it: x1 is VOC's
+    xmin - 1, and x2 its inclusive xmax.
     """
 
     def __init__(self, num_classes: int) -> None:
