@@ -96,8 +96,8 @@ class TrainState:
     def step(self, step: int, batch: Batch) -> StepResult:
         """Train on one batch, without synchronising with the device.
 
-        With `accumulate`, parts of the batch are processed one by one. All losses are divided by the
-        counts of the whole batch, so the gradients of the parts add up to the batch's.
+        With `accumulate`, parts of the batch are processed one by one. Their losses are divided by
+        the counts of the whole batch, so that their gradients add up to the batch's.
 
         Args:
             step: counted from 0; determines the learning rate and the randomness of dropout.
