@@ -1,4 +1,4 @@
-"""Which anchor answers for which ground-truth box (SSD, section 2.2)."""
+"""Matching of anchors to ground-truth boxes (SSD, section 2.2)."""
 
 import torch
 from torch import Tensor
@@ -11,19 +11,19 @@ NO_MATCH = -1
 
 
 def match_anchors(anchors: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:
-    """Give every anchor a ground-truth box, or none, for a whole batch at once.
+    """Match every anchor to a ground-truth box or to none, for a whole batch at once.
 
-    Each box takes its best anchor; of boxes that want the same one, the box with the highest IoU
-    gets it, at a tie the first (D4). Then every other anchor takes the box that it overlaps most,
-    if their IoU is at least `MATCHING_IOU`.
+    Each box gets its best anchor; if several boxes want the same one, the box with the highest IoU
+    gets it, or the first on a tie (D4). Every other anchor is matched to the box that it overlaps
+    most, if their IoU is at least `MATCHING_IOU`.
 
     Args:
         anchors: (A, 4) xyxy, input pixels.
         boxes: (B, G, 4) xyxy, same frame; G may be 0.
-        labels: (B, G) int64; rows with PADDING_LABEL are no boxes.
+        labels: (B, G) int64; PADDING_LABEL marks rows without a box.
 
     Returns:
-        (B, A) int64, index into the G boxes or NO_MATCH.
+        (B, A) int64, index into the G boxes, or NO_MATCH.
     """
     batch_size, num_boxes = labels.shape
     if num_boxes == 0:

@@ -1,4 +1,4 @@
-"""The end of a run: its network is measured, reported and exported."""
+"""The end of a run: evaluate its network, write the report, export."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -34,16 +34,16 @@ REPORT_FOLDER = "report"
 
 
 def finish_run(folder: Path, device: str, workers: int, progressing: Progressing) -> Metrics | None:
-    """Measure the network of a run that has come to its end, report on it and export it.
+    """Measure the network of a finished run, write its report and export it.
 
     Args:
-        folder: of the run.
-        device: where the network runs.
+        folder: folder of the run.
+        device: device of the network.
         workers: processes that read images.
-        progressing: reports the files written, and those that could not be.
+        progressing: receives messages about written files and failures.
 
     Returns:
-        Its metrics; None if the data has no `val` split.
+        The metrics; None if the data has no `val` split.
     """
     recipe, data = read_run(folder)
     on_message = progressing.on_message
@@ -65,7 +65,7 @@ def finish_run(folder: Path, device: str, workers: int, progressing: Progressing
 
 
 def _early_stop(folder: Path, recipe: Recipe) -> str | None:
-    """Why a finished run has fewer steps than its recipe; None if it has them all."""
+    """Why a finished run has fewer steps than its recipe; None if it has all of them."""
     best, rows = read_info(folder / MODEL_FILE).training["steps"], read_validation(folder)
     if best == recipe.steps:
         return None
@@ -84,7 +84,7 @@ def _measure(
     review: DetailedEvaluation,
     show_progress: bool,
 ) -> Metrics:
-    """Measure a finished run on its validation images and write the metrics into its files."""
+    """Measure a finished run on its validation images, and write the metrics to its files."""
     path = folder / MODEL_FILE
     model, info = load_checkpoint(path)
     sources = read_description(data).open_split(VALIDATION_SPLIT)
@@ -97,7 +97,7 @@ def _measure(
     save_checkpoint(path, model, with_metrics(info, metrics))
     write_json(folder / METRICS_FILE, metrics.to_dict())
     step = info.training["steps"]
-    if all(row["step"] != step for row in read_validation(folder)):  # as after stopping early
+    if all(row["step"] != step for row in read_validation(folder)):  # unless stopped early
         keep_measured(folder, step, metrics, model, info)
     return metrics
 
@@ -116,12 +116,12 @@ def _report(
             {"Recipe": record["recipe"], "Environment": record["environment"]},
         )
         on_message(f"Report: {page}")
-    except InputError as error:  # the network is there all the same
+    except InputError as error:  # the network is already saved
         on_message(f"No report: {error}")
 
 
 def _export(folder: Path, on_message: OnMessage) -> None:
-    """Leave `model.onnx` beside the checkpoint, to predict without PyTorch."""
+    """Export `model.onnx` beside the checkpoint, to predict without PyTorch."""
     try:
         for package in ("onnx", "onnxscript"):
             require(package, "train", ONNX_FILE)
@@ -130,6 +130,6 @@ def _export(folder: Path, on_message: OnMessage) -> None:
         export_onnx(folder / ONNX_FILE, *load_checkpoint(folder / MODEL_FILE))
     except InputError as error:
         on_message(f"No {ONNX_FILE}: {error}; then: blitznet export {folder / MODEL_FILE}")
-    except RuntimeError as error:  # of PyTorch's exporter
+    except RuntimeError as error:  # from PyTorch's exporter
         cause = str(error).partition("\n")[0]
         on_message(f"No {ONNX_FILE}: PyTorch cannot export this network ({cause})")

@@ -1,4 +1,4 @@
-"""Write segmentation maps for images that have boxes only: blitznet.refine_masks."""
+"""Write segmentation maps for images with boxes only: `blitznet.refine_masks`."""
 
 import hashlib
 import os
@@ -30,17 +30,17 @@ from blitznet.progress import with_progress
 
 RECORD_FILE = "refined.json"
 
-CONFIDENCE = 0.8  # see docs/your_data.md for what others give
+CONFIDENCE = 0.8  # for the effect of other values, see docs/your_data.md
 _IMAGES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
 class RefinedMasks:
-    """What was written.
+    """The result of `refine_masks`.
 
     Attributes:
-        folder: the folder of the maps.
-        written: number of maps that this call wrote; those of an earlier call were kept.
+        folder: folder of the maps.
+        written: number of maps written by this call; maps of an earlier call are kept.
         maps: number of maps in the folder.
         decided: share of the pixels inside boxes that are not void, in maps of this call.
     """
@@ -64,25 +64,24 @@ def refine_masks(
 ) -> RefinedMasks:
     """Write a segmentation map for every image that has boxes but no map; see `refine_box_map`.
 
-    A source uses them with `refined_masks: OUT` in the data description. An interrupted call
-    continues where it stopped.
+    A source uses the maps with `refined_masks: OUT` in the data description. Repeat an interrupted
+    call to continue it.
 
     Args:
         data: path of the data description.
-        out: folder for the maps: PNG files of class ids, a list of the classes, and the settings
-            they were made with.
+        out: folder for the maps (PNG files of class ids), the list of classes, and the settings.
         model: bundled name, checkpoint or exported file of a network that segments; None = the best
-            bundled one. Classes are matched by name; boxes of classes that it does not know keep
-            the coarse rule of `masks: from_boxes`.
+            bundled one. Classes are matched by name; boxes of classes that it does not know get the
+            coarse maps of `masks: from_boxes`.
         split: the split to process.
         confidence: minimum probability of a labelled pixel; the others are void.
-        engine: inference engine; None = what BLITZNET_ENGINE names, else the fastest one here.
+        engine: inference engine; None = the one in BLITZNET_ENGINE, or else the fastest here.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         overwrite: replace maps made with other settings.
 
     Raises:
         InputError: if there is nothing to do, the network does not segment or knows none of the
-            classes, or the folder holds maps made with other settings.
+            classes, or the folder contains maps made with other settings.
     """
     description, out = read_description(Path(data)), Path(out)
     found = [
@@ -114,18 +113,18 @@ def refine_masks(
 
 
 class MaskRefiner:
-    """A network that decides the pixels inside labelled boxes.
+    """Labels the pixels inside labelled boxes with a network.
 
     Args:
-        engine: runs it.
+        engine: runs the network.
         names: class names of the data, background first.
         confidence: minimum probability of a labelled pixel.
 
     Attributes:
-        names: as given, a list.
+        names: the argument as a list.
 
     Raises:
-        InputError: if it does not segment, or knows none of the classes.
+        InputError: if the network does not segment, or knows none of the classes.
     """
 
     def __init__(self, engine: Engine, names: Sequence[str], confidence: float = CONFIDENCE):
@@ -144,15 +143,15 @@ class MaskRefiner:
     def refine(
         self, image: Image.Image, labels: ImageLabels, table: ClassTable
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The map of an image by its boxes alone, and by boxes and network: (H, W) uint8 each.
+        """The map of an image from its boxes alone, and from boxes and network: (H, W) uint8.
 
         Args:
             image: the image, RGB.
-            labels: with its objects.
-            table: of the source.
+            labels: labels of the image, with objects.
+            table: class table of the source.
 
         Raises:
-            LabelError: if a box cannot be used.
+            LabelError: if a box is unusable.
         """
         coarse = MapFromBoxes(labels).read(image.size, table)
         boxes, ids, is_ignored = read_objects(labels, image.size, table)
@@ -161,7 +160,7 @@ class MaskRefiner:
         return coarse, refine_box_map(coarse, seen, boxes[wanted], ids[wanted], self._confidence)
 
     def _probabilities(self, image: Image.Image) -> np.ndarray:
-        """(C, h, w) float32 of the data's classes; zero for those the network does not know."""
+        """(C, h, w) float32 for the data's classes; zero for classes unknown to the network."""
         pixels = resize_to_input(image, self._engine.info.model.image_size)[None]
         logits = self._engine.run(np.ascontiguousarray(pixels), score=1).seg_logits
         assert logits is not None  # `__init__`
@@ -173,7 +172,7 @@ class MaskRefiner:
 
 @dataclass(frozen=True)
 class _Image:
-    """An image with boxes only, the classes of its source, and where its map goes."""
+    """An image with boxes only, the class table of its source, and the path of its map."""
 
     labels: ImageLabels
     table: ClassTable
@@ -181,20 +180,20 @@ class _Image:
 
 
 def _boxes_only(entry: Entry, out: Path, description: DataDescription) -> Iterator[_Image]:
-    """The images of a source that nobody has segmented."""
+    """Yield the images of a source that have boxes but no map of their own."""
     coarse = entry.model_copy(update={"refined_masks": None})
     source = coarse.open(description.folder, description.classes)
     for index in range(len(source)):
         labels = source.labels(index)
         if isinstance(labels.seg_map, MapFromBoxes):
-            labels = labels.seg_map.labels  # with boxes, even if training reads none
+            labels = labels.seg_map.labels  # these have boxes, even if training reads none
         if labels.seg_map is None and labels.objects is not None:
             path = refined_path(out, labels.path, description.folder)
             yield _Image(labels, source.table, path)
 
 
 def _begin(out: Path, record: dict[str, Any], overwrite: bool) -> None:
-    """Make the folder, or continue in it if its maps were made in the same way."""
+    """Create the folder, or continue in it if its maps were made with the same settings."""
     ensure_folder(out)
     path = out / RECORD_FILE
     if not overwrite and any(out.iterdir()) and (not path.is_file() or read_json(path) != record):

@@ -105,7 +105,7 @@ def train(
     max_minutes: float | None = None,
     validate_every: int | None = None,
     early_stopping: int | None = None,
-    compile: bool = False,  # noqa: A002 - as the flag, and as in torch
+    compile: bool = False,  # noqa: A002 - same name as the flag, and as in torch
     skip_bad: bool = False,
     tensorboard: bool = False,
     epochs: float | None = None,
@@ -114,33 +114,33 @@ def train(
 ) -> TrainingRun:
     """Train a network, evaluate it on the `val` split, and export it to ONNX.
 
-    The folder of the run gets the files that docs/training.md lists. Ctrl-C and SIGTERM end the
+    docs/training.md lists the files in the folder of the run. Ctrl-C and SIGTERM complete the
     current step, save the state and raise KeyboardInterrupt.
 
     Args:
         data: path of the data description; None with `resume`.
-        recipe: a named recipe, a YAML file, or the recipe itself.
-        out: folder of the run, empty or new; None = runs/train/RECIPE, or the next free one.
+        recipe: a named recipe, a YAML file, or a `Recipe`.
+        out: folder of the run, new or empty; None = runs/train/RECIPE, or the next free name.
         resume: folder of a run to continue, with its own data and recipe.
         device: auto, cpu or cuda.
         devices: GPUs or processes.
         workers: data-loading processes per device; 0 = none.
-        max_minutes: stop after this time, resumable; None = no limit.
-        validate_every: steps between validations on the `val` split; None = ten times a run,
-            0 = only at the end.
-        early_stopping: stop after this many validations without improvement and keep the best.
+        max_minutes: stop after this time; the run can be resumed. None = no limit.
+        validate_every: steps between validations on the `val` split; None = ten per run, 0 = only
+            at the end.
+        early_stopping: stop after this many validations without improvement, and keep the best.
         compile: compile the network with `torch.compile`.
         skip_bad: skip images with errors, and list them in the folder.
         tensorboard: also write TensorBoard event files.
         epochs: passes over the training images, instead of the recipe's `steps`.
-        on_message: receives the summary of the run, progress if standard error is not a terminal,
-            and what is skipped, stopped or written; None = silence.
+        on_message: receives messages: the summary of the run, progress if standard error is not a
+            terminal, and what is skipped, stopped or written. None = no output.
         changes: fields of the recipe, such as `steps=1000` or `model={"fusion": "refine"}`.
 
     Raises:
-        InputError: if data, recipe and options do not fit together, or an image cannot be used.
+        InputError: if data, recipe and options do not match, or an image is unusable.
         DivergenceError: if the loss becomes infinite or NaN.
-        WorkerError: if a process that reads images dies.
+        WorkerError: if a data-loading process dies.
     """
     require("lightning_fabric", "train", "training")
     if tensorboard:
@@ -174,7 +174,7 @@ def train(
 
 @dataclass(frozen=True)
 class _Start:
-    """What a run is to be: arguments of `train`, read."""
+    """The parsed arguments of `train`."""
 
     data: Path
     recipe: Recipe
@@ -189,7 +189,7 @@ class _Start:
 
 
 def _train(start: _Start, stack: ExitStack) -> TrainingRun:
-    """See `train`. The first process prepares the folder; the others learn of it and join."""
+    """See `train`. The first process prepares the folder, then the others join."""
     from blitznet.training.launcher import explain_loss, leave_failure
 
     processes, progressing, options = start.processes, start.progressing, start.options
@@ -201,7 +201,7 @@ def _train(start: _Start, stack: ExitStack) -> TrainingRun:
         except InputError as error:
             if processes.count == 1 or not processes.is_launched:
                 raise
-            failure = error  # the others wait for it
+            failure = error  # raised after the launch, because the other processes wait for it
     try:
         launched = launch(start.recipe, options, processes)
         folder = launched[0].broadcast(folder)
@@ -239,7 +239,7 @@ def _train(start: _Start, stack: ExitStack) -> TrainingRun:
 
 
 def _way_on(folder: Path, data: Path) -> str:
-    """How to continue an unfinished run."""
+    """Say how to continue an unfinished run."""
     model = folder / MODEL_FILE
     if model.is_file():
         return f"{model} is trained; measure it with: blitznet eval {model} --data {data}"
@@ -247,7 +247,7 @@ def _way_on(folder: Path, data: Path) -> str:
 
 
 def _finish(start: _Start, folder: Path, recipe: Recipe, steps: int) -> TrainingRun:
-    """Measure and report what is trained; of a run that stopped early, say how to continue."""
+    """Measure and report a finished run; for an unfinished one, say how to continue."""
     if not (folder / MODEL_FILE).is_file():
         way_on = _way_on(folder, start.data)
         start.progressing.on_message(f"Stopped at step {steps} of {recipe.steps}; {way_on}")
@@ -262,7 +262,7 @@ def _finish(start: _Start, folder: Path, recipe: Recipe, steps: int) -> Training
 
 @contextmanager
 def _prepared(start: _Start) -> Iterator[Path]:
-    """The folder of a new run, or of the one to resume; no other process trains in it meanwhile."""
+    """Lock and yield the folder of a new run, or of the run to resume."""
     if start.resume is None:
         folder = _begin(start)
         with locked(folder):
@@ -273,7 +273,7 @@ def _prepared(start: _Start) -> Iterator[Path]:
 
 
 def _begin(start: _Start) -> Path:
-    """Check the data, fit the recipe to it, and make the folder of a new run."""
+    """Check the data, fit the recipe to it, and create the folder of a new run."""
     recipe, data, out, options = start.recipe, start.data, start.out, start.options
     on_message = start.progressing.on_message
     require_usable(out)
@@ -323,7 +323,7 @@ def _begin(start: _Start) -> Path:
 
 
 def _labelled(report: CheckReport) -> KnownClasses:
-    """The classes that boxes and pixels of `train` show."""
+    """The classes that occur in boxes and pixels of `train`."""
     statistics = report.statistics["train"]
     return KnownClasses(
         *(
@@ -334,7 +334,7 @@ def _labelled(report: CheckReport) -> KnownClasses:
 
 
 def _check(description: DataDescription, start: _Start) -> CheckReport:
-    """What the data holds; errors are those of single images, and none without `skip_bad`."""
+    """Check the data; only with `skip_bad` may it have errors, and only in single images."""
     data, splits = start.data, ["train", *({VALIDATION_SPLIT} & description.splits.keys())]
     workers, shown = usable_cores() if start.options.workers else 0, start.progressing.is_shown
     report = check_data(description, data, splits, workers=workers, show_progress=shown)
@@ -351,7 +351,7 @@ def _check(description: DataDescription, start: _Start) -> CheckReport:
 
 
 def _continue(folder: Path) -> Path:
-    """Make sure that an interrupted run can go on, even one without a state so far."""
+    """Check that an interrupted run can be resumed, even if it has no state yet."""
     _, data = read_run(folder)
     if (folder / MODEL_FILE).exists():
         raise RecipeError(f"{folder} is finished: {folder / MODEL_FILE} is the trained network")

@@ -1,4 +1,4 @@
-"""What `blitznet check-data --out DIR` writes: a sheet of samples, plots, and all findings."""
+"""Output of `blitznet check-data --out DIR`: a sheet of samples, plots and all findings."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from blitznet.files.atomic_write import atomic_write
 from blitznet.files.text_files import write_json
 from blitznet.model_info import ModelConfig
 
-_DOTS = 5000  # boxes drawn, a random choice
+_DOTS = 5000  # boxes drawn, chosen at random
 
 
 def write_folder(folder: Path, report: CheckReport, model: ModelConfig) -> None:
@@ -44,7 +44,7 @@ def write_folder(folder: Path, report: CheckReport, model: ModelConfig) -> None:
 def _plot_bars(
     path: Path, names: tuple[str, ...], values: dict[str, np.ndarray], title: str
 ) -> None:
-    """A row a class, a bar a split, on a logarithmic axis."""
+    """One row per class, one bar per split, on a logarithmic axis."""
     from matplotlib.figure import Figure
 
     thickness = 0.8 / max(1, len(values))
@@ -63,7 +63,7 @@ def _plot_bars(
 
 
 def _plot_sizes(path: Path, report: CheckReport, model: ModelConfig) -> None:
-    """Width and height at the network's input, of boxes and of anchors."""
+    """Width and height of boxes and anchors at the network's input size."""
     from matplotlib.figure import Figure
 
     statistics = list(report.statistics.values())
