@@ -1,8 +1,8 @@
-"""A few of many, spread evenly."""
+"""Pick evenly spaced items."""
 
 
 def evenly_spaced(total: int, count: int) -> list[int]:
-    """Up to `count` positions of 0..total-1 in rising order, the first and the last among them."""
+    """Up to `count` indices of 0..total-1, ascending, including the first and the last."""
     if total <= count:
         return list(range(total))
     if count == 1:
