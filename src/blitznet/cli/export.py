@@ -57,7 +57,7 @@ def export(
 ) -> None:
     """Write a network as one self-contained file and compare it with the checkpoint.
 
-    Exits with 1, without the file, if the two differ more than the precision allows.
+    If they differ more than the precision allows, exits with 1 and writes no file.
     """
     require_training("blitznet export")
     _require_input(model, format_name, precision, calibrate, out, overwrite)
@@ -94,7 +94,7 @@ def _require_input(
     out: Path | None,
     overwrite: bool,
 ) -> None:
-    """Find mistakes before anything heavy is loaded."""
+    """Find mistakes before loading anything heavy."""
     from blitznet.data.description import read_description
     from blitznet.exporting.formats import output_path, require_format
     from blitznet.model_files import find_checkpoint

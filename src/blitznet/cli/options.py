@@ -1,4 +1,4 @@
-"""Options that several verbs share."""
+"""Options shared by several verbs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,7 +49,7 @@ QuietOption = Annotated[
 
 
 def require_split(data: Path, split: str, classes: Sequence[str] | None = None) -> None:
-    """Find mistakes in a data description, its split or its classes before PyTorch is loaded."""
+    """Find mistakes in a data description, split or class names before loading PyTorch."""
     from blitznet.data.description import read_description
     from blitznet.inference.selection import find_class
 

@@ -110,7 +110,7 @@ def predict(
     """Detect objects and segment classes in images and videos.
 
     Writes NAME.jpg or NAME.mp4 with boxes and segmentation map for each, and predictions.jsonl.
-    Ctrl-C keeps what is done; the same command with --out DIR --resume does the rest.
+    Ctrl-C keeps finished results; add --out DIR --resume to the same command to do the rest.
     """
     from blitznet.inference.sources import find_given
 
@@ -170,9 +170,9 @@ def _report(
     problems: list[str],
     quiet: bool = False,
 ) -> None:
-    """A line each, then `2 of 3 images and 1 of 1 videos done, 1 failed`; exits with 1 if any did.
+    """Print a line per result and a last line such as `2 of 3 images done, 1 failed`.
 
-    Whatever ends the run, the last line says how much of it is done.
+    The last line is printed even if an error ends the run. Exits with 1 if any image failed.
     """
     from blitznet.inference.sources import kind_of
     from blitznet.interruption import ignore_interruption, terminated_as_interrupted
@@ -202,7 +202,7 @@ def _report(
                 if result.note is not None:
                     print_error(result.note)
                 total[kind] = max(total[kind], done[kind] + failed)  # grows in a watched folder
-                del result  # not kept while the next image is decoded
+                del result  # free it before the next image is decoded
             if received:
                 raise KeyboardInterrupt
             ignore_interruption()
@@ -224,7 +224,7 @@ def _load(
     has_many_images: bool,
     classes: "Sequence[str] | None" = None,
 ) -> "Predictor":
-    """Mistakes are found before anything heavy is loaded."""
+    """Load a network, but first find mistakes before loading anything heavy."""
     from blitznet.inference.engines.choose import check_engine
     from blitznet.inference.predictor import load
     from blitznet.inference.selection import find_class
@@ -241,7 +241,7 @@ def _load(
 
 
 def _say_engine(predictor: "Predictor", asked: str | None) -> None:
-    """Says which engine runs, if that was ours to choose."""
+    """Print which engine runs, if it was chosen automatically."""
     from blitznet.inference.engines.choose import AUTO, usual_engine
 
     if usual_engine(asked) == AUTO:

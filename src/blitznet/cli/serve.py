@@ -56,7 +56,7 @@ def serve(
 
     settings = Settings(
         score, queue, timeout, max_mb, max_megapixels, tuple(cors or ()),
-        os.environ.get(TOKEN_VARIABLE) if token is None else token,  # an empty one is refused
+        os.environ.get(TOKEN_VARIABLE) if token is None else token,  # an empty one is rejected
         tuple(allow_fetch or ()), uploads,
     )  # fmt: skip
     run_service(model, host, port, workers, device, engine, settings, on_message=print_error)

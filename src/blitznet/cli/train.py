@@ -15,7 +15,7 @@ from blitznet.files.result_folder import require_usable
 if TYPE_CHECKING:
     from blitznet.training.recipe import Recipe
 
-# Set by what starts the processes of a run.
+# Environment variables that launchers set for the processes of a run.
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 
@@ -133,7 +133,7 @@ def _require_usage(resume: Path | None, start: object, others: object) -> None:
 def _find_start(
     resume: Path | None, name: str | None, data: Path | None, overrides: list[str], out: Path | None
 ) -> "tuple[str | Recipe, Path | None]":
-    """Recipe and data of the run. Mistakes in them are found before anything heavy is loaded."""
+    """Find recipe and data of the run, and mistakes in them before loading anything heavy."""
     from blitznet.data.description import read_description
     from blitznet.model_files import find_checkpoint
     from blitznet.paper.tables import find_recipe, read_experiments
@@ -153,6 +153,6 @@ def _find_start(
     for start in filter(None, (recipe.start_from, recipe.teacher)):
         find_checkpoint(start)
     read_description(data).entries("train")
-    if not any(rank in os.environ for rank in RANKS):  # the others find what the first has made
+    if not any(rank in os.environ for rank in RANKS):  # rank 0 may have filled it
         require_usable(out)
     return recipe, data
