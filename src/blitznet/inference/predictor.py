@@ -105,7 +105,7 @@ class Predictor:
     max_pixels: int = MAX_PIXELS
 
     def __init__(self, engine: Engine, at_once: int = 2) -> None:
-        """Process up to `at_once` batches of a stream at a time: one in the network, others after."""
+        """Process up to `at_once` batches of a stream at a time, one of them in the network."""
         self.engine = engine
         self.info = engine.info
         self.names = engine.info.names

@@ -1,4 +1,4 @@
-"""What a service allows and how much it does at once."""
+"""Settings of the service."""
 
 import math
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ class Settings:
     """Limits and access of a service.
 
     Attributes:
-        score: minimum score of an object where a request names none, 0..1.
-        queue: requests that may wait for a worker; further ones get 503.
-        timeout: seconds from the arrival of a request to its answer.
-        max_mb: size of a request's body, millions of bytes.
-        max_megapixels: pixels of one image, millions.
+        score: default minimum score of an object, 0..1.
+        queue: maximum number of requests waiting for a worker; further ones get 503.
+        timeout: maximum seconds from the arrival of a request to its answer.
+        max_mb: maximum size of a request's body, millions of bytes.
+        max_megapixels: maximum size of an image, millions of pixels.
         cors: origins whose pages may use the service, `*` for all.
-        token: what requests have to carry; None = no access control.
-        allow_fetch: hosts (`name` or `name:port`) whose images Label Studio's tasks may name.
-        uploads: folder of Label Studio's uploaded files, which its tasks name as `/data/...`.
+        token: bearer token that requests need; None = no access control.
+        allow_fetch: hosts (`name` or `name:port`) of images that Label Studio's tasks may refer to.
+        uploads: folder of Label Studio's uploads, which its tasks refer to as `/data/...`.
 
     Raises:
-        InputError: if a value is impossible.
+        InputError: if a value is invalid.
     """
 
     score: float = 0.5
