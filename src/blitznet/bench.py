@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 # What each stage's time includes.
 STAGES = {
     "resize": "from the decoded image to the network's input",
-    "network": "from there to boxes in input pixels and map logits, NMS included",
-    "post": "from there to boxes in pixels of the image and the class of each of its pixels",
+    "network": "from there to boxes in input pixels and segmentation logits, NMS included",
+    "post": "from there to boxes and the segmentation map in image pixels",
 }
 MAX_IMAGES = 16
 _PACKAGES = ("blitznet", "numpy", "pillow", "onnxruntime", "openvino", "torch", "torchvision")

@@ -188,7 +188,7 @@ def read_stored(path: str | os.PathLike[str]) -> ImageFile:
     reopen = partial(open_image_file, _read(path, MAX_PIXELS), name, MAX_PIXELS)
     image = reopen()
     if (frames := count_frames(image, reopen)) > 1:
-        raise ImageError(f"{name}: holds {frames} frames or pages; a segmentation map is one")
+        raise ImageError(f"{name}: has {frames} frames or pages; a segmentation map has one")
     raw_mode = str(image.tile[0].args)[:6] if image.mode == "L" and image.tile else ""
     image.info[GREY_BITS] = 2 if "L;2" in raw_mode else 4 if "L;4" in raw_mode else 8
     try:
@@ -229,7 +229,7 @@ def _read(path: str | os.PathLike[str], max_pixels: int) -> bytes:
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
     except IsADirectoryError:
-        raise ImageError(f"{name}: a folder, where one image was wanted") from None
+        raise ImageError(f"{name}: a folder, not an image") from None
     except OSError as error:
         raise ImageError(f"{name}: cannot be read ({error.strerror or error})") from None
 

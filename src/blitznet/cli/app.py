@@ -96,10 +96,10 @@ def _run(arguments: Sequence[str] | None) -> int:
         print_error(f"{where}{error.strerror or error}")
         return 1
     except ImportError as error:  # an installed library is damaged, or there is no memory to map it
-        print_error(f"a library cannot be loaded ({one_line(error)}); give it more memory")
+        print_error(f"a library cannot be loaded ({one_line(error)}); free memory, or reinstall it")
         return 1
     except MemoryError:
-        print_error("out of memory; give it more, or smaller images, batches or networks")
+        print_error("out of memory; free some, or use smaller images, batches or networks")
         return 1
     except KeyboardInterrupt:
         return 130

@@ -80,9 +80,7 @@ def export(
         print_line(f"Wrote {exported.path}; parity report: {exported.report}")
     if exported.problems:
         if not exported.is_kept:
-            print_error(
-                f"{exported.path} was not written; --force keeps it, {exported.report} says why"
-            )
+            print_error(f"{exported.path} was not written; --force keeps it; see {exported.report}")
         raise typer.Exit(1)
 
 

@@ -27,7 +27,7 @@ BatchImage = str | np.ndarray | EncodedImage
 class BatchPredictor:
     """A network that maps columns to columns; loaded once per process.
 
-    Only its arguments are pickled; every process loads the network itself.
+    Only its arguments are sent to other processes; each loads the network itself.
 
     Args:
         model: a bundled network's name or a file, which every machine must have; None = the best

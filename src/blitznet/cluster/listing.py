@@ -173,7 +173,7 @@ def _read_text(source: str) -> Iterator[Item]:
                 start = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
                 name = os.fsdecode(start.strip())
                 if "\0" in name or (number == 0 and name.startswith("<")):  # or a web page
-                    raise InputError(f"{source}: no list; give a text file with a path per line")
+                    raise InputError(f"{source}: not a list; give a text file with a path per line")
                 if name:
                     yield Item(name, name)
     except FILE_ERRORS as error:

@@ -45,11 +45,11 @@ class Parts:
             mixed: whether they may differ from those of existing rows.
 
         Raises:
-            InputError: if they differ without `mixed`, if there are other files, or if reading fails.
+            InputError: if they differ without `mixed`, or there are other files, or reading fails.
         """
         earlier = self.settings()
         if earlier is None and any(not info.base_name.startswith(".") for info in self._files()):
-            raise InputError(f"{self._out}: not empty, and no blitznet batch wrote it")
+            raise InputError(f"{self._out}: not empty, and not written by blitznet batch")
         if earlier is not None and earlier != settings and not mixed:
             name = next(key for key in settings if settings[key] != earlier.get(key))
             raise InputError(

@@ -124,7 +124,7 @@ def predict_batch(
     counts = {"cpus_per_worker": cpus_per_worker, "limit": limit, "shard_size": shard_size}
     for name, value in counts.items():
         if value is not None and value < 1:
-            raise InputError(f"{name} is a number from 1 on, got {value}")
+            raise InputError(f"{name} must be at least 1, got {value}")
     source = os.fspath(source)
     least, most = _parse_workers(workers)
     items = list_items(source)
@@ -286,7 +286,7 @@ def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
         yield int(ray.cluster_resources().get("CPU", 0))
         return
     if address is None and cpus_per_worker > usable_cores():
-        raise InputError(f"a worker of {cpus_per_worker} CPUs: here are {usable_cores()}")
+        raise InputError(f"a worker needs {cpus_per_worker} CPUs, but there are {usable_cores()}")
     kind: dict[str, Any] = {"address": address}
     if address is None:
         os.environ.setdefault("RAY_worker_niceness", "0")  # default: 15, behind all else

@@ -150,7 +150,7 @@ class _Pool:
             reason = reason_of(error.cause)  # such as MemoryError: another machine may succeed
         except RayError:
             ray.kill(actor)
-            reason = "its process or machine ended, as when memory runs out"
+            reason = "its process or machine ended, for example because memory ran out"
         else:
             self.idle.append(actor)
             self.deaths_in_a_row = 0 if task else self.deaths_in_a_row
@@ -158,8 +158,8 @@ class _Pool:
         self.deaths_in_a_row += 1
         if self.deaths_in_a_row > MOST_DEATHS + 2 * self.options.maximum:
             raise WorkerError(
-                f"{self.deaths_in_a_row} workers died, and none got anything done; has each "
-                f"{self.options.memory >> 20} MiB of memory? The last one: {reason}"
+                f"{self.deaths_in_a_row} workers died without a result; does each have "
+                f"{self.options.memory >> 20} MiB of memory? The last reason: {reason}"
             )
         self.start()
         return None if task is None else self._try_again(task, reason)
@@ -179,7 +179,7 @@ class _Pool:
 
     def _write_error(self, task: _Task, reason: str) -> Done:
         ((id_, uri),) = task.shard
-        row = error_row(f"{uri}: {MAX_DEATHS} workers died of it ({reason})")
+        row = error_row(f"{uri}: it killed {MAX_DEATHS} workers ({reason})")
         row |= {"id": as_text(id_), "uri": as_text(uri), "model": self.options.model}
         Parts(self.options.out).write(task.index, pa.table(to_columns([row]), schema=SCHEMA))
         return Done(1, Counter([error_kind(row["uri"], row["error"])]), "driver")

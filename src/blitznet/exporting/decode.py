@@ -47,7 +47,7 @@ def decode(
         `count` on are 0.
     """
     # The operator only marks a place in the traced graph for the exporter; it never runs.
-    raise NotImplementedError("PyTorch has detection.postprocess.decode_detections")
+    raise NotImplementedError("in PyTorch, use detection.postprocess.decode_detections")
 
 
 @decode.register_fake

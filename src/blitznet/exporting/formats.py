@@ -38,7 +38,7 @@ def require_format(
         )
     if (calibrate is None) == (known == "int8"):
         raise InputError(
-            "int8 is calibrated with images like those that it will see; add --calibrate DATA.yaml"
+            "int8 is calibrated with images like those it will see; add --calibrate DATA.yaml"
             if calibrate is None
             else f"--calibrate is for int8, not for {precision}; leave it out"
         )
@@ -79,5 +79,5 @@ def output_path(
             f"{path}: {format_name} files end in {suffix}; call it {path.with_suffix(suffix)}"
         )
     if path.exists() and not overwrite:
-        raise InputError(f"{path} is there already; give another --out FILE, or --overwrite")
+        raise InputError(f"{path} already exists; give another --out FILE, or --overwrite")
     return path

@@ -107,7 +107,7 @@ def export_onnx(
     """
     for name, tensor in network.state_dict().items() if precision == "fp16" else ():
         if tensor.ndim == 4 and not tensor.half().isfinite().all():
-            raise InputError(f"{shown(name)} has values that half precision lacks; take fp32")
+            raise InputError(f"{shown(name)} has values beyond the range of float16; use fp32")
     module = ExportedNetwork(deepcopy(network).cpu(), limits, has_seg_map).eval()
     side = info.model.image_size
     example = torch.zeros(_EXAMPLE_BATCH, side, side, 3, dtype=torch.uint8)

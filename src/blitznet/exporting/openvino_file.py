@@ -87,7 +87,7 @@ def _compare(path: Path, onnx_file: Path, pixels: Sequence[np.ndarray]) -> str |
             if found:
                 return (
                     f"int8 differs from float32: on {len(images)} {where}, {found[0]}; calibrate "
-                    "it with images like those that it will see, or use float32"
+                    "it with images like those it will see, or use float32"
                 )
     return None
 

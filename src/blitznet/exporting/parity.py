@@ -181,7 +181,7 @@ def problems(parity: Parity, tolerance: Tolerance) -> list[str]:
         if reference - exported > tolerance.metric:
             found.append(
                 f"{name} falls from {100 * reference:.2f} to {100 * exported:.2f}, "
-                f"allowed are {100 * tolerance.metric:g} points"
+                f"by more than {100 * tolerance.metric:g} points"
             )
     return found
 

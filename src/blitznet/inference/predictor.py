@@ -260,7 +260,7 @@ class Predictor:
         if batch is None:
             batch = _BATCH_ON_CPU if self.engine.device == "cpu" else _BATCH_ON_GPU
         if batch < 1:
-            raise ValueError(f"batch is a number of images from 1 on, got {batch}")
+            raise ValueError(f"batch must be at least 1, got {batch}")
         return batch
 
     def _weigh(self, item: tuple[object, ImageSource]) -> float:

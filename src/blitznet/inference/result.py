@@ -49,12 +49,12 @@ class Result:
 
 
 def _describe_video(record: dict[str, Any]) -> str:
-    """One line: `250 frames, 2 broken ones skipped; 31.2 frames a second`."""
+    """One line: `250 frames, 2 broken ones skipped; 31.2 frames per second`."""
     parts = [f"{record['frames']} frames"]
     if record["skipped"]:
         parts.append(f"{record['skipped']} broken ones skipped")
     if record["live"]:
         parts.append(f"{record['dropped']} dropped")
-        parts.append(f"{record['reconnects']} times reconnected")
-    text = f"{', '.join(parts)}; {record['frames_per_second']:.1f} frames a second"
+        parts.append(f"{record['reconnects']} reconnects")
+    text = f"{', '.join(parts)}; {record['frames_per_second']:.1f} frames per second"
     return text if record["ended"] == "end" else f"{text}; {record['ended']}"

@@ -44,7 +44,7 @@ class Selection:
         if self.iou is not None and not 0 <= self.iou <= 1:
             raise ValueError(f"iou is a maximum overlap in 0..1, got {self.iou}")
         if self.max_detections is not None and self.max_detections < 1:
-            raise ValueError(f"max_detections is a number from 1 on, got {self.max_detections}")
+            raise ValueError(f"max_detections must be at least 1, got {self.max_detections}")
         if isinstance(self.classes, str):
             raise ValueError(f"classes is a list of names, got the text {self.classes!r}")
 

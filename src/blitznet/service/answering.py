@@ -110,7 +110,7 @@ class Service:
         if len(files) > 1:
             raise HTTPException(422, "one image is answered as PNG, not several; ask for JSON")
         if options.output == "map" and not self.model.segment:
-            raise HTTPException(422, f"{self.model.name} does not segment; leave output=map out")
+            raise HTTPException(422, f"{self.model.name} does not segment; leave out output=map")
         draw = _map_png if options.output == "map" else _drawn_png
         return await self._predict(request, images, options.score, draw, b"".join, "image/png")
 

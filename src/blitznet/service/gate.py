@@ -86,7 +86,7 @@ class Gate:
 
 
 _REFUSAL = JSONResponse(
-    {"detail": "this service wants a token; send the header `Authorization: Bearer TOKEN`"},
+    {"detail": "this service needs a token; send the header `Authorization: Bearer TOKEN`"},
     status_code=401,
     headers={"WWW-Authenticate": "Bearer"},
 )

@@ -151,7 +151,7 @@ def _read_config(text: str) -> Controls:
     value = images.get(next(iter(named), ""), "")
     if len(named) != 1 or not value.startswith("$"):
         raise HTTPException(
-            422, f"label_config wants {_RECTANGLES} or {_BRUSHES} for one Image with value='$...'"
+            422, f"label_config needs {_RECTANGLES} or {_BRUSHES} for one Image with value='$...'"
         )
     return Controls(value[1:], rectangles, brushes)
 
@@ -211,7 +211,7 @@ def _read(address: str, settings: Settings) -> bytes:
         try:
             return base64.b64decode(address.partition("base64,")[2], validate=True)
         except ValueError:
-            raise HTTPException(422, "a data: address wants base64") from None
+            raise HTTPException(422, "a data: address needs base64") from None
     if address.startswith("/data/"):
         return _read_uploaded(address, settings)
     scheme, _, rest = address.partition("://")

@@ -160,7 +160,7 @@ def _read_options(fields: Mapping[str, str], score: float) -> Options:
         return Options.model_validate({"score": score, **fields})
     except ValidationError as error:
         names = ", ".join(Options.model_fields)
-        raise HTTPException(422, f"{first_problem(error)}; there are {names}") from None
+        raise HTTPException(422, f"{first_problem(error)}; parameters are {names}") from None
 
 
 def open_images(files: Iterable[EncodedImage], max_megapixels: float) -> Iterator[EncodedImage]:

@@ -60,7 +60,7 @@ def serve(
     settings = settings or Settings()
     on_message = on_message or partial(print, file=sys.stderr, flush=True)
     if workers is not None and workers < 1:
-        raise InputError(f"workers is a number from 1 on, got {workers}")
+        raise InputError(f"workers must be at least 1, got {workers}")
     with _listen(host, port) as listener:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         if not host.startswith(_LOOPBACK):

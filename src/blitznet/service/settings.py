@@ -40,14 +40,14 @@ class Settings:
         if not 0 <= self.score <= 1:
             raise InputError(f"score is a minimum score in 0..1, got {self.score}")
         if self.queue < 0:
-            raise InputError(f"queue is a number of requests from 0 on, got {self.queue}")
+            raise InputError(f"queue must be at least 0, got {self.queue}")
         for name in ("timeout", "max_mb", "max_megapixels"):
             if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"{name} is a number above 0, got {getattr(self, name)}")
+                raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
         if self.token is not None and not self.token.strip():
             raise InputError("the token is empty; leave it out, or set one")
         if self.uploads is not None and not self.uploads.is_dir():
-            raise InputError(f"{self.uploads}: no such folder; name that of Label Studio's uploads")
+            raise InputError(f"{self.uploads}: no such folder; give Label Studio's upload folder")
 
     @property
     def max_bytes(self) -> int:

@@ -115,7 +115,7 @@ def open_engine(
         except CheckpointError:
             raise
         except (BlitzNetError, ImportError, OSError, RuntimeError) as error:
-            problem = f"{name} cannot be used ({one_line(error)}); the next best engine is taken"
+            problem = f"{name} cannot be used ({one_line(error)}); trying the next best engine"
             options.tell(problem)
     return _open(last, network, device, options)
 
@@ -220,10 +220,10 @@ def _candidates(network: NetworkFiles, device: str) -> list[str]:
     if checkpoint is None:
         return ["onnxruntime"]  # opening it reports the missing package
     beside = checkpoint.with_suffix(".onnx")
-    hint = f"give {beside}, which lies beside it, or " if beside.is_file() else ""
+    hint = f"give {beside}, or " if beside.is_file() else ""
     raise CheckpointError(
         f"{checkpoint} is a checkpoint, which needs PyTorch to run; {hint}"
-        f"export it where PyTorch is (blitznet export {checkpoint}), "
+        f"export it on a machine with PyTorch (blitznet export {checkpoint}), "
         "or run: pip install 'blitznet[train]'"
     )
 

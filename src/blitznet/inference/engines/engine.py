@@ -135,7 +135,7 @@ class ExportedEngine(Engine):
                     raise ValueError(f"{name} is infinite or NaN")
         except Exception as error:  # noqa: BLE001 - engines raise their own types
             self.close()
-            problem = f"{path} does not do what it says of itself ({one_line(error)})"
+            problem = f"{path} does not match its metadata ({one_line(error)})"
             raise CheckpointError(problem) from None
 
     @property

@@ -88,7 +88,7 @@ def _providers(device: str) -> list[Any]:
     if not device.startswith("cuda") or not has_cuda():
         available = ", ".join(import_onnxruntime().get_available_providers())
         raise InputError(
-            f"this ONNX Runtime has {available}, and {_CUDA} was wanted on {device}; install "
+            f"this ONNX Runtime has only {available}, but {device} needs {_CUDA}; install "
             "onnxruntime-gpu, or use --device cpu"
         )
     return [(_CUDA, {"device_id": device.partition(":")[2] or "0"}), "CPUExecutionProvider"]

@@ -65,7 +65,7 @@ class OpenVinoEngine(ExportedEngine):
             settings["INFERENCE_PRECISION_HINT"] = "bf16" if is_bfloat16 else "f32"
         stated = model.input(0).partial_shape
         if not stated.compatible(openvino.PartialShape([-1, side, side, 3])):
-            raise CheckpointError(f"{path} takes {stated} and says of itself that S is {side}")
+            raise CheckpointError(f"{path} takes {stated}, but its metadata says S = {side}")
         try:
             model.reshape([1, side, side, 3])
             self._compiled = openvino.Core().compile_model(model, "CPU", settings)

@@ -261,7 +261,7 @@ async function startCamera() {
     await $("video").play();
     await predictFrames(number);
   } catch (error) {
-    const hint = window.isSecureContext ? "" : " (browsers want https or localhost)";
+    const hint = window.isSecureContext ? "" : " (browsers require https or localhost)";
     if (number === request) setError(`Camera: ${error.message}${hint}`);
     stopCamera();
   }
