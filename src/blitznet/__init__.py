@@ -1,4 +1,4 @@
-"""BlitzNet: boxes of every object and the class of every pixel, from one network."""
+"""BlitzNet: object detection and semantic segmentation with one network."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

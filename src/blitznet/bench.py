@@ -91,7 +91,7 @@ class Speeds:
     left_out: Mapping[str, str]
 
     def to_json(self) -> str:
-        """Serialise to one line of JSON."""
+        """Convert to one line of JSON."""
         return json.dumps(asdict(self) | {"stages": STAGES})
 
 

@@ -51,7 +51,7 @@ class CheckpointInfo(BaseModel):
         supervised_boxes: classes with boxes in the training data; None = all. Predictions omit the
             other classes; an empty list turns the head off.
         supervised_masks: the same for classes with labelled pixels, without background.
-        metrics: measured metrics by dataset, as fractions.
+        metrics: metrics by dataset, as fractions.
         training: facts about the run, for people: data, recipe name, steps, minutes, hardware, ...
         recipe: all fields of the recipe, to repeat the training.
     """

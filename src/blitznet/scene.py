@@ -1,4 +1,4 @@
-"""The prediction for one image: objects, pixel classes, and per-object masks."""
+"""The prediction for one image: objects, segmentation map and instance masks."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -97,7 +97,7 @@ class Scene:
             ValueError: if the network does not segment.
         """
         if self.seg_map is None:
-            raise ValueError("per-object masks need pixel classes, and this network has none")
+            raise ValueError("instance masks need a segmentation map, and this network has none")
         height, width = self.seg_map.shape
         owners = np.full(self.seg_map.shape, NO_OBJECT, dtype=np.int16)
         nearest = np.full(self.seg_map.shape, np.inf, dtype=np.float32)

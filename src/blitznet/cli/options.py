@@ -22,7 +22,7 @@ EngineOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Inference engine: auto (the fastest here), onnxruntime, openvino, torch, ...",
+        help="Inference engine: auto (the fastest installed), onnxruntime, openvino, torch, ...",
         show_default="$BLITZNET_ENGINE, else auto",
     ),
 ]
@@ -44,7 +44,7 @@ OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Write into DIR even if it is not empty.")
 ]
 QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print problems only, and no progress bar.")
+    bool, typer.Option("--quiet", "-q", help="Print only problems, and no progress bar.")
 ]
 
 

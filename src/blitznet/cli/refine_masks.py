@@ -13,7 +13,7 @@ from blitznet.extras import require_training
 @app.command(name="refine-masks")
 def refine_masks(
     data: Annotated[Path, typer.Argument(metavar="DATA.yaml", help="Data description.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the maps.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Output folder.")],
     model: ModelOption = None,
     split: Annotated[str, typer.Option(help="Split to process.")] = "train",
     confidence: Annotated[

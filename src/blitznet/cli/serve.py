@@ -38,9 +38,7 @@ def serve(
     ] = None,
     token: Annotated[
         str | None,
-        typer.Option(
-            help="Bearer token that requests need.", show_default=f"what {TOKEN_VARIABLE} says"
-        ),
+        typer.Option(help="Bearer token that requests need.", show_default=f"${TOKEN_VARIABLE}"),
     ] = None,
     uploads: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of Label Studio's uploads.")

@@ -44,18 +44,16 @@ def train(
     epochs: Annotated[
         float | None,
         typer.Option(
-            metavar="N", min=0, help="Passes over the images.", show_default="the recipe's steps"
+            metavar="N", min=0, help="Number of epochs.", show_default="the recipe's steps"
         ),
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", help="As --set global_batch_size=N.", show_default="the recipe's"
-        ),
+        typer.Option(metavar="N", help="Set global_batch_size to N.", show_default="the recipe's"),
     ] = None,
     imgsz: Annotated[
         int | None,
-        typer.Option(metavar="N", help="As --set model.image_size=N.", show_default="the recipe's"),
+        typer.Option(metavar="N", help="Set model.image_size to N.", show_default="the recipe's"),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Resume the run in this folder.")
@@ -79,7 +77,7 @@ def train(
             metavar="STEPS",
             min=0,
             help="Steps between validations; 0 = only at the end.",
-            show_default="ten times a run",
+            show_default="ten times per run",
         ),
     ] = None,
     early_stopping: Annotated[

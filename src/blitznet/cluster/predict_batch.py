@@ -53,7 +53,7 @@ class BatchReport:
     """The result of `predict_batch`.
 
     Attributes:
-        num_before: number of rows of earlier runs.
+        num_before: number of rows from earlier runs.
         num_new: number of rows written.
         errors: number of new rows with an error, by kind.
         by_worker: number of new rows per worker.
@@ -94,7 +94,7 @@ def predict_batch(
     show_progress: bool = False,
     on_message: OnMessage | None = None,
 ) -> BatchReport:
-    """Predict very many images on CPUs of this machine or a Ray cluster, and write Parquet parts.
+    """Predict very many images on the CPUs of this machine or a Ray cluster, to Parquet parts.
 
     Images that already have a row in `out` are skipped, so the same call resumes an interrupted
     run. An image that cannot be read gets a row with an error.
@@ -108,7 +108,7 @@ def predict_batch(
         batch: images per forward pass; None = the default for the device.
         save_masks: whether to store segmentation maps, as PNGs in the column `seg_map`.
         cpus_per_worker: CPUs per worker, and threads of its engine.
-        workers: number, such as `4`, or minimum and maximum, such as `2:8`; None = by cores.
+        workers: a number, or minimum and maximum as `2:8`; None = as many as the CPUs allow.
         address: address of a running cluster, `auto` or HOST:PORT; None = start one on this
             machine and stop it at the end.
         limit: stop after this many images of the input.
@@ -231,7 +231,7 @@ def _ignore(line: str) -> None:
 
 
 def _new_shards(items: Iterable[Item], seen: Seen, size: int) -> Iterator[tuple[int, Shard]]:
-    """Split the whole input, so that later runs split it equally, and drop images already seen."""
+    """Split the whole input, so that later runs split it alike, and drop images already seen."""
     for index, shard in enumerate(cut(items, size)):
         new = seen.add_new(shard)
         if new:
@@ -239,7 +239,7 @@ def _new_shards(items: Iterable[Item], seen: Seen, size: int) -> Iterator[tuple[
 
 
 def _parse_workers(workers: str | int | None) -> tuple[int, int | None]:
-    """Parse the minimum and maximum number of workers; maximum None = by cores."""
+    """Parse the minimum and maximum number of workers; None = as many as the CPUs allow."""
     if workers is None:
         return 1, None
     match = re.fullmatch(r"([1-9]\d*)(?::([1-9]\d*))?", str(workers))
@@ -289,7 +289,7 @@ def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
         raise InputError(f"a worker needs {cpus_per_worker} CPUs, but there are {usable_cores()}")
     kind: dict[str, Any] = {"address": address}
     if address is None:
-        os.environ.setdefault("RAY_worker_niceness", "0")  # default: 15, behind all else
+        os.environ.setdefault("RAY_worker_niceness", "0")  # default: 15, below other work
         kind = {
             "address": "local", "num_cpus": usable_cores(), "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE_BYTES,

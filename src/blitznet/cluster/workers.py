@@ -22,7 +22,7 @@ from blitznet.inference.engines.engine import OnMessage
 
 # Deaths until an image becomes an error. A shard that kills its worker is retried, then its halves.
 MAX_DEATHS = 3
-# Deaths in a row until the run fails, in addition to two per worker, for a large machine that ends.
+# Maximum deaths in a row, in addition to two per worker: a large machine may be lost.
 MOST_DEATHS = 10
 _HEARTBEAT_SECONDS = 30
 

@@ -31,7 +31,7 @@ def is_possible_path(path: Path) -> bool:
     """Whether a file system could hold this path; other paths make `os` raise OSError."""
     try:
         encoded = os.fsencode(path)
-    except UnicodeEncodeError:  # half of a surrogate pair
+    except UnicodeEncodeError:  # an unpaired surrogate
         return False
     is_long = len(encoded) > _MAX_PATH or any(len(os.fsencode(p)) > 255 for p in path.parts)
     return not is_long and b"\0" not in encoded

@@ -26,7 +26,7 @@ def open_regular(path: str | os.PathLike[str], limit: int) -> tuple[BinaryIO, in
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags)  # non-blocking: a pipe would wait for its writer
-    except ValueError:  # a null character, or half of a surrogate pair
+    except ValueError:  # a null character, or an unpaired surrogate
         raise OSError(errno.EINVAL, "no file can have this name") from None
     file = os.fdopen(descriptor, "rb")
     found = os.fstat(descriptor)

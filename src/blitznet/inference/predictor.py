@@ -127,12 +127,12 @@ class Predictor:
 
     @property
     def detects(self) -> bool:
-        """Whether scenes have objects: the network has the head, and was trained with boxes."""
+        """Whether scenes have objects: the network detects, and was trained with boxes."""
         return self.info.model.detect and self.info.supervised_boxes != []
 
     @property
     def segments(self) -> bool:
-        """Whether scenes have a segmentation map: the network has the head, trained with maps."""
+        """Whether scenes have a segmentation map: the network segments, and was trained to."""
         return self.info.model.segment and self.info.supervised_masks != []
 
     @overload
@@ -166,8 +166,8 @@ class Predictor:
             score: minimum score of an object, 0..1.
             batch: images per forward pass; None = 1 on a CPU, 8 on a GPU.
             classes: names of the classes to show; None = all.
-            iou: maximum IoU of two objects of a class; the one with the lower score is dropped.
-                None = the threshold that the network was exported with, 0.45.
+            iou: NMS threshold, the maximum IoU of two objects of a class; None = the threshold that
+                the network was exported with, 0.45.
             max_detections: maximum objects per image, the best ones; None = all.
 
         Returns:

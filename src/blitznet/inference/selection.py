@@ -25,8 +25,8 @@ class Selection:
     Attributes:
         score: minimum score of an object, 0..1.
         classes: names of the classes to show; pixels of others become background. None = all.
-        iou: maximum IoU of two objects of a class; the one with the lower score is dropped. None =
-            the threshold that the network was exported with.
+        iou: NMS threshold, the maximum IoU of two objects of a class; None = the threshold that
+            the network was exported with.
         max_detections: maximum number of objects, the best ones; None = all.
 
     Raises:

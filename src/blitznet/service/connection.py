@@ -54,7 +54,7 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Note that the request is complete; called by the parser."""
+        """Record that the request is complete; called by the parser."""
         self._is_received = True
         super().on_message_complete()
 

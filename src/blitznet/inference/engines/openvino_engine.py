@@ -61,7 +61,7 @@ class OpenVinoEngine(ExportedEngine):
             # Pinned threads of several workers would share the first cores.
             settings |= {"INFERENCE_NUM_THREADS": threads or usable_cores()}
             settings |= {"ENABLE_CPU_PINNING": False}
-        if self.info.precision != "int8":  # for int8, OpenVINO chooses the rest's precision
+        if self.info.precision != "int8":  # in int8, OpenVINO chooses for the rest
             settings["INFERENCE_PRECISION_HINT"] = "bf16" if is_bfloat16 else "f32"
         stated = model.input(0).partial_shape
         if not stated.compatible(openvino.PartialShape([-1, side, side, 3])):

@@ -30,7 +30,7 @@ def coco_labels(
     Until all images are done, instances.jsonl holds a line per image.
 
     Raises:
-        InputError: if something cannot be written.
+        InputError: if a file cannot be written.
     """
     ensure_folder(folder)
     category_ids = coco_category_ids(names)

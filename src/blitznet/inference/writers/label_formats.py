@@ -76,7 +76,7 @@ def open_label_files(
         A function that adds a scene to all formats.
 
     Raises:
-        InputError: if something cannot be written.
+        InputError: if a file cannot be written.
     """
     with ExitStack() as files:
         writers = [

@@ -35,7 +35,7 @@ def voc_labels(
     the last image.
 
     Raises:
-        InputError: if something cannot be written, or a class name cannot be in labelmap.txt.
+        InputError: if a file cannot be written, or a class name cannot be in labelmap.txt.
     """
     write_text(folder / LABEL_MAP_FILE, label_map(names))
     listed = [name for name, _ in before]

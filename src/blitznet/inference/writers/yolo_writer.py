@@ -24,7 +24,7 @@ def yolo_labels(
     without pixels has no polygon. Classes count from 0, without background.
 
     Raises:
-        InputError: if something cannot be written.
+        InputError: if a file cannot be written.
     """
     import yaml
 
