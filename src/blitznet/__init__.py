@@ -1,4 +1,4 @@
-"""BlitzNet: boxes of every object and the class of every pixel, from one network."""
+"""BlitzNet: object detection and semantic segmentation with one network."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Public names and where they live. They are imported when they are asked for: what predicts needs
-# no PyTorch.
+# Public names by module. They are imported lazily, because prediction does not need PyTorch.
 _NAMES = {
     "cluster.batch_predictor": ("BatchPredictor",),
     "cluster.predict_batch": ("BatchReport", "predict_batch"),

@@ -1,4 +1,4 @@
-"""Errors. The command line shows their text as one line, and exits 1."""
+"""Exceptions. The command line prints their text as one line and exits with 1."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-# Characters of what came that a message repeats.
+# Maximum number of characters that a message quotes from a value.
 _SHOWN = 200
 
 
 class BlitzNetError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class InputError(BlitzNetError, ValueError):
-    """Something the user gave is wrong; the text says what came, what was wanted and what to do."""
+    """Invalid input from the user; the text says what was given, what was expected and the fix."""
 
 
 class ImageError(InputError):
@@ -46,7 +46,7 @@ class DivergenceError(BlitzNetError, ArithmeticError):
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Raise InputError for an OSError while a file or folder is written."""
+    """Convert an OSError raised while writing `path` to an InputError."""
     try:
         yield
     except OSError as error:
@@ -54,25 +54,25 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def shown(value: object) -> str:
-    """What came, for a message: its `repr`, cut at 200 characters."""
+    """Format a value for an error message: its `repr`, cut to 200 characters."""
     try:
         return cut(repr(value))
-    except (ValueError, RecursionError):  # an integer of thousands of digits, or very deep
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or deep nesting
         return f"a {type(value).__name__} too large to show"
 
 
 def cut(text: str) -> str:
-    """At most 200 characters of a text that came from outside."""
+    """Cut text from untrusted input to 200 characters."""
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]} ..."
 
 
 def one_line(error: BaseException) -> str:
-    """What an error from elsewhere says, as one line of at most 200 characters."""
+    """Format an error from another library as one line of at most 200 characters."""
     return cut(" ".join(str(error).split()) or type(error).__name__)
 
 
 def first_problem(error: "ValidationError") -> str:
-    """The first finding of pydantic as one short line: where, what was wanted, what came."""
+    """Format pydantic's first error as one short line: location, message, value."""
     problem = error.errors()[0]
     where = cut(".".join(str(part) for part in problem["loc"]))
     text = problem["msg"].removeprefix("Value error, ")

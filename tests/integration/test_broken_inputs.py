@@ -159,7 +159,7 @@ PICTURES = [
     Case(
         "a folder in place of a image",
         lambda: (JPEG.unlink(), JPEG.mkdir()),
-        f"{JPEG}: a folder, where one image was wanted",
+        f"{JPEG}: a folder, not an image",
     ),
     Case(
         "a image whose header promises too much",
@@ -420,11 +420,11 @@ def test_a_wrong_ending_and_a_missing_map_are_no_errors(
         (
             ImportError("libtorch_cpu.so: failed to map segment from shared object"),
             "a library cannot be loaded (libtorch_cpu.so: failed to map segment from shared object)"
-            "; give it more memory",
+            "; free memory, or reinstall it",
         ),
         (
             MemoryError(),
-            "out of memory; give it more, or smaller images, batches or networks",
+            "out of memory; free some, or use smaller images, batches or networks",
         ),
     ],
 )

@@ -210,7 +210,7 @@ def test_a_file_that_differs_too_much_is_not_kept_unless_it_is_forced(
         ({"format": "openvino", "precision": "int8"}, "add --calibrate DATA.yaml"),
         ({"calibrate": Path("data.yaml")}, "--calibrate is for int8, not for fp32"),
         ({"out": "a.pt"}, r"onnx files end in \.onnx; call it a\.onnx"),
-        ({"out": "there.onnx"}, "is there already; give another --out FILE"),
+        ({"out": "there.onnx"}, "already exists; give another --out FILE"),
         ({"limits": Limits(0.5), "data": Path("d.yaml")}, "none below 0.5; leave out --score"),
     ],
 )
@@ -251,7 +251,7 @@ def test_eight_bits_are_calibrated_and_measured_as_a_checkpoint_is(
     assert info.caution is not None
     assert re.match(
         r"int8 differs from float32: on \d calibration images, \S+% of the pixels are the same, "
-        r"wanted 110\.00%; calibrate it with images like those that it will see",
+        r"wanted 110\.00%; calibrate it with images like those it will see",
         info.caution,
     )
     told: list[str] = []

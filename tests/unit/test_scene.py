@@ -92,7 +92,7 @@ def test_every_pixel_goes_to_the_box_that_the_loop_finds() -> None:
 
 
 def test_masks_without_a_map_are_refused() -> None:
-    with pytest.raises(ValueError, match="per-object masks need pixel classes"):
+    with pytest.raises(ValueError, match="instance masks need a segmentation map"):
         make_scene([[0, 0, 1, 1]], [1], None).instances()
 
 

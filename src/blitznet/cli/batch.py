@@ -32,7 +32,7 @@ def batch(
     workers: Annotated[
         str | None,
         typer.Option(
-            metavar="N|MIN:MAX", help="Number of workers.", show_default="what the cores allow"
+            metavar="N|MIN:MAX", help="Number of workers.", show_default="by number of cores"
         ),
     ] = None,
     address: Annotated[

@@ -104,9 +104,9 @@ def test_images_that_kill_workers_are_rows_with_an_error(fake: FakeRay, tmp_path
     errors = {row["id"]: row["error"] for row in rows if row["error"]}
     assert set(errors) == POISON
     for id_, error in errors.items():
-        assert error.startswith(f"/{id_}.jpg: 3 workers died of it (its process or machine ended")
+        assert error.startswith(f"/{id_}.jpg: it killed 3 workers (its process or machine ended")
     assert sum(one.num_images for one in done) == 40
-    assert sum((one.errors for one in done), Counter()) == {"3 workers died of it": 2}
+    assert sum((one.errors for one in done), Counter()) == {"it killed 3 workers": 2}
     assert fake.alive == 0
 
 
@@ -118,7 +118,7 @@ def test_a_worker_that_dies_once_costs_nothing(fake: FakeRay, tmp_path: Path) ->
 
 def test_workers_that_cannot_begin_are_one_line(fake: FakeRay, tmp_path: Path) -> None:
     FakePredictor.deaths_at_start = 99
-    with pytest.raises(WorkerError, match="17 workers died, and none got anything done"):
+    with pytest.raises(WorkerError, match="17 workers died without a result"):
         run(tmp_path)
     FakePredictor.deaths_at_start = 0
     with pytest.raises(InputError, match=re.escape("a worker has the network tiny@0, not big@1")):

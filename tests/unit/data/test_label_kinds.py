@@ -113,7 +113,7 @@ def test_a_map_of_several_pages_is_no_map(tmp_path: Path, ending: str) -> None:
     first, second = (Image.new("L", (6, 4), value) for value in (1, 2))
     path = tmp_path / f"map.{ending}"
     first.save(path, save_all=True, append_images=[second])
-    with pytest.raises(LabelError, match=f"map.{ending}: holds 2 frames or pages; a segmentation"):
+    with pytest.raises(LabelError, match=f"map.{ending}: has 2 frames or pages; a segmentation"):
         MapFile(path).read((6, 4), TABLE)
 
 

@@ -87,11 +87,11 @@ def test_each_kind_of_loss_is_a_problem() -> None:
         (parity(shown=98), "98 of 100 objects of score 0.5 or more are found, wanted 99.0%"),
         (parity(weak=98), "98 of 100 objects of score 0.05 or more are the same, wanted 99.0%"),
         (parity(pixels=0.99), "99.00% of the pixels are the same, wanted 99.90%"),
-        (parity(metric=0.69), "mIoU falls from 70.00 to 69.00, allowed are 0.1 points"),
+        (parity(metric=0.69), "mIoU falls from 70.00 to 69.00, by more than 0.1 points"),
     ]:
         assert problems(bad, TOLERANCES["fp32"]) == [text]
     assert problems(parity(metric=0.694), TOLERANCES["int8"]) == [
-        "mIoU falls from 70.00 to 69.40, allowed are 0.5 points"
+        "mIoU falls from 70.00 to 69.40, by more than 0.5 points"
     ]
 
 

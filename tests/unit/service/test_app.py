@@ -333,8 +333,8 @@ def test_the_description_of_the_interface_is_complete(client: TestClient) -> Non
     ("settings", "problem"),
     [
         ({"score": 2}, "score is a minimum score in 0..1, got 2"),
-        ({"queue": -1}, "queue is a number of requests from 0 on, got -1"),
-        ({"timeout": 0}, "timeout is a number above 0, got 0"),
+        ({"queue": -1}, "queue must be at least 0, got -1"),
+        ({"timeout": 0}, "timeout must be above 0, got 0"),
         ({"token": " "}, "the token is empty"),
     ],
 )

@@ -122,9 +122,9 @@ def test_no_address_is_fetched_but_of_allowed_hosts(
         ("<!--" * 100_000, "x", "label_config is not XML"),
         ("<!DOCTYPE a [<!ENTITY b 'c'>]><View/>", "x", "declarations are not read"),
         (CONFIG + " " * 10**6, "x", "label_config: String should have at most 1000000 characters"),
-        ("<View><Image name='a' value='$b'/></View>", "x", "label_config wants RectangleLabels"),
+        ("<View><Image name='a' value='$b'/></View>", "x", "label_config needs RectangleLabels"),
         (CONFIG.replace("$image", "$url"), "x", "task 0: data has no text called 'url'"),
-        (CONFIG, "data:image/png;base64,???", "a data: address wants base64"),
+        (CONFIG, "data:image/png;base64,???", "a data: address needs base64"),
         (CONFIG, "/data/upload/1/a.png", "start the service with --uploads DIR"),
     ],
 )

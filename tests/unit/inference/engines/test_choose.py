@@ -70,7 +70,7 @@ def test_auto_takes_the_fastest_that_is_installed_and_that_runs_the_file(
     if of_checkpoint is None:
         with pytest.raises(CheckpointError) as error:
             open_engine(checkpoint, device="cpu")
-        assert f"give {exported}, which lies beside it" in str(error.value)
+        assert f"give {exported}, or" in str(error.value)
         assert f"blitznet export {checkpoint}" in str(error.value)
         assert "pip install 'blitznet[train]'" in str(error.value)
     else:

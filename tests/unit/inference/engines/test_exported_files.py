@@ -125,7 +125,7 @@ def test_a_file_of_somebody_else_is_told_apart(engine: str, tmp_path: Path) -> N
 
 
 def test_a_missing_provider_is_named(constant: Path) -> None:
-    with pytest.raises(InputError, match="CUDAExecutionProvider was wanted on cuda"):
+    with pytest.raises(InputError, match="cuda needs CUDAExecutionProvider"):
         open_engine(constant, "onnxruntime", "cuda")
 
 
@@ -168,7 +168,7 @@ def test_a_graph_that_does_not_fit_its_description_is_refused(
     content = json.dumps(export_info().model_dump(mode="json") | change)
     path = write_constant_onnx(tmp_path / "a.onnx", content, **others)
     for engine in ("onnxruntime", "openvino"):
-        with pytest.raises(CheckpointError, match=f"a.onnx does not do what it says.*{problem}"):
+        with pytest.raises(CheckpointError, match=f"a.onnx does not match its metadata.*{problem}"):
             open_engine(path, engine, "cpu")
 
 
@@ -210,7 +210,7 @@ def test_an_input_of_another_size_is_refused(tmp_path: Path) -> None:
     content = export_info().model_dump(mode="json")
     content["model"]["image_size"] = 2 * SIZE
     path = write_constant_onnx(tmp_path / "a.onnx", json.dumps(content))
-    with pytest.raises(CheckpointError, match=r"a\.onnx does not do what it says of itself"):
+    with pytest.raises(CheckpointError, match=r"a\.onnx does not match its metadata"):
         open_engine(path, "onnxruntime", "cpu")
 
 
