@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # What each stage's time includes.
 STAGES = {
     "resize": "from the decoded image to the network's input",
-    "network": "from there to boxes in input pixels and segmentation logits, NMS included",
+    "network": "from there to boxes in input pixels and segmentation logits, including NMS",
     "post": "from there to boxes and the segmentation map in image pixels",
 }
 MAX_IMAGES = 16
@@ -136,7 +136,7 @@ def bench(
         except InputError as error:
             left_out[name] = str(error)
     if not opened:
-        raise InputError(f"nothing can be measured here: {next(iter(left_out.values()))}")
+        raise InputError(f"no engine can run this network: {next(iter(left_out.values()))}")
     predictors = {name: predict_with(engine, score) for name, engine in opened.items()}
     samples = take_turns(predictors, decoded, batch, rounds, seconds, on_message)
     rows = []

@@ -104,7 +104,7 @@ def read_info(path: Path) -> CheckpointInfo:
     """
     metadata = read_header(path).metadata
     if METADATA_KEY not in metadata:
-        raise CheckpointError(f"{path} is a safetensors file, but not of BlitzNet")
+        raise CheckpointError(f"{path} is a safetensors file, but not from BlitzNet")
     return parse_info(path, metadata[METADATA_KEY], CheckpointInfo, CHECKPOINT_FORMAT_VERSION)
 
 
@@ -136,7 +136,7 @@ def require_finite(path: Path, name: str, is_finite: bool) -> None:
     """Raise CheckpointError if a tensor of a file is not finite."""
     if not is_finite:
         raise CheckpointError(
-            f"{path}: {shown(name)} holds infinite or NaN values; take an earlier checkpoint"
+            f"{path}: {shown(name)} holds infinite or NaN values; use an earlier checkpoint"
         )
 
 
@@ -258,7 +258,7 @@ def read_header(path: Path) -> FileHeader:
         reason = getattr(error, "strerror", None) or cut(str(error))
         raise CheckpointError(
             f"{path} is not a readable safetensors file ({reason}); it may be truncated or "
-            "of another kind"
+            "of another format"
         ) from None
 
 

@@ -119,9 +119,7 @@ def test_broken_frames_and_broken_videos_are_told_and_the_rest_is_done(
     Path("text.mp4").write_text("no video")
     assert predict(checkpoint, "broken.mp4", "text.mp4", "clip.mp4", "--no-draw") == 1
     output = capsys.readouterr()
-    assert output.err == (
-        "blitznet: text.mp4: not a video that can be read, or cut off before its index\n"
-    )
+    assert output.err == "blitznet: text.mp4: not a readable video, or cut off before its index\n"
     assert output.out.startswith("broken.mp4: 39 frames, 1 broken ones skipped; ")
     assert "2 of 3 videos done" in output.out
     assert [(video["frames"], video["skipped"]) for video in videos()] == [(39, 1), (10, 0)]
@@ -135,7 +133,7 @@ def test_what_cannot_work_is_one_line_before_anything_is_written(
     for arguments, part in [
         (["clip.mp4"], "pip install 'blitznet[video]'"),
         (["a.png", "--track"], "pip install 'blitznet[track]'"),
-        (["clip.mp4", "--format", "yolo"], "--format writes labels of images"),
+        (["clip.mp4", "--format", "yolo"], "--format writes labels for images"),
         (["a.png", "--watch"], "--watch takes one folder, got a.png"),
     ]:
         assert predict(checkpoint, *arguments) == 1

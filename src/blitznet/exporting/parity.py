@@ -188,7 +188,7 @@ def problems(parity: Parity, tolerance: Tolerance) -> list[str]:
 
 def parity_table(parity: Parity) -> Table:
     """Format the comparison for a terminal."""
-    table = Table("", title=f"File beside checkpoint, {parity.images} images")
+    table = Table("", title=f"File compared with checkpoint, {parity.images} images")
     for column in ("checkpoint", "file", "difference"):
         table.add_column(column, justify="right")
     for matched in parity.matched:

@@ -65,7 +65,7 @@ class BoundedLoader(yaml.SafeLoader):
     def _count(self, number: int, event: Any) -> None:
         self._nodes += number
         if self._nodes > _MAX_NODES:
-            text = f"more than {_MAX_NODES} values, those that aliases repeat counted each time"
+            text = f"more than {_MAX_NODES} values, with aliases counted each time"
             raise ComposerError(None, None, text, event.start_mark)
 
 

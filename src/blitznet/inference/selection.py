@@ -40,13 +40,13 @@ class Selection:
 
     def __post_init__(self) -> None:
         if not 0 <= self.score <= 1:
-            raise ValueError(f"score is a minimum score in 0..1, got {self.score}")
+            raise ValueError(f"score must be in 0..1, got {self.score}")
         if self.iou is not None and not 0 <= self.iou <= 1:
-            raise ValueError(f"iou is a maximum overlap in 0..1, got {self.iou}")
+            raise ValueError(f"iou must be in 0..1, got {self.iou}")
         if self.max_detections is not None and self.max_detections < 1:
             raise ValueError(f"max_detections must be at least 1, got {self.max_detections}")
         if isinstance(self.classes, str):
-            raise ValueError(f"classes is a list of names, got the text {self.classes!r}")
+            raise ValueError(f"classes must be a list of names, got the text {self.classes!r}")
 
 
 class Wanted(TypedDict, total=False):

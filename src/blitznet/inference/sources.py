@@ -133,7 +133,7 @@ def check_sources(sources: Sequence[Source], has_label_formats: bool, track: boo
             videos or tracking is missing.
     """
     if has_label_formats and any(isinstance(one, Video | WatchedFolder) for one in sources):
-        raise InputError("--format writes labels of images, not of videos or with --watch")
+        raise InputError("--format writes labels for images, not for videos or with --watch")
     if any(isinstance(source, Video) for source in sources):
         require("av", "video", "a video")
     if track:

@@ -108,7 +108,7 @@ class Service:
             join = partial(_as_json, self.model.name)
             return await self._predict(request, images, options.score, describe_it, join)
         if len(files) > 1:
-            raise HTTPException(422, "one image is answered as PNG, not several; ask for JSON")
+            raise HTTPException(422, "a PNG is for one image only; request JSON for several")
         if options.output == "map" and not self.model.segment:
             raise HTTPException(422, f"{self.model.name} does not segment; leave out output=map")
         draw = _map_png if options.output == "map" else _drawn_png

@@ -137,7 +137,7 @@ class _NoDeclarations(ElementTree.TreeBuilder):
 
     def doctype(self, *_: str | None) -> None:
         """Raise ParseError; called at the start of a declaration."""
-        raise ElementTree.ParseError("declarations are not read")
+        raise ElementTree.ParseError("declarations are not allowed")
 
 
 def _read_config(text: str) -> Controls:
@@ -237,7 +237,7 @@ def _read_uploaded(address: str, settings: Settings) -> bytes:
         return read_regular(path, settings.max_bytes)
     except (OSError, ValueError, RuntimeError) as error:  # invalid names, and circular links
         reason = getattr(error, "strerror", None) or "no such file"
-        raise HTTPException(422, f"{cut(address)}: {reason} in the folder of uploads") from None
+        raise HTTPException(422, f"{cut(address)}: {reason} in the upload folder") from None
 
 
 class _NoRedirect(HTTPRedirectHandler):

@@ -37,8 +37,8 @@ class ServiceMetrics:
             ("stage",), buckets=_BUCKETS, registry=self._registry,
         )  # fmt: skip
         for name, text, value in (
-            ("queue_length", "Requests that wait for a worker.", lambda: queue.waiting),
-            ("workers_busy", "Workers at work.", lambda: queue.busy),
+            ("queue_length", "Requests waiting for a worker.", lambda: queue.waiting),
+            ("workers_busy", "Busy workers.", lambda: queue.busy),
             ("workers", "Workers.", lambda: queue.workers),
         ):
             Gauge(f"blitznet_{name}", text, registry=self._registry).set_function(value)

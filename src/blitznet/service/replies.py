@@ -62,7 +62,7 @@ class ImagePrediction(BaseModel):
         None, description="Base64 PNG, grey, a class id per pixel; with mask=png."
     )
     segmentation_rle: dict[str, RunLengths] | None = Field(
-        None, description="The pixels of every class but background; with mask=rle."
+        None, description="The pixels of every class except background; with mask=rle."
     )
     class_map: dict[str, str] = Field(description="Class id to name.")
     drawn: str | None = Field(None, description="Base64 PNG; with draw=true.")

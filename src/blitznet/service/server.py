@@ -64,7 +64,7 @@ def serve(
     with _listen(host, port) as listener:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         if not host.startswith(_LOOPBACK):
-            who = "whoever has the token" if settings.token else "everybody (no --token is set)"
+            who = "anyone with the token" if settings.token else "anyone (no --token is set)"
             on_message(f"{address} is not loopback: reachable from other machines, by {who}")
         predictors = _load_workers(model, workers, device, engine, on_message)
         service_app = create_app(predictors, settings)

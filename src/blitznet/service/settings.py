@@ -38,7 +38,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.score <= 1:
-            raise InputError(f"score is a minimum score in 0..1, got {self.score}")
+            raise InputError(f"score must be in 0..1, got {self.score}")
         if self.queue < 0:
             raise InputError(f"queue must be at least 0, got {self.queue}")
         for name in ("timeout", "max_mb", "max_megapixels"):

@@ -197,7 +197,7 @@ def test_pickle_is_refused_unopened(path: Path, tiny_network: BlitzNet) -> None:
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
 def test_foreign_safetensors_file_is_refused(path: Path, metadata: dict[str, str] | None) -> None:
     save_file({"weight": torch.ones(3)}, path, metadata)
-    assert_refused(path, "is a safetensors file, but not of BlitzNet")
+    assert_refused(path, "is a safetensors file, but not from BlitzNet")
 
 
 def test_newer_format_is_refused_with_the_remedy(path: Path) -> None:

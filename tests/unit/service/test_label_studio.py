@@ -88,7 +88,7 @@ def test_uploaded_files_are_read_from_their_folder_and_from_no_other(
     ):  # fmt: skip
         answer = client.post("/predict", json=request_of(f"/data/{name}"))
         assert answer.status_code == 422, name
-        assert answer.json()["detail"].endswith("in the folder of uploads")
+        assert answer.json()["detail"].endswith("in the upload folder")
 
 
 def test_no_address_is_fetched_but_of_allowed_hosts(
@@ -120,7 +120,7 @@ def test_no_address_is_fetched_but_of_allowed_hosts(
     [
         ("<View>", "x", "label_config is not XML"),
         ("<!--" * 100_000, "x", "label_config is not XML"),
-        ("<!DOCTYPE a [<!ENTITY b 'c'>]><View/>", "x", "declarations are not read"),
+        ("<!DOCTYPE a [<!ENTITY b 'c'>]><View/>", "x", "declarations are not allowed"),
         (CONFIG + " " * 10**6, "x", "label_config: String should have at most 1000000 characters"),
         ("<View><Image name='a' value='$b'/></View>", "x", "label_config needs RectangleLabels"),
         (CONFIG.replace("$image", "$url"), "x", "task 0: data has no text called 'url'"),

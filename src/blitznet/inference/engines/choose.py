@@ -160,7 +160,7 @@ def _require_fitting(engine: str, device: str) -> None:
         fitting = [name for name, other in ENGINES.items() if kind in other.devices]
         raise InputError(
             f"the engine {engine} runs on {' and '.join(spec.devices)}, not on {kind}; "
-            f"there, take {', '.join(fitting)}"
+            f"use {', '.join(fitting)}"
         )
 
 

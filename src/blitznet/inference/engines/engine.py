@@ -81,13 +81,13 @@ class ExportedEngine(Engine):
             return EngineOutput(None, self._outputs(pixels)["seg_logits"])
         if score < info.score:
             raise InputError(
-                f"the file gives objects of score {info.score:g} or more, but {score:g} is asked "
-                f"for; export it again with --score {score:g}"
+                f"the file gives objects of score {info.score:g} or more, but {score:g} was "
+                f"requested; export it again with --score {score:g}"
             )
         if iou is not None and iou > info.iou:
             raise InputError(
                 f"the file has no objects of a class that overlap by more than {info.iou:g} (IoU), "
-                f"but {iou:g} is asked for; export it again with --iou {iou:g}"
+                f"but {iou:g} was requested; export it again with --iou {iou:g}"
             )
         outputs = self._outputs(pixels)
         size = np.float32(info.model.image_size)

@@ -68,7 +68,7 @@ def _open_container(address: "StreamAddress") -> "InputContainer":
         elif isinstance(error, av.error.InvalidDataError) or (
             isinstance(error, av.error.ArgumentError) and address.options is _LOCAL
         ):
-            reason = "not a video that can be read, or cut off before its index"
+            reason = "not a readable video, or cut off before its index"
         else:
             reason = f"cannot be opened ({error.strerror or error})"
         raise InputError(f"{address.name}: {reason}") from error

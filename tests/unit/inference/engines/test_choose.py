@@ -131,7 +131,7 @@ def test_the_variable_says_what_runs_a_network(monkeypatch: pytest.MonkeyPatch) 
             "cpu",
             "no engine is called 'openvion'; choose from auto, onnxruntime, ",
         ),
-        (None, "openvino", "cuda", "the engine openvino runs on cpu, not on cuda; there, take onn"),
+        (None, "openvino", "cuda", "the engine openvino runs on cpu, not on cuda; use onn"),
         ("mine.onnx", "torch", "cpu", "mine.onnx is an exported file; give a checkpoint for Py"),
         ("mine.xml", "onnxruntime", "cpu", "mine.xml is run by openvino, not by onnxruntime"),
         ("nonsense", "auto", "cpu", "no network or file is called 'nonsense'; bundled: blitznet"),

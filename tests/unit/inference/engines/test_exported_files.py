@@ -97,7 +97,7 @@ def test_weaker_objects_than_asked_for_are_left_out(constant: Path) -> None:
     assert found.scores.tolist() == [0.875, 0.5]
     [found] = run(engine, 0.51)
     assert found.scores.tolist() == [0.875]
-    with pytest.raises(InputError, match=r"objects of score 0\.25 or more, but 0\.1 is asked"):
+    with pytest.raises(InputError, match=r"objects of score 0\.25 or more, but 0\.1 was requested"):
         run(engine, 0.1)
 
 
