@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from PIL import Image
 
 from blitznet.draw import draw_scene
 from blitznet.extras import require
+from blitznet.files.save_image import encode_png
 
 if TYPE_CHECKING:
     import supervision
@@ -56,9 +56,7 @@ class Scene:
 
     def _repr_png_(self) -> bytes:
         """The drawn image, for notebooks."""
-        content = BytesIO()
-        self.draw().save(content, format="PNG")
-        return content.getvalue()
+        return encode_png(self.draw())
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,12 +1,11 @@
 """Rows of Parquet parts and of `BatchPredictor`, one per image."""
 
-from io import BytesIO
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from blitznet.classes import palette_image
+from blitznet.files.save_image import encode_png
 from blitznet.scene import Scene
 
 _DETECTION = pa.struct(
@@ -59,7 +58,9 @@ def row_of(scene: Scene, save_masks: bool) -> Row:
         "height": record["height"],
         "detections": detections,
         "pixels": None if record["pixels"] is None else list(record["pixels"].items()),
-        "seg_map": _png(scene.seg_map) if save_masks and scene.seg_map is not None else None,
+        "seg_map": encode_png(palette_image(scene.seg_map))
+        if save_masks and scene.seg_map is not None
+        else None,
         "error": None,
         "ms": {stage: round(time, 2) for stage, time in scene.milliseconds.items()},
     }
@@ -83,9 +84,3 @@ def as_text(name: str) -> str:
 def to_columns(rows: list[Row]) -> Columns:
     """Convert N rows to arrays with the names and types of SCHEMA."""
     return {field.name: pa.array([row[field.name] for row in rows], field.type) for field in SCHEMA}
-
-
-def _png(seg_map: np.ndarray) -> bytes:
-    content = BytesIO()
-    palette_image(seg_map).save(content, format="PNG")
-    return content.getvalue()

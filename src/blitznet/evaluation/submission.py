@@ -15,6 +15,7 @@ from blitznet.detections import Detections
 from blitznet.errors import InputError
 from blitznet.files.atomic_write import atomic_write
 from blitznet.files.plain_names import file_name
+from blitznet.files.save_image import save_image
 from blitznet.files.text_files import write_text
 
 # Image id, detections and map of class ids; None for a task that the network lacks.
@@ -78,10 +79,8 @@ def _voc_submission(folder: Path, names: Sequence[str]) -> Iterator[AddImage]:
                 corners = f"{x1 + 1:.2f} {y1 + 1:.2f} {x2:.2f} {y2:.2f}"
                 rows[names[label]].append(f"{image} {score:.6f} {corners}\n")
         if seg_map is not None:
-            maps = folder / _VOC_SEGMENTATION
-            maps.mkdir(parents=True, exist_ok=True)
-            with atomic_write(maps / f"{file_name(image)}.png", sync=False) as temporary:
-                palette_image(seg_map).save(temporary, format="PNG")
+            path = folder / _VOC_SEGMENTATION / f"{file_name(image)}.png"
+            save_image(path, palette_image(seg_map), sync=False)
 
     yield add
     for name, lines in rows.items():

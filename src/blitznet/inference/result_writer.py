@@ -10,8 +10,8 @@ from typing import Any
 from PIL import Image
 
 from blitznet.classes import palette_image
-from blitznet.files.atomic_write import atomic_write
-from blitznet.files.result_folder import ensure_folder, locked
+from blitznet.files.result_folder import locked
+from blitznet.files.save_image import save_image
 from blitznet.files.text_files import write_json
 from blitznet.inference.interrupted_run import (
     PREDICTIONS_FILE,
@@ -94,7 +94,8 @@ class ResultWriter:
             suffix = "png" if max(scene.size) > _MAX_JPEG_SIDE else "jpg"
             record["drawn"] = f"{name}.{suffix}"
             image = scene.draw(in_place=True)  # saves the memory of a copy
-            self._save(image, record["drawn"], quality=92, subsampling=0)
+            path = self.folder / record["drawn"]
+            save_image(path, image, sync=False, quality=92, subsampling=0)
         self._save_mask(record, scene, name)
         record["ms"] = _rounded_times(scene, start)
         return record
@@ -137,14 +138,8 @@ class ResultWriter:
         """Write masks/NAME.png if `outputs.save_masks` is set, and add its path to the record."""
         if self.outputs.save_masks and scene.seg_map is not None:
             record["seg_map"] = f"{MASKS_FOLDER}/{name}.png"
-            self._save(palette_image(scene.seg_map), record["seg_map"])
-
-    def _save(self, image: Image.Image, name: str, **options: int) -> None:
-        path = self.folder / name
-        ensure_folder(path.parent)
-        with atomic_write(path, sync=False) as temporary:
-            image_format = "JPEG" if path.suffix == ".jpg" else "PNG"
-            image.save(temporary, format=image_format, **options)
+            path = self.folder / record["seg_map"]
+            save_image(path, palette_image(scene.seg_map), sync=False)
 
 
 @contextmanager

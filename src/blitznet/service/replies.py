@@ -1,12 +1,12 @@
 """Typed replies of the service, as in its OpenAPI schema."""
 
 import base64
-from io import BytesIO
 from typing import Annotated, Any, Literal
 
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from blitznet.files.save_image import encode_png
 from blitznet.scene import Scene
 from blitznet.service.run_length import coco_run_length
 
@@ -156,9 +156,7 @@ def describe(scene: Scene, options: Options) -> ImagePrediction:
 
 def png(image: Image.Image, **options: int) -> bytes:
     """Encode an image as PNG, with Pillow's options."""
-    content = BytesIO()
-    image.save(content, format="PNG", compress_level=_PNG_LEVEL, **options)
-    return content.getvalue()
+    return encode_png(image, compress_level=_PNG_LEVEL, **options)
 
 
 def _base64(content: bytes) -> str:

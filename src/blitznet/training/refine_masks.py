@@ -18,8 +18,8 @@ from blitznet.data.labels import ClassTable, ImageLabels, read_objects
 from blitznet.data.map_from_boxes import MapFromBoxes
 from blitznet.data.refined_map import NAMES_FILE, refine_box_map, refined_path
 from blitznet.errors import InputError
-from blitznet.files.atomic_write import atomic_write
 from blitznet.files.result_folder import ensure_folder
+from blitznet.files.save_image import save_image
 from blitznet.files.text_files import read_json, write_json, write_text
 from blitznet.image import read_image, resize_to_input
 from blitznet.inference.engines.choose import open_engine, usual_engine
@@ -104,9 +104,7 @@ def refine_masks(
         shown = with_progress(images, len(todo), "refining")
         for item, image in zip(todo, shown, strict=True):
             coarse, refined = refiner.refine(image, item.labels, item.table)
-            ensure_folder(item.path.parent)
-            with atomic_write(item.path) as temporary:
-                palette_image(refined).save(temporary, format="PNG")
+            save_image(item.path, palette_image(refined))
             in_boxes += int(np.count_nonzero(coarse))
             decided += int((refined[coarse != BACKGROUND] != IGNORE_INDEX).sum())
     return RefinedMasks(out, len(todo), len(found), decided / max(in_boxes, 1))

@@ -10,7 +10,7 @@ from blitznet.data.check.label_sheet import draw_sheet
 from blitznet.detection.matcher import MATCHING_IOU
 from blitznet.extras import require
 from blitznet.figure_file import save_figure
-from blitznet.files.atomic_write import atomic_write
+from blitznet.files.save_image import save_image
 from blitznet.files.text_files import write_json
 from blitznet.model_info import ModelConfig
 
@@ -26,8 +26,7 @@ def write_folder(folder: Path, report: CheckReport, model: ModelConfig) -> None:
     require("matplotlib", "plots", "plots of statistics")
     statistics = report.statistics
     names = next(iter(statistics.values())).names
-    with atomic_write(folder / "samples.png") as temporary:
-        draw_sheet(report.sources, names).save(temporary, format="png")
+    save_image(folder / "samples.png", draw_sheet(report.sources, names))
     has_boxes = {s: one for s, one in statistics.items() if one.counts["pictures_with_boxes"]}
     boxes = {split: one.boxes[1:] for split, one in has_boxes.items()}
     _plot_bars(folder / "boxes_by_class.png", names[1:], boxes, "boxes that count")

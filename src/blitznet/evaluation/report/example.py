@@ -10,7 +10,7 @@ from blitznet.data.check.label_sheet import draw_labels
 from blitznet.detections import Detections
 from blitznet.draw import draw_scene
 from blitznet.evaluation.report.review import DetailedEvaluation, EvaluatedImage
-from blitznet.files.atomic_write import atomic_write
+from blitznet.files.save_image import save_image
 
 CELL = (640, 320)  # maximum width and height of an image, pixels
 MARGIN = 4
@@ -27,8 +27,7 @@ def write_examples(folder: Path, review: DetailedEvaluation) -> dict[str, str]:
         for number, image in enumerate(images, start=1):
             name = f"{rank}_{number}.png"
             captions[name] = f"{rank.capitalize()} image {number}, labels and found: {_text(image)}"
-            with atomic_write(folder / name) as temporary:
-                draw_example(image, review.names).save(temporary, format="PNG")
+            save_image(folder / name, draw_example(image, review.names))
     return captions
 
 

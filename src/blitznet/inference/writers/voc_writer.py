@@ -8,8 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from blitznet.classes import palette_image, voc_palette
 from blitznet.errors import InputError
-from blitznet.files.atomic_write import atomic_write
-from blitznet.files.result_folder import ensure_folder
+from blitznet.files.save_image import save_image
 from blitznet.files.text_files import write_text
 from blitznet.inference.writers import Added, AddScene
 from blitznet.scene import Scene
@@ -45,9 +44,7 @@ def voc_labels(
         write_text(folder / ANNOTATIONS_FOLDER / f"{name}.xml", text, sync=False)
         if scene.seg_map is not None:
             path = folder / MAPS_FOLDER / f"{name}.png"
-            ensure_folder(path.parent)
-            with atomic_write(path, sync=False) as temporary:
-                palette_image(scene.seg_map).save(temporary, format="PNG")
+            save_image(path, palette_image(scene.seg_map), sync=False)
         listed.append(name)
 
     yield add
