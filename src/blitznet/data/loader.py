@@ -136,7 +136,7 @@ def prepare_ahead(
     Args:
         items: items by position; may raise InputError.
         positions: one list per batch; may be endless.
-        collate: makes a batch of items; a module-level function, so that it can be pickled.
+        collate: makes a batch of items; a module-level function, for worker processes.
         num_workers: processes, one thread each; 0 = prepare batches on demand in this process.
         pin_memory: put batches into page-locked memory.
         prefetch: batches that each worker prepares ahead.
