@@ -121,7 +121,7 @@ def _call_roll(processes: Processes) -> None:
         if not is_first:
             raise
         raise RecipeError(
-            f"SLURM has {processes.count} tasks for this run and only one came in {_ROLL_CALL_S} "
+            f"SLURM has {processes.count} tasks for this run but only one came in {_ROLL_CALL_S} "
             f"s; start it by srun, or ask for one task and give --devices {processes.count}"
         ) from None
 
