@@ -202,7 +202,7 @@ def _read_file(path: Path, fields: Sequence[str]) -> dict[str, Any]:
 
 
 def _list_images(content: Mapping[str, Any], path: Path) -> dict[Id, tuple[str, Size]]:
-    """File name and size of every image by its id."""
+    """File name and size of every image, by id."""
     listed: dict[Id, tuple[str, Size]] = {}
     for key, image in _items(content, "images", "file_name", path):
         size: Any = image.get("width"), image.get("height")

@@ -65,7 +65,7 @@ def find_processes(devices: int) -> Processes:
         return _launched(TorchElasticEnvironment(), machines)
     # With one task, the default of `sbatch`, `devices` decides.
     if int(variables.get("SLURM_NTASKS", "1")) > 1 and SLURMEnvironment.detect():
-        variables.setdefault("SLURM_NTASKS_PER_NODE", variables["SLURM_NTASKS"])  # Fabric asks
+        variables.setdefault("SLURM_NTASKS_PER_NODE", variables["SLURM_NTASKS"])  # for Fabric
         processes = _launched(SLURMEnvironment(), int(variables.get("SLURM_NNODES", "1")))
         if "SLURM_STEP_ID" not in variables:
             _call_roll(processes)
