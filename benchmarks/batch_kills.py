@@ -129,7 +129,7 @@ def main(
 def rows_of(out: Path) -> pa.Table:
     """The rows of a run sorted by id, without times; ids must be unique."""
     table = dataset.dataset(out).to_table().drop_columns("ms").sort_by("id")
-    assert len(set(table["id"].to_pylist())) == len(table), "an id is there twice"
+    assert len(set(table["id"].to_pylist())) == len(table), "duplicate ids"
     return table.combine_chunks()
 
 

@@ -236,7 +236,7 @@ MAPS = [
     Case(
         "a map with an id beyond the classes",
         lambda: draw_map(np.full((48, 64), 21, np.uint8)),
-        f"{MAP}: 3072 pixels have values that no class of the network stands for: 21",
+        f"{MAP}: 3072 pixels have values without a class of the network: 21",
     ),
     Case(
         "a map saved as JPEG",
@@ -279,7 +279,7 @@ SOURCES = [
     Case(
         "YOLO images without any labels",
         lambda: (describe_yolo(), shutil.rmtree("yolo/labels")),
-        "data.yaml, train, source 1: no image has a file of labels: yolo/labels/000001.txt "
+        "data.yaml, train, source 1: no image has a label file: yolo/labels/000001.txt "
         "would be that of yolo/images/000001.jpg; check `labels`, or make an empty file for an "
         "image without objects",
     ),
@@ -401,7 +401,7 @@ def test_train_does_not_start_with(case: Case, capsys: pytest.CaptureFixture[str
     assert main(command) == 1
     assert capsys.readouterr().err == (
         f"blitznet: data.yaml has 1 error, the first: {case.line}; see all with blitznet "
-        "check-data data.yaml, or leave those images out with --skip-bad\n"
+        "check-data data.yaml, or skip those images with --skip-bad\n"
     )
     assert not Path("runs").exists()
 

@@ -115,8 +115,8 @@ def test_a_run_that_stops_early_says_so_and_measures_the_best(
     rows = read_validation(workplace / "run")
     last, best = (f"{row['step']:.0f}" for row in (rows[-1], rows[-2]))
     assert (
-        f"Stopped early at step {last} of 50: no gain in 1 validation; the network is that of step "
-        f"{best}"
+        f"Stopped early at step {last} of 50: no improvement in 1 validation; "
+        f"the network is that of step {best}"
     ) in capsys.readouterr().out
     metrics = json.loads((workplace / "run/metrics.json").read_text())
     assert metrics["mean_iou"] == rows[-2]["mean_iou"]
@@ -143,7 +143,7 @@ def test_a_run_that_stops_early_says_so_and_measures_the_best(
         ),
         (
             ["recipe.yaml", "--data", "data.yaml", "--early-stopping", "2", "--validate-every=0"],
-            "--early-stopping goes by validations, and there are none",
+            "--early-stopping needs validations, and there are none",
         ),
     ],
 )

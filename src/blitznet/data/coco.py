@@ -22,7 +22,7 @@ Id = int | str
 
 Size = tuple[int, int] | None  # (width, height) if the file states them
 
-_EXAMPLE = "as instances_train2014.json"
+_EXAMPLE = "such as instances_train2014.json"
 
 # Fields kept from each annotation, in this order.
 _FIELDS = ("id", "category_id", "bbox", "area", "iscrowd", "segmentation")
@@ -93,7 +93,7 @@ def _locate(images: Path, file_name: str) -> Path:
     for missing in (images / file_name, images / portable.strip()):
         if (path := files_by_loose_name(missing.parent).get(loose_name(missing))) is not None:
             text = f"{shown(file_name)} is not in {images}, but {path.name} is: the names differ in"
-            raise LabelError(f"{text} upper case, ending, blanks or Unicode form; make them equal")
+            raise LabelError(f"{text} letter case, ending, blanks or Unicode form; make them equal")
     return images / file_name
 
 
@@ -164,7 +164,7 @@ def read_ids(path: Path) -> list[Id]:
     ids: dict[Id, None] = {}
     for key in map(_id, listed):
         if key is None:
-            raise LabelError(f"{path} is a list of something else than image ids")
+            raise LabelError(f"{path} is not a list of image ids")
         if key in ids:
             raise LabelError(f"{path} lists image {key} twice")
         ids[key] = None
@@ -194,13 +194,15 @@ def _read_file(path: Path, fields: Sequence[str]) -> dict[str, Any]:
     finally:
         ticks.close()
     if not isinstance(content, dict):
-        found = "a list, as results of a detector are" if isinstance(content, list) else "no object"
+        found = (
+            "a list, like a detector's results" if isinstance(content, list) else "not an object"
+        )
         raise LabelError(f"{path} is {found}; give a file of instances, {_EXAMPLE}")
     return content
 
 
 def _list_images(content: Mapping[str, Any], path: Path) -> dict[Id, tuple[str, Size]]:
-    """File name and size of every image by its id."""
+    """File name and size of every image, by id."""
     listed: dict[Id, tuple[str, Size]] = {}
     for key, image in _items(content, "images", "file_name", path):
         size: Any = image.get("width"), image.get("height")

@@ -36,7 +36,7 @@ def _problem_of_name(name: str) -> str | None:
     if name != name.strip():
         return "it begins or ends with a blank"
     if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in name):
-        return "it holds the end of a line, a tab or another control character"
+        return "it contains a line break, a tab or another control character"
     return f"it is longer than {MAX_NAME} characters" if len(name) > MAX_NAME else None
 
 
@@ -61,7 +61,7 @@ class DataDescription(BaseModel):
         if value in ("voc", "coco"):
             return VOC_CLASSES if value == "voc" else COCO_CLASSES
         if not isinstance(value, list) or not value:
-            raise ValueError("classes is voc, coco or a list of names without background")
+            raise ValueError("classes must be voc, coco or a list of names without background")
         for name in value:
             if not isinstance(name, str):
                 raise ValueError(describe_non_text(name))
@@ -117,14 +117,14 @@ def read_description(path: Path) -> DataDescription:
         if not (isinstance(share, float) and 0 < share < 1):
             raise LabelError(
                 f"{path}: val is {shown(share)}; give a list of sources, or a share of the "
-                "training images, as 0.1"
+                "training images, such as 0.1"
             )
         for split, part in (("val", [0, share]), ("train", [share, 1])):
             splits[split] = [e | {"part": part} if isinstance(e, dict) else e for e in train]
     for split, entries in splits.items():
         if not isinstance(entries, list):
             raise LabelError(
-                f"{path}: {split}: a split is a list of sources, as [{{format: yolo, root: mine, "
+                f"{path}: {split}: a split is a list of sources, like [{{format: yolo, root: mine, "
                 f"names: names.txt}}], got {shown(entries)}"
             )
     try:

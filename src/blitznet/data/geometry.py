@@ -37,12 +37,12 @@ class CropWindow:
 
     @property
     def width(self) -> float:
-        """In source pixels."""
+        """Width in source pixels."""
         return self.x2 - self.x1
 
     @property
     def height(self) -> float:
-        """In source pixels."""
+        """Height in source pixels."""
         return self.y2 - self.y1
 
 

@@ -80,7 +80,7 @@ def files_by_key(files: Iterable[Path], folder: Path, suffix: str = "") -> dict[
         first = found.setdefault(file_key(path, folder, suffix), path)
         if first is not path:
             raise LabelError(
-                f"{first} and {path.name} differ in their ending only; rename or remove one"
+                f"{first} and {path.name} differ only in their ending; rename or remove one"
             )
     return found
 
@@ -100,7 +100,7 @@ def find_maps(masks: Path, keys: Iterable[str], suffix: str = "") -> dict[str, P
     found = {key: maps[key] for key in keys if key in maps}
     if not found:
         raise LabelError(
-            f"no map in {masks} is called as an image: {keys[0]}{suffix}.png would be one; "
+            f"no map in {masks} has the name of an image, such as {keys[0]}{suffix}.png; "
             "check `masks`" + (" and `suffix`" if suffix else "")
         )
     return found

@@ -136,7 +136,7 @@ def prepare_ahead(
     Args:
         items: items by position; may raise InputError.
         positions: one list per batch; may be endless.
-        collate: makes a batch of items; a module-level function, for worker processes.
+        collate: makes a batch of items; a module-level function, which workers can import.
         num_workers: processes, one thread each; 0 = prepare batches on demand in this process.
         pin_memory: put batches into page-locked memory.
         prefetch: batches that each worker prepares ahead.
@@ -171,7 +171,7 @@ def prepare_ahead(
                 death = str(error)
             if death:  # raised outside the handler, whose traceback would keep the workers alive
                 raise WorkerError(
-                    f"a process that prepares images died ({death}); if memory ran out, use fewer "
+                    f"a data-loading process died ({death}); if memory ran out, use fewer "
                     "--workers, else look for a damaged image with blitznet check-data"
                 )
             if isinstance(batch, InputError):

@@ -39,7 +39,7 @@ class CodedEntry(SourceEntry):
     def _codes_have_maps(self) -> Self:
         codes = [self.mask_values, self.mask_colours]
         if None not in codes or (codes != [None, None] and not isinstance(self.masks, Path)):
-            raise ValueError("mask_values: or mask_colours: goes with masks: FOLDER")
+            raise ValueError("mask_values: and mask_colours: need masks: FOLDER")
         return self
 
     def codes(self, folder: Path, default: MapEncoding) -> MapEncoding:
@@ -142,7 +142,7 @@ def _value_names(values: ValueNames, folder: Path) -> Mapping[int, str]:
         try:
             return {int(value): name.strip() for value, name in csv.reader(lines[1:])}
         except (ValueError, csv.Error):
-            raise LabelError(f"{path}: below its heading, lines are VALUE, CLASS") from None
+            raise LabelError(f"{path}: below its header, lines must be VALUE, CLASS") from None
     # One name per line, from value 0; LabelMe starts with `__ignore__` for value -1 = void.
     names = [_LABELME_NAMES.get(name, name) for name in lines]
     if not names or "" in names:

@@ -49,7 +49,7 @@ class MaskFolderEntry(SourceEntry):
         if images.resolve() == masks.resolve():
             if not suffix:
                 text = f"{images}: images and maps are in one folder"
-                raise LabelError(f"{text}; say how the names of maps end, as suffix: _mask")
+                raise LabelError(f"{text}; say how the names of maps end, such as suffix: _mask")
             files = [path for path in files if not path.stem.endswith(suffix)]
         by_key = files_by_key(files, images)
         if not by_key:

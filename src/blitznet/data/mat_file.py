@@ -37,14 +37,14 @@ def read_mat(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise LabelError(f"{path} does not exist") from None
     except KeyError:
-        text = "it is not of MATLAB 5, or has no Segmentation"
+        text = "it is not a MATLAB 5 file, or has no Segmentation"
         raise LabelError(f"{path} cannot be read as SBD's .mat file: {text}") from None
     except (OSError, ValueError, IndexError, struct.error, zlib.error) as error:
         raise LabelError(f"{path} cannot be read as SBD's .mat file: {error}") from None
     if fields is None:
         raise LabelError(f"{path} has no GTcls; maps are the files in the folder cls")
     if ids is None:
-        raise LabelError(f"{path}: GTcls.Segmentation is no (height, width) of bytes")
+        raise LabelError(f"{path}: GTcls.Segmentation is not a (height, width) array of bytes")
     return ids
 
 
@@ -55,12 +55,12 @@ def _find_struct(content: bytes, order: str) -> dict[bytes, bytes] | None:
             plain = zlib.decompressobj().decompress(data, _MAX_CONTENT)
             kind, data = next(_elements(plain, order), (0, b""))
         if kind != _MATRIX:
-            raise ValueError("an element that is no matrix")
+            raise ValueError("an element is not a matrix")
         (_, flags), _, (_, name), *rest = _elements(data, order)
         if name != b"GTcls":
             continue
         if struct.unpack_from(f"{order}I", flags)[0] & 0xFF != _STRUCT:
-            raise ValueError("GTcls is no struct")
+            raise ValueError("GTcls is not a struct")
         (_, length), (_, names), *values = rest
         width = max(1, struct.unpack(f"{order}i", length)[0])
         starts = range(0, len(names), width)

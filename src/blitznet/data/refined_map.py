@@ -39,7 +39,7 @@ def with_refined_maps(
     """
     if not (folder / NAMES_FILE).is_file():
         raise LabelError(
-            f"refined_masks: {folder} has no {NAMES_FILE}; make it by: blitznet refine-masks"
+            f"refined_masks: {folder} has no {NAMES_FILE}; create it with blitznet refine-masks"
         )
     names = read_text(folder / NAMES_FILE, LabelError).splitlines()
     codes = MapEncoding({**dict(enumerate(names)), IGNORE_INDEX: IGNORE})

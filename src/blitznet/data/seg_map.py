@@ -85,9 +85,9 @@ class MapFile:
         shown = ", ".join(map(self.codes.describe, most[:CODES_SHOWN]))
         if len(most) > CODES_SHOWN:
             shown += f" and {len(most) - CODES_SHOWN} more"
-            shown += "; if it was smoothed or a JPEG, save it as PNG and resize it by nearest"
+            shown += "; if it was smoothed or a JPEG, save a PNG and resize it by nearest neighbour"
         kind = "colours" if self.codes.are_colours else "values"
-        return f"{len(pixels)} pixels have {kind} that no class of the network stands for: {shown}"
+        return f"{len(pixels)} pixels have {kind} without a class of the network: {shown}"
 
     def read_codes(self) -> np.ndarray:
         """The (H, W) codes as stored, integers or bool: never blended and never turned upright.

@@ -155,7 +155,7 @@ class SourceEntry(BaseModel, ABC):
     @classmethod
     def _is_part(cls, part: tuple[float, float] | None) -> tuple[float, float] | None:
         if part is not None and not 0 <= part[0] < part[1] <= 1:
-            raise ValueError("part is two numbers from 0 to 1, the smaller first")
+            raise ValueError("part must be two numbers from 0 to 1, the smaller first")
         return part
 
     @field_validator("*")

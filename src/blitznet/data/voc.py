@@ -205,7 +205,7 @@ def read_annotation(path: Path, corners: Corners = "from_1") -> ObjectsAndSize:
     first = 1 if corners == "from_1" else 0
     nodes = root.findall("object")
     if len(nodes) > MAX_OBJECTS:
-        raise LabelError(f"{path} has {len(nodes)} objects; an image has {MAX_OBJECTS} at most")
+        raise LabelError(f"{path} has {len(nodes)} objects; an image has at most {MAX_OBJECTS}")
     objects = tuple(
         _read_object(node, f"{path}, object {number}", first)
         for number, node in enumerate(nodes, start=1)

@@ -74,7 +74,7 @@ class YoloEntry(CodedEntry):
         if (self.data is None) == (self.names is None):
             raise ValueError("YOLO needs names: FILE or a list; with data: they are in that file")
         if self.labels is not None and self.images is None:
-            raise ValueError("labels: goes with images:")
+            raise ValueError("labels: needs images:")
         return self
 
     def find_images(self, folder: Path) -> tuple[list[ImageFiles], ReadLabels]:
@@ -93,7 +93,7 @@ class YoloEntry(CodedEntry):
         has_rows = self.boxes or self.masks in ("from_instances", "from_boxes")
         if has_rows and not any(path is not None and path.is_file() for path in owners):
             image = keyed[0][1]
-            text = f"no image has a file of labels: {image.objects} would be that of {image.path}"
+            text = f"no image has a label file: {image.objects} would be that of {image.path}"
             text += "; check `labels`, or make an empty file for an image without objects"
             raise LabelError(text)
         maps: dict[str, Path] = {}
@@ -224,7 +224,7 @@ def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path],
             raise LabelError(f"{tried} does not exist; correct the paths in {path}")
     shape = content.get("kpt_shape") or [0, 0]  # keypoints, and 2 or 3 values for each
     if not isinstance(shape, list) or [type(side) for side in shape] != [int, int]:
-        raise LabelError(f"{path}: kpt_shape is {shown(shape)}; it needs two numbers, as [17, 3]")
+        raise LabelError(f"{path}: kpt_shape is {shown(shape)}; it needs two numbers, like [17, 3]")
     return names, found, shape[0] * shape[1]
 
 
@@ -241,7 +241,7 @@ def names_of(content: Any, path: Path) -> tuple[str, ...]:
             raise LabelError(f"{path}: the numbers of `names` are not 0 to {len(names) - 1}")
         names = [by_number[str(number)] for number in range(len(names))]
     if not isinstance(names, list):
-        raise LabelError(f"{path} is no data.yaml of YOLO: it has no `names`")
+        raise LabelError(f"{path} is not a YOLO data.yaml: it has no `names`")
     for name in names:
         if not isinstance(name, str | int) or isinstance(name, bool):
             raise LabelError(f"{path}: `names`: {describe_non_text(name)}")
@@ -265,7 +265,7 @@ def read_rows(path: Path, names: Sequence[str], num_keypoints: int = 0) -> Objec
     """
     lines = read_text(path, LabelError).splitlines() if path.exists() else []
     if len(lines) > MAX_OBJECTS:
-        raise LabelError(f"{path} has {len(lines)} rows; an image has {MAX_OBJECTS} at most")
+        raise LabelError(f"{path} has {len(lines)} rows; an image has at most {MAX_OBJECTS}")
     objects = tuple(
         _read_row(line.split(), names, f"{path}, line {number}", num_keypoints)
         for number, line in enumerate(lines, start=1)
@@ -314,7 +314,7 @@ def _read_values(columns: Sequence[str], num_keypoints: int) -> list[float]:
     if num_keypoints and count != _BOX_COLUMNS:
         raise LabelError(f"{count} columns; with this kpt_shape a row has {wanted}")
     if count != _BOX_COLUMNS and (count < _MIN_POLYGON_COLUMNS or count % 2 == 0):
-        hint = " (a score or a track at the end has to go)" if count == _BOX_COLUMNS + 1 else ""
+        hint = " (remove the score or track id at the end)" if count == _BOX_COLUMNS + 1 else ""
         raise LabelError(f"{count} columns; {_ROW}{hint}")
     try:
         values = [float(column) for column in columns[1:]]

@@ -115,7 +115,7 @@ def coco_results(path: Path, names: Sequence[str]) -> Iterator[AddImage]:
                     "describe the split with format: coco and its annotation file"
                 )
             if detections is None:
-                raise InputError("COCO's server takes boxes, and this network finds none")
+                raise InputError("COCO's server takes boxes, but this network does not detect")
             for (x1, y1, x2, y2), label, score in zip(
                 *(values.tolist() for values in detections), strict=True
             ):

@@ -1,4 +1,4 @@
-"""Checkpoints: one self-describing safetensors file per network, never a pickle.
+"""Checkpoints: one self-describing safetensors file per network. No pickle is ever read.
 
 The metadata under the key "blitznet" is JSON: format version, architecture, class names, metrics
 and details of the training. Weights stored as float16 are loaded as float32.

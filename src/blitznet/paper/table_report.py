@@ -121,7 +121,7 @@ def read_results(root: Path, experiment: Experiment) -> tuple[Results, list[str]
             metrics = found[int(number)][split] = _read_object(file)
             if classes is not None and tuple(metrics.get("classes", ())) != classes:
                 text = f"{file} averages other classes than {','.join(classes)}"
-                raise InputError(f"{text}; remove its folder and run it anew")
+                raise InputError(f"{text}; remove its folder and run it again")
     return found, notes
 
 
@@ -139,7 +139,7 @@ def recipe_difference(run: Mapping[str, Any], experiment: Experiment) -> str | N
     wanted = experiment.recipe.model_dump(mode="json")
     came = run.get("recipe")
     if not isinstance(came, dict):
-        return "it does not say its recipe"
+        return "its recipe is missing"
     data = Path(run.get("data", experiment.data_file)).name
     if data != experiment.data_file.name:
         return f"it was trained on {data}, the experiment has {experiment.data_file.name}"

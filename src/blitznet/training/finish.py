@@ -71,7 +71,7 @@ def _early_stop(folder: Path, recipe: Recipe) -> str | None:
         return None
     since = sum((row["step"] or 0) > best for row in rows)
     return (
-        f"Stopped early at step {rows[-1]['step']:.0f} of {recipe.steps}: no gain in "
+        f"Stopped early at step {rows[-1]['step']:.0f} of {recipe.steps}: no improvement in "
         f"{count_of(since, 'validation')}; the network is that of step {best}"
     )
 

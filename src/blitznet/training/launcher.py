@@ -65,7 +65,7 @@ def find_processes(devices: int) -> Processes:
         return _launched(TorchElasticEnvironment(), machines)
     # With one task, the default of `sbatch`, `devices` decides.
     if int(variables.get("SLURM_NTASKS", "1")) > 1 and SLURMEnvironment.detect():
-        variables.setdefault("SLURM_NTASKS_PER_NODE", variables["SLURM_NTASKS"])  # Fabric asks
+        variables.setdefault("SLURM_NTASKS_PER_NODE", variables["SLURM_NTASKS"])  # for Fabric
         processes = _launched(SLURMEnvironment(), int(variables.get("SLURM_NNODES", "1")))
         if "SLURM_STEP_ID" not in variables:
             _call_roll(processes)
@@ -121,7 +121,7 @@ def _call_roll(processes: Processes) -> None:
         if not is_first:
             raise
         raise RecipeError(
-            f"SLURM has {processes.count} tasks for this run and only one came in {_ROLL_CALL_S} "
+            f"SLURM has {processes.count} tasks for this run but only one came in {_ROLL_CALL_S} "
             f"s; start it by srun, or ask for one task and give --devices {processes.count}"
         ) from None
 

@@ -82,7 +82,7 @@ def require_fit(recipe: Recipe, data: DataDescription, options: LoopOptions, cou
         )
     if options.early_stopping is not None and not steps_between_validations(recipe, data, options):
         raise RecipeError(
-            "--early-stopping goes by validations, and there are none; it takes a split val in the "
+            "--early-stopping needs validations, and there are none; it takes a split val in the "
             "data, and no --validate-every 0"
         )
 

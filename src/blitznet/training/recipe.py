@@ -141,7 +141,7 @@ def make_recipe(content: Mapping[str, Any], source: str, overrides: Sequence[str
     """Make a recipe of a file's fields, see `read_recipe`; `source` names it in errors."""
     values = dict(content)
     base, model = values.pop("base", None), values.get("model")
-    if base is not None and base not in tuple(_NAMED):  # a list, say, has no hash
+    if base is not None and base not in tuple(_NAMED):  # `base` may be a list, which has no hash
         raise RecipeError(
             f"{source}: no recipe is called {shown(base)}; choose from {', '.join(_NAMED)}"
         )

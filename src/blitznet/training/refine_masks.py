@@ -196,7 +196,7 @@ def _begin(out: Path, record: dict[str, Any], overwrite: bool) -> None:
     path = out / RECORD_FILE
     if not overwrite and any(out.iterdir()) and (not path.is_file() or read_json(path) != record):
         raise InputError(
-            f"{out}: not empty, and not by this network, confidence and list of classes; name "
+            f"{out}: not empty, and made with another network, confidence or list of classes; name "
             "another folder, or add --overwrite"
         )
     write_json(path, record)

@@ -85,7 +85,7 @@ def load_state(
     for name, tensor in read_tensors(path).items():
         part, _, rest = name.partition(".")
         if part not in found:
-            raise CheckpointError(f"{path} holds {shown(name)}, no part of a state; {_REMEDY}")
+            raise CheckpointError(f"{path} holds {shown(name)}, not part of a state; {_REMEDY}")
         found[part][rest] = tensor
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     indices = {name.partition(".")[0] for name in found["optimizer"]}

@@ -51,7 +51,7 @@ def describe_start(
         lines.append(f"  {split} source {number}: {count_of(len(source), 'image')}")
         if number == 1:
             lines[-1] += (
-                f" ({split} in all: {has['pictures_with_boxes']} with boxes, "
+                f" ({split} in total: {has['pictures_with_boxes']} with boxes, "
                 f"{has['pictures_with_maps']} with segmentation maps)"
             )
     model = recipe.model
@@ -68,7 +68,7 @@ def describe_start(
             )
     if model.background_rows > 1:
         others = count_of(model.background_rows - 1, "class")
-        lines.append(f"  {others} that only {recipe.start_from} knows: background here")
+        lines.append(f"  {others} that only {recipe.start_from} knows become background")
     images = sum(len(source) for split, _, source in report.sources if split == "train")
     passes = recipe.steps * recipe.global_batch_size / max(images, 1)
     lines.append(

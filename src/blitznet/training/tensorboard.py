@@ -11,7 +11,7 @@ from blitznet.training.validation import VALIDATION_FIELDS, VALIDATION_FILE
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-TENSORBOARD_FOLDER = "tensorboard"  # of a run
+TENSORBOARD_FOLDER = "tensorboard"  # in the folder of a run
 
 _LOSSES = ("classification", "box", "segmentation")
 _SPEED = "pictures_per_second"

@@ -291,7 +291,7 @@ def _begin(start: _Start) -> Path:
     labelled = _labelled(report)
     if not any(labelled):
         raise LabelError(
-            f"{data}: no image of train has a box or a labelled pixel that counts, so there is "
+            f"{data}: no image of train has a box or a pixel that is not ignored, so there is "
             f"nothing to learn; blitznet check-data {data} shows what its labels hold"
         )
     recipe = fit_to_data(
@@ -345,7 +345,7 @@ def _check(description: DataDescription, start: _Start) -> CheckReport:
     if errors and not start.skip_bad:
         raise LabelError(
             f"{data} has {count_of(len(errors), 'error')}, the first: {errors[0]}; see all "
-            f"with blitznet check-data {data}, or leave those images out with --skip-bad"
+            f"with blitznet check-data {data}, or skip those images with --skip-bad"
         )
     return report
 

@@ -140,7 +140,7 @@ def test_a_worker_that_dies_is_an_error_of_one_line(num_workers: int) -> None:
         list(batches)
     assert signal.getsignal(signal.SIGCHLD) is handler
     assert re.fullmatch(
-        r"a process that prepares images died \(DataLoader worker .+\); if memory ran out, use "
+        r"a data-loading process died \(DataLoader worker .+\); if memory ran out, use "
         "fewer --workers, else look for a damaged image with blitznet check-data",
         str(raised.value),
     )

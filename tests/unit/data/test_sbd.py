@@ -84,7 +84,7 @@ def test_the_map_follows_the_networks_own_classes(root: Path) -> None:
     assert seg_map.tolist() == expected.tolist()
     with pytest.raises(
         LabelError,
-        match=rf"^{re.escape(str(path))}: 25 pixels have values .+ stands for: {DOG} \(dog\)$",
+        match=rf"^{re.escape(str(path))}: 25 pixels have values .+ of the network: {DOG} \(dog\)$",
     ):
         MapFile(path).read(SIZE, ClassTable(("background", "cat")))
 
@@ -124,7 +124,7 @@ def test_damaged_and_foreign_files_are_named(root: Path) -> None:
         read_mat(path)
     savemat(path, {"GTcls": {"Segmentation": drawn_ids().astype(float)}})
     with pytest.raises(
-        LabelError, match=rf"^{name}: GTcls.Segmentation is no \(height, width\) of bytes$"
+        LabelError, match=rf"^{name}: GTcls.Segmentation is not a \(height, width\) array of bytes$"
     ):
         read_mat(path)
     path.unlink()

@@ -156,8 +156,8 @@ def test_roboflows_val_split_is_in_its_folder_valid(tmp_path: Path) -> None:
     [
         ("labelmap.txt", "car\n", "labelmap.txt, line 1: 'car' is not NAME:R,G,B:PARTS:ACTIONS"),
         ("labelmap.txt", "# label\ncar:red::\n", "labelmap.txt, line 2: 'red' is not a colour"),
-        ("_classes.csv", "Value, Class\ncar, 1\n", "below its heading, lines are VALUE, CLASS"),
-        ("_classes.csv", "Value, Class\n1\n", "below its heading, lines are VALUE, CLASS"),
+        ("_classes.csv", "Value, Class\ncar, 1\n", "below its header, lines must be VALUE, CLASS"),
+        ("_classes.csv", "Value, Class\n1\n", "below its header, lines must be VALUE, CLASS"),
         ("class_names.txt", "\n", "class_names.txt has a blank line or no name; it needs one name"),
         ("class_names.txt", "cat\n\ndog", "class_names.txt has a blank line or no name"),
     ],

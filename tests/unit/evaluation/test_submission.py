@@ -128,7 +128,7 @@ def test_what_a_server_does_not_take_is_refused(
     ("image", "found", "text"),
     [
         ("COCO_1", NOTHING, "image 'COCO_1': COCO's ids are numbers"),
-        ("1", None, "COCO's server takes boxes, and this network finds none"),
+        ("1", None, "COCO's server takes boxes, but this network does not detect"),
     ],
 )
 def test_images_that_coco_cannot_take_get_one_line_and_leave_no_file(

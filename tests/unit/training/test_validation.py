@@ -312,7 +312,7 @@ def test_a_run_is_measured_ten_times_unless_told_otherwise(
         (
             replace(ON_CPU, validate_every=None, early_stopping=3),
             MIXED,
-            "--early-stopping goes by validations, and there are none; it takes a split val in the "
+            "--early-stopping needs validations, and there are none; it takes a split val in the "
             "data, and no --validate-every 0",
         ),
     ],

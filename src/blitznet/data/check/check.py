@@ -104,8 +104,8 @@ def _unclaimed_files(
     for path, missing in entry.unclaimed_files(folder, source.keys):
         if missing is not None:
             text = (
-                f"{missing.name} is wanted here: the name differs in upper case or in the Unicode "
-                "form of its letters; rename it"
+                f"{missing.name} is expected here: the name differs in letter case or Unicode "
+                "form; rename it"
             )
         else:
             if not names and len(source) < MANY:
@@ -152,7 +152,7 @@ def find_same_images(records: Sequence[ImageRecord]) -> Iterator[Problem]:
             other = next(near, first)
             text = f"is the same image as {other.path}"
             if other.path == copy.path:
-                text = f"again as in source {other.source}"
+                text = f"listed again, as in source {other.source}"
             yield copy.problem("same-picture", text + _elsewhere(other, copy), is_error=False)
 
 

@@ -24,16 +24,16 @@ TITLES = {
     "box-not-finite": "boxes that are not finite",
     "box-without-area": "boxes without area",
     "box-outside": "boxes beyond the image",
-    "box-twice": "boxes that are there twice",
-    "map": "maps that cannot be used",
+    "box-twice": "duplicate boxes",
+    "map": "unusable maps",
     "rotation": "labels that ignore the camera's orientation",
     "same-picture": "the same image twice",
     "other-size": "labels that state another size",
     "near-duplicate": "images that look the same",
     "empty-picture": "images without an object",
     "tiny-box": "boxes that no anchor matches",
-    "class-absent": "classes that are not there",
-    "mostly-void": "maps that are nearly all void",
+    "class-absent": "classes without labels",
+    "mostly-void": "maps that are almost all void",
 }
 
 

@@ -86,7 +86,7 @@ def test_a_image_twice_within_a_split_is_a_warning_of_the_later_copy() -> None:
     ]
     assert told(find_same_images(images)) == [
         ("train", False, "c: is the same image as a"),
-        ("train", False, "a: again as in source 1"),
+        ("train", False, "a: listed again, as in source 1"),
     ]
 
 
