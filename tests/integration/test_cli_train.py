@@ -261,7 +261,7 @@ MISTAKES = {
     "export blitznet300-mobile --data data.yaml --split x": "no split 'x'",
     "export blitznet300-mobile --data data.yaml --classes x": "no class is called 'x'",
     "export blitznet300-mobile --out x.xml": "onnx files end in .onnx",
-    "export blitznet300-mobile --out here.onnx": "there already",
+    "export blitznet300-mobile --out here.onnx": "already exists",
     "check-data x.yaml": "x.yaml does not exist",
     "check-data data.yaml --split x": "no split 'x'",
     "check-data data.yaml --model x": "no network is called 'x'",

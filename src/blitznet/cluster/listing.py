@@ -14,6 +14,7 @@ from pyarrow import fs, parquet
 
 from blitznet.cluster.remote_files import (
     FILE_ERRORS,
+    file_errors,
     find_file_system,
     is_http,
     is_uri,
@@ -61,7 +62,7 @@ def list_items(source: str) -> Iterator[Item]:
     Raises:
         InputError: if the source does not exist or cannot be read; may be raised while iterating.
     """
-    try:
+    with file_errors(source):
         path = local_path(source)
         if path is not None and not is_uri(source) and not os.path.lexists(path):
             if glob.has_magic(path):
@@ -76,8 +77,6 @@ def list_items(source: str) -> Iterator[Item]:
                 return _open_tars(_walk(file_system, place, source))
             if info.type == fs.FileType.NotFound:
                 raise InputError(f"{source}: no such file or folder")
-    except FILE_ERRORS as error:
-        raise InputError(f"{source}: cannot be read ({reason_of(error)})") from None
     suffix = Path(source).suffix.lower()
     if suffix == ".tar":
         return _list_tar(source, "")
@@ -155,10 +154,8 @@ def _walk(file_system: fs.FileSystem, place: str, source: str) -> Iterator[Item]
     root, below = place.strip("/"), [place]
     while below:
         selector = fs.FileSelector(below.pop())
-        try:
+        with file_errors(source):
             found = sorted(file_system.get_file_info(selector), key=lambda info: info.path)
-        except FILE_ERRORS as error:
-            raise InputError(f"{source}: cannot be read ({reason_of(error)})") from None
         for info in found:
             if info.type == fs.FileType.File and _is_wanted(info.path):
                 name = info.path.strip("/")[len(root) :].lstrip("/")
@@ -167,34 +164,28 @@ def _walk(file_system: fs.FileSystem, place: str, source: str) -> Iterator[Item]
 
 
 def _read_text(source: str) -> Iterator[Item]:
-    try:
-        with open_file(source) as file:
-            for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b"")):
-                start = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
-                name = os.fsdecode(start.strip())
-                if "\0" in name or (number == 0 and name.startswith("<")):  # or a web page
-                    raise InputError(f"{source}: not a list; give a text file with a path per line")
-                if name:
-                    yield Item(name, name)
-    except FILE_ERRORS as error:
-        raise InputError(f"{source}: cannot be read ({reason_of(error)})") from None
+    with file_errors(source), open_file(source) as file:
+        for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b"")):
+            start = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
+            name = os.fsdecode(start.strip())
+            if "\0" in name or (number == 0 and name.startswith("<")):  # or a web page
+                raise InputError(f"{source}: not a list; give a text file with a path per line")
+            if name:
+                yield Item(name, name)
 
 
 def _read_parquet(source: str) -> Iterator[Item]:
-    try:
-        with open_file(source) as file:
-            table = parquet.ParquetFile(BytesIO(file.read()) if is_http(source) else file)
-            names = table.schema_arrow.names
-            uri = next((name for name in _COLUMNS if name in names), None)
-            if uri is None:
-                raise InputError(f"{source}: no column {' or '.join(_COLUMNS)}, but {names}")
-            id_ = "id" if "id" in names else uri
-            for batch in table.iter_batches(_ROWS_AT_ONCE, columns=list({id_, uri})):
-                for one, where in zip(batch[id_].to_pylist(), batch[uri].to_pylist(), strict=True):
-                    if where:  # skip nulls, like blank lines
-                        yield Item(_as_name(where if one is None else one), _as_name(where))
-    except FILE_ERRORS as error:
-        raise InputError(f"{source}: cannot be read ({reason_of(error)})") from None
+    with file_errors(source), open_file(source) as file:
+        table = parquet.ParquetFile(BytesIO(file.read()) if is_http(source) else file)
+        names = table.schema_arrow.names
+        uri = next((name for name in _COLUMNS if name in names), None)
+        if uri is None:
+            raise InputError(f"{source}: no column {' or '.join(_COLUMNS)}, but {names}")
+        id_ = "id" if "id" in names else uri
+        for batch in table.iter_batches(_ROWS_AT_ONCE, columns=list({id_, uri})):
+            for one, where in zip(batch[id_].to_pylist(), batch[uri].to_pylist(), strict=True):
+                if where:  # skip nulls, like blank lines
+                    yield Item(_as_name(where if one is None else one), _as_name(where))
 
 
 def _as_name(value: object) -> str:

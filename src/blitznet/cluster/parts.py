@@ -11,7 +11,13 @@ import pyarrow as pa
 from pyarrow import fs, parquet
 
 from blitznet.cluster.listing import Item
-from blitznet.cluster.remote_files import FILE_ERRORS, find_file_system, local_path, reason_of
+from blitznet.cluster.remote_files import (
+    FILE_ERRORS,
+    file_errors,
+    find_file_system,
+    local_path,
+    reason_of,
+)
 from blitznet.cluster.rows import as_text
 from blitznet.errors import InputError
 from blitznet.files.atomic_write import atomic_write, unfinished_files
@@ -63,10 +69,8 @@ class Parts:
         Raises:
             InputError: if the folder cannot be written.
         """
-        try:
+        with file_errors(self._out, "written"):
             self._file_system.create_dir(self._folder, recursive=True)
-        except FILE_ERRORS as error:
-            raise InputError(f"{self._out}: cannot be written ({reason_of(error)})") from None
         self.clean()
         self._write(SETTINGS_FILE, json.dumps(settings, indent=2).encode())
 
@@ -97,24 +101,19 @@ class Parts:
         for info in self._files():
             if not (info.base_name.startswith("part-") and info.extension == "parquet"):
                 continue
-            try:
+            with file_errors(info.path):
                 try:
                     with self._file_system.open_input_file(info.path) as file:
                         ids = parquet.read_table(file, columns=["id"])["id"]
                 except pa.ArrowInvalid:
                     self._file_system.delete_file(info.path)
                     continue
-            except FILE_ERRORS as error:
-                raise InputError(f"{info.path}: cannot be read ({reason_of(error)})") from None
             yield from ids.to_pylist()
 
     def _files(self) -> list[fs.FileInfo]:
-        try:
-            found: list[fs.FileInfo] = self._file_system.get_file_info(
-                fs.FileSelector(self._folder, allow_not_found=True)
-            )
-        except FILE_ERRORS as error:
-            raise InputError(f"{self._out}: cannot be read ({reason_of(error)})") from None
+        with file_errors(self._out):
+            selector = fs.FileSelector(self._folder, allow_not_found=True)
+            found: list[fs.FileInfo] = self._file_system.get_file_info(selector)
         return found
 
     def write(self, index: int, table: pa.Table) -> str:
@@ -142,11 +141,11 @@ class Parts:
             with atomic_write(Path(self._folder) / name) as temporary:
                 temporary.write_bytes(content)
             return
-        try:
-            with self._file_system.open_output_stream(f"{self._folder}/{name}") as stream:
-                stream.write(content)
-        except FILE_ERRORS as error:
-            raise InputError(f"{self._out}: cannot be written ({reason_of(error)})") from None
+        with (
+            file_errors(self._out, "written"),
+            self._file_system.open_output_stream(f"{self._folder}/{name}") as stream,
+        ):
+            stream.write(content)
 
 
 class Seen:

@@ -3,6 +3,8 @@
 import io
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from http import HTTPStatus
 from http.client import HTTPException
@@ -151,6 +153,15 @@ def read_content(name: str) -> bytes:
 def is_content_elsewhere(name: str) -> bool:
     """Whether this must be read with `read_content`; local files are read by their path."""
     return local_path(name) is None or bool(_TAR_MEMBER.fullmatch(name))
+
+
+@contextmanager
+def file_errors(name: str, action: str = "read") -> Iterator[None]:
+    """Raise InputError for an error of a file system while `name` is being read or written."""
+    try:
+        yield
+    except FILE_ERRORS as error:
+        raise InputError(f"{name}: cannot be {action} ({reason_of(error)})") from None
 
 
 def reason_of(error: BaseException) -> str:

@@ -13,10 +13,10 @@ from rich.table import Table
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.detections import Detections
-from blitznet.errors import InputError
 from blitznet.evaluation.average_precision import AveragePrecision, TrueBoxes
 from blitznet.evaluation.coco_ap import CocoAveragePrecision
 from blitznet.evaluation.mean_iou import class_iou, pixel_confusion
+from blitznet.inference.selection import find_class
 from blitznet.structures import Sample
 
 ByClass = dict[str, float | None]
@@ -133,11 +133,8 @@ class Evaluation:
 
     def require_classes(self, classes: Sequence[str]) -> None:
         """Raise InputError if one of these classes does not exist."""
-        unknown = sorted(set(classes) - set(self.names[1:]))
-        if unknown:
-            raise InputError(
-                f"no class is called {unknown[0]!r}; choose from {', '.join(self.names[1:])}"
-            )
+        for name in classes:
+            find_class(name, self.names)
 
     def compute(
         self,
