@@ -151,7 +151,7 @@ def findings_table(report: CheckReport) -> Table:
 
 
 def splits_table(report: CheckReport) -> Table:
-    """Images per split, then boxes per class and how many of them match one anchor only."""
+    """Images per split, then boxes per class and how many of them no anchor fits."""
     table = Table("")
     statistics = list(report.statistics.values())
     for split in report.statistics:
@@ -171,7 +171,7 @@ def splits_table(report: CheckReport) -> Table:
         table.add_row(Text(name), *(_class_cell(counts, index) for counts in statistics))
     if report.model:
         table.caption = (
-            f"boxes (of them matched by no anchor of {report.model}), share of labelled pixels"
+            f"per class: boxes (and those that no anchor of {report.model} fits), share of pixels"
         )
     return table
 
