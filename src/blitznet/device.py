@@ -4,7 +4,7 @@ import platform
 import re
 from typing import TYPE_CHECKING
 
-from blitznet.errors import InputError
+from blitznet.errors import InputError, count_of
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ def choose_device(name: "str | torch.device" = "auto") -> "torch.device":
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            found = f"{count} CUDA device{'s' if count != 1 else ''}" if count else "no CUDA device"
+            found = count_of(count, "CUDA device") if count else "no CUDA device"
             raise InputError(f"no device {name}: PyTorch finds {found}; use cpu or auto")
     return device
 
@@ -61,4 +61,4 @@ def hardware_name(device: "torch.device") -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cores = torch.get_num_threads()
-    return f"{platform.machine()} CPU, {cores} core{'s' if cores > 1 else ''}"
+    return f"{platform.machine()} CPU, {count_of(cores, 'core')}"

@@ -66,6 +66,12 @@ def cut(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]} ..."
 
 
+def count_of(number: int, what: str) -> str:
+    """A number with its noun: "1 error", "2 errors", "3 classes"."""
+    plural = "" if number == 1 else "es" if what.endswith("s") else "s"
+    return f"{number} {what}{plural}"
+
+
 def one_line(error: BaseException) -> str:
     """Format an error from another library as one line of at most 200 characters."""
     return cut(" ".join(str(error).split()) or type(error).__name__)

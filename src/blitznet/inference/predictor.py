@@ -22,7 +22,7 @@ from blitznet.image import (
     source_name,
     stored_size,
 )
-from blitznet.inference.engines.choose import AUTO, EngineOptions, open_engine, usual_engine
+from blitznet.inference.engines.choose import AUTO, EngineOptions, open_engine
 from blitznet.inference.engines.engine import Engine, OnMessage
 from blitznet.inference.engines.openvino_engine import Hint
 from blitznet.inference.inputs import as_image, several_images, stream_name
@@ -72,7 +72,7 @@ def load(
         InputError: if the device or the engine does not exist, or a package is missing.
     """
     options = EngineOptions(hint, threads, on_message)
-    opened = open_engine(name_or_path, usual_engine(engine), device, options)
+    opened = open_engine(name_or_path, engine, device, options)
     if isinstance(opened.info, ExportInfo) and opened.info.caution is not None:
         options.tell(f"{opened.name}: {opened.info.caution}")
     return Predictor(opened, max(2, min(8, usable_cores())) if hint == "throughput" else 2)

@@ -22,7 +22,7 @@ from blitznet.files.result_folder import ensure_folder
 from blitznet.files.save_image import save_image
 from blitznet.files.text_files import read_json, write_json, write_text
 from blitznet.image import read_image, resize_to_input
-from blitznet.inference.engines.choose import open_engine, usual_engine
+from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.prefetch import prefetch
 from blitznet.model_files import find_network
@@ -92,7 +92,7 @@ def refine_masks(
     if not found:
         raise InputError(f"{data}: no image of {split!r} has boxes but no segmentation map")
     decided, in_boxes = 0, 0
-    with closing(open_engine(model, usual_engine(engine), device)) as opened:
+    with closing(open_engine(model, engine, device)) as opened:
         refiner = MaskRefiner(opened, description.classes, confidence)
         files = find_network(model)
         content = (files.exported or files.require_checkpoint()).read_bytes()

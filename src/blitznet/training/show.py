@@ -13,8 +13,9 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from blitznet.data.check.check_report import CheckReport, count_of
+from blitznet.data.check.check_report import CheckReport
 from blitznet.device import hardware_name
+from blitznet.errors import count_of
 from blitznet.inference.engines.engine import OnMessage
 from blitznet.training.network import KnownClasses
 from blitznet.training.recipe import Recipe

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from blitznet.cpu import usable_cores
 from blitznet.data.check.check import check_data
-from blitznet.data.check.check_report import CheckReport, count_of
+from blitznet.data.check.check_report import CheckReport
 from blitznet.data.check.skipped import write_skipped
 from blitznet.data.description import DataDescription, read_description
 from blitznet.device import choose_device
-from blitznet.errors import BlitzNetError, InputError, LabelError, RecipeError
+from blitznet.errors import BlitzNetError, InputError, LabelError, RecipeError, count_of
 from blitznet.evaluation.metrics import Metrics
 from blitznet.extras import require
 from blitznet.files.atomic_write import unfinished_files

@@ -108,7 +108,9 @@ def test_nothing_is_measured_of_heads_and_classes_that_were_never_supervised(
 
 
 def test_an_unknown_class_is_named_with_those_there_are() -> None:
-    with pytest.raises(InputError, match="no class is called 'unicorn'; this network has aeroplane, "):
+    with pytest.raises(
+        InputError, match="no class is called 'unicorn'; this network has aeroplane, "
+    ):
         Evaluation(VOC_CLASSES).compute(["cat", "unicorn"])
 
 

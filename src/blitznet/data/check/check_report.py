@@ -11,6 +11,7 @@ from rich.text import Text
 from blitznet.data.check.statistics import SplitStatistics
 from blitznet.data.labels import Problem
 from blitznet.data.source import LabelSource
+from blitznet.errors import count_of
 
 SHOWN = 5  # findings listed per kind
 PLACES_SHOWN = 3  # places listed per finding
@@ -95,12 +96,6 @@ class CheckReport:
                 for finding in self.findings
             ],
         }
-
-
-def count_of(number: int, what: str) -> str:
-    """A number with its noun: "1 error", "2 errors", "3 classes"."""
-    plural = "" if number == 1 else "es" if what.endswith("s") else "s"
-    return f"{number} {what}{plural}"
 
 
 def report_lines(report: CheckReport, verbose: bool = False) -> Iterator[str]:

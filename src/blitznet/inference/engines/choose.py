@@ -90,20 +90,18 @@ class EngineOptions:
 
 def open_engine(
     name_or_path: str | os.PathLike[str] | None = None,
-    engine: str = AUTO,
+    engine: str | None = None,
     device: str = AUTO,
     options: EngineOptions = EngineOptions(),
 ) -> Engine:
-    """Open a trained network.
-
-    Arguments are the same as for `blitznet.load`, but `engine` must be one of ENGINES or `auto`.
+    """Open a trained network; `name_or_path`, `engine` and `device` are those of `blitznet.load`.
 
     Raises:
         CheckpointError: if there is no such network, or the file is unusable.
         InputError: if the engine or the device does not exist, or a package is missing.
     """
     network = find_network(name_or_path)
-    usual_engine(engine)
+    engine = usual_engine(engine)
     device = _device_for(engine, device, network)
     if engine != AUTO:
         _require_fitting(engine, device)
