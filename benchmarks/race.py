@@ -1,4 +1,4 @@
-"""Compare the speed of our networks and torchvision's, on the same images and taking turns.
+"""Compare the speed of our networks and torchvision's on the same images, in alternating turns.
 
     python benchmarks/race.py --images VOCdevkit/VOC2012/JPEGImages --json results/bench.json
 

@@ -112,7 +112,7 @@ def settle_batch_norms(network: nn.Module, forward: Callable[[], object]) -> Non
 def spread_logits(
     convolutions: Iterable[nn.Module], forward: Callable[[], Tensor | None]
 ) -> Tensor:
-    """Scale weights to logits with a deviation of LOGIT_DEVIATION, and set their biases to 0.
+    """Scale weights so that logits have a deviation of LOGIT_DEVIATION, and set biases to 0.
 
     Otherwise, logits are so close together that rounding moves all of them across a threshold.
 

@@ -1,4 +1,4 @@
-"""A zoo of broken inputs: for each the line that the user gets to see."""
+"""Broken inputs, and the line that users see for each."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ FORMATS = "JPEG, PNG, WEBP, TIFF, BMP, GIF, PPM, JPEG2000, AVIF, HEIF"
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder: the same three images in VOC's, COCO's and YOLO's format, all sound."""
+    """The working folder: the same three images in VOC's, COCO's and YOLO's format, all valid."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(VOC_MINI, "VOC")
     LIST.write_text("000001\n000002\n000003\n")
@@ -58,7 +58,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def describe(classes: Any = "voc", **entry: Any) -> None:
-    """Write data.yaml with one VOC entry a split; `entry` changes that of train."""
+    """Write data.yaml with one VOC source per split; `entry` changes that of train."""
     voc = {"format": "voc", "root": "VOC", "masks": "SegmentationClass"}
     train = voc | {"image_set": "Main/train"} | entry
     content = {"classes": classes, "train": [train], "val": [voc | {"image_set": "Main/val"}]}
@@ -113,7 +113,7 @@ def turn_by_exif() -> None:
 
 
 def same_in_val_as_png() -> None:
-    """A PNG under a JPEG's name: other bytes, the same pixels."""
+    """A PNG with a JPEG's name: other bytes, the same pixels."""
     Image.open(JPEG).save("VOC/JPEGImages/000004.jpg", format="PNG")
     shutil.copy(XML, "VOC/Annotations/000004.xml")
     shutil.copy(MAP, "VOC/SegmentationClass/000004.png")
@@ -124,9 +124,9 @@ class Case:
     """One broken input.
 
     Attributes:
-        what: a sentence.
-        damage: to the working folder.
-        line: what is said of it.
+        what: description.
+        damage: changes the working folder.
+        line: the expected message.
     """
 
     what: str

@@ -1,4 +1,4 @@
-"""The verbs train and eval as a user meets them, on drawn images."""
+"""The commands train and eval on drawn images."""
 
 import json
 import subprocess
@@ -350,7 +350,7 @@ def test_wrong_input_of_eval_gets_one_line(
 def test_nothing_shows_a_head_that_nothing_trained(
     trained: str, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Train, predict, measure and draw on images with boxes alone, or with maps alone."""
+    """Train, predict, measure and draw on images with boxes only, or with maps only."""
     path = workplace / "data.yaml"
     content = yaml.safe_load(path.read_text())
     for (entry,) in (content["train"], content["val"]):

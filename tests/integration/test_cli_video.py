@@ -1,4 +1,4 @@
-"""The verb predict on videos, live sources and folders that fill, as a user meets it."""
+"""The command predict on videos, live sources and watched folders."""
 
 import json
 import os
@@ -169,13 +169,13 @@ def start(checkpoint: str, *arguments: str) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell's background jobs ignore Ctrl-C, and so would their children.
+        # A shell's background jobs ignore Ctrl-C, and their children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
 def wait_for_lines(minimum: int) -> None:
-    """Until there are so many predictions."""
+    """Wait until there are so many predictions."""
     deadline = time.monotonic() + 250
     while time.monotonic() < deadline:
         with suppress(FileNotFoundError):
@@ -217,7 +217,7 @@ def test_a_recording_that_is_broken_off_keeps_its_lines_and_begins_again(
 
 @pytest.fixture
 def endless() -> Iterator[str]:
-    """The URL of a stream that has no end."""
+    """The URL of an endless stream."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

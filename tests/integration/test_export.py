@@ -1,4 +1,4 @@
-"""Exported files do what the checkpoint does: in our verbs, and in scripts that know neither us."""
+"""Exported files agree with the checkpoint, in our commands and in scripts without blitznet."""
 
 import json
 import re
@@ -75,7 +75,7 @@ def test_a_file_gives_what_the_checkpoint_gives_for_any_number_of_images(
     found = engine.run(pixels, 0.27)
     assert found.detections is not None
     assert found.seg_logits is not None
-    # Sums in another order: a few units in the last place of logits near 1; fp16 has ten bits.
+    # Other orders of summation: a few units in the last place of logits near 1; fp16 has ten bits.
     tolerance = 1e-2 if engine.info.precision == "fp16" else 1e-4  # type: ignore[attr-defined]
     np.testing.assert_allclose(found.seg_logits, expected.seg_logits, atol=tolerance)
     for wanted, given in zip(expected.detections or (), found.detections, strict=True):

@@ -1,4 +1,4 @@
-"""Timing a network on the engines that are here."""
+"""Timing a network on the available engines."""
 
 import json
 from collections.abc import Sequence

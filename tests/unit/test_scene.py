@@ -34,7 +34,7 @@ def make_scene(
 
 
 def nearest_middle_loop(scene: Scene) -> np.ndarray:
-    """Slow twin of `Scene.instance_map`: every pixel asks every box."""
+    """Slow twin of `Scene.instance_map`: compares every pixel with every box."""
     assert scene.seg_map is not None
     height, width = scene.seg_map.shape
     owners = np.full((height, width), NO_OBJECT)

@@ -221,7 +221,7 @@ class UsableObject(NamedTuple):
 def usable_objects(
     labels: ImageLabels, size: tuple[int, int] | None, table: ClassTable
 ) -> tuple[list[UsableObject], list[Problem]]:
-    """Check the objects of one image; drop objects whose class and box occur twice.
+    """Check the objects of one image; of several with the same class and box, keep the first.
 
     `size` is width and height of the upright image; None = unknown, boxes may lie anywhere.
 

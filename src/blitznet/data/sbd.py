@@ -1,6 +1,6 @@
 """The Semantic Boundaries Dataset (paper, reference [8]): VOC's classes on 11 355 of its images.
 
-Its maps are MATLAB files, `cls/ID.mat`; it has no boxes of its own, VOC2012 has them.
+Its maps are MATLAB files, `cls/ID.mat`; boxes come from VOC2012.
 """
 
 from functools import partial

@@ -156,7 +156,7 @@ def measure(
     evaluation: Evaluation | None = None,
     show_progress: bool = False,
 ) -> Metrics:
-    """Run the evaluation loop, the only one.
+    """Run the evaluation loop; there is only one.
 
     Args:
         engine: runs the network.

@@ -1,4 +1,4 @@
-"""A network that takes pixels."""
+"""A network with its normalisation."""
 
 import torch
 from torch import Tensor, nn

@@ -245,7 +245,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _side_by_side(report: TableReport, block: Block, columns: Sequence[Column]) -> Grid:
-    """For every column, the paper's figure and ours, each if any row has one."""
+    """For every column, the paper's figures, then ours; columns without figures are omitted."""
     rows = block.rows
     shown = [(title, [row.labels[i] for row in rows]) for i, title in enumerate(block.labels)]
     for column in columns:

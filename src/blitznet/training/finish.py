@@ -96,7 +96,7 @@ def _measure(
     save_checkpoint(path, model, with_metrics(info, metrics))
     write_json(folder / METRICS_FILE, metrics.to_dict())
     step = info.training["steps"]
-    if all(row["step"] != step for row in read_validation(folder)):  # unless stopped early
+    if all(row["step"] != step for row in read_validation(folder)):  # False after early stopping
         keep_measured(folder, step, metrics, model, info)
     return metrics
 

@@ -1,4 +1,4 @@
-"""The training loop, the only one."""
+"""The training loop; there is only one."""
 
 import math
 import shutil
@@ -205,7 +205,7 @@ class _Loop:
         return lost
 
     def _must_stop(self, interrupted: Sequence[int]) -> bool:
-        """Whether to stop: after a signal, or if no time is left for what is due."""
+        """Whether to stop: after a signal, or when time is up, counting a due validation."""
         needed = 0.0
         if self._val_sources and self._is_measured():
             needed = next((row["seconds"] or 0.0 for row in read_validation(self._run)[::-1]), 0.0)

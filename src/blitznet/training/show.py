@@ -35,7 +35,7 @@ def describe_start(
     device: torch.device,
     precision: str,
 ) -> list[str]:
-    """The summary of a run that starts.
+    """Summarise a run before it starts.
 
     Args:
         recipe: recipe fitted to the data.

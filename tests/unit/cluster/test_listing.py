@@ -16,7 +16,7 @@ from web_server import web_server
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Images at two depths, a hidden one, one by another name, and a link back."""
+    """Images in two folders, a hidden one, one with another name, and a link back."""
     root = tmp_path / "images"
     for name in ("b.jpg", "a.PNG", "sub/deep/c.webp", "sub/d.jpg", "._a.jpg", "notes.txt"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the pool does with its workers' ends, on a cluster that runs in this process."""
+"""How the pool handles dying workers, on a cluster within this process."""
 
 import re
 from collections import Counter
@@ -23,11 +23,11 @@ POISON = {"3", "17"}
 
 
 class Died(BaseException):
-    """Stands for the end of a process."""
+    """Represents the death of a process."""
 
 
 class FakePredictor:
-    """Gives empty rows, dies of some images and cannot be loaded while `deaths_at_start` last."""
+    """Returns empty rows, dies on some images, and dies at its first `deaths_at_start` starts."""
 
     deaths_at_start = 0
     model = "tiny@0"
@@ -44,7 +44,7 @@ class FakePredictor:
 
 
 class FakeRay:
-    """Runs every call at once, and remembers how many actors there are."""
+    """Runs every call immediately, and counts actors."""
 
     def __init__(self) -> None:
         self.alive = 0

@@ -1,4 +1,4 @@
-"""The COCO reader on drawn files, on damaged ones, and on real ones beside pycocotools."""
+"""The COCO reader on drawn files, damaged files, and real files compared with pycocotools."""
 
 import json
 import os
@@ -470,7 +470,7 @@ def test_an_entry_opens_by_paths_relative_to_the_description(tmp_path: Path) -> 
 
 @pytest.fixture(params=["train2017", "val2017"])
 def real(request: pytest.FixtureRequest) -> tuple[LabelSource, Any]:
-    """Real images, which lie beside the VOCdevkit that BLITZNET_DATA names."""
+    """The folder of real COCO images, beside the VOCdevkit in BLITZNET_DATA."""
     if "BLITZNET_DATA" not in os.environ:
         pytest.skip("BLITZNET_DATA is not set")
     root = Path(os.environ["BLITZNET_DATA"]).parent / "coco-mini"

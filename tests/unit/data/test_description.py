@@ -1,4 +1,4 @@
-"""DATA.yaml: what it may say and what is said when it says something else."""
+"""DATA.yaml: valid content, and messages for everything else."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Folders of images with maps: values, palettes, colours, and maps that cannot be right."""
+"""Image folders with maps: values, palettes, colours, and invalid maps."""
 
 import re
 from pathlib import Path
@@ -33,7 +33,7 @@ def save(array: np.ndarray, path: Path) -> Path:
 
 
 def drawn_ids() -> np.ndarray:
-    """Road on the left, a disc of tree on the right."""
+    """A map with road on the left and a disc of tree on the right."""
     image = Image.new("L", SIZE, 0)
     ImageDraw.Draw(image).rectangle((0, 10, 19, 39), fill=1)
     ImageDraw.Draw(image).ellipse((30, 5, 55, 30), fill=2)

@@ -1,4 +1,4 @@
-"""The Semantic Boundaries Dataset, with .mat files that scipy writes in its layout."""
+"""The Semantic Boundaries Dataset, with .mat files written by scipy."""
 
 import re
 import struct
@@ -33,7 +33,7 @@ def drawn_ids() -> np.ndarray:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """The folder `dataset` with two images, and VOC2012's boxes of the first one."""
+    """The folder `dataset` with two images, and VOC2012's boxes for the first one."""
     root = tmp_path / "SBD" / "dataset"
     (root / "img").mkdir(parents=True)
     for name in ("2008_000002", "2008_000003"):

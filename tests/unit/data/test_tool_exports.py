@@ -1,10 +1,10 @@
-"""What labelling programs export is read as they write it.
+"""Exports of labelling tools are read as written.
 
-The text files in `fixtures/tool_exports` follow the programs' own code or published examples; all
+The text files in `fixtures/tool_exports` follow the tools' own code or published examples; all
 label one street of 64x48 pixels with a car and a cat. Its images and maps are drawn here.
 
-Not read is Label Studio's "brush to PNG": a file for each region (task-1-annotation-1-by-1-tag-
-road-0.png) and no file that says which image task 1 is.
+Label Studio's "brush to PNG" is not supported: it has a file per region (task-1-annotation-1-by-1-
+tag-road-0.png), and none that says which image task 1 is.
 """
 
 import shutil

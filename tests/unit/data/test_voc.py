@@ -1,4 +1,4 @@
-"""The VOC reader on drawn files whose content is written out here, and on damaged ones."""
+"""The VOC reader on drawn files with known content, and on damaged files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The YOLO reader: every layout, every kind of row, and what is said of wrong ones."""
+"""The YOLO reader: every layout, every kind of row, and messages for wrong ones."""
 
 import re
 from pathlib import Path

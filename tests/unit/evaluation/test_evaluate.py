@@ -1,4 +1,4 @@
-"""The evaluation loop against ground truth given back as predictions."""
+"""The evaluation loop with the ground truth as predictions."""
 
 import math
 from dataclasses import replace

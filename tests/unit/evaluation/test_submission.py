@@ -1,4 +1,4 @@
-"""The evaluation servers' files, on detections that are written out here."""
+"""The evaluation servers' files, for known detections."""
 
 import io
 import json
@@ -154,7 +154,7 @@ def measure(annotations: Path, results: Path) -> tuple[float, float]:
 
 
 def add_truth(add: AddImage, source: LabelSource) -> int:
-    """Every counted object as a detection; returns how many."""
+    """Submit every object that is not ignored as a detection; return their number."""
     total = 0
     for index in range(len(source)):
         sample = source.read(index)

@@ -1,4 +1,4 @@
-"""A small network as a file, in both libraries. tests/integration/test_export.py has the rest."""
+"""A small exported network in both libraries; tests/integration/test_export.py has the rest."""
 
 import copy
 from pathlib import Path

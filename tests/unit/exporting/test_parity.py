@@ -1,4 +1,4 @@
-"""What is counted when a file is compared with its checkpoint."""
+"""Counts when a file is compared with its checkpoint."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from blitznet.exporting.parity import (
 
 
 def objects(*rows: tuple[float, float, float, float, int, float]) -> Detections:
-    """Of x1, y1, x2, y2, label, score."""
+    """Detections from rows of x1, y1, x2, y2, label, score."""
     values = torch.tensor(rows, dtype=torch.float32).reshape(-1, 6)
     values = values.numpy()
     return Detections(values[:, :4], values[:, 4].astype(np.int64), values[:, 5])

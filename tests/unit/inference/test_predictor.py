@@ -32,7 +32,7 @@ RED, GREEN, BLUE = (NAMES.index(name) for name in ("red", "green", "blue"))
 
 
 def halves(width: int, height: int) -> Image.Image:
-    """Red on the left, blue on the right."""
+    """An image that is red on the left and blue on the right."""
     image = Image.new("RGB", (width, height), "red")
     image.paste("blue", (width // 2, 0, width, height))
     return image

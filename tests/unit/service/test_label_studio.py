@@ -1,4 +1,4 @@
-"""Label Studio's backend, by the shapes of its documentation."""
+"""The Label Studio backend, with requests as documented."""
 
 import base64
 import os
@@ -26,7 +26,7 @@ CONFIG = """
 
 
 def request_of(*images: str, config: str = CONFIG) -> dict[str, Any]:
-    """What Label Studio 1.x posts."""
+    """A request of Label Studio 1.x."""
     tasks = [
         {"id": number, "data": {"image": image}, "annotations": [], "predictions": []}
         for number, image in enumerate(images)

@@ -1,4 +1,4 @@
-"""Who started the processes of a run."""
+"""Finding the processes of a run and their launcher."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""Recipes: names, files, overrides, and what is said about wrong ones."""
+"""Recipes: names, files, overrides, and messages for wrong ones."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""blitznet.refine_masks on drawn images, with a network whose answers are known."""
+"""`blitznet.refine_masks` on drawn images, with a network whose results are known."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ train:
 
 
 class SeesCats:
-    """Takes the upper half of each image for a cat; has never heard of dogs."""
+    """Predicts a cat in the upper half of each image; does not know dogs."""
 
     def __init__(self, info: object):
         self.info = info

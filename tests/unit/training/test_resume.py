@@ -1,4 +1,4 @@
-"""The state of a run comes back exactly, or with one line that says why not."""
+"""The state of a run is restored exactly, or one line says why not."""
 
 import re
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ FITS_NOT = (
 
 @dataclass
 class Run:
-    """What has a state."""
+    """The objects that have a state."""
 
     model: nn.Module
     averaged: AveragedModel | None

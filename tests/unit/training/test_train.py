@@ -1,4 +1,4 @@
-"""The Python call: what it returns, what it takes, what it says."""
+"""The Python call: results, arguments, messages."""
 
 import json
 import re
@@ -27,7 +27,7 @@ QUICK: dict[str, Any] = {"device": "cpu", "workers": 0}
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A description of the drawn images, and of noisy ones to measure on."""
+    """A data description of the drawn images, with noisy ones for validation."""
     return describe(tmp_path / "data.yaml")
 
 

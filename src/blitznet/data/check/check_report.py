@@ -99,7 +99,7 @@ class CheckReport:
 
 
 def report_lines(report: CheckReport, verbose: bool = False) -> Iterator[str]:
-    """Yield a line per finding, errors first, then a summary; few lines per kind unless verbose.
+    """Yield a line per finding, errors first, then a summary; `SHOWN` per kind unless verbose.
 
     Findings of one kind with the same text share a line that lists their first places.
     """

@@ -20,12 +20,12 @@ def grey_cells(image: Image.Image) -> np.ndarray:
 def near_duplicates(cells: np.ndarray) -> np.ndarray:
     """Find all pairs of images that look the same, from their (N, 8, 9) uint8 `grey_cells`.
 
-    Each pair of neighbouring cells gives a bit: does brightness fall by more than `FALL` from left
-    to right ("dHash")? Scaling and compression hardly change these bits.
+    Each pair of horizontal neighbours gives a bit: whether brightness falls by more than `FALL`
+    ("dHash"). Scaling and compression hardly change these bits.
 
     Returns:
         (P, 2) int64 pairs of indices, sorted, the smaller index first. At most `NEAR_BITS` of the
-        64 bits differ. Because flat images have no telling bits, the cells minus their mean also
+        64 bits differ. As the bits of flat images say nothing, the cells minus their mean also
         differ by at most `NEAR_GREY` on average.
     """
     falls = (cells[:, :, :-1].astype(np.int16) - cells[:, :, 1:] > FALL).reshape(-1, 64)

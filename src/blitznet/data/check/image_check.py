@@ -112,7 +112,7 @@ def check_image(source: LabelSource, record: ImageRecord, model: ModelConfig | N
             if problem.kind != "rotation" or "box-outside" not in {one.kind for one in misfits}:
                 record.problems.append(problem)
                 if problem.kind == "rotation":
-                    size = labels.size  # labels fit the stored size; this problem says enough
+                    size = labels.size  # the labels fit the stored size, so one problem is enough
     objects, found = usable_objects(labels, size, source.table)
     record.problems += [
         record.problem(one.kind, one.text, one.where, one.is_error) for one in found

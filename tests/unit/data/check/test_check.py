@@ -1,4 +1,4 @@
-"""Findings that concern several images, and images that are left out."""
+"""Findings that involve several images, and skipped images."""
 
 import json
 import re
@@ -38,7 +38,7 @@ DATA = Path("data.yaml")
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of `voc_mini`: four images to train on, two to measure on."""
+    """A copy of `voc_mini`: four images for training, two for evaluation."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(VOC_MINI, "VOC")
     Path("VOC/ImageSets/Main/train.txt").write_text("000001\n000002\n000003\n000005\n")

@@ -1,4 +1,4 @@
-"""Which engine runs what, and what is said where none does."""
+"""The choice of an engine, and the message if there is none."""
 
 import warnings
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from tiny_network import save_tiny_checkpoint
 
 @pytest.fixture
 def openings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Exception]:
-    """Engines are their names; what is in here is raised instead of opening one."""
+    """Engines are replaced by their names; errors in this dict are raised instead."""
     raises: dict[str, Exception] = {}
 
     def open_it(name: str, *_: object) -> str:

@@ -1,4 +1,4 @@
-"""Opening exported files: what is wrong with them is said in one line."""
+"""Opening exported files: errors are reported in one line."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def export_info() -> ExportInfo:
 def write_constant_onnx(path: Path, metadata: str | None, **others: np.ndarray) -> Path:
     """A network that always gives the same two objects and two rows of padding, in ONNX.
 
-    `others` are outputs that are instead of or besides these.
+    `others` are outputs in place of or besides these.
     """
     boxes = np.zeros((1, 4, 4), np.float32)
     boxes[0, 0], boxes[0, 1] = (0, 0.25, 0.5, 1), (0.5, 0.5, 0.75, 0.75)
