@@ -43,7 +43,7 @@ class Settings:
             raise InputError(f"queue must be at least 0, got {self.queue}")
         for name in ("timeout", "max_mb", "max_megapixels"):
             if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"{name} must be above 0, got {getattr(self, name)}")
+                raise InputError(f"{name} must be finite and above 0, got {getattr(self, name)}")
         if self.token is not None and not self.token.strip():
             raise InputError("the token is empty; leave it out, or set one")
         if self.uploads is not None and not self.uploads.is_dir():

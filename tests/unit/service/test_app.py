@@ -334,7 +334,7 @@ def test_the_description_of_the_interface_is_complete(client: TestClient) -> Non
     [
         ({"score": 2}, "score must be in 0..1, got 2"),
         ({"queue": -1}, "queue must be at least 0, got -1"),
-        ({"timeout": 0}, "timeout must be above 0, got 0"),
+        ({"timeout": 0}, "timeout must be finite and above 0, got 0"),
         ({"token": " "}, "the token is empty"),
     ],
 )
