@@ -1,10 +1,10 @@
-"""Kill drivers, workers and nodes of `blitznet batch` at random, and compare with a run left alone.
+"""Kill drivers, workers and nodes of `blitznet batch` at random; compare with an undisturbed run.
 
     python benchmarks/batch_kills.py IMAGES --kills 30
 
-A cluster of two nodes of one core each runs beside this process. When a run has come to its end in
-spite of the kills, its rows must be those of the run left alone in every column but `ms`; then the
-next run begins, until there have been as many kills as wanted.
+This process starts a cluster of two nodes with one core each. When a run has finished despite the
+kills, its rows must equal those of the undisturbed run in every column except `ms`. Then the next
+run begins, until the wanted number of kills is reached.
 """
 
 import os
@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
-# A busy machine is slow, and not dead.
+# Ray must not take a busy machine for a dead one.
 os.environ |= {
     "RAY_health_check_timeout_ms": "60000",
     "RAY_worker_niceness": "0",
@@ -36,7 +36,7 @@ BLITZNET = (sys.executable, "-m", "blitznet")
 
 
 class Killer:
-    """A cluster of two nodes, and how many of what were killed."""
+    """A cluster of two nodes, and counts of what was killed."""
 
     def __init__(self, kinds: list[str], longest: float, seed: int) -> None:
         self.cluster = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0})
@@ -46,7 +46,7 @@ class Killer:
         self.done: Counter[str] = Counter()
 
     def run(self, command: list[str], wanted: int) -> bool:
-        """Start a driver and kill until it ends, by itself (True) or killed (False)."""
+        """Start a driver and kill processes until it ends by itself (True) or is killed (False)."""
         driver = subprocess.Popen([*command, "--address", self.cluster.address])
         try:
             while True:
@@ -70,7 +70,7 @@ class Killer:
 
     def _add_node(self) -> Any:
         while True:
-            with suppress(Exception):  # a plain one, where Ray waited for half a minute
+            with suppress(Exception):  # Ray raises a plain Exception after waiting for 30 s
                 return self.cluster.add_node(**NODE)
 
     def _kill_driver(self, driver: subprocess.Popen[bytes]) -> bool:
@@ -85,7 +85,7 @@ class Killer:
         return True
 
     def _kill_worker(self, _: subprocess.Popen[bytes]) -> bool:
-        """One of the processes that predict, if there is any yet."""
+        """Kill one of the predicting processes, if there are any yet."""
         workers = []
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
@@ -99,13 +99,13 @@ class Killer:
 def main(
     images: Annotated[Path, typer.Argument(help="Folder of images.")],
     kills: int = 30,
-    limit: Annotated[int, typer.Option(help="Images of a run.")] = 600,
+    limit: Annotated[int, typer.Option(help="Images per run.")] = 600,
     shard_size: int = 20,
-    longest: Annotated[float, typer.Option(help="Seconds between kills, at most.")] = 15,
-    kinds: Annotated[str, typer.Option(help="What is killed.")] = "driver,worker,node",
+    longest: Annotated[float, typer.Option(help="Maximum seconds between kills.")] = 15,
+    kinds: Annotated[str, typer.Option(help="What to kill.")] = "driver,worker,node",
     seed: int = 0,
 ) -> None:
-    """Print what was killed, and whether all runs agree."""
+    """Print what was killed, and fail unless all runs agree."""
     with TemporaryDirectory() as scratch:
         command = [*BLITZNET, "batch", str(images), "--limit", str(limit),
                    "--shard-size", str(shard_size), "--engine", "onnxruntime"]  # fmt: skip
@@ -127,9 +127,9 @@ def main(
 
 
 def rows_of(out: Path) -> pa.Table:
-    """Sorted by id, without times; no id twice."""
+    """The rows of a run sorted by id, without times; ids must be unique."""
     table = dataset.dataset(out).to_table().drop_columns("ms").sort_by("id")
-    assert len(set(table["id"].to_pylist())) == len(table), "an id is there twice"
+    assert len(set(table["id"].to_pylist())) == len(table), "duplicate ids"
     return table.combine_chunks()
 
 

@@ -1,11 +1,11 @@
-"""How fast `blitznet batch` is beside `blitznet predict`, and what its driver costs.
+"""Compare the speed of `blitznet batch` and `blitznet predict`, and measure the driver's overhead.
 
     python benchmarks/batch_speed.py data/VOCdevkit/VOC2012/JPEGImages
 
-IMAGES is a folder of JPEGs, linked as often as needed; one of a hundred is broken. Both commands
-see the same files, one after the other; images per second include starting and loading, processor
-seconds do, too. Then stub workers, which predict nothing, show what a row costs the driver. Last, a
-folder of a million empty files with `--limit 100`. Prints a table, and JSON with `--json`.
+IMAGES is a folder of JPEGs, linked as often as needed; one in a hundred is broken. Both commands
+process the same files, one after the other; wall time and CPU time include startup. Then stub
+workers, which do not predict, show the driver's cost per row. Last comes a folder of a million
+empty files with `--limit 100`. Prints a table, and writes JSON with `--json`.
 """
 
 import json
@@ -31,7 +31,7 @@ from blitznet.bench import describe_machine
 BROKEN_EVERY = 100
 LOOK_SECONDS = 0.5
 BLITZNET = (sys.executable, "-m", "blitznet")
-# (images per shard, images) of the runs with stub workers; the first is what starting takes.
+# (images per shard, images) of the runs with stub workers; the first measures the startup time.
 STUB_RUNS = ((10, 10), (10, 20_000), (1000, 1_000_000))
 STUB = """
 import sys
@@ -75,7 +75,7 @@ def main(
     scratch: Annotated[Path | None, typer.Option(help="Folder for links and results.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
-    """Print speed, processor seconds and memory of both, the driver's cost, seconds to a row."""
+    """Print speed, CPU time and memory of both, the driver's cost, and seconds to the first row."""
     result: dict[str, Any] = {"machine": describe_machine(), "count": count, "engine": engine}
     with TemporaryDirectory(dir=scratch) as folder:
         linked = link_images(images, Path(folder) / "in", count)
@@ -91,7 +91,7 @@ def main(
 
 
 def link_images(images: Path, folder: Path, count: int) -> Path:
-    """Hard links, or copies where those cannot be made; every hundredth file is cut short."""
+    """Link the images, or copy them where hard links fail; every hundredth file is truncated."""
     folder.mkdir()
     for index, path in enumerate(islice(cycle(sorted(images.glob("*.jpg"))), count)):
         target = folder / f"{index:07}.jpg"
@@ -109,7 +109,7 @@ def run_predict(folder: Path, count: int, engine: str) -> dict[str, float]:
     command = [*BLITZNET, "predict", str(folder), "--no-draw", "--engine", engine,
                "--out", str(folder.with_name("predicted"))]  # fmt: skip
     begun = perf_counter()
-    # Exit code 1, as some images are broken.
+    # The exit code is 1, because some images are broken.
     subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     seconds, used = perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = used.ru_utime + used.ru_stime
@@ -144,10 +144,10 @@ def run_batch(folder: Path, count: int, engine: str, shard_size: int) -> dict[st
 def watch(
     driver: subprocess.Popen[bytes], out: Path, shard_size: int
 ) -> tuple[dict[int, float], Counter[str]]:
-    """Look at a run until it ends.
+    """Watch a run until it ends.
 
     Returns:
-        The driver's resident memory in MB, by rows done; processor seconds of driver, workers, Ray.
+        The driver's resident memory in MB by rows done, and CPU seconds of driver, workers and Ray.
     """
     process, memory = psutil.Process(driver.pid), {}
     used: dict[tuple[str, int], float] = {}
@@ -170,7 +170,7 @@ def watch(
 
 
 def stub_runs(folder: str) -> dict[str, float]:
-    """Processor time of the driver: microseconds a row, milliseconds a shard."""
+    """CPU time of the driver: microseconds per row, milliseconds per shard."""
     seconds = []
     for shard_size, count in STUB_RUNS:
         names = Path(folder) / f"{count}.txt"
@@ -188,7 +188,7 @@ def stub_runs(folder: str) -> dict[str, float]:
 
 
 def list_names(folder: Path, count: int) -> dict[str, float]:
-    """Seconds until the first of many empty files is found, and until a hundred have their rows."""
+    """Seconds until the first of many empty files is listed, and until a hundred have rows."""
     folder.mkdir()
     for index in range(count):
         os.close(os.open(folder / f"{index:08}.jpg", os.O_CREAT))
@@ -213,7 +213,7 @@ def output(command: list[str]) -> str:
 
 
 def table(result: dict[str, Any]) -> str:
-    """Markdown for docs/batch.md, with the number of workers at which the driver has to keep up."""
+    """Markdown for docs/batch.md, with the number of workers that one driver can feed."""
     predict, batch, driver = result["predict"], result["batch"], result["driver"]
     cores = result["machine"]["cores"]
     rate = batch["images_s"] / cores

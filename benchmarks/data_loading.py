@@ -1,8 +1,8 @@
-"""Our training input beside torchvision's transforms, on one thread, and our data loader.
+"""Compare our augmentation with torchvision's transforms on one thread, and time our data loader.
 
     python benchmarks/data_loading.py --data data/voc-subset.yaml --images 64 --rounds 5 --json FILE
 
-Both sides apply SSD's policy; see docs/bench_data.md for what is inside the clock.
+Both apply SSD's policy; docs/bench_data.md says what the timings include.
 """
 
 import json
@@ -36,13 +36,13 @@ AUGMENT, FILES = "augment", "read, decode, augment"
 def main(
     data: Annotated[Path, typer.Option(help="Data description.")],
     split: str = "train",
-    images: Annotated[int, typer.Option(help="Of the split's first source, evenly spaced.")] = 64,
+    images: Annotated[int, typer.Option(help="Images, spread over the first source.")] = 64,
     size: Annotated[int, typer.Option(help="Side of the input, pixels.")] = 300,
     rounds: int = 5,
-    workers: Annotated[int, typer.Option(help="Of the data loader.")] = 2,
+    workers: Annotated[int, typer.Option(help="Data-loading processes.")] = 2,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
-    """Print CPU milliseconds an image of both sides, and images a second of our data loader."""
+    """Print CPU milliseconds per image of both, and images per second of our data loader."""
     whole = read_description(data).open_split(split)[0]
     source = whole.subset(evenly_spaced(len(whole), images))
     result = measure(source, size, rounds, workers)
@@ -56,7 +56,7 @@ def main(
 
 
 def measure(source: LabelSource, size: int, rounds: int, workers: int) -> dict[str, Any]:
-    """CPU milliseconds an image by pipeline: median, minimum and maximum of the rounds."""
+    """CPU milliseconds per image by pipeline: median, minimum and maximum over the rounds."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     indices = list(range(len(source)))
@@ -79,7 +79,7 @@ def measure(source: LabelSource, size: int, rounds: int, workers: int) -> dict[s
 
 
 def clock(work: Callable[[int], object]) -> Callable[[list[list[int]]], dict[str, float]]:
-    """The process's own seconds for all images, which waiting for a busy machine does not enter."""
+    """Time all images in CPU seconds of this process, so that a busy machine has no influence."""
 
     def look(batches: list[list[int]]) -> dict[str, float]:
         start = process_time()
@@ -91,7 +91,7 @@ def clock(work: Callable[[int], object]) -> Callable[[list[list[int]]], dict[str
 
 
 def augment(sample: Sample, size: int, augmentation: Augmentation, rng: Generator) -> Sample:
-    """What `read_augmented` does, of an image that is decoded already."""
+    """Same as `read_augmented`, for an image that is already decoded."""
     view = draw_view(sample.size, sample.boxes, augmentation, rng)
     shown = view_sample(sample, view, size, MIN_BOX_SIDE)
     image = Image.fromarray(shown.image)
@@ -100,7 +100,7 @@ def augment(sample: Sample, size: int, augmentation: Augmentation, rng: Generato
 
 
 def pipelines(source: LabelSource, size: int) -> dict[str, Callable[[int], object]]:
-    """What each side does with one image."""
+    """The pipelines of both, as functions of an image's index."""
     samples = [source.read(index) for index in range(len(source))]
     tv_samples = [to_tv_sample(sample) for sample in samples]
     policy, policy_last = build_policy(size), build_policy(size, colours="last")
@@ -120,7 +120,7 @@ def pipelines(source: LabelSource, size: int) -> dict[str, Callable[[int], objec
 
 
 def loader_speed(source: LabelSource, size: int, workers: int, rounds: int) -> float:
-    """Images a second on the wall, after the first two batches of every worker."""
+    """Images per second of wall time, after two batches per worker of warm-up."""
     warm_up, batches = 2 * max(workers, 1), max(rounds * len(source) // BATCH, 8)
     samples = TrainingSamples([source], size, Augmentation(), seed=0)
     positions = batch_positions(0, warm_up + batches, BATCH, 0, 1)

@@ -1,7 +1,7 @@
-"""Torchvision's networks as they are used, beside ours in benchmarks/race.py.
+"""Torchvision's networks in their usual form, for comparison with ours in benchmarks/race.py.
 
-Their weights are random, as the time of a network does not depend on them; for what follows it they
-are made to leave as many boxes and as ragged a segmentation map as trained ones: untrained.py.
+Their weights are random, which does not affect the speed of the network itself. For realistic
+post-processing, they are adjusted to give about as many boxes as trained ones; see untrained.py.
 """
 
 import copy
@@ -32,15 +32,15 @@ from untrained import (
 )
 
 NUM_CLASSES = 21
-SIDE = 300  # of all that take any size, as ours
+SIDE = 300  # input side of all networks that take any size, same as ours
 
-# fp32 as torchvision builds it; fp32 and bf16 with channels last, which is faster on most machines.
+# fp32 as built by torchvision; fp32 and bf16 in channels-last, which is faster on most machines.
 TORCH_DEFAULT, TORCH, TORCH_BF16 = "torch-nchw", "torch", "torch-bf16"
 
-# A detector's parts, as `model.head`, have no types of their own.
+# Parts of a detector, such as `model.head`, have no types of their own.
 Model = Any
 Precision = Callable[[], AbstractContextManager[Any]]
-Found = list[Any]  # for tests: what was found in each image
+Found = list[Any]  # for tests: the result for each image
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Peer:
     """One of torchvision's networks.
 
     Attributes:
-        build: with random weights.
+        build: builds it with random weights.
         finds: "boxes" or "map".
-        engines: that it is measured with.
+        engines: engines that it is measured with.
     """
 
     build: Callable[[], Model]
@@ -79,11 +79,11 @@ PEERS: dict[str, Peer] = {
 
 
 def build_peer(peer: Peer, images: Sequence[Image.Image]) -> Model:
-    """In evaluation mode, fp32 on the CPU, always with the same weights.
+    """Build a peer in evaluation mode, fp32 on the CPU, always with the same weights.
 
     Args:
-        peer: of PEERS.
-        images: of which the first ones settle a detector, see `untrained`.
+        peer: one of PEERS.
+        images: images of which the first ones adjust a detector's weights, see `untrained`.
     """
     torch.manual_seed(0)
     model = peer.build().eval()
@@ -94,18 +94,18 @@ def build_peer(peer: Peer, images: Sequence[Image.Image]) -> Model:
 
 
 def predict_with_peer(peer: Peer, model: Model, engine: str, device: torch.device) -> Predict:
-    """Decoded images through a copy of the model, stage by stage.
+    """Make a function that predicts decoded images with a copy of the model and times its stages.
 
     Args:
-        peer: of PEERS.
-        model: of `build_peer`.
+        peer: one of PEERS.
+        model: result of `build_peer`.
         engine: TORCH_DEFAULT, TORCH or TORCH_BF16.
-        device: where it runs.
+        device: device of the copy.
     """
     ready = copy.deepcopy(model).to(device)
     if engine != TORCH_DEFAULT:
         ready.to(memory_format=torch.channels_last)
-    if engine == TORCH_BF16:  # rounded once; autocast alone would do it in every call
+    if engine == TORCH_BF16:  # convert once; autocast alone would do it in every call
         for module in ready.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.to(torch.bfloat16)
@@ -115,7 +115,7 @@ def predict_with_peer(peer: Peer, model: Model, engine: str, device: torch.devic
 
 
 def _predict_of_detector(model: Model, device: torch.device, precision: Precision) -> Predict:
-    """The model does everything itself; a hook tells when the resized image enters the network."""
+    """The model does everything itself; a hook records when the resized image enters it."""
     moments: list[float] = []
     is_last = next(model.backbone.parameters()).is_contiguous(memory_format=torch.channels_last)
 
@@ -142,7 +142,7 @@ def _predict_of_detector(model: Model, device: torch.device, precision: Precisio
 
 
 def _predict_of_segmenter(model: Model, device: torch.device, precision: Precision) -> Predict:
-    """As torchvision's reference does it, but resized by Pillow and to our size."""
+    """Same as torchvision's reference, but resized by Pillow and to our size."""
     mean = torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1) * 255
     std = torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1) * 255
 
@@ -176,13 +176,13 @@ def _stages(start: float, resized: float, network: float, end: float) -> Seconds
 
 
 def _keep_boxes_precise(model: Model) -> None:
-    """Scores, deltas and anchors in float32, whatever the network computes in."""
+    """Keep scores, deltas and anchors in float32, whatever the network's precision."""
 
     def to_float(_: nn.Module, __: object, output: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: value.float() for name, value in output.items()}
 
     def with_float_features(_: nn.Module, inputs: tuple[Any, list[Tensor]]) -> tuple[Any, ...]:
-        """Anchors are made with the type of the features, of which only the shape counts."""
+        """Anchors get the dtype of the features, and use nothing else of them but their shape."""
         images, features = inputs
         return images, [torch.empty_like(level, dtype=torch.float32) for level in features]
 
@@ -205,7 +205,7 @@ def _settle_detector(model: Model, images: Sequence[Image.Image]) -> None:
     if isinstance(model, detection.RetinaNet):
         logits = spread_logits([head.cls_logits], logits_of_head)
         shift_every_class(head.cls_logits, logits, len(images), model.score_thresh)
-    else:  # SSD: a layer for each level; in SSDlite its last part is what makes the logits
+    else:  # SSD: a layer per level; in SSDlite, its last part computes the logits
         last = [one[-1] if isinstance(one, nn.Sequential) else one for one in head.module_list]
         logits = spread_logits(last, logits_of_head)
         shift_background(last, logits, len(images), model.score_thresh)

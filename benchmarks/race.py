@@ -1,4 +1,4 @@
-"""Our networks beside torchvision's on the same images, taking turns in one run.
+"""Compare the speed of our networks and torchvision's on the same images, in alternating turns.
 
     python benchmarks/race.py --images VOCdevkit/VOC2012/JPEGImages --json results/bench.json
 
@@ -38,21 +38,21 @@ from untrained import write_single_tasks, write_untrained
 
 Contestant = tuple[str, str]  # network and engine
 
-# What the ratios are relative to, as torchvision builds it.
+# Speeds are given relative to these, as built by torchvision.
 REFERENCES = ("ssd300_vgg16", "ssdlite320_mobilenet_v3_large")
 
 
 def main(
     networks: Annotated[
-        str, typer.Option(help="Of the family, or files. Those without weights get random ones.")
+        str, typer.Option(help="Names or files; random weights for names without a checkpoint.")
     ] = "blitznet300,blitznet300-s8,blitznet300-mobile",
-    engines: Annotated[str | None, typer.Option(help="Of ours.", show_default="all here")] = None,
-    peers: Annotated[str, typer.Option(help="By a part of their names.")] = ",".join(PEERS),
-    two: Annotated[str, typer.Option(help="Engine for one network a task; '' = none.")] = "",
+    engines: Annotated[str | None, typer.Option(help="Our engines.", show_default="all")] = None,
+    peers: Annotated[str, typer.Option(help="Parts of the peers' names.")] = ",".join(PEERS),
+    two: Annotated[str, typer.Option(help="Engine for one network per task; '' = none.")] = "",
     images: Annotated[Path | None, typer.Option(help="Folder.", show_default="drawn")] = None,
     score: Annotated[float, typer.Option(help="Minimum score; peers keep their own.")] = 0.01,
     rounds: int = 3,
-    seconds: Annotated[float, typer.Option(help="Of each, over all rounds.")] = 3.0,
+    seconds: Annotated[float, typer.Option(help="Minimum per network, all rounds.")] = 3.0,
     device: str = "auto",
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
@@ -109,7 +109,7 @@ def _contestants(
     images: Sequence[Image.Image],
     score: float,
 ) -> tuple[dict[Contestant, list[str]], list[str]]:
-    """Files of ours, one or one for each task, and which networks have random weights."""
+    """Files of our networks, one each or one per task, and which networks have random weights."""
     files: dict[Contestant, list[str]] = {}
     random = ["torchvision's"]
     for given in networks:
@@ -132,7 +132,7 @@ def _has_weights(name: str) -> bool:
 
 
 def _one_after_the_other(parts: Sequence[Predict]) -> Predict:
-    """Of one network, or one for each task; the image is resized once for both."""
+    """Predict with one network, or with one per task and a single resize for both."""
 
     def predict(images: Sequence[Image.Image]) -> dict[str, float]:
         times = [part(images) for part in parts]
@@ -143,7 +143,7 @@ def _one_after_the_other(parts: Sequence[Predict]) -> Predict:
 
 
 def _ratio_table(rows: Sequence[BenchRow]) -> Table:
-    """How many times as fast every row is as the references."""
+    """How many times as fast as the references every row is."""
     fps = {(row.network, row.engine): row.fps for row in rows}
     table = Table("network", "engine", *(f"x {name.split('_')[0]}" for name in REFERENCES))
     for contestant, ours in fps.items():

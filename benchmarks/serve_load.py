@@ -1,15 +1,15 @@
-"""`blitznet serve` under load, beside the bare predictor in the same run.
+"""Measure `blitznet serve` under load, and compare it with the bare predictor in the same run.
 
     python benchmarks/serve_load.py --seconds 300 --json results/serve_load.json
 
-Starts the service, measures it, and prints a table and one JSON line, which `--json` writes to a
-file; exits with 1 if an answer was wrong or a limit was broken. Clients run in this process and
+Starts the service, measures it, and prints a table and one JSON line, which `--json` also writes to
+a file. Exits with 1 if an answer was wrong or a limit was exceeded. Clients run in this process and
 share the cores with the service.
 
-saturated   four clients per worker that ask without a pause, in turns with the bare predictor
+saturated   four clients per worker that ask without a pause, alternating with the bare predictor
 load50/200  requests at half and at twice the measured capacity, whatever the answers
-mixed       good images, slow clients, clients that vanish, garbage, bombs, too large bodies
-killed      SIGKILL while requests are under way: every client is told at once
+mixed       good images, slow clients, clients that disconnect, garbage, bombs, too large bodies
+killed      SIGKILL during requests: every client must notice at once
 """
 
 import asyncio
@@ -44,16 +44,16 @@ from blitznet.cpu import usable_cores
 from blitznet.image_file import read_image_header
 from blitznet.inference.predictor import Predictor, load
 
-# Times the mean service time of all that may be ahead of a request, of which p99 may be.
+# Limit of p99, as a multiple of the mean service time of all requests that may be ahead of one.
 P99_FACTOR = 1.3
-# Per worker, of a service that is saturated: its queue is never empty then.
+# Per worker of a saturated service, whose queue is then never empty.
 CLIENTS = 4
 GOOD = {200, 503}
 
 
 @dataclass
 class Answers:
-    """What clients saw: statuses, 0 for a closed connection, and seconds of those with 200."""
+    """Answers to clients: statuses (0 for a closed connection) and seconds of those with 200."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
@@ -61,11 +61,11 @@ class Answers:
 
 
 class Service:
-    """The process, and requests to it over kept connections."""
+    """The service's process, and requests over persistent connections."""
 
     def __init__(self, options: list[str]) -> None:
         command = [sys.executable, "-m", "blitznet", "serve", "--port", "0", *options]
-        with NamedTemporaryFile() as log:  # a pipe's reader would take time from the clients
+        with NamedTemporaryFile() as log:  # reading a pipe would slow down the clients
             self.process = subprocess.Popen(command, stderr=log)
             while not (found := re.search(rb"127\.0\.0\.1:(\d+) \(", Path(log.name).read_bytes())):
                 if self.process.poll() is not None:
@@ -75,12 +75,12 @@ class Service:
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     def megabytes(self) -> float:
-        """Resident memory."""
+        """Resident memory of the service."""
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.findall(r"VmRSS:\s+(\d+)", text)[0]) / 1000
 
     async def ask(self, body: bytes, query: str, pause: float = 0) -> tuple[int, bytes]:
-        """Status and content of an answer; `pause` seconds between the parts of the body."""
+        """Status and content of an answer; pauses for `pause` seconds between parts of the body."""
         is_kept = bool(self._idle)
         try:
             reader, writer = self._idle.pop() if is_kept else await self._connect()
@@ -100,7 +100,7 @@ class Service:
             content = await reader.readexactly(size)
         except (OSError, asyncio.IncompleteReadError):
             writer.close()
-            if is_kept and self.process.poll() is None:  # closed while it was idle
+            if is_kept and self.process.poll() is None:  # closed while idle
                 return await self.ask(body, query, pause)
             return 0, b""
         if "connection: close" in header:
@@ -126,8 +126,8 @@ def main(
     engine: str = "onnxruntime",
     workers: Annotated[int | None, typer.Option(show_default="one per core")] = None,
     queue: int = 16,
-    seconds: Annotated[float, typer.Option(help="Of each load.")] = 300,
-    requests: Annotated[int, typer.Option(help="Of the mixed kind.")] = 2000,
+    seconds: Annotated[float, typer.Option(help="Duration of each load.")] = 300,
+    requests: Annotated[int, typer.Option(help="Requests of the mixed load.")] = 2000,
     images: Annotated[Path | None, typer.Option(help="Folder.", show_default="drawn")] = None,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
@@ -165,7 +165,7 @@ async def measure(
     seconds: float,
     requests: int,
 ) -> dict[str, Any]:
-    """All scenarios, one after the other."""
+    """Run all scenarios, one after another."""
     at_once = len(predictors) + queue
     rows: dict[str, Any] = {"saturated": await saturate(service, predictors, contents, seconds)}
     capacity = rows["saturated"]["service"]
@@ -175,7 +175,7 @@ async def measure(
     rows["mixed"] = await mixed(service, contents, expected, requests, at_once)
     rows["killed"] = await killed(service, contents, at_once)
     busy = rows["load200"]
-    busy["service_ms"] = 1000 * len(predictors) / busy["answered"]  # of workers that never rest
+    busy["service_ms"] = 1000 * len(predictors) / busy["answered"]  # workers are never idle
     busy["p99_limit_ms"] = at_once * busy["service_ms"] * P99_FACTOR
     rows["kept"] = {
         "throughput at least 0.9 of the bare predictor": rows["saturated"]["ratio"] >= 0.9,
@@ -195,7 +195,7 @@ async def measure(
 async def saturate(
     service: Service, predictors: list[Predictor], contents: list[bytes], seconds: float
 ) -> dict[str, float]:
-    """Images per second of service and bare predictor, in six turns."""
+    """Images per second of the service and the bare predictor, alternating."""
     rates: dict[str, list[float]] = {"bare": [], "service": [], "service_png": []}
     ways: dict[str, Callable[[float], Awaitable[float]]] = {
         "bare": lambda time: asyncio.to_thread(bare_rate, predictors, contents, time),
@@ -213,7 +213,7 @@ async def saturate(
 
 
 def bare_rate(predictors: list[Predictor], contents: list[bytes], seconds: float) -> float:
-    """Images per second without a service: a thread per worker, from the bytes on."""
+    """Images per second without a service: one thread per worker, starting from bytes."""
     end = perf_counter() + seconds
 
     def work(predictor: Predictor) -> int:
@@ -230,7 +230,7 @@ def bare_rate(predictors: list[Predictor], contents: list[bytes], seconds: float
 async def service_rate(
     service: Service, contents: list[bytes], query: str, seconds: float, workers: int
 ) -> float:
-    """Images per second of clients that ask again as soon as they are answered."""
+    """Images per second with clients that ask again as soon as they get an answer."""
     end, done = perf_counter() + seconds, 0
 
     async def client(first: int) -> None:
@@ -248,7 +248,7 @@ async def service_rate(
 async def steady(
     service: Service, contents: list[bytes], expected: list[Any], rate: float, seconds: float
 ) -> dict[str, Any]:
-    """Requests at a fixed rate; those that are late do not hold up the next."""
+    """Send requests at a fixed rate, without waiting for late answers."""
     answers, start, before = Answers(), perf_counter(), service.megabytes()
     tasks = set()
     for number in range(int(rate * seconds)):
@@ -258,7 +258,7 @@ async def steady(
         tasks.add(task)
         task.add_done_callback(tasks.discard)
         if number == int(rate * seconds / 10):
-            before = service.megabytes()  # what the first requests need stays
+            before = service.megabytes()  # after the first requests, whose memory stays allocated
     await asyncio.gather(*tasks)
     total = sum(answers.statuses.values())
     quantiles = np.quantile(answers.seconds, (0.5, 0.95, 0.99)) * 1000
@@ -275,7 +275,7 @@ async def steady(
 
 
 async def timed(service: Service, content: bytes, expected: Any, answers: Answers) -> None:
-    """One request whose answer is checked."""
+    """Send one request and check its answer."""
     start = perf_counter()
     status, reply = await service.ask(content, "?mask=none")
     answers.statuses[status] += 1
@@ -287,7 +287,7 @@ async def timed(service: Service, content: bytes, expected: Any, answers: Answer
 async def mixed(
     service: Service, contents: list[bytes], expected: list[Any], requests: int, at_once: int
 ) -> dict[str, Any]:
-    """Friendly and hostile clients in random order, as many at once as workers and queue hold."""
+    """Friendly and hostile clients in random order, as many at once as workers and queue take."""
     generator = random.Random(0)
     answers, slots = Answers(), asyncio.Semaphore(at_once)
     unexpected = Counter[str]()
@@ -333,7 +333,7 @@ async def mixed(
 
 
 async def killed(service: Service, contents: list[bytes], at_once: int) -> dict[str, Any]:
-    """SIGKILL with requests under way; nobody waits for ever."""
+    """Kill the service during requests, and count the clients that still wait."""
     tasks = [asyncio.create_task(service.ask(contents[0], "")) for _ in range(at_once)]
     await asyncio.sleep(0.02)
     start = perf_counter()
@@ -351,7 +351,7 @@ def read_images(folder: Path | None) -> list[bytes]:
 
 
 def drawn(generator: np.random.Generator) -> np.ndarray:
-    """Smooth noise, which costs a JPEG decoder what a photo does."""
+    """Smooth noise, which takes a JPEG decoder as long as a photo."""
     coarse = generator.integers(0, 256, (48, 64, 3), np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((500, 375), Image.Resampling.BICUBIC))
 
@@ -364,7 +364,7 @@ def encode(image: Image.Image, image_format: str) -> bytes:
 
 
 def header_of(width: int, height: int) -> bytes:
-    """A PNG that states a size and has no pixels."""
+    """A PNG with a size but without pixels."""
     body = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\0\0\0"
     chunk = (13).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
     end = b"\0\0\0\0IEND\xae\x42\x60\x82"
@@ -377,7 +377,7 @@ def flat_png(side: int) -> bytes:
 
 
 def expected_answer(predictor: Predictor, content: bytes) -> Any:
-    """What the service has to say of an image."""
+    """The answer that the service must give for an image."""
     record = predictor.predict(read_image_header(BytesIO(content), "body")).to_dict()
     return record["detections"], record["pixels"]
 

@@ -1,4 +1,4 @@
-"""SSD's augmentation built from torchvision's transforms.v2: the rival of `data.ssd_policy`."""
+"""SSD's augmentation with torchvision's transforms.v2, for comparison with `data.ssd_policy`."""
 
 from collections.abc import Callable
 from time import process_time
@@ -26,12 +26,11 @@ TvSample = dict[str, Tensor]
 def build_policy(size: int, colours: Literal["first", "last"] = "first") -> v2.Compose:
     """The transforms of torchvision's SSD reference, with our strengths.
 
-    Each colour operation is drawn with a probability of 0.5, as torchvision has it; ours draws all
-    of them always.
+    As in torchvision, each colour operation has a probability of 0.5; ours always applies all.
 
     Args:
         size: S.
-        colours: before the geometry, as SSD does it, or after it, on fewer pixels.
+        colours: whether colours come first, as in SSD, or last, on fewer pixels.
     """
     distort = v2.RandomPhotometricDistort(
         brightness=(1 - BRIGHTNESS, 1 + BRIGHTNESS),
@@ -50,13 +49,13 @@ def build_policy(size: int, colours: Literal["first", "last"] = "first") -> v2.C
 
 
 def to_tv_sample(sample: Sample) -> TvSample:
-    """The same image, boxes and map as uint8 tensors, channels first in memory."""
+    """Image, boxes and map of a sample as tensors; the image is uint8, channels first in memory."""
     image = torch.from_numpy(sample.image.copy()).permute(2, 0, 1).contiguous()
     return _tv_sample(image, sample.boxes, sample.labels, sample.seg_map)
 
 
 def read_tv_sample(source: LabelSource, index: int, decode: Callable[[str], Tensor]) -> TvSample:
-    """Labels by our reader, the image by `decode`, as tensors."""
+    """Read a sample as tensors: labels with our reader, the image with `decode`."""
     labels = source.labels(index)
     image = decode(str(labels.path))
     size = image.shape[2], image.shape[1]
@@ -74,13 +73,13 @@ def decode_with_torchvision(path: str) -> Tensor:
 
 
 def decode_with_pillow(path: str) -> Tensor:
-    """As `decode_with_torchvision`."""
+    """See `decode_with_torchvision`."""
     image: Tensor = v2.functional.pil_to_tensor(read_image(path))
     return image
 
 
 def faster_decoder(paths: list[str]) -> Callable[[str], Tensor]:
-    """Torchvision's own or Pillow's, whichever takes less on these images."""
+    """The decoder that is faster on these images, torchvision's or Pillow's."""
     seconds = {}
     for decode in (decode_with_pillow, decode_with_torchvision):
         try:

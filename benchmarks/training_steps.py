@@ -1,9 +1,9 @@
-"""How fast networks train: whole steps with one batch in memory, and with batches from files.
+"""Measure training speed: whole steps with one batch in memory, and with batches from files.
 
     python benchmarks/training_steps.py --data DATA.yaml --steps 30 --workers 1 --json FILE
 
-A step is what `blitznet train` does with a batch: copy, normalise, forward, loss, backward, update,
-EMA. `waiting` is the share of the time in which a step waits for its batch.
+As in `blitznet train`, a step is: copy, normalise, forward, loss, backward, update, EMA. `waiting`
+is the share of time spent waiting for batches.
 """
 
 import json
@@ -34,14 +34,14 @@ WARM_UP = 2  # steps
 def main(
     data: Annotated[Path, typer.Option(help="Data description.")],
     split: str = "train",
-    network: Annotated[str, typer.Option(help="Of the family.")] = "blitznet300-mobile",
+    network: Annotated[str, typer.Option(help="Name of a network.")] = "blitznet300-mobile",
     steps: int = 20,
-    batch: Annotated[int, typer.Option(help="Images a step.")] = 8,
+    batch: Annotated[int, typer.Option(help="Images per step.")] = 8,
     workers: Annotated[int, typer.Option(help="Data-loading processes.")] = 2,
     device: str = "auto",
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
-    """Print milliseconds a step and images a second."""
+    """Print milliseconds per step and images per second."""
     result = measure(data, split, network, steps, batch, workers, choose_device(device))
     line = json.dumps({"data": f"{data}, {split}", **result, "machine": describe_machine(device)})
     typer.echo(line)
@@ -52,7 +52,7 @@ def main(
 def measure(
     data: Path, split: str, name: str, steps: int, batch: int, workers: int, device: torch.device
 ) -> dict[str, Any]:
-    """Of one network, in this process."""
+    """Measure one network in this process."""
     description = read_description(data)
     recipe = RECIPES.get(name, RECIPES["blitznet300"])
     changes = {
@@ -87,7 +87,7 @@ def measure(
 
 
 def training_step(recipe: Recipe, device: torch.device) -> Callable[[Batch], None]:
-    """What the training loop does with a batch."""
+    """The training loop's step for a batch."""
     accelerator = "gpu" if device.type == "cuda" else device.type
     precision = FABRIC_PRECISION[recipe.precision]
     fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
@@ -100,7 +100,7 @@ def training_step(recipe: Recipe, device: torch.device) -> Callable[[Batch], Non
 def time_steps(
     batches: Iterator[Batch], step: Callable[[Batch], None], steps: int, device: torch.device
 ) -> tuple[list[float], list[float]]:
-    """Seconds of every step, and how long each waited for its batch; the first ones warm up."""
+    """Seconds per step, and seconds that each waited for its batch, after a warm-up."""
     whole, waited = [], []
     for _ in range(WARM_UP + steps):
         start = perf_counter()

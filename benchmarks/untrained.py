@@ -1,9 +1,9 @@
-"""Networks with random weights that leave as much to do behind them as a trained one.
+"""Networks with random weights that need as much post-processing as a trained one.
 
-The time of a network does not depend on its weights, but that of what follows does: on how many
-boxes pass the minimum score, and on how many cells of the map neighbours disagree about the class.
-Random weights give thousands of boxes or none, and noise for a map. So the last convolutions are
-scaled and shifted until both are what the bundled network gives on photographs.
+The speed of a network does not depend on its weights, but post-processing does: on the number of
+boxes above the minimum score, and on the number of map cells whose neighbours differ in class.
+Random weights give thousands of boxes or none, and noisy maps. So the last convolutions are scaled
+and shifted until both numbers are those of the bundled network on photos.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,10 +21,10 @@ from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
 from blitznet.model_files import CheckpointInfo, find_checkpoint
 from blitznet.structures import RawPredictions
 
-# About those of the bundled network, means over images of the VOC subset's val split.
-CANDIDATES = {0.01: 800.0, 0.05: 100.0}  # boxes an image by minimum score, before NMS
+# Approximate means of the bundled network over images of the VOC subset's val split.
+CANDIDATES = {0.01: 800.0, 0.05: 100.0}  # boxes per image by minimum score, before NMS
 UNDECIDED_CELLS = 0.085  # share of 2x2 cells of the map whose corners differ
-LOGIT_DEVIATION = 8.0  # of class logits
+LOGIT_DEVIATION = 8.0  # standard deviation of class logits
 
 SETTLING_IMAGES = 4
 _WIDEST_SHIFT = 200.0
@@ -32,12 +32,12 @@ _HALVINGS = 40
 
 
 def write_untrained(name: str, folder: Path, images: Sequence[Image.Image], score: float) -> Path:
-    """A checkpoint with random weights that leaves as much work as a trained one.
+    """Write a checkpoint with random weights that needs as much post-processing as a trained one.
 
     Args:
-        name: of the family.
-        folder: to write into.
-        images: decoded.
+        name: name of the network.
+        folder: folder of the checkpoint.
+        images: decoded images, to adjust the weights.
         score: minimum score of a box.
     """
     torch.manual_seed(0)
@@ -51,7 +51,7 @@ def write_untrained(name: str, folder: Path, images: Sequence[Image.Image], scor
 
 
 def write_single_tasks(name_or_path: str, folder: Path) -> list[str]:
-    """Two checkpoints: the same network without its segmentation head, and without its boxes."""
+    """Write two checkpoints of a network, without its segmentation head and without detection."""
     network, info = load_checkpoint(find_checkpoint(name_or_path))
     paths = []
     for missing in ("segment", "detect"):
@@ -65,19 +65,19 @@ def write_single_tasks(name_or_path: str, folder: Path) -> list[str]:
 
 
 def usual_candidates(score: float) -> float:
-    """Boxes an image that reach a minimum score, where networks are trained."""
+    """Boxes per image of a trained network that reach a minimum score."""
     nearest = min(CANDIDATES, key=lambda known: abs(known - score))
     return CANDIDATES[nearest]
 
 
 @torch.no_grad()
 def settle_network(network: BlitzNet, pixels: Tensor, score: float) -> None:
-    """Give a network with random weights statistics and biases as of one that is trained.
+    """Give a network with random weights the batch statistics and biases of a trained one.
 
     Args:
         network: changed in place, left in evaluation mode.
         pixels: (B, S, S, 3) uint8 RGB, at least two images.
-        score: minimum score, which `usual_candidates` boxes an image shall reach.
+        score: minimum score that `usual_candidates` boxes per image should reach.
     """
     config = network.config
     images = normalize_images(pixels.permute(0, 3, 1, 2), config.mean, config.std)
@@ -98,12 +98,12 @@ def settle_network(network: BlitzNet, pixels: Tensor, score: float) -> None:
 
 
 def settle_batch_norms(network: nn.Module, forward: Callable[[], object]) -> None:
-    """Mean and variance of what `forward` shows the network; it is left in evaluation mode."""
+    """Set batch norms to the statistics of `forward`; leaves the network in evaluation mode."""
     network.eval()
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # the plain mean of all calls
+        norm.momentum = None  # plain mean over all calls
         norm.train()
     forward()
     network.eval()
@@ -112,13 +112,13 @@ def settle_batch_norms(network: nn.Module, forward: Callable[[], object]) -> Non
 def spread_logits(
     convolutions: Iterable[nn.Module], forward: Callable[[], Tensor | None]
 ) -> Tensor:
-    """Scale weights so that logits deviate by LOGIT_DEVIATION, and set their biases to 0.
+    """Scale weights so that logits have a deviation of LOGIT_DEVIATION, and set biases to 0.
 
-    Otherwise a narrow bunch of logits passes a threshold together, as soon as they are rounded.
+    Otherwise, logits are so close together that rounding moves all of them across a threshold.
 
     Args:
-        convolutions: the last ones, or linear layers.
-        forward: gives the logits that they make.
+        convolutions: the last layers, convolutions or linear.
+        forward: returns their logits.
 
     Returns:
         The logits with the new weights.
@@ -137,12 +137,12 @@ def spread_logits(
 def shift_background(
     convolutions: Iterable[nn.Module], logits: Tensor, num_images: int, score: float
 ) -> None:
-    """Add to the background's biases until `usual_candidates` boxes an image reach a score.
+    """Shift the background's biases until `usual_candidates` boxes per image reach a score.
 
     Args:
-        convolutions: that make the logits.
+        convolutions: the layers that compute the logits.
         logits: (..., C) of all images, background first, for a softmax.
-        num_images: that they are of.
+        num_images: number of these images.
         score: minimum score.
     """
 
@@ -159,7 +159,7 @@ def shift_background(
 def shift_every_class(
     convolution: nn.Module, logits: Tensor, num_images: int, score: float
 ) -> None:
-    """As `shift_background`, for logits of a sigmoid, which have no background."""
+    """Same as `shift_background`, for sigmoid logits, which have no background."""
 
     def candidates(shift: float) -> float:
         return int(((logits - shift).sigmoid() >= score).sum()) / num_images
@@ -168,10 +168,10 @@ def shift_every_class(
 
 
 def shift_map_background(convolution: nn.Module, seg_logits: Tensor) -> None:
-    """Add to the background's bias until a share of UNDECIDED_CELLS is left.
+    """Shift the background's bias until the share of undecided cells is UNDECIDED_CELLS.
 
     Args:
-        convolution: that makes the logits.
+        convolution: the layer that computes the logits.
         seg_logits: (B, C, h, w).
     """
     # Far below this, background wins nowhere and no longer changes the share.
@@ -185,7 +185,7 @@ def shift_map_background(convolution: nn.Module, seg_logits: Tensor) -> None:
 
 
 def undecided_share(seg_logits: Tensor) -> float:
-    """Share of the cells between four neighbours that do not agree on their best class.
+    """Share of 2x2 cells whose corners differ in their best class.
 
     Args:
         seg_logits: (B, C, h, w).
@@ -213,7 +213,7 @@ def _with_background(logits: Tensor, dim: int, shift: float) -> Tensor:
 def falling_to(
     function: Callable[[float], float], wanted: float, least: float = -_WIDEST_SHIFT
 ) -> float:
-    """Where a falling function comes down to a value, by halving the interval."""
+    """Find by bisection where a decreasing function reaches a value."""
     most = _WIDEST_SHIFT
     for _ in range(_HALVINGS):
         middle = (least + most) / 2

@@ -1,10 +1,10 @@
-"""The rows of `blitznet batch` as the records that `blitznet predict` writes."""
+"""Rows of `blitznet batch` as records of `blitznet predict`."""
 
 from typing import Any
 
 
 def record_of(row: dict[str, Any]) -> dict[str, Any]:
-    """The part of a record of `predictions.jsonl` that a row holds.
+    """The part of a `predictions.jsonl` record that a row contains.
 
     Args:
         row: of SCHEMA, as `to_pylist` gives it; it has no error.

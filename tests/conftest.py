@@ -13,7 +13,7 @@ from blitznet.model.blitznet import BlitzNet
 from blitznet.model_info import ModelConfig
 from tiny_network import save_tiny_checkpoint
 
-# The same examples in every run, however busy the machine is.
+# The same examples in every run, without deadlines on a busy machine.
 settings.register_profile(
     "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -21,36 +21,36 @@ settings.load_profile("steady")
 
 
 def pytest_collection() -> None:
-    """What is imported stays: to look through it for garbage again and again takes seconds."""
+    """Exclude imported objects from garbage collection, which saves seconds."""
     gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """Garbage of tests is collected, and what was there before them is not looked through again."""
+    """Collect the garbage of tests, without scanning older objects again."""
     gc.freeze()
     gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What forks comes first."""
+    """Run tests that fork first."""
     items.sort(key=lambda item: item.get_closest_marker("fresh") is None)
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What training remembers of checked data stays out of the user's cache."""
+    """Keep the cache of checked data out of the user's folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture(autouse=True)
 def _plain_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands of tests run PyTorch: converting takes seconds, bfloat16 rounds."""
+    """Let commands run PyTorch: conversion takes seconds, and bfloat16 rounds."""
     monkeypatch.setenv("BLITZNET_ENGINE", "torch")
 
 
 @pytest.fixture
 def hide_package(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Makes an optional package look as if it were not installed, and all others as they are."""
+    """Make one optional package look as if it were not installed."""
 
     def hide(package: str) -> None:
         monkeypatch.setattr(
@@ -62,25 +62,25 @@ def hide_package(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 @pytest.fixture
 def without_report(hide_package: Callable[[str], None]) -> None:
-    """A run's report takes longer than a short run."""
+    """Skip a run's report, which takes longer than a short run."""
     hide_package("matplotlib")
 
 
 @pytest.fixture
 def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exporting to ONNX takes longer than a short run: an empty file stands for it."""
+    """Replace the ONNX export, which takes longer than a short run, by an empty file."""
     monkeypatch.setattr("blitznet.exporting.onnx_file.export_onnx", lambda path, *_: path.touch())
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The file of an untrained network of four classes."""
+    """The checkpoint of an untrained network with four classes."""
     return str(save_tiny_checkpoint(tmp_path_factory.mktemp("weights") / "tiny.safetensors"))
 
 
 @pytest.fixture
 def rng() -> torch.Generator:
-    """Explicit randomness, the same in every run."""
+    """A random generator with a fixed seed."""
     return torch.Generator().manual_seed(0)
 
 
@@ -103,6 +103,6 @@ def tiny_config() -> ModelConfig:
 
 @pytest.fixture
 def tiny_network(tiny_config: ModelConfig) -> BlitzNet:
-    """Untrained, in evaluation mode, always with the same weights."""
+    """An untrained network in evaluation mode, always with the same weights."""
     torch.manual_seed(0)
     return BlitzNet(tiny_config).eval()

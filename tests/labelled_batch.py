@@ -1,4 +1,4 @@
-"""A batch with labels of both kinds for any network."""
+"""A batch with boxes and maps for any network."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Small videos whose frames can be told apart: frame i is grey of brightness `grey_of(i)`."""
+"""Small videos with recognisable frames: frame i is grey with brightness `grey_of(i)`."""
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -48,7 +48,7 @@ def write_video(
 
 
 def break_packet(path: Path, index: int) -> None:
-    """Flip every bit of one compressed frame behind its length."""
+    """Flip every bit of one compressed frame after its length."""
     with av.open(str(path)) as file:
         packet = next(p for number, p in enumerate(file.demux(video=0)) if number == index)
         start, end = packet.pos + 5, packet.pos + packet.size

@@ -1,4 +1,4 @@
-"""Small networks for tests: a real, untrained one, and one whose answers are known."""
+"""Small networks for tests: a real, untrained one, and one with known results."""
 
 from pathlib import Path
 
@@ -19,14 +19,14 @@ SIZE = 64
 
 
 def tiny_config(**overrides: object) -> ModelConfig:
-    """64 pixels, four classes."""
+    """A configuration with 64 pixels and four classes."""
     small = {"image_size": SIZE, "downscale_width": 16, "upscale_width": 16, "seg_width": 8}
     values = {"num_classes": len(NAMES), **small, **overrides}
     return BLITZNET300_MOBILE.model_copy(update=values)
 
 
 def tiny_model(**overrides: object) -> BlitzNet:
-    """Untrained; see `tiny_config`."""
+    """An untrained network; see `tiny_config`."""
     torch.manual_seed(0)
     return BlitzNet(tiny_config(**overrides))
 
@@ -37,7 +37,7 @@ def tiny_predictor(**overrides: object) -> Predictor:
 
 
 def predictor_of(model: nn.Module) -> Predictor:
-    """In PyTorch, on the CPU."""
+    """A predictor with PyTorch on the CPU."""
     info = CheckpointInfo(model=model.config, names=NAMES)
     return Predictor(TorchEngine(model, info, torch.device("cpu")))  # type: ignore[arg-type]
 
@@ -55,7 +55,7 @@ def save_tiny_checkpoint(path: Path) -> Path:
 
 
 class ColourNetwork(nn.Module):
-    """Sees the strongest colour of every pixel, and one green object with score 0.9 in OBJECT.
+    """Labels pixels by their strongest colour, and finds a green object with score 0.9 in OBJECT.
 
     The map has 16 x 16 logits: 0 for background and the mean brightness of each channel above 0.1.
     """

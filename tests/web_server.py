@@ -1,4 +1,4 @@
-"""A web server of this machine."""
+"""A local web server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def web_server(folder: Path) -> Iterator[str]:
-    """Serve the files of a folder; yields its address, which ends with a slash."""
+    """Serve the files of a folder; yields the URL, which ends with a slash."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder))
     Thread(target=server.serve_forever, daemon=True).start()
     try:

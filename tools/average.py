@@ -1,10 +1,10 @@
-"""The mean of some networks' weights, as a run folder that tools/bundle.py takes.
+"""Average the weights of networks into a run folder for tools/bundle.py.
 
 python tools/average.py runs/train/FIRST runs/train/SECOND --out runs/train/MEAN
 
-Each is a run or a bundled network, the last one a run. All must have started from the first, or
-from what it started from: networks that have nothing in common have no useful mean (Wortsman et
-al., Model soups, ICML 2022).
+Each argument is a run or a bundled network; the last must be a run. All must have started from the
+first, or from the same network as the first: the mean of unrelated networks is useless (Wortsman
+et al., Model soups, ICML 2022).
 """
 
 import shutil
@@ -23,7 +23,7 @@ from blitznet.training.run_record import RUN_FILE
 
 
 def average(networks: list[str], out: Annotated[Path, typer.Option()]) -> None:
-    """Average, and describe as the last run."""
+    """Average the networks; all metadata is that of the last run."""
     loaded = [load_checkpoint(checkpoint_of(network)) for network in networks]
     states = [model.state_dict() for model, _ in loaded]
     model, info = loaded[-1]
@@ -43,7 +43,7 @@ def average(networks: list[str], out: Annotated[Path, typer.Option()]) -> None:
 
 
 def checkpoint_of(network: str) -> Path:
-    """The file of a bundled network or a run."""
+    """The checkpoint of a bundled network or a run."""
     bundled = bundled_networks()
     return (
         bundled[network].require_checkpoint() if network in bundled else Path(network) / MODEL_FILE

@@ -2,8 +2,8 @@
 
 python tools/bundle.py runs/train/RUN NAME --data data/voc-subset.yaml
 
-The network is stored as a checkpoint, to train further, and as ONNX, to predict. The stored
-checkpoint is measured; the metrics of the float32 file that it was made from stand beside.
+The network is stored as a checkpoint, to train further, and as ONNX, to predict. Metrics are those
+of the stored checkpoint; those of the original float32 checkpoint are recorded, too.
 """
 
 import shutil
@@ -25,7 +25,7 @@ from blitznet.training.run_record import RUN_FILE
 WEIGHTS = Path("src/blitznet/weights")
 RESULTS = Path("results")
 
-# Split of data/voc-subset.yaml: what it is called, and the classes with enough images to average.
+# By split of data/voc-subset.yaml: its title, and the classes with enough images to average.
 SPLITS = {
     "val": (
         "VOC12 val, nine classes",
@@ -42,7 +42,7 @@ def bundle(
     name: str,
     data: Annotated[Path, typer.Option()],
 ) -> None:
-    """Store, measure, describe."""
+    """Store the network, measure it, and write its record."""
     trained, stored = run / MODEL_FILE, WEIGHTS / f"{name}.safetensors"
     model, info = load_checkpoint(trained)
     history = read_history(info)
@@ -77,7 +77,7 @@ def bundle(
         metrics[title] = measured.summary()
         typer.echo(f"{title}: {measured.mean_ap}, {measured.mean_iou}")
         typer.echo(f"float32: {figures['float32']}")
-    # The weights are the same bit for bit; only the description grows.
+    # The weights are bit-identical; only metrics are added.
     save_checkpoint(stored, model, info.model_copy(update={"metrics": metrics}), half=True)
     export_onnx(stored.with_suffix(".onnx"), *load_checkpoint(stored), precision="fp16")
     environment = read_json(run / RUN_FILE)["environment"]
@@ -89,14 +89,14 @@ def bundle(
             "environment": environment,
         },
     )
-    # Each part was bundled in its turn, and its log is there.
+    # Earlier parts were bundled before, so their logs are already there.
     part = len(history.recipes)
     log_name = LOG_FILE if part == 1 else f"log-{part}.csv"
     shutil.copy(run / LOG_FILE, folder / log_name)
 
 
 class History(NamedTuple):
-    """All training behind a network, first part to last."""
+    """All training behind a network, from the first part to the last."""
 
     recipes: list[dict[str, Any]]
     steps: int
@@ -104,9 +104,9 @@ class History(NamedTuple):
 
 
 def read_history(info: CheckpointInfo) -> History:
-    """Of a network and those that it started from.
+    """The history of a network and of those that it started from.
 
-    A bundled one stands for all of its own parts: its runs need not be there any more.
+    The history of a bundled network is read from its record, because its runs may be gone.
     """
     start = info.recipe.get("start_from")
     if start is None:

@@ -1,4 +1,4 @@
-"""What networks find on photos that show none of VOC's classes.
+"""Count false detections on photos that show none of VOC's classes.
 
 python tools/false_alarms.py MODEL ... --out results/false_alarms.json
 
@@ -17,7 +17,7 @@ from rich.table import Table
 from blitznet import Predictor, load
 from blitznet.files.text_files import write_json
 
-# By package and folder. None shows a person, an animal, a vehicle or another class of VOC.
+# By package and folder. No photo shows a person, an animal, a vehicle or another class of VOC.
 PHOTOS = {
     ("skimage", "data"): (
         "brick.png", "cell.png", "clock_motion.png", "coffee.png", "coins.png", "grass.png",
@@ -30,7 +30,7 @@ SCORE = 0.5
 
 
 def false_alarms(models: list[str], out: Annotated[Path | None, typer.Option()] = None) -> None:
-    """Print a table, a row a network; write every photo's figures to a file."""
+    """Print a table with one row per network, and write the figures of every photo to a file."""
     photos = find_photos()
     table = Table("network", "objects per photo", "photos with objects", "foreground pixels")
     figures = {}
@@ -50,7 +50,7 @@ def false_alarms(models: list[str], out: Annotated[Path | None, typer.Option()] 
 
 
 def find_photos() -> list[Path]:
-    """The files, in the installed packages."""
+    """The photos in the installed packages."""
     found = []
     for (package, folder), names in PHOTOS.items():
         spec = find_spec(package)
@@ -61,7 +61,7 @@ def find_photos() -> list[Path]:
 
 
 def look_at(network: Predictor, photo: Path) -> dict[str, Any]:
-    """Objects as pairs of class and score, and the share of pixels that are not background."""
+    """Objects as pairs of class and score, and the share of foreground pixels."""
     scene = network.predict(photo, score=SCORE)
     pairs = zip(scene.labels.tolist(), scene.scores.tolist(), strict=True)
     objects = [[scene.names[label], round(score, 3)] for label, score in pairs]

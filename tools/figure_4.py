@@ -14,9 +14,9 @@ from blitznet.figure_file import save_figure
 from blitznet.paper.table_report import TableReport, fill_in
 from blitznet.paper.tables import find_table
 
-Point = tuple[str, float, float, str]  # name, images a second, mAP in per cent, style
+Point = tuple[str, float, float, str]  # name, images per second, mAP in per cent, style
 
-# By whose the speed and the accuracy are: label, marker, colour, filling.
+# By the source of speed and accuracy: label, marker, edge colour, fill colour.
 PAPER, OUR_SPEED, OURS = "paper", "our speed", "ours"
 _STYLES = {
     PAPER: ("the paper's, Titan X (Maxwell)", "o", "tab:grey", "tab:grey"),
@@ -26,9 +26,9 @@ _STYLES = {
 
 
 def speed_points(report: TableReport) -> list[Point]:
-    """The points of the paper's table 7, and ours where our speed was measured.
+    """The points of the paper's table 7, and ours for networks whose speed we measured.
 
-    Where our accuracy was not, the point takes the paper's, and its style says so.
+    If we did not measure the accuracy, the point has the paper's, and its style says so.
     """
     points: list[Point] = []
     accuracy, fps, _ = report.table.blocks[0].columns
@@ -64,7 +64,7 @@ def figure_4(
         axes.xaxis.set_major_formatter("{x:g}")
     axes.margins(0.2, 0.12)
     for name, fps, mean_ap, _ in points:
-        # Names of the fastest would not fit on the right.
+        # The names of the fastest networks would not fit on the right.
         side, shift = ("right", -6) if fps > 0.8 * max(speeds) else ("left", 6)
         place, offset = (fps, mean_ap), (shift, -3)
         axes.annotate(name, place, offset, textcoords="offset points", ha=side, fontsize=8)

@@ -1,12 +1,11 @@
-"""Try broken and hostile files on everything that opens files, and save those that break it.
+"""Feed broken and hostile files to everything that opens files, and keep those that cause failures.
 
 python tools/fuzz.py --inputs 5000
 
-Each input is a file of a format that we read, or the body of a request, changed by chance: values
-of its structure, or its bytes. Reading it may succeed or raise a `BlitzNetError` of one line;
-anything else is a failure, as is a file that appears outside the folder for results, 20 seconds of
-the processor or 1.5 GB. Inputs are numbered and
-always the same; `--only KIND --first NUMBER --inputs 1` repeats one.
+Each input is a file that we read, or the body of a request, with random changes to its values or
+bytes. Reading it must succeed or raise a `BlitzNetError` of one line. Anything else is a failure,
+and so are files outside the results folder, 20 seconds of CPU time, or 1.5 GB of memory. Inputs are
+numbered and reproducible; `--only KIND --first NUMBER --inputs 1` repeats one.
 """
 
 import copy
@@ -34,13 +33,13 @@ from blitznet.errors import BlitzNetError
 
 MAX_SECONDS = 20
 MAX_BYTES = 1.5e9
-MAX_LINE = 6000  # a path may have 4 000 characters
+MAX_LINE = 6000  # characters; a path may have 4 000
 SLOW_KINDS = ("checkpoint", "onnx", "openvino")
-SILENCE_SECONDS = 300  # after which a process is stuck in a library, and is killed
+SILENCE_SECONDS = 300  # after this, a process is stuck in a library and is killed
 
 Seeds = list[tuple[str, bytes]]  # file name and content
 
-# What takes the place of a value.
+# Replacements for values.
 NASTY: list[Any] = [
     None, True, -1, 0, 1, 255, 256, 2**31, 2**63, 10**30, -(10**30), 10**400, 0.5, -0.0, 1e-30,
     1e308, math.nan, math.inf, "", " ", "a", "0", "-1", "1e999", "nan", "../../outside",
@@ -51,7 +50,7 @@ NASTY: list[Any] = [
 
 
 def change_value(content: Any, rng: random.Random) -> Any:
-    """A copy of nested lists and dicts with one to three places changed."""
+    """A copy of nested lists and dicts with one to three changes."""
     content = copy.deepcopy(content)
     for _ in range(rng.choice((1, 1, 2, 3))):
         places: list[tuple[Any, Any]] = []
@@ -86,7 +85,7 @@ def change_value(content: Any, rng: random.Random) -> Any:
 
 
 def to_json(content: Any) -> bytes:
-    """JSON; too deep values become as deep a list."""
+    """The content as JSON; if it is nested too deeply for `json`, an equally deep list."""
     try:
         return json.dumps(content).encode()
     except (RecursionError, ValueError):
@@ -117,7 +116,7 @@ def change_bytes(content: bytes, rng: random.Random) -> bytes:
 
 
 def change_text(content: bytes, rng: random.Random) -> bytes:
-    """Words replaced by others, or `change_bytes`."""
+    """Replace some words, or `change_bytes`."""
     if rng.random() < 0.3:
         return change_bytes(content, rng)
     words = content.split(b" ")
@@ -128,7 +127,7 @@ def change_text(content: bytes, rng: random.Random) -> bytes:
 
 
 def change_png(content: bytes, rng: random.Random) -> bytes:
-    """A PNG with a chunk changed, left out or repeated, and correct check sums."""
+    """A PNG with a changed, missing or repeated chunk and correct checksums."""
     chunks, position = [], 8
     while position < len(content):
         end = position + 8 + int.from_bytes(content[position : position + 4])
@@ -152,7 +151,7 @@ def change_png(content: bytes, rng: random.Random) -> bytes:
 
 
 def drawn_images() -> Seeds:
-    """One small image of every format and kind of pixel."""
+    """One small image of every format and pixel type."""
     import numpy as np
     from PIL import Image
 
@@ -181,7 +180,7 @@ def drawn_images() -> Seeds:
 
 
 class Kind:
-    """A kind of file: what it may hold, how that is changed, and what opens it."""
+    """A kind of file: valid examples, how they are changed, and what reads them."""
 
     def __init__(
         self, seeds: Seeds, change: Callable[[bytes, random.Random], bytes],
@@ -191,7 +190,7 @@ class Kind:
 
 
 def image_kinds() -> dict[str, Kind]:
-    """Images as images, as reduced images and as segmentation maps."""
+    """Images, read as images, as reduced images and as segmentation maps."""
     from blitznet.data.labels import ClassTable
     from blitznet.data.map_encoding import value_codes
     from blitznet.data.seg_map import MapEncoding, MapFile
@@ -221,7 +220,7 @@ def image_kinds() -> dict[str, Kind]:
 
 
 def label_kinds(folder: Path) -> dict[str, Kind]:
-    """Label files and data descriptions, beside two images and a map in `folder`."""
+    """Label files and data descriptions, for two images and a map in `folder`."""
     from PIL import Image
 
     from blitznet.data.check.check import check_data
@@ -298,7 +297,7 @@ def label_kinds(folder: Path) -> dict[str, Kind]:
 
 
 def training_kinds() -> dict[str, Kind]:
-    """Recipes, checkpoints, states and rows of a run."""
+    """Recipes, run records, checkpoints, training states and CSV rows."""
     from safetensors.torch import save
 
     from blitznet.model.blitznet import BlitzNet
@@ -349,7 +348,7 @@ def training_kinds() -> dict[str, Kind]:
 
 
 def exported_kinds() -> dict[str, Kind]:
-    """Exported files, in ONNX Runtime and in OpenVINO."""
+    """Exported files, opened by ONNX Runtime and OpenVINO."""
     import onnx
 
     from blitznet.inference.engines.choose import open_engine
@@ -421,7 +420,7 @@ def video_kinds(folder: Path) -> dict[str, Kind]:
 
 
 def batch_kinds() -> dict[str, Kind]:
-    """What `blitznet batch` takes: lists, tar files and tables of images."""
+    """Inputs of `blitznet batch`: lists, tar files and tables of images."""
     import tarfile
 
     import pyarrow as pa
@@ -455,13 +454,13 @@ def batch_kinds() -> dict[str, Kind]:
             try:
                 read_content(item.uri) if is_content_elsewhere(item.uri) else read_image(item.uri)
             except ImageError:
-                continue  # costs a row of its own
+                continue  # becomes a row with an error
 
     return {"batch": Kind(seeds, change, read)}
 
 
 def service_kinds(folder: Path) -> dict[str, Kind]:
-    """Bodies of requests: images, forms and tasks of Label Studio."""
+    """Request bodies: images, forms and Label Studio tasks."""
     import base64
 
     from fastapi.testclient import TestClient
@@ -512,20 +511,20 @@ def service_kinds(folder: Path) -> dict[str, Kind]:
 
 
 def make_kinds(folder: Path) -> dict[str, Kind]:
-    """All of them, by name."""
+    """All kinds by name."""
     kinds = image_kinds() | label_kinds(folder) | training_kinds() | exported_kinds()
     return kinds | video_kinds(folder) | batch_kinds() | service_kinds(folder)
 
 
 def try_input(kind: Kind, number: int, folder: Path) -> str | None:
-    """What is wrong with how one input was taken; None = nothing."""
+    """Try one input; return the failure, or None."""
     rng = random.Random(number)
     name, content = rng.choice(kind.seeds)
     path = folder / name
     before = path.read_bytes() if path.is_file() else None
     try:
         path.write_bytes(kind.change(content, rng))
-    except RecursionError:  # a deep value was to be copied
+    except RecursionError:  # while copying a deep value
         path.write_bytes(b"[" * 5000)
     files, start = set(folder.rglob("*")), time.process_time()
     problem = None
@@ -537,7 +536,7 @@ def try_input(kind: Kind, number: int, folder: Path) -> str | None:
             problem = f"a message of several lines: {text[:300]!r}"
         elif len(text) > MAX_LINE:
             problem = f"a message of {len(text)} characters: {text[:300]!r}"
-    except Exception:  # noqa: BLE001 - what this is looking for
+    except Exception:  # noqa: BLE001 - this is what we look for
         problem = traceback.format_exc(limit=-6)
     if (seconds := time.process_time() - start) > MAX_SECONDS:
         problem = f"{seconds:.0f} seconds"
@@ -555,14 +554,14 @@ def try_input(kind: Kind, number: int, folder: Path) -> str | None:
 
 
 def work(numbers: list[int], only: str, folder: Path, results: Any) -> None:
-    """A process that tries inputs, and tells before and after each."""
+    """Try inputs in a worker process, and report before and after each."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.chdir(folder)
     os.environ["HOME"] = str(folder.parent / "home")
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - libraries write to both
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - silences libraries
         os.dup2(nowhere.fileno(), 2)
     kinds = make_kinds(folder)
-    # Whole networks take as long as a dozen others.
+    # Whole networks take as long as a dozen other inputs.
     often = [name for name in kinds if name not in SLOW_KINDS] * 6
     names = [name for name in (*often, *SLOW_KINDS) if only in ("", name)]
     for number in numbers:
@@ -576,7 +575,7 @@ def work(numbers: list[int], only: str, folder: Path, results: Any) -> None:
 
 
 def run_process(numbers: list[int], only: str, place: Path) -> "tuple[Any, Any]":
-    """A process that tries these, in a folder of its own."""
+    """Start a process that tries these inputs in its own folder."""
     folder = Path(mkdtemp(dir=place)) / "out"
     folder.mkdir()
     context = multiprocessing.get_context("spawn")
@@ -587,7 +586,7 @@ def run_process(numbers: list[int], only: str, place: Path) -> "tuple[Any, Any]"
 
 
 def watch(numbers: list[int], only: str, place: Path) -> tuple[Counter[str], list[str], float]:
-    """Inputs by kind, failures and the highest memory of one process after another."""
+    """Run processes one after another; return inputs by kind, failures and peak memory."""
     tried, failures, highest = Counter[str](), list[str](), 0.0
     while numbers:
         process, results = run_process(numbers, only, place)
@@ -595,7 +594,7 @@ def watch(numbers: list[int], only: str, place: Path) -> tuple[Counter[str], lis
         while not is_done:
             try:
                 number, name, what, value = results.get(timeout=SILENCE_SECONDS)
-            except Exception:  # noqa: BLE001 - queue.Empty: it hangs, or has died
+            except Exception:  # noqa: BLE001 - queue.Empty: the process hangs or has died
                 process.kill()
                 failures.append(f"{current}: no answer, exit code {process.exitcode}")
                 print(failures[-1], flush=True)  # noqa: T201
@@ -617,11 +616,11 @@ def watch(numbers: list[int], only: str, place: Path) -> tuple[Counter[str], lis
 
 
 def main(
-    inputs: Annotated[int, typer.Option(help="How many.")] = 5000,
-    first: Annotated[int, typer.Option(help="Number of the first.")] = 0,
-    only: Annotated[str, typer.Option(help="One kind of file alone.")] = "",
+    inputs: Annotated[int, typer.Option(help="Number of inputs.")] = 5000,
+    first: Annotated[int, typer.Option(help="Number of the first input.")] = 0,
+    only: Annotated[str, typer.Option(help="Only this kind of file.")] = "",
 ) -> None:
-    """Try inputs and print what failed; exits with 1 for any failure."""
+    """Try inputs and print failures; exits with 1 after any failure."""
     place = Path(mkdtemp(prefix="fuzz-"))
     start = time.monotonic()
     tried, failures, highest = watch(list(range(first, first + inputs)), only, place)

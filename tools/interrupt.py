@@ -1,10 +1,10 @@
-"""Interrupt `blitznet predict` at random moments until done; compare with a run left alone.
+"""Interrupt `blitznet predict` at random moments until it is done; compare with an undisturbed run.
 
 python tools/interrupt.py --interruptions 40
 
-Each start is the command itself, with --resume; SIGINT, SIGTERM or SIGKILL strikes anywhere from
-its first import to its last line. After each, the lines of predictions.jsonl are read. When a run
-has come to its end in spite of it, its files are compared, and the next begins.
+Each start runs the command with --resume; SIGINT, SIGTERM or SIGKILL may come at any time between
+its first import and its last line. After each signal, predictions.jsonl is checked. When a run has
+finished, its files are compared, and the next run begins.
 """
 
 import json
@@ -28,7 +28,7 @@ PREDICTIONS = "predictions.jsonl"
 
 
 def draw_images(folder: Path, number: int) -> None:
-    """Random rectangles, in two folders."""
+    """Draw images of random rectangles into two folders."""
     random_numbers = np.random.default_rng(0)
     for index in range(number):
         image = Image.new("RGB", (640, 480), "grey")
@@ -42,7 +42,7 @@ def draw_images(folder: Path, number: int) -> None:
 
 
 def start(images: Path, out: Path) -> "subprocess.Popen[str]":
-    """The command, in a process of its own."""
+    """Start the command in its own process."""
     arguments = [f"{images}/**/*.jpg", "--out", out, "--resume", "--score", "0.05"]
     options = ["--save-masks", "--engine", "onnxruntime", "--format", "voc,yolo"]
     return subprocess.Popen(
@@ -50,13 +50,13 @@ def start(images: Path, out: Path) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell's background jobs ignore Ctrl-C, and so would their children.
+        # A shell's background jobs ignore Ctrl-C, and their children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
 def read_records(out: Path) -> tuple[list[dict[str, Any]], bool]:
-    """What predictions.jsonl has, and whether its last line is cut short."""
+    """The records in predictions.jsonl, and whether its last line is incomplete."""
     path = out / PREDICTIONS
     content = path.read_bytes() if path.exists() else b""
     *lines, rest = content.split(b"\n")
@@ -64,7 +64,7 @@ def read_records(out: Path) -> tuple[list[dict[str, Any]], bool]:
 
 
 def problems_of(out: Path, struck: signal.Signals, errors: str, has_begun: bool) -> list[str]:
-    """What an interrupted run should not have left."""
+    """What is wrong with the files and messages of an interrupted run."""
     problems = []
     records, is_cut = read_records(out)
     if is_cut and struck != signal.SIGKILL:
@@ -89,7 +89,7 @@ def problems_of(out: Path, struck: signal.Signals, errors: str, has_begun: bool)
 
 
 def contents(out: Path) -> dict[str, Any]:
-    """Every file of a run, the predictions without times."""
+    """The content of every file of a run; predictions without times."""
     found: dict[str, Any] = {
         path.relative_to(out).as_posix(): path.read_bytes()
         for path in out.rglob("*")
@@ -102,11 +102,11 @@ def contents(out: Path) -> dict[str, Any]:
 
 def main(
     interruptions: Annotated[int, typer.Option(min=1)] = 40,
-    images: Annotated[int, typer.Option(min=1, help="Images of a run.")] = 60,
+    images: Annotated[int, typer.Option(min=1, help="Images per run.")] = 60,
     seed: int = 0,
-    out: Annotated[Path | None, typer.Option(help="Also write what was seen as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the result as JSON.")] = None,
 ) -> None:
-    """Interrupt, resume, compare."""
+    """Interrupt, resume and compare runs."""
     moments = random.Random(seed)
     struck, problems, finished = Counter[str](), Counter[str](), 0
     with TemporaryDirectory() as name:
@@ -132,7 +132,7 @@ def main(
                 has_begun = bool(output)
                 struck[f"{one.name} {'in the run' if has_begun else 'before its first line'}"] += 1
                 next(progress)
-                if process.returncode:  # not struck after its last line
+                if process.returncode:  # otherwise the signal came after the last line
                     problems.update(problems_of(run, one, errors, has_begun))
                     continue
             if process.returncode:

@@ -1,10 +1,9 @@
-"""Kill a short training run at random moments until it is done, and compare it with one left alone.
+"""Kill a short training run at random moments until it is done; compare with an undisturbed run.
 
 python tools/kill.py --kills 200
 
-Each start is a process of its own with a worker that reads images; SIGKILL strikes the process
-alone, so its worker must notice. When a run has come to its end in spite of it, the next begins,
-until there have been as many kills as wanted.
+Each start is a process with a data-loading worker. Only the process is killed, so the worker must
+notice. When a run has finished, the next one begins, until the wanted number of kills is reached.
 """
 
 import contextlib
@@ -66,11 +65,11 @@ RECIPE = Recipe(
     precision="fp32",
 )
 OPTIONS: dict[str, Any] = {"device": "cpu", "workers": 1}
-LONGEST_S = 5.0  # a process lives at most so long
+LONGEST_S = 5.0  # maximum lifetime of a process
 
 
 def start(run: Path, data: Path) -> int:
-    """Train in a child process, or go on where the last one was killed; gives its number."""
+    """Train in a child process, or resume where the last one was killed; returns its process id."""
     child = os.fork()
     if child:
         return child
@@ -81,7 +80,7 @@ def start(run: Path, data: Path) -> int:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
         torch.set_num_threads(1)
-        # So that many kills strike while something is being written.
+        # So that many kills come while a file is being written.
         loop.LOG_EVERY, loop.SAVE_EVERY_S = 5, 0.0
         finish._export = lambda *_: None  # takes longer than the training
         if (run / RUN_FILE).exists():
@@ -89,7 +88,7 @@ def start(run: Path, data: Path) -> int:
         else:
             train(data, RECIPE, out=run, **OPTIONS)
         status = 0
-    except BaseException:  # noqa: BLE001 - told to the parent, which stops
+    except BaseException:  # noqa: BLE001 - reported to the parent, which stops
         traceback.print_exc()
     finally:
         sys.stderr.flush()
@@ -97,7 +96,7 @@ def start(run: Path, data: Path) -> int:
 
 
 def kill_until_done(run: Path, data: Path, moments: random.Random, kills_left: int) -> list[str]:
-    """Where each kill struck."""
+    """Kill and resume a run until it is done; return what it was doing at each kill."""
     struck: list[str] = []
     while True:
         before = step_of(run)
@@ -113,12 +112,12 @@ def kill_until_done(run: Path, data: Path, moments: random.Random, kills_left: i
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         struck.append(place_of_kill(run, before))
-        if (run / MODEL_FILE).exists():  # struck on the way out
+        if (run / MODEL_FILE).exists():  # killed while exiting
             return struck
 
 
 def place_of_kill(run: Path, step_before: int) -> str:
-    """What the killed process was at, judged by what it left."""
+    """What the killed process was doing, judged by the files it left."""
     if not (run / RUN_FILE).exists():
         return "before the run's folder was there"
     if unfinished_files(run):
@@ -129,13 +128,13 @@ def place_of_kill(run: Path, step_before: int) -> str:
 
 
 def step_of(run: Path) -> int:
-    """Of the last checkpoint."""
+    """The step of the last training state."""
     state = run / STATE_FILE
     return int(read_progress(state)["step"]) if state.exists() else 0
 
 
 def differences(run: Path, alone: Path) -> list[str]:
-    """What a run has other than the one left alone."""
+    """Differences between a run and the undisturbed one."""
     found = []
     ours, theirs = load_file(run / MODEL_FILE), load_file(alone / MODEL_FILE)
     if ours.keys() != theirs.keys():
@@ -151,7 +150,7 @@ def differences(run: Path, alone: Path) -> list[str]:
 
 
 def losses(run: Path) -> list[dict[str, str]]:
-    """Rows of the log without the speed."""
+    """The rows of the log without the speed."""
     with (run / LOG_FILE).open(newline="") as file:
         return [
             {key: value for key, value in row.items() if not key.startswith("pictures")}
@@ -160,7 +159,7 @@ def losses(run: Path) -> list[dict[str, str]]:
 
 
 def processes_left(folder: Path) -> int:
-    """Of those that were started, workers too: they all hold the output file open."""
+    """Number of processes still running, workers included: all have the output file open."""
     output, count = (folder / "output.txt").resolve(), 0
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -171,9 +170,9 @@ def processes_left(folder: Path) -> int:
 def main(
     kills: Annotated[int, typer.Option(min=1)] = 200,
     seed: int = 0,
-    out: Annotated[Path | None, typer.Option(help="Also write what was seen as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the result as JSON.")] = None,
 ) -> None:
-    """Kill, resume, compare."""
+    """Kill, resume and compare runs."""
     moments, struck, broken, finished = random.Random(seed), Counter[str](), Counter[str](), 0
     with TemporaryDirectory() as name:
         folder = Path(name)

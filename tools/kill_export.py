@@ -1,12 +1,12 @@
-"""Kill exports and conversions at random moments, and look at what they leave.
+"""Kill exports and conversions at random moments, and check the files they leave.
 
 python tools/kill_export.py --kills 40
 
-In turn, a small network is exported over an older file, and converted into the cache as an engine
-of files does. Tracing, which takes nearly all the time and writes nothing, is done once before; in
-what is left SIGKILL strikes the process anywhere. Under a final name there is always a whole file,
-the older one or the new one; a run that is left alone then ends well, and removes what the killed
-ones left.
+In turn, a small network is exported over an older file, and converted into the cache of the engines
+that run exported files. Tracing, which takes most of the time and writes nothing, is done once
+before; what is left is killed at a random moment. A file under its final name must always be
+complete, whether old or new. At the end, an undisturbed run must succeed and remove the files that
+killed ones left.
 """
 
 import os
@@ -26,7 +26,7 @@ import torch
 import typer
 from rich.progress import track
 
-from blitznet.detection.nms import PAPER
+from blitznet.detection.limits import PAPER
 from blitznet.exporting import onnx_file
 from blitznet.exporting.export import export
 from blitznet.inference.engines.converted import CACHE_VARIABLE, exported_checkpoint
@@ -38,7 +38,7 @@ SMALL = {"image_size": 64, "downscale_width": 16, "upscale_width": 16, "seg_widt
 
 
 def start(work: Callable[[], object], errors: Path) -> int:
-    """Do it in a child process; gives its number."""
+    """Run `work` in a child process; returns its process id."""
     child = os.fork()
     if child:
         return child
@@ -47,21 +47,21 @@ def start(work: Callable[[], object], errors: Path) -> int:
         torch.set_num_threads(1)
         work()
         status = 0
-    except BaseException:  # noqa: BLE001 - told to the parent
+    except BaseException:  # noqa: BLE001 - reported to the parent
         errors.write_text(traceback.format_exc())
     finally:
         os._exit(status)
 
 
 def finish(child: int, errors: Path) -> None:
-    """Wait for a process that is left alone."""
+    """Wait for a process that must succeed."""
     _, status = os.waitpid(child, 0)
     if status:
         raise SystemExit(errors.read_text())
 
 
 def is_alive_after(child: int, seconds: float) -> bool:
-    """Whether it still works; else it has ended."""
+    """Whether the process is still running after so much time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if os.waitpid(child, os.WNOHANG)[0]:
@@ -71,12 +71,12 @@ def is_alive_after(child: int, seconds: float) -> bool:
 
 
 def unfinished(folder: Path) -> int:
-    """Files and folders under temporary names."""
+    """Number of files and folders with temporary names."""
     return sum(1 for path in folder.rglob("*") if path.name.startswith(".blitznet-"))
 
 
 def main(kills: Annotated[int, typer.Option(min=1)] = 40, seed: int = 0) -> None:
-    """Kill, look, and do it once more."""
+    """Kill exports and conversions, check their files, and run both undisturbed."""
     rng, seen = random.Random(seed), Counter[str]()
     torch.manual_seed(0)
     torch.set_num_threads(1)

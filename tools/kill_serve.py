@@ -1,10 +1,10 @@
-"""End `blitznet serve` at random moments while clients send images, and look at their answers.
+"""Stop `blitznet serve` at random moments while clients send images, and check their answers.
 
 python tools/kill_serve.py --kills 30
 
-Four clients send images without a break. SIGKILL or SIGTERM strikes the server at any moment from
-its start on. Every answer that a client got whole must be that of a server left alone; after
-SIGTERM the exit code is 0. The next server then listens on the same port and answers.
+Four clients send images without a pause. The server gets SIGKILL or SIGTERM at a random moment
+after its start. Every complete answer must equal that of an undisturbed server; after SIGTERM, the
+exit code must be 0. The next server must listen on the same port and answer.
 """
 
 import json
@@ -30,12 +30,12 @@ from rich.progress import track
 
 CLIENTS = 4
 IMAGES = 12
-LONGEST_SECONDS = 6.0  # from the first answer to the signal
-REFUSED = 503  # while it starts and ends, and if it is busy
+LONGEST_SECONDS = 6.0  # maximum time from the first answer to the signal
+REFUSED = 503  # while the server starts, stops or is busy
 
 
 def draw_images() -> list[bytes]:
-    """Random rectangles of changing sizes, as JPEG."""
+    """Draw JPEGs of random rectangles in various sizes."""
     rng = np.random.default_rng(0)
     contents = []
     for _ in range(IMAGES):
@@ -50,7 +50,7 @@ def draw_images() -> list[bytes]:
 
 
 class Server:
-    """The command, in a process of its own, once it has said that it listens."""
+    """The command in its own process; ready once it has printed its address."""
 
     def __init__(self, port: int, log: Path) -> None:
         command = [sys.executable, "-m", "blitznet", "serve", "--port", str(port)]
@@ -65,7 +65,7 @@ class Server:
         self.port = int(found[1])
 
     def end(self, number: signal.Signals) -> list[str]:
-        """Send a signal and wait for the end; gives what is wrong with it."""
+        """Send a signal and wait for the process; return problems."""
         self.process.send_signal(number)
         self.process.wait(60)
         problems, log = [], self._log.read_text()
@@ -77,10 +77,10 @@ class Server:
 
 
 def ask(port: int, content: bytes) -> tuple[int, Any]:
-    """Status and body of one whole answer, without times.
+    """Status and body of one complete answer, without times.
 
     Raises:
-        OSError, HTTPException: if there was none.
+        OSError, HTTPException: if there was no complete answer.
     """
     client = HTTPConnection("127.0.0.1", port, timeout=60)
     try:
@@ -95,7 +95,7 @@ def ask(port: int, content: bytes) -> tuple[int, Any]:
 
 
 def ask_until_answered(port: int, content: bytes) -> Any:
-    """The body of a good answer, of a server that starts."""
+    """The body of the first answer with status 200 of a server that starts."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
@@ -111,7 +111,7 @@ def ask_until_answered(port: int, content: bytes) -> Any:
 def keep_asking(
     port: int, contents: list[bytes], expected: list[Any], is_ended: Event, seed: int
 ) -> Counter[str]:
-    """What one client sees until the end of the server."""
+    """Count the answers of one client until the server is stopped."""
     rng, seen = random.Random(seed), Counter[str]()
     while not is_ended.is_set():
         index = rng.randrange(len(contents))
@@ -130,7 +130,7 @@ def keep_asking(
 
 
 def main(kills: Annotated[int, typer.Option(min=1)] = 30, seed: int = 0) -> None:
-    """Print what the clients saw; exits with 1 if anything was wrong."""
+    """Print the counts of all clients; exits with 1 if anything was wrong."""
     rng, seen, problems = random.Random(seed), Counter[str](), list[str]()
     contents = draw_images()
     with TemporaryDirectory() as folder, ThreadPoolExecutor(CLIENTS) as pool:
@@ -145,7 +145,7 @@ def main(kills: Annotated[int, typer.Option(min=1)] = 30, seed: int = 0) -> None
                 pool.submit(keep_asking, port, contents, expected, is_ended, number * CLIENTS + one)
                 for one in range(CLIENTS)
             ]
-            if rng.random() < 0.8:  # else while it starts
+            if rng.random() < 0.8:  # otherwise, the signal may come while it starts
                 ask_until_answered(port, contents[0])
             time.sleep(rng.uniform(0, LONGEST_SECONDS))
             one = rng.choice((signal.SIGKILL, signal.SIGTERM))

@@ -1,9 +1,9 @@
-"""How good the maps of `blitznet refine-masks` are, on images that somebody has segmented.
+"""Measure the quality of `blitznet refine-masks` on images with segmentation maps.
 
 python tools/refined_quality.py DATA.yaml --model MODEL --split val --classes bus,train,car,person
 
-Their own maps are set aside; the boxes alone, and boxes and network, give others, which are then
-compared: IoU over the pixels that these label, and the share of an object's pixels that they do.
+Maps made from boxes, and from boxes and network, are compared with the images' own maps: IoU over
+the pixels that they label, and the share of an object's pixels that they label.
 """
 
 from contextlib import closing
@@ -29,10 +29,10 @@ def main(
     split: str = "val",
     confidence: float = CONFIDENCE,
 ) -> None:
-    """Print a table by class."""
+    """Print a table with one row per class."""
     description = read_description(data)
     names = description.classes
-    # Rows are true classes, columns what a made map says.
+    # Rows are true classes, columns the values of the made maps.
     counts = {made: np.zeros((len(names), 256), np.int64) for made in ("boxes", "refined")}
     with closing(open_engine(model)) as engine:
         refiner = MaskRefiner(engine, names, confidence)

@@ -1,4 +1,4 @@
-"""For MkDocs: links to files outside docs/, which the site does not contain, become plain text."""
+"""MkDocs hook: turns links to files outside docs/, which are not on the site, into plain text."""
 
 import re
 from typing import Any

@@ -1,9 +1,9 @@
-"""Predict thousands of images of changing sizes, and open and close videos, and watch for leaks.
+"""Watch for leaks while predicting thousands of images of various sizes and reading videos.
 
 python tools/soak.py --predictions 10000 --minutes 30
 
-Memory, descriptors and threads of this process are taken at intervals. The mean of the last quarter
-may exceed that of the second by 5 % at most: by then, caches and pools have got their size.
+Memory, descriptors and threads of this process are recorded at intervals. The mean of the last
+quarter may exceed that of the second by at most 5 %: by then, caches and pools are full.
 """
 
 import json
@@ -23,7 +23,7 @@ import blitznet
 from blitznet.inference.video.open_video import open_video
 
 GROWTH = 1.05
-EVERY = 20  # actions to a reading
+EVERY = 20  # actions per reading
 MAX_SIDE = 320
 FRAMES = 12
 
@@ -31,7 +31,7 @@ Reading = dict[str, float]
 
 
 def read_process() -> Reading:
-    """Memory of this process that is not a file's, in MiB, its descriptors and its threads."""
+    """Anonymous memory of this process in MiB, and its numbers of descriptors and threads."""
     lines = Path("/proc/self/status").read_text().splitlines()
     anonymous = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
     return {
@@ -42,7 +42,7 @@ def read_process() -> Reading:
 
 
 def watch(name: str, actions: Iterator[Callable[[], int]]) -> dict[str, object]:
-    """Run actions until there are no more, and compare the readings between them."""
+    """Run all actions, and compare early readings with late ones."""
     readings: list[Reading] = []
     start, done = time.monotonic(), 0
     for number, action in enumerate(track(actions, name)):
@@ -59,7 +59,7 @@ def watch(name: str, actions: Iterator[Callable[[], int]]) -> dict[str, object]:
 
 
 def predictions(net: blitznet.Predictor, number: int) -> Iterator[Callable[[], int]]:
-    """Of noise of changing sizes, one image or four at a time."""
+    """Yield predictions on noise of various sizes, one or four images at a time."""
     rng = np.random.default_rng(0)
 
     def predict(count: int) -> int:
@@ -76,7 +76,7 @@ def predictions(net: blitznet.Predictor, number: int) -> Iterator[Callable[[], i
 
 
 def videos(path: Path, seconds: float) -> Iterator[Callable[[], int]]:
-    """A video that is opened, read to its end or in part, and closed, again and again."""
+    """Yield actions that open a video, read all or some of it, and close it."""
 
     def read(frames: int) -> int:
         video = open_video(str(path))
@@ -93,7 +93,7 @@ def videos(path: Path, seconds: float) -> Iterator[Callable[[], int]]:
 
 
 def write_video(path: Path) -> Path:
-    """Noise, in H.264."""
+    """Write a video of noise in H.264."""
     rng = np.random.default_rng(0)
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=25)
@@ -106,12 +106,12 @@ def write_video(path: Path) -> Path:
 
 
 def main(
-    count: Annotated[int, typer.Option("--predictions", min=100, help="Of each engine.")] = 10_000,
-    minutes: Annotated[float, typer.Option(help="Of opening and closing videos.")] = 30,
+    count: Annotated[int, typer.Option("--predictions", min=100, help="Per engine.")] = 10_000,
+    minutes: Annotated[float, typer.Option(help="Duration of the video test.")] = 30,
     model: str = "blitznet300-mobile",
     engines: Annotated[str, typer.Option(help="Separated by commas.")] = "onnxruntime,openvino",
 ) -> None:
-    """Print one JSON line for each; exits with 1 if anything grew by more than 5 %."""
+    """Print one JSON line per test; exits with 1 if anything grew by more than 5 %."""
     has_grown = False
     for engine in filter(None, engines.split(",")):
         with blitznet.load(model, engine=engine) as net:
@@ -128,7 +128,7 @@ def main(
 
 
 def grows(seen: dict[str, object]) -> bool:
-    """Whether the last quarter has more than the second, by more than 5 %."""
+    """Whether any figure of the last quarter exceeds that of the second by more than 5 %."""
     pairs = [value for value in seen.values() if isinstance(value, list)]
     return any(late > early * GROWTH for early, late in pairs)
 

@@ -1,4 +1,4 @@
-"""Train what a table lacks, one experiment and seed after the other, and keep what was measured.
+"""Train the missing experiments of a table, one seed after another, and keep their metrics.
 
 python tools/train_table.py 3
 python tools/train_table.py 1 --full --only voc07-blitznet300-s4-seg --seeds 0,1
@@ -25,15 +25,15 @@ from blitznet.training.loop import MODEL_FILE
 from blitznet.training.train import train
 from blitznet.training.validation import VALIDATION_FILE
 
-RUNS_FOLDER = Path("runs/table")  # where the networks are kept
+RUNS_FOLDER = Path("runs/table")  # folder of the runs
 
-Job = tuple[Experiment, int]  # and its seed
+Job = tuple[Experiment, int]  # experiment and seed
 
 
 def train_table(
     number: Annotated[int, typer.Argument(metavar="N", help="Number of the table, 1 to 8.")],
     full: Annotated[
-        bool, typer.Option("--full", help="The paper's rows, on the full data sets.")
+        bool, typer.Option("--full", help="The paper's rows, on the full datasets.")
     ] = False,
     only: Annotated[
         str | None, typer.Option(metavar="A,B,C", help="These experiments.", show_default="all")
@@ -65,21 +65,21 @@ def train_missing(
     workers: int = 2,
     max_minutes: float | None = None,
 ) -> bool:
-    """Train and measure what is missing of experiments; what was interrupted is continued.
+    """Train and measure missing experiments, and continue interrupted ones.
 
     Args:
-        experiments: of `choose_experiments`.
+        experiments: result of `choose_experiments`.
         root: folder of the results.
-        seeds: of each; None = the experiment's own.
-        device: as `blitznet train` takes it.
+        seeds: seeds of each experiment; None = its own.
+        device: same as for `blitznet train`.
         workers: processes that read images.
-        max_minutes: for all together; None = no limit.
+        max_minutes: time limit for all together; None = no limit.
 
     Returns:
-        Whether nothing is missing any more: otherwise the time was over.
+        True if all are complete; False if time ran out.
 
     Raises:
-        InputError: if an experiment cannot be trained: its data is not there, say.
+        InputError: if an experiment cannot be trained, for example because its data is missing.
     """
     end = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     where = {"device": device, "workers": workers}
@@ -100,12 +100,12 @@ def train_missing(
 def choose_experiments(
     table: Table, names: Sequence[str] | None = None, full: bool = False
 ) -> list[Experiment]:
-    """Experiments of a table that can be measured: those named, or all.
+    """The named experiments of a table, or all twins that can be measured.
 
-    All are the twins; with `full`, the paper's own.
+    With `full`, the paper's own experiments instead of the twins.
 
     Raises:
-        InputError: for a name that the table does not have, or if there is nothing to run.
+        InputError: if the table has no experiment of that name, or nothing to run.
     """
     by_name = {one.name: one for one in table.experiments if one.splits}
     if names is None:
@@ -126,7 +126,7 @@ def choose_experiments(
 def missing_jobs(
     experiments: Sequence[Experiment], root: Path, seeds: Sequence[int] | None = None
 ) -> list[Job]:
-    """What has not been measured yet: first all experiments with their first seed."""
+    """The experiments and seeds not measured yet; the first seed of all experiments comes first."""
     jobs = []
     for experiment in experiments:
         results, _ = read_results(root, experiment)
@@ -137,7 +137,7 @@ def missing_jobs(
 
 
 def _train(experiment: Experiment, seed: int, run: Path, **options: Any) -> bool:
-    """Train in the folder `run` what is not trained yet; whether it is finished."""
+    """Start or continue the training in the folder `run`; return whether it is finished."""
     if has_begun := (run / RUN_FILE).is_file():
         difference = recipe_difference(read_json(run / RUN_FILE), experiment)
         if difference is not None:
@@ -145,7 +145,7 @@ def _train(experiment: Experiment, seed: int, run: Path, **options: Any) -> bool
     if (run / MODEL_FILE).is_file():
         return True
     recipe = experiment.recipe.model_copy(update={"seed": seed})
-    # The small versions leave a curve, which shows whether they were trained for long enough.
+    # Twins are validated during training, to show whether they were trained long enough.
     every = max(1, recipe.steps // 5) if experiment.is_twin else 0
     if has_begun:
         return train(resume=run, validate_every=every, **options).is_finished
@@ -154,7 +154,7 @@ def _train(experiment: Experiment, seed: int, run: Path, **options: Any) -> bool
 
 
 def _measure(experiment: Experiment, seed: int, run: Path, root: Path, **where: Any) -> None:
-    """Measure the network in the folder `run`, and write all that is kept of it."""
+    """Measure the network in the folder `run`, and write its metrics and record."""
     folder, data = seed_folder(root, experiment, seed), experiment.require_data()
     folder.mkdir(parents=True, exist_ok=True)
     model = run / MODEL_FILE
@@ -164,7 +164,7 @@ def _measure(experiment: Experiment, seed: int, run: Path, root: Path, **where: 
     for file in (LOG_FILE, VALIDATION_FILE):
         if (run / file).is_file():
             shutil.copyfile(run / file, folder / file)
-    # Last, as with it the folder counts as complete; without paths that mean nothing elsewhere.
+    # Written last, because it marks the folder as complete; without this machine's paths.
     description = {
         "experiment": experiment.name,
         "source": experiment.source,

@@ -1,4 +1,4 @@
-"""BlitzNet: boxes of every object and the class of every pixel, from one network."""
+"""BlitzNet: object detection and semantic segmentation with one network."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Public names and where they live. They are imported when they are asked for: what predicts needs
-# no PyTorch.
+# Public names by module. They are imported lazily, because prediction does not need PyTorch.
 _NAMES = {
     "cluster.batch_predictor": ("BatchPredictor",),
     "cluster.predict_batch": ("BatchReport", "predict_batch"),
@@ -53,6 +52,12 @@ _NAMES = {
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = sorted(_HOMES)
 
+# Modules that are missing without an extra.
+_EXTRAS = {
+    "train": ("torch", "torchvision", "timm", "lightning_fabric", "safetensors"),
+    "ray": ("pyarrow", "ray"),
+}
+
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
@@ -60,17 +65,13 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(f"blitznet.{_HOMES[name]}"), name)
     except ModuleNotFoundError as error:
-        if error.name in ("torch", "torchvision", "timm", "lightning_fabric", "safetensors"):
-            raise ModuleNotFoundError(
-                f"blitznet.{name} needs {error.name}; run: pip install 'blitznet[train]'",
-                name=error.name,
-            ) from None
-        if error.name in ("pyarrow", "ray"):
-            raise ModuleNotFoundError(
-                f"blitznet.{name} needs {error.name}; run: pip install 'blitznet[ray]'",
-                name=error.name,
-            ) from None
-        raise
+        extra = next((one for one, modules in _EXTRAS.items() if error.name in modules), None)
+        if extra is None:
+            raise
+        raise ModuleNotFoundError(
+            f"blitznet.{name} needs {error.name}; run: pip install 'blitznet[{extra}]'",
+            name=error.name,
+        ) from None
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""`python -m blitznet`, for where the script is not on the path."""
+"""`python -m blitznet`, for when the `blitznet` script is not on the PATH."""
 
 import sys
 

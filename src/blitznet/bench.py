@@ -1,6 +1,6 @@
-"""How fast a network runs here: every engine, stage by stage, taking turns in one run.
+"""Benchmark a network on this machine: every engine, stage by stage, in rounds.
 
-Needs no PyTorch. benchmarks/race.py times other networks beside ours with the same functions.
+Does not need PyTorch. benchmarks/race.py times other networks with the same functions.
 """
 
 import json
@@ -24,20 +24,20 @@ from blitznet.cpu import usable_cores
 from blitznet.errors import InputError, require_numbers
 from blitznet.evenly_spaced import evenly_spaced
 from blitznet.image import read_image, resize_to_input
-from blitznet.inference.class_map import classify_pixels
 from blitznet.inference.engines.choose import engines_here, open_engine
 from blitznet.inference.engines.engine import Engine, OnMessage
+from blitznet.inference.selection import Selection, Selector
 from blitznet.inference.sources import is_image
 from blitznet.model_files import find_network
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-# What is inside the clock of each stage.
+# What each stage's time includes.
 STAGES = {
     "resize": "from the decoded image to the network's input",
-    "network": "from there to boxes in input pixels and map logits, NMS included",
-    "post": "from there to boxes in pixels of the image and the class of each of its pixels",
+    "network": "from there to boxes in input pixels and segmentation logits, including NMS",
+    "post": "from there to boxes and the segmentation map in image pixels",
 }
 MAX_IMAGES = 16
 _PACKAGES = ("blitznet", "numpy", "pillow", "onnxruntime", "openvino", "torch", "torchvision")
@@ -48,13 +48,13 @@ Predict = Callable[[Sequence[Image.Image]], Seconds]  # processes decoded images
 
 @dataclass(frozen=True)
 class BenchRow:
-    """A network on an engine; medians in milliseconds per image, see STAGES.
+    """Speed of one network on one engine; medians in milliseconds per image, see STAGES.
 
     Attributes:
         batch: images per call.
-        p95_ms: 95 of 100 batches took less in total.
-        fps: images per second, of the median total.
-        images: timed.
+        p95_ms: 95th percentile of the total.
+        fps: images per second, from the median total.
+        images: number of images timed.
     """
 
     network: str
@@ -71,14 +71,14 @@ class BenchRow:
 
 @dataclass(frozen=True)
 class Speeds:
-    """What one run of `bench` measured.
+    """Results of one `bench` run.
 
     Attributes:
         machine: see `describe_machine`.
-        data: which images.
-        decode_ms: from an image file to its pixels, median; no part of the rows.
+        data: the folder of images, or `drawn`.
+        decode_ms: median time to decode an image file; not included in the rows.
         rows: fastest first.
-        left_out: what could not run, with the reason.
+        left_out: engines that could not run, and why.
     """
 
     machine: Mapping[str, object]
@@ -91,7 +91,7 @@ class Speeds:
     left_out: Mapping[str, str]
 
     def to_json(self) -> str:
-        """One line."""
+        """Convert to one line of JSON."""
         return json.dumps(asdict(self) | {"stages": STAGES})
 
 
@@ -112,17 +112,17 @@ def bench(
     Args:
         model: a bundled network's name, a checkpoint, or an exported file; None = the best bundled
             network.
-        engines: names; None = all that are here.
-        images: a folder; None = synthetic ones. See `load_images`.
+        engines: names; None = all that are installed.
+        images: a folder; None = synthetic images. See `load_images`.
         score: minimum score of an object, 0..1.
         batch: images per call.
-        rounds: in which all take turns.
-        seconds: minimum for each engine, over all rounds.
+        rounds: number of rounds; every engine runs once per round.
+        seconds: minimum time per engine, over all rounds.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         on_message: receives a line before every step.
 
     Raises:
-        InputError: if there is no such network, engine, device or image, or no engine can run it.
+        InputError: if the network, engine, device or images do not exist, or no engine can run it.
     """
     require_numbers(0, seconds=seconds)
     require_numbers(0, 1, score=score)
@@ -139,7 +139,7 @@ def bench(
         except InputError as error:
             left_out[name] = str(error)
     if not opened:
-        raise InputError(f"nothing can be measured here: {next(iter(left_out.values()))}")
+        raise InputError(f"no engine can run this network: {next(iter(left_out.values()))}")
     predictors = {name: predict_with(engine, score) for name, engine in opened.items()}
     samples = take_turns(predictors, decoded, batch, rounds, seconds, on_message)
     rows = []
@@ -159,8 +159,8 @@ def bench(
 
 
 def predict_with(engine: Engine, score: float) -> Predict:
-    """An engine, from decoded images to boxes in their pixels and maps of their size."""
-    size = engine.info.model.image_size
+    """Wrap an engine: decoded images in, boxes and segmentation maps at image size out, timed."""
+    size, selector = engine.info.model.image_size, Selector(engine.info, Selection(score))
 
     def predict(images: Sequence[Image.Image]) -> Seconds:
         start = perf_counter()
@@ -169,11 +169,7 @@ def predict_with(engine: Engine, score: float) -> Predict:
         output = engine.run(pixels, score)
         network = perf_counter()
         for index, image in enumerate(images):
-            if output.detections is not None:
-                scale = np.array(image.size * 2, np.float32) / size
-                _ = output.detections[index].boxes * scale
-            if output.seg_logits is not None:
-                classify_pixels(output.seg_logits[index], *image.size)
+            selector.apply(output, index, *image.size)
         end = perf_counter()
         return {"resize": resized - start, "network": network - resized, "post": end - network}
 
@@ -188,10 +184,10 @@ def take_turns(
     seconds: float,
     on_message: OnMessage,
 ) -> dict[str, list[Seconds]]:
-    """Time each in every round, in an order that rotates, so that noise hits all alike.
+    """Time each predictor in every round, rotating the order so that noise affects all equally.
 
-    The first call of a turn warms up and does not count. Arguments as those of `bench`; `images`
-    are shown over and over again.
+    The first call of a turn is a warm-up and does not count. `images` are cycled through; the other
+    arguments are the same as for `bench`.
     """
     samples: dict[str, list[Seconds]] = {name: [] for name in predictors}
     names, endless = list(predictors), cycle(images)
@@ -207,7 +203,7 @@ def take_turns(
 
 
 def make_row(network: str, engine: str, batch: int, samples: Sequence[Seconds]) -> BenchRow:
-    """Medians of what `take_turns` measured."""
+    """Summarise the samples from `take_turns` by their medians."""
     times = 1000 / batch * np.array([[one[stage] for stage in STAGES] for one in samples])
     total = times.sum(axis=1)
     resize, forward, post = np.median(times, axis=0).tolist()
@@ -219,15 +215,15 @@ def make_row(network: str, engine: str, batch: int, samples: Sequence[Seconds]) 
 
 
 def load_images(folder: Path | None, count: int = MAX_IMAGES) -> tuple[list[Image.Image], float]:
-    """Decoded images, and the median milliseconds that decoding one takes.
+    """Load images, and measure the median time to decode one, in milliseconds.
 
     Args:
-        folder: of which up to `count` files are taken, evenly spaced by name; None = drawn JPEGs of
-            500x375 pixels, always the same.
-        count: images.
+        folder: source of up to `count` files, evenly spaced by name; None = synthetic JPEGs of
+            500x375 pixels, the same in every call.
+        count: maximum number of images.
 
     Raises:
-        InputError: if the folder has no image.
+        InputError: if the folder has no images.
     """
     sources: list[Path | Image.Image]
     if folder is None:
@@ -246,7 +242,7 @@ def load_images(folder: Path | None, count: int = MAX_IMAGES) -> tuple[list[Imag
 
 
 def _draw_jpeg(seed: int) -> BytesIO:
-    """Coarse and fine noise, about as slow to decode as a photo."""
+    """Draw coarse and fine noise, which takes about as long to decode as a photo."""
     rng, stream = np.random.default_rng(seed), BytesIO()
     coarse, fine = (rng.integers(0, 256, (*size, 3), np.uint8) for size in ((12, 16), (375, 500)))
     blurred = Image.fromarray(coarse).resize((500, 375))
@@ -255,7 +251,7 @@ def _draw_jpeg(seed: int) -> BytesIO:
 
 
 def describe_machine(device: str = "auto") -> dict[str, object]:
-    """Device, CPU, cores, system, versions; a GPU has its name only if PyTorch is loaded."""
+    """Device, CPU, cores, system and versions; a GPU is named only if PyTorch is loaded."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text(errors="replace") if cpuinfo.is_file() else ""
     found = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
@@ -276,7 +272,7 @@ def describe_machine(device: str = "auto") -> dict[str, object]:
 
 
 def speed_table(speeds: Speeds) -> "Table":
-    """For a terminal: times in milliseconds per image."""
+    """Format the results for a terminal, in milliseconds per image."""
     from rich.table import Table
 
     left_out = "".join(f"Left out: {name} ({why}).\n" for name, why in speeds.left_out.items())

@@ -1,4 +1,4 @@
-"""Class names and the palette in which segmentation maps are stored and drawn.
+"""Class names, and the palette for storing and drawing segmentation maps.
 
 Class 0 is background everywhere: in both heads, in labels and in segmentation maps.
 `IGNORE_INDEX` marks void.
@@ -31,19 +31,19 @@ COCO_CLASSES: tuple[str, ...] = (
     "teddy bear", "hair drier", "toothbrush",
 )  # fmt: skip
 
-# The ids of COCO's categories go to 90; these stand for classes that were labelled nowhere.
+# COCO's category ids go up to 90; these belong to classes without any labels.
 _UNUSED_COCO_IDS = frozenset((12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
 
 
 def coco_category_ids(names: Sequence[str]) -> dict[str, int]:
-    """The category ids of classes in files of COCO's format.
+    """Category ids to write in COCO files.
 
     Args:
         names: class names, background first.
 
     Returns:
-        By name, without background: the official ids, 1 to 90 with gaps, if the classes are COCO's
-        80, in whatever order; otherwise the class ids.
+        Ids by name, without background: the official ids (1 to 90, with gaps) if the classes are
+        COCO's 80 in any order; otherwise the class ids.
     """
     if set(names[1:]) != set(COCO_CLASSES[1:]):
         return {name: index for index, name in enumerate(names) if index > 0}
@@ -52,7 +52,7 @@ def coco_category_ids(names: Sequence[str]) -> dict[str, int]:
 
 
 def voc_palette() -> np.ndarray:
-    """The colour of every map value, as the VOC development kit defines it.
+    """Colour of every value of a segmentation map, as defined by the VOC development kit.
 
     Returns:
         (256, 3) uint8 RGB. Bit 3k+c of the class id becomes bit 7-k of channel c.
@@ -67,7 +67,7 @@ def voc_palette() -> np.ndarray:
 
 
 def palette_image(seg_map: np.ndarray) -> Image.Image:
-    """A segmentation map as the palette image that VOC stores: class ids in VOC's colours.
+    """Convert a segmentation map to a palette image in VOC's colours, as VOC stores it.
 
     Args:
         seg_map: (H, W) uint8.

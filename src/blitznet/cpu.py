@@ -1,4 +1,4 @@
-"""How many cores this process may use."""
+"""Number of CPU cores that this process may use."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ _limit: int | None = None
 
 
 def limit_cores(count: int) -> None:
-    """Let this process use at most this many cores, because others need the rest.
+    """Limit this process to `count` cores.
 
     Call it in a worker that shares its machine, before it loads a network.
     """
@@ -23,7 +23,7 @@ def is_limited() -> bool:
 
 
 def usable_cores() -> int:
-    """Cores of the affinity mask, or fewer by a container's quota or `limit_cores`; at least 1."""
+    """Minimum of the affinity mask, the container's quota and `limit_cores`, but at least 1."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
@@ -33,7 +33,7 @@ def usable_cores() -> int:
 
 
 def _cgroup_quota() -> float | None:
-    """Cores that the container is limited to (cgroup v2, then v1); None without a limit."""
+    """The container's CPU quota in cores (cgroup v2, then v1); None if there is no limit."""
     try:
         quota, period = (_CGROUP / "cpu.max").read_text().split()
     except (OSError, ValueError):

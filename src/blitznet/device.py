@@ -1,17 +1,17 @@
-"""Which processor the network runs on. Imports PyTorch only where it is asked."""
+"""The device that a network runs on. PyTorch is imported only inside the functions."""
 
 import platform
 import re
 from typing import TYPE_CHECKING
 
-from blitznet.errors import InputError
+from blitznet.errors import InputError, count_of
 
 if TYPE_CHECKING:
     import torch
 
 
 def device_kind(name: str) -> str:
-    """`cpu`, or `cuda` of `cuda:1`.
+    """Strip the index from a device name: `cuda:1` becomes `cuda`.
 
     Raises:
         InputError: for any other name.
@@ -22,13 +22,13 @@ def device_kind(name: str) -> str:
 
 
 def choose_device(name: "str | torch.device" = "auto") -> "torch.device":
-    """The device that a user names.
+    """Convert a device name to a torch device.
 
     Args:
         name: `auto` (the first GPU if there is one, else the CPU), `cpu`, `cuda`, `cuda:N`.
 
     Raises:
-        InputError: for any other name, or a device that this machine or this PyTorch lacks.
+        InputError: for any other name, or if PyTorch does not find that device.
     """
     import torch
 
@@ -40,13 +40,13 @@ def choose_device(name: "str | torch.device" = "auto") -> "torch.device":
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            found = f"{count} CUDA device{'s' if count != 1 else ''}" if count else "no CUDA device"
+            found = count_of(count, "CUDA device") if count else "no CUDA device"
             raise InputError(f"no device {name}: PyTorch finds {found}; use cpu or auto")
     return device
 
 
 def has_fast_bfloat16(device: "torch.device") -> bool:
-    """Whether PyTorch has instructions for bfloat16 there, and does not emulate it."""
+    """Whether the device supports bfloat16 natively, without emulation."""
     import torch
 
     if device.type == "cuda":
@@ -55,10 +55,10 @@ def has_fast_bfloat16(device: "torch.device") -> bool:
 
 
 def hardware_name(device: "torch.device") -> str:
-    """The GPU's name, or the kind of processor and the number of cores in use."""
+    """Name of the GPU, or architecture of the CPU and number of cores in use."""
     import torch
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cores = torch.get_num_threads()
-    return f"{platform.machine()} CPU, {cores} core{'s' if cores > 1 else ''}"
+    return f"{platform.machine()} CPU, {count_of(cores, 'core')}"

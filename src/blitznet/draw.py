@@ -1,4 +1,4 @@
-"""Images with boxes, labels and the translucent segmentation map, readable at any size."""
+"""Draw boxes, labels and a translucent segmentation map, readable at any image size."""
 
 from collections.abc import Iterator, Sequence
 from math import ceil, sqrt
@@ -9,12 +9,12 @@ from PIL import Image, ImageDraw
 from blitznet.classes import IGNORE_INDEX
 from blitznet.lettering import lettering
 
-# How much of the class colour covers a pixel: translucent inside, nearly opaque on the edge.
+# Opacity of the class colour: translucent inside a region, nearly opaque on its edge.
 REGION_OPACITY = 0.45
 EDGE_OPACITY = 0.85
-# Class regions smaller than this share of the image get no name of their own.
+# Minimum share of the image for a class region to get a tag.
 MIN_NAMED_SHARE = 0.01
-# A tag may cover other tags by this share of its own area; in a crowd the weakest go without one.
+# Share of its own area by which a tag may cover others; in a crowd, the lowest scores get no tag.
 MAX_HIDDEN = 0.3
 
 _STRIP_PIXELS = 1 << 18
@@ -32,21 +32,21 @@ def draw_scene(
     ids: np.ndarray | None = None,
     in_place: bool = False,
 ) -> Image.Image:
-    """Draw predictions or labels: segmentation map below, boxes above it, tags on top.
+    """Draw predictions or labels: segmentation map at the bottom, then boxes, then tags.
 
     Args:
         image: RGB.
         boxes: (K, 4) float32 xyxy in pixels of `image`, best score first; K may be 0.
         labels: (K,) int64 class ids.
-        scores: (K,) float32, or None: the tags are names alone.
-        seg_map: (H, W) uint8 class ids of the size of `image`, or None.
-        names: name of every class id that occurs; 255 where the map has void.
-        ids: (K,) int64 identities, 0 = none; None = none at all.
-        in_place: draw on `image` itself: the copy of a huge image is huge, too.
+        scores: (K,) float32, or None to show names only.
+        seg_map: (H, W) uint8 class ids, same size as `image`, or None.
+        names: name of every class id that occurs, including 255 if the map has void pixels.
+        ids: (K,) int64 track ids, 0 = none; None = objects are not tracked.
+        in_place: draw on `image` itself, to save the memory of a copy.
 
     Returns:
-        An RGB image of the same size, a new one unless drawn in place. Background pixels outside
-        boxes and tags are untouched.
+        An RGB image of the same size, a new one unless `in_place`. Background pixels outside boxes
+        and tags are unchanged.
     """
     side = sqrt(image.width * image.height)
     line, edge = max(2, round(0.0045 * side)), max(1, round(0.0018 * side))
@@ -71,16 +71,16 @@ def draw_scene(
 
 
 def vivid_palette() -> np.ndarray:
-    """The colour of every class id in drawings: saturated, and easy to tell apart.
+    """Colours of the class ids in drawings: saturated and easy to tell apart.
 
     Returns:
-        (256, 3) uint8 RGB; void is light grey. `vivid` of the service's page gives the same.
+        (256, 3) uint8 RGB; void is light grey. `vivid` in page.js computes the same colours.
     """
     ids = np.arange(256)[:, None]
-    # The golden angle: however many ids there are, their hues are spread evenly.
+    # Steps of the golden angle spread the hues evenly for any number of ids.
     hues = (ids * 137.508 + 310) % 360
     lightness = np.array((0.57, 0.42, 0.68))[ids % 3]
-    places = (np.array((0, 8, 4)) + hues / 30) % 12  # from HSL, of saturation 0.84, to RGB
+    places = (np.array((0, 8, 4)) + hues / 30) % 12  # HSL to RGB at saturation 0.84
     ramps = np.minimum(np.minimum(places - 3, 9 - places), 1).clip(min=-1)
     chroma = 0.84 * np.minimum(lightness, 1 - lightness)
     palette: np.ndarray = np.rint(255 * (lightness - chroma * ramps)).astype(np.uint8)
@@ -89,10 +89,10 @@ def vivid_palette() -> np.ndarray:
 
 
 class Tags:
-    """Writes names on coloured plates that stay inside the image and out of each other's way.
+    """Writes names on coloured tags that stay inside the image and do not cover each other.
 
     Attributes:
-        placed: plates so far, xyxy in pixels.
+        placed: tags written so far, xyxy in pixels.
     """
 
     def __init__(self, pen: ImageDraw.ImageDraw, size: tuple[int, int]):
@@ -106,8 +106,8 @@ class Tags:
     def attach(self, texts: Sequence[str], box: np.ndarray, color: Color) -> None:
         """Write the first of `texts` that fits at a corner of `box`, or nothing.
 
-        Above the box, inside it, or below it: the first of these that is in the image and hides
-        no other tag, else the one that hides the least, up to a limit.
+        Tries above, inside and below the box, and takes the first place in the image that covers
+        no other tag, else the one that covers least, up to MAX_HIDDEN.
         """
         x1, y1, _, y2 = box.tolist()
         for text in texts:
@@ -119,7 +119,7 @@ class Tags:
                 return
 
     def centre(self, text: str, x: float, y: float, color: Color) -> None:
-        """Write `text` around a point, unless it does not fit or would hide another tag."""
+        """Centre `text` on a point, unless it does not fit or would cover another tag."""
         half_width, half_height = self._plate_width(text) / 2, self._tag_height / 2
         place = self._place(text, x - half_width, y - half_height)
         if place and not self._hidden(place):
@@ -130,7 +130,7 @@ class Tags:
         return ceil(font.getlength(shown)) + 2 * self._padding
 
     def _place(self, text: str, left: float, top: float) -> Rectangle | None:
-        """A plate moved sideways into the image; None where it does not fit."""
+        """A tag's rectangle, shifted sideways into the image; None if it does not fit."""
         width = self._plate_width(text)
         if width > self._width or top < 0 or top + self._tag_height > self._height:
             return None
@@ -142,7 +142,7 @@ class Tags:
         return sum(_overlap(place, other) for other in self.placed)
 
     def _write(self, text: str, place: Rectangle, color: Color) -> None:
-        """Black or white on the plate, whichever stands out more (ITU-R BT.601 luma)."""
+        """Write in black or white, whichever contrasts more with the tag (ITU-R BT.601 luma)."""
         left, top, right, bottom = place
         luma = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
         self.placed.append(place)
@@ -156,7 +156,7 @@ class Tags:
 
 
 def _paint_map(canvas: Image.Image, seg_map: np.ndarray, palette: np.ndarray, edge: int) -> None:
-    """Lay the class colours over everything but background, in strips: the image may be huge."""
+    """Blend class colours over all but background, in strips to save memory on huge images."""
     height, width = seg_map.shape
     light = (palette // 2 + 128).astype(np.uint8)
     strip = max(1, _STRIP_PIXELS // width)
@@ -182,7 +182,7 @@ def _paint_map(canvas: Image.Image, seg_map: np.ndarray, palette: np.ndarray, ed
 def _region_middles(
     seg_map: np.ndarray, without: set[int]
 ) -> Iterator[tuple[int, tuple[float, float]]]:
-    """For every class with a large region and not in `without`: a point deep inside it.
+    """Find a point deep inside the region of every class that is large and not in `without`.
 
     Yields:
         The class id and x, y in pixels.
@@ -205,7 +205,7 @@ def _region_middles(
 
 
 def _outline(pen: ImageDraw.ImageDraw, box: np.ndarray, color: Color, line: int, edge: int) -> None:
-    """A rounded frame just inside the box, cased so that it shows on any ground."""
+    """Draw a rounded frame just inside the box, with a white edge to show on any background."""
     x1, y1, x2, y2 = (round(edge) for edge in box.tolist())
     frame = (x1, y1, max(x1, x2 - 1), max(y1, y2 - 1))
     radius = min(3 * line, (frame[2] - x1) // 4, (frame[3] - y1) // 4)

@@ -1,4 +1,4 @@
-"""Errors. The command line shows their text as one line, and exits 1."""
+"""Exceptions. The command line prints their text as one line and exits with 1."""
 
 import math
 from collections.abc import Iterator
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-# Characters of what came that a message repeats.
+# Maximum number of characters that a message quotes from a value.
 _SHOWN = 200
 
 
 class BlitzNetError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class InputError(BlitzNetError, ValueError):
-    """Something the user gave is wrong; the text says what came, what was wanted and what to do."""
+    """Invalid input from the user; the text says what was given, what was expected and the fix."""
 
 
 class ImageError(InputError):
@@ -47,7 +47,7 @@ class DivergenceError(BlitzNetError, ArithmeticError):
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Raise InputError for an OSError while a file or folder is written."""
+    """Convert an OSError raised while writing `path` to an InputError."""
     try:
         yield
     except OSError as error:
@@ -55,33 +55,40 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def require_numbers(least: float, most: float = math.inf, **numbers: float | None) -> None:
-    """Raise InputError for an argument out of range, infinite or NaN; None passes."""
+    """Raise InputError for a number that is out of range, infinite or NaN; None passes."""
     for name, number in numbers.items():
         if number is not None and not (least <= number <= most and number < math.inf):
-            wanted = f"from {least:g} on" if most == math.inf else f"from {least:g} to {most:g}"
-            raise InputError(f"{name} is a number {wanted}, got {number}")
+            wanted = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+            finite = "" if math.isfinite(number) else " and finite"
+            raise InputError(f"{name} must be {wanted}{finite}, got {number}")
 
 
 def shown(value: object) -> str:
-    """What came, for a message: its `repr`, cut at 200 characters."""
+    """Format a value for an error message: its `repr`, cut to 200 characters."""
     try:
         return cut(repr(value))
-    except (ValueError, RecursionError):  # an integer of thousands of digits, or very deep
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or deep nesting
         return f"a {type(value).__name__} too large to show"
 
 
 def cut(text: str) -> str:
-    """At most 200 characters of a text that came from outside."""
+    """Cut text from untrusted input to 200 characters."""
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]} ..."
 
 
+def count_of(number: int, what: str) -> str:
+    """A number with its noun: "1 error", "2 errors", "3 classes"."""
+    plural = "" if number == 1 else "es" if what.endswith("s") else "s"
+    return f"{number} {what}{plural}"
+
+
 def one_line(error: BaseException) -> str:
-    """What an error from elsewhere says, as one line of at most 200 characters."""
+    """Format an error from another library as one line of at most 200 characters."""
     return cut(" ".join(str(error).split()) or type(error).__name__)
 
 
 def first_problem(error: "ValidationError") -> str:
-    """The first finding of pydantic as one short line: where, what was wanted, what came."""
+    """Format pydantic's first error as one short line: location, message, value."""
     problem = error.errors()[0]
     where = cut(".".join(str(part) for part in problem["loc"]))
     text = problem["msg"].removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""Figures of matplotlib as files."""
+"""Save matplotlib figures to files."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ _DPI = 110
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write what the suffix says, cut to what is drawn; a dollar sign begins no formula."""
+    """Save in the format of the suffix, cropped to the content; `$` does not start a formula."""
     from matplotlib import rc_context
     from matplotlib.text import Text
 

@@ -1,6 +1,6 @@
-"""Images are opened here, within limits: as a person sees them, or as they are stored.
+"""Open images within limits: as a viewer shows them, or as they are stored.
 
-As a person sees it, an image is upright, eight-bit RGB, one frame.
+A viewer shows one frame, upright, in eight-bit RGB.
 """
 
 import os
@@ -32,7 +32,7 @@ from blitznet.sample_depth import to_eight_bits, with_low_bytes
 
 @dataclass(frozen=True, eq=False)
 class EncodedImage:
-    """The content of an image file that is not on disk; `name` is for messages."""
+    """Content of an image file that is not on disk; `name` is used in messages."""
 
     content: bytes
     name: str
@@ -40,25 +40,25 @@ class EncodedImage:
 
 ImageSource = str | os.PathLike[str] | Image.Image | np.ndarray | EncodedImage
 
-# Of an image, unless a call allows more. A header that promises more is a mistake or an attack.
+# Default limit. A header that declares more pixels is a mistake or an attack.
 MAX_PIXELS = 100_000_000
-# From here on an image takes hundreds of megabytes, and a process decodes one at a time.
+# Larger images take hundreds of megabytes, so a process decodes only one of them at a time.
 LARGE_PIXELS = 32_000_000
 _ALONE = RLock()
 
-# Entries of an EXIF block times its bytes.
+# Maximum of the number of EXIF entries times the size of the EXIF block in bytes.
 _MAX_EXIF = 256 * MEGABYTE
 
-# Rows that are converted at once where a whole image would be copied.
+# Number of rows to convert at once, to avoid copying the whole image.
 _BAND = 256
 
-# What a folder is searched for. A file that is named directly may be called anything.
+# Suffixes to look for in a folder. A file that is given by name may have any suffix.
 IMAGE_SUFFIXES = frozenset(
     """.avif .bmp .gif .heic .heif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff
     .webp""".split()  # noqa: SIM905
 )
 
-# What libjpeg can shrink by while it decodes.
+# Factors by which libjpeg can shrink an image while decoding.
 _JPEG_REDUCTIONS = (1, 2, 4, 8)
 
 GREY_BITS = "bits of a greyscale pixel"  # key of `Image.info`
@@ -77,25 +77,23 @@ _TRANSPOSING = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 
 
 def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode an image and bring it into the form that a viewer would show.
+    """Decode an image to RGB, as a viewer would show it.
 
-    The orientation of the camera (EXIF) is applied, transparent parts become white, sixteen-bit and
-    floating-point images are scaled to eight bits, and of several frames or pages the first is
-    taken.
+    Applies the EXIF orientation, turns transparent areas white, scales 16-bit and floating-point
+    images to eight bits, and takes the first of several frames or pages.
 
     Args:
         source: a file, its content, a Pillow image, or an array: uint8 (H, W, 3) RGB, (H, W, 4)
             RGBA, (H, W, 1) or (H, W) grey.
-        max_pixels: checked before anything is decoded; half of them for the formats whose decoders
-            take several times the memory of the image.
+        max_pixels: limit, checked before decoding; half as many for formats whose decoders take
+            several times the memory of the image.
 
     Returns:
-        Mode RGB; never the object that was given. `info["frames"]` counts those of a file that has
-        several.
+        A new image in mode RGB; `info["frames"]` is the number of frames of a file.
 
     Raises:
-        ImageError: if it is missing, no image, damaged, or larger than `max_pixels`.
-        TypeError: if `source` is none of these things.
+        ImageError: if it is missing, not an image, damaged, or larger than `max_pixels`.
+        TypeError: if `source` has another type.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -114,18 +112,18 @@ def read_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image
 
 
 class OpenImage:
-    """An image file whose size is known and whose pixels are still to be decoded.
+    """An image file whose header has been parsed; `decode` decodes its pixels.
 
     Args:
         source: a path, whose file is read here, or the content of a file.
-        max_pixels: as of `read_image`.
+        max_pixels: see `read_image`.
 
     Attributes:
         size: width and height of the upright image.
-        reductions: what `decode` can shrink by, ascending, 1 first.
+        reductions: factors by which `decode` can shrink the image, ascending from 1.
 
     Raises:
-        ImageError: as `read_image`; for damage behind the header, `decode` does.
+        ImageError: see `read_image`; damage after the header is raised by `decode`.
     """
 
     def __init__(self, source: str | os.PathLike[str] | EncodedImage, max_pixels: int = MAX_PIXELS):
@@ -139,15 +137,15 @@ class OpenImage:
             turn = _turn(image)
             width, height = image.size
             self.size = (height, width) if turn in _TRANSPOSING else (width, height)
-            # The last column and row of a shrunk image may lie partly beyond it. Turning would
-            # move them to the front, where they shift the rest.
+            # The last column and row of a shrunk image may extend beyond the original. A rotation
+            # would move them to the front and so shift the image.
             self.reductions = tuple(
                 reduction
                 for reduction in _JPEG_REDUCTIONS
                 if min(width, height) >= reduction
                 and (turn is None or (width % reduction == 0 and height % reduction == 0))
             )
-        else:  # some formats state the orientation behind the pixels
+        else:  # some formats store the orientation after the pixels
             reopen = partial(open_image_file, source.content, source.name, max_pixels)
             frames = count_frames(image, reopen)
             self._image = _decode(image, self._name, reopen)
@@ -155,11 +153,11 @@ class OpenImage:
             self.size = self._image.size
 
     def decode(self, reduction: int = 1) -> Image.Image:
-        """Pixels as of `read_image`, shrunk; to be called once.
+        """Decode the pixels like `read_image`, optionally shrunk. May be called only once.
 
         Args:
-            reduction: one of `reductions`. Pixel i covers the pixels i * reduction up to
-                (i + 1) * reduction of the whole image; the last one may reach beyond it.
+            reduction: one of `reductions`. Pixel i covers pixels i * reduction to
+                (i + 1) * reduction of the full image; the last one may extend beyond it.
         """
         if not isinstance(self._image, JpegImageFile):
             return self._image
@@ -170,7 +168,7 @@ class OpenImage:
 
 
 def source_name(source: ImageSource) -> str | None:
-    """What to call an image in messages and results; None for one that came without a file."""
+    """Name of an image for messages and results; None if it did not come from a file."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     if isinstance(source, EncodedImage):
@@ -179,18 +177,18 @@ def source_name(source: ImageSource) -> str | None:
 
 
 def read_stored(path: str | os.PathLike[str]) -> ImageFile:
-    """An image as its file stores it, for segmentation maps: values are not touched.
+    """Read a segmentation map with its values unchanged.
 
-    Its `info` has the bits of a greyscale pixel under GREY_BITS, as Pillow stretches 2 and 4 bits.
+    `info[GREY_BITS]` is the number of bits per greyscale pixel: Pillow stretches 2 and 4 bits to 8.
 
     Raises:
-        ImageError: as `read_image`, and if there are several frames or pages.
+        ImageError: see `read_image`; also if the file has several frames or pages.
     """
     name = os.fspath(path)
     reopen = partial(open_image_file, _read(path, MAX_PIXELS), name, MAX_PIXELS)
     image = reopen()
     if (frames := count_frames(image, reopen)) > 1:
-        raise ImageError(f"{name}: holds {frames} frames or pages; a segmentation map is one")
+        raise ImageError(f"{name}: has {frames} frames or pages; a segmentation map has one")
     raw_mode = str(image.tile[0].args)[:6] if image.mode == "L" and image.tile else ""
     image.info[GREY_BITS] = 2 if "L;2" in raw_mode else 4 if "L;4" in raw_mode else 8
     try:
@@ -203,10 +201,10 @@ def read_stored(path: str | os.PathLike[str]) -> ImageFile:
 
 
 def stored_size(source: ImageSource) -> tuple[int, int]:
-    """Width and height before the camera's orientation is applied, from the header alone.
+    """Read width and height from the header, before the EXIF orientation is applied.
 
     Returns:
-        (0, 0) for what cannot be read.
+        (0, 0) if the image cannot be read.
     """
     if isinstance(source, Image.Image):
         return source.size
@@ -231,7 +229,7 @@ def _read(path: str | os.PathLike[str], max_pixels: int) -> bytes:
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
     except IsADirectoryError:
-        raise ImageError(f"{name}: a folder, where one image was wanted") from None
+        raise ImageError(f"{name}: a folder, not an image") from None
     except OSError as error:
         raise ImageError(f"{name}: cannot be read ({error.strerror or error})") from None
 
@@ -239,10 +237,10 @@ def _read(path: str | os.PathLike[str], max_pixels: int) -> bytes:
 def _decode(
     image: Image.Image, name: str, reopen: Callable[[], ImageFile] | None = None
 ) -> Image.Image:
-    """Upright RGB pixels of an opened image; the same object if nothing had to change.
+    """Decode to upright RGB; returns the same object if nothing had to change.
 
     Args:
-        image: opened.
+        image: opened image.
         name: for messages.
         reopen: opens the file again, for images that are decoded twice.
     """
@@ -260,10 +258,7 @@ def _decode(
 
 
 def _alone_if_large(num_bytes: int) -> AbstractContextManager[object]:
-    """Wait until no other image or file of this size is being decoded or held.
-
-    Several at once would take the memory of all of them.
-    """
+    """Lock for large images and files, so that only one at a time takes up memory."""
     return _ALONE if num_bytes > 3 * LARGE_PIXELS else nullcontext()
 
 
@@ -277,17 +272,17 @@ def _size_on_disk(source: str | os.PathLike[str] | EncodedImage) -> int:
 
 
 def _max_file(max_pixels: int) -> int:
-    """Bytes that store this many pixels as uncompressed RGBA, and a little more."""
+    """Maximum file size in bytes: that many pixels as uncompressed RGBA, plus a margin."""
     return 4 * max_pixels + MEGABYTE
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes an image upright, from its EXIF block; None where that is missing or damaged."""
+    """Transpose operation for the EXIF orientation; None if EXIF is missing or damaged."""
     exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
     order: Literal["little", "big"] = "little" if exif.startswith(b"II") else "big"
     start = int.from_bytes(exif[4:8], order)
     if int.from_bytes(exif[start : start + 2], order) * len(exif) > _MAX_EXIF:
-        return None  # Pillow reads all of its entries, each of which may be the whole block
+        return None  # Pillow reads every entry, and each may span the whole block
     try:
         return _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # noqa: BLE001 - see `damage`
@@ -303,7 +298,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """In bands of rows, as the copies of a whole one would take several times its memory."""
+    """Paste onto white in bands of rows; copying the whole image would take too much memory."""
     paper = Image.new("RGB", image.size, "white")
     for top in range(0, image.height, _BAND):
         band = image.crop((0, top, image.width, min(top + _BAND, image.height)))
@@ -330,7 +325,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 
 def resize_to_input(image: Image.Image, size: int) -> np.ndarray:
-    """What the network gets to see: stretched and anti-aliased, as in training and evaluation.
+    """Resize to the network's input, stretched and anti-aliased, as in training and evaluation.
 
     Returns:
         (size, size, 3) uint8 RGB.

@@ -1,4 +1,4 @@
-"""Image files are opened here, within limits: the header is parsed, the pixels are not decoded."""
+"""Open image files within limits: parse the header without decoding the pixels."""
 
 import math
 import os
@@ -16,47 +16,49 @@ from blitznet.errors import ImageError, cut
 from blitznet.files.regular_file import MEGABYTE
 from blitznet.sample_depth import describe_tiff, has_16_bit_colours
 
-# Their decoders take several times the memory of the image.
+# Formats whose decoders take several times the memory of the image.
 _COSTLY_FORMATS = frozenset({"WEBP", "JPEG2000", "AVIF", "HEIF"})
 
-# Of a progressive JPEG: every scan passes over all pixels, and encoders write about ten.
+# Limits for JPEG: every scan of a progressive file visits all pixels; encoders write about ten.
 _MAX_SCANS = 100
 _MAX_SCANNED_PIXELS = 2_000_000_000
 _MAX_SEGMENTS = 100_000
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
-# Of a TIFF; more pages are not counted. Pillow decodes strips and tiles one by one.
+# TIFF's NewSubfileType, and its value for a preview.
 _KIND_OF_IMAGE, _PREVIEW = 254, 1
+
+# Maximum number of TIFF pages to count, and of strips or tiles, which Pillow decodes one by one.
 _MAX_PAGES = 1000
 _MAX_TILES = 100_000
 
-# What comes before the pixels of a GIF, JPEG or PNG; comments take many times their size.
+# Maximum bytes before the pixels of a GIF, JPEG or PNG; comments take many times their size.
 _MAX_HEADER = 16 * MEGABYTE
 
-# Of a header, and of all that follows: millions of tiny parts take minutes.
+# Maximum number of reads for the header, and for the rest: millions of tiny parts take minutes.
 _MAX_HEADER_READS = 4096
 _MAX_READS = 1_000_000
 
-# Of a PPM in plain text, which Pillow reads in Python; a comment takes as long as a megabyte.
+# Limits for plain-text PPM, which Pillow parses in Python; a comment takes as long as a megabyte.
 _MAX_PLAIN, _MAX_PLAIN_COMMENTS = 16 * MEGABYTE, 1000
 
 _HEIF_BRANDS = (b"heic", b"heix", b"mif1", b"msf1")
 
-# Not every format that Pillow opens: EPS runs another program, TGA has no signature.
+# Some of Pillow's formats are left out: EPS runs another program, TGA has no signature.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
 
 
 def open_image_file(content: bytes, name: str, max_pixels: int) -> ImageFile:
-    """A file with its header parsed, its pixels still to be decoded.
+    """Parse the header of an image file and check its limits; the pixels are not decoded.
 
     Args:
-        content: of the file.
+        content: content of the file.
         name: for messages.
-        max_pixels: half of them for formats whose decoders take several times the memory.
+        max_pixels: limit; half as many for formats whose decoders take several times the memory.
 
     Raises:
-        ImageError: if it is no image, damaged, or beyond a limit.
+        ImageError: if it is not an image, damaged, or beyond a limit.
     """
     if len(content) > _MAX_HEADER and content.startswith((b"GIF8", b"\xff\xd8", b"\x89PNG")):
         read_image_header(BytesIO(content[:_MAX_HEADER]), name)
@@ -77,13 +79,13 @@ def open_image_file(content: bytes, name: str, max_pixels: int) -> ImageFile:
 
 
 def read_image_header(file: BinaryIO, name: str) -> ImageFile:
-    """An image of which the header has been read, no more.
+    """Read only the header of an image.
 
-    As `Image.open`, which however warns from 89 million pixels on and refuses 179 million; changing
-    that limit would change it for the whole process.
+    Replaces `Image.open`, which warns above 89 million pixels and refuses 179 million; that limit
+    can only be changed for the whole process.
 
     Raises:
-        ImageError: if it is no image, or its header is damaged.
+        ImageError: if it is not an image, or its header is damaged.
     """
     Image.init()
     stream: Any = _BoundedFile(file)
@@ -101,7 +103,7 @@ def read_image_header(file: BinaryIO, name: str) -> ImageFile:
         try:
             image = reader(stream, name)
         except (SyntaxError, LookupError, TypeError, struct.error) as error:
-            if accepts:  # by the first bytes; without them, these say "not mine"
+            if accepts:  # by the first bytes; without them, these mean "another format"
                 damaged = f"damaged {image_format} image ({cut(str(error))})"
             continue
         except Exception as error:  # see `damage`
@@ -124,9 +126,9 @@ def read_image_header(file: BinaryIO, name: str) -> ImageFile:
 
 
 class _BoundedFile:
-    """A file that ends in an error after a number of reads or bytes.
+    """A file that raises an error after a number of reads or bytes.
 
-    A header may name the same bytes thousands of times.
+    A header may refer to the same bytes thousands of times.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -135,12 +137,12 @@ class _BoundedFile:
         self._reads_left, self._bytes_left = 0, 0.0
 
     def allow(self, reads: int, *, of_decoder: bool = False) -> None:
-        """Allow this number of reads from now on; bytes again only for a decoder."""
+        """Reset the number of reads left, and of bytes: unlimited for a decoder."""
         self._reads_left = reads
         self._bytes_left = math.inf if of_decoder else self._size + _MAX_HEADER
 
     def read(self, size: int = -1) -> bytes:
-        """As of a file."""
+        """Read like a file; raise OSError beyond the limits."""
         content = self._file.read(size)
         self._reads_left -= 1
         self._bytes_left -= len(content)
@@ -153,7 +155,7 @@ class _BoundedFile:
 
 
 def require_sensible_size(image: Image.Image, name: str, max_pixels: int) -> None:
-    """Raises ImageError for an image of no pixels, or of too many; see `open_image_file`."""
+    """Raise ImageError for an image with no pixels or too many; see `open_image_file`."""
     width, height = image.size
     is_costly = image.format in _COSTLY_FORMATS or has_16_bit_colours(image)
     if is_costly:
@@ -179,7 +181,7 @@ def _stored_pixels(image: ImageFile) -> int:
 
 
 def _require_few_scans(content: bytes, size: tuple[int, int], name: str) -> None:
-    """Count the scans of a JPEG by its markers; some hundred take minutes to decode."""
+    """Count the scans of a JPEG by its markers; a few hundred take minutes to decode."""
     scans, segments, position = 0, 0, 2
     while 0 <= position < len(content) - 4 and content[position + 1] != _END_OF_IMAGE:
         if content[position + 1] == _START_OF_SCAN:
@@ -195,15 +197,15 @@ def _require_few_scans(content: bytes, size: tuple[int, int], name: str) -> None
 
 
 def count_frames(image: ImageFile, reopen: Callable[[], ImageFile]) -> int:
-    """Frames or pages; previews beside a photo (MPO, HEIF) are none.
+    """Count frames or pages; previews next to a photo (MPO, HEIF) do not count.
 
-    A GIF or TIFF is gone through, a TIFF up to _MAX_PAGES; both up to damage, or to too many parts.
+    GIF and TIFF are scanned until the end, damage or too many parts; TIFF up to _MAX_PAGES.
     """
     if image.format == "HEIF":
         return 1
     if image.format not in ("GIF", "TIFF"):
         return int(getattr(image, "n_frames", 1))
-    image = reopen()  # Pillow cannot always go back
+    image = reopen()  # Pillow cannot always seek back
     file: Any = image.fp
     file.allow(_MAX_READS)
     try:
@@ -217,9 +219,9 @@ def count_frames(image: ImageFile, reopen: Callable[[], ImageFile]) -> int:
 
 
 def damage(name: str, error: Exception) -> ImageError:
-    """What to say of a file that broke its decoder.
+    """Make the error for a file that its decoder fails on.
 
-    Decoders raise anything on damaged files, AssertionError and MemoryError among them.
+    Decoders raise anything on damaged files, including AssertionError and MemoryError.
     """
     text = cut(str(error))
     if not isinstance(error, OSError | SyntaxError | ValueError | EOFError | Warning):

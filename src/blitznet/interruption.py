@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do to a run."""
+"""Handling of Ctrl-C and SIGTERM during a run."""
 
 import signal
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def ignore_interruption() -> None:
-    """Ignore SIGINT and SIGTERM from now on: only the last line is left to print."""
+    """Ignore SIGINT and SIGTERM from now on, when only the last line is left to print."""
     if current_thread() is main_thread():
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
@@ -17,7 +17,7 @@ def ignore_interruption() -> None:
 
 @contextmanager
 def handlers_restored() -> Iterator[None]:
-    """Restore the handlers of SIGINT and SIGTERM at the end."""
+    """Restore the handlers of SIGINT and SIGTERM on exit."""
     previous = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
         yield
@@ -29,9 +29,9 @@ def handlers_restored() -> Iterator[None]:
 
 @contextmanager
 def deferred_interruption() -> Iterator[list[int]]:
-    """A list that Ctrl-C or SIGTERM fills, so that the work at hand is finished first.
+    """Collect SIGINT and SIGTERM in a list, so that the current work can finish first.
 
-    Python delivers signals to its main thread; in another one the list stays empty.
+    Python delivers signals to the main thread; in any other thread the list stays empty.
     """
     received: list[int] = []
     if current_thread() is not main_thread():
@@ -45,13 +45,13 @@ def deferred_interruption() -> Iterator[list[int]]:
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[list[int]]:
-    """SIGTERM raises KeyboardInterrupt as Ctrl-C does, so that files are tidied up.
+    """Raise KeyboardInterrupt on SIGTERM as on Ctrl-C, so that files are cleaned up.
 
-    After `ignore_interruption` inside of it, both stay ignored.
+    If `ignore_interruption` is called inside, both stay ignored.
 
     Yields:
-        The signals that came. Python drops an exception in a destructor, so a loop should look
-        here, too.
+        The signals received. Python drops an exception in a destructor, so a loop should check
+        this list, too.
     """
     received: list[int] = []
     if current_thread() is not main_thread():
@@ -64,7 +64,7 @@ def terminated_as_interrupted() -> Iterator[list[int]]:
 
     previous = {number: signal.getsignal(number) for number in _SIGNALS}
     for number, handler in previous.items():
-        if handler != signal.SIG_IGN:  # as SIGINT is in the background of a shell's script
+        if handler != signal.SIG_IGN:  # shells ignore SIGINT for a script's background jobs
             signal.signal(number, interrupt)
     try:
         yield received

@@ -1,4 +1,4 @@
-"""A font for any text: Pillow's own for ASCII, else one of the system that has its letters."""
+"""Choose a font for any text: Pillow's own for ASCII, else a system font with its letters."""
 
 import re
 import unicodedata
@@ -11,7 +11,7 @@ from PIL import ImageFont
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-# Looked for by Pillow where systems keep fonts, in this order.
+# Candidates in order; Pillow searches the system's font folders.
 _FONTS = (
     "DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "arial.ttf",
     "Arial Unicode.ttf", "NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "msyh.ttc",
@@ -21,15 +21,15 @@ _LATIN = re.compile(r"LATIN (SMALL|CAPITAL) (?:LETTER|LIGATURE) (\w{1,2})(?: WIT
 
 
 def lettering(text: str, size: int) -> tuple[Font, str]:
-    """A font and what to write with it.
+    """Choose a font for a text, and the text to write with it.
 
     Args:
-        text: anything; what cannot be printed becomes a blank.
-        size: of the font, pixels.
+        text: any text; unprintable characters become spaces.
+        size: font size in pixels.
 
     Returns:
-        The text as it is, where a font has all of its letters. Else its ASCII twin: Latin letters
-        without their marks, others as `\\u72d7`, so that no letter is an empty box.
+        The font, and the same text if the font has all of its letters, else `to_ascii` of it, so
+        that no letter is drawn as an empty box.
     """
     text = "".join(letter if letter.isprintable() else " " for letter in text)
     letters = "".join(sorted({letter for letter in text if not letter.isascii()}))
@@ -40,7 +40,7 @@ def lettering(text: str, size: int) -> tuple[Font, str]:
 
 
 def to_ascii(text: str) -> str:
-    """`łódź` as `lodz`, `狗` as `\\u72d7`."""
+    """Transliterate to ASCII: `łódź` becomes `lodz`, `狗` becomes `\\u72d7`."""
     decomposed = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
     plain = (_latin(letter) for letter in decomposed if not unicodedata.combining(letter))
     return "".join(plain).encode("ascii", "backslashreplace").decode()
@@ -61,7 +61,7 @@ def _own_font(size: int) -> Font:
 @lru_cache(maxsize=256)
 def _system_font(letters: str, size: int) -> Font | None:
     for name in _font_names():
-        with suppress(OSError):  # not there, or damaged
+        with suppress(OSError):  # missing or damaged
             font = ImageFont.truetype(name, size)
             if _has_all(font, letters):
                 return font
@@ -70,7 +70,7 @@ def _system_font(letters: str, size: int) -> Font | None:
 
 @cache
 def _font_names() -> tuple[str, ...]:
-    """Those of the system, and the one that comes with matplotlib."""
+    """System fonts, and the one that comes with matplotlib."""
     matplotlib = find_spec("matplotlib")
     if matplotlib is None or not matplotlib.origin:
         return _FONTS
@@ -78,14 +78,14 @@ def _font_names() -> tuple[str, ...]:
 
 
 def _has_all(font: ImageFont.FreeTypeFont, letters: str) -> bool:
-    """Whether none of them is drawn as what stands for a missing letter, or as nothing."""
-    missing = _look(font, _NO_CHARACTER)
+    """Whether every letter has a glyph, neither empty nor the one for missing letters."""
+    missing = _render(font, _NO_CHARACTER)
     looks = (
-        _look(font, letter) for letter in letters if unicodedata.category(letter)[0] not in "MZ"
+        _render(font, letter) for letter in letters if unicodedata.category(letter)[0] not in "MZ"
     )
     return all(look != missing and any(look[1]) for look in looks)
 
 
-def _look(font: ImageFont.FreeTypeFont, letter: str) -> tuple[tuple[int, int], bytes]:
+def _render(font: ImageFont.FreeTypeFont, letter: str) -> tuple[tuple[int, int], bytes]:
     mask = font.getmask(letter)
     return mask.size, bytes(mask)

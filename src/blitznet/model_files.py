@@ -1,4 +1,4 @@
-"""The files of networks: which are bundled, and what a file says of itself. Needs no PyTorch."""
+"""Find network files and read their metadata. Does not need PyTorch."""
 
 import os
 import re
@@ -28,12 +28,12 @@ _SUFFIXES = (".onnx", ".safetensors")
 
 _MAX_FILE = 16 * 1024 * MEGABYTE
 _MAX_HEADER = 16 * MEGABYTE
-_MAX_EXPORTED = 2048 * MEGABYTE  # of any file that protobuf reads
+_MAX_EXPORTED = 2048 * MEGABYTE  # limit of protobuf
 
-# The key of ONNX's external data as protobuf writes it: its length, then the word.
+# The key `location` of ONNX's external data, as protobuf encodes it: length, then text.
 _EXTERNAL_DATA = re.compile(rb"(?:\x08|\x88\x80*\x00)location")
 
-# Fields of ONNX's messages: onnx.proto3.
+# Field numbers from onnx.proto3.
 _GRAPH, _INITIALIZER = 7, 5
 _DATA_TYPE, _FLOAT_DATA, _NAME, _RAW_DATA, _DOUBLE_DATA = 2, 4, 8, 9, 10
 _FLOAT_TYPES = {1: "<f4", 10: "<f2", 11: "<f8"}
@@ -42,18 +42,18 @@ ClassName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class CheckpointInfo(BaseModel):
-    """What a checkpoint says of itself.
+    """Metadata of a checkpoint.
 
     Attributes:
-        format_version: of the file.
+        format_version: version of the checkpoint format.
         model: architecture, input size, normalisation and anchors.
         names: class names, background first.
-        supervised_boxes: classes whose boxes the training data labelled; None = all. Nothing is
-            shown of the others, nor of a head whose list is empty.
-        supervised_masks: classes whose pixels it labelled, background left out; likewise.
-        metrics: measured figures by data set, fractions.
-        training: how it came about, for people: data, recipe's name, steps, minutes, hardware, ...
-        recipe: all fields of the recipe, to train it again.
+        supervised_boxes: classes with boxes in the training data; None = all. Predictions omit the
+            other classes; an empty list turns the head off.
+        supervised_masks: the same for classes with labelled pixels, without background.
+        metrics: metrics by dataset, as fractions.
+        training: facts about the run, for people: data, recipe name, steps, minutes, hardware, ...
+        recipe: all fields of the recipe, to repeat the training.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -71,16 +71,16 @@ class CheckpointInfo(BaseModel):
 class ExportInfo(CheckpointInfo):
     """A checkpoint's metadata, and the settings fixed at export.
 
-    Normalisation is in the file, which takes pixels; `model.mean` and `model.std` tell which.
+    The file takes pixels and normalises them itself, by `model.mean` and `model.std`.
 
     Attributes:
-        format_version: of exported files.
-        score: minimum score of the file's objects, inclusive.
-        iou: overlap above which the weaker of two boxes of a class is dropped.
+        format_version: version of the export format.
+        score: minimum score of an object, inclusive.
+        iou: NMS threshold; of two boxes of a class with a higher IoU, only the better one stays.
         top: number of rows of the outputs.
         precision: precision of the weights.
         outputs: names of the outputs, in order.
-        caution: of int8, if it differs from float32 more than its precision allows: where, and by
+        caution: warning if int8 deviates from float32 by more than its tolerance: where, and by
             how much.
     """
 
@@ -97,23 +97,23 @@ Info = TypeVar("Info", bound=CheckpointInfo)
 
 
 def read_info(path: Path) -> CheckpointInfo:
-    """What a checkpoint says of itself, without reading its weights.
+    """Read a checkpoint's metadata without its weights.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, foreign, or of a newer format.
+        CheckpointError: if the file is missing, damaged, not BlitzNet's, or of a newer format.
     """
     metadata = read_header(path).metadata
     if METADATA_KEY not in metadata:
-        raise CheckpointError(f"{path} is a safetensors file, but not of BlitzNet")
+        raise CheckpointError(f"{path} is a safetensors file, but not from BlitzNet")
     return parse_info(path, metadata[METADATA_KEY], CheckpointInfo, CHECKPOINT_FORMAT_VERSION)
 
 
 def read_exported_file(path: Path) -> bytes:
-    """The content of an exported file, which has to be complete in itself.
+    """Read an exported file, which must be self-contained.
 
     Raises:
-        CheckpointError: if it cannot be read, keeps tensors in other files, or has weights that are
-            infinite or NaN, with which a network finds nothing.
+        CheckpointError: if it cannot be read, stores tensors in other files, or has infinite or
+            NaN weights, with which a network finds nothing.
     """
     try:
         content = read_regular(path, _MAX_EXPORTED)
@@ -126,22 +126,22 @@ def read_exported_file(path: Path) -> bytes:
             "export it as one file"
         )
     if path.suffix == ".onnx":
-        with suppress(IndexError, TypeError):  # damaged, which engines say in their own words
+        with suppress(IndexError, TypeError):  # damaged; the engine will raise an error
             for name, weights in _onnx_weights(memoryview(content)):
                 require_finite(path, name, bool(np.isfinite(weights).all()))
     return content
 
 
 def require_finite(path: Path, name: str, is_finite: bool) -> None:
-    """Raises CheckpointError for a tensor of a file that is not."""
+    """Raise CheckpointError if a tensor of a file is not finite."""
     if not is_finite:
         raise CheckpointError(
-            f"{path}: {shown(name)} holds infinite or NaN values; take an earlier checkpoint"
+            f"{path}: {shown(name)} holds infinite or NaN values; use an earlier checkpoint"
         )
 
 
 def _onnx_weights(model: memoryview) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and values of the initializers that are floating-point numbers."""
+    """Names and values of the floating-point initializers."""
     graphs = (graph for key, graph in _protobuf_fields(model) if key == _GRAPH)
     for graph in graphs:
         for key, tensor in _protobuf_fields(graph):
@@ -158,7 +158,7 @@ def _onnx_weights(model: memoryview) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _protobuf_fields(message: memoryview) -> Iterator[tuple[int, Any]]:
-    """Numbers and values of the fields of a protobuf message: integers, and bytes of the others."""
+    """Field numbers and values of a protobuf message; values are integers or raw bytes."""
     position = 0
     while position < len(message):
         key, position = _read_varint(message, position)
@@ -174,7 +174,7 @@ def _protobuf_fields(message: memoryview) -> Iterator[tuple[int, Any]]:
 
 
 def _read_varint(message: memoryview, position: int) -> tuple[int, int]:
-    """The number at a position, and the position behind it."""
+    """The number at a position, and the position after it."""
     number = shift = 0
     while shift < 64:
         byte = message[position]
@@ -186,10 +186,10 @@ def _read_varint(message: memoryview, position: int) -> tuple[int, int]:
 
 
 def parse_export_info(path: Path, text: str | None) -> ExportInfo:
-    """What an exported file has under METADATA_KEY.
+    """Parse an exported file's metadata, the text under METADATA_KEY.
 
     Raises:
-        CheckpointError: if it has nothing there, or nothing that this version understands.
+        CheckpointError: if it is missing, damaged, or of a newer format.
     """
     if not text:
         raise CheckpointError(
@@ -200,7 +200,7 @@ def parse_export_info(path: Path, text: str | None) -> ExportInfo:
 
 
 def parse_info(path: Path, text: str, kind: type[Info], newest: int) -> Info:
-    """JSON to a description; `newest` is the highest format version that can be read."""
+    """Parse metadata from JSON; `newest` is the highest format version that can be read."""
     try:
         content = parse_json(text, path, CheckpointError)
         version = content["format_version"]
@@ -222,11 +222,11 @@ def parse_info(path: Path, text: str, kind: type[Info], newest: int) -> Info:
 
 
 class FileHeader(NamedTuple):
-    """What a safetensors file says before its tensors.
+    """Header of a safetensors file.
 
     Attributes:
         metadata: text by key.
-        shapes: of the tensors, by name.
+        shapes: shapes of the tensors by name.
     """
 
     metadata: dict[str, str]
@@ -234,10 +234,10 @@ class FileHeader(NamedTuple):
 
 
 def read_header(path: Path) -> FileHeader:
-    """The header of a safetensors file: eight bytes of length, then JSON.
+    """Read the header of a safetensors file: eight bytes of length, then JSON.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, or shorter or longer than it says.
+        CheckpointError: if the file is missing or damaged, or its size does not match the header.
     """
     try:
         file, size = open_regular(path, _MAX_FILE)
@@ -258,24 +258,24 @@ def read_header(path: Path) -> FileHeader:
         reason = getattr(error, "strerror", None) or cut(str(error))
         raise CheckpointError(
             f"{path} is not a readable safetensors file ({reason}); it may be truncated or "
-            "of another kind"
+            "of another format"
         ) from None
 
 
 @dataclass(frozen=True)
 class NetworkFiles:
-    """The files of one network; at least one of the two is there.
+    """The files of one network; at least one is not None.
 
     Attributes:
-        exported: NAME.onnx or NAME.xml, which every engine but PyTorch runs.
-        checkpoint: NAME.safetensors, which PyTorch runs and trains further.
+        exported: NAME.onnx or NAME.xml, for every engine except PyTorch.
+        checkpoint: NAME.safetensors, for PyTorch and for further training.
     """
 
     exported: Path | None
     checkpoint: Path | None
 
     def require_checkpoint(self) -> Path:
-        """The checkpoint.
+        """Return the checkpoint.
 
         Raises:
             InputError: if there is only an exported file.
@@ -286,7 +286,7 @@ class NetworkFiles:
 
 
 def bundled_networks() -> dict[str, NetworkFiles]:
-    """What comes with the package, by name."""
+    """Networks inside the package, by name."""
     folder = Path(str(files("blitznet") / "weights"))
     found = {path.name: path for path in folder.glob("*.*") if path.suffix in _SUFFIXES}
     names = sorted({path.stem for path in found.values()})
@@ -296,7 +296,7 @@ def bundled_networks() -> dict[str, NetworkFiles]:
 
 
 def default_model() -> str:
-    """The bundled network that is used when none is named.
+    """Name of the bundled network to use by default.
 
     Raises:
         CheckpointError: if this installation has none.
@@ -309,14 +309,14 @@ def default_model() -> str:
 
 
 def find_network(name_or_path: str | os.PathLike[str] | None = None) -> NetworkFiles:
-    """The files of a bundled network, of a training run, or a file.
+    """Find the files of a network.
 
     Args:
-        name_or_path: a name, a file, or the folder of a run: its final network, else the best or
-            the last one that it saved; None = the best bundled network.
+        name_or_path: a bundled network's name, a file, or a run's folder, for its final network or
+            else its best or last checkpoint; None = the best bundled network.
 
     Raises:
-        CheckpointError: if there is none; the message lists the names.
+        CheckpointError: if there is no such network; the message lists the bundled names.
     """
     name = default_model() if name_or_path is None else os.fspath(name_or_path)
     bundled = bundled_networks()
@@ -347,10 +347,10 @@ def _network_of_run(folder: Path) -> NetworkFiles:
 
 
 def find_checkpoint(name_or_path: str) -> Path:
-    """A bundled name, or the path of a checkpoint, to the file.
+    """Find the checkpoint of a network; see `find_network`.
 
     Raises:
-        CheckpointError: if it is neither; the text lists the names.
-        InputError: if it is an exported file.
+        CheckpointError: if there is no such network; the message lists the bundled names.
+        InputError: if there is only an exported file.
     """
     return find_network(name_or_path).require_checkpoint()

@@ -1,4 +1,4 @@
-"""The network family by name: every architectural choice of the paper as one value."""
+"""Named network configurations: every architectural choice of the paper as one value."""
 
 import math
 from typing import Annotated, Literal
@@ -13,17 +13,17 @@ Mean = Annotated[float, Field(ge=-1, le=2)]
 Deviation = Annotated[float, Field(ge=0.001, le=10)]
 
 
-# Normalisation that goes with timm's ImageNet weights; a checkpoint carries its own.
+# Normalisation for timm's ImageNet weights; a checkpoint stores its own.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ModelConfig(BaseModel):
-    """Everything that fixes the shape of a network and of its anchors; stored in every checkpoint.
+    """Configuration of a network and its anchors; stored in every checkpoint.
 
     Attributes:
-        name: the family member this was derived from.
-        backbone: any timm model that gives features at strides 4, 8, 16 and 32.
+        name: network of MODELS that this was derived from.
+        backbone: any timm model with features at strides 4, 8, 16 and 32.
         stride_in_1x1: ResNet only: stride 2 on the first 1x1 convolution of a stage, as in the
             original (MSRA) weights, instead of on the 3x3.
         pad_same: TensorFlow's asymmetric padding in the backbone, for weights trained with it.
@@ -31,8 +31,8 @@ class ModelConfig(BaseModel):
         finest_stride: stride of the finest level, 4 (s4) or 8 (s8).
         num_classes: C, background included; at most 255 with a segmentation head, whose maps are
             uint8.
-        background_rows: how many rows of the classifiers together are background; more than one
-            if it was fine-tuned to some of another network's classes, see `training.network`.
+        background_rows: number of classifier rows that together are background; more than one
+            after fine-tuning to some of another network's classes, see `training.network`.
         detect: whether there is a multibox head.
         segment: whether there is a segmentation head.
         fusion: block of the up-scale stream (table 8); None = no up-scale stream, heads on the
@@ -50,7 +50,7 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(min_length=1, max_length=200)
-    # No "hf-hub:" or "local-dir:", behind which timm would look elsewhere than in its own list.
+    # Excludes "hf-hub:" and "local-dir:", which make timm load models from outside its own list.
     backbone: str = Field(default="resnet50", max_length=100, pattern=r"^[A-Za-z0-9_.]+$")
     stride_in_1x1: bool = False
     pad_same: bool = False
@@ -118,7 +118,7 @@ BLITZNET300_MOBILE = BLITZNET300_S8.model_copy(
     }
 )
 
-# Table 1, "SSD300* (our reimpl)": the same streams down, no stream up, boxes only.
+# Table 1, "SSD300* (our reimpl)": the same down-scale stream, no up-scale stream, boxes only.
 _SSD = {"fusion": None, "segment": False}
 SSD300 = BLITZNET300_S8.model_copy(update={"name": "ssd300", **_SSD})
 SSD512 = BLITZNET512.model_copy(update={"name": "ssd512", **_SSD})
@@ -130,7 +130,7 @@ MODELS: dict[str, ModelConfig] = {config.name: config for config in _FAMILY}
 
 
 def find_model(name: str) -> ModelConfig:
-    """A member of the family by name.
+    """Look up a configuration by name.
 
     Raises:
         InputError: if there is none.

@@ -1,4 +1,4 @@
-"""A progress bar for people who wait, and silence for everybody else."""
+"""Progress bar for terminals."""
 
 import sys
 from collections.abc import Generator, Iterable
@@ -20,17 +20,17 @@ def with_progress(
     is_wanted: bool = True,
     has_speed: bool = False,
 ) -> Generator[Item, None, None]:
-    """Pass items through and show how far they are.
+    """Pass items through and show a progress bar.
 
-    The bar is on standard error, only where that is a terminal and only after two seconds; it goes
-    away at the end, or when this is closed.
+    The bar appears on standard error after two seconds, if that is a terminal; it disappears at the
+    end, or when the generator is closed.
 
     Args:
-        items: what is waited for.
-        total: how many there will be; None = nobody knows.
+        items: items to pass through.
+        total: number of items; None = unknown.
         what: short text before the bar.
         is_wanted: if False, nothing is shown.
-        has_speed: whether to show how many come in a second.
+        has_speed: whether to show items per second.
     """
     if not (is_wanted and sys.stderr.isatty()):
         yield from items
@@ -64,7 +64,7 @@ def with_progress(
     with ExitStack() as shown:
         for item in items:
             yield item
-            del item  # not kept while the next one is made
+            del item  # free it before the next one is made
             bar.advance(task)
             if not bar.live.is_started and monotonic() - start > PATIENCE_SECONDS:
                 shown.enter_context(bar)

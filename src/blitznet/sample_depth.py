@@ -1,4 +1,4 @@
-"""Images of more than eight bits a channel: brought to eight, or named if Pillow cannot."""
+"""Scale images of more than eight bits per channel to eight, or describe unsupported TIFFs."""
 
 from collections.abc import Callable, Sequence
 from sys import byteorder
@@ -8,11 +8,10 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 from PIL.ImageFile import ImageFile
 
-# Brightest values of 8, 10, 12, 14 and 16 bits; cameras, scanners and microscopes store all of them
-# in 16.
+# Maxima of 8, 10, 12, 14 and 16 bits; cameras, scanners and microscopes store them all in 16 bits.
 _FULL_RANGES = (255, 1023, 4095, 16383, 65535)
 
-# Of sixteen-bit colours Pillow decodes the high byte alone; in the other byte order, the low one.
+# Pillow decodes only the high byte of 16-bit colours; with the byte order swapped, the low one.
 _OTHER_ORDER = {"L": "B", "B": "L", "N": "B" if byteorder == "little" else "L"}
 _COLOURS_OF_16_BITS = tuple(f"{mode};16" for mode in ("RGB", "RGBA", "RGBX"))
 
@@ -23,22 +22,22 @@ _KINDS = {1: "uint", 2: "int", 3: "float", 5: "complex int", 6: "complex"}
 
 
 def to_eight_bits(values: np.ndarray) -> np.ndarray:
-    """Integers or floats to uint8.
+    """Scale integers or floats to uint8.
 
-    Files do not say which part of their range they use. It is the smallest of 1 (floating point
-    only) and of what 8, 10, 12, 14 and 16 bits hold that contains the brightest value, else it ends
-    at the brightest value.
+    Files do not state their white level. It is taken to be the smallest of 1 (floating point only)
+    and the maxima of 8, 10, 12, 14 and 16 bits that is not below the brightest value, else the
+    brightest value itself.
 
     Args:
         values: (H, W) or (H, W, C), uint16, int32 or float32.
 
     Returns:
-        Of the same shape; of sixteen bits in full use the high byte.
+        Array of the same shape; the high byte if all 16 bits are in use.
     """
     if values.dtype.itemsize == 2 and values.max() > _FULL_RANGES[-2]:
         return (values >> 8).astype(np.uint8)
     ranges = (1, 255, 65535) if values.dtype.kind == "f" else _FULL_RANGES
-    # In bands of rows, as the copies of a whole image would take several times its memory.
+    # In bands of rows, because copies of a whole image would take several times its memory.
     bands = [values[top : top + _BAND] for top in range(0, len(values), _BAND)]
     brightest = max(float(_finite(band).max()) for band in bands)
     full = next((top for top in ranges if brightest <= top), brightest)
@@ -51,7 +50,7 @@ def _finite(values: np.ndarray) -> np.ndarray:
 
 
 def has_16_bit_colours(image: Image.Image) -> bool:
-    """Whether an opened file stores colours in sixteen bits, as `with_low_bytes` takes."""
+    """Whether an opened file stores 16-bit colours that `with_low_bytes` can scale."""
     orders = [str(_as_tuple(tile.args)[0]) for tile in getattr(image, "tile", ()) if tile.args]
     return bool(orders) and all(order[:-1] in _COLOURS_OF_16_BITS for order in orders)
 
@@ -59,15 +58,15 @@ def has_16_bit_colours(image: Image.Image) -> bool:
 def with_low_bytes(
     image: Image.Image, tiles: Sequence[Any], reopen: Callable[[], ImageFile]
 ) -> Image.Image:
-    """Sixteen-bit colours that use at most 14 bits, scaled to eight; any other image as it is.
+    """Scale 16-bit colours that use at most 14 bits to eight; return other images unchanged.
 
     Args:
-        image: decoded.
-        tiles: what Pillow had to decode for it.
+        image: decoded image.
+        tiles: `image.tile` before decoding.
         reopen: opens the same image again.
 
     Returns:
-        The image itself, or one of the same size and mode.
+        The image itself, or a new one of the same size and mode.
     """
     orders = [str(_as_tuple(tile.args)[0]) for tile in tiles]
     if not orders or not all(order[:-1] in _COLOURS_OF_16_BITS for order in orders):
@@ -90,9 +89,9 @@ def _as_tuple(arguments: Any) -> tuple[Any, ...]:
 
 
 def describe_tiff(file: BinaryIO) -> str | None:
-    """What a TIFF holds, as `3 channels of float32`; None if it has no header of a TIFF.
+    """Describe a TIFF's content, such as `3 channels of float32`; None if it is not a TIFF.
 
-    A compression that Pillow does not know is said, too.
+    A compression that Pillow does not know is named, too.
     """
     try:
         file.seek(0)
@@ -106,5 +105,5 @@ def describe_tiff(file: BinaryIO) -> str | None:
             f"{samples} channel{'s' * (samples != 1)} of {_KINDS.get(kind[0], 'unknown')}{bits[0]}"
             f"{'' if is_known else f' in compression {compression}'}"
         )
-    except Exception:  # noqa: BLE001 - of a file that is damaged anything may come
+    except Exception:  # noqa: BLE001 - damaged files can raise anything
         return None

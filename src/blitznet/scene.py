@@ -1,8 +1,7 @@
-"""The prediction for one image: objects, pixel classes, and per-object masks."""
+"""The prediction for one image: objects, segmentation map and instance masks."""
 
 from collections import Counter
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +10,20 @@ from PIL import Image
 
 from blitznet.draw import draw_scene
 from blitznet.extras import require
+from blitznet.files.save_image import encode_png
 
 if TYPE_CHECKING:
     import supervision
 
 NO_OBJECT = -1
 NO_ID = 0
-# Regions below this share of an image are not mentioned.
+# Minimum share of the image for a class to appear in `summary`.
 _MIN_SHARE = 0.01
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scene:
-    """The prediction for one image, in pixels of that image as a person sees it.
+    """The prediction for one image, in pixels of the upright image.
 
     Attributes:
         boxes: (K, 4) float32 xyxy, best score first; K = 0 if the network does not detect.
@@ -31,11 +31,11 @@ class Scene:
         scores: (K,) float32 in 0..1.
         seg_map: (H, W) uint8 class ids, 0 = background; None if the network does not segment.
         names: name of every class id, background included.
-        image: upright RGB, which is what boxes and segmentation map refer to.
+        image: upright RGB; boxes and segmentation map refer to its pixels.
         source: the image's file, or None.
         milliseconds: duration of each stage: read, network, post.
-        ids: (K,) int64 identities across the frames of a video, from 1 on, NO_ID for an object
-            that has none yet; None where objects are not tracked.
+        ids: (K,) int64 track ids across the frames of a video, from 1 on, NO_ID for an object
+            without one; None if objects are not tracked.
     """
 
     boxes: np.ndarray
@@ -55,10 +55,8 @@ class Scene:
         return f"Scene({name}{self.size[0]}x{self.size[1]}: {self._objects()}{seg_map})"
 
     def _repr_png_(self) -> bytes:
-        """The drawn image, which notebooks show."""
-        content = BytesIO()
-        self.draw().save(content, format="PNG")
-        return content.getvalue()
+        """The drawn image, for notebooks."""
+        return encode_png(self.draw())
 
     @property
     def size(self) -> tuple[int, int]:
@@ -71,11 +69,11 @@ class Scene:
         return [self.names[label] for label in self.labels]
 
     def instances(self) -> np.ndarray:
-        """Per-object masks: the pixels of an object's class inside its box, see `instance_map`.
+        """Instance masks: the pixels of an object's class inside its box, see `instance_map`.
 
         Returns:
-            (K, H, W) bool; a pixel is in at most one of them. K bytes for every pixel of the
-            image: where that is too much, use `instance_map`.
+            (K, H, W) bool; a pixel is in at most one mask. This takes K bytes per pixel of the
+            image; `instance_map` takes two.
 
         Raises:
             ValueError: if the network does not segment.
@@ -84,11 +82,11 @@ class Scene:
         return masks
 
     def instance_map(self) -> np.ndarray:
-        """The object that every pixel belongs to.
+        """Assign every pixel to an object.
 
-        A pixel belongs to a box of its own class that contains its centre. Of several, it belongs
-        to the one whose middle is nearest, measured in widths and heights of that box, so that two
-        overlapping boxes share their pixels about half-way; at a tie the better score wins.
+        A pixel belongs to a box of its own class that contains its centre. If several do, the box
+        with the nearest centre wins, with distances in widths and heights of the box, so that two
+        overlapping boxes share their pixels about half-way. In a tie, the better score wins.
 
         Returns:
             (H, W) int16, row of `boxes` or NO_OBJECT.
@@ -97,7 +95,7 @@ class Scene:
             ValueError: if the network does not segment.
         """
         if self.seg_map is None:
-            raise ValueError("per-object masks need pixel classes, and this network has none")
+            raise ValueError("instance masks need a segmentation map, and this network has none")
         height, width = self.seg_map.shape
         owners = np.full(self.seg_map.shape, NO_OBJECT, dtype=np.int16)
         nearest = np.full(self.seg_map.shape, np.inf, dtype=np.float32)
@@ -115,15 +113,15 @@ class Scene:
         return owners
 
     def draw(self, boxes: bool = True, seg_map: bool = True, in_place: bool = False) -> Image.Image:
-        """The image with boxes, labels, scores and the translucent segmentation map.
+        """Draw boxes, labels, scores and the translucent segmentation map.
 
         Args:
             boxes: whether to draw the objects.
-            seg_map: whether to draw the pixel classes.
-            in_place: draw on `image` itself, which spares the memory of a copy.
+            seg_map: whether to draw the segmentation map.
+            in_place: draw on `image` itself, to save the memory of a copy.
 
         Returns:
-            An RGB image of the same size, a new one unless drawn in place.
+            An RGB image of the same size, a new one unless `in_place`.
         """
         return draw_scene(
             self.image,
@@ -137,12 +135,12 @@ class Scene:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """One line of `predictions.jsonl`, without timings and names of files.
+        """The record for `predictions.jsonl`, without timings and file names.
 
         Returns:
-            Plain Python values: `box` in pixels, `pixels` the share of every class that occurs,
-            largest first, or None if the network does not segment; `label_id` counts from 1;
-            `id` only where objects are tracked. `seg_map` and `drawn` are for the names of files.
+            Plain Python values. `box` is in pixels; `label_id` counts from 1; `id` exists only if
+            objects are tracked; `pixels` is the share of every class that occurs, largest first,
+            or None if the network does not segment. `seg_map` and `drawn` are for file names.
         """
         width, height = self.size
         detections: list[dict[str, Any]] = [
@@ -168,12 +166,12 @@ class Scene:
         }
 
     def to_supervision(self) -> "supervision.Detections":
-        """The objects for Roboflow's `supervision`, which annotates, counts and tracks.
+        """Convert the objects for Roboflow's `supervision`, to annotate, count or track them.
 
         Returns:
             `supervision.Detections` with `xyxy`, `confidence`, `class_id`, `data["class_name"]`;
-            `mask`, see `instances`, if the network segments; `tracker_id`, see `ids`, where
-            objects are tracked.
+            `mask` (see `instances`) if the network segments; `tracker_id` (see `ids`) if objects
+            are tracked.
 
         Raises:
             InputError: if supervision is not installed.
@@ -191,7 +189,7 @@ class Scene:
         )
 
     def summary(self) -> str:
-        """One line: `2 x person, 1 x dog; pixels 31% person, 12% dog`."""
+        """Summarise in one line: `2 x person, 1 x dog; pixels 31% person, 12% dog`."""
         regions = [
             f"{share:.0%} {name}"
             for name, share in (self.pixel_shares() or {}).items()
@@ -205,7 +203,7 @@ class Scene:
         return ", ".join(f"{count} x {name}" for name, count in counts.items()) or "no objects"
 
     def pixel_shares(self) -> dict[str, float] | None:
-        """Share of the image, 0..1, of every class that occurs in it, largest first."""
+        """Share of the pixels, 0..1, of every class that occurs, largest first."""
         if self.seg_map is None:
             return None
         shares = {
@@ -217,10 +215,10 @@ class Scene:
 
 
 def _count_pixels(seg_map: np.ndarray) -> list[int]:
-    """Pixels of each of the 256 class ids that a map (H, W) uint8 may have.
+    """Count the pixels of each of the 256 class ids in a segmentation map, (H, W) uint8.
 
-    A histogram waits for the last count of an id before it counts the id again, and neighbours are
-    mostly equal: counted as the four bands of an image, they do not wait for each other.
+    Counting the same id twice in a row stalls the CPU, and neighbours are mostly equal. Treated as
+    the four bands of an image, neighbours go to separate histograms.
     """
     pixels = seg_map.reshape(-1)
     in_bands = pixels.size // 4 * 4
@@ -232,6 +230,6 @@ def _count_pixels(seg_map: np.ndarray) -> list[int]:
 
 
 def _pixels_between(start: float, stop: float, size: int) -> slice:
-    """The pixels whose centres lie in start..stop, of `size` ones."""
+    """Slice of the pixels, out of `size`, whose centres lie in start..stop."""
     first, last = np.ceil(np.array((start, stop)) - 0.5).clip(0, size).astype(int)
     return slice(first, last)

@@ -1,7 +1,7 @@
-"""What crosses the borders between data, network, losses and post-processing.
+"""Values passed between data, network, losses and post-processing.
 
 Tensor dimensions, one letter each: B images, A anchors, G ground-truth boxes of one image (padded
-to the largest of a batch), K kept detections, C classes including background, H W height and width
+to the maximum of a batch), K kept detections, C classes including background, H W height and width
 of an image, S side of the network's input, h w height and width of the finest feature map.
 """
 
@@ -11,30 +11,30 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:  # readers of data and recipes do without PyTorch
+if TYPE_CHECKING:  # reading data and recipes does not need PyTorch
     import torch
     from torch import Tensor
 
-# In `Batch.labels`: a padding row, and a box that is ignored (difficult, crowd). The latter also in
-# `Sample.labels`, of a difficult box without a class.
+# Values of `Batch.labels` for padding rows and for ignored boxes (difficult, crowd). In
+# `Sample.labels`, IGNORE_LABEL marks a difficult box without a class.
 PADDING_LABEL = 0
 IGNORE_LABEL = -1
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image and what is known about it.
+    """One image and its labels.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        boxes: (G, 4) float32 xyxy in pixels of `image`, or None where boxes are not labelled.
-            An empty array says that the image was labelled and holds no object.
-        labels: (G,) int64 class ids from 1 on; IGNORE_LABEL for a box that any class may be in.
-        difficult: (G,) bool; VOC's difficult or COCO's crowd, which is ignored.
-        seg_map: (H, W) uint8 class ids, 255 = void, or None where pixels are not labelled.
+        boxes: (G, 4) float32 xyxy in pixels of `image`, or None if boxes are not labelled. An
+            empty array means that the image is labelled and has no objects.
+        labels: (G,) int64 class ids from 1 on; IGNORE_LABEL for a box that may hold any class.
+        difficult: (G,) bool; VOC's difficult or COCO's crowd, which are ignored.
+        seg_map: (H, W) uint8 class ids, 255 = void, or None if pixels are not labelled.
         source: where the image came from, for messages.
-        known_classes: (C,) bool, the classes that its labels speak of, background included; None =
-            all. Where nothing is labelled, an unknown class may be there (partial labels).
+        known_classes: (C,) bool, classes that the labels cover, background included; None = all.
+            Unlabelled parts of the image may show any other class (partial labels).
     """
 
     image: np.ndarray
@@ -59,10 +59,10 @@ class Batch:
         images: (B, 3, S, S) uint8 RGB; normalised on the device.
         boxes: (B, G, 4) float32 xyxy in pixels of the input, padded with zeros.
         labels: (B, G) int64; PADDING_LABEL on padding, IGNORE_LABEL on boxes to ignore.
-        has_boxes: (B,) bool; False where boxes are not labelled.
-        seg_maps: (B, S, S) uint8; all 255 where pixels are not labelled.
+        has_boxes: (B,) bool; False if boxes are not labelled.
+        seg_maps: (B, S, S) uint8; all 255 if pixels are not labelled.
         sources: B names, for messages.
-        known_classes: (B, C) bool, the classes that an image's labels speak of; None = all of all.
+        known_classes: (B, C) bool, classes that each image's labels cover; None = all.
     """
 
     images: "Tensor"
@@ -74,7 +74,7 @@ class Batch:
     known_classes: "Tensor | None" = None
 
     def map_tensors(self, function: Callable[["Tensor"], "Tensor"]) -> "Batch":
-        """The same batch with every tensor put through `function`."""
+        """Apply `function` to every tensor."""
         fields: dict[str, Any] = {
             name: function(value)
             for name, value in vars(self).items()
@@ -83,7 +83,7 @@ class Batch:
         return replace(self, **fields)
 
     def split(self, parts: int) -> "list[Batch]":
-        """In as many batches of equal size, in order; B must be a multiple."""
+        """Split into `parts` batches of equal size, in order; B must be divisible by `parts`."""
         size = len(self.sources) // parts
         return [self._between(start, start + size) for start in range(0, parts * size, size)]
 
@@ -92,21 +92,21 @@ class Batch:
         return replace(part, sources=self.sources[start:stop])
 
     def to(self, device: "torch.device") -> "Batch":
-        """On another device; from pinned memory without waiting."""
+        """Move to another device, asynchronously from pinned memory."""
         return self.map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
-        """In page-locked memory; torch's data loader calls this."""
+        """Copy to page-locked memory; torch's data loader calls this."""
         return self.map_tensors(lambda tensor: tensor.pin_memory())
 
 
 class RawPredictions(NamedTuple):
-    """What the network returns, in training and in evaluation alike; None for a head it lacks.
+    """Output of the network, the same in training and evaluation; None for a head it lacks.
 
     Attributes:
         class_logits: (B, A, C) before softmax, background first.
         box_deltas: (B, A, 4) relative to the anchors, see `detection.box_coder`.
-        seg_logits: (B, C, h, w) before softmax, at the finest level's size.
+        seg_logits: (B, C, h, w) before softmax, at the size of the finest level.
     """
 
     class_logits: "Tensor | None"
@@ -115,11 +115,11 @@ class RawPredictions(NamedTuple):
 
 
 class SoftLabels(NamedTuple):
-    """What a teacher network says of a batch: class probabilities, background first.
+    """A teacher's class probabilities for a batch, background first.
 
     Attributes:
-        of_boxes: (B, G, C) of the objects of the batch; all zero where it has none to give.
-        of_pixels: (B, C, h, w) at its own resolution; None = it does not segment.
+        of_boxes: (B, G, C) for the objects of the batch; all zero where the teacher gives none.
+        of_pixels: (B, C, h, w) at the teacher's resolution; None = it does not segment.
     """
 
     of_boxes: "Tensor"

@@ -1,4 +1,4 @@
-"""README and pages: links lead somewhere, commands exist, and examples print what they say."""
+"""README and pages: links work, commands exist, and examples print what is shown."""
 
 import ast
 import json
@@ -28,7 +28,7 @@ DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "results/R
 DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 VERBS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-# Placeholders of the pages that a parser of numbers would refuse.
+# Placeholders in pages where a command needs a number.
 PLACEHOLDERS = {"N": "1", "STEPS": "1"}
 SLOW_PAGE = pytest.param("docs/prelabelling", marks=pytest.mark.slow)
 PAGES_TO_RUN = ["README", "docs/getting_started", SLOW_PAGE]
@@ -41,7 +41,7 @@ def blocks(document: Path, *languages: str) -> list[str]:
 
 
 def commands(document: Path) -> Iterator[list[str]]:
-    """Of all shell blocks, as lists of words, without comments and environment."""
+    """Commands of all shell blocks, as lists of words, without comments and environment."""
     for block in blocks(document, "sh", "bash"):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
@@ -58,7 +58,7 @@ def our_words(words: list[str]) -> list[str] | None:
 
 
 def slugs(text: str) -> set[str]:
-    """Anchors of the headings, as GitHub makes them."""
+    """Anchors of the headings, as on GitHub."""
     headings = re.findall(r"^#+ (.*)$", FENCE.sub("", text), re.M)
     return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in headings}
 
@@ -127,7 +127,7 @@ def test_commands_and_options_in_the_text_exist(document: Path) -> None:
 
 
 def options_of_script(script: Path) -> set[str]:
-    """Of argparse, or of the parameters that typer makes options of."""
+    """Options of a script that uses argparse or typer."""
     text = script.read_text()
     named = set(re.findall(r'"(--[\w-]+)"', text))
     parameters = re.findall(r"(\w+): (?:Annotated|Path|bool|float|int|list|str)\b", text)
@@ -191,7 +191,7 @@ def test_python_blocks_can_be_parsed(document: Path) -> None:
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the files that the pages' first commands name; the bundled network runs."""
+    """A folder with the files that the pages' first commands need; runs the bundled network."""
     skimage_data = Path(pytest.importorskip("skimage").__file__).parent / "data"
     chelsea = Image.open(skimage_data / "chelsea.png").convert("RGB")
     chelsea.save(tmp_path / "chelsea.png")
@@ -233,7 +233,7 @@ def test_the_demo_prints_what_getting_started_shows(
     assert main(["demo"]) == 0
     printed = re.sub(r"^/.*/", ".../", capsys.readouterr().out, flags=re.M)
     printed = re.sub(r"/\S+(?=runs/)", "", printed)
-    shares = re.compile(r"\d+%")  # which depend a little on the processor
+    shares = re.compile(r"\d+%")  # they vary slightly between processors
     assert shares.sub("%", printed) == shares.sub("%", expected)
 
 

@@ -1,4 +1,4 @@
-"""What the package promises as a whole: its public names, its weight, its documents."""
+"""Promises of the whole package: public names, size, documents."""
 
 import ast
 import re
@@ -60,7 +60,7 @@ def test_every_difference_that_the_code_cites_is_in_the_list() -> None:
 def test_no_pickle_is_ever_loaded() -> None:
     for path in SOURCES:
         text = path.read_text()
-        # Tensors alone: `weights_only` runs nothing of what a file says.
+        # Only tensors: `weights_only` runs no code from a file.
         assert "torch.load" not in re.sub(r"torch\.load\(.*weights_only=True\)", "", text), path
         assert "pickle" not in text.replace("No pickle is ever read", ""), path
 

@@ -1,4 +1,4 @@
-"""One term for one thing: what the glossary rejects is nowhere in code and pages."""
+"""One term for one thing: no term that the glossary rejects is in code or pages."""
 
 import re
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 GLOSSARY = ROOT / "docs/glossary.md"
-# Keys of files that earlier versions wrote, a deprecated name, and YAML keys that users have.
+# Keys in files of earlier versions, a deprecated name, and YAML keys of users.
 KEYS = re.compile(
     r"SSD: default boxes, prior boxes|max_pictures"
     r"|\bpictures(_with_\w+|_per_second)?\b(?=['\"\]:`.=])"
     r"|(?<=['\"])(same-|empty-)?picture(?=['\"])|(?<=[._])pictures\b"
 )
-# Riddles and foreign idioms that no glossary explains.
+# Unclear or foreign idioms.
 RIDDLES = (
     "no number", "is told", "are told", "what would hurt", "broken off", "passed over", "of equals",
     "a image", "learnt", "veil", "is what a run is after", "each, at least",
@@ -20,7 +20,7 @@ RIDDLES = (
 
 
 def rejected() -> list[str]:
-    """Third column of the glossary's table, and the riddles."""
+    """The third column of the glossary, and the idioms."""
     rows = re.findall(r"^\| [^|]+ \| [^|]+ \| ([^|]+) \|$", GLOSSARY.read_text(), re.M)
     phrases = [phrase.strip() for cell in rows[2:] for phrase in cell.split(",") if phrase.strip()]
     return [*phrases, *RIDDLES]

@@ -29,7 +29,7 @@ EXAMPLES = Path(__file__).parents[2] / "src/blitznet/service/page/examples"
 CAT = EXAMPLES / "chelsea.jpg"
 SECONDS = 60
 
-# As a person's Ctrl+V with an image in the clipboard.
+# Same as Ctrl+V with an image in the clipboard.
 PASTE = """
 const done = arguments[arguments.length - 1];
 fetch("/page/examples/astronaut.jpg").then((answer) => answer.blob()).then((blob) => {
@@ -43,7 +43,7 @@ fetch("/page/examples/astronaut.jpg").then((answer) => answer.blob()).then((blob
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Of a service with the bundled network."""
+    """Address of a service with the bundled network."""
     command = [sys.executable, "-m", "blitznet", "serve", "--port", "0", "--engine", "onnxruntime"]
     process = subprocess.Popen(
         [*command, "--workers", str(min(2, usable_cores()))], stderr=subprocess.PIPE, text=True
@@ -131,7 +131,7 @@ class Page:
             self.browser.save_screenshot(str(Path(folder) / f"{name}.png"))
 
     def complaints(self) -> list[str]:
-        """What the console says, a violated content security policy among it."""
+        """Messages on the console, including violations of the content security policy."""
         lines = [entry["message"] for entry in self.browser.get_log("browser")]
         return [line for line in lines if "/predict" not in line]
 

@@ -1,4 +1,4 @@
-"""The wheel in a fresh environment: what it holds, and what works without PyTorch."""
+"""The wheel in a fresh environment: its content, and what works without PyTorch."""
 
 import json
 import os
@@ -18,13 +18,13 @@ pytestmark = [pytest.mark.install, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
 MAX_MEGABYTES = 200
 
-# What takes PyTorch. Everything else is imported in the fresh environment.
+# Modules that need PyTorch. All others are imported in the fresh environment.
 LOWER_HALF = (
     "boxes", "data", "detection", "device", "evaluation", "exporting", "losses", "model", "paper",
     "structures", "training", "inference.engines.torch_engine",
-    "service",  # which takes the extra `serve`
+    "service",  # needs the extra `serve`
 )  # fmt: skip
-# What takes the extra `ray`, which has a test of its own.
+# Needs the extra `ray`, which has its own test.
 RAY = ("cluster",)
 
 IMPORT_ALL = f"""
@@ -51,7 +51,7 @@ print(sorted({{"torch", "torchvision", "timm"}} & sys.modules.keys()))
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    clean = folder / "source"  # a build in the checkout would take in what an earlier one left
+    clean = folder / "source"  # a build in the checkout would include leftovers of earlier ones
     shutil.copytree(ROOT / "src", clean / "src", ignore=shutil.ignore_patterns("*.egg-info"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, clean)
@@ -61,7 +61,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def binaries(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of a fresh environment with the wheel and its base dependencies alone."""
+    """The bin folder of a fresh environment with only the wheel and its base dependencies."""
     folder = tmp_path_factory.mktemp("venv")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     binaries = folder / "bin"

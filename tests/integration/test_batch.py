@@ -98,14 +98,14 @@ def test_rows_are_what_predict_writes_whatever_was_killed(images: Path, tmp_path
 
 @pytest.fixture(scope="module")
 def expected(images: Path) -> Rows:
-    """What one predictor says here, by file name."""
+    """The records of a single predictor, by file name."""
     predictor = BatchPredictor(engine="onnxruntime", score=0.02)
     columns = predictor({"uri": sorted(map(str, images.iterdir()))})
     return by_name(pa.table(columns).to_pylist())
 
 
 def by_name(rows: list[dict[str, Any]]) -> Rows:
-    """Without times; paths may be URIs."""
+    """Records without times; paths may be URIs."""
     named = {Path(row["uri"]).name: row for row in rows}
     wanted = ("width", "height", "detections", "pixels", "model")
     found = {name: [row[column] for column in wanted] for name, row in named.items()}
@@ -164,7 +164,7 @@ print(json.dumps(rows))
 
 
 def test_data_frames_give_the_same_rows(images: Path, expected: Rows) -> None:
-    """As Spark hands them to `mapInPandas`."""
+    """Batches as Spark passes them to `mapInPandas`."""
     pandas = pytest.importorskip("pandas")
     predictor = BatchPredictor(engine="onnxruntime", score=0.02)
     columns = predictor(pandas.DataFrame({"path": sorted(map(str, images.iterdir()))}))

@@ -1,4 +1,4 @@
-"""A zoo of broken inputs: for each the line that the user gets to see."""
+"""Broken inputs, and the line that users see for each."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ FORMATS = "JPEG, PNG, WEBP, TIFF, BMP, GIF, PPM, JPEG2000, AVIF"
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder: the same three images in VOC's, COCO's and YOLO's format, all sound."""
+    """The working folder: the same three images in VOC's, COCO's and YOLO's format, all valid."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(VOC_MINI, "VOC")
     LIST.write_text("000001\n000002\n000003\n")
@@ -58,7 +58,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def describe(classes: Any = "voc", **entry: Any) -> None:
-    """Write data.yaml with one VOC entry a split; `entry` changes that of train."""
+    """Write data.yaml with one VOC source per split; `entry` changes that of train."""
     voc = {"format": "voc", "root": "VOC", "masks": "SegmentationClass"}
     train = voc | {"image_set": "Main/train"} | entry
     content = {"classes": classes, "train": [train], "val": [voc | {"image_set": "Main/val"}]}
@@ -113,7 +113,7 @@ def turn_by_exif() -> None:
 
 
 def same_in_val_as_png() -> None:
-    """A PNG under a JPEG's name: other bytes, the same pixels."""
+    """A PNG with a JPEG's name: other bytes, the same pixels."""
     Image.open(JPEG).save("VOC/JPEGImages/000004.jpg", format="PNG")
     shutil.copy(XML, "VOC/Annotations/000004.xml")
     shutil.copy(MAP, "VOC/SegmentationClass/000004.png")
@@ -124,9 +124,9 @@ class Case:
     """One broken input.
 
     Attributes:
-        what: a sentence.
-        damage: to the working folder.
-        line: what is said of it.
+        what: description.
+        damage: changes the working folder.
+        line: the expected message.
     """
 
     what: str
@@ -159,7 +159,7 @@ PICTURES = [
     Case(
         "a folder in place of a image",
         lambda: (JPEG.unlink(), JPEG.mkdir()),
-        f"{JPEG}: a folder, where one image was wanted",
+        f"{JPEG}: a folder, not an image",
     ),
     Case(
         "a image whose header promises too much",
@@ -236,7 +236,7 @@ MAPS = [
     Case(
         "a map with an id beyond the classes",
         lambda: draw_map(np.full((48, 64), 21, np.uint8)),
-        f"{MAP}: 3072 pixels have values that no class of the network stands for: 21",
+        f"{MAP}: 3072 pixels have values without a class of the network: 21",
     ),
     Case(
         "a map saved as JPEG",
@@ -279,7 +279,7 @@ SOURCES = [
     Case(
         "YOLO images without any labels",
         lambda: (describe_yolo(), shutil.rmtree("yolo/labels")),
-        "data.yaml, train, source 1: no image has a file of labels: yolo/labels/000001.txt "
+        "data.yaml, train, source 1: no image has a label file: yolo/labels/000001.txt "
         "would be that of yolo/images/000001.jpg; check `labels`, or make an empty file for an "
         "image without objects",
     ),
@@ -401,7 +401,7 @@ def test_train_does_not_start_with(case: Case, capsys: pytest.CaptureFixture[str
     assert main(command) == 1
     assert capsys.readouterr().err == (
         f"blitznet: data.yaml has 1 error, the first: {case.line}; see all with blitznet "
-        "check-data data.yaml, or leave those images out with --skip-bad\n"
+        "check-data data.yaml, or skip those images with --skip-bad\n"
     )
     assert not Path("runs").exists()
 
@@ -420,11 +420,11 @@ def test_a_wrong_ending_and_a_missing_map_are_no_errors(
         (
             ImportError("libtorch_cpu.so: failed to map segment from shared object"),
             "a library cannot be loaded (libtorch_cpu.so: failed to map segment from shared object)"
-            "; give it more memory",
+            "; free memory, or reinstall it",
         ),
         (
             MemoryError(),
-            "out of memory; give it more, or smaller images, batches or networks",
+            "out of memory; free some, or use smaller images, batches or networks",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The verb check-data as a user meets it, and training that refuses bad data or leaves it out."""
+"""`blitznet check-data`, and training that refuses or skips bad data."""
 
 import json
 from collections.abc import Callable
@@ -146,7 +146,7 @@ def test_training_refuses_errors_and_leaves_them_out_when_told_to(
         "no element found: line 1, column 12",
     ]
     assert len(json.loads(Path("run", SKIPPED_FILE).read_text())["skipped"]) == 2
-    assert train("--resume", "run") == 0  # would fail on the images that are left out
+    assert train("--resume", "run") == 0  # would fail on the skipped images
     assert [row["step"] for row in read_log(Path("run"))] == ["1", "6"]
     assert json.loads(Path("run/metrics.json").read_text())["pictures"] == 4
 

@@ -1,4 +1,4 @@
-"""The verbs predict, models and demo as a user meets them."""
+"""The commands predict, models and demo."""
 
 import json
 import os

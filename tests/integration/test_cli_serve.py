@@ -1,4 +1,4 @@
-"""blitznet serve as a process: its start, its end, its complaints."""
+"""`blitznet serve` as a process: start, shutdown, errors."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The verb table as a user meets it, in a folder without data and results."""
+"""The command table in a folder without data and results."""
 
 import json
 from pathlib import Path

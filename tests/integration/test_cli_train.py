@@ -1,4 +1,4 @@
-"""The verbs train and eval as a user meets them, on drawn images."""
+"""The commands train and eval on drawn images."""
 
 import json
 import subprocess
@@ -115,8 +115,8 @@ def test_a_run_that_stops_early_says_so_and_measures_the_best(
     rows = read_validation(workplace / "run")
     last, best = (f"{row['step']:.0f}" for row in (rows[-1], rows[-2]))
     assert (
-        f"Stopped early at step {last} of 50: no gain in 1 validation; the network is that of step "
-        f"{best}"
+        f"Stopped early at step {last} of 50: no improvement in 1 validation; "
+        f"the network is that of step {best}"
     ) in capsys.readouterr().out
     metrics = json.loads((workplace / "run/metrics.json").read_text())
     assert metrics["mean_iou"] == rows[-2]["mean_iou"]
@@ -143,7 +143,7 @@ def test_a_run_that_stops_early_says_so_and_measures_the_best(
         ),
         (
             ["recipe.yaml", "--data", "data.yaml", "--early-stopping", "2", "--validate-every=0"],
-            "--early-stopping goes by validations, and there are none",
+            "--early-stopping needs validations, and there are none",
         ),
     ],
 )
@@ -261,7 +261,7 @@ MISTAKES = {
     "export blitznet300-mobile --data data.yaml --split x": "no split 'x'",
     "export blitznet300-mobile --data data.yaml --classes x": "no class is called 'x'",
     "export blitznet300-mobile --out x.xml": "onnx files end in .onnx",
-    "export blitznet300-mobile --out here.onnx": "there already",
+    "export blitznet300-mobile --out here.onnx": "already exists",
     "check-data x.yaml": "x.yaml does not exist",
     "check-data data.yaml --split x": "no split 'x'",
     "check-data data.yaml --model x": "no network is called 'x'",
@@ -350,7 +350,7 @@ def test_wrong_input_of_eval_gets_one_line(
 def test_nothing_shows_a_head_that_nothing_trained(
     trained: str, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Train, predict, measure and draw on images with boxes alone, or with maps alone."""
+    """Train, predict, measure and draw on images with boxes only, or with maps only."""
     path = workplace / "data.yaml"
     content = yaml.safe_load(path.read_text())
     for (entry,) in (content["train"], content["val"]):

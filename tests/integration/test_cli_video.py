@@ -1,4 +1,4 @@
-"""The verb predict on videos, live sources and folders that fill, as a user meets it."""
+"""The command predict on videos, live sources and watched folders."""
 
 import json
 import os
@@ -119,9 +119,7 @@ def test_broken_frames_and_broken_videos_are_told_and_the_rest_is_done(
     Path("text.mp4").write_text("no video")
     assert predict(checkpoint, "broken.mp4", "text.mp4", "clip.mp4", "--no-draw") == 1
     output = capsys.readouterr()
-    assert output.err == (
-        "blitznet: text.mp4: not a video that can be read, or cut off before its index\n"
-    )
+    assert output.err == "blitznet: text.mp4: not a readable video, or cut off before its index\n"
     assert output.out.startswith("broken.mp4: 39 frames, 1 broken ones skipped; ")
     assert "2 of 3 videos done" in output.out
     assert [(video["frames"], video["skipped"]) for video in videos()] == [(39, 1), (10, 0)]
@@ -135,7 +133,7 @@ def test_what_cannot_work_is_one_line_before_anything_is_written(
     for arguments, part in [
         (["clip.mp4"], "pip install 'blitznet[video]'"),
         (["a.png", "--track"], "pip install 'blitznet[track]'"),
-        (["clip.mp4", "--format", "yolo"], "--format writes labels of images"),
+        (["clip.mp4", "--format", "yolo"], "--format writes labels for images"),
         (["a.png", "--watch"], "--watch takes one folder, got a.png"),
     ]:
         assert predict(checkpoint, *arguments) == 1
@@ -171,13 +169,13 @@ def start(checkpoint: str, *arguments: str) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell's background jobs ignore Ctrl-C, and so would their children.
+        # A shell's background jobs ignore Ctrl-C, and their children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
 def wait_for_lines(minimum: int) -> None:
-    """Until there are so many predictions."""
+    """Wait until there are so many predictions."""
     deadline = time.monotonic() + 250
     while time.monotonic() < deadline:
         with suppress(FileNotFoundError):
@@ -219,7 +217,7 @@ def test_a_recording_that_is_broken_off_keeps_its_lines_and_begins_again(
 
 @pytest.fixture
 def endless() -> Iterator[str]:
-    """The URL of a stream that has no end."""
+    """The URL of an endless stream."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

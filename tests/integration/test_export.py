@@ -1,4 +1,4 @@
-"""Exported files do what the checkpoint does: in our verbs, and in scripts that know neither us."""
+"""Exported files agree with the checkpoint, in our commands and in scripts without blitznet."""
 
 import json
 import re
@@ -75,7 +75,7 @@ def test_a_file_gives_what_the_checkpoint_gives_for_any_number_of_images(
     found = engine.run(pixels, 0.27)
     assert found.detections is not None
     assert found.seg_logits is not None
-    # Sums in another order: a few units in the last place of logits near 1; fp16 has ten bits.
+    # Other orders of summation: a few units in the last place of logits near 1; fp16 has ten bits.
     tolerance = 1e-2 if engine.info.precision == "fp16" else 1e-4  # type: ignore[attr-defined]
     np.testing.assert_allclose(found.seg_logits, expected.seg_logits, atol=tolerance)
     for wanted, given in zip(expected.detections or (), found.detections, strict=True):
@@ -210,7 +210,7 @@ def test_a_file_that_differs_too_much_is_not_kept_unless_it_is_forced(
         ({"format": "openvino", "precision": "int8"}, "add --calibrate DATA.yaml"),
         ({"calibrate": Path("data.yaml")}, "--calibrate is for int8, not for fp32"),
         ({"out": "a.pt"}, r"onnx files end in \.onnx; call it a\.onnx"),
-        ({"out": "there.onnx"}, "is there already; give another --out FILE"),
+        ({"out": "there.onnx"}, "already exists; give another --out FILE"),
         ({"limits": Limits(0.5), "data": Path("d.yaml")}, "none below 0.5; leave out --score"),
     ],
 )
@@ -251,7 +251,7 @@ def test_eight_bits_are_calibrated_and_measured_as_a_checkpoint_is(
     assert info.caution is not None
     assert re.match(
         r"int8 differs from float32: on \d calibration images, \S+% of the pixels are the same, "
-        r"wanted 110\.00%; calibrate it with images like those that it will see",
+        r"wanted 110\.00%; calibrate it with images like those it will see",
         info.caution,
     )
     told: list[str] = []

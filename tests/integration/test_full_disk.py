@@ -1,4 +1,4 @@
-"""Every writer on a full disk: one line, and nothing cut short under a final name."""
+"""Every writer on a full disk: one line, and no incomplete file under its final name."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-# Runs in a process of its own, whose files cannot grow beyond 20 000 bytes, and prints what came.
+# Runs in a process whose files cannot grow beyond 20 000 bytes, and prints the error.
 FULL = """
 import resource
 from fractions import Fraction

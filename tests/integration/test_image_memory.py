@@ -1,4 +1,4 @@
-"""Memory of a prediction on one huge image, with everything that a process needs besides."""
+"""Memory of a whole process that predicts one huge image."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ pytestmark = [
 
 
 def peak_bytes(image: Path, engine: str) -> int:
-    """Of a process that predicts one image and writes what it sees."""
+    """Peak memory of a process that predicts one image and writes the result."""
     out = image.parent / f"{image.stem}-{engine}"
     arguments = ["predict", str(image), "--out", str(out), "--engine", engine]
     done = subprocess.run(

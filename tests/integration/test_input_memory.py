@@ -28,7 +28,7 @@ pytestmark = [
 
 
 def resident_mib(process_id: int) -> float:
-    """Memory of a process that is not shared with others."""
+    """Unshared memory of a process."""
     lines = Path(f"/proc/{process_id}/status").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 

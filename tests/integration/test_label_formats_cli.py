@@ -1,4 +1,4 @@
-"""`predict --format` and `eval --submission` as a user meets them; our readers on the result."""
+"""`predict --format` and `eval --submission`, with the results read back by our readers."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ def scenes(checkpoint: str) -> list[Scene]:
 def assert_read_back(
     folder: Path, entry: dict[str, object], expected: list[Scene], atol: float
 ) -> None:
-    """What a data description with this entry reads is what was found."""
+    """A data description with this source must read the predicted objects."""
     description = {"classes": list(NAMES[1:]), "test": [entry]}
     (folder / "read.yaml").write_text(yaml.safe_dump(description))
     (source,) = read_description(folder / "read.yaml").open_split("test")

@@ -1,4 +1,4 @@
-"""Nothing of ours opens a connection, looks up a name, or leaves anything in the home folder."""
+"""The package opens no connection, looks up no name, and leaves nothing in the home folder."""
 
 import os
 import shutil
@@ -52,7 +52,7 @@ def watcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def watched(code: str, watcher: Path, folder: Path) -> list[str]:
-    """Run Python code; returns what it asked of the network."""
+    """Run Python code; returns its network accesses."""
     home, log = folder / "home", folder / "network.log"
     home.mkdir()
     hidden = ("XDG_", "BLITZNET_", "ORT_")

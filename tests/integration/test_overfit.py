@@ -1,6 +1,6 @@
-"""A network learns four images by heart: every box and nearly every pixel.
+"""A network memorises four images: every box and nearly every pixel.
 
-What is wrong in labels, augmentation, matching, losses, decoding or metrics shows here.
+An error in labels, augmentation, matching, losses, decoding or metrics shows here.
 """
 
 import os
@@ -47,7 +47,7 @@ def learn_by_heart(root: Path, ids: Sequence[str], folder: Path, recipe: Recipe)
 
 
 def recipe_by_heart(model: ModelConfig, **changes: Any) -> Recipe:
-    """Without what makes images harder to know again."""
+    """Augmentation without the changes that make images hard to recognise."""
     augmentation = Augmentation(zoom_out_probability=0, photometric=False)
     fixed = {"warmup_steps": 10, "ema_decay": None}
     return tiny_recipe(model=model, augmentation=augmentation, **fixed, **changes)
@@ -85,7 +85,7 @@ def test_the_bundled_network_learns_four_real_images_by_heart(tmp_path: Path) ->
 
 
 def images_of_few_large_objects(root: Path, count: int) -> list[str]:
-    """The first ones with one to three objects, each over a tenth of the image."""
+    """The first images with one to three objects, each over a tenth of the image."""
     source = VocEntry(root=root, image_set="Segmentation/val", masks="SegmentationClass").open(
         Path(), VOC_CLASSES
     )

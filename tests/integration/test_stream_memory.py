@@ -21,7 +21,7 @@ STATUS = Path("/proc/self/status")
 
 
 class MovingThing:
-    """Instead of a network: a box and a region that move, so that objects are followed."""
+    """Replaces the network: a moving box and region, so that objects are tracked."""
 
     names = NAMES
     info = CheckpointInfo(model=tiny_config(num_classes=len(NAMES)), names=NAMES)

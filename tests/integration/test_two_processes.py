@@ -1,8 +1,8 @@
-"""Two processes with half of a batch each do what one does with all of it.
+"""Two processes with half of a batch each give the same result as one with the whole batch.
 
-Batch norm would see half of the images, so it is put on its running statistics here; all else is
-a sum over images, divided by a count that the processes share. Then both ways differ in the order
-of their sums alone.
+Batch norms would see half of the images, so they use their running statistics here. All losses are
+sums over images, divided by a count that the processes share. So results differ only in the order
+of summation.
 """
 
 import json
@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, distributed
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.geometry import resize_sample
 from blitznet.data.loader import collate_samples
 from blitznet.detection.anchors import anchors_of
 from blitznet.losses.joint import joint_loss
@@ -33,6 +32,7 @@ from blitznet.structures import PADDING_LABEL, Batch
 from blitznet.training.resume import read_progress
 from blitznet.training.validation import read_validation
 from fixtures.tiny_run import MIXED, STATE_FILE, TINY, read_log, read_state
+from resized_sample import resize_sample
 
 pytestmark = pytest.mark.fresh
 
@@ -68,7 +68,7 @@ def batch() -> Batch:
 
 
 def without(batch: Batch, labels: str, images: slice) -> Batch:
-    """The batch as if some images came without boxes or without maps."""
+    """The batch with boxes or maps of some images removed."""
     if labels == "boxes":
         has_boxes = batch.has_boxes.clone()
         has_boxes[images] = False
@@ -91,7 +91,7 @@ def average(tensor: Tensor) -> Tensor:
 
 
 def gradients(batch: Batch, is_shared: bool) -> dict[str, Tensor]:
-    """Of the joint loss, by name of the parameter; `is_shared` = this process has a part only."""
+    """Gradients of the joint loss by parameter; `is_shared` = of this process's part."""
     torch.manual_seed(0)
     model = BlitzNet(TINY).eval()
     model.double()
@@ -104,7 +104,7 @@ def gradients(batch: Batch, is_shared: bool) -> dict[str, Tensor]:
 
 
 def gradients_of_two_processes(batch: Batch, folder: Path) -> dict[str, Tensor]:
-    """As `gradients`, after averaging over both."""
+    """Gradients averaged over both processes."""
 
     def body(rank: int) -> None:
         distributed.init_process_group(
@@ -133,7 +133,7 @@ def gradients_of_two_processes(batch: Batch, folder: Path) -> dict[str, Tensor]:
 def assert_close(
     found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-12
 ) -> None:
-    """Up to rounding, as a part of the largest value of each tensor."""
+    """Require equality up to rounding, relative to the largest value of each tensor."""
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         limit = tolerance * tensor.abs().max()
@@ -239,7 +239,7 @@ def start_training(
     options: dict[str, Any],
     poisoned: int = 0,
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """Run the program; the loss of the second process is no number at the step `poisoned`."""
+    """Run the program; the second process gets a NaN loss at the step `poisoned`."""
     program = folder / "program.py"
     program.write_text(TRAINING.format(tests=str(Path(__file__).parents[1])))
     run = folder / f"run of {options['devices']}"

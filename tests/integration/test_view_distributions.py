@@ -1,4 +1,4 @@
-"""The distributions of the drawn views: those of the policy as it is written, in many draws."""
+"""The distributions of many drawn views are those of the published policy."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tables 1 to 8 and sections 4.3 to 4.7: what is typed agrees with itself and with the text."""
+"""Tables 1 to 8: our copies are consistent, and agree with sections 4.3 to 4.7."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def printed(number: int, column: int) -> list[float | None]:
 
 
 def own_experiments(number: int) -> list[Experiment]:
-    """Those of the rows that the paper has."""
+    """The experiments of the paper's own rows."""
     return [row.experiment for row in find_table(number).blocks[0].rows if row.experiment]
 
 

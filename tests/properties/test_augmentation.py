@@ -1,4 +1,4 @@
-"""Laws of the whole way from a file to a training sample, whatever is drawn."""
+"""Properties of the whole path from a file to a training sample, for any random draws."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Laws of views: image, boxes, labels and map move together, whatever is drawn."""
+"""Properties of views: image, boxes, labels and map always move together."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from reference.augment_in_memory import augment_sample
 
 COLOUR = (250, 10, 200)
 
-# No deadline: the machine may be busy with something else.
+# No deadline, because the machine may be busy.
 laws = settings(deadline=None, max_examples=60)
 
 

@@ -1,4 +1,4 @@
-"""`read_augmented` of a sample that is decoded already: never shrunk while it is decoded."""
+"""`read_augmented` for a decoded sample, which is never shrunk during decoding."""
 
 from dataclasses import replace
 

@@ -12,7 +12,7 @@ from reference.iou_loops import box_iou
 def greedy_nms(
     boxes: Sequence[Sequence[float]], scores: Sequence[float], iou_threshold: float
 ) -> list[int]:
-    """Indices of the survivors, best first; of equal scores, the earlier box first."""
+    """Indices of the survivors, best first; on equal scores, the earlier box first."""
     kept: list[int] = []
     for index in sorted(range(len(boxes)), key=lambda i: (-scores[i], i)):
         if all(box_iou(boxes[index], boxes[better]) <= iou_threshold for better in kept):
@@ -26,7 +26,7 @@ def greedy_nms_with_limits(
     labels: Sequence[int],
     limits: Limits,
 ) -> list[int]:
-    """Section 3.5: the best 400 a class, 50 of them after suppression, the best 200 in all."""
+    """Section 3.5: the best 400 per class, up to 50 of these after NMS, then the best 200."""
     survivors: list[int] = []
     for label in set(labels):
         candidates = [i for i in range(len(boxes)) if labels[i] == label]

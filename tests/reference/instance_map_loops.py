@@ -8,7 +8,7 @@ import numpy as np
 def combine_instances(
     instances: Sequence[tuple[int, np.ndarray]], size: tuple[int, int]
 ) -> np.ndarray:
-    """The smallest instance that covers a pixel gives its value, of equal ones the last.
+    """Each pixel gets the value of the smallest instance that covers it; on a tie, of the last.
 
     Args:
         instances: value and (H, W) mask of each.

@@ -1,4 +1,4 @@
-"""What a view shows, one pixel of the result after another."""
+"""The content of a view, one output pixel at a time."""
 
 import math
 
@@ -35,7 +35,7 @@ def nearest_view(
 def bilinear_view(
     pixels: np.ndarray, view: CropWindow, size: int, fill: int | tuple[int, ...]
 ) -> np.ndarray:
-    """As `nearest_view`, each pixel the mean of its neighbours under a triangle.
+    """Like `nearest_view`, but each pixel is the mean of its neighbours under a triangle.
 
     The triangle reaches one pixel of the result or of the source, whichever is larger, to both
     sides; beyond the edge of the image there is nothing to average.

@@ -1,4 +1,4 @@
-"""SSD's zoom-out and crop as SSD and the paper's section 3.6 tell them, one trial after another."""
+"""SSD's zoom-out and crop as described by SSD and in section 3.6, one trial at a time."""
 
 import math
 from typing import Literal

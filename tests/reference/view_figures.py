@@ -1,4 +1,4 @@
-"""Figures of the views that our policy draws, and of those of torchvision's SSD transforms."""
+"""Figures of views drawn by our policy and by torchvision's SSD transforms."""
 
 from collections.abc import Callable, Sequence
 
@@ -86,7 +86,7 @@ def view_figures(draw: DrawView, images: Sequence[Image], draws: int) -> dict[st
 
 
 def ks_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Kolmogorov and Smirnov's: the largest distance between two empirical distributions."""
+    """Kolmogorov-Smirnov distance: the largest between two empirical distributions."""
     places = np.concatenate((a, b))
     below_a = np.searchsorted(np.sort(a), places, side="right") / len(a)
     below_b = np.searchsorted(np.sort(b), places, side="right") / len(b)
@@ -94,7 +94,7 @@ def ks_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def random_images(count: int, size: tuple[int, int] = (500, 375)) -> list[Image]:
-    """Sizes and 1 to 4 boxes drawn by chance, always the same."""
+    """Images of random sizes with 1 to 4 random boxes, always the same."""
     rng = np.random.default_rng(0)
     images = []
     for _ in range(count):

@@ -24,7 +24,7 @@ class Image(NamedTuple):
 
 
 def evaluate_class(images: Sequence[Image], label: int) -> tuple[float, float] | None:
-    """11-point AP and area AP of one class; None without ground truth that counts."""
+    """11-point AP and area AP of one class; None without ground truth that is not ignored."""
     true_boxes = [image.true_boxes[image.true_labels == label] for image in images]
     difficult = [image.difficult[image.true_labels == label] for image in images]
     detected = [[False] * len(boxes) for boxes in true_boxes]

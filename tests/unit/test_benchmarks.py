@@ -1,4 +1,4 @@
-"""The scripts in benchmarks/: they time torchvision's networks as they are."""
+"""The scripts in benchmarks/, which time torchvision's networks as they are."""
 
 import copy
 import json
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 class TinyBackbone(nn.Module):
-    """One level of 16 x 16 cells of 4 pixels."""
+    """A network with one level of 16 x 16 cells of 4 pixels."""
 
     out_channels = 16
 

@@ -1,4 +1,4 @@
-"""What the commands print while a progress bar is shown."""
+"""Lines that commands print while a progress bar is shown."""
 
 import io
 import sys
@@ -14,7 +14,7 @@ from blitznet.cli.app import print_error, print_line
 def test_a_line_beside_a_bar_goes_through_the_bar(
     stream: str, say: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rich puts the line above its bar; written past it, it would end up in the bar's line."""
+    """Rich prints the line above its bar; printed directly, it would end up in the bar's line."""
     assert callable(say)
     above, past = io.StringIO(), io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     proxy = FileProxy(Console(file=above, force_terminal=True, width=80), past)

@@ -1,4 +1,4 @@
-"""Laws of drawing; no stored images."""
+"""Properties of drawing, without stored images."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Images of every kind come out as a person sees them, and damaged ones never silently."""
+"""Images of every kind are read upright as RGB, and damaged ones are always reported."""
 
 import os
 import struct
@@ -22,7 +22,7 @@ from blitznet.image import (
     stored_size,
 )
 
-# 2 x 3 pixels, all different, so that no turn looks like another.
+# 2 x 3 different pixels, so that all orientations differ.
 PIXELS = np.array(
     [
         [(255, 0, 0), (0, 255, 0), (0, 0, 255)],
@@ -56,7 +56,7 @@ def noise(width: int, height: int) -> Image.Image:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that promises so many grey pixels and holds none."""
+    """A PNG whose header states so many grey pixels, but which contains none."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     content = b"\x89PNG\r\n\x1a\n"
     for chunk in (header, b"IDAT" + zlib.compress(b"")):

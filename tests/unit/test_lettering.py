@@ -11,7 +11,7 @@ from blitznet.lettering import _has_all, lettering, to_ascii
 
 @pytest.fixture
 def _without_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A system with nothing but Pillow."""
+    """A system without fonts except Pillow's."""
     blitznet.lettering._system_font.cache_clear()
     monkeypatch.setattr(blitznet.lettering, "_font_names", tuple)
 

@@ -34,7 +34,7 @@ def make_scene(
 
 
 def nearest_middle_loop(scene: Scene) -> np.ndarray:
-    """Slow twin of `Scene.instance_map`: every pixel asks every box."""
+    """Slow twin of `Scene.instance_map`: compares every pixel with every box."""
     assert scene.seg_map is not None
     height, width = scene.seg_map.shape
     owners = np.full((height, width), NO_OBJECT)
@@ -92,7 +92,7 @@ def test_every_pixel_goes_to_the_box_that_the_loop_finds() -> None:
 
 
 def test_masks_without_a_map_are_refused() -> None:
-    with pytest.raises(ValueError, match="per-object masks need pixel classes"):
+    with pytest.raises(ValueError, match="instance masks need a segmentation map"):
         make_scene([[0, 0, 1, 1]], [1], None).instances()
 
 

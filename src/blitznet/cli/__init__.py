@@ -1,6 +1,6 @@
-"""The command line: a file a verb, one short handler each, heavy imports inside the handlers."""
+"""The command line: one file per verb with a short handler; heavy imports are inside handlers."""
 
-# Each adds its verb to the program; the order is that of `blitznet --help`.
+# Each import adds its verb to the program, in the order of `blitznet --help`.
 from blitznet.cli import predict as predict  # isort: skip
 from blitznet.cli import batch as batch  # isort: skip
 from blitznet.cli import train as train  # isort: skip

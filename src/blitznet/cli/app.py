@@ -1,4 +1,4 @@
-"""The program, what it does with errors, and how it prints."""
+"""The Typer program, its error handling and its output."""
 
 import io
 import math
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class _Group(TyperGroup):
-    """The program. Its help shows no type beside flags, and its numbers are finite."""
+    """Command group that hides the metavar of flags in help and requires finite numbers."""
 
     def get_params(self, ctx: Any) -> Any:
-        """Options that come before the verb."""
+        """Override Typer, for options before the verb."""
         return _adapted(super().get_params(ctx))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A verb."""
+        """Override Typer, for a verb's options."""
         command = super().get_command(ctx, cmd_name)
         if command is not None:
             _adapted(command.get_params(ctx))
@@ -44,7 +44,7 @@ def _adapted(params: Any) -> Any:
 
 
 def _require_finite(_: Any, param: Any, value: object) -> object:
-    """Of a number: ranges let nan pass, and those without an end inf."""
+    """Reject nan and inf: ranges let nan pass, and open ranges inf."""
     if isinstance(value, float) and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number", param=param)
     return value
@@ -63,22 +63,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: without the program's name; None = those of the process.
+        arguments: arguments without the program's name; None = those of the process.
 
     Returns:
-        The exit code: 0 done, 1 wrong input, 2 wrong usage, 130 interrupted.
+        The exit code: 0 success, 1 invalid input, 2 invalid usage, 130 interrupted.
     """
     if arguments is not None:
         with handlers_restored():
             return _run(arguments)
     code = _run(arguments)
-    ignore_interruption()  # all is done and said; Python takes its time to end
+    ignore_interruption()  # all output is printed, but Python takes a while to exit
     return code
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # damaged images get a line of ours
-    # File names need not be valid text: they are read as they are, and printed escaped.
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # we print our own line
+    # File names may be invalid text: read them unchanged, and escape them in output.
     for stream, errors in (
         (sys.stdin, "surrogateescape"),
         (sys.stdout, "backslashreplace"),
@@ -95,11 +95,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         where = f"{cut(str(error.filename))}: " if error.filename else ""
         print_error(f"{where}{error.strerror or error}")
         return 1
-    except ImportError as error:  # of a library that is there: without memory to map it, or damaged
-        print_error(f"a library cannot be loaded ({one_line(error)}); give it more memory")
+    except ImportError as error:  # an installed library is damaged, or there is no memory to map it
+        print_error(f"a library cannot be loaded ({one_line(error)}); free memory, or reinstall it")
         return 1
     except MemoryError:
-        print_error("out of memory; give it more, or smaller images, batches or networks")
+        print_error("out of memory; free some, or use smaller images, batches or networks")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -109,33 +109,33 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def print_error(problem: object) -> None:
-    """One line on standard error; what came from outside cannot change the terminal."""
+    """Print one line to standard error, with control characters escaped."""
     _print(f"blitznet: {problem}", sys.stderr)
 
 
 def print_line(line: object) -> None:
-    """One line on standard output, likewise."""
+    """Print one line to standard output, with control characters escaped."""
     _print(line, sys.stdout)
 
 
 def _print(line: object, stream: TextIO) -> None:
-    """Not with typer.echo, which writes into the line of a progress bar."""
+    """Print with `print`: typer.echo would write into the line of a progress bar."""
     print(printable(str(line)), file=stream, flush=True)
 
 
 def print_errors(problems: Iterable[object]) -> None:
-    """Print one line per problem on standard error."""
+    """Print one line per problem to standard error."""
     for problem in problems:
         print_error(problem)
 
 
 def print_table(table: "Table", whole: bool = False) -> None:
-    """As wide as the terminal; a `whole` one is as wide as its figures need."""
+    """Print a table at the terminal's width, or at its full width if `whole`."""
     from rich.console import Console
     from rich.measure import Measurement
 
     console = Console(markup=False, emoji=False)
-    for column in table.columns:  # class names and file names come from outside
+    for column in table.columns:  # class names and file names are untrusted
         column._cells = [printable(c) if isinstance(c, str) else c for c in column._cells]
     if whole:
         endless = console.options.update(max_width=10_000)

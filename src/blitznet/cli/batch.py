@@ -31,9 +31,7 @@ def batch(
     cpus_per_worker: Annotated[int, typer.Option(min=1, help="Cores of each worker.")] = 1,
     workers: Annotated[
         str | None,
-        typer.Option(
-            metavar="N|MIN:MAX", help="Number of workers.", show_default="what the cores allow"
-        ),
+        typer.Option(metavar="N|MIN:MAX", help="Number of workers.", show_default="as many as fit"),
     ] = None,
     address: Annotated[
         str | None,

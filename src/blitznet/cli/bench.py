@@ -21,7 +21,7 @@ def bench(
     ] = None,
     engines: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Engines to time.", show_default="all here"),
+        typer.Option(metavar="A,B", help="Engines to time.", show_default="all installed"),
     ] = None,
     images: Annotated[
         Path | None,
@@ -35,7 +35,7 @@ def bench(
     ] = 3.0,
     device: DeviceOption = "auto",
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Also write the JSON there.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write the JSON to FILE.")
     ] = None,
 ) -> None:
     """Measure the speed of a network on every installed engine, stage by stage."""

@@ -21,7 +21,7 @@ def check_data(
     splits: Annotated[
         list[str] | None,
         typer.Option(
-            "--split", metavar="NAME", help="Check this split only; repeatable.", show_default="all"
+            "--split", metavar="NAME", help="Check only this split; repeatable.", show_default="all"
         ),
     ] = None,
     model: Annotated[

@@ -86,7 +86,7 @@ def evaluate(
 
 
 def _require_input(model: str, engine: str | None, device: str, submission: str | None) -> None:
-    """Find mistakes before anything heavy is loaded."""
+    """Find mistakes before loading anything heavy."""
     from blitznet.evaluation.submission import require_server
     from blitznet.inference.engines.choose import check_engine
     from blitznet.model_files import find_network
@@ -99,7 +99,7 @@ def _require_input(model: str, engine: str | None, device: str, submission: str 
 
 @contextmanager
 def _removed_if_empty(folder: Path) -> Iterator[None]:
-    """Leave no empty folder where the evaluation fails."""
+    """Remove the folder if the evaluation fails and leaves it empty."""
     try:
         yield
     except BlitzNetError:

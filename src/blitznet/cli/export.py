@@ -57,7 +57,7 @@ def export(
 ) -> None:
     """Write a network as one self-contained file and compare it with the checkpoint.
 
-    Exits with 1, without the file, if the two differ more than the precision allows.
+    If they differ more than the precision allows, exits with 1 and writes no file.
     """
     require_training("blitznet export")
     _require_input(model, format_name, precision, calibrate, out, overwrite)
@@ -80,9 +80,7 @@ def export(
         print_line(f"Wrote {exported.path}; parity report: {exported.report}")
     if exported.problems:
         if not exported.is_kept:
-            print_error(
-                f"{exported.path} was not written; --force keeps it, {exported.report} says why"
-            )
+            print_error(f"{exported.path} was not written; --force keeps it; see {exported.report}")
         raise typer.Exit(1)
 
 
@@ -94,7 +92,7 @@ def _require_input(
     out: Path | None,
     overwrite: bool,
 ) -> None:
-    """Find mistakes before anything heavy is loaded."""
+    """Find mistakes before loading anything heavy."""
     from blitznet.data.description import read_description
     from blitznet.exporting.formats import output_path, require_format
     from blitznet.model_files import find_checkpoint

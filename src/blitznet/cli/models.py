@@ -10,7 +10,7 @@ from blitznet.cli.app import app, print_table
 
 @app.command()
 def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all metadata as JSON.")] = False,
 ) -> None:
     """List the bundled networks with their training data and accuracy."""
     from blitznet.inference.model_table import model_records, model_table

@@ -1,4 +1,4 @@
-"""Options that several verbs share."""
+"""Options shared by several verbs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ EngineOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Inference engine: auto (the fastest here), onnxruntime, openvino, torch, ...",
+        help="Inference engine: auto (the fastest installed), onnxruntime, openvino, torch, ...",
         show_default="$BLITZNET_ENGINE, else auto",
     ),
 ]
@@ -44,12 +44,12 @@ OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Write into DIR even if it is not empty.")
 ]
 QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print problems only, and no progress bar.")
+    bool, typer.Option("--quiet", "-q", help="Print only problems, and no progress bar.")
 ]
 
 
 def require_split(data: Path, split: str, classes: Sequence[str] | None = None) -> None:
-    """Find mistakes in a data description, its split or its classes before PyTorch is loaded."""
+    """Find mistakes in a data description, split or class names before loading PyTorch."""
     from blitznet.data.description import read_description
     from blitznet.inference.selection import find_class
 

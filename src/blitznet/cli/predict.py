@@ -44,7 +44,7 @@ def predict(
     score: ScoreOption = 0.5,
     classes: Annotated[
         str | None,
-        typer.Option(metavar="NAME,...", help="Show these classes only.", show_default="all"),
+        typer.Option(metavar="NAME,...", help="Show only these classes.", show_default="all"),
     ] = None,
     iou: Annotated[
         float | None,
@@ -61,11 +61,11 @@ def predict(
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Predict only what has no result in DIR.")
+        bool, typer.Option("--resume", help="Skip sources that have results in DIR.")
     ] = False,
     mixed: Annotated[
         bool,
-        typer.Option("--mixed", help="Resume although the model or a setting has changed."),
+        typer.Option("--mixed", help="Resume even if the model or a setting has changed."),
     ] = False,
     save_masks: Annotated[
         bool, typer.Option("--save-masks", help="Also write masks/NAME.png with the class ids.")
@@ -110,7 +110,7 @@ def predict(
     """Detect objects and segment classes in images and videos.
 
     Writes NAME.jpg or NAME.mp4 with boxes and segmentation map for each, and predictions.jsonl.
-    Ctrl-C keeps what is done; the same command with --out DIR --resume does the rest.
+    Ctrl-C keeps finished results; run the same command with --out DIR --resume to continue.
     """
     from blitznet.inference.sources import find_given
 
@@ -150,7 +150,7 @@ def demo(
     out: OutOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Run detection and segmentation on sample photos: more with scikit-image installed."""
+    """Run detection and segmentation on sample photos; scikit-image adds more."""
     from blitznet.inference.demo import demo_images
     from blitznet.inference.predict_folder import predict_to_folder
 
@@ -170,9 +170,9 @@ def _report(
     problems: list[str],
     quiet: bool = False,
 ) -> None:
-    """A line each, then `2 of 3 images and 1 of 1 videos done, 1 failed`; exits with 1 if any did.
+    """Print a line per result and a last line such as `2 of 3 images done, 1 failed`.
 
-    Whatever ends the run, the last line says how much of it is done.
+    The last line is printed even if an error ends the run. Exits with 1 if any image failed.
     """
     from blitznet.inference.sources import kind_of
     from blitznet.interruption import ignore_interruption, terminated_as_interrupted
@@ -202,7 +202,7 @@ def _report(
                 if result.note is not None:
                     print_error(result.note)
                 total[kind] = max(total[kind], done[kind] + failed)  # grows in a watched folder
-                del result  # not kept while the next image is decoded
+                del result  # free it before the next image is decoded
             if received:
                 raise KeyboardInterrupt
             ignore_interruption()
@@ -224,7 +224,7 @@ def _load(
     has_many_images: bool,
     classes: "Sequence[str] | None" = None,
 ) -> "Predictor":
-    """Mistakes are found before anything heavy is loaded."""
+    """Find mistakes before loading anything heavy, then load the network."""
     from blitznet.inference.engines.choose import check_engine
     from blitznet.inference.predictor import load
     from blitznet.inference.selection import find_class
@@ -241,7 +241,7 @@ def _load(
 
 
 def _say_engine(predictor: "Predictor", asked: str | None) -> None:
-    """Says which engine runs, if that was ours to choose."""
+    """Print which engine runs, if it was chosen automatically."""
     from blitznet.inference.engines.choose import AUTO, usual_engine
 
     if usual_engine(asked) == AUTO:

@@ -16,7 +16,7 @@ def recipe(
         ),
     ] = None,
 ) -> None:
-    """Print a recipe as YAML, to change and to give to `blitznet train`; without NAME, list all."""
+    """Print a recipe as YAML, to edit and pass to `blitznet train`; without NAME, list all."""
     from blitznet.paper.tables import find_recipe, read_experiments
     from blitznet.training.recipe import RECIPES, describe_recipe, summarize_recipe
 

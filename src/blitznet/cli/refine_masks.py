@@ -13,7 +13,7 @@ from blitznet.extras import require_training
 @app.command(name="refine-masks")
 def refine_masks(
     data: Annotated[Path, typer.Argument(metavar="DATA.yaml", help="Data description.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the maps.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Output folder.")],
     model: ModelOption = None,
     split: Annotated[str, typer.Option(help="Split to process.")] = "train",
     confidence: Annotated[
@@ -25,9 +25,9 @@ def refine_masks(
         bool, typer.Option("--overwrite", help="Replace maps made with other settings.")
     ] = False,
 ) -> None:
-    """Draw segmentation maps for images that have boxes only, with a network and the boxes.
+    """Create segmentation maps for images that have only boxes, from a network and the boxes.
 
-    If it is interrupted, the same command continues.
+    If it is interrupted, run the same command again to continue.
     """
     require_training("blitznet refine-masks")
     from blitznet.inference.engines.choose import check_engine

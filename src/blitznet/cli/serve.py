@@ -38,9 +38,7 @@ def serve(
     ] = None,
     token: Annotated[
         str | None,
-        typer.Option(
-            help="Bearer token that requests need.", show_default=f"what {TOKEN_VARIABLE} says"
-        ),
+        typer.Option(help="Bearer token that requests need.", show_default=f"${TOKEN_VARIABLE}"),
     ] = None,
     uploads: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of Label Studio's uploads.")
@@ -56,7 +54,7 @@ def serve(
 
     settings = Settings(
         score, queue, timeout, max_mb, max_megapixels, tuple(cors or ()),
-        os.environ.get(TOKEN_VARIABLE) if token is None else token,  # an empty one is refused
+        os.environ.get(TOKEN_VARIABLE) if token is None else token,  # an empty one is rejected
         tuple(allow_fetch or ()), uploads,
     )  # fmt: skip
     run_service(model, host, port, workers, device, engine, settings, on_message=print_error)

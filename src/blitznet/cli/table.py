@@ -21,7 +21,7 @@ def table(
         "results"
     ),
 ) -> None:
-    """Show a table of the paper beside our figures."""
+    """Show a table of the paper next to our results."""
     from blitznet.paper.table_report import fill_in, to_dict
     from blitznet.paper.tables import find_table
 

@@ -15,7 +15,7 @@ from blitznet.files.result_folder import require_usable
 if TYPE_CHECKING:
     from blitznet.training.recipe import Recipe
 
-# Set by what starts the processes of a run.
+# Environment variables that launchers set for the processes of a run.
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 
@@ -44,18 +44,16 @@ def train(
     epochs: Annotated[
         float | None,
         typer.Option(
-            metavar="N", min=0, help="Passes over the images.", show_default="the recipe's steps"
+            metavar="N", min=0, help="Number of epochs.", show_default="the recipe's steps"
         ),
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", help="As --set global_batch_size=N.", show_default="the recipe's"
-        ),
+        typer.Option(metavar="N", help="Set global_batch_size to N.", show_default="the recipe's"),
     ] = None,
     imgsz: Annotated[
         int | None,
-        typer.Option(metavar="N", help="As --set model.image_size=N.", show_default="the recipe's"),
+        typer.Option(metavar="N", help="Set model.image_size to N.", show_default="the recipe's"),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Resume the run in this folder.")
@@ -79,7 +77,7 @@ def train(
             metavar="STEPS",
             min=0,
             help="Steps between validations; 0 = only at the end.",
-            show_default="ten times a run",
+            show_default="ten times per run",
         ),
     ] = None,
     early_stopping: Annotated[
@@ -133,7 +131,7 @@ def _require_usage(resume: Path | None, start: object, others: object) -> None:
 def _find_start(
     resume: Path | None, name: str | None, data: Path | None, overrides: list[str], out: Path | None
 ) -> "tuple[str | Recipe, Path | None]":
-    """Recipe and data of the run. Mistakes in them are found before anything heavy is loaded."""
+    """Find recipe and data of the run, and mistakes in them before loading anything heavy."""
     from blitznet.data.description import read_description
     from blitznet.model_files import find_checkpoint
     from blitznet.paper.tables import find_recipe, read_experiments
@@ -153,6 +151,6 @@ def _find_start(
     for start in filter(None, (recipe.start_from, recipe.teacher)):
         find_checkpoint(start)
     read_description(data).entries("train")
-    if not any(rank in os.environ for rank in RANKS):  # the others find what the first has made
+    if not any(rank in os.environ for rank in RANKS):  # rank 0 may have filled it
         require_usable(out)
     return recipe, data

@@ -1,1 +1,1 @@
-"""Prediction for very many images: a Ray cluster, Parquet out."""
+"""Prediction of very many images on a Ray cluster, to Parquet."""

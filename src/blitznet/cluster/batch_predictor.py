@@ -1,4 +1,4 @@
-"""One class for every engine that hands out batches of columns: Ray, Spark, Daft."""
+"""Predictor for frameworks that process batches of columns: Ray, Spark, Daft."""
 
 import hashlib
 import os
@@ -18,33 +18,33 @@ from blitznet.inference.prefetch import prefetch
 from blitznet.inference.selection import DEFAULT_SCORE
 from blitznet.model_files import find_network
 
-# A network disk or an object store answers slowly, but many requests at once.
+# Threads that fetch images: network disks and object stores are slow, but serve many requests.
 _FETCHERS = 8
 
 BatchImage = str | np.ndarray | EncodedImage
 
 
 class BatchPredictor:
-    """A network that takes columns and returns columns; loaded once per process.
+    """A network that maps columns to columns; loaded once per process.
 
-    Only its arguments travel to other processes; each loads the network for itself.
+    Only its arguments are sent to other processes; each loads the network itself.
 
     Args:
         model: a bundled network's name or a file, which every machine must have; None = the best
             bundled network.
         score: minimum score of an object, 0..1.
-        engine: as of `blitznet.load`.
-        device: as of `blitznet.load`.
+        engine: see `blitznet.load`.
+        device: see `blitznet.load`.
         batch: images per forward pass; None = 1 on a CPU, 8 on a GPU.
-        cpus: cores that this process may use, whatever OMP_NUM_THREADS says; None = all.
-        save_masks: whether `seg_map` holds PNGs of class ids, else null.
+        cpus: cores that this process may use, overriding OMP_NUM_THREADS; None = all.
+        save_masks: whether `seg_map` holds PNGs of class ids, or null.
 
     Attributes:
         predictor: the loaded network.
-        model: its name and the first 12 digits of its file's SHA-256: `blitznet300-mobile@5e2b...`.
+        model: name and first 12 digits of the file's SHA-256, such as `blitznet300-mobile@5e2b...`.
 
     Raises:
-        InputError: as `blitznet.load`.
+        InputError: see `blitznet.load`.
     """
 
     def __init__(
@@ -78,10 +78,10 @@ class BatchPredictor:
         """Predict the images of one batch.
 
         Args:
-            batch: N values each. One column has the images: `bytes` (encoded files), `image`
+            batch: columns of N values. One column has the images: `bytes` (encoded files), `image`
                 (arrays, uint8 (H, W, 3) RGB or (H, W) grey), or else `uri` or `path` (paths, and
-                URIs of s3, gs, http, ...). Optionally `id`, and `uri` or `path` beside content;
-                without `id` it is the URI.
+                URIs of s3, gs, http, ...). `id` is optional, and so is `uri` or `path` next to
+                `bytes` or `image`; the default id is the URI.
 
         Returns:
             The columns of docs/batch.md, arrays of N values in the same order. An image that cannot
@@ -101,7 +101,7 @@ class BatchPredictor:
 
     def _predict(self, images: Sequence[BatchImage]) -> list[Row]:
         rows: dict[int, Row] = {}
-        places: list[int] = []  # of the images that the network receives
+        places: list[int] = []  # positions of the images passed to the network
 
         def fetched() -> Iterator[BatchImage]:
             for place, image in enumerate(prefetch(_fetch, images, _FETCHERS)):
@@ -122,7 +122,7 @@ class BatchPredictor:
 
 
 def network_hash(model: str | os.PathLike[str] | None) -> str:
-    """The first 12 digits of the SHA-256 of a network's file."""
+    """First 12 digits of the SHA-256 of a network's file."""
     files = find_network(model)
     path = files.exported or files.require_checkpoint()
     with path.open("rb") as file:
@@ -147,7 +147,7 @@ def _images(batch: Mapping[str, Sequence[Any]], names: Sequence[Any] | None) -> 
 
 
 def _fetch(image: BatchImage) -> BatchImage | ImageError:
-    """Called in threads."""
+    """Fetch an image; called in threads."""
     if not isinstance(image, str):
         return image
     if not is_content_elsewhere(image):

@@ -1,4 +1,4 @@
-"""The result folder: Parquet parts, which appear whole or not at all."""
+"""The result folder: Parquet parts, written atomically."""
 
 import hashlib
 import json
@@ -11,25 +11,31 @@ import pyarrow as pa
 from pyarrow import fs, parquet
 
 from blitznet.cluster.listing import Item
-from blitznet.cluster.remote_files import FILE_ERRORS, find_file_system, local_path, reason_of
+from blitznet.cluster.remote_files import (
+    FILE_ERRORS,
+    file_errors,
+    find_file_system,
+    local_path,
+    reason_of,
+)
 from blitznet.cluster.rows import as_text
 from blitznet.errors import InputError
 from blitznet.files.atomic_write import atomic_write, unfinished_files
 
-# Readers of Parquet folders leave out what begins with an underscore or a dot.
+# Readers of Parquet folders skip files whose names start with an underscore or a dot.
 SETTINGS_FILE = "_batch.json"
 
 Settings = dict[str, Any]
 
 
 class Parts:
-    """A folder of parts, local or elsewhere.
+    """A folder of parts, local or remote.
 
-    A local file gets its name when it is complete. An object store shows an object when its upload
-    is complete. A part's name is made of the ids in it, so that writing it again replaces it.
+    Local files are renamed when complete; in object stores, objects appear when their upload is
+    complete. A part's name depends on the ids in it, so writing it again replaces it.
 
     Raises:
-        InputError: if there is no file system for it.
+        InputError: if there is no file system for the folder.
     """
 
     def __init__(self, out: str) -> None:
@@ -38,18 +44,18 @@ class Parts:
         self._is_local = local_path(out) is not None
 
     def require_usable(self, settings: Settings, mixed: bool) -> None:
-        """See whether a run may add rows here; nothing is written.
+        """Check whether a run may add rows here, without writing anything.
 
         Args:
-            settings: what the rows depend on.
-            mixed: whether they may differ from those of the rows that are there.
+            settings: settings that the rows depend on.
+            mixed: whether they may differ from those of existing rows.
 
         Raises:
-            InputError: if they do differ, if the folder holds something else, or cannot be read.
+            InputError: if they differ without `mixed`, or there are other files, or reading fails.
         """
         earlier = self.settings()
         if earlier is None and any(not info.base_name.startswith(".") for info in self._files()):
-            raise InputError(f"{self._out}: not empty, and no blitznet batch wrote it")
+            raise InputError(f"{self._out}: not empty, and not written by blitznet batch")
         if earlier is not None and earlier != settings and not mixed:
             name = next(key for key in settings if settings[key] != earlier.get(key))
             raise InputError(
@@ -58,26 +64,24 @@ class Parts:
             )
 
     def prepare(self, settings: Settings) -> None:
-        """Make the folder, and write down what its rows depend on.
+        """Create the folder, and write the settings that its rows depend on.
 
         Raises:
-            InputError: if it cannot be written to.
+            InputError: if the folder cannot be written.
         """
-        try:
+        with file_errors(self._out, "written"):
             self._file_system.create_dir(self._folder, recursive=True)
-        except FILE_ERRORS as error:
-            raise InputError(f"{self._out}: cannot be written ({reason_of(error)})") from None
         self.clean()
         self._write(SETTINGS_FILE, json.dumps(settings, indent=2).encode())
 
     def clean(self) -> None:
-        """Remove what workers that were killed have begun to write."""
+        """Remove unfinished files of killed workers."""
         if self._is_local:
             for path in unfinished_files(Path(self._folder)):
                 path.unlink(missing_ok=True)
 
     def settings(self) -> Settings | None:
-        """What the rows here were made with; None if there is nothing yet."""
+        """Read the settings of existing rows; None if there are none."""
         try:
             with self._file_system.open_input_file(f"{self._folder}/{SETTINGS_FILE}") as file:
                 return dict(json.loads(file.read()))
@@ -89,7 +93,7 @@ class Parts:
             ) from None
 
     def done_ids(self) -> Iterable[str]:
-        """Ids of all rows. A part that is damaged, as by a power failure, is removed.
+        """Yield the ids of all rows. Damaged parts, such as after a power failure, are removed.
 
         Raises:
             InputError: if a part cannot be read.
@@ -97,35 +101,30 @@ class Parts:
         for info in self._files():
             if not (info.base_name.startswith("part-") and info.extension == "parquet"):
                 continue
-            try:
+            with file_errors(info.path):
                 try:
                     with self._file_system.open_input_file(info.path) as file:
                         ids = parquet.read_table(file, columns=["id"])["id"]
                 except pa.ArrowInvalid:
                     self._file_system.delete_file(info.path)
                     continue
-            except FILE_ERRORS as error:
-                raise InputError(f"{info.path}: cannot be read ({reason_of(error)})") from None
             yield from ids.to_pylist()
 
     def _files(self) -> list[fs.FileInfo]:
-        try:
-            found: list[fs.FileInfo] = self._file_system.get_file_info(
-                fs.FileSelector(self._folder, allow_not_found=True)
-            )
-        except FILE_ERRORS as error:
-            raise InputError(f"{self._out}: cannot be read ({reason_of(error)})") from None
+        with file_errors(self._out):
+            selector = fs.FileSelector(self._folder, allow_not_found=True)
+            found: list[fs.FileInfo] = self._file_system.get_file_info(selector)
         return found
 
     def write(self, index: int, table: pa.Table) -> str:
         """Write one part.
 
         Args:
-            index: of its shard in the input, so that parts sorted by name keep the input's order.
-            table: rows, of SCHEMA.
+            index: index of its shard in the input, so that parts sorted by name are in order.
+            table: rows with SCHEMA.
 
         Returns:
-            Its name.
+            Name of the part.
 
         Raises:
             InputError: if it cannot be written.
@@ -142,15 +141,15 @@ class Parts:
             with atomic_write(Path(self._folder) / name) as temporary:
                 temporary.write_bytes(content)
             return
-        try:
-            with self._file_system.open_output_stream(f"{self._folder}/{name}") as stream:
-                stream.write(content)
-        except FILE_ERRORS as error:
-            raise InputError(f"{self._out}: cannot be written ({reason_of(error)})") from None
+        with (
+            file_errors(self._out, "written"),
+            self._file_system.open_output_stream(f"{self._folder}/{name}") as stream,
+        ):
+            stream.write(content)
 
 
 class Seen:
-    """Ids that a row is there for or planned: about 100 bytes of memory each."""
+    """Ids of rows that exist or are planned; about 100 bytes of memory each."""
 
     def __init__(self, ids: Iterable[str]) -> None:
         self._digests = set(map(_digest, ids))
@@ -159,7 +158,7 @@ class Seen:
         return len(self._digests)
 
     def add_new(self, shard: Sequence[Item]) -> list[Item]:
-        """Those of a shard whose ids were not seen before; now they are."""
+        """Return the items of a shard with new ids, and remember these."""
         new = []
         for item in shard:
             digest = _digest(as_text(item.id))

@@ -1,4 +1,4 @@
-"""Very many images in, a folder of Parquet parts out: what `blitznet batch` does."""
+"""Predict very many images to a folder of Parquet parts, as `blitznet batch` does."""
 
 import logging
 import os
@@ -39,10 +39,10 @@ _SHARDS_AHEAD = 4
 _LINE_SECONDS = 30
 _CONNECT_SECONDS = 5
 _RAY_DESCRIPTORS = 256
-# The shards' names and results pass through it; images and maps do not.
+# Ray's object store holds names and results of shards, but no images or segmentation maps.
 _OBJECT_STORE_BYTES = 200_000_000
-# A worker's memory, as measured: without a network, for each byte of the network's file, and for
-# each image of a batch beyond the first.
+# Measured memory of a worker: without a network, per byte of the network's file, and per additional
+# image of a batch.
 _WORKER_BYTES = 500_000_000
 _BYTES_PER_NETWORK_BYTE = 4
 _BYTES_PER_IMAGE = 93_000_000
@@ -53,10 +53,10 @@ class BatchReport:
     """The result of `predict_batch`.
 
     Attributes:
-        num_before: number of rows that existed before.
+        num_before: number of rows from earlier runs.
         num_new: number of rows written.
         errors: number of new rows with an error, by kind.
-        by_worker: number of new rows of each worker.
+        by_worker: number of new rows per worker.
         seconds: time from the start of the first worker to the last row.
     """
 
@@ -94,32 +94,32 @@ def predict_batch(
     show_progress: bool = False,
     on_message: OnMessage | None = None,
 ) -> BatchReport:
-    """Predict very many images on CPUs of this machine or a Ray cluster, and write Parquet parts.
+    """Predict very many images on the CPUs of this machine or a Ray cluster, to Parquet parts.
 
-    Images that have a row in `out` already are skipped, so the same call continues an interrupted
-    one, whatever interrupted it. An image that cannot be read gets a row with an error.
+    Images that already have a row in `out` are skipped, so the same call resumes an interrupted
+    run. An image that cannot be read gets a row with an error.
 
     Args:
         source: a folder, a pattern, a list, or a tar file; see `list_items`.
         out: folder or URI of the parts; docs/batch.md describes them.
         model: a bundled network's name, or a file that every machine has.
         score: minimum score of an object, 0..1.
-        engine: as of `blitznet.load`; None = that of the rows in `out`, else the fastest here.
-        batch: images per forward pass; None = what suits the device.
+        engine: see `blitznet.load`; None = the engine of the rows in `out`, else the fastest.
+        batch: images per forward pass; None = the default for the device.
         save_masks: whether to store segmentation maps, as PNGs in the column `seg_map`.
-        cpus_per_worker: cores of a worker and threads of its engine.
-        workers: their number, `4`; or `2:8`: at least 2, at most 8; None = what the cores allow.
+        cpus_per_worker: CPUs per worker, and threads of its engine.
+        workers: a number, or minimum and maximum as `2:8`; None = as many as the CPUs allow.
         address: address of a running cluster, `auto` or HOST:PORT; None = start one on this
             machine and stop it at the end.
         limit: stop after this many images of the input.
         shard_size: images per part.
-        mixed: whether `out` may hold rows of another network or score; they stay.
-        show_progress: whether to show a bar on a terminal.
-        on_message: receives a line every half minute if there is no terminal; None = silence.
+        mixed: whether to keep rows in `out` of another network or other settings.
+        show_progress: whether to show a progress bar on a terminal.
+        on_message: receives a line every half minute if there is no terminal, or None.
 
     Raises:
         InputError: if the input, the network, the cluster or the folder is unusable.
-        WorkerError: if workers die before they can work.
+        WorkerError: if workers keep dying without a result.
     """
     require_numbers(1, cpus_per_worker=cpus_per_worker, limit=limit, shard_size=shard_size)
     source = os.fspath(source)
@@ -142,7 +142,7 @@ def predict_batch(
     if first_shard is None:
         return report
     require("ray", "ray", "batch prediction")
-    # Ray's driver prints pages of its nodes' logs on stdout when one dies; they are in /tmp/ray.
+    # If a node dies, Ray's driver prints pages of its logs on stdout; they are also in /tmp/ray.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     from blitznet.cluster.workers import WorkerOptions
 
@@ -166,13 +166,13 @@ def predict_batch(
 
 
 def _settings(parts: Parts, arguments: dict[str, Any]) -> Settings:
-    """What rows depend on.
+    """Find the settings that rows depend on.
 
-    Loads the network here once, before a cluster starts, and fixes the engine among the arguments:
-    that of the rows which are there, else the fastest.
+    Loads the network once on this machine, before a cluster starts, and sets `arguments["engine"]`:
+    the engine of existing rows, else the fastest.
 
     Raises:
-        InputError: if workers could not load it, or it does not give objects of that score.
+        InputError: if the network cannot be loaded, or was exported with a higher minimum score.
     """
     arguments["engine"] = arguments["engine"] or (parts.settings() or {}).get("engine")
     predictor = BatchPredictor(**arguments | {"cpus": None})
@@ -194,7 +194,7 @@ def _predict(
     report: BatchReport,
     on_message: OnMessage,
 ) -> Generator[None]:
-    """Adds results to the report; yields once for each image."""
+    """Add results to the report; yield once per image."""
     from blitznet.cluster.workers import predict_shards
 
     start = last_line = monotonic()
@@ -228,7 +228,7 @@ def _ignore(line: str) -> None:
 
 
 def _new_shards(items: Iterable[Item], seen: Seen, size: int) -> Iterator[tuple[int, Shard]]:
-    """Shards cut from the whole input, so that a later run cuts it alike, less what was seen."""
+    """Split the whole input, so that later runs split it alike, and drop images already seen."""
     for index, shard in enumerate(cut(items, size)):
         new = seen.add_new(shard)
         if new:
@@ -236,7 +236,7 @@ def _new_shards(items: Iterable[Item], seen: Seen, size: int) -> Iterator[tuple[
 
 
 def _parse_workers(workers: str | int | None) -> tuple[int, int | None]:
-    """The least number of workers to begin with, and the most; None = what the cores allow."""
+    """Parse the minimum and maximum number of workers; None = as many as the CPUs allow."""
     if workers is None:
         return 1, None
     match = re.fullmatch(r"([1-9]\d*)(?::([1-9]\d*))?", str(workers))
@@ -249,7 +249,7 @@ def _parse_workers(workers: str | int | None) -> tuple[int, int | None]:
 
 
 def _memory(model: str | os.PathLike[str] | None, batch: int) -> int:
-    """Bytes of a worker, as measured; docs/batch.md has the figures."""
+    """Estimate a worker's memory in bytes; docs/batch.md has the measurements."""
     files = find_network(model)
     path = files.exported or files.require_checkpoint()
     network = _BYTES_PER_NETWORK_BYTE * path.stat().st_size
@@ -261,7 +261,7 @@ def _absolute(out: str) -> str:
 
 
 def _absolute_file(model: str | os.PathLike[str] | None) -> str | None:
-    """Of a network that is a file, whatever the working folder of a worker is."""
+    """Make the path of a network file absolute, because workers have other working folders."""
     return (
         None if model is None else str(Path(model).absolute() if Path(model).is_file() else model)
     )
@@ -269,10 +269,10 @@ def _absolute_file(model: str | os.PathLike[str] | None) -> str | None:
 
 @contextmanager
 def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
-    """The cluster at an address, the one this process uses already, or a local one.
+    """Connect to the cluster at an address, reuse this process's connection, or start a local one.
 
     Yields:
-        How many CPUs it has.
+        Number of CPUs of the cluster.
 
     Raises:
         InputError: if it cannot be reached or started, or this machine has too few CPUs.
@@ -283,10 +283,10 @@ def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
         yield int(ray.cluster_resources().get("CPU", 0))
         return
     if address is None and cpus_per_worker > usable_cores():
-        raise InputError(f"a worker of {cpus_per_worker} CPUs: here are {usable_cores()}")
+        raise InputError(f"a worker needs {cpus_per_worker} CPUs, but there are {usable_cores()}")
     kind: dict[str, Any] = {"address": address}
     if address is None:
-        os.environ.setdefault("RAY_worker_niceness", "0")  # else 15: whatever else runs comes first
+        os.environ.setdefault("RAY_worker_niceness", "0")  # default: 15, below other work
         kind = {
             "address": "local", "num_cpus": usable_cores(), "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE_BYTES,
@@ -297,7 +297,7 @@ def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
         else:
             _require_answer(address)
         ray.init(**kind, logging_level=logging.ERROR, log_to_driver=False)
-    except Exception as error:  # noqa: BLE001 - plain ones are raised, too
+    except Exception as error:  # noqa: BLE001 - Ray raises plain Exception, too
         what = f"no Ray cluster at {address}" if address else "Ray cannot start here"
         raise InputError(f"{what} ({reason_of(error)})") from None
     try:
@@ -307,7 +307,7 @@ def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
 
 
 def _require_descriptors() -> None:
-    """Raises OSError where Ray would try for half a minute, and then not end."""
+    """Raise OSError if Ray would hang because too few files may be open."""
     if os.name != "nt":
         import resource
 
@@ -317,7 +317,7 @@ def _require_descriptors() -> None:
 
 
 def _require_answer(address: str) -> None:
-    """Raises OSError where Ray would try for minutes."""
+    """Raise OSError if nothing answers at the address; Ray would keep trying for minutes."""
     parts = urlsplit(address if "//" in address else f"//{address}")
     if not (parts.hostname and parts.port):
         return

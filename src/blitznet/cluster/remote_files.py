@@ -1,8 +1,10 @@
-"""Files by path or URI, wherever they are, through pyarrow's and fsspec's file systems."""
+"""Open files by path or URI, with pyarrow's and fsspec's file systems."""
 
 import io
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from http import HTTPStatus
 from http.client import HTTPException
@@ -21,14 +23,14 @@ from blitznet.files.regular_file import MEGABYTE
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _TAR_MEMBER = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL | re.IGNORECASE)
 _HTTP_SECONDS = 60
-_MAX_CONTENT = 512 * MEGABYTE  # of an image file
+_MAX_CONTENT = 512 * MEGABYTE  # maximum size of an image file
 
-# What file systems raise, those behind fsspec included.
+# Errors that file systems raise, including those of fsspec.
 FILE_ERRORS = (OSError, UnicodeError, pa.ArrowException, HTTPException)
 
 
 def is_uri(name: str) -> bool:
-    """Whether this is a URI, and not the path of a local file."""
+    """Whether this is a URI, not the path of a local file."""
     return bool(_URI.match(name))
 
 
@@ -38,12 +40,12 @@ def is_http(name: str) -> bool:
 
 
 def tar_member(path: str, offset: int, size: int) -> str:
-    """The name under which `read_content` finds bytes of an uncompressed tar file."""
+    """Make a name by which `read_content` finds a member of an uncompressed tar file."""
     return f"{path}#{offset}+{size}"
 
 
 def local_path(name: str) -> str | None:
-    """The path of a local file given as path or `file:` URI; None for what is elsewhere."""
+    """Path of a local file given as path or `file:` URI; None for remote files."""
     if not is_uri(name):
         return name
     parts = urlsplit(name)
@@ -52,16 +54,16 @@ def local_path(name: str) -> str | None:
 
 
 def is_relative(name: str) -> bool:
-    """Whether this is a local file whose path depends on the working folder."""
+    """Whether this is a local file with a relative path."""
     path = local_path(name)
     return path is not None and not Path(path).is_absolute()
 
 
 def find_file_system(name: str) -> tuple[fs.FileSystem, str]:
-    """The file system of a path or URI, and the path in it.
+    """Find the file system of a path or URI, and the path in it.
 
     Raises:
-        InputError: if there is none for its scheme.
+        InputError: if there is no file system for the scheme.
     """
     path = local_path(name)
     if path is not None:
@@ -84,15 +86,15 @@ def _open_file_system(scheme: str, host: str) -> fs.FileSystem:
 
 
 def open_file(name: str, start: int = 0) -> BinaryIO:
-    """A file for reading bytes; seekable unless it comes over HTTP.
+    """Open a file for reading bytes; seekable except over HTTP.
 
     Args:
         name: path or URI.
         start: position of the first byte.
 
     Raises:
-        InputError: if there is no file system for it.
-        OSError: or another of FILE_ERRORS, if it cannot be opened.
+        InputError: if there is no file system for the scheme.
+        OSError: or another of FILE_ERRORS, if the file cannot be opened.
     """
     if is_http(name):
         return _open_http(name, start)
@@ -119,13 +121,13 @@ def _open_http(name: str, start: int) -> BinaryIO:
         error.close()
         raise
     if start and answer.status != HTTPStatus.PARTIAL_CONTENT:
-        answer.read(start)  # this server sends whole files only
+        answer.read(start)  # the server ignores the range and sends the whole file
     file: BinaryIO = answer
     return file
 
 
 def read_content(name: str) -> bytes:
-    """The bytes of a file or of a member of a tar file, of a path, a URI, or a `tar_member`.
+    """Read the file at a path or URI, or a `tar_member`.
 
     Raises:
         ImageError: if it cannot be read.
@@ -149,12 +151,21 @@ def read_content(name: str) -> bytes:
 
 
 def is_content_elsewhere(name: str) -> bool:
-    """Whether `read_content` has to read this; a local file is read by its path."""
+    """Whether this must be read with `read_content`; local files are read by their path."""
     return local_path(name) is None or bool(_TAR_MEMBER.fullmatch(name))
 
 
+@contextmanager
+def file_errors(name: str, action: str = "read") -> Iterator[None]:
+    """Raise InputError for an error of a file system while `name` is being read or written."""
+    try:
+        yield
+    except FILE_ERRORS as error:
+        raise InputError(f"{name}: cannot be {action} ({reason_of(error)})") from None
+
+
 def reason_of(error: BaseException) -> str:
-    """What the system says of an error, else its first line."""
+    """The system's message for an error, else its first line."""
     if isinstance(error, OSError) and (error.errno or 0) > 0:
         return os.strerror(error.errno or 0)  # pyarrow's own text is longer
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

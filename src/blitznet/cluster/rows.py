@@ -1,12 +1,11 @@
-"""The row of an image: what Parquet parts and `BatchPredictor` hold of it."""
+"""Rows of Parquet parts and of `BatchPredictor`, one per image."""
 
-from io import BytesIO
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from blitznet.classes import palette_image
+from blitznet.files.save_image import encode_png
 from blitznet.scene import Scene
 
 _DETECTION = pa.struct(
@@ -21,7 +20,7 @@ _DETECTION = pa.struct(
     ]
 )
 
-# docs/batch.md says what each column means.
+# docs/batch.md describes the columns.
 SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -42,11 +41,11 @@ Columns = dict[str, pa.Array]
 
 
 def row_of(scene: Scene, save_masks: bool) -> Row:
-    """All of a row but `id`, `uri` and `model`: the values of `scene.to_dict()`, flat.
+    """Make a row from a flattened `scene.to_dict()`, except for `id`, `uri` and `model`.
 
     Args:
         scene: a prediction.
-        save_masks: whether `seg_map` holds the PNG that `blitznet predict --save-masks` writes.
+        save_masks: whether `seg_map` holds the same PNG as `blitznet predict --save-masks`.
     """
     record = scene.to_dict()
     detections = [
@@ -59,33 +58,29 @@ def row_of(scene: Scene, save_masks: bool) -> Row:
         "height": record["height"],
         "detections": detections,
         "pixels": None if record["pixels"] is None else list(record["pixels"].items()),
-        "seg_map": _png(scene.seg_map) if save_masks and scene.seg_map is not None else None,
+        "seg_map": encode_png(palette_image(scene.seg_map))
+        if save_masks and scene.seg_map is not None
+        else None,
         "error": None,
         "ms": {stage: round(time, 2) for stage, time in scene.milliseconds.items()},
     }
 
 
 def error_row(problem: object) -> Row:
-    """The row of an image that was not predicted; see `row_of`."""
+    """Make the row of an image that could not be predicted; see `row_of`."""
     return dict.fromkeys(SCHEMA.names) | {"error": as_text(str(problem))}
 
 
 def error_kind(name: str, error: str) -> str:
-    """What is the same in all errors of a kind: `a.jpg: no such file` -> `no such file`."""
+    """Reduce an error to its kind: `a.jpg: no such file` -> `no such file`."""
     return error.removeprefix(f"{name}: ").partition(" (")[0].partition(";")[0]
 
 
 def as_text(name: str) -> str:
-    r"""A name that may not be UTF-8 as text that is, in the way JSON writes it: `caf\udce9.jpg`."""
+    r"""Convert a name that may be invalid text, with escapes as in JSON: `caf\udce9.jpg`."""
     return name.encode(errors="backslashreplace").decode()
 
 
 def to_columns(rows: list[Row]) -> Columns:
-    """Arrays of N values, by the names of SCHEMA and of its types."""
+    """Convert N rows to arrays with the names and types of SCHEMA."""
     return {field.name: pa.array([row[field.name] for row in rows], field.type) for field in SCHEMA}
-
-
-def _png(seg_map: np.ndarray) -> bytes:
-    content = BytesIO()
-    palette_image(seg_map).save(content, format="PNG")
-    return content.getvalue()

@@ -1,4 +1,4 @@
-"""Ray actors that predict shards and write them, and what happens when one dies."""
+"""Ray actors that predict and write shards; retries when one dies."""
 
 import os
 import platform
@@ -20,21 +20,21 @@ from blitznet.cluster.rows import SCHEMA, as_text, error_kind, error_row, to_col
 from blitznet.errors import BlitzNetError, InputError, WorkerError
 from blitznet.inference.engines.engine import OnMessage
 
-# A shard that its worker died of runs again elsewhere; then its halves do, down to one image.
+# Deaths until an image becomes an error. A shard that kills its worker is retried, then its halves.
 MAX_DEATHS = 3
-# In a row, beyond two of each worker, as when a large machine goes.
+# Maximum deaths in a row, in addition to two per worker: a large machine may be lost.
 MOST_DEATHS = 10
 _HEARTBEAT_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a shard.
+    """Result of a shard.
 
     Attributes:
-        num_images: of the shard.
-        errors: how many rows have an error, by kind.
-        worker: which wrote it: its process and machine.
+        num_images: number of images in the shard.
+        errors: number of rows with an error, by kind.
+        worker: process and machine of the worker that wrote it.
     """
 
     num_images: int
@@ -44,17 +44,17 @@ class Done:
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How workers are made.
+    """Options for starting workers.
 
     Attributes:
         predictor: arguments of `BatchPredictor`.
-        model: what its `model` must be on every machine.
+        model: required value of `BatchPredictor.model` on every machine.
         out: the result folder.
-        folder: what relative paths are relative to.
-        cpus: of a worker; its engine has as many threads.
-        memory: bytes of a worker.
-        minimum: how many must be there before work begins.
-        maximum: how many there are.
+        folder: base folder of relative paths.
+        cpus: CPUs per worker, and threads of its engine.
+        memory: bytes per worker.
+        minimum: number of workers to wait for before starting.
+        maximum: number of workers to start.
     """
 
     predictor: dict[str, Any]
@@ -68,10 +68,10 @@ class WorkerOptions:
 
 
 class Worker:
-    """The class of an actor. `open`, not `__init__`, loads the network, to return errors."""
+    """Class of the actors. `open` loads the network, because `__init__` cannot return errors."""
 
     def open(self, options: WorkerOptions) -> None:
-        """Raises InputError if this machine lacks the network."""
+        """Load the network; raise InputError if this machine lacks it."""
         self._missing = ""
         try:
             os.chdir(options.folder)
@@ -90,7 +90,7 @@ class Worker:
         """Predict a shard and write its part; see `Parts.write`.
 
         Raises:
-            InputError: if a path is relative to a folder that this machine lacks.
+            InputError: if a path is relative and this machine lacks the base folder.
         """
         ids, uris = zip(*shard, strict=True)
         if self._missing and any(map(is_relative, uris)):
@@ -111,7 +111,7 @@ class _Task:
 
 @dataclass
 class _Pool:
-    """The workers, what each is doing, and what has to be done again."""
+    """The workers with their tasks, and the tasks to retry."""
 
     options: WorkerOptions
     starting: dict[Any, Any] = field(default_factory=dict)
@@ -134,10 +134,10 @@ class _Pool:
         self.busy[actor.predict.remote(task.index, task.shard)] = (actor, task)
 
     def take(self, ref: Any) -> Done | None:
-        """What a finished call gave: a result, or nothing if the worker is new or died.
+        """Get the result of a finished call; None if the worker is new or died.
 
         Raises:
-            BlitzNetError: what the worker raised, or if workers die and nothing gets done.
+            BlitzNetError: raised by the worker, or if workers keep dying without a result.
         """
         is_new = ref in self.starting
         actor, task = (self.starting.pop(ref), None) if is_new else self.busy.pop(ref)
@@ -147,10 +147,10 @@ class _Pool:
             ray.kill(actor)
             if isinstance(error.cause, BlitzNetError):
                 raise error.cause from None
-            reason = reason_of(error.cause)  # as MemoryError: elsewhere it may go well
+            reason = reason_of(error.cause)  # such as MemoryError: another machine may succeed
         except RayError:
             ray.kill(actor)
-            reason = "its process or machine ended, as when memory runs out"
+            reason = "its process or machine ended, for example because memory ran out"
         else:
             self.idle.append(actor)
             self.deaths_in_a_row = 0 if task else self.deaths_in_a_row
@@ -158,14 +158,14 @@ class _Pool:
         self.deaths_in_a_row += 1
         if self.deaths_in_a_row > MOST_DEATHS + 2 * self.options.maximum:
             raise WorkerError(
-                f"{self.deaths_in_a_row} workers died, and none got anything done; has each "
-                f"{self.options.memory >> 20} MiB of memory? The last one: {reason}"
+                f"{self.deaths_in_a_row} workers died without a result; does each have "
+                f"{self.options.memory >> 20} MiB of memory? The last reason: {reason}"
             )
         self.start()
         return None if task is None else self._try_again(task, reason)
 
     def _try_again(self, task: _Task, reason: str) -> Done | None:
-        """A shard runs again, then in halves, then, if it is one image, becomes an error."""
+        """Retry a shard, then its halves; a single image finally becomes an error."""
         task.deaths += 1
         middle = len(task.shard) // 2
         if task.deaths == MAX_DEATHS:
@@ -179,7 +179,7 @@ class _Pool:
 
     def _write_error(self, task: _Task, reason: str) -> Done:
         ((id_, uri),) = task.shard
-        row = error_row(f"{uri}: {MAX_DEATHS} workers died of it ({reason})")
+        row = error_row(f"{uri}: it killed {MAX_DEATHS} workers ({reason})")
         row |= {"id": as_text(id_), "uri": as_text(uri), "model": self.options.model}
         Parts(self.options.out).write(task.index, pa.table(to_columns([row]), schema=SCHEMA))
         return Done(1, Counter([error_kind(row["uri"], row["error"])]), "driver")
@@ -193,18 +193,17 @@ def predict_shards(
     A worker has one shard at a time, so its death shows which shard killed it.
 
     Args:
-        shards: with their indices; taken when a worker is free.
-        options: of the workers.
-        on_message: receives a line when workers cannot start.
+        shards: shards with their indices; consumed when a worker is free.
+        options: options of the workers.
+        on_message: receives a line if workers cannot start.
 
     Yields:
-        A result for each shard as soon as it is finished; None if nothing finished for half a
-        minute.
+        A result per shard as soon as it is finished, or None if nothing finished for half a minute.
 
     Raises:
         BlitzNetError: raised by a worker, for example if a part cannot be written.
     """
-    pool = _Pool(options)
+    pool, tasks = _Pool(options), (_Task(*one) for one in shards)
     is_open = is_over = False
     try:
         for _ in range(options.maximum):
@@ -212,7 +211,7 @@ def predict_shards(
         while True:
             is_open = is_open or len(pool.idle) >= options.minimum
             while is_open and pool.idle and (pool.again or not is_over):
-                task = pool.again.popleft() if pool.again else _next_task(shards)
+                task = pool.again.popleft() if pool.again else next(tasks, None)
                 is_over = task is None
                 if task is not None:
                     pool.give(task)
@@ -231,11 +230,6 @@ def predict_shards(
         for actor in (*pool.starting.values(), *pool.idle, *(one for one, _ in pool.busy.values())):
             with suppress(RayError):
                 ray.kill(actor)
-
-
-def _next_task(shards: Iterator[tuple[int, Shard]]) -> _Task | None:
-    found = next(shards, None)
-    return None if found is None else _Task(*found)
 
 
 def _wanted(options: WorkerOptions) -> str:

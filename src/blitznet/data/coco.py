@@ -1,4 +1,4 @@
-"""COCO's annotation files: instances, and lists of images to predict on."""
+"""COCO annotation files: instances, and image lists to predict on."""
 
 import marshal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,26 +17,26 @@ from blitznet.files.plain_names import is_possible_path
 from blitznet.files.text_files import MAX_JSON, parse_json, read_text
 from blitznet.progress import with_progress
 
-# Of an image or a category; a text or a float that is a whole number is that number.
+# Id of an image or a category; whole numbers written as text or float become int.
 Id = int | str
 
-Size = tuple[int, int] | None  # width and height, where the file states them
+Size = tuple[int, int] | None  # (width, height) if the file states them
 
-_EXAMPLE = "as instances_train2014.json"
+_EXAMPLE = "such as instances_train2014.json"
 
-# What is kept of an annotation, in this order.
+# Fields kept from each annotation, in this order.
 _FIELDS = ("id", "category_id", "bbox", "area", "iscrowd", "segmentation")
-_TICK = 1000  # of the progress bar, in annotations
+_TICK = 1000  # annotations per tick of the progress bar
 
 
 class CocoEntry(SourceEntry):
-    """`format: coco`. Without boxes and masks: images to predict on.
+    """`format: coco`. With neither boxes nor masks, the images are for prediction only.
 
     Attributes:
-        images: the folder that the file names of the images are relative to.
-        annotations: as instances_train2014.json; where nothing is read but images, a list of them
-            as image_info_test2015.json will do.
-        ids: a file with the ids of the images wanted, see `read_ids`; None = all.
+        images: folder that the file names in `annotations` are relative to.
+        annotations: instances file such as instances_train2014.json; for prediction, an image list
+            such as image_info_test2015.json is enough.
+        ids: file with the ids of the images to use, see `read_ids`; None = all.
     """
 
     format: Literal["coco"] = "coco"
@@ -74,11 +74,11 @@ def _read_labels(images: Path, path: Path, names: Mapping[Id, str], record: byte
 
 
 def _locate(images: Path, file_name: str) -> Path:
-    """The file of an image; its name may have the separators of Windows.
+    """Find the file of an image; its name may contain Windows separators.
 
     Raises:
-        LabelError: if it is not there, but a file of its last name is, or one that looks like it;
-            or if no file can have that name.
+        LabelError: if the file is missing but one with the same base name or a similar name exists,
+            or if the name is impossible.
     """
     if not is_possible_path(images / file_name):
         raise LabelError(f"no file system has the name {shown(file_name)}")
@@ -98,7 +98,7 @@ def _locate(images: Path, file_name: str) -> Path:
 
 
 class _Records(Sequence[Any]):
-    """Marshalled records in one buffer: forked workers would copy a list by looking at it."""
+    """Marshalled records in one buffer: forked workers would copy the memory of a list."""
 
     def __init__(self, records: Iterable[Any]):
         packed = [marshal.dumps(record) for record in records]
@@ -131,7 +131,7 @@ def _read_objects(
             text = f"bbox is {bbox}; it needs four numbers x, y, width, height"
         else:
             if area == 0 and 0 in (width, height):
-                continue  # names no object (D19)
+                continue  # not an object (D19)
             box = x, y, x + width, y + height
             if 0 < max(box) < 1:
                 box, text = None, f"bbox {text} is less than a pixel; give pixels, not fractions"
@@ -141,19 +141,19 @@ def _read_objects(
 
 
 def _id(value: object) -> Id | None:
-    """An id; None for something else."""
+    """Convert a value to an id; None if it is not one."""
     if isinstance(value, str) and value.isdecimal() and str(int(value[:20])) == value:
         return int(value)
-    if isinstance(value, float) and value.is_integer():  # of a table with gaps
+    if isinstance(value, float) and value.is_integer():  # from a table with missing values
         return int(value)
     return value if isinstance(value, int | str) else None
 
 
 def read_ids(path: Path) -> list[Id]:
-    """Image ids: one a line, a JSON list of them, or the images of another COCO file.
+    """Read image ids: one per line, a JSON list, or the images of another COCO file.
 
     Raises:
-        LabelError: if the file is missing, holds something else, nothing, or an id twice.
+        LabelError: if the file is missing, empty or not such a list, or contains an id twice.
     """
     text = read_text(path, LabelError)
     listed: Any = [line.strip() for line in text.splitlines() if line.strip()]
@@ -166,7 +166,7 @@ def read_ids(path: Path) -> list[Id]:
     ids: dict[Id, None] = {}
     for key in map(_id, listed):
         if key is None:
-            raise LabelError(f"{path} is a list of something else than image ids")
+            raise LabelError(f"{path} is not a list of image ids")
         if key in ids:
             raise LabelError(f"{path} lists image {key} twice")
         ids[key] = None
@@ -174,10 +174,10 @@ def read_ids(path: Path) -> list[Id]:
 
 
 def _read_file(path: Path, fields: Sequence[str]) -> dict[str, Any]:
-    """The JSON; each annotation is its image's id and its fields as bytes.
+    """Read the JSON; each annotation becomes its image's id and its fields as bytes.
 
-    They are packed as the parser meets them: that halves time and memory, 9 s and 1.7 GB for the
-    860 000 objects of train2017 on one core, and not 18 s and 2.9 GB.
+    Packing annotations while parsing halves time and memory: 9 s and 1.7 GB instead of 18 s and
+    2.9 GB for the 860 000 objects of train2017 on one core.
     """
     text = read_text(path, LabelError, MAX_JSON)
     total = text.count('"category_id"') // _TICK
@@ -196,13 +196,15 @@ def _read_file(path: Path, fields: Sequence[str]) -> dict[str, Any]:
     finally:
         ticks.close()
     if not isinstance(content, dict):
-        found = "a list, as results of a detector are" if isinstance(content, list) else "no object"
+        found = (
+            "a list, like a detector's results" if isinstance(content, list) else "not an object"
+        )
         raise LabelError(f"{path} is {found}; give a file of instances, {_EXAMPLE}")
     return content
 
 
 def _list_images(content: Mapping[str, Any], path: Path) -> dict[Id, tuple[str, Size]]:
-    """File name and size of every image by its id."""
+    """File name and size of every image, by id."""
     listed: dict[Id, tuple[str, Size]] = {}
     for key, image in _items(content, "images", "file_name", path):
         size: Any = image.get("width"), image.get("height")
@@ -214,7 +216,7 @@ def _list_images(content: Mapping[str, Any], path: Path) -> dict[Id, tuple[str, 
 def _items(
     content: Mapping[str, Any], what: str, field: str, path: Path
 ) -> Iterator[tuple[Id, dict[str, Any]]]:
-    """The ids and the rest of a list whose items need an id and a text."""
+    """Yield id and item of a list whose items need an `id` and a text field."""
     items, seen = content.get(what), set()
     if not isinstance(items, list) or not items:
         raise LabelError(f"{path} has no `{what}`; give a COCO file {_EXAMPLE}")

@@ -18,11 +18,11 @@ from blitznet.data.yolo import YoloEntry, names_of
 from blitznet.errors import LabelError, first_problem, shown
 from blitznet.files.text_files import describe_non_text, read_yaml
 
-# With background and void, what a map of bytes can say.
+# With background and void, these are all values of an 8-bit map.
 MAX_CLASSES = 254
 MAX_NAME = 200
 
-# A new format: one file with its entry and its reader, and one name here.
+# To add a format, write its entry and reader in one file and add the entry here.
 _ENTRIES = (CocoEntry, MaskFolderEntry, SbdEntry, VocEntry, YoloEntry)
 Entry = Annotated[
     CocoEntry | MaskFolderEntry | SbdEntry | VocEntry | YoloEntry, Field(discriminator="format")
@@ -30,23 +30,23 @@ Entry = Annotated[
 
 
 def _problem_of_name(name: str) -> str | None:
-    """Why nothing can be called that; None = it can."""
+    """Why a class cannot have this name; None if it can."""
     if name in ("", IGNORE, "*"):
         return "it is empty" if not name else "a label map gives it another meaning"
     if name != name.strip():
         return "it begins or ends with a blank"
     if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in name):
-        return "it holds the end of a line, a tab or another control character"
+        return "it contains a line break, a tab or another control character"
     return f"it is longer than {MAX_NAME} characters" if len(name) > MAX_NAME else None
 
 
 class DataDescription(BaseModel):
-    """What a DATA.yaml holds.
+    """The content of a DATA.yaml.
 
     Attributes:
         classes: names, background first.
         splits: entries by split name: train, val and any other.
-        folder: what relative paths are relative to.
+        folder: base of relative paths.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,7 +61,7 @@ class DataDescription(BaseModel):
         if value in ("voc", "coco"):
             return VOC_CLASSES if value == "voc" else COCO_CLASSES
         if not isinstance(value, list) or not value:
-            raise ValueError("classes is voc, coco or a list of names without background")
+            raise ValueError("classes must be voc, coco or a list of names without background")
         for name in value:
             if not isinstance(name, str):
                 raise ValueError(describe_non_text(name))
@@ -74,7 +74,7 @@ class DataDescription(BaseModel):
         return ("background", *value)
 
     def entries(self, split: str) -> list[Entry]:
-        """What one split consists of.
+        """The sources of one split, not opened.
 
         Raises:
             LabelError: if there is no such split.
@@ -86,7 +86,7 @@ class DataDescription(BaseModel):
         return self.splits[split]
 
     def open_split(self, split: str) -> list[LabelSource]:
-        """Readers of one split's sources.
+        """Open the sources of one split.
 
         Raises:
             LabelError: if there is no such split or a source cannot be opened.
@@ -95,14 +95,14 @@ class DataDescription(BaseModel):
 
 
 def read_description(path: Path) -> DataDescription:
-    """A DATA.yaml; paths in it are relative to its folder.
+    """Read a DATA.yaml; paths in it are relative to its folder.
 
-    Ultralytics' data.yaml, which has `names` instead of `classes`, is read, too. Instead of a list,
-    `val` may be a number: that share of the training images, in a random order which is always the
-    same, is set apart.
+    Also reads Ultralytics' data.yaml, which has `names` instead of `classes`. `val` may be a number
+    instead of a list: that share of the training images, chosen at random but always the same, is
+    held out.
 
     Raises:
-        LabelError: if it is missing, no YAML, or does not say what it must.
+        LabelError: if the file is missing, not YAML, or not a valid description.
     """
     content = read_yaml(path, LabelError)
     if isinstance(content, dict) and "names" in content and "classes" not in content:
@@ -117,14 +117,14 @@ def read_description(path: Path) -> DataDescription:
         if not (isinstance(share, float) and 0 < share < 1):
             raise LabelError(
                 f"{path}: val is {shown(share)}; give a list of sources, or a share of the "
-                "training images, as 0.1"
+                "training images, such as 0.1"
             )
         for split, part in (("val", [0, share]), ("train", [share, 1])):
             splits[split] = [e | {"part": part} if isinstance(e, dict) else e for e in train]
     for split, entries in splits.items():
         if not isinstance(entries, list):
             raise LabelError(
-                f"{path}: {split}: a split is a list of sources, as [{{format: yolo, root: mine, "
+                f"{path}: {split}: a split is a list of sources, like [{{format: yolo, root: mine, "
                 f"names: names.txt}}], got {shown(entries)}"
             )
     try:
@@ -142,7 +142,7 @@ def read_description(path: Path) -> DataDescription:
 
 
 def _of_ultralytics(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """What a data.yaml of YOLO says, as a data description; polygons give segmentation maps."""
+    """Convert a YOLO data.yaml to a data description; polygons give segmentation maps."""
     description: dict[str, Any] = {"classes": list(names_of(content, path))}
     for split in ("train", "val", "test"):
         places = content.get(split)
@@ -151,14 +151,14 @@ def _of_ultralytics(content: dict[str, Any], path: Path) -> dict[str, Any]:
             masks = {"masks": "from_instances"} if entry.has_polygons(path.parent) else {}
             description[split] = [{"format": "yolo", "data": path.name, "split": split, **masks}]
         elif places:
-            description[split] = places  # the share of a validation split
+            description[split] = places  # share of a validation split
     return description
 
 
 def _problem_of(error: ValidationError) -> str:
-    """The first problem in a line; for a key that does not exist, those that do."""
+    """Describe the first problem in one line; for an unknown key, list the valid ones."""
     problems = error.errors()
-    # A key that is missing may be there under another name.
+    # A missing key may be there misspelt, so unknown keys are reported first.
     problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
     formats = {get_args(entry.model_fields["format"].annotation)[0]: entry for entry in _ENTRIES}
     if problem["type"].startswith("union_tag"):

@@ -1,7 +1,7 @@
 """Zoom-out, crop and flip as one view of the source image, resampled once.
 
-A view is a box in source pixels that may reach beyond the image (zoom-out), and whether it is
-mirrored. Image, boxes and segmentation map go through the same view, so they stay aligned.
+A view is a box in source pixels, which may reach beyond the image (zoom-out), and a flip flag.
+Image, boxes and segmentation map go through the same view, so they stay aligned.
 """
 
 import math
@@ -14,11 +14,11 @@ from PIL import Image
 from blitznet.classes import IGNORE_INDEX
 from blitznet.structures import Sample
 
-# Beyond the image: a mid grey close to the mean of natural images, as SSD fills its canvas.
+# Padding beyond the image: a mid grey close to the mean of natural images, as in SSD.
 FILL_COLOUR = (123, 117, 104)
 
-# Pixels that a shrunk image keeps, per pixel of the result and axis: anti-aliasing needs some to
-# average, so that shrinking while decoding changes grey levels by rounding and does not blur.
+# Minimum pixels of a shrunk image per output pixel and axis. With fewer to average, shrinking
+# during decoding would blur; with these, it only changes how grey levels are rounded.
 PIXELS_TO_AVERAGE = 2
 
 
@@ -26,7 +26,7 @@ PIXELS_TO_AVERAGE = 2
 class CropWindow:
     """The part of an image that the network sees, in source pixels.
 
-    It has an area and may reach beyond the image; with `flip` it is mirrored left to right.
+    Its area is positive, and it may reach beyond the image; `flip` mirrors it left to right.
     """
 
     x1: float
@@ -37,38 +37,33 @@ class CropWindow:
 
     @property
     def width(self) -> float:
-        """In source pixels."""
+        """Width in source pixels."""
         return self.x2 - self.x1
 
     @property
     def height(self) -> float:
-        """In source pixels."""
+        """Height in source pixels."""
         return self.y2 - self.y1
 
 
 def whole_view(width: int, height: int) -> CropWindow:
-    """The image as it is."""
+    """The crop window that shows the whole image, not flipped."""
     return CropWindow(0, 0, width, height)
 
 
-def resize_sample(sample: Sample, size: int) -> Sample:
-    """The whole image, stretched to (size, size), as at test time."""
-    return view_sample(sample, whole_view(*sample.size), size)
-
-
 def view_sample(sample: Sample, view: CropWindow, size: int, min_box_side: float = 0.0) -> Sample:
-    """What `view` shows of a sample, at (size, size) pixels.
+    """Resample the part of a sample that `view` shows to (size, size) pixels.
 
     Args:
-        sample: any size.
-        view: in pixels of the sample.
+        sample: a sample of any size.
+        view: crop window in pixels of the sample.
         size: S.
-        min_box_side: boxes with a side up to this, in pixels of the result, are dropped; with 0
-            those that have no area.
+        min_box_side: drop boxes with a side of at most this many output pixels; 0 drops only boxes
+            without area.
 
     Returns:
-        A sample whose boxes are those with their centre inside the view, clipped to it. Pixels
-        beyond the image are grey in the image and void in the segmentation map.
+        A sample with the boxes whose centre is inside the view, clipped to it. Pixels beyond the
+        image are grey in the image and void in the segmentation map.
     """
     image = view_image(Image.fromarray(sample.image), sample.size, view, size)
     return view_labels(replace(sample, image=np.asarray(image)), view, size, min_box_side)
@@ -77,13 +72,13 @@ def view_sample(sample: Sample, view: CropWindow, size: int, min_box_side: float
 def view_image(
     image: Image.Image, whole_size: tuple[int, int], view: CropWindow, size: int, reduction: int = 1
 ) -> Image.Image:
-    """What `view` shows of an image or a segmentation map, (size, size), resampled once.
+    """Resample the part of an image or segmentation map that `view` shows to (size, size).
 
     Args:
-        image: RGB, which is resampled bilinearly and anti-aliased, on grey; or a map of mode L, by
-            nearest neighbour, on void. Whole, or shrunk by `reduction` while it was decoded.
-        whole_size: width and height before that.
-        view: in pixels of the whole image.
+        image: RGB (bilinear with anti-aliasing, padded with grey) or a map of mode L (nearest
+            neighbour, padded with void); the whole image, or shrunk by `reduction` during decoding.
+        whole_size: width and height before shrinking.
+        view: crop window in pixels of the whole image.
         size: S.
         reduction: see `OpenImage.decode`.
     """
@@ -103,7 +98,7 @@ def view_image(
 
 
 def view_labels(sample: Sample, view: CropWindow, size: int, min_box_side: float) -> Sample:
-    """A sample with its labels moved into a crop window; its image comes from `view_image`."""
+    """Move a sample's labels into a crop window; its image must come from `view_image`."""
     seg_map = None
     if sample.seg_map is not None:
         whole = Image.fromarray(sample.seg_map)
@@ -124,9 +119,9 @@ def view_labels(sample: Sample, view: CropWindow, size: int, min_box_side: float
 
 
 def choose_reduction(view: CropWindow, size: int, reductions: Sequence[int]) -> int:
-    """The most that an image may be shrunk by before `view` of it is resampled to (size, size).
+    """The largest factor to shrink an image by before `view` is resampled to (size, size).
 
-    Reductions to choose from are ascending; the first one is always good.
+    `reductions` are the possible factors, ascending; the first is always allowed.
     """
     most = min(view.width, view.height) / (size * PIXELS_TO_AVERAGE)
     return max((reduction for reduction in reductions if reduction <= most), default=reductions[0])
@@ -150,10 +145,9 @@ def has_centre_inside(boxes: np.ndarray, view: CropWindow) -> np.ndarray:
 
 
 def visible_span(start: float, end: float, length: int, size: int) -> tuple[int, int, float, float]:
-    """Along one axis, the result's pixels wholly on the image and the source span they show.
+    """Along one axis, the output pixels that are wholly on the image and the source span they show.
 
-    Rounding inwards keeps the scale exact; it costs at most one pixel of the image at a padded
-    edge.
+    Rounding inwards keeps the scale exact; at a padded edge it costs at most one image pixel.
     """
     scale = size / (end - start)
     first = max(math.ceil(-start * scale - 1e-6), 0)

@@ -1,4 +1,4 @@
-"""Images in folders and in lists, and which file belongs to which image by its name."""
+"""Find images in folders and lists, and match other files to them by name."""
 
 import os
 import unicodedata
@@ -16,27 +16,27 @@ _SUFFIXES = tuple(IMAGE_SUFFIXES)
 
 
 def require_folder(path: Path, option: str) -> None:
-    """Raise a LabelError if that is no folder; `option` of the data description names it."""
+    """Raise a LabelError if `path` is not a folder; `option` is its key in the data description."""
     if not path.is_dir():
         reason = "is a file, not a folder" if path.exists() else "does not exist"
         raise LabelError(f"{path} {reason}; check `{option}`")
 
 
 def find_images(folder: Path, option: str) -> list[Path]:
-    """All images in a folder and its subfolders, by name, without hidden ones.
+    """All images in a folder and its subfolders, sorted by path, without hidden ones.
 
-    Links are followed, but no folder is visited twice. `option` names the folder in a data
+    Links are followed, but no folder is visited twice. `option` is the folder's key in the data
     description, for messages.
 
     Raises:
-        LabelError: if it is not a folder or holds no image.
+        LabelError: if `folder` is not a folder or contains no image.
     """
     require_folder(folder, option)
     found: list[Path] = []
     visited: set[tuple[int, int]] = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
         status = Path(parent).stat()
-        if (status.st_dev, status.st_ino) in visited:  # a link that leads back
+        if (status.st_dev, status.st_ino) in visited:  # a link back
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
@@ -49,10 +49,10 @@ def find_images(folder: Path, option: str) -> list[Path]:
 
 
 def read_list(path: Path) -> list[str]:
-    """The images that a text file lists, one per line; blank lines are skipped.
+    """The images listed in a text file, one per line; blank lines are skipped.
 
     Raises:
-        LabelError: if it is missing, no text, empty, or lists what no file system can hold.
+        LabelError: if the file is missing, not text or empty, or lists an impossible name.
     """
     lines = [line.strip() for line in read_text(path, LabelError).splitlines() if line.strip()]
     if not lines:
@@ -64,15 +64,15 @@ def read_list(path: Path) -> list[str]:
 
 
 def file_key(path: Path, folder: Path, suffix: str = "") -> str:
-    """What an image and its map share: the path in its folder, without ending and `suffix`."""
+    """Key that an image and its map share: the relative path without extension and `suffix`."""
     return path.relative_to(folder).with_suffix("").as_posix().removesuffix(suffix)
 
 
 def files_by_key(files: Iterable[Path], folder: Path, suffix: str = "") -> dict[str, Path]:
-    """Files by `file_key`; those whose names do not end with `suffix` are left out.
+    """Files by `file_key`, without those whose stem does not end with `suffix`.
 
     Raises:
-        LabelError: if two differ in nothing but their ending.
+        LabelError: if two files differ only in their extension.
     """
     found: dict[str, Path] = {}
     for path in files:
@@ -81,18 +81,18 @@ def files_by_key(files: Iterable[Path], folder: Path, suffix: str = "") -> dict[
         first = found.setdefault(file_key(path, folder, suffix), path)
         if first is not path:
             raise LabelError(
-                f"{first} and {path.name} differ in their ending only; rename or remove one"
+                f"{first} and {path.name} differ only in their ending; rename or remove one"
             )
     return found
 
 
 def find_maps(masks: Path, keys: Iterable[str], suffix: str = "") -> dict[str, Path]:
-    """The maps of images by key (`file_key`): files in the folder of maps; some may have none.
+    """Segmentation maps by the key of their image (`file_key`); some images may have none.
 
     Args:
-        masks: the folder.
-        keys: of the images.
-        suffix: that the maps' names have behind those of the images, as "_mask".
+        masks: folder of the maps.
+        keys: keys of the images.
+        suffix: what the map's name has after the image's, such as "_mask".
 
     Raises:
         LabelError: if the folder is missing, two maps have the same key, or no image has a map.
@@ -101,16 +101,16 @@ def find_maps(masks: Path, keys: Iterable[str], suffix: str = "") -> dict[str, P
     found = {key: maps[key] for key in keys if key in maps}
     if not found:
         raise LabelError(
-            f"no map in {masks} is called as an image: {keys[0]}{suffix}.png would be one; "
+            f"no map in {masks} has the name of an image, such as {keys[0]}{suffix}.png; "
             f"check `masks`{' and `suffix`' if suffix else ', or add suffix: _mask or the like'}"
         )
     return found
 
 
 def lookalikes(files: Iterable[Path], wanted: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
-    """Files that nothing claims and that differ in case or Unicode form only from a missing one.
+    """Files that differ from a missing one only in case or Unicode form.
 
-    With each comes the one that is wanted.
+    Yields pairs of the file and the missing one.
     """
     by_name = {loose_name(path): path for path in wanted}
     for path in files:
@@ -120,10 +120,10 @@ def lookalikes(files: Iterable[Path], wanted: Iterable[Path]) -> Iterator[tuple[
 
 @lru_cache(maxsize=4)
 def files_by_loose_name(folder: Path) -> dict[str, Path]:
-    """The files of a folder as it was when first asked, for messages: see `loose_name`."""
+    """The files of a folder by `loose_name`, for messages; cached since the first call."""
     return {loose_name(path): path for path in folder.iterdir()} if folder.is_dir() else {}
 
 
 def loose_name(path: Path) -> str:
-    """A path without ending, letter case, Unicode form and the escapes of URLs."""
+    """A path without extension and URL escapes, in lower case and one Unicode form."""
     return unicodedata.normalize("NFC", unquote(path.with_suffix("").as_posix())).casefold()

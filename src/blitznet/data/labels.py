@@ -1,7 +1,7 @@
-"""What a reader finds in label files, before anything is checked; the checks; the classes.
+"""Unchecked labels as readers return them, their checks, and the meaning of class names.
 
-A reader says where things are written; what they mean and whether they can be used is decided
-here, for training (the first problem is raised) and for `blitznet check-data` (all are listed).
+Readers only parse files. Names and boxes are checked here, for training (which raises the first
+error) and for `blitznet check-data` (which lists all problems).
 """
 
 import unicodedata
@@ -17,36 +17,35 @@ from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.errors import LabelError, shown
 from blitznet.structures import IGNORE_LABEL
 
-IGNORE = "ignore"  # in a label map: is ignored
+IGNORE = "ignore"  # in a label map: ignore objects of this name
 
-_NEAR = 0.65  # of difflib's ratio: typing errors and plurals, not other words
+_NEAR = 0.65  # difflib ratio: accepts typos and plurals, but not other words
 
 _FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
-# In one image; a file that lists more is a mistake or an attack.
+# Maximum per image; a file with more is a mistake or an attack.
 MAX_OBJECTS = 100_000
 
-# A box may reach beyond its image by this much: tools round, and COCO's decimals do.
+# How far a box may reach beyond its image: tools round, and COCO's decimals overshoot slightly.
 OUTSIDE_TOLERANCE_PIXELS = 2.0
-OUTSIDE_TOLERANCE_SHARE = 0.01  # of the side
+OUTSIDE_TOLERANCE_SHARE = 0.01  # share of the image's side
 
 
 class ClassTable:
-    """What a source's class names stand for, and which classes it labels at all.
+    """The meaning of a source's class names, and which classes the source labels.
 
     Args:
         names: class names of the network, background first.
-        label_map: from names of the source to names of the network; None = is background there,
-            "ignore" = a box that is ignored, void pixels; "*" = all names that are neither here nor
+        label_map: from names of the source to names of the network; None = background, "ignore" =
+            ignored boxes and void pixels. The key "*" matches all names that are neither here nor
             in `names`. Other names stand for themselves.
-        labels_only: names of the network that the source labels everywhere; labels of other classes
-            are left out, and of these classes nothing is known where nothing else is labelled.
-            None = all.
+        labels_only: classes that the source labels completely; labels of other classes are dropped,
+            and unlabelled regions may contain them. None = all classes.
 
     Attributes:
-        names: as given.
-        label_map: as given, a copy.
-        known: (C,) bool, the classes that the source labels; background is always known.
+        names: same as the argument.
+        label_map: copy of the argument.
+        known: (C,) bool, classes that the source labels; background is always known.
 
     Raises:
         LabelError: if the label map or `labels_only` names a class that the network does not have.
@@ -70,10 +69,10 @@ class ClassTable:
         self.known[BACKGROUND] = True
 
     def id_of(self, name: str) -> int:
-        """The class id of a source's name; BACKGROUND = is left out, IGNORE_LABEL = is ignored.
+        """The class id for a name of the source; BACKGROUND = drop it, IGNORE_LABEL = ignore it.
 
         Raises:
-            LabelError: for a name that stands for nothing, with the nearest known one.
+            LabelError: for an unknown name, suggesting the closest known one.
         """
         is_other = name not in (IGNORE, *self.label_map, *self.names[1:])
         target = self.label_map.get("*" if is_other and "*" in self.label_map else name, name)
@@ -87,7 +86,7 @@ class ClassTable:
         return index if self.known[index] else BACKGROUND
 
     def map_id(self, name: str) -> int | None:
-        """The value in segmentation maps of a source's name; None = it stands for nothing."""
+        """The map value for a name of the source; None if the name is unknown."""
         if name == self.names[BACKGROUND]:
             return BACKGROUND
         try:
@@ -109,12 +108,12 @@ def _unknown(name: str, known: Sequence[str]) -> str:
 
 
 def read_flag(value: object, what: str) -> bool:
-    """A flag of a label file: 0 or 1, as a number, a truth value or text; or true and false.
+    """Read a flag of a label file: 0, 1, true or false, as a number, bool or text.
 
-    None and "" = not there, which is False.
+    A missing flag (None or "") is False.
 
     Raises:
-        LabelError: for anything else; `what` says where it is.
+        LabelError: for anything else; `what` names the flag and its place.
     """
     text = str(0 if value in (None, "") else value).strip().lower()
     if text not in _FLAGS:
@@ -124,16 +123,16 @@ def read_flag(value: object, what: str) -> bool:
 
 @dataclass(frozen=True)
 class Problem:
-    """One finding.
+    """One finding of a check.
 
     Attributes:
         kind: key of `check.check_report.TITLES`.
         where: file, and line or object in it.
-        text: what is wrong and, where that helps, what to do.
-        is_error: training would suffer or fail; otherwise only worth a look.
-        split: that it is in, as the data description names it.
-        source: number of the entry in the split, from 1; None = not of one source.
-        index: of the image in its source; None = not of one image.
+        text: what is wrong and, if it helps, what to do.
+        is_error: whether training would fail or suffer; otherwise it is a warning.
+        split: name of the split.
+        source: number of the source in the split, from 1; None if it concerns no single source.
+        index: index of the image in its source; None if it concerns no single image.
     """
 
     kind: str
@@ -150,17 +149,17 @@ class Problem:
 
 @dataclass(frozen=True)
 class ObjectLabel:
-    """One object as its file has it.
+    """One object as written in its file.
 
     Attributes:
-        name: class, in the source's words.
-        box: xyxy in continuous pixels from 0, or in fractions, see `ImageLabels`; None = it could
-            not be read.
+        name: class name in the source.
+        box: xyxy in continuous pixels from 0, or in fractions, see `ImageLabels`; None if it cannot
+            be read.
         where: file, and line or object in it.
-        written: the box as it is written, for messages; where it could not be read, why.
-        ignore: VOC's difficult or COCO's crowd, which is ignored.
+        written: the text of the box, for messages; if it cannot be read, the reason.
+        ignore: whether to ignore the object: VOC's difficult, COCO's crowd.
         outline: for maps made from instances, unchecked: polygons as flat lists x1, y1, x2, y2, ...
-            in the units of `box`, or a COCO run-length code; None = the object has none.
+            in the units of `box`, or a COCO run-length code; None if there is none.
     """
 
     name: str
@@ -172,27 +171,27 @@ class ObjectLabel:
 
 
 class MapLabel(Protocol):
-    """Where the classes of an image's pixels come from."""
+    """Where the segmentation map of an image comes from."""
 
     def read(self, size: tuple[int, int], table: ClassTable) -> np.ndarray:
-        """(H, W) uint8 class ids of the network, 255 = void, for an image of width and height.
+        """(H, W) uint8 class ids, 255 = void, for an image of `size` (width, height).
 
         Raises:
-            LabelError: if the map cannot be read or does not fit.
+            LabelError: if the map cannot be read or does not fit the image.
         """
 
 
 @dataclass(frozen=True)
 class ImageLabels:
-    """What one source says of one image.
+    """The labels of one image in one source.
 
     Attributes:
-        path: of the image file.
-        objects: None = boxes are not labelled; empty = there is no object.
+        path: image file.
+        objects: labelled objects; None = boxes are not labelled.
         seg_map: None = pixels are not labelled.
-        size: width and height that the label file states; None = it does not.
-        in_fractions: boxes and outlines are fractions of the image's width and height.
-        name: what the source calls the image, for results; "" = the file's name without ending.
+        size: width and height stated in the label file, if any.
+        in_fractions: whether boxes and outlines are fractions of the image's width and height.
+        name: name of the image in results; "" = the file name without extension.
     """
 
     path: Path
@@ -204,13 +203,13 @@ class ImageLabels:
 
 
 class UsableObject(NamedTuple):
-    """An object that is checked.
+    """A checked object.
 
     Attributes:
-        label: what its file says.
-        box: xyxy in pixels of the image; it may reach beyond it by a little.
-        class_id: from 1 on, or IGNORE_LABEL where the label map ignores the class.
-        is_ignored: it, or its class, is to be ignored.
+        label: the object as written in its file.
+        box: xyxy in pixels of the image; may reach slightly beyond it.
+        class_id: from 1, or IGNORE_LABEL if the label map ignores the class.
+        is_ignored: whether the object or its class is ignored.
     """
 
     label: ObjectLabel
@@ -222,12 +221,12 @@ class UsableObject(NamedTuple):
 def usable_objects(
     labels: ImageLabels, size: tuple[int, int] | None, table: ClassTable
 ) -> tuple[list[UsableObject], list[Problem]]:
-    """The objects of one image, checked. One that has the same class and box twice counts once.
+    """Check the objects of one image; of several with the same class and box, keep the first.
 
-    The size is width and height as a person sees it; None = unknown, then boxes may lie anywhere.
+    `size` is width and height of the upright image; None = unknown, boxes may lie anywhere.
 
     Returns:
-        Those that can be used, and everything that is wrong.
+        The usable objects, and all problems.
     """
     found: dict[tuple[object, ...], UsableObject] = {}
     problems: list[Problem] = []
@@ -244,7 +243,7 @@ def usable_objects(
 def _check(
     item: ObjectLabel, labels: ImageLabels, size: tuple[int, int] | None, table: ClassTable
 ) -> UsableObject | Problem | None:
-    """The object, or what is wrong with it; None = it is left out."""
+    """The object or its problem; None if the label map drops it."""
     try:
         index = table.id_of(item.name)
     except LabelError as error:
@@ -270,11 +269,11 @@ def _check(
 def read_objects(
     labels: ImageLabels, size: tuple[int, int], table: ClassTable
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`usable_objects` as arrays.
+    """The usable objects of one image as arrays; see `usable_objects`.
 
     Returns:
-        (G, 4) float32 xyxy in pixels, within the image; (G,) int64 class ids, IGNORE_LABEL where
-        the label map ignores the class; (G,) bool difficult, ignored ones included.
+        (G, 4) float32 xyxy in pixels, clipped to the image; (G,) int64 class ids, IGNORE_LABEL if
+        the label map ignores the class; (G,) bool, whether difficult or otherwise ignored.
 
     Raises:
         LabelError: for the first error.
@@ -292,13 +291,13 @@ def read_objects(
 def read_labels(
     labels: ImageLabels, size: tuple[int, int], table: ClassTable
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Everything that is said of one image as arrays; arguments as of `usable_objects`.
+    """All labels of one image as arrays; for the arguments, see `usable_objects`.
 
     Returns:
         `boxes`, `labels`, `difficult` and `seg_map` of `Sample`, in pixels of the image.
 
     Raises:
-        LabelError: for the first problem.
+        LabelError: for the first error.
     """
     boxes, ids, difficult = None, np.zeros(0, np.int64), np.zeros(0, bool)
     if labels.objects is not None:
@@ -308,7 +307,7 @@ def read_labels(
 
 
 def is_outside(box: tuple[float, float, float, float], size: tuple[int, int]) -> bool:
-    """Whether a box reaches further out than rounding explains."""
+    """Whether a box reaches further beyond the image than rounding explains."""
     beyond = np.maximum(np.negative(box[:2]), np.subtract(box[2:], size))
     allowed = np.maximum(OUTSIDE_TOLERANCE_PIXELS, np.multiply(OUTSIDE_TOLERANCE_SHARE, size))
     return bool((beyond > allowed).any())

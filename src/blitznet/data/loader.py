@@ -1,8 +1,8 @@
 """Batches for training, each a pure function of the seed and its position.
 
-Sample number i of a run is drawn by a generator seeded with (seed, i), whoever draws it. So the
-number of workers and of processes does not change what is trained on, and a run resumes by its
-step alone.
+Sample i of a run is drawn by a generator seeded with (seed, i), in whichever process. So the
+numbers of workers and processes do not change the training data, and resuming needs only the
+step.
 """
 
 import multiprocessing
@@ -35,13 +35,13 @@ class TrainingSamples(Dataset[Sample]):
     """The endless sequence of augmented samples of a run, by position.
 
     Attributes:
-        order: which image is drawn at which position.
+        order: which image is drawn at each position.
 
     Args:
-        sources: concatenated.
+        sources: sources of the images, in the order of `order`'s indices.
         size: S, side of the samples in pixels.
-        augmentation: strengths.
-        seed: of the run.
+        augmentation: how strongly images are changed.
+        seed: seed of the run.
         frequencies: (N,) float, see `DrawOrder`; None = all images equally often.
     """
 
@@ -60,7 +60,7 @@ class TrainingSamples(Dataset[Sample]):
         self.order = DrawOrder(frequencies, seed)
 
     def __getitem__(self, position: int) -> Sample:
-        """One augmented image, or a mosaic of it and three others; with an odd size none.
+        """One augmented image, or a mosaic of it and three others (only for even sizes).
 
         Raises:
             InputError: for an image or a label that cannot be used.
@@ -133,20 +133,20 @@ def prepare_ahead(
     pin_memory: bool = False,
     prefetch: int = 4,
 ) -> Generator[Prepared]:
-    """What `collate` makes of the items at some positions, one batch per list.
+    """Yield one collated batch per list of positions, prepared ahead by worker processes.
 
-    Closing the iterator ends the workers.
+    Closing the generator stops the workers.
 
     Args:
-        items: by position; an InputError may be raised.
+        items: items by position; may raise InputError.
         positions: one list per batch; may be endless.
-        collate: a function defined in a module, so that worker processes can get it.
-        num_workers: processes, each with one thread; 0 = this process, when a batch is asked for.
+        collate: makes a batch of items; a module-level function, which workers can import.
+        num_workers: processes, one thread each; 0 = prepare batches on demand in this process.
         pin_memory: put batches into page-locked memory.
         prefetch: batches that each worker prepares ahead.
 
     Raises:
-        InputError: of an item of the batch.
+        InputError: raised by an item of the batch.
         WorkerError: if a worker process dies.
     """
     require_numbers(0, _MAX_WORKERS, workers=num_workers)
@@ -154,7 +154,7 @@ def prepare_ahead(
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # on one core
         loader = DataLoader(
             _Batches(items, collate),
-            batch_size=None,  # a position of theirs is a list: it names a batch
+            batch_size=None,  # an index of `_Batches` is a list of positions
             sampler=positions,
             num_workers=num_workers,
             collate_fn=_unchanged,
@@ -174,25 +174,25 @@ def prepare_ahead(
                 if "DataLoader worker" not in str(error):
                     raise
                 death = str(error)
-            except (ConnectionError, EOFError) as error:  # while a batch is handed over
+            except (ConnectionError, EOFError) as error:  # died while sending a batch
                 death = str(error)
             if death:  # raised outside the handler, whose traceback would keep the workers alive
                 raise WorkerError(
-                    f"a process that prepares images died ({death}); if memory ran out, use fewer "
+                    f"a data-loading process died ({death}); if memory ran out, use fewer "
                     "--workers, else look for a damaged image with blitznet check-data"
                 )
             if isinstance(batch, InputError):
                 raise batch
             yield cast(Prepared, batch)
     finally:
-        del batches  # ends the workers
+        del batches  # stops the workers
 
 
 def _start(loader: DataLoader[Any]) -> Iterator[Any]:
-    """The loader's iterator, without the handler of SIGCHLD that PyTorch installs.
+    """Start the loader's iterator without PyTorch's SIGCHLD handler.
 
-    That one raises in whatever the main thread is just doing. Without it, a dead worker is noticed
-    within seconds of its next batch being waited for.
+    The handler raises at an arbitrary place in the main thread. Without it, a dead worker is
+    noticed within seconds when its next batch is due.
 
     Raises:
         InputError: if workers cannot be started.
@@ -218,13 +218,13 @@ def _start_quietly(loader: DataLoader[Any]) -> Iterator[Any]:
 
 
 class _Batches(Dataset[Prepared | InputError]):
-    """Batches by the positions of their items."""
+    """Batches, indexed by the positions of their items."""
 
     def __init__(self, items: Dataset[Item], collate: Callable[[list[Item]], Prepared]):
         self._items, self._collate = items, collate
 
     def __getitem__(self, positions: list[int]) -> Prepared | InputError:
-        """An error is returned, not raised: PyTorch would wrap it in a traceback."""
+        """Return errors instead of raising them, because PyTorch would wrap them in a traceback."""
         try:
             prepared = self._collate([self._items[position] for position in positions])
             return _share(prepared) if get_worker_info() else prepared
@@ -250,9 +250,9 @@ def _unchanged(batch: Prepared) -> Prepared:
 
 
 def _outlive_interruption(_: int) -> None:
-    """Ctrl-C and SIGTERM to a group of processes are for the main one, which needs its workers.
+    """Ignore Ctrl-C and the first SIGTERM: the main process handles them and needs its workers.
 
-    A second SIGTERM, as Python sends when it ends, is meant for the worker.
+    A second SIGTERM, as Python sends on exit, ends the worker.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, _: signal.signal(number, signal.SIG_DFL))

@@ -1,4 +1,4 @@
-"""What the values or colours of a source's segmentation maps stand for."""
+"""Class names for the values or colours of a source's segmentation maps."""
 
 import csv
 import re
@@ -15,10 +15,10 @@ from blitznet.data.source import SourceEntry
 from blitznet.errors import LabelError, shown
 from blitznet.files.text_files import read_text
 
-ValueNames = dict[int, str] | list[str] | Path  # as a data description says it
+ValueNames = dict[int, str] | list[str] | Path  # as written in a data description
 ColourNames = dict[str, str] | Path
 
-VOC = Path("voc")  # instead of a file: VOC's own values or colours
+VOC = Path("voc")  # in place of a file: VOC's own values or colours
 
 # labelme2voc's class_names.txt
 _LABELME_NAMES = {"_background_": "background", "__ignore__": IGNORE}
@@ -28,7 +28,7 @@ class CodedEntry(SourceEntry):
     """An entry whose maps may use other values or colours than the format's.
 
     Attributes:
-        mask_values: class names by value of the maps, see `parse_codes`; None = the format's own.
+        mask_values: class names by map value, see `parse_codes`; None = the format's own.
         mask_colours: class names by colour instead.
     """
 
@@ -39,11 +39,11 @@ class CodedEntry(SourceEntry):
     def _codes_have_maps(self) -> Self:
         codes = [self.mask_values, self.mask_colours]
         if None not in codes or (codes != [None, None] and not isinstance(self.masks, Path)):
-            raise ValueError("mask_values: or mask_colours: goes with masks: FOLDER")
+            raise ValueError("mask_values: and mask_colours: need masks: FOLDER")
         return self
 
     def codes(self, folder: Path, default: MapEncoding) -> MapEncoding:
-        """Those of its maps; `default` is what the format says."""
+        """The encoding of its maps; `default` is the format's own."""
         if self.mask_values is None and self.mask_colours is None:
             return default
         return parse_codes(self.mask_values, self.mask_colours, folder)
@@ -55,13 +55,13 @@ def parse_codes(
     folder: Path,
     ignore: Sequence[int | str] | None = None,
 ) -> MapEncoding:
-    """Codes as a data description says them, by value or by colour.
+    """Parse the codes of a data description, by value or by colour.
 
     Args:
-        values: names by value, or in the order of the values from 0; `voc`; or a file: Roboflow's
-            `_classes.csv`, or a text with a name a line as labelme2voc writes it.
+        values: names by value, or a list from value 0; `voc`; or a file: Roboflow's `_classes.csv`,
+            or a text file with one name per line as written by labelme2voc.
         colours: names by colour, "#800000" or "128,0,0"; `voc`; or a file: CVAT's labelmap.txt.
-        folder: what relative paths are relative to.
+        folder: base of relative paths.
         ignore: void values or colours; None = 255 unless it has a name, or VOC's void with `voc`.
 
     Raises:
@@ -79,7 +79,7 @@ def parse_codes(
 
 
 def value_codes(names: Mapping[int, str], ignore: Sequence[int | str] | None = None) -> MapEncoding:
-    """Codes of maps whose pixel values are ids; arguments as of `parse_codes`.
+    """Codes of maps whose pixel values are ids; for the arguments, see `parse_codes`.
 
     Raises:
         LabelError: for an invalid value, or one that is both named and void.
@@ -122,10 +122,10 @@ def parse_colour(text: str) -> int:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, without trailing blanks and trailing blank lines.
+    """The stripped lines of a text file, without trailing blank lines.
 
     Raises:
-        LabelError: if it is missing or not text.
+        LabelError: if the file is missing or not text.
     """
     return [line.strip() for line in read_text(path, LabelError).rstrip().splitlines()]
 
@@ -138,12 +138,12 @@ def _value_names(values: ValueNames, folder: Path) -> Mapping[int, str]:
     if isinstance(values, list):
         return dict(enumerate(values))
     lines = read_lines(path := folder / values)
-    if path.suffix == ".csv":  # Roboflow's: a heading, then "0, background" and so on
+    if path.suffix == ".csv":  # Roboflow's: a header, then lines such as "0, background"
         try:
             return {int(value): name.strip() for value, name in csv.reader(lines[1:])}
         except (ValueError, csv.Error):
-            raise LabelError(f"{path}: below its heading, lines are VALUE, CLASS") from None
-    # One name a line, from value 0 on; `__ignore__` on top, as in LabelMe's labels, is -1 = void.
+            raise LabelError(f"{path}: below its header, lines must be VALUE, CLASS") from None
+    # One name per line, from value 0; LabelMe starts with `__ignore__` for value -1 = void.
     names = [_LABELME_NAMES.get(name, name) for name in lines]
     if not names or "" in names:
         raise LabelError(f"{path} has a blank line or no name; it needs one name per line")

@@ -1,4 +1,4 @@
-"""Coarse segmentation maps from boxes alone, for images that nobody has segmented (D17)."""
+"""Coarse segmentation maps from boxes, for images without segmentation labels (D17)."""
 
 import math
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ import numpy as np
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.data.labels import ClassTable, ImageLabels, read_objects
 
-# Share of a box around its middle that is taken for the object: "Box^i" of Khoreva et al., Simple
-# Does It: Weakly Supervised Instance and Semantic Segmentation, CVPR 2017, section 3.1.
+# Central share of a box that is labelled as the object: "Box^i" of Khoreva et al., Simple Does It:
+# Weakly Supervised Instance and Semantic Segmentation, CVPR 2017, section 3.1.
 INNER_AREA = 0.2
 
 
 @dataclass(frozen=True)
 class MapFromBoxes:
-    """What the boxes of an image say of its pixels, given that every object has one.
+    """A segmentation map drawn from an image's boxes, assuming that every object has one.
 
-    Outside all boxes there is background; the inner fifth of a box is its object, the rest is void.
-    Where boxes overlap the smallest counts, with its void. Objects to ignore are all void.
+    Pixels outside all boxes are background; the inner fifth of a box is its object, the rest is
+    void. Where boxes overlap, the smallest wins, void included. Ignored objects are void.
 
     Attributes:
-        labels: of the image.
+        labels: labels of the image.
     """
 
     labels: ImageLabels
@@ -41,9 +41,9 @@ class MapFromBoxes:
 
 
 def pixels_in_box(box: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """Rows and columns of the pixels whose centre lies in a box, at least the one at its middle.
+    """Rows and columns of the pixels whose centre lies in a box, and always the box's middle pixel.
 
-    The box is (4,) xyxy in pixels of a map whose shape is (H, W).
+    `box` is (4,) xyxy in pixels of a map whose `shape` is (H, W).
     """
     rows, columns = (
         _span(float(box[axis]), float(box[axis + 2]), shape[1 - axis]) for axis in (1, 0)

@@ -12,24 +12,23 @@ from blitznet.errors import LabelError
 from blitznet.extras import require
 from blitznet.structures import IGNORE_LABEL
 
-MIN_COORDINATES = 6  # of a polygon: three points; fewer enclose nothing
+MIN_COORDINATES = 6  # three points; a polygon with fewer encloses nothing
 
-_MAX_BITS = 60  # of a run length: without a limit, a number as long as its text takes hours
+_MAX_BITS = 60  # per run length; without a limit, decoding one endless number takes hours
 
-Mask = dict[str, Any]  # run-length code, as pycocotools has it
+Mask = dict[str, Any]  # run-length code of pycocotools
 
 
 @dataclass(frozen=True)
 class MapFromInstances:
-    """The instances of one image, combined by class.
+    """A segmentation map painted from the instances of one image.
 
-    A pixel belongs to the smallest instance that covers it, of equal ones to the last (D16). Void
-    are ignored objects (COCO's crowds) and the box of an object whose outline covers no pixel, as
-    nobody knows which pixels are its own. Objects of classes that the source does not label are not
-    painted.
+    A pixel belongs to the smallest instance that covers it; among equal sizes, to the last (D16).
+    Ignored objects (COCO's crowds) are void. So is the box of an object whose outline covers no
+    pixel, because its pixels are unknown. Classes that the source does not label are not painted.
 
     Attributes:
-        labels: of the image.
+        labels: labels of the image.
     """
 
     labels: ImageLabels
@@ -46,7 +45,7 @@ class MapFromInstances:
 
         regions = list(self._regions(size, table))
         regions.sort(key=lambda region: int(mask.area(region[1])), reverse=True)
-        pixels = np.zeros(size[0] * size[1], np.uint8)  # column by column, as run lengths count
+        pixels = np.zeros(size[0] * size[1], np.uint8)  # column by column, like run lengths
         for value, region in regions:
             ends = np.cumsum(uncompress(region["counts"])).tolist()
             for start, end in zip(ends[0::2], ends[1::2], strict=False):
@@ -54,7 +53,7 @@ class MapFromInstances:
         return np.ascontiguousarray(pixels.reshape(size).T)
 
     def _regions(self, size: tuple[int, int], table: ClassTable) -> Iterator[tuple[int, Mask]]:
-        """Map value and pixels of every object that is painted."""
+        """Yield map value and mask of every object to paint."""
         from pycocotools import mask
 
         scale = np.array(size if self.labels.in_fractions else (1, 1), float)
@@ -73,16 +72,16 @@ class MapFromInstances:
 
 
 def _read_outline(outline: Any, size: tuple[int, int], scale: np.ndarray) -> Mask | None:
-    """The pixels of one object, rasterised as pycocotools does; None if it has no outline.
+    """Rasterise the outline of one object with pycocotools; None if it has no outline.
 
     Args:
-        outline: see `ObjectLabel`. Polygons are united; those of less than three points enclose
-            nothing.
+        outline: see `ObjectLabel`; several polygons form a union, those with fewer than three
+            points are skipped.
         size: width and height of the image.
         scale: (2,) pixels per unit of x and y in polygons.
 
     Raises:
-        LabelError: if it is damaged or does not fit the image.
+        LabelError: if the outline is damaged or does not fit the image.
     """
     if isinstance(outline, Mapping):
         return _read_run_lengths(outline, size)
@@ -96,7 +95,7 @@ def _read_outline(outline: Any, size: tuple[int, int], scale: np.ndarray) -> Mas
     for polygon in points:
         if not np.isfinite(polygon).all():
             raise LabelError("a polygon has coordinates that are not finite")
-        # pycocotools walks along the whole line, however far away it goes.
+        # pycocotools traces the whole line, however far it leaves the image.
         (x1, y1), (x2, y2) = polygon.min(axis=0).tolist(), polygon.max(axis=0).tolist()
         if is_outside((x1, y1, x2, y2), size):
             text = f"a polygon spans [{x1:g}, {y1:g}, {x2:g}, {y2:g}]"
@@ -105,7 +104,7 @@ def _read_outline(outline: Any, size: tuple[int, int], scale: np.ndarray) -> Mas
 
 
 def _fill(polygons: list[list[float]], size: tuple[int, int]) -> Mask:
-    """The union of polygons in pixels, at least one."""
+    """The mask of the union of at least one polygon."""
     from pycocotools import mask
 
     region: Mask = mask.merge(mask.frPyObjects(polygons, size[1], size[0]))
@@ -113,7 +112,7 @@ def _fill(polygons: list[list[float]], size: tuple[int, int]) -> Mask:
 
 
 def _read_run_lengths(code: Mapping[str, object], size: tuple[int, int]) -> Mask:
-    """A run-length code, checked: pycocotools would read beyond the end of a damaged one."""
+    """Check a run-length code: pycocotools would read beyond the end of a damaged one."""
     from pycocotools import mask
 
     width, height = size
@@ -133,11 +132,11 @@ def _read_run_lengths(code: Mapping[str, object], size: tuple[int, int]) -> Mask
 
 
 def uncompress(counts: str | bytes) -> list[int]:
-    """Run lengths from COCO's text form: LEB128 in steps of five bits, from the third on as deltas.
+    """Decode COCO's compressed run lengths: LEB128 in groups of 5 bits, deltas from the fourth on.
 
     Raises:
-        LabelError: for a number of more than 60 bits. Other damage gives numbers that do not add
-            up to the image.
+        LabelError: for a number of more than 60 bits. After other damage, the lengths do not add up
+            to the image's size.
     """
     lengths: list[int] = []
     value = shift = 0
@@ -157,7 +156,7 @@ def uncompress(counts: str | bytes) -> list[int]:
 
 
 def _read_box(item: ObjectLabel, size: tuple[int, int], scale: np.ndarray) -> Mask:
-    """All pixels that the box of an object touches."""
+    """The mask of all pixels that an object's box touches."""
     if item.box is None:
         raise LabelError(item.written)
     if not np.isfinite(item.box).all():

@@ -1,4 +1,4 @@
-"""Folders of images with a segmentation map each: values or colours are classes."""
+"""Image folders with a segmentation map per image, whose values or colours are classes."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -17,13 +17,13 @@ class MaskFolderEntry(SourceEntry):
     """`format: masks`: images and maps that share a name.
 
     Attributes:
-        images: folder of images; those in folders inside count, too.
-        masks: folder of maps, laid out as `images`; an image without a file there has no map.
-        values: class names by pixel value, where pixel values are classes; see `parse_codes`.
-        colours: class names by colour, where colours are.
+        images: folder of images, including its subfolders.
+        masks: folder of maps, with the layout of `images`; an image without a file has no map.
+        values: class names by pixel value, see `parse_codes`.
+        colours: class names by colour, instead of `values`.
         ignore: values or colours that are void; None = 255, or VOC's void with `colours: voc`.
-        suffix: that maps are called more than their images, as "_mask"; then both may lie in one
-            folder.
+        suffix: what a map's name has after the image's, such as "_mask"; with it, images and maps
+            may share a folder.
     """
 
     format: Literal["masks"] = "masks"
@@ -42,14 +42,14 @@ class MaskFolderEntry(SourceEntry):
         return self
 
     def find_images(self, folder: Path) -> tuple[list[ImageFiles], ReadLabels]:
-        """See `SourceEntry`; two images or two maps must not differ in their ending alone."""
+        """See `SourceEntry`; no two images and no two maps may differ only in their extension."""
         images, masks, suffix = folder / self.images, folder / self.masks, self.suffix
         codes = parse_codes(self.values, self.colours, folder, self.ignore)
         files = find_images(images, "images")
         if images.resolve() == masks.resolve():
             if not suffix:
                 text = f"{images}: images and maps are in one folder"
-                raise LabelError(f"{text}; say how the names of maps end, as suffix: _mask")
+                raise LabelError(f"{text}; say how the names of maps end, such as suffix: _mask")
             files = [path for path in files if not path.stem.endswith(suffix)]
         by_key = files_by_key(files, images)
         if not by_key:
@@ -61,7 +61,7 @@ class MaskFolderEntry(SourceEntry):
     def unclaimed_files(
         self, folder: Path, found: Sequence[ImageFiles]
     ) -> Iterator[tuple[Path, Path | None]]:
-        """See `SourceEntry`: maps whose names are almost those of images without a map."""
+        """See `SourceEntry`: maps with nearly the name of an image that has no map."""
         images, masks = folder / self.images, folder / self.masks
         wanted = [
             masks / f"{file_key(image.path, images)}{self.suffix}.png"

@@ -1,6 +1,6 @@
-"""Four images as one, two by two: more and smaller objects in contexts they never occur in.
+"""Mosaics of four images, two by two: more and smaller objects, in new contexts.
 
-"Mosaic" of Bochkovskiy, Wang and Liao, YOLOv4, 2020, section 3.3, with its seams in the middle.
+"Mosaic" of Bochkovskiy, Wang and Liao, YOLOv4, 2020, section 3.3, but with centred seams.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ TILES = 4
 
 
 def mosaic(tiles: Sequence[Sample]) -> Sample:
-    """Put four samples of one source together.
+    """Combine four samples of one source.
 
     Args:
-        tiles: at (S / 2, S / 2), in reading order; all with boxes or none. Where one lacks a
-            segmentation map, its pixels are void if another has one.
+        tiles: samples at (S / 2, S / 2), in reading order, all with boxes or all without. A tile
+            without a segmentation map is void if another tile has one.
 
     Returns:
         A sample at (S, S), named after the first tile.

@@ -1,4 +1,4 @@
-"""Photometric distortion as one affine map of colour space.
+"""Photometric distortion as one affine transform of colours.
 
 Brightness, contrast, saturation and hue are affine in RGB, so any sequence of them is one 3x4
 matrix, drawn first and applied once to the network-sized image (D9).
@@ -44,7 +44,7 @@ def hue(turn: float) -> ColourMap:
 
 
 def draw_distortion(mean: np.ndarray, rng: np.random.Generator) -> ColourMap:
-    """One random distortion of an image with a (3,) mean colour: four operations, in any order."""
+    """Draw a distortion for an image with a (3,) mean colour: four operations in random order."""
     delta = rng.uniform(-BRIGHTNESS, BRIGHTNESS)
     contrast_factor = rng.uniform(1 - CONTRAST, 1 + CONTRAST)
     saturation_factor = rng.uniform(1 - SATURATION, 1 + SATURATION)
@@ -59,9 +59,9 @@ def draw_distortion(mean: np.ndarray, rng: np.random.Generator) -> ColourMap:
 
 
 def compose(steps: Sequence[Callable[[np.ndarray], ColourMap]], mean: np.ndarray) -> ColourMap:
-    """Steps one after another as one map; each is made from the mean colour that it meets.
+    """Compose steps into one colour map; each step receives the mean colour that reaches it.
 
-    The mean before the first one is (3,), 0..255.
+    `mean` is the (3,) mean colour before the first step, 0..255.
     """
     matrix, offset = np.eye(3), np.zeros(3)
     for step in steps:
@@ -78,7 +78,7 @@ def mean_colour(image: Image.Image) -> np.ndarray:
 
 
 def apply_colour_map(image: Image.Image, colour_map: ColourMap) -> Image.Image:
-    """RGB to RGB, rounded and clipped to 0..255."""
+    """Transform the colours of an RGB image, rounded and clipped to 0..255."""
     matrix, offset = colour_map
     coefficients = np.concatenate((matrix, offset[:, None]), axis=1).ravel().tolist()
     return image.convert("RGB", tuple(coefficients))

@@ -1,4 +1,4 @@
-"""Segmentation maps of images that have boxes only, as a trained network and the boxes see them."""
+"""Segmentation maps for images with boxes only, from a trained network and the boxes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,15 +15,15 @@ from blitznet.data.seg_map import MapEncoding, MapFile
 from blitznet.errors import LabelError
 from blitznet.files.text_files import read_text
 
-NAMES_FILE = "classes.txt"  # beside the maps: the class of each value, a line each
+NAMES_FILE = "classes.txt"  # in the folder of the maps: class names by value, one per line
 
-# An object of which the network finds less than this share of its box keeps its coarse map: it was
-# missed, or it is thin, and then its inner fifth says more.
+# If the network finds an object in less than this share of its box, the box keeps its coarse map:
+# the object was missed or is thin, and the inner fifth is a better label.
 MIN_COVERAGE = 0.2
 
 
 def refined_path(folder: Path, image: Path, data_folder: Path) -> Path:
-    """Where the refined map of an image is: under its path relative to the data description's."""
+    """File of an image's refined map: `folder` with the image's path relative to `data_folder`."""
     path, start = image.absolute(), data_folder.absolute()
     relative = path.relative_to(start if path.is_relative_to(start) else path.anchor)
     return (folder / relative).with_suffix(".png")
@@ -32,14 +32,14 @@ def refined_path(folder: Path, image: Path, data_folder: Path) -> Path:
 def with_refined_maps(
     read_labels: Callable[[Any], ImageLabels], folder: Path, data_folder: Path
 ) -> Callable[[Any], ImageLabels]:
-    """A reader that gives images without a segmentation map of their own the refined one.
+    """Wrap a reader so that images without a segmentation map of their own get the refined one.
 
     Raises:
-        LabelError: if the folder, which `blitznet refine-masks` writes, has no list of classes.
+        LabelError: if the folder lacks the class list that `blitznet refine-masks` writes.
     """
     if not (folder / NAMES_FILE).is_file():
         raise LabelError(
-            f"refined_masks: {folder} has no {NAMES_FILE}; make it by: blitznet refine-masks"
+            f"refined_masks: {folder} has no {NAMES_FILE}; create it with blitznet refine-masks"
         )
     names = read_text(folder / NAMES_FILE, LabelError).splitlines()
     codes = MapEncoding({**dict(enumerate(names)), IGNORE_INDEX: IGNORE})
@@ -68,24 +68,24 @@ def refine_box_map(
     ids: np.ndarray,
     confidence: float,
 ) -> np.ndarray:
-    """Let a network decide the pixels inside boxes, among the classes that have a box there.
+    """Label the pixels inside boxes with a network, choosing among the classes of those boxes.
 
-    What the network takes for any object is evidence for the classes of the boxes around it,
-    shared as its own probabilities for them: boxes, not the network, say whether it is a bus or a
-    train. What is less sure than `confidence` is void.
+    The network's probability of any object goes to the classes of the boxes around the pixel, in
+    proportion to its own probabilities of these: the boxes, not the network, distinguish a bus from
+    a train. Pixels below `confidence` are void.
 
     Args:
         coarse: (H, W) uint8, see `MapFromBoxes`; kept outside the boxes.
-        probabilities: (C, h, w) float32 of the classes by a network, background first; all zero
-            for those that it does not know, whose boxes stay coarse.
-        boxes: (G, 4) xyxy in pixels of the image, of objects that are not to be ignored.
+        probabilities: (C, h, w) float32 class probabilities of a network, background first; all
+            zero for classes that it does not know, whose boxes stay coarse.
+        boxes: (G, 4) xyxy in pixels of the image, without ignored objects.
         ids: (G,) class ids.
         confidence: minimum probability of a labelled pixel.
 
     Returns:
         (H, W) uint8 class ids, 255 = void.
     """
-    import torch  # here, as readers of data do without it
+    import torch  # here, because reading labels does not need it
     from torch.nn.functional import interpolate
 
     regions = [pixels_in_box(box, coarse.shape) for box in boxes]
@@ -98,12 +98,12 @@ def refine_box_map(
     )[0].numpy()
     may_be = np.zeros((len(present), *coarse.shape), bool)
     is_open = np.zeros(coarse.shape, bool)
-    for index in np.argsort(is_known, kind="stable")[::-1]:  # the unknown last: they close theirs
+    for index in np.argsort(is_known, kind="stable")[::-1]:  # unknown classes last: they win
         is_open[regions[index]] = is_known[index]
         if is_known[index]:
             may_be[np.searchsorted(present, ids[index])][regions[index]] = True
 
-    own = resized[1:] * may_be + 1e-6 * may_be  # shared equally where the network sees none of them
+    own = resized[1:] * may_be + 1e-6 * may_be  # equal shares where the network sees none of them
     scores = np.concatenate([resized[:1], (1 - resized[0]) * own / own.sum(0).clip(1e-9)])
     winner = np.array([0, *present], np.uint8)[scores.argmax(axis=0)]
     winner[scores.max(axis=0) < confidence] = IGNORE_INDEX

@@ -1,4 +1,4 @@
-"""Which image is drawn when: weighted, balanced, and a function of seed and position alone."""
+"""The order of training images: weighted, class-balanced, a function of seed and position."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -9,35 +9,35 @@ from blitznet.classes import BACKGROUND
 from blitznet.data.source import LabelSource
 from blitznet.errors import InputError
 
-# A second number beside the seed, so that orders and samples do not come from the same stream.
+# Extends the seed, so that orders and samples use different random streams.
 _ORDER_STREAM = 1
 
 
 class DrawOrder:
-    """An endless order of images, in passes of as many draws as there are images.
+    """An endless order of N images, in passes of N draws.
 
-    In a pass an image comes as often as its share of all frequencies says, rounded down or up by
-    chance (systematic sampling); with equal frequencies that is exactly once.
+    In each pass, an image is drawn in proportion to its frequency, randomly rounded down or up
+    (systematic sampling); with equal frequencies, exactly once.
 
     Args:
-        frequencies: (N,) float, how often each image is wanted, relative to the others.
-        seed: of the run.
+        frequencies: (N,) float, how often to draw each image, relative to the others.
+        seed: seed of the run.
     """
 
     def __init__(self, frequencies: np.ndarray, seed: int):
         self.seed = seed
         expected = frequencies * (len(frequencies) / frequencies.sum())
         self._cumulative = np.concatenate(([0.0], expected.cumsum()))
-        # Sums of shares end a rounding error off the number of draws.
+        # Corrects the rounding error of the sum.
         self._cumulative[-1] = len(frequencies)
         self._pass, self._drawn = -1, np.empty(0, np.int64)
 
     def __len__(self) -> int:
-        """Draws a pass."""
+        """Draws per pass."""
         return len(self._cumulative) - 1
 
     def image_at(self, position: int) -> int:
-        """The image that is drawn at a position of the run."""
+        """Index of the image drawn at a position of the run."""
         passes, offset = divmod(position, len(self))
         if passes != self._pass:
             rng = np.random.default_rng((self.seed, passes, _ORDER_STREAM))
@@ -48,15 +48,15 @@ class DrawOrder:
 
 
 def draw_frequencies(sources: Sequence[LabelSource], class_balance: float = 0.0) -> np.ndarray:
-    """How often every image of some sources is wanted.
+    """How often to draw each image of all sources, relative to the others.
 
-    The weight of its source, times the repeat factor of LVIS (Gupta, Dollar, Girshick, CVPR 2019,
-    section 4.3): the square root of `class_balance` over the share of images that show its rarest
-    class, at least 1.
+    The weight of its source times the repeat factor of LVIS (Gupta, Dollar, Girshick, CVPR 2019,
+    section 4.3): the square root of `class_balance` over the share of images with its rarest class,
+    at least 1.
 
     Args:
-        sources: concatenated.
-        class_balance: share of images below which a class is rare; 0 = classes do not matter.
+        sources: sources of the images, in order.
+        class_balance: share of images below which a class is rare; 0 = no class balancing.
 
     Returns:
         (N,) float64.
@@ -72,9 +72,9 @@ def draw_frequencies(sources: Sequence[LabelSource], class_balance: float = 0.0)
 
 
 def _classes_shown(source: LabelSource) -> np.ndarray:
-    """(N, C) bool: the classes of the objects of every image, or of its map if it has no boxes.
+    """(N, C) bool: the classes of each image's objects, or of its map if it has no boxes.
 
-    A label that cannot be used shows nothing here; training says what is wrong with it.
+    An image with unusable labels has no classes here; training reports the error.
     """
     num_classes = len(source.table.names)
     shown = np.zeros((len(source), num_classes), bool)

@@ -1,6 +1,6 @@
 """The Semantic Boundaries Dataset (paper, reference [8]): VOC's classes on 11 355 of its images.
 
-Its maps are MATLAB files, `cls/ID.mat`; it has no boxes, those are VOC2012's.
+Its maps are MATLAB files, `cls/ID.mat`; boxes come from VOC2012.
 """
 
 from functools import partial
@@ -19,10 +19,10 @@ class SbdEntry(SourceEntry):
     """`format: sbd`.
 
     Attributes:
-        root: the folder `dataset` in it, with `img` and `cls`.
-        image_set: `train` or `val`, lists in it.
+        root: SBD's folder `dataset`, with `img` and `cls`.
+        image_set: `train` or `val`, a list in `root`.
         annotations: VOC2012's folder of XML files; None = boxes are not labelled.
-        exclude: lists of VOC or SBD; their images are left out.
+        exclude: lists of VOC or SBD whose images are excluded.
     """
 
     format: Literal["sbd"] = "sbd"

@@ -1,4 +1,4 @@
-"""Segmentation maps in files: class ids, palettes, colours, and SBD's MATLAB files."""
+"""Segmentation map files: class ids, palettes, colours, and SBD's MATLAB files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from blitznet.image import GREY_BITS, read_stored
 
 MAX_VALUE = 255
 
-CODES_SHOWN = 3  # of unknown ones, in messages
-_COUNTED = 1_000_000  # pixels, to find them
-_BAND = 256  # rows
+CODES_SHOWN = 3  # unknown codes listed in a message
+_COUNTED = 1_000_000  # pixels searched for them
+_BAND = 256  # rows converted at a time
 
 _VALUE_MODES = ("P", "PA", "L", "LA", "1", "I", "I;16", "I;16B", "I;16L")
 _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "L", "LA", "1")
@@ -29,14 +29,14 @@ class MapEncoding:
 
     Attributes:
         names: the source's class names by code; "background" is background, "ignore" is void.
-        are_colours: which kind of code they are.
+        are_colours: whether codes are colours.
     """
 
     names: Mapping[int, str]
     are_colours: bool = False
 
     def describe(self, code: int) -> str:
-        """For messages, as "7" or "#804080 (road)"."""
+        """The code in a message: "7" or "#804080 (road)"."""
         text = f"#{code:06x}" if self.are_colours else str(code)
         return f"{text} ({self.names[code]})" if code in self.names else text
 
@@ -46,12 +46,12 @@ VOC_CODES = MapEncoding({**dict(enumerate(VOC_CLASSES)), IGNORE_INDEX: IGNORE})
 
 @dataclass(frozen=True)
 class MapFile:
-    """A PNG or another lossless file whose pixel values or colours are classes, or SBD's ID.mat.
+    """A PNG or other lossless image whose pixel values or colours are classes, or SBD's ID.mat.
 
     Attributes:
-        path: of the file. Transparency is ignored. Of a palette the indices are values, unless the
-            codes are colours. Of one bit, the set pixels are 1, or 255 if only that has a name.
-        codes: what its values or colours stand for.
+        path: map file. Transparency is ignored. Palette images are read as indices, unless the
+            codes are colours. Set pixels of a 1-bit image are 1, or 255 if 1 has no name.
+        codes: meaning of its values or colours.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class MapFile:
             height, width = pixels.shape
             text = f"{self.path} is {width}x{height} but its image is {size[0]}x{size[1]}"
             raise LabelError(f"{text}; a map needs the size of its image")
-        # In bands of rows, as arrays of wider numbers would take many times the map's memory.
+        # In bands of rows, because wider integers for the whole map would take much more memory.
         seg_map, is_known = np.empty(pixels.shape, np.uint8), np.empty(pixels.shape, bool)
         for top in range(0, len(pixels), _BAND):
             band = slice(top, top + _BAND)
@@ -79,21 +79,21 @@ class MapFile:
         return seg_map
 
     def _describe_unknown(self, pixels: np.ndarray) -> str:
-        """What to say of pixels, (N,) codes, that stand for nothing."""
+        """Describe (N,) codes that have no class."""
         unknown, counts = np.unique(pixels[:_COUNTED], return_counts=True)
         most = unknown[np.argsort(-counts, kind="stable")].tolist()
         shown = ", ".join(map(self.codes.describe, most[:CODES_SHOWN]))
         if len(most) > CODES_SHOWN:
             shown += f" and {len(most) - CODES_SHOWN} more"
-            shown += "; if it was smoothed or a JPEG, save it as PNG and resize it by nearest"
+            shown += "; if it was smoothed or a JPEG, save a PNG and resize it by nearest neighbour"
         kind = "colours" if self.codes.are_colours else "values"
-        return f"{len(pixels)} pixels have {kind} that no class of the network stands for: {shown}"
+        return f"{len(pixels)} pixels have {kind} without a class of the network: {shown}"
 
     def read_codes(self) -> np.ndarray:
-        """(H, W) integers, values or 0xRRGGBB, or bool: never blended, never turned upright.
+        """The (H, W) codes as stored, integers or bool: never blended and never turned upright.
 
         Raises:
-            LabelError: if the file cannot be read, is a JPEG, or is of another kind.
+            LabelError: if the file cannot be read, is a JPEG, or has an unsuitable mode.
         """
         if self.path.suffix == ".mat":
             return read_mat(self.path)
@@ -118,13 +118,13 @@ class MapFile:
         values: np.ndarray = np.asarray(image.convert("L") if _is_grey_gif(image) else image)
         if (bits := image.info[GREY_BITS]) < 8:  # Pillow stretches them to 0 ... 255
             values = values // np.uint8(MAX_VALUE // (2**bits - 1))
-        if values.ndim == 3:  # without transparency
+        if values.ndim == 3:  # drop transparency
             values = values[..., 0]
         return values
 
 
 def _ids_of(pixels: np.ndarray, known: dict[int, int]) -> np.ndarray:
-    """Class ids of codes, int16 or int64; -1 for those that are not known."""
+    """Class ids of codes, int16 or int64; -1 for unknown codes."""
     if pixels.dtype == np.uint8:
         ids = np.full(MAX_VALUE + 1, -1, np.int16)
         ids[list(known)] = list(known.values())
@@ -137,7 +137,7 @@ def _ids_of(pixels: np.ndarray, known: dict[int, int]) -> np.ndarray:
 
 
 def _is_grey_gif(image: Image.Image) -> bool:
-    """Whether values are hidden behind a palette of greys, which GIF files always have."""
+    """Whether a GIF stores grey values, which need a palette in this format."""
     if image.format != "GIF" or image.mode != "P":
         return False
     red, green, blue = np.array(image.getpalette("RGB") or (), np.uint8).reshape(-1, 3).T

@@ -1,4 +1,4 @@
-"""An entry of a data description, and the labelled images that it opens."""
+"""A source of a data description: its entry, and the labelled images behind it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence, Sized
@@ -24,7 +24,7 @@ Images = TypeVar("Images", bound=Sized)
 ReadLabels = Callable[[Any], ImageLabels]
 ObjectsAndSize = tuple[tuple[ObjectLabel, ...], tuple[int, int] | None]
 
-# By `SourceEntry.masks`.
+# Maps made from objects, by the value of `SourceEntry.masks`.
 _MADE_MAPS: dict[object, Callable[[ImageLabels], MapLabel]] = {
     "from_boxes": MapFromBoxes,
     "from_instances": MapFromInstances,
@@ -35,10 +35,10 @@ class ImageFiles(NamedTuple):
     """An image and the files that label it.
 
     Attributes:
-        path: of the image.
-        objects: what its objects are read from; None = boxes are not labelled.
-        seg_map: its segmentation map; None = it has none.
-        name: what the source calls it, for results; "" = the file's name without ending.
+        path: image file.
+        objects: file of its objects; None = boxes are not labelled.
+        seg_map: file of its segmentation map; None = it has none.
+        name: name of the image in results; "" = the file name without extension.
     """
 
     path: Path
@@ -53,13 +53,13 @@ def read_files(
     files: ImageFiles,
     in_fractions: bool = False,
 ) -> ImageLabels:
-    """The labels of an image, for formats that have files for each.
+    """Read the labels of an image in formats with label files per image.
 
-    `codes` applies to image maps; SBD's .mat files use VOC's. Without `read_objects`, boxes are not
-    labelled.
+    `codes` applies to maps that are images; SBD's .mat files use VOC's. Without `read_objects`,
+    boxes are not labelled.
 
     Raises:
-        LabelError: of `read_objects`.
+        LabelError: raised by `read_objects`.
     """
     objects = size = seg_map = None
     if files.seg_map is not None:
@@ -71,14 +71,14 @@ def read_files(
 
 @dataclass(frozen=True)
 class LabelSource:
-    """Images of one entry of a data description.
+    """The labelled images of one source.
 
     Attributes:
-        keys: what the format knows its images by, one each.
-        read_labels: from a key to what the label files say of the image, unchecked.
+        keys: one key per image, whose meaning depends on the format.
+        read_labels: reads the unchecked labels of the image with a key.
         table: from the source's class names to the network's ids.
         weight: how often its images are drawn in training, relative to those of other sources.
-        positions: of its images among the keys; None = all.
+        positions: positions of its images in `keys`; None = all.
     """
 
     keys: Sequence[Any]
@@ -91,7 +91,7 @@ class LabelSource:
         return len(self.keys if self.positions is None else self.positions)
 
     def labels(self, index: int) -> ImageLabels:
-        """What the label files say of one image, unchecked; the image is not opened.
+        """Read the labels of one image, unchecked, without opening the image.
 
         Raises:
             LabelError: if a label file is missing or damaged.
@@ -100,16 +100,16 @@ class LabelSource:
         return self.read_labels(self.keys[position])
 
     def image_id(self, index: int) -> str:
-        """What the source calls one image, for results."""
+        """The name of one image in results."""
         labels = self.labels(index)
         return labels.name or labels.path.stem
 
     def read(self, index: int) -> Sample:
-        """One image, decoded, with its labels.
+        """Read one image with its labels.
 
         Raises:
             ImageError: if the image cannot be read.
-            LabelError: for the first thing that is wrong with its labels.
+            LabelError: for the first error in its labels.
         """
         labels = self.labels(index)
         image = read_image(labels.path)
@@ -117,28 +117,27 @@ class LabelSource:
         return Sample(np.asarray(image), *arrays, str(labels.path), self.table.known)
 
     def subset(self, indices: Sequence[int]) -> "LabelSource":
-        """Some of its images, in the order given."""
+        """A source with only the images at `indices`, in that order."""
         positions = np.arange(len(self.keys)) if self.positions is None else self.positions
         return replace(self, positions=positions[np.asarray(indices, np.int64)])
 
 
 class SourceEntry(BaseModel, ABC):
-    """One source of a split; a format adds `format` and where its files are.
+    """One source of a split; each format adds `format` and the paths of its files.
 
     Attributes:
-        boxes: whether boxes are read.
-        masks: what maps are made of: "from_boxes" = see `MapFromBoxes`; "from_instances" = see
-            `MapFromInstances`, in formats with outlines; a folder of maps, where an image without
-            a file has no map; None = pixels are not labelled.
+        boxes: whether to read boxes.
+        masks: where segmentation maps come from: "from_boxes", see `MapFromBoxes`;
+            "from_instances", see `MapFromInstances`, in formats with outlines; a folder, in which
+            an image without a file has no map; None = pixels are not labelled.
         refined_masks: folder of `blitznet refine-masks`, for images without a map of their own.
-        label_map: from the source's class names to the network's; null = background there,
-            "ignore" = is ignored.
-        labels_only: classes that the source labels; of the others nothing is known there. None =
-            all.
+        label_map: from the source's class names to the network's; null = background, "ignore" =
+            ignored.
+        labels_only: classes that the source labels; its images may show others. None = all.
         weight: how often its images are drawn in training, relative to those of other sources.
-        max_pictures: maximum number of images; a random choice, always the same. None = all.
-        part: which part of its images, in an order that is random and always the same: [0.1, 1] is
-            all but the first tenth. None = all.
+        max_pictures: maximum number of images, chosen at random but always the same; None = all.
+        part: which part of its images to use, in a fixed random order: [0.1, 1] is all but the
+            first tenth. None = all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -156,7 +155,7 @@ class SourceEntry(BaseModel, ABC):
     @classmethod
     def _is_part(cls, part: tuple[float, float] | None) -> tuple[float, float] | None:
         if part is not None and not 0 <= part[0] < part[1] <= 1:
-            raise ValueError("part is two numbers from 0 to 1, the smaller first")
+            raise ValueError("part must be two numbers from 0 to 1, the smaller first")
         return part
 
     @field_validator("*")
@@ -168,33 +167,32 @@ class SourceEntry(BaseModel, ABC):
 
     @property
     def is_labelled(self) -> bool:
-        """Whether it has labels to read; without any, its images can be predicted on."""
+        """Whether any labels are read; otherwise its images are for prediction only."""
         return self.boxes or self.masks is not None
 
     def _read_labels(self, read: ReadLabels, key: Any) -> ImageLabels:
-        """All labels of an image, its map made as `masks` says, boxes left out if not asked for."""
+        """Read an image's labels, make its map as `masks` requires, and drop unwanted boxes."""
         labels, make = read(key), _MADE_MAPS.get(self.masks)
         seg_map = labels.seg_map if make is None else make(labels)
         return replace(labels, objects=labels.objects if self.boxes else None, seg_map=seg_map)
 
     @abstractmethod
     def find_images(self, folder: Path) -> tuple[Sequence[Any], ReadLabels]:
-        """Keys of all its images, and what reads the labels of one; see `LabelSource`.
+        """The keys of all images, and a function that reads the labels of one; see `LabelSource`.
 
-        It reads what there is: `open` leaves out what is not asked for. Paths are relative to the
-        folder.
+        It reads all labels; `open` drops those that are not wanted. Paths are relative to `folder`.
 
         Raises:
             LabelError: if the images cannot be listed, or a file or folder is missing.
         """
 
     def open(self, folder: Path, names: Sequence[str]) -> LabelSource:
-        """Its images, up to the maximum; paths are relative to the folder.
+        """Open the source, limited to `part` and `max_pictures`; paths are relative to `folder`.
 
-        Names are those of the network's classes, background first.
+        `names` are the network's class names, background first.
 
         Raises:
-            LabelError: if it cannot be opened.
+            LabelError: if the source cannot be opened.
         """
         table = ClassTable(names, self.label_map, self.labels_only)
         keys, read = self.find_images(folder)
@@ -213,17 +211,17 @@ class SourceEntry(BaseModel, ABC):
     def unclaimed_files(
         self, folder: Path, found: Sequence[Any]
     ) -> Iterable[tuple[Path, Path | None]]:
-        """Files of labels that belong to no image, as far as the format can tell.
+        """Label files that belong to no image, as far as the format can tell.
 
-        Beside each is the missing one whose name differs in case or Unicode form only. Found are
-        the keys of `find_images`.
+        Each comes with the missing file whose name differs only in case or Unicode form, if any.
+        `found` are the keys of `find_images`.
         """
         del folder, found
         return ()
 
 
 def locate(sources: Sequence[Images], position: int) -> tuple[Images, int]:
-    """The source and the index in it of a position in the concatenation of all sources."""
+    """The source, and the index in it, of a position in all sources put together."""
     for source in sources:
         if position < len(source):
             return source, position

@@ -26,12 +26,12 @@ class Augmentation(BaseModel):
 
     Attributes:
         zoom_out_probability: share of samples placed on a larger canvas.
-        zoom_out_max: largest side of that canvas, in sides of the image.
+        zoom_out_max: maximum side of that canvas, in sides of the image.
         photometric: whether colours are distorted.
         mosaic_probability: share of samples made of four images of one source, two by two, see
             `blitznet.data.mosaic`; these are not zoomed out.
-        empty_probability: share of samples that are a part of the image without any object, if a
-            few trials find one (D24); with `min_negatives`, examples of background.
+        empty_probability: share of samples cropped to a part without objects, if a few trials find
+            one (D24); with `min_negatives`, these are background examples.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,17 +50,17 @@ def read_augmented(
     augmentation: Augmentation,
     rng: np.random.Generator,
 ) -> Sample:
-    """Draw a view and a distortion of an image, decode it, and apply both.
+    """Draw a crop window and a colour distortion, decode the image, and apply both.
 
-    The view comes first: a JPEG whose view leaves pixels to spare is shrunk while it is decoded.
-    The generator is the only source of randomness.
+    The window is drawn first, so that a JPEG larger than needed can be shrunk during decoding.
+    `rng` is the only source of randomness.
 
     Returns:
-        A sample at (S, S); boxes under 2 pixels are dropped.
+        A sample at (S, S); boxes of up to 2 pixels are dropped.
 
     Raises:
         ImageError: if the image cannot be read.
-        LabelError: for the first thing that is wrong with its labels.
+        LabelError: for the first error in its labels.
     """
     source = OpenImage(labels.path)
     boxes, ids, difficult, seg_map = read_labels(labels, source.size, table)
@@ -82,7 +82,7 @@ def draw_view(
 ) -> CropWindow:
     """Zoom out, then crop, then flip, combined into one crop window in source pixels.
 
-    The size of the image is its width and height; boxes are (G, 4) xyxy in it, None = unknown.
+    `size` is width and height of the image; `boxes` are (G, 4) xyxy in its pixels, None = unknown.
     """
     view, empty = whole_view(*size), None
     if augmentation.empty_probability and rng.random() < augmentation.empty_probability:
@@ -95,7 +95,7 @@ def draw_view(
 
 
 def draw_zoom_out(view: CropWindow, max_ratio: float, rng: np.random.Generator) -> CropWindow:
-    """A canvas 1 to `max_ratio` times as wide and high, with the image at a random place on it."""
+    """A canvas 1 to `max_ratio` times as wide and high, with the image at a random position."""
     ratio = rng.uniform(1, max_ratio)
     width, height = view.width * ratio, view.height * ratio
     x1 = view.x1 - rng.uniform(0, width - view.width)
@@ -108,7 +108,7 @@ def draw_empty_crop(
 ) -> CropWindow | None:
     """A crop of `view` that touches no box (D24), or None if no trial finds one.
 
-    Boxes are (G, 4) xyxy in source pixels; None = unknown, then there is none.
+    `boxes` are (G, 4) xyxy in source pixels; if they are unknown (None), there is no such crop.
     """
     if boxes is None:
         return None
@@ -127,9 +127,9 @@ def draw_iou_crop(
 ) -> CropWindow:
     """A crop of `view` that overlaps some object by a random minimum IoU, or `view` itself.
 
-    Boxes are (G, 4) xyxy in source pixels; without any, every crop is good.
+    `boxes` are (G, 4) xyxy in source pixels; without any, every crop is accepted.
     """
-    # Plain numbers: an image has few boxes and may take hundreds of trials.
+    # Plain numbers are faster than arrays: few boxes, but up to hundreds of trials.
     objects = () if boxes is None else boxes.tolist()
     while (min_overlap := MIN_OVERLAPS[rng.integers(len(MIN_OVERLAPS))]) is not None:
         for _ in range(CROP_TRIALS):
@@ -142,7 +142,7 @@ def draw_iou_crop(
 def _random_crop(
     view: CropWindow, areas: tuple[float, float], rng: np.random.Generator
 ) -> tuple[float, float, float, float] | None:
-    """Corners of a part of `view`, with a share of its area in a range; None = it does not fit."""
+    """Corners of a random crop that has a share of `view`'s area in `areas`; None if too long."""
     # `rng.uniform` takes three times as long as `rng.random`.
     area = (areas[0] + (areas[1] - areas[0]) * rng.random()) * view.width * view.height
     low_aspect, high_aspect = map(math.log, CROP_ASPECT)
@@ -158,7 +158,7 @@ def _random_crop(
 def _shows_an_object(
     x1: float, y1: float, x2: float, y2: float, boxes: Sequence[Sequence[float]], min_overlap: float
 ) -> bool:
-    """Whether a box with its centre in the crop reaches the IoU with it."""
+    """Whether some box with its centre in the crop has at least `min_overlap` IoU with it."""
     crop_area = (x2 - x1) * (y2 - y1)
     for left, top, right, bottom in boxes:
         if x1 < (left + right) / 2 < x2 and y1 < (top + bottom) / 2 < y2:

@@ -1,4 +1,4 @@
-"""PASCAL VOC 2007 and 2012 in their official layout, and what labelling programs call VOC."""
+"""PASCAL VOC 2007 and 2012 in their official layout, and the VOC exports of labelling tools."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -19,14 +19,14 @@ from blitznet.files.regular_file import MEGABYTE, read_regular
 from blitznet.image import IMAGE_SUFFIXES
 
 _IMAGE_FOLDERS = ("JPEGImages", "images")  # the second one is Label Studio's
-# VOC's images are JPEG files, those of labelling programs may be others.
+# VOC's images are JPEG files; labelling tools use other formats, too.
 _ENDINGS = (".jpg", *sorted(IMAGE_SUFFIXES), *sorted(s.upper() for s in IMAGE_SUFFIXES))
 
-# Where corners lie. "from_1": VOC's own, pixels are counted from 1 and the last one is part of the
-# box. "from_0": lines between pixels are counted, from 0, as CVAT and Label Studio write them.
+# Coordinates of corners. "from_1": VOC's own, pixel indices from 1, the last pixel included.
+# "from_0": continuous, from 0, as CVAT and Label Studio write them.
 Corners = Literal["from_1", "from_0"]
 
-# A line of a per-class list: the number takes two characters. One's own ids may have blanks.
+# A line of a per-class list: the number takes two characters. Custom ids may contain blanks.
 _OF_CLASS_LIST = re.compile(r"(.*\S) (-1| 0| 1)")
 
 _MAX_XML = 16 * MEGABYTE
@@ -49,17 +49,17 @@ VOC_SPLITS = {
 
 
 class VocEntry(CodedEntry):
-    """`format: voc`: images with an XML file each, in VOC's folders or side by side.
+    """`format: voc`: images with one XML file each, in VOC's folders or side by side.
 
     Attributes:
-        root: as VOCdevkit/VOC2012. Images are in its JPEGImages or images, else in itself; XML
-            files in its Annotations, else beside the images.
-        image_set: a list under ImageSets without its ending, as "Main/trainval", or one of
-            `VOC_SPLITS`; None = every image there is.
-        sbd: the folder `dataset` of SBD, whose map an image has if it has no other.
-        exclude: lists of image ids; their images are left out, and so are those that are the same
-            under VOC2007's or VOC2012's id.
-        corners: of the boxes in XML files.
+        root: folder such as VOCdevkit/VOC2012. Images are in its subfolder JPEGImages or images, or
+            in `root` itself; XML files are in Annotations, or beside the images.
+        image_set: a list under ImageSets without extension, such as "Main/trainval", or one of
+            `VOC_SPLITS`; None = all images.
+        sbd: SBD's folder `dataset`, for images without another map.
+        exclude: lists of image ids to exclude, under either of the ids that an image has in VOC2007
+            and VOC2012.
+        corners: coordinates of the boxes in XML files, see `Corners`.
     """
 
     format: Literal["voc"] = "voc"
@@ -82,7 +82,7 @@ class VocEntry(CodedEntry):
         return super().is_labelled or self.sbd is not None
 
     def find_images(self, folder: Path) -> tuple[list[ImageFiles], ReadLabels]:
-        """See `SourceEntry`; a map of SBD is read where there is no other."""
+        """See `SourceEntry`; SBD's map is read if there is no other."""
         root = folder / self.root
         images = next((root / name for name in _IMAGE_FOLDERS if (root / name).is_dir()), root)
         xml_files = root / "Annotations" if (root / "Annotations").is_dir() else images
@@ -127,10 +127,10 @@ def _ids_in_folder(folder: Path, masks: Path | None) -> list[str]:
 
 
 def without_excluded(ids: Sequence[str], lists: Iterable[Path], folder: Path) -> list[str]:
-    """Image ids that no list has, under either of an image's two ids; in their order.
+    """The image ids that are in none of the lists, in their original order.
 
-    VOC2012's `2007_<id>` is the same image as `<id>` of VOC2007. Paths of lists are relative to
-    the folder.
+    VOC2012's `2007_<id>` is the same image as VOC2007's `<id>`, so either id excludes both. Paths
+    of lists are relative to `folder`.
 
     Raises:
         LabelError: if a list cannot be read, or no image is left.
@@ -145,13 +145,13 @@ def without_excluded(ids: Sequence[str], lists: Iterable[Path], folder: Path) ->
 
 
 def list_ids(root: Path, image_set: str, sbd: Path | None = None) -> list[str]:
-    """The image ids of an image set; arguments as of `VocEntry`.
+    """The image ids of an image set; for the arguments, see `VocEntry`.
 
     VOC12-train-seg-aug is VOC12-train-seg and all of SBD ("the extra annotations provided by [8]")
     without VOC12-val-seg, sorted.
 
     Raises:
-        LabelError: if a list cannot be read, or a split of another year or of SBD is asked for.
+        LabelError: if a list cannot be read, or the split is of another year or needs SBD.
     """
     lists = root / "ImageSets"
     if image_set not in VOC_SPLITS:
@@ -169,12 +169,12 @@ def list_ids(root: Path, image_set: str, sbd: Path | None = None) -> list[str]:
 
 
 def read_image_set(path: Path) -> list[str]:
-    """The image ids of a list; Main's per-class lists carry a second column, -1 / 0 / 1.
+    """Read the image ids of a list; Main's per-class lists have a second column, -1 / 0 / 1.
 
-    Names in quotes, as CVAT's, and lists of file names, all with an image's ending, are read, too.
+    Also reads quoted names, as CVAT writes, and lists in which all names have an image extension.
 
     Raises:
-        LabelError: as of `read_list`.
+        LabelError: see `read_list`.
     """
     lines = [line[1:-1] if line[0] == line[-1] == '"' else line for line in read_list(path)]
     columns = [_OF_CLASS_LIST.fullmatch(line) for line in lines]
@@ -186,7 +186,7 @@ def read_image_set(path: Path) -> list[str]:
 
 
 def read_annotation(path: Path, corners: Corners = "from_1") -> ObjectsAndSize:
-    """The objects of one VOC XML file; the parts inside an object are left out.
+    """Read the objects of one VOC XML file; the parts inside an object are ignored.
 
     Returns:
         The objects, and the image's width and height if the file states them.
@@ -198,14 +198,14 @@ def read_annotation(path: Path, corners: Corners = "from_1") -> ObjectsAndSize:
         root = ET.fromstring(read_regular(path, _MAX_XML))
     except FileNotFoundError:
         raise LabelError(f"{path} does not exist; every listed image needs an annotation") from None
-    except (OSError, ET.ParseError, LookupError, ValueError) as error:  # the last two: its encoding
+    except (OSError, ET.ParseError, LookupError, ValueError) as error:  # last two: bad encoding
         raise LabelError(f"{path} cannot be read as XML: {cut(str(error))}") from None
     for node in root.iter():
-        node.tag = node.tag.rpartition("}")[2].lower()  # without a namespace
+        node.tag = node.tag.rpartition("}")[2].lower()  # drop the namespace
     first = 1 if corners == "from_1" else 0
     nodes = root.findall("object")
     if len(nodes) > MAX_OBJECTS:
-        raise LabelError(f"{path} has {len(nodes)} objects; an image has {MAX_OBJECTS} at most")
+        raise LabelError(f"{path} has {len(nodes)} objects; an image has at most {MAX_OBJECTS}")
     objects = tuple(
         _read_object(node, f"{path}, object {number}", first)
         for number, node in enumerate(nodes, start=1)

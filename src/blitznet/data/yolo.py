@@ -29,10 +29,10 @@ from blitznet.files.text_files import describe_non_text, read_text, read_yaml
 
 IMAGES, LABELS = "images", "labels"  # twin folders
 
-# Fractions may leave 0..1 by a little; what is beyond this was never a fraction.
+# Fractions may slightly exceed 0..1; a larger value is not a fraction.
 MAX_FRACTION = 1.5
 
-# What tools leave beside labels.
+# Other text files that tools write beside labels.
 _OTHER_TEXTS = frozenset(
     ("classes.txt", "labels.txt", "notes.txt", "README.txt", "train.txt", "val.txt", "test.txt")
 )
@@ -46,16 +46,15 @@ class YoloEntry(CodedEntry):
     """`format: yolo`; its images come from `root`, `data` or `images`.
 
     Attributes:
-        root: folder with `images` and `labels` in it, or with images and labels side by side.
-        data: a data.yaml; its `split` says where images are, its `names` what classes are called.
-        split: of the data.yaml.
-        images: a folder of images, or a text file that lists them. Labels are in the twin folder:
-            the last `images` in the path of an image becomes `labels`; where there is none they
-            lie beside the images.
-        labels: folder of labels, laid out as `images`; of listed images by name alone. An image
-            without a file has no objects. A row of a polygon is also the box around it.
-        names: class names in the order of their numbers: a list, or a text file, one a line. In
-            maps without codes of their own 0 is background, i + 1 is `names[i]`, 255 is void.
+        root: folder with subfolders `images` and `labels`, or with images and labels side by side.
+        data: a data.yaml, which contains the class names and the paths of `split`.
+        split: split of the data.yaml.
+        images: a folder of images, or a text file that lists them. Labels are in the twin folder
+            (the last `images` in an image's path becomes `labels`), or beside the images.
+        labels: folder of labels, with the layout of `images`; listed images are found by name only.
+            An image without a file has no objects. A polygon row also gives the box around it.
+        names: class names in order: a list, or a text file with one per line. In maps without codes
+            of their own, 0 is background, i + 1 is `names[i]` and 255 is void.
     """
 
     format: Literal["yolo"] = "yolo"
@@ -75,11 +74,11 @@ class YoloEntry(CodedEntry):
         if (self.data is None) == (self.names is None):
             raise ValueError("YOLO needs names: FILE or a list; with data: they are in that file")
         if self.labels is not None and self.images is None:
-            raise ValueError("labels: goes with images:")
+            raise ValueError("labels: needs images:")
         return self
 
     def find_images(self, folder: Path) -> tuple[list[ImageFiles], ReadLabels]:
-        """See `SourceEntry`; images must not share a text file."""
+        """See `SourceEntry`; two images must not share a label file."""
         names, places, num_keypoints = self._read_places(folder)
         labels, option = None if self.labels is None else folder / self.labels, IMAGES
         if self.root is not None and places == [folder / self.root]:
@@ -94,7 +93,7 @@ class YoloEntry(CodedEntry):
         has_rows = self.boxes or self.masks in ("from_instances", "from_boxes")
         if has_rows and not any(path is not None and path.is_file() for path in owners):
             image = keyed[0][1]
-            text = f"no image has a file of labels: {image.objects} would be that of {image.path}"
+            text = f"no image has a label file: {image.objects} would be that of {image.path}"
             text += "; check `labels`, or make an empty file for an image without objects"
             raise LabelError(text)
         maps: dict[str, Path] = {}
@@ -107,7 +106,7 @@ class YoloEntry(CodedEntry):
         return found, partial(read_files, read, codes, in_fractions=True)
 
     def _read_places(self, folder: Path) -> tuple[Sequence[str], list[Path], int]:
-        """Class names, where images are, and the numbers behind the box of a row."""
+        """Class names, folders or lists of images, and the number of keypoint values per row."""
         if self.data is not None and self.split is not None:
             return read_data_yaml(folder / self.data, self.split)
         names, place = self.names, folder / (self.images or self.root or "")
@@ -121,7 +120,7 @@ class YoloEntry(CodedEntry):
     def unclaimed_files(
         self, folder: Path, found: Sequence[ImageFiles]
     ) -> Iterator[tuple[Path, Path | None]]:
-        """See `SourceEntry`: text files beside those of the images, but not those of a list."""
+        """See `SourceEntry`: other text files in the label folders, or lookalikes for a list."""
         claimed = {image.objects for image in found if image.objects is not None}
         lists = {folder / path for path in (self.names, self.images) if isinstance(path, Path)}
         others = {
@@ -137,7 +136,7 @@ class YoloEntry(CodedEntry):
             yield path, near.get(path)
 
     def has_polygons(self, folder: Path) -> bool:
-        """Whether the first labelled image has an outline; False if no label can be read."""
+        """Whether the first image with objects has a polygon; False if no label can be read."""
         try:
             names, places, num_keypoints = self._read_places(folder)
             texts = (one.objects for place in places for _, one in find_labelled(place))
@@ -150,9 +149,9 @@ class YoloEntry(CodedEntry):
 def find_labelled(
     place: Path, labels: Path | None = None, option: str = IMAGES
 ) -> Iterator[tuple[str, ImageFiles]]:
-    """The images of a folder or of a list with their labels, by the names of their maps.
+    """Yield the images of a folder or list with their label files, keyed by the name of their map.
 
-    For `place` and `labels` see `images` and `labels` of `YoloEntry`; `option` names the place.
+    `place` and `labels` are `images` and `labels` of `YoloEntry`; `option` is the key of `place`.
 
     Raises:
         LabelError: if there is no image, or the folder of labels is missing.
@@ -168,9 +167,9 @@ def find_labelled(
 
 
 def labels_of(image: Path) -> Path:
-    """The text file of an image: in the twin folder, or beside the image if it lies there.
+    """The label file of an image: in the twin folder, or beside the image if only that exists.
 
-    For the twin folder, the last `images` of the path becomes `labels`.
+    In the path of the twin folder, `labels` replaces the last `images`.
     """
     beside, parts = image.with_suffix(".txt"), list(image.parent.parts)
     if IMAGES not in parts:
@@ -181,16 +180,16 @@ def labels_of(image: Path) -> Path:
 
 
 def read_image_list(path: Path) -> list[Path]:
-    """The images that a text file lists, one per line, relative to its folder.
+    """The images listed in a text file, one per line, relative to its folder.
 
-    Darknet's lists, as CVAT writes them, begin with `data/`, which is the folder of the list then.
+    Lines of CVAT's Darknet lists begin with `data/`, which stands for the folder of the list.
 
     Raises:
-        LabelError: as of `read_list`, and if one of them does not exist.
+        LabelError: if an image does not exist; also see `read_list`.
     """
     images = []
     for number, line in enumerate(read_list(path), start=1):
-        portable = line.replace("\\", "/")  # of Windows
+        portable = line.replace("\\", "/")  # Windows separators
         names = line, portable, portable.removeprefix("data/")
         places = [path.parent / name for name in names]
         found = next((place for place in places if place.is_file()), None)
@@ -201,13 +200,13 @@ def read_image_list(path: Path) -> list[Path]:
 
 
 def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path], int]:
-    """Names, the folders or lists of one split, and numbers behind a row's box, of a data.yaml.
+    """Class names, folders or lists of one split, and keypoint values per row, from a data.yaml.
 
-    Paths are relative to its `path`, and that to the file. As Ultralytics does, the `../` with
-    which Roboflow begins them is left out where it leads nowhere.
+    Paths are relative to its `path`, which is relative to the file. As in Ultralytics, the leading
+    `../` of Roboflow's paths is dropped if it leads nowhere.
 
     Raises:
-        LabelError: if it is no such file, or has no such split.
+        LabelError: if the file is not a data.yaml, or does not have this split.
     """
     content = read_yaml(path, LabelError)
     names, places = names_of(content, path), content.get(split)
@@ -223,17 +222,17 @@ def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path],
         found.append(tried if tried.exists() else base / place.removeprefix("../"))
         if not found[-1].exists():
             raise LabelError(f"{tried} does not exist; correct the paths in {path}")
-    shape = content.get("kpt_shape") or [0, 0]  # points, and 2 or 3 numbers for each
+    shape = content.get("kpt_shape") or [0, 0]  # keypoints, and 2 or 3 values for each
     if not isinstance(shape, list) or [type(side) for side in shape] != [int, int]:
-        raise LabelError(f"{path}: kpt_shape is {shown(shape)}; it needs two numbers, as [17, 3]")
+        raise LabelError(f"{path}: kpt_shape is {shown(shape)}; it needs two numbers, like [17, 3]")
     return names, found, shape[0] * shape[1]
 
 
 def names_of(content: Any, path: Path) -> tuple[str, ...]:
-    """Class names of a data.yaml that is read, by number.
+    """Class names of a parsed data.yaml, in order.
 
     Raises:
-        LabelError: if it has none that can be used.
+        LabelError: if it has no usable names.
     """
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict):
@@ -244,7 +243,7 @@ def names_of(content: Any, path: Path) -> tuple[str, ...]:
     if names and not isinstance(names, list):
         raise LabelError(f"{path}: `names` is {shown(names)}; it needs a list, as [cat, dog]")
     if not isinstance(names, list):
-        raise LabelError(f"{path} is no data.yaml of YOLO: it has no `names`")
+        raise LabelError(f"{path} is not a YOLO data.yaml: it has no `names`")
     for name in names:
         if not isinstance(name, str | int) or isinstance(name, bool):
             raise LabelError(f"{path}: `names`: {describe_non_text(name)}")
@@ -261,14 +260,14 @@ def _checked_names(path: Path, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_rows(path: Path, names: Sequence[str], num_keypoints: int = 0) -> ObjectsAndSize:
-    """The objects of one file; one that does not exist has none. Key points are left out.
+    """Read the objects of one label file; a missing file has none. Keypoints are ignored.
 
     Raises:
-        LabelError: if it is no text, or has too many rows.
+        LabelError: if the file is not text, or has too many rows.
     """
     lines = read_text(path, LabelError).splitlines() if path.exists() else []
     if len(lines) > MAX_OBJECTS:
-        raise LabelError(f"{path} has {len(lines)} rows; an image has {MAX_OBJECTS} at most")
+        raise LabelError(f"{path} has {len(lines)} rows; an image has at most {MAX_OBJECTS}")
     objects = tuple(
         _read_row(line.split(), names, f"{path}, line {number}", num_keypoints)
         for number, line in enumerate(lines, start=1)
@@ -297,7 +296,7 @@ def _read_row(
 
 
 def _class_name(text: str, names: Sequence[str]) -> str:
-    """The name of a class number; of no such number, what to call the unknown class."""
+    """The name of a class number; for an unknown number, a name for the message."""
     try:
         number = float(text)
     except ValueError:
@@ -308,16 +307,16 @@ def _class_name(text: str, names: Sequence[str]) -> str:
 
 
 def _read_values(columns: Sequence[str], num_keypoints: int) -> list[float]:
-    """The numbers behind the class.
+    """The numbers after the class.
 
     Raises:
-        LabelError: if they are no fractions of a box or a polygon.
+        LabelError: if they are not fractions that form a box or a polygon.
     """
     count, wanted = len(columns), _BOX_COLUMNS + num_keypoints
     if num_keypoints and count != _BOX_COLUMNS:
         raise LabelError(f"{count} columns; with this kpt_shape a row has {wanted}")
     if count != _BOX_COLUMNS and (count < _MIN_POLYGON_COLUMNS or count % 2 == 0):
-        hint = " (a score or a track at the end has to go)" if count == _BOX_COLUMNS + 1 else ""
+        hint = " (remove the score or track id at the end)" if count == _BOX_COLUMNS + 1 else ""
         raise LabelError(f"{count} columns; {_ROW}{hint}")
     try:
         values = [float(column) for column in columns[1:]]

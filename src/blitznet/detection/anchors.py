@@ -15,7 +15,7 @@ ANCHORS_PER_CELL = 2 + len(ASPECT_RATIOS)
 def level_scales(
     num_levels: int, finest_scale: float, min_scale: float, max_scale: float
 ) -> list[float]:
-    """Anchor side per level, finest first, and one more for the step beyond the coarsest.
+    """Anchor scale per level, finest first, plus one beyond the coarsest level.
 
     The finest level has its own scale, the others go linearly from `min_scale` to `max_scale` (D3).
     """
@@ -30,7 +30,7 @@ def make_anchors(
     min_scale: float,
     max_scale: float,
 ) -> Tensor:
-    """Six anchors a cell: squares of s_i and sqrt(s_i s_i+1), and ratios 2, 1/2, 3, 1/3 at s_i.
+    """Six anchors per cell: squares of s_i and sqrt(s_i s_i+1), and ratios 2, 1/2, 3, 1/3 at s_i.
 
     Args:
         image_size: S, side of the network's input in pixels.
@@ -41,7 +41,7 @@ def make_anchors(
 
     Returns:
         (A, 4) float32 xyxy in input pixels, not clipped to the image; ordered by level, row,
-        column, anchor of the cell: the order in which the multibox head lays out its predictions.
+        column and anchor within the cell, like the predictions of the multibox head.
     """
     scales = level_scales(len(level_sizes), finest_scale, min_scale, max_scale)
     levels = []

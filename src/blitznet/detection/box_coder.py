@@ -1,4 +1,4 @@
-"""Boxes to `box_deltas` relative to anchors, and back (SSD, equation 2)."""
+"""Encode boxes as `box_deltas` relative to anchors, and decode them (SSD, equation 2)."""
 
 import math
 
@@ -7,24 +7,24 @@ from torch import Tensor
 
 from blitznet.detection.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 
-# As torchvision and detectron2; the inverse of SSD's "variances" 0.1, 0.1, 0.2, 0.2.
+# As in torchvision and detectron2; the inverse of SSD's "variances" 0.1, 0.1, 0.2, 0.2.
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
-# Not used as a tensor, which would have to be copied to a GPU: the copy waits for it.
+# Python floats, because copying a tensor to the GPU would synchronise with it.
 _CENTRE_WEIGHT, _, _SIZE_WEIGHT, _ = WEIGHTS
 
-# A raw network may ask for any size; a box of a thousand anchors' size is still finite.
+# Untrained networks predict arbitrary sizes; a box 1000 times its anchor's size is still finite.
 MAX_LOG_SIZE = math.log(1000.0)
 
 
 def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """What the network has to predict for `boxes`.
+    """The deltas that the network should predict for `boxes`.
 
     Args:
         boxes: (..., A, 4) xyxy with positive width and height, input pixels.
         anchors: (A, 4) xyxy, same frame.
 
     Returns:
-        (..., A, 4): dx, dy in anchor sizes times 10; dw, dh logarithms times 5.
+        (..., A, 4): dx, dy in anchor sizes times 10; dw, dh as log ratios times 5.
     """
     centre, size = xyxy_to_cxcywh(boxes).chunk(2, dim=-1)
     anchor_centre, anchor_size = xyxy_to_cxcywh(anchors).chunk(2, dim=-1)

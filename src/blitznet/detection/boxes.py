@@ -1,4 +1,4 @@
-"""Box conversions and overlap. Boxes are xyxy inside; other formats only at file edges."""
+"""Box conversions and overlap. Boxes are xyxy internally; other formats only in files."""
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
         b: (..., M, 4) xyxy, same frame; leading dimensions broadcast.
 
     Returns:
-        (..., N, M). Boxes without area overlap nothing, not even themselves: 0, never NaN.
+        (..., N, M). The IoU of a box without area is 0, even with itself, and never NaN.
     """
     a, b = a[..., :, None, :], b[..., None, :, :]
     top_left = torch.maximum(a[..., :2], b[..., :2])

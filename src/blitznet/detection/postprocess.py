@@ -1,11 +1,11 @@
-"""From raw predictions to boxes (section 3.5). Exported files do the same inside their graph."""
+"""Raw predictions to detections (section 3.5). Exported files do the same in their graph."""
 
 import torch
 from torch import Tensor
 
 from blitznet.detection import box_coder
-from blitznet.detection.limits import Limits
-from blitznet.detection.nms import PAPER, per_class_nms
+from blitznet.detection.limits import PAPER, Limits
+from blitznet.detection.nms import per_class_nms
 from blitznet.detections import Detections
 from blitznet.structures import RawPredictions
 
@@ -14,20 +14,19 @@ from blitznet.structures import RawPredictions
 def decode_detections(
     raw: RawPredictions, anchors: Tensor, image_size: int, limits: Limits = PAPER
 ) -> list[Detections]:
-    """The objects of every image of a batch.
+    """Decode the objects of every image of a batch.
 
     Args:
         raw: with class_logits (B, A, C) and box_deltas (B, A, 4); float32, bfloat16 or float16.
         anchors: (A, 4) xyxy, input pixels, on the same device.
-        image_size: S; boxes are clipped to 0..S, and those that have no area left are dropped.
-        limits: see there.
+        image_size: S; boxes are clipped to 0..S, and boxes without area are then dropped.
+        limits: see `Limits`.
 
     Returns:
-        B `Detections` in input pixels, best first. Of equal scores the earlier anchor comes first,
-        of one anchor the lower class.
+        B `Detections` in input pixels, best first; equal scores are ordered by anchor, then class.
 
     Raises:
-        ValueError: if the anchors are not those of the predictions.
+        ValueError: if the anchors do not fit the predictions.
     """
     assert raw.class_logits is not None
     assert raw.box_deltas is not None
@@ -42,7 +41,7 @@ def decode_detections(
 
 
 def _best_objects(boxes: Tensor, scores: Tensor, limits: Limits) -> Detections:
-    """Of one image: (A, 4) boxes and (A, C - 1) scores."""
+    """The objects of one image, from (A, 4) boxes and (A, C - 1) scores."""
     has_area = (boxes[:, 2:] > boxes[:, :2]).all(dim=1, keepdim=True)
     anchor, column = ((scores >= limits.score) & has_area).nonzero(as_tuple=True)
     candidates = scores[anchor, column]

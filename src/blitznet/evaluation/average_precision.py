@@ -1,7 +1,7 @@
-"""Average precision as Pascal VOC measures it: the protocol of its development kit.
+"""Average precision by the protocol of Pascal VOC's development kit.
 
-Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010, has the 11-point
-measure of VOC07 ("voc07" here); from 2010 on it is the area under the curve ("voc12").
+VOC07 uses the 11-point measure ("voc07" here; Everingham et al., "The Pascal Visual Object Classes
+(VOC) Challenge", IJCV 2010), VOC10 and later the area under the curve ("voc12").
 """
 
 from typing import NamedTuple
@@ -21,8 +21,8 @@ class TrueBoxes(NamedTuple):
 
     Attributes:
         boxes: (G, 4) float xyxy in pixels of the image; G may be 0.
-        labels: (G,) int64 class ids from 1 on; IGNORE_LABEL = of any class.
-        difficult: (G,) bool; of IGNORE_LABEL, True.
+        labels: (G,) int64 class ids from 1; IGNORE_LABEL = any class.
+        difficult: (G,) bool; True where the label is IGNORE_LABEL.
     """
 
     boxes: np.ndarray
@@ -33,31 +33,31 @@ class TrueBoxes(NamedTuple):
 class AveragePrecision:
     """VOC AP of every class, accumulated image by image.
 
-    A detection belongs to the box of its class and image that it overlaps most, claimed already
-    or not. It is correct if their IoU reaches 0.5 (D11: the paper says "higher than", the kit's
-    `VOCevaldet.m` has `>=`) and no better detection claimed that box; a second one is a false
-    positive. Difficult boxes are ignored, found or missed; so is a detection that overlaps no box
-    of its class, but one of IGNORE_LABEL.
+    A detection is assigned to the box of its class that it overlaps most, even if that is taken. It
+    is correct if their IoU is at least 0.5 (D11: the paper says "higher than", the kit's
+    `VOCevaldet.m` has `>=`) and no better detection took the box; otherwise it is a false positive.
+    Difficult boxes are ignored, whether found or missed. So is a detection that overlaps a box of
+    IGNORE_LABEL but none of its class.
 
-    The kit's "+1" in widths is absent: our boxes are continuous, x2 is VOC's inclusive xmax and x1
-    its xmin - 1.
+    The kit adds 1 to widths and heights. Our boxes are continuous and do not need it: x1 is VOC's
+    xmin - 1, and x2 its inclusive xmax.
     """
 
     def __init__(self, num_classes: int) -> None:
         """`num_classes` includes background."""
         self.num_classes = num_classes
         self._num_true = np.zeros(num_classes, dtype=np.int64)
-        # Label, score and whether it is correct, of the detections of each image.
+        # Labels, scores and correctness of the detections of each image.
         self._judged = [(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0, dtype=bool))]
 
     def update(self, found: Detections, true: TrueBoxes) -> None:
-        """Add one image; among equal scores, earlier detections and images come first."""
+        """Add one image; on equal scores, earlier detections and images rank first."""
         counted, correct = _judge(found, true)
         self._judged.append((found.labels[counted], found.scores[counted], correct[counted]))
         self._num_true += np.bincount(true.labels[~true.difficult], minlength=self.num_classes)
 
     def compute(self) -> dict[str, list[float | None]]:
-        """AP of every class so far.
+        """AP of every class over the images so far.
 
         Returns:
             "voc07" (11 points) and "voc12" (area), each a list of C fractions indexed by class id.
@@ -72,10 +72,10 @@ class AveragePrecision:
         }
 
     def curves(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """Recall and precision after each detection by falling score.
+        """Recall and precision after each detection, in order of descending score.
 
         Returns:
-            By class id, for those with ground truth that counts: two (K,) float arrays.
+            Two (K,) float arrays by class id, for classes with ground truth that is not ignored.
         """
         labels, scores, correct = map(np.concatenate, zip(*self._judged, strict=True))
         order = np.argsort(-scores, kind="stable")
@@ -89,26 +89,26 @@ class AveragePrecision:
 
 
 def eleven_point_ap(recall: np.ndarray, precision: np.ndarray) -> float:
-    """Mean of the best precision at recall >= 0, 0.1, ... 1 (VOC07).
+    """Mean over r = 0, 0.1, ... 1 of the best precision at recall >= r (VOC07).
 
     Args:
-        recall: (K,) float, ascending, after each detection by falling score.
+        recall: (K,) float, ascending, after each detection in order of descending score.
         precision: (K,) float, likewise.
     """
-    # k / 10 and not k * 0.1, which is above 0.3 for k = 3 and so misses a recall of exactly 3 / 10.
+    # Not k * 0.1, which is above 0.3 for k = 3 and would miss a recall of exactly 3 / 10.
     return float(np.mean([precision[recall >= k / 10].max(initial=0) for k in range(11)]))
 
 
 def area_ap(recall: np.ndarray, precision: np.ndarray) -> float:
-    """Area under the curve, with monotonically decreasing precision (VOC10 on, `VOCap.m`).
+    """Area under the curve with monotonically decreasing precision (since VOC10, `VOCap.m`).
 
-    Arguments as of `eleven_point_ap`.
+    For the arguments, see `eleven_point_ap`.
     """
     return float(np.sum(np.diff(recall, prepend=0) * precision_envelope(precision)))
 
 
 def precision_envelope(precision: np.ndarray) -> np.ndarray:
-    """(K,) float, made to fall monotonically: the best precision from each recall on."""
+    """(K,) float, made monotonically decreasing: the best precision at this or a higher recall."""
     return np.maximum.accumulate(precision[::-1])[::-1]
 
 
@@ -119,11 +119,11 @@ def box_iou(boxes: np.ndarray, true_boxes: np.ndarray) -> np.ndarray:
 
 
 def _judge(found: Detections, true: TrueBoxes) -> tuple[np.ndarray, np.ndarray]:
-    """Which detections of an image count, and which of them are correct: two (K,) bool."""
+    """Which detections of an image are not ignored, and which are correct: two (K,) bool."""
     iou = box_iou(found.boxes, true.boxes)
     in_ignored = (iou[:, true.labels == IGNORE_LABEL] >= IOU_THRESHOLD).any(axis=1)
     iou[found.labels[:, None] != true.labels] = 0
-    iou = np.pad(iou, ((0, 0), (0, 1)))  # the last column is "no box", so G = 0 has a maximum too
+    iou = np.pad(iou, ((0, 0), (0, 1)))  # a last column for "no box", so that G = 0 works
     best = iou.argmax(axis=1)
     matched = iou.max(axis=1) >= IOU_THRESHOLD
     ignored = np.where(matched, np.append(true.difficult, False)[best], in_ignored)

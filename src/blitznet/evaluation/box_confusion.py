@@ -8,18 +8,18 @@ from blitznet.evaluation.average_precision import IOU_THRESHOLD, TrueBoxes, box_
 
 
 def box_confusion(found: Detections, true: TrueBoxes, num_classes: int, score: float) -> np.ndarray:
-    """Pairs of boxes of one image by true and predicted class.
+    """Count pairs of detections and boxes of one image by true and predicted class.
 
-    A detection, best score first, is paired with the box that it overlaps most of those that are
-    still free, whatever their classes, if their IoU reaches 0.5. A detection without a box counts
-    as background taken for its class, a box without a detection as its class taken for background.
-    Difficult boxes and what is paired with them do not count.
+    Each detection, best score first, is paired with the free box of any class that it overlaps
+    most, if their IoU is at least 0.5. An unpaired detection counts as background taken for its
+    class, an unpaired box as its class taken for background. Difficult boxes and the detections
+    paired with them are not counted.
 
     Args:
-        found: detections.
-        true: labels.
+        found: detections of the image.
+        true: labelled boxes of the image.
         num_classes: C, background included.
-        score: detections below it are left out.
+        score: minimum score of a detection.
 
     Returns:
         (C, C) int64, [true, predicted].

@@ -1,4 +1,4 @@
-"""Average precision as COCO measures it (AP 0.5:0.95, Lin et al. 2014), by pycocotools."""
+"""COCO average precision (AP 0.5:0.95, Lin et al. 2014), computed by pycocotools."""
 
 import io
 from contextlib import redirect_stdout
@@ -15,9 +15,9 @@ from blitznet.structures import IGNORE_LABEL
 class CocoAveragePrecision:
     """COCO AP of every class, accumulated image by image.
 
-    Difficult boxes are COCO crowds here: pycocotools overwrites `ignore` with `iscrowd`, so there
-    is no other flag for a box to ignore. This is lenient for VOC's difficult boxes:
-    a crowd absorbs any number of detections, by intersection over the detection's own area.
+    Difficult boxes become COCO crowds: pycocotools overwrites `ignore` with `iscrowd`, so there is
+    no other way to ignore a box. This is lenient for VOC's difficult boxes: a crowd absorbs any
+    number of detections, by intersection over the detection's own area.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -34,7 +34,7 @@ class CocoAveragePrecision:
         self._num_images += 1
         self._detections += _annotations(image, found.boxes, found.labels, score=found.scores)
         has_class = true.labels != IGNORE_LABEL
-        for label in np.unique(found.labels).tolist():  # a crowd of each class that may be in it
+        for label in np.unique(found.labels).tolist():  # a box of any class is a crowd of each
             boxes = true.boxes[~has_class]
             labels, crowds = np.full(len(boxes), label), np.ones(len(boxes), bool)
             self._ground_truth += _annotations(image, boxes, labels, iscrowd=crowds)
@@ -42,12 +42,12 @@ class CocoAveragePrecision:
         self._ground_truth += _annotations(image, boxes, labels, iscrowd=crowds)
 
     def compute(self) -> dict[str, list[float | None]]:
-        """AP of every class; at most 100 detections an image count.
+        """AP of every class, from up to 100 detections per image.
 
         Returns:
-            "coco", the mean over IoU 0.5, 0.55, ... 0.95, "coco_50" and "coco_75", at that IoU
-            alone: C fractions indexed by class id. None for a class without ground truth that
-            counts; background is one.
+            "coco", the mean over IoU 0.5, 0.55, ... 0.95, and "coco_50" and "coco_75", at one IoU
+            each: C fractions indexed by class id. None for background and for classes without
+            ground truth that is not ignored.
         """
         from pycocotools.cocoeval import COCOeval
 
@@ -73,14 +73,14 @@ class CocoAveragePrecision:
         }
 
     def _dataset(self, annotations: list[dict[str, Any]]) -> Any:
-        """A `COCO` over all images. Not by `loadRes`, which fails without any detection."""
+        """A `COCO` over all images, without `loadRes`, which fails without detections."""
         from pycocotools.coco import COCO
 
         dataset = COCO()
         dataset.dataset = {
             "images": [{"id": image} for image in range(self._num_images)],
             "categories": [{"id": label} for label in range(1, self.num_classes)],
-            # From 1 on: to pycocotools a match with annotation 0 is no match.
+            # From 1, because pycocotools takes a match with annotation 0 for no match.
             "annotations": [{"id": i, **item} for i, item in enumerate(annotations, start=1)],
         }
         dataset.createIndex()
@@ -90,7 +90,7 @@ class CocoAveragePrecision:
 def _annotations(
     image: int, boxes: np.ndarray, labels: np.ndarray, **field: np.ndarray
 ) -> list[dict[str, Any]]:
-    """Boxes of one image as COCO annotations (xywh), with one more field that each has."""
+    """Boxes of one image as COCO annotations (xywh), each with a value of one more field."""
     ((name, values),) = field.items()
     return [
         {

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import Dataset
 
 from blitznet.data.description import read_description
-from blitznet.data.geometry import resize_sample
 from blitznet.data.loader import prepare_ahead
 from blitznet.data.source import LabelSource, locate
 from blitznet.detection.limits import SCORE_THRESHOLD
@@ -25,6 +25,7 @@ from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
 from blitznet.evaluation.submission import AddImage, open_submission
 from blitznet.files.text_files import write_json
+from blitznet.image import resize_to_input
 from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.engines.torch_engine import TorchEngine
@@ -58,24 +59,24 @@ def evaluate(
     """Measure a network on one split of a data description.
 
     Args:
-        model: a network in memory, of which a copy is measured; or a bundled name, a checkpoint or
-            an exported file.
+        model: a network in memory, which is copied, or a bundled name, a checkpoint or an exported
+            file.
         data: path of the data description; its classes must be those of the network.
         split: the split to evaluate.
-        engine: inference engine of a network given by name or path, or `auto`; None = PyTorch in
-            float32; for an exported file ONNX Runtime or OpenVINO.
+        engine: inference engine for a network given by name or path, or `auto`; None = PyTorch in
+            float32, or for an exported file, ONNX Runtime or OpenVINO.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         classes: average over these; None = all with ground truth.
         batch_size: images per forward pass.
         workers: data-loading processes.
         out: folder for `metrics.json`, submission and report; None = write nothing.
-        submission: also write the files for this evaluation server, of `submission.SERVERS`; then
-            the split needs no labels.
+        submission: also write the files for this evaluation server, one of `submission.SERVERS`;
+            the split then needs no labels.
         report: also write a page of confusion matrices, curves, best and worst images.
         show_progress: show a bar on a terminal.
 
     Raises:
-        InputError: if network, data, split or classes do not exist or do not fit together.
+        InputError: if network, data, split or classes do not exist or do not match.
     """
     require_numbers(1, batch_size=batch_size)
     if out is None and (report or submission is not None):
@@ -90,7 +91,11 @@ def evaluate(
             name = os.fspath(model)
             opened = open_engine(name, engine or _float32_engine(name), str(device))
         stack.enter_context(closing(opened))
-        _require_same_classes(name, opened.info.names, data, description.classes)
+        if tuple(description.classes) != tuple(opened.info.names):
+            raise InputError(
+                f"{name} knows the classes {', '.join(opened.info.names[1:])}; "
+                f"{os.fspath(data)} describes {', '.join(description.classes[1:])}"
+            )
         sources, found = description.open_split(split), None
         if submission is not None and out is not None:
             title = Path(name).stem
@@ -114,32 +119,22 @@ def evaluate(
 
 
 def _float32_engine(name: str) -> str:
-    """What the others are measured by."""
+    """The reference engine of a network: float32, with which other engines are compared."""
     network = find_network(name)
     if network.checkpoint is not None or network.exported is None:
         return "torch"
     return "openvino" if network.exported.suffix == ".xml" else "onnxruntime"
 
 
-def _require_same_classes(
-    name: str, names: Sequence[str], data: str | os.PathLike[str], described: Sequence[str]
-) -> None:
-    if tuple(described) != tuple(names):
-        raise InputError(
-            f"{name} knows the classes {', '.join(names[1:])}; "
-            f"{os.fspath(data)} describes {', '.join(described[1:])}"
-        )
-
-
 def engine_of(
     network: BlitzNet, info: CheckpointInfo, device: str | torch.device = "auto"
 ) -> TorchEngine:
-    """PyTorch in float32 on a copy of a network, which stays as and where it is.
+    """A float32 PyTorch engine for a copy of a network; the original is not touched.
 
-    Draws from PyTorch's random numbers. Of `info`, names and supervised classes count.
+    Advances PyTorch's random state. Uses only the names and supervised classes of `info`.
 
     Raises:
-        InputError: if names and classes differ in number, or there is no such device.
+        InputError: if the numbers of names and classes differ, or the device does not exist.
     """
     if len(info.names) != network.config.num_classes:
         raise InputError(
@@ -162,23 +157,23 @@ def measure(
     evaluation: Evaluation | None = None,
     show_progress: bool = False,
 ) -> Metrics:
-    """The evaluation loop. There is one.
+    """Run the evaluation loop; there is only one.
 
     Args:
         engine: runs the network.
-        sources: of one split.
+        sources: sources of one split.
         classes: see `Evaluation.compute`.
-        batch_size: images a forward pass.
+        batch_size: images per forward pass.
         workers: processes that read images.
-        found: called with the id, the detections and the segmentation map of every image, in order.
+        found: called with id, detections and segmentation map of every image, in order.
         evaluation: accumulates the images; None = a new one.
-        show_progress: on a terminal; not inside another bar.
+        show_progress: show a bar on a terminal; not inside another bar.
 
     Returns:
-        Without model, data and split.
+        Metrics without model, data and split.
 
     Raises:
-        InputError: for the first image or label that cannot be used.
+        InputError: for the first unusable image or label.
     """
     started = time.monotonic()
     evaluation = evaluation or Evaluation(engine.info.names)
@@ -197,7 +192,7 @@ def measure(
 
 
 class _Items(Dataset[_Item]):
-    """Every image of some sources once, in order."""
+    """Every image of the sources once, in order."""
 
     def __init__(self, sources: Sequence[LabelSource], size: int):
         self.sources = list(sources)
@@ -209,13 +204,14 @@ class _Items(Dataset[_Item]):
     def __getitem__(self, position: int) -> _Item:
         source, index = locate(self.sources, position)
         sample = source.read(index)
-        return source.image_id(index), sample, resize_sample(sample, self.size).image
+        pixels = resize_to_input(Image.fromarray(sample.image), self.size)
+        return source.image_id(index), sample, pixels
 
 
 def _predictions(
     engine: Engine, sources: Sequence[LabelSource], batch_size: int, workers: int
 ) -> Iterator[tuple[str, Sample, Detections | None, np.ndarray | None]]:
-    """Every image's id and labels with what the network finds, see `Selector.apply`."""
+    """Yield every image's id and labels with the network's results, see `Selector.apply`."""
     selector = Selector(engine.info, Selection(SCORE_THRESHOLD))
     unread = _Items(sources, engine.info.model.image_size)
     total = len(unread)

@@ -1,7 +1,7 @@
-"""Intersection over union of segmentation maps, as Pascal VOC measures it.
+"""Intersection over union of segmentation maps by Pascal VOC's protocol.
 
-Everingham et al., "The Pascal Visual Object Classes Challenge: A Retrospective", IJCV 2015. It is
-taken over the pixels of all images together, so the confusions of images are added up.
+Everingham et al., "The Pascal Visual Object Classes Challenge: A Retrospective", IJCV 2015. IoU is
+computed over the pixels of all images together, so confusion matrices are summed over images.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from blitznet.classes import IGNORE_INDEX
 
 
 def pixel_confusion(seg_map: np.ndarray, true_seg_map: np.ndarray, num_classes: int) -> np.ndarray:
-    """Pixels of one image by true and predicted class; void pixels are left out.
+    """Count the pixels of one image by true and predicted class, without void pixels.
 
     Args:
         seg_map: (H, W) uint8 class ids, predicted.

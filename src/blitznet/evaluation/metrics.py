@@ -1,7 +1,7 @@
-"""The metrics of a network on a split: accumulated image by image, then `metrics.json` as a value.
+"""The metrics of a network on a split, accumulated image by image, and `metrics.json`.
 
-A task without labels, or without a head, has no figures; a class without ground truth, or that was
-never labelled in training, neither.
+There are no figures for a task without labels or without a head, nor for a class without ground
+truth or without labels in training.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ from rich.table import Table
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.detections import Detections
-from blitznet.errors import InputError
 from blitznet.evaluation.average_precision import AveragePrecision, TrueBoxes
 from blitznet.evaluation.coco_ap import CocoAveragePrecision
 from blitznet.evaluation.mean_iou import class_iou, pixel_confusion
+from blitznet.inference.selection import find_class
 from blitznet.structures import Sample
 
 ByClass = dict[str, float | None]
@@ -27,19 +27,19 @@ _NOT_AVERAGED = " (not averaged)"
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """What was measured; all figures are fractions.
+    """The metrics of a network; all figures are fractions.
 
     Attributes:
         model: name or path of the network; empty for one in memory.
         data: path of the data description; empty for sources in memory.
         split: name of the split.
         pictures: number of images.
-        classes: the classes that the means are over.
+        classes: the averaged classes.
         mean_ap: mean average precision by kind: voc07 (11 points), voc12 (area), coco (0.5:0.95),
             coco_50 and coco_75; None without boxes.
-        ap: of each class, by kind; None for a class without ground truth.
-        mean_iou: over background and `classes`; None without segmentation maps.
-        iou: of each class, background included.
+        ap: AP of each class, by kind; None for a class without ground truth.
+        mean_iou: mean over background and `classes`; None without segmentation maps.
+        iou: IoU of each class, background included.
         engine: name of the engine that ran the network; not in `metrics.json`.
         seconds: duration of the evaluation; not in `metrics.json`.
     """
@@ -57,7 +57,7 @@ class Metrics:
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """What `metrics.json` holds."""
+        """The content of `metrics.json`."""
         content = asdict(self) | {"classes": list(self.classes)}
         del content["engine"], content["seconds"]
         return content
@@ -69,16 +69,16 @@ class Metrics:
 
     @property
     def score(self) -> float | None:
-        """What makes one network better than another: the mean of VOC12 mAP and mean IoU.
+        """The figure by which networks are compared: the mean of VOC12 mAP and mean IoU.
 
-        Of a network or labels for one task, that task's alone; None without labels.
+        If only one task can be measured, its figure alone; None without labels.
         """
         mean_ap = None if self.mean_ap is None else self.mean_ap["voc12"]
         figures = [figure for figure in (mean_ap, self.mean_iou) if figure is not None]
         return sum(figures) / len(figures) if figures else None
 
     def summary(self) -> dict[str, Any]:
-        """The figures that a checkpoint carries of itself."""
+        """The figures that are saved in a checkpoint."""
         content = self.to_dict()
         return {key: content[key] for key in ("pictures", "classes", "mean_ap", "mean_iou")}
 
@@ -87,11 +87,11 @@ class Evaluation:
     """Metrics of both tasks, accumulated image by image."""
 
     def __init__(self, names: Sequence[str]):
-        """`names` are those of the classes, background first."""
+        """`names` are the class names, background first."""
         self.names = tuple(names)
         self.voc_ap = AveragePrecision(len(names))
         self.coco_ap = CocoAveragePrecision(len(names))
-        # [true, predicted]; made when there is a map, as boxes may have too many classes for it.
+        # [true, predicted]; created with the first map, because boxes alone may have huge C.
         self.pixel_counts = np.zeros((0, 0), dtype=np.int64)
         self.num_images = 0
         self.has_boxes = self.has_maps = False
@@ -102,9 +102,9 @@ class Evaluation:
         """Add one image. Detections of classes that its source does not label are ignored.
 
         Args:
-            sample: with its labels.
-            detections: boxes in pixels of the image; None for a network that does not detect.
-            seg_map: (H, W) uint8, of the image's size; None for one that does not segment.
+            sample: the image with its labels.
+            detections: boxes in pixels of the image; None if the network does not detect.
+            seg_map: (H, W) uint8 at the image's size; None if the network does not segment.
         """
         self.num_images += 1
         known = sample.known_classes
@@ -121,7 +121,7 @@ class Evaluation:
             self.add_pixels(pixel_confusion(seg_map, true_map, len(self.names)))
 
     def add_boxes(self, found: Detections, true: TrueBoxes) -> None:
-        """Add the boxes of one image, of classes that are labelled."""
+        """Add the boxes of one image, without those of unlabelled classes."""
         self.voc_ap.update(found, true)
         self.coco_ap.update(found, true)
         self.has_boxes = True
@@ -133,11 +133,8 @@ class Evaluation:
 
     def require_classes(self, classes: Sequence[str]) -> None:
         """Raise InputError if one of these classes does not exist."""
-        unknown = sorted(set(classes) - set(self.names[1:]))
-        if unknown:
-            raise InputError(
-                f"no class is called {unknown[0]!r}; choose from {', '.join(self.names[1:])}"
-            )
+        for name in classes:
+            find_class(name, self.names)
 
     def compute(
         self,
@@ -145,13 +142,13 @@ class Evaluation:
         learned_boxes: Sequence[str] | None = None,
         learned_masks: Sequence[str] | None = None,
     ) -> Metrics:
-        """The metrics so far, without model, data and split.
+        """The metrics over the images so far, without model, data and split.
 
         Args:
-            classes: the means are over these; None = all with ground truth.
+            classes: classes to average over; None = all with ground truth.
             learned_boxes: classes whose boxes the network was trained on; others have no figures.
                 None = all.
-            learned_masks: likewise, of pixels.
+            learned_masks: likewise, for pixels.
 
         Raises:
             InputError: if a class does not exist.
@@ -181,7 +178,7 @@ class Evaluation:
 
 
 def _only(learned: Sequence[str] | None, values: ByClass) -> ByClass:
-    """The figures of classes that were learned; None for the others."""
+    """The figures of learned classes; None for all others."""
     return {
         name: value if learned is None or name in learned else None
         for name, value in values.items()
@@ -194,7 +191,7 @@ def _mean(values: Mapping[str, float | None], classes: Sequence[str]) -> float |
 
 
 def metrics_rows(metrics: Metrics) -> list[list[str]]:
-    """As text, in per cent: titles, averaged classes, others with ground truth, means."""
+    """Metrics as text in per cent: titles, averaged classes, others with ground truth, means."""
     columns: list[tuple[str, Mapping[str, float | None], float | None]] = []
     if metrics.ap is not None and metrics.mean_ap is not None:
         for kind, title in _AP_TITLES.items():

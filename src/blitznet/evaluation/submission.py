@@ -1,4 +1,4 @@
-"""The files that the evaluation servers of PASCAL VOC and COCO take (tables 2 and 6)."""
+"""Submissions to the evaluation servers of PASCAL VOC and COCO (tables 2 and 6)."""
 
 import json
 import re
@@ -15,21 +15,22 @@ from blitznet.detections import Detections
 from blitznet.errors import InputError
 from blitznet.files.atomic_write import atomic_write
 from blitznet.files.plain_names import file_name
+from blitznet.files.save_image import save_image
 from blitznet.files.text_files import write_text
 
-# Image id, its detections, its map of class ids; None for a task that the network lacks.
+# Image id, detections and map of class ids; None for a task that the network lacks.
 AddImage = Callable[[str, Detections | None, np.ndarray | None], None]
 
-SERVERS = {"voc": VOC_CLASSES, "coco": COCO_CLASSES}  # and the classes that each asks for
+SERVERS = {"voc": VOC_CLASSES, "coco": COCO_CLASSES}  # with the classes that each requires
 VOC_ARCHIVE = "results.tgz"
 
-# Both competitions of VOC2012 that allow any training data but the test data: ImageNet is such.
+# The competitions of VOC2012 that allow additional training data, such as ImageNet.
 _VOC_DETECTION = "results/VOC2012/Main/comp4_det_test_{}.txt"
 _VOC_SEGMENTATION = "results/VOC2012/Segmentation/comp6_test_cls"
 
 
 def require_server(name: str) -> None:
-    """Raises InputError if no evaluation server is called that."""
+    """Raise InputError if there is no such evaluation server."""
     if name not in SERVERS:
         raise InputError(f"no server is called {name!r}; choose from {', '.join(SERVERS)}")
 
@@ -37,17 +38,17 @@ def require_server(name: str) -> None:
 def open_submission(
     server: str, folder: Path, names: Sequence[str], split: str, algorithm: str
 ) -> AbstractContextManager[AddImage]:
-    """The files of a submission, to add images to; their archive appears when all are added.
+    """Open the files of a submission for adding images; the archive is written on exit.
 
     Args:
-        server: of `SERVERS`.
-        folder: where; must exist.
+        server: key of `SERVERS`.
+        folder: an existing folder for the files.
         names: class names, background first.
-        split: as the server calls it; part of the name of COCO's file.
-        algorithm: what to call the network there.
+        split: the server's name of the split, part of the name of COCO's file.
+        algorithm: name of the network on the server.
 
     Raises:
-        InputError: if there is no such server, or it asks for other classes.
+        InputError: if there is no such server, or it requires other classes.
     """
     require_server(server)
     classes = SERVERS[server]
@@ -64,24 +65,22 @@ def open_submission(
 
 @contextmanager
 def _voc_submission(folder: Path, names: Sequence[str]) -> Iterator[AddImage]:
-    """The development kit's text files and maps, and results.tgz, which holds them."""
+    """The development kit's text files and maps, and results.tgz, which contains them."""
     root = folder / "results"
     (folder / _VOC_DETECTION).parent.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, list[str]] = {}  # by class; without any class if the network finds no boxes
+    rows: dict[str, list[str]] = {}  # by class; empty if the network does not detect
 
     def add(image: str, detections: Detections | None, seg_map: np.ndarray | None) -> None:
         if detections is not None:
             for name in names[1:]:
                 rows.setdefault(name, [])
             for (x1, y1, x2, y2), label, score in zip(*detections, strict=True):
-                # Corners count pixels from 1 and include the last one.
+                # VOC's corners are pixel indices from 1, the last one included.
                 corners = f"{x1 + 1:.2f} {y1 + 1:.2f} {x2:.2f} {y2:.2f}"
                 rows[names[label]].append(f"{image} {score:.6f} {corners}\n")
         if seg_map is not None:
-            maps = folder / _VOC_SEGMENTATION
-            maps.mkdir(parents=True, exist_ok=True)
-            with atomic_write(maps / f"{file_name(image)}.png", sync=False) as temporary:
-                palette_image(seg_map).save(temporary, format="PNG")
+            path = folder / _VOC_SEGMENTATION / f"{file_name(image)}.png"
+            save_image(path, palette_image(seg_map), sync=False)
 
     yield add
     for name, lines in rows.items():
@@ -95,14 +94,14 @@ def _voc_submission(folder: Path, names: Sequence[str]) -> Iterator[AddImage]:
 
 @contextmanager
 def coco_results(path: Path, names: Sequence[str]) -> Iterator[AddImage]:
-    """COCO's results file, written as images come, and a zip of it beside it.
+    """COCO's results file, written image by image, and a zip of it in the same folder.
 
     Args:
-        path: of the JSON file.
+        path: path of the JSON file.
         names: class names, background first; see `coco_category_ids`.
 
     Raises:
-        InputError: if an image id is not a number, or something cannot be written.
+        InputError: if an image id is not a number, or a file cannot be written.
     """
     ids = coco_category_ids(names)
     separator = "["
@@ -116,7 +115,7 @@ def coco_results(path: Path, names: Sequence[str]) -> Iterator[AddImage]:
                     "describe the split with format: coco and its annotation file"
                 )
             if detections is None:
-                raise InputError("COCO's server takes boxes, and this network finds none")
+                raise InputError("COCO's server takes boxes, but this network does not detect")
             for (x1, y1, x2, y2), label, score in zip(
                 *(values.tolist() for values in detections), strict=True
             ):
@@ -139,5 +138,5 @@ def coco_results(path: Path, names: Sequence[str]) -> Iterator[AddImage]:
 
 
 def _plain(name: str) -> str:
-    """Without what would be a folder or an underscore, which separate the parts of COCO's name."""
+    """Without slashes and underscores; the latter separate the parts of COCO's file name."""
     return re.sub(r"[^A-Za-z0-9.-]+", "-", name)

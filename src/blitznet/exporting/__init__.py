@@ -1,1 +1,1 @@
-"""One file that holds a whole network: from the image's pixels to boxes and class logits."""
+"""Export a network to one file: image pixels in, boxes and segmentation logits out."""

@@ -1,7 +1,7 @@
-"""Decoding and suppression as nodes of an ONNX graph.
+"""Box decoding and NMS as nodes of an ONNX graph.
 
-Traced as one operator, `blitznet::decode`, which `TRANSLATION` writes out in ONNX operators.
-Most anchors are nobody's candidate, so the first thing done is to leave them out.
+They are traced as one operator, `blitznet::decode`, which `TRANSLATION` expands to ONNX operators.
+Most anchors cannot reach the minimum score for any class, so they are dropped first.
 """
 
 import math
@@ -14,9 +14,9 @@ from torch import Tensor
 from blitznet.detection.box_coder import MAX_LOG_SIZE, WEIGHTS
 from blitznet.detection.limits import Limits
 
-_INT32, _INT64 = 6, 7  # of onnx.TensorProto
+_INT32, _INT64 = 6, 7  # data types of onnx.TensorProto
 
-# By this much of itself a score may be off through rounding, generously: float32 and 81 classes.
+# Upper bound of a score's relative rounding error, in float32 with 81 classes.
 _ROUNDING = 1e-4
 
 
@@ -32,22 +32,22 @@ def decode(
     pre_nms_per_class: int,
     keep_per_class: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`decode_detections` in tensors of fixed size, for graphs alone.
+    """`decode_detections` with tensors of fixed size, for traced graphs only.
 
     Args:
         class_logits: (B, A, C).
         box_deltas: (B, A, 4).
         anchors: (A, 4) cxcywh, input pixels.
         image_size: S.
-        score: as the others, of `Limits`.
+        score: like the following arguments, see `Limits`.
 
     Returns:
         boxes (B, T, 4) xyxy in 0..S, scores (B, T), labels (B, T) int64, count (B,) int64, with T =
-        `top`: best score first; of equal scores, the earlier anchor, then the lower class. Rows
-        from `count` on are 0.
+        `top`: best score first; ties go to the earlier anchor, then to the lower class. Rows from
+        `count` on are 0.
     """
-    # The operator is a mark in a traced graph, which the exporter replaces; it never runs.
-    raise NotImplementedError("PyTorch has detection.postprocess.decode_detections")
+    # The operator only marks a place in the traced graph for the exporter; it never runs.
+    raise NotImplementedError("in PyTorch, use detection.postprocess.decode_detections")
 
 
 @decode.register_fake
@@ -68,17 +68,17 @@ def _write_decode(
     image_size: int,
     *values: Any,
 ) -> tuple[Any, Any, Any, Any]:
-    """Nodes for one call; tensors stand for values of the graph."""
+    """Write the nodes for one call; tensors stand for values of the graph."""
     from onnxscript import opset18
 
-    op: Any = opset18  # its annotations are those of scripts, not of tracing
+    op: Any = opset18  # its annotations are for scripting, not for tracing
     limits = Limits(*values)
     num_classes = class_logits.shape[2] - 1
     num_anchors = class_logits.shape[1]
 
-    # Anchors that may reach the minimum score for any class of any image: no score exceeds
-    # sigmoid(class logit - background logit). So most anchors need no exponential. The first ones
-    # always stay, so that there are as many pairs of anchor and class as rows of the result.
+    # Keep only anchors that may reach the minimum score for any class of any image: no score
+    # exceeds sigmoid(class logit - background logit), which saves most exponentials. The first few
+    # anchors always stay, so that there are at least `top` pairs of anchor and class.
     first, second, last, axis = (_ints(op, value) for value in (0, 1, 1 << 31, 2))
     background = op.Slice(class_logits, first, second, axis)
     best = op.ReduceMax(op.Slice(class_logits, second, last, axis), axis)
@@ -95,7 +95,7 @@ def _write_decode(
         image_size,
     )
     scores = op.Softmax(op.Gather(class_logits, chosen, axis=1), axis=2)
-    scores = op.Slice(scores, second, last, axis)  # (B, M, C - 1), as all below
+    scores = op.Slice(scores, second, last, axis)  # (B, M, C - 1), also below
     none = op.Constant(value_float=-1.0)
     is_candidate = op.And(
         op.GreaterOrEqual(scores, op.Constant(value_float=limits.score)), has_area
@@ -119,10 +119,10 @@ def _write_decode(
 
 
 def _write_boxes(op: Any, box_deltas: Any, anchors: Any, image_size: int) -> tuple[Any, Any]:
-    """As `box_coder.decode`: (B, M, 4) xyxy clipped to 0..S, and (B, M, 1) whether it has area.
+    """Write `box_coder.decode`: (B, M, 4) xyxy clipped to 0..S, and (B, M, 1) bool has_area.
 
     Args:
-        op: operators.
+        op: ONNX operators.
         box_deltas: (B, M, 4).
         anchors: (M, 4) cxcywh.
         image_size: S.
@@ -142,17 +142,17 @@ def _write_boxes(op: Any, box_deltas: Any, anchors: Any, image_size: int) -> tup
 
 
 def _write_suppression(op: Any, boxes: Any, scores: Any, num_classes: int, limits: Limits) -> Any:
-    """Per class and image; the scores of all that do not survive become -1.
+    """Write NMS per class and image; the scores of suppressed boxes become -1.
 
     Args:
-        op: operators.
+        op: ONNX operators.
         boxes: (B, M, 4).
-        scores: (B, M, F), -1 where there is no candidate.
-        num_classes: F, background excluded.
-        limits: see there.
+        scores: (B, M, F), -1 for anchors that are not candidates.
+        num_classes: F, without background.
+        limits: limits of NMS.
 
     Returns:
-        (B, M * F), so that of equal scores the earlier anchor comes first, then the lower class.
+        (B, M * F) scores, by anchor, then by class.
     """
     num_anchors = op.Shape(scores, start=1, end=2)
     by_class = op.Transpose(scores, perm=[0, 2, 1])
@@ -176,10 +176,10 @@ def _write_suppression(op: Any, boxes: Any, scores: Any, num_classes: int, limit
 
 
 def _write_best(op: Any, values: Any, count: Any, axis: int) -> Any:
-    """Which values are among the best `count` along an axis; of equal ones the first.
+    """Mark the best `count` values along an axis; the first of equal values win.
 
-    TopK alone would do in ONNX Runtime, which orders ties by position. OpenVINO
-    orders ties arbitrarily, or one that takes ten times as long as the network.
+    In ONNX Runtime, TopK would be enough: it orders ties by position. In OpenVINO, TopK orders ties
+    arbitrarily, and the stable variant takes ten times as long as the network.
     """
     where = _ints(op, axis)
     best, _ = op.TopK(values, count, axis=axis, largest=1, sorted=1)
@@ -192,10 +192,10 @@ def _write_best(op: Any, values: Any, count: Any, axis: int) -> Any:
 
 
 def _write_sort(op: Any, values: Any, top: int) -> tuple[Any, Any]:
-    """The best `top` in falling order and their positions, of equal ones the first.
+    """Sort the best `top` values in descending order; the first of equal values comes first.
 
     Args:
-        op: operators.
+        op: ONNX operators.
         values: (B, N), N at least `top`.
         top: T.
 

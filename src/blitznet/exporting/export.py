@@ -1,4 +1,4 @@
-"""A checkpoint in, a self-contained file and its parity report out."""
+"""Export a checkpoint to a self-contained file with a parity report."""
 
 import os
 from collections.abc import Sequence
@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from blitznet.detection.limits import SCORE_THRESHOLD, Limits
-from blitznet.detection.nms import PAPER
+from blitznet.detection.limits import PAPER, SCORE_THRESHOLD, Limits
 from blitznet.errors import InputError, require_numbers
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.exporting.formats import output_path, require_format
@@ -38,8 +37,8 @@ class Exported:
         path: the exported file.
         report: path of the parity report, JSON.
         parity: the content of that report.
-        problems: differences that the precision does not allow; empty = the file is good.
-        is_kept: whether the file exists, with or without problems.
+        problems: differences beyond the tolerance of the precision; empty = the file is good.
+        is_kept: whether the file was kept, with or without problems.
         caution: `ExportInfo.caution` of the file.
     """
 
@@ -55,7 +54,7 @@ def export(
     model: BlitzNet | str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,
     *,
-    format: str = "onnx",  # noqa: A002 - what the command calls it
+    format: str = "onnx",  # noqa: A002 - same name as in the command
     precision: str = "fp32",
     limits: Limits = PAPER,
     seg_map: bool = False,
@@ -66,7 +65,7 @@ def export(
     overwrite: bool = False,
     force: bool = False,
 ) -> Exported:
-    """Write a network as one self-contained file, and compare that with the checkpoint.
+    """Write a network as one self-contained file, and compare it with the checkpoint.
 
     Args:
         model: a network in memory, a bundled name, or a checkpoint.
@@ -74,9 +73,9 @@ def export(
         format: `onnx` or `openvino`.
         precision: precision of the weights: `fp32`, `fp16`, or for OpenVINO `int8`.
         limits: minimum score, IoU threshold and maximum number of objects.
-        seg_map: also output the segmentation map at the input's size, for a fifth more time;
-            its logits are always an output.
-        calibrate: data description whose images int8 is calibrated with.
+        seg_map: also output the segmentation map at input size, which takes 20% more time; its
+            logits are always an output.
+        calibrate: data description with calibration images, for int8.
         data: data description to compare mAP and mIoU on; None = compare on a few images only.
         split: split of `data`.
         classes: average over these classes; None = all with ground truth.
@@ -84,7 +83,7 @@ def export(
         force: keep a file that differs too much.
 
     Raises:
-        InputError: if something does not exist, does not fit, or is missing.
+        InputError: if a file or package is missing, or arguments are invalid.
     """
     require_numbers(0, 1, score=limits.score, iou=limits.iou)
     require_numbers(1, _MAX_TOP, top=limits.top)
@@ -112,7 +111,7 @@ def export(
         failed = problems(parity, TOLERANCES[known_precision])
         is_kept = not failed or force
         if is_kept:
-            for suffix in reversed(suffixes):  # the one that is opened comes last
+            for suffix in reversed(suffixes):  # move the file that users open last
                 fresh.with_suffix(suffix).replace(path.with_suffix(suffix))
     report = path.with_name(f"{path.name}.parity.json")
     content: dict[str, Any] = {
@@ -141,7 +140,7 @@ def _compare(
 def _measure(
     model: BlitzNet | Path, data: Path, split: str, classes: Sequence[str] | None
 ) -> dict[str, float]:
-    """mAP and mIoU by name, fractions; without those that could not be measured."""
+    """Measure mAP and mIoU, as fractions by name; omits metrics that cannot be measured."""
     metrics = evaluate(model, data, split, classes=classes)
     figures = {name: (metrics.mean_ap or {}).get(kind) for kind, name in _AP_NAMES.items()}
     figures["mIoU"] = metrics.mean_iou

@@ -1,4 +1,4 @@
-"""The formats and precisions of exported files. Needs no PyTorch."""
+"""Formats and precisions of exported files. Does not need PyTorch."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ from blitznet.extras import require
 from blitznet.files.plain_names import file_name
 from blitznet.model_files import FilePrecision
 
-# Format to the suffixes of its files, the one that is opened first, and its precisions.
+# By format: the suffixes of its files, starting with the one that users open, and its precisions.
 FORMATS: dict[str, tuple[tuple[str, ...], tuple[FilePrecision, ...]]] = {
     "onnx": ((".onnx",), ("fp32", "fp16")),
     "openvino": ((".xml", ".bin"), ("fp32", "fp16", "int8")),
@@ -18,15 +18,15 @@ FORMATS: dict[str, tuple[tuple[str, ...], tuple[FilePrecision, ...]]] = {
 def require_format(
     name: str, precision: str, calibrate: Path | None
 ) -> tuple[tuple[str, ...], FilePrecision]:
-    """Suffixes and precision, with everything there that it takes to write them.
+    """Check the format and what it requires; return the suffixes of its files and the precision.
 
     Args:
-        name: of FORMATS.
-        precision: of those that the format has.
+        name: a format of FORMATS.
+        precision: a precision of that format.
         calibrate: data description for int8.
 
     Raises:
-        InputError: if there is no such format or precision, or something is missing.
+        InputError: if the format or precision does not exist, or a package is missing.
     """
     if name not in FORMATS:
         raise InputError(f"no format is called {name!r}; choose from {', '.join(FORMATS)}")
@@ -38,7 +38,7 @@ def require_format(
         )
     if (calibrate is None) == (known == "int8"):
         raise InputError(
-            "int8 is calibrated with images like those that it will see; add --calibrate DATA.yaml"
+            "int8 is calibrated with images like those it will see; add --calibrate DATA.yaml"
             if calibrate is None
             else f"--calibrate is for int8, not for {precision}; leave it out"
         )
@@ -58,17 +58,17 @@ def output_path(
     precision: str,
     overwrite: bool = False,
 ) -> Path:
-    """The file to write.
+    """Choose the path to write to.
 
     Args:
-        out: what the user named; None = NAME.onnx in the current folder.
-        name: of the network.
-        format_name: of FORMATS.
-        precision: of the weights, part of the usual name.
-        overwrite: whether the file may be there.
+        out: the user's choice; None = NAME.onnx in the current folder.
+        name: name of the network.
+        format_name: a format of FORMATS.
+        precision: precision of the weights, part of the default name.
+        overwrite: whether the file may exist.
 
     Raises:
-        InputError: if it is there already, or has another suffix than the format.
+        InputError: if the file exists, or its suffix is not the format's.
     """
     suffix = FORMATS[format_name][0][0]
     if out is None:
@@ -79,5 +79,5 @@ def output_path(
             f"{path}: {format_name} files end in {suffix}; call it {path.with_suffix(suffix)}"
         )
     if path.exists() and not overwrite:
-        raise InputError(f"{path} is there already; give another --out FILE, or --overwrite")
+        raise InputError(f"{path} already exists; give another --out FILE, or --overwrite")
     return path

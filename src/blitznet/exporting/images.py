@@ -1,4 +1,4 @@
-"""Images for an export: to compare a file on, and to calibrate int8 with."""
+"""Images for comparing exported files and calibrating int8."""
 
 from pathlib import Path
 
@@ -13,16 +13,16 @@ from blitznet.inference.demo import demo_images
 
 
 def described_images(data: Path, split: str | None, number: int, size: int) -> list[np.ndarray]:
-    """Images spread evenly over a split, as the network receives them.
+    """Load evenly spaced images of a split at the network's input size.
 
     Args:
         data: data description.
-        split: of it; None = `train`, or the first one.
-        number: of images; fewer if there are not that many.
+        split: a split of it; None = `train`, or else the first one.
+        number: maximum number of images.
         size: S.
 
     Returns:
-        (S, S, 3) uint8 each.
+        Images, (S, S, 3) uint8 each.
     """
     description = read_description(data)
     if split is None:
@@ -36,6 +36,6 @@ def described_images(data: Path, split: str | None, number: int, size: int) -> l
 
 
 def images_at_hand(size: int) -> list[np.ndarray]:
-    """The demo's photos and their mirror images."""
+    """Load the demo's photos and their mirror images."""
     images = [resize_to_input(read_image(file), size) for file in demo_images()]
     return images + [image[:, ::-1] for image in images]

@@ -1,4 +1,4 @@
-"""A network as one ONNX file: from the pixels of an image to boxes and class logits."""
+"""Write a network as one ONNX file: image pixels in, boxes and segmentation logits out."""
 
 import logging
 import warnings
@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from blitznet.detection.boxes import xyxy_to_cxcywh
-from blitznet.detection.limits import Limits
-from blitznet.detection.nms import PAPER
+from blitznet.detection.limits import PAPER, Limits
 from blitznet.errors import InputError, shown
 from blitznet.exporting.decode import TRANSLATION, decode
 from blitznet.files.atomic_write import atomic_write
@@ -20,10 +19,10 @@ from blitznet.model.pixel_network import PixelNetwork
 from blitznet.model_files import METADATA_KEY, CheckpointInfo, ExportInfo, FilePrecision
 from blitznet.model_info import ModelConfig
 
-# Read by ONNX Runtime from 1.14 and OpenVINO from 2023.0 on.
+# Supported by ONNX Runtime 1.14 and OpenVINO 2023.0 or later.
 OPSET = 18
 
-# torch.export takes sizes 0 and 1 for constants, so the example is a batch of two.
+# torch.export treats sizes 0 and 1 as constants, so the example is a batch of two.
 _EXAMPLE_BATCH = 2
 
 DETECTION_OUTPUTS = ("boxes", "scores", "labels", "count")
@@ -31,7 +30,7 @@ RAW_DETECTION_OUTPUTS = ("class_logits", "box_deltas")
 
 
 def file_output_names(config: ModelConfig, has_seg_map: bool = False) -> tuple[str, ...]:
-    """Names of a file's outputs; a task that the network lacks has none."""
+    """Names of a file's outputs, for the tasks that the network has."""
     outputs: tuple[str, ...] = DETECTION_OUTPUTS if config.detect else ()
     if config.segment:
         outputs += ("seg_logits", "seg_map") if has_seg_map else ("seg_logits",)
@@ -39,10 +38,10 @@ def file_output_names(config: ModelConfig, has_seg_map: bool = False) -> tuple[s
 
 
 class ExportedNetwork(nn.Module):
-    """A network with everything before and after it.
+    """A network with normalisation, decoding and NMS.
 
     Attributes:
-        output_names: of what `forward` returns.
+        output_names: names of the tensors that `forward` returns.
     """
 
     anchors: Tensor  # (A, 4) cxcywh
@@ -57,15 +56,15 @@ class ExportedNetwork(nn.Module):
         self.output_names = (*file_output_names(network.config, has_seg_map), *raw)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """All of `output_names`.
+        """Compute the outputs of `output_names`.
 
         Args:
             images: (B, S, S, 3) uint8 RGB.
 
         Returns:
-            boxes (B, T, 4) float32 xyxy, fractions of width and height; scores (B, T) float32;
-            labels (B, T) int64; count (B,) int64; seg_logits (B, C, h, w) float32; seg_map
-            (B, S, S) uint8; class_logits (B, A, C); box_deltas (B, A, 4).
+            In this order: boxes (B, T, 4) float32 xyxy, fractions of width and height; scores
+            (B, T) float32; labels (B, T) int64; count (B,) int64; seg_logits (B, C, h, w) float32;
+            seg_map (B, S, S) uint8; class_logits (B, A, C); box_deltas (B, A, 4).
         """
         raw = self.network(images)
         outputs: dict[str, Tensor] = {
@@ -91,28 +90,28 @@ def export_onnx(
     precision: FilePrecision = "fp32",
     has_seg_map: bool = False,
 ) -> None:
-    """Write a network with everything before and after it, whole or not at all.
+    """Write a network with normalisation, decoding and NMS as an ONNX file, atomically.
 
     Args:
-        path: of the file, replaced if it exists.
-        network: stays as it is.
-        info: what its checkpoint says of it; goes into the metadata.
-        limits: of suppression.
-        precision: fp32, or fp16 = weights of convolutions are stored in half precision and cast up
-            in the graph, which computes in single precision as before.
-        has_seg_map: also output the segmentation map at the input's size, at a fifth more time.
+        path: path of the file, replaced if it exists.
+        network: network to export; not modified.
+        info: its checkpoint's metadata, copied to the file.
+        limits: limits of NMS.
+        precision: fp32, or fp16, which stores the weights of convolutions in half precision and
+            casts them to float32 in the graph; computation stays in float32.
+        has_seg_map: also output the segmentation map at input size, which takes 20% more time.
 
     Raises:
-        InputError: if the file cannot be written, or half precision cannot hold a weight.
+        InputError: if the file cannot be written, or a weight exceeds the range of float16.
     """
     for name, tensor in network.state_dict().items() if precision == "fp16" else ():
         if tensor.ndim == 4 and not tensor.half().isfinite().all():
-            raise InputError(f"{shown(name)} has values that half precision lacks; take fp32")
+            raise InputError(f"{shown(name)} has values beyond the range of float16; use fp32")
     module = ExportedNetwork(deepcopy(network).cpu(), limits, has_seg_map).eval()
     side = info.model.image_size
     example = torch.zeros(_EXAMPLE_BATCH, side, side, 3, dtype=torch.uint8)
     program = trace(module, {"images": example}, module.output_names)
-    # Raw outputs are none of the file's, but keep their names in it: quantization asks for them.
+    # The file does not output raw predictions, but keeps their names for quantization.
     outputs = program.model.graph.outputs
     for value in [value for value in outputs if value.name in RAW_DETECTION_OUTPUTS]:
         outputs.remove(value)
@@ -134,7 +133,7 @@ def export_onnx(
 
 
 def _forget_source(program: torch.onnx.ONNXProgram) -> None:
-    """Drop what the exporter notes of every node: stack traces, with paths of this machine."""
+    """Remove the exporter's notes on every node: stack traces with paths of this machine."""
     graph = program.model.graph
     for node in graph:
         node.metadata_props.clear()
@@ -148,16 +147,16 @@ def _forget_source(program: torch.onnx.ONNXProgram) -> None:
 def trace(
     module: nn.Module, inputs: dict[str, Tensor], output_names: tuple[str, ...]
 ) -> torch.onnx.ONNXProgram:
-    """A module as ONNX, the first dimension of every input free.
+    """Trace a module to ONNX with a dynamic first dimension for every input.
 
     Args:
-        module: in evaluation mode.
-        inputs: examples by name, two or more in the first dimension.
-        output_names: of what `forward` returns.
+        module: a module in evaluation mode.
+        inputs: example inputs by name; the first dimension must be at least two.
+        output_names: names of the tensors that `forward` returns.
     """
     batch = torch.export.Dim("batch", min=1)
     disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # the exporter's, about its own parts, as are the warnings
+    logging.disable(logging.WARNING)  # the exporter's own, like the warnings
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -179,7 +178,7 @@ def trace(
 
 
 def _halve_weights(program: torch.onnx.ONNXProgram) -> None:
-    """Store the weights of convolutions as float16; anchors, in pixels, need all their digits."""
+    """Store the weights of convolutions as float16; anchors in pixels need full precision."""
     import numpy as np
     import onnx_ir as ir
 

@@ -1,4 +1,4 @@
-"""A network as an OpenVINO file: NAME.xml, and NAME.bin with the weights."""
+"""Write a network as OpenVINO files: NAME.xml, and NAME.bin with the weights."""
 
 import contextlib
 import io
@@ -23,19 +23,19 @@ from blitznet.model_files import METADATA_KEY, ExportInfo, parse_export_info
 if TYPE_CHECKING:
     import openvino
 
-# NNCF's own default; more change nothing that can be measured.
+# Default of NNCF; more images make no measurable difference.
 CALIBRATION_IMAGES = 300
-COMPARED_IMAGES = 16  # of them
+COMPARED_IMAGES = 16  # of the calibration images
 
 
 def write_openvino(path: Path, onnx_file: Path, calibrate: Path | None = None) -> str | None:
-    """Convert an ONNX file to OpenVINO's format, in its precision or in int8.
+    """Convert an ONNX file to OpenVINO's format, in the same precision or in int8.
 
     Args:
-        path: NAME.xml; NAME.bin appears beside it.
-        onnx_file: of `export_onnx`.
-        calibrate: int8: weights and activations of convolutions in eight bits. A data description,
-            whose training images (or those of its first split) give the range of the activations.
+        path: NAME.xml; NAME.bin is written next to it.
+        onnx_file: a file from `export_onnx`.
+        calibrate: data description for int8, which quantizes weights and activations of
+            convolutions; activation ranges come from the split `train`, or else the first one.
 
     Returns:
         `ExportInfo.caution` of the file.
@@ -48,7 +48,7 @@ def write_openvino(path: Path, onnx_file: Path, calibrate: Path | None = None) -
     model = read_exported(onnx_file)
     info = parse_export_info(onnx_file, openvino_metadata(model))
     if calibrate is not None:
-        # Behind the network's outputs, eight bits cannot say where in 300 pixels a box ends.
+        # Decoding stays in float32: eight bits cannot resolve a position within 300 pixels.
         spare = _names_after(model, {*RAW_DETECTION_OUTPUTS, "seg_logits"})
         size = info.model.image_size
         pixels = described_images(calibrate, None, CALIBRATION_IMAGES, size)
@@ -68,14 +68,14 @@ def _save(path: Path, model: "openvino.Model", info: ExportInfo) -> None:
     model.set_rt_info(info.model_dump_json(), [METADATA_KEY])
     try:
         openvino.save_model(model, path, compress_to_fp16=False)
-    except RuntimeError as error:  # a full disk, for one
+    except RuntimeError as error:  # such as a full disk
         raise InputError(f"{path}: cannot be written ({cut(str(error))})") from error
 
 
 def _compare(path: Path, onnx_file: Path, pixels: Sequence[np.ndarray]) -> str | None:
-    """`ExportInfo.caution` of an int8 file: on images it was calibrated with, and on photos.
+    """Compute `ExportInfo.caution` of an int8 file on calibration images and on photos.
 
-    A network that shows next to nothing on photos is for other images.
+    Photos are left out if the network finds hardly anything there: it is for other images.
     """
     chosen = [pixels[index] for index in evenly_spaced(len(pixels), COMPARED_IMAGES)]
     photos = images_at_hand(len(pixels[0]))
@@ -87,7 +87,7 @@ def _compare(path: Path, onnx_file: Path, pixels: Sequence[np.ndarray]) -> str |
             if found:
                 return (
                     f"int8 differs from float32: on {len(images)} {where}, {found[0]}; calibrate "
-                    "it with images like those that it will see, or use float32"
+                    "it with images like those it will see, or use float32"
                 )
     return None
 
@@ -95,14 +95,14 @@ def _compare(path: Path, onnx_file: Path, pixels: Sequence[np.ndarray]) -> str |
 def _quantize(
     model: "openvino.Model", pixels: Sequence[np.ndarray], spare: Sequence[str]
 ) -> "openvino.Model":
-    """Post-training quantization.
+    """Quantize a trained network to int8.
 
     Args:
-        model: takes pixels.
-        pixels: (1, S, S, 3) uint8 each.
+        model: an exported network; takes pixels.
+        pixels: calibration images, (1, S, S, 3) uint8 each.
         spare: names of operations to leave in float32.
     """
-    # NNCF imports it to compile what is not used here, and it misses CUDA.
+    # NNCF imports it to compile extensions that we do not use, and it warns that CUDA is missing.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import nncf
 
@@ -111,10 +111,10 @@ def _quantize(
         quantized: openvino.Model = nncf.quantize(
             model,
             nncf.Dataset(pixels),
-            # ReLU's results have no sign, those of linear bottlenecks do.
+            # ReLU's outputs are unsigned, those of linear bottlenecks are signed.
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(pixels),
-            # It costs a trained network more than it gives back: docs/engines.md.
+            # Bias correction lowers the accuracy of trained networks: docs/engines.md.
             advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=True),
             ignored_scope=nncf.IgnoredScope(names=list(spare), validate=False),
         )
@@ -122,7 +122,7 @@ def _quantize(
 
 
 def _names_after(model: "openvino.Model", tensors: set[str]) -> list[str]:
-    """Of all operations that use these tensors, or what is made of them."""
+    """Names of all operations that depend on these tensors."""
     open_outputs = [
         output
         for operation in model.get_ops()

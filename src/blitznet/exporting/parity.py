@@ -1,4 +1,4 @@
-"""How near an exported file comes to the checkpoint that it was made from."""
+"""Compare an exported file with its checkpoint."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.model_files import ExportInfo, FilePrecision
 
-# Of every reference object: what the file must give for it to be the same, or the same thing.
+# An object of the file is the same as the reference's, or at least found, within these limits.
 SAME_IOU, SAME_SCORE = 0.9, 0.01
 FOUND_IOU = 0.5
 
-# Objects that a user sees by default, and nearly all that count for mAP.
+# Minimum scores: of objects that users see by default, and of nearly all that count for mAP.
 SHOWN_SCORE, WEAK_SCORE = 0.5, 0.05
 
 _BATCH = 4
@@ -26,14 +26,14 @@ _BATCH = 4
 
 @dataclass(frozen=True)
 class Matched:
-    """Objects of the reference, and how many of them the file gives, too.
+    """Number of objects of the reference, and how many of them the file finds, too.
 
     Attributes:
-        score: minimum score of the objects that were counted.
-        objects: of the reference.
-        same: of them, those for which the file has one of the same class with an IoU above
-            SAME_IOU and a score within SAME_SCORE.
-        found: those for which it has one of the same class with an IoU above FOUND_IOU.
+        score: minimum score of the objects that are counted.
+        objects: number of objects of the reference.
+        same: how many of them the file has with the same class, an IoU above SAME_IOU and a score
+            within SAME_SCORE.
+        found: how many of them it has with the same class and an IoU above FOUND_IOU.
     """
 
     score: float
@@ -44,15 +44,15 @@ class Matched:
 
 @dataclass(frozen=True)
 class Parity:
-    """All that was compared.
+    """Result of comparing a file with its reference.
 
     Attributes:
-        images: how many.
-        matched: for SHOWN_SCORE and WEAK_SCORE; empty for a network that does not detect.
-        same_pixels: share with the same class at the network's own resolution; None for a network
-            that does not segment.
-        largest_difference: of any segmentation logit; None likewise.
-        metrics: mAP and mIoU by name, reference and file, fractions; empty if nothing was measured.
+        images: number of images.
+        matched: for SHOWN_SCORE and WEAK_SCORE; empty if the network does not detect.
+        same_pixels: share of pixels with the same class, at the network's resolution; None if it
+            does not segment.
+        largest_difference: maximum over the segmentation logits; None if it does not segment.
+        metrics: mAP and mIoU by name, (reference, file) as fractions; empty if not measured.
     """
 
     images: int
@@ -64,7 +64,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What a file may differ in, and still be the same network.
+    """Differences that a file may have from its reference.
 
     Attributes:
         same: minimum share of objects above WEAK_SCORE that are the same; 0 = any.
@@ -79,8 +79,8 @@ class Tolerance:
     metric: float
 
 
-# Float32 differs by the order of sums alone. What eight bits cost depends on the network, and only
-# metrics tell whether it matters; without them, a file that lost its objects is to be noticed.
+# Float32 differs only by the order of sums. The loss through int8 depends on the network, and only
+# metrics tell whether it matters; without metrics, the limits catch a file that loses its objects.
 TOLERANCES: dict[FilePrecision, Tolerance] = {
     "fp32": Tolerance(same=0.99, found=0.99, pixels=0.999, metric=0.001),
     "fp16": Tolerance(same=0.0, found=0.95, pixels=0.98, metric=0.005),
@@ -89,10 +89,10 @@ TOLERANCES: dict[FilePrecision, Tolerance] = {
 
 
 def compare_file(path: Path, reference: Engine, images: Sequence[np.ndarray]) -> Parity:
-    """Run a file and the network that it was made from on the same images.
+    """Run a file and its reference on the same images.
 
     Args:
-        path: of the file.
+        path: path of the file.
         reference: the network in PyTorch, float32.
         images: (S, S, 3) uint8 each.
     """
@@ -110,7 +110,7 @@ def compare_file(path: Path, reference: Engine, images: Sequence[np.ndarray]) ->
         if one.seg_logits is not None and other.seg_logits is not None:
             maps.append((one.seg_logits, other.seg_logits))
     exported.close()
-    # An object at the file's own threshold may miss it by a rounding error.
+    # Rounding may push an object at the file's own threshold below it.
     scores = [max(score, minimum + 0.01) for score in (SHOWN_SCORE, WEAK_SCORE)]
     return Parity(
         images=len(images),
@@ -123,9 +123,9 @@ def compare_file(path: Path, reference: Engine, images: Sequence[np.ndarray]) ->
 def match_objects(
     reference: Sequence[Detections], exported: Sequence[Detections], score: float
 ) -> Matched:
-    """Look for every object of the reference among those of the file, image by image.
+    """Match every object of the reference with one of the file, image by image.
 
-    An object of the file stands for one of the reference at most, the best one first.
+    An object of the file matches at most one of the reference; the best scores choose first.
     """
     objects = same = found = 0
     for wanted, given in zip(reference, exported, strict=True):
@@ -140,7 +140,7 @@ def match_objects(
 
 
 def _pair(overlap: np.ndarray, minimum: float) -> int:
-    """Rows of (N, M) that get a column of their own with more than `minimum`, first rows first."""
+    """Count the rows of (N, M) that get a column above `minimum` to themselves, in order."""
     pairs = 0
     for row in overlap if overlap.shape[1] else ():
         best = row.argmax()
@@ -151,13 +151,13 @@ def _pair(overlap: np.ndarray, minimum: float) -> int:
 
 
 def same_pixel_share(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float | None:
-    """Share of pixels whose (B, C, h, w) logits of reference and file give the same class."""
+    """Share of pixels with the same class in reference and file, from (B, C, h, w) logits."""
     shares = [float(np.mean(one.argmax(axis=1) == other.argmax(axis=1))) for one, other in pairs]
     return float(np.mean(shares)) if shares else None
 
 
 def problems(parity: Parity, tolerance: Tolerance) -> list[str]:
-    """What a file fails in; empty if it stands for its network."""
+    """List the differences beyond the tolerance; empty if the file passes."""
     found = []
     if parity.largest_difference is not None and not np.isfinite(parity.largest_difference):
         found.append("the segmentation logits are not finite")
@@ -181,14 +181,14 @@ def problems(parity: Parity, tolerance: Tolerance) -> list[str]:
         if reference - exported > tolerance.metric:
             found.append(
                 f"{name} falls from {100 * reference:.2f} to {100 * exported:.2f}, "
-                f"allowed are {100 * tolerance.metric:g} points"
+                f"by more than {100 * tolerance.metric:g} points"
             )
     return found
 
 
 def parity_table(parity: Parity) -> Table:
-    """For people."""
-    table = Table("", title=f"File beside checkpoint, {parity.images} images")
+    """Format the comparison for a terminal."""
+    table = Table("", title=f"File compared with checkpoint, {parity.images} images")
     for column in ("checkpoint", "file", "difference"):
         table.add_column(column, justify="right")
     for matched in parity.matched:

@@ -1,1 +1,1 @@
-"""Reading files from outside within limits, and writing files whole or not at all."""
+"""Read untrusted files within limits, and write files atomically."""

@@ -1,4 +1,4 @@
-"""Files that are complete or not there."""
+"""Write files atomically."""
 
 import errno
 import os
@@ -10,25 +10,25 @@ from uuid import uuid4
 from blitznet.errors import writing
 
 _TEMPORARY = ".blitznet-{}.part"
-_OF_SAFETENSORS = ".tmp??????"  # where safetensors writes what it then gives the name asked for
+_OF_SAFETENSORS = ".tmp??????"  # temporary names of safetensors
 
-# How files begin and end whose writers may ignore a full disk: JPEG (Pillow does) and PNG.
+# First and last bytes of JPEG and PNG, whose writers may ignore a full disk, as Pillow does.
 _ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND\xaeB`\x82"}
 
 
 @contextmanager
 def atomic_write(path: Path, sync: bool = True) -> Iterator[Path]:
-    """Write a file under a temporary name; it gets its own name only when the block ends well.
+    """Write to a temporary file, and rename it to `path` if the block succeeds.
 
-    A file that a library has cut short on a full disk without saying so is found by its end.
+    Files that a library silently truncates on a full disk are detected by their last bytes.
 
     Args:
         path: final name, replaced if it exists; a link is replaced, not followed.
-        sync: wait until it is on the disk, so that it survives a power cut, too; False for one of
-            thousands, as that takes ten milliseconds.
+        sync: wait until the file is on the disk, so that it survives a power cut. This takes ten
+            milliseconds, so pass False for one of thousands.
 
     Yields:
-        The temporary name, in the same folder, not yet there.
+        The temporary path, in the same folder; the block creates the file.
 
     Raises:
         InputError: if the block raises an OSError, or the file cannot be renamed.
@@ -40,7 +40,7 @@ def atomic_write(path: Path, sync: bool = True) -> Iterator[Path]:
             _require_whole(temporary, sync)
             temporary.replace(path)
     finally:
-        if temporary.exists():  # not where the folder is a file, which unlink would not forgive
+        if temporary.exists():  # unlink(missing_ok=True) would raise if the folder is a file
             temporary.unlink()
 
 
@@ -57,7 +57,7 @@ def _require_whole(path: Path, sync: bool) -> None:
 
 
 def unfinished_files(folder: Path) -> list[Path]:
-    """What processes that were killed while writing left in a folder, or what one writes now."""
+    """Find temporary files in a folder, left by killed processes or being written now."""
     patterns = (_TEMPORARY.format("*"), _OF_SAFETENSORS)
     found = [path for pattern in patterns for path in folder.glob(pattern)]
     return [path for path in found if path.is_file()]

@@ -1,4 +1,4 @@
-"""YAML as PyYAML's safe loader reads it, bounded: no depth, alias or number blows it up."""
+"""PyYAML's safe loader with limits on nesting, aliases and numbers."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
 _MAX_DEPTH = 50
-_MAX_NODES = 50_000  # with every alias counted as what it repeats
+_MAX_NODES = 50_000  # an alias counts as many nodes as it repeats
 _MAX_DIGITS = 40
 
 
@@ -18,10 +18,10 @@ class BoundedLoader(yaml.SafeLoader):
         super().__init__(stream)
         self._depth = 0
         self._nodes = 0
-        self._sizes: dict[int, int] = {}  # nodes of what can be repeated, by its id
+        self._sizes: dict[int, int] = {}  # number of nodes by `id` of a node that can be repeated
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """See PyYAML's composer."""
+        """Override PyYAML's composer: limit depth and number of nodes."""
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()  # type: ignore[no-untyped-call]
             node = super().compose_node(parent, index)
@@ -40,7 +40,7 @@ class BoundedLoader(yaml.SafeLoader):
         return node
 
     def compose_mapping_node(self, anchor: Any) -> Any:
-        """See PyYAML's composer; a duplicate key would hide the first one."""
+        """Override PyYAML's composer: reject duplicate keys, which would hide the first one."""
         node = super().compose_mapping_node(anchor)
         seen: set[tuple[str, str]] = set()
         for key, _ in node.value:
@@ -52,7 +52,7 @@ class BoundedLoader(yaml.SafeLoader):
         return node
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
-        """See PyYAML's constructor; refuses numbers that no field takes, and what is no text."""
+        """Override PyYAML's constructor: reject numbers that are too long, and invalid strings."""
         is_number = node.tag.endswith((":int", ":float"))
         if is_number and len(node.value) > _MAX_DIGITS:
             raise ConstructorError(None, None, "a number too long", node.start_mark)
@@ -65,7 +65,7 @@ class BoundedLoader(yaml.SafeLoader):
     def _count(self, number: int, event: Any) -> None:
         self._nodes += number
         if self._nodes > _MAX_NODES:
-            text = f"more than {_MAX_NODES} values, those that aliases repeat counted each time"
+            text = f"more than {_MAX_NODES} values, with aliases counted each time"
             raise ComposerError(None, None, text, event.start_mark)
 
 

@@ -1,26 +1,26 @@
-"""Names that others have chosen, made safe to be file names and to be printed."""
+"""Make untrusted names safe as file names and for printing."""
 
 import os
 import unicodedata
 from pathlib import Path
 
-# What a file system takes less the longest ending that is given to a name here.
+# Limits of file systems, minus the longest suffix that we append to a name.
 _MAX_BYTES = 200
 _MAX_PATH = 4000
 
-# Categories that move the cursor or end the line, and characters that turn the writing direction.
+# Categories that move the cursor or end the line; characters that change the writing direction.
 _UNSEEN = ("Cc", "Cs", "Zl", "Zp")
 _TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def file_name(text: str) -> str:
-    """A name without folders that every file system can hold, with room for an ending.
+    """Convert text to a name without folders for any file system, with room for a suffix.
 
     Args:
-        text: of any origin; it comes back as it is if it is such a name already.
+        text: any text; returned unchanged if it is such a name already.
 
     Returns:
-        Not empty, at most 200 bytes, no leading dot.
+        A non-empty name of at most 200 bytes, without a leading dot.
     """
     text = "".join("-" if one in "/\\" or _is_unseen(one) else one for one in text)
     text = text.encode()[:_MAX_BYTES].decode(errors="ignore")
@@ -28,17 +28,17 @@ def file_name(text: str) -> str:
 
 
 def is_possible_path(path: Path) -> bool:
-    """Whether a file system could hold this name; others raise an OSError."""
+    """Whether a file system could hold this path; other paths make `os` raise OSError."""
     try:
         encoded = os.fsencode(path)
-    except UnicodeEncodeError:  # half of a surrogate pair
+    except UnicodeEncodeError:  # an unpaired surrogate
         return False
     is_long = len(encoded) > _MAX_PATH or any(len(os.fsencode(p)) > 255 for p in path.parts)
     return not is_long and b"\0" not in encoded
 
 
 def printable(text: str) -> str:
-    """A text as one line without effect on a terminal: control characters are escaped."""
+    """Escape control characters, so that the text is one line and cannot affect a terminal."""
     if text.isprintable():
         return text
     return "".join(_escaped(one) if _is_unseen(one) else one for one in text)

@@ -1,4 +1,4 @@
-"""Files of other people are opened here: regular ones alone, up to a size."""
+"""Open untrusted files: only regular ones, up to a size."""
 
 import errno
 import os
@@ -9,9 +9,9 @@ MEGABYTE = 2**20
 
 
 def open_regular(path: str | os.PathLike[str], limit: int) -> tuple[BinaryIO, int]:
-    """Open a file that has an end, for reading.
+    """Open a regular file for reading.
 
-    Pipes and devices would block or never end, and files in /proc have no size.
+    Pipes and devices could block or never end, and files in /proc have no size.
 
     Args:
         path: links are followed.
@@ -21,12 +21,12 @@ def open_regular(path: str | os.PathLike[str], limit: int) -> tuple[BinaryIO, in
         The open file, and its size in bytes.
 
     Raises:
-        OSError: with the reason as `strerror`, also for names that no file can have.
+        OSError: with the reason as `strerror`; also for invalid file names.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
-        descriptor = os.open(path, flags)  # not blocking: a pipe would wait for its writer
-    except ValueError:  # a null character, or half of a surrogate pair
+        descriptor = os.open(path, flags)  # non-blocking: a pipe would wait for its writer
+    except ValueError:  # a null character, or an unpaired surrogate
         raise OSError(errno.EINVAL, "no file can have this name") from None
     file = os.fdopen(descriptor, "rb")
     found = os.fstat(descriptor)
@@ -43,7 +43,7 @@ def open_regular(path: str | os.PathLike[str], limit: int) -> tuple[BinaryIO, in
 
 
 def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
-    """The content of a file; see `open_regular`."""
+    """Read a file; see `open_regular`."""
     file, size = open_regular(path, limit)
     with file:
         return file.read(size)

@@ -1,6 +1,6 @@
-"""Where a command writes its results, and folders for work in progress.
+"""Folders for a command's results and for work in progress.
 
-A killed process leaves such a folder, and the next run removes it.
+A killed process leaves its work folder behind, and the next run removes it.
 """
 
 import os
@@ -13,17 +13,17 @@ from time import monotonic, sleep
 
 from blitznet.errors import InputError, writing
 
-# Workers of a process that was killed end within this time, and hold its lock until then.
+# Maximum time that workers outlive a killed process; they hold its lock until then.
 PATIENCE_S = 10.0
 
 _PREFIX, _MARK = ".blitznet-", "in-use"
 
 
 def ensure_folder(folder: Path) -> Path:
-    """The folder itself, made with its parents if it is not there.
+    """Create a folder and its parents if missing, and return it.
 
     Raises:
-        InputError: if it cannot be made.
+        InputError: if it cannot be created.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -31,10 +31,10 @@ def ensure_folder(folder: Path) -> Path:
 
 
 def require_usable(out: Path | None, overwrite: bool = False) -> None:
-    """Find early what `make_folder` would find, and make nothing.
+    """Check early for the errors of `make_folder`, without creating the folder.
 
     Raises:
-        InputError: if the folder holds something, or is none.
+        InputError: if `out` is not empty, or not a folder.
     """
     if out is None:
         return
@@ -44,15 +44,15 @@ def require_usable(out: Path | None, overwrite: bool = False) -> None:
 
 
 def make_folder(out: Path | None, default: Path, overwrite: bool = False) -> Path:
-    """The folder for a run's results, made if it is not there.
+    """Create the folder for a run's results if missing.
 
     Args:
-        out: what the user named; None = `default`.
-        default: as runs/predict; if it exists, the first of runs/predict-2, -3, ... that does not.
-        overwrite: whether a folder that already holds something may be written into.
+        out: the user's choice; None = `default`.
+        default: such as runs/predict; if it exists, the first free one of runs/predict-2, -3, ...
+        overwrite: whether `out` may be non-empty.
 
     Raises:
-        InputError: if the folder holds something, or cannot be made.
+        InputError: if the folder is not empty, or cannot be created.
     """
     with writing(out or default):
         if out is None:
@@ -64,7 +64,7 @@ def make_folder(out: Path | None, default: Path, overwrite: bool = False) -> Pat
 
 
 def _require_no_links(folder: Path) -> None:
-    """Nothing is written through a link that somebody has left in the folder."""
+    """Raise InputError if the folder holds a link, so that nothing is written outside it."""
     for parent, folders, _ in os.walk(folder):
         for path in (Path(parent, name) for name in folders):
             if path.is_symlink():
@@ -84,16 +84,16 @@ def _make_next(folder: Path) -> Path:
 
 @contextmanager
 def locked(folder: Path, patience: float = PATIENCE_S) -> Iterator[None]:
-    """Keep a folder for this process until the end of the block, however it ends.
+    """Lock a folder for this process until the end of the block.
 
-    File systems without locks, and Windows, keep nobody out.
+    Has no effect on Windows and on file systems without locks.
 
     Args:
-        folder: exists.
+        folder: an existing folder.
         patience: seconds to wait for another process.
 
     Raises:
-        InputError: if another process has it.
+        InputError: if another process holds the lock.
     """
     if os.name != "posix":
         yield
@@ -115,7 +115,7 @@ def locked(folder: Path, patience: float = PATIENCE_S) -> Iterator[None]:
                         "another folder"
                     ) from None
                 sleep(0.1)
-            except OSError:  # no locks here
+            except OSError:  # locks are not supported
                 break
         yield
     finally:
@@ -124,16 +124,16 @@ def locked(folder: Path, patience: float = PATIENCE_S) -> Iterator[None]:
 
 @contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
-    """A folder inside `parent`, removed with its content at the end of the block.
+    """Create a folder inside `parent`, and remove it with its content at the end of the block.
 
-    It is on the same disk, so that its files are moved out in one step. Folders that killed
-    processes have left there are removed, too: their locks are free.
+    It is on the same disk, so that files can be moved out atomically. Folders left by killed
+    processes are removed, too; nobody holds their locks.
 
     Args:
-        parent: made if it is not there.
+        parent: created if missing.
 
     Raises:
-        InputError: if the block raises an OSError, or the folder cannot be made.
+        InputError: if the block raises an OSError, or the folder cannot be created.
     """
     folder = None
     try:

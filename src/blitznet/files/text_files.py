@@ -1,4 +1,4 @@
-"""Text, YAML and JSON files: opened here, within limits, with one line of error; written whole."""
+"""Read text, YAML and JSON files within limits and with one-line errors; write them atomically."""
 
 import json
 import re
@@ -11,13 +11,13 @@ from blitznet.files.regular_file import MEGABYTE, read_regular
 from blitznet.files.result_folder import ensure_folder
 
 MAX_TEXT = 256 * MEGABYTE
-_MAX_LINES = 3_000_000  # of text; one takes a hundred bytes of memory and more
+_MAX_LINES = 3_000_000  # a line of text takes at least a hundred bytes of memory
 _LINE_ENDS = [mark.encode() for mark in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"]  # of str.splitlines
 MAX_JSON = 2048 * MEGABYTE  # train2017's instances take 450 MB
 _MAX_YAML = MEGABYTE
 
-# Of `\ud800` and the like in JSON: an escaped half of a surrogate pair, without the other half and
-# outside the range that stands for the bytes of file names that are no UTF-8; and the null.
+# JSON escapes that are not text: the null, and an unpaired surrogate such as `\ud800`, except for
+# those that Python uses for bytes of file names that are not UTF-8.
 _NO_TEXT = re.compile(
     r"(?<!\\)(?:\\\\)*\\u(?:[dD][89abAB]..(?!\\u[dD][c-fC-F])|"
     r"(?<!\\u[dD][89abAB]..\\u)[dD](?:[cC][0-7]|[d-fD-F])|0000)"
@@ -25,16 +25,15 @@ _NO_TEXT = re.compile(
 
 
 def read_text(path: Path, error: type[InputError] = InputError, limit: int = MAX_TEXT) -> str:
-    """The text of a file in UTF-8, with or without a byte order mark.
+    """Read a UTF-8 text file, with or without a byte order mark.
 
     Args:
-        path: of a regular file.
-        error: what is raised.
+        path: a regular file.
+        error: exception class to raise.
         limit: maximum size, bytes.
 
     Raises:
-        InputError: or the given kind, if the file is missing, unreadable, too large or no such
-            text.
+        InputError: or `error`, if the file is missing, unreadable, too large or not UTF-8.
     """
     try:
         content = read_regular(path, limit)
@@ -44,37 +43,34 @@ def read_text(path: Path, error: type[InputError] = InputError, limit: int = MAX
         raise error(f"{path} is a folder; name a file in it") from None
     except OSError as problem:
         raise error(f"{path} cannot be read ({problem.strerror or problem})") from None
+    if limit == MAX_TEXT and sum(map(content.count, _LINE_ENDS)) > _MAX_LINES:
+        raise error(f"{path} has more than {_MAX_LINES} lines; split it")
     try:
         if b"\0" in content[:1024]:
             raise ValueError
-        if limit == MAX_TEXT and sum(map(content.count, _LINE_ENDS)) > _MAX_LINES:
-            raise error(f"{path} has more than {_MAX_LINES} lines; split it")
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except ValueError as problem:
-        if isinstance(problem, InputError):
-            raise
+    except ValueError:
         raise error(f"{path} is not UTF-8 text; save it as UTF-8") from None
 
 
 def read_yaml(path: Path, error: type[InputError] = InputError) -> Any:
-    """What a YAML file holds; see `parse_yaml`.
+    """Read a YAML file; see `parse_yaml`.
 
     Raises:
-        InputError: or the given kind, if the file cannot be read or is no YAML.
+        InputError: or `error`, if the file cannot be read or is not YAML.
     """
+    text = read_text(path, error, _MAX_YAML)
     try:
-        return parse_yaml(read_text(path, error, _MAX_YAML))
+        return parse_yaml(text)
     except ValueError as problem:
-        if isinstance(problem, InputError):
-            raise
         raise error(f"{path} cannot be read as YAML: {problem}") from None
 
 
 def parse_yaml(text: str) -> Any:
-    """Plain values of a YAML text, bounded in depth and number; see `BoundedLoader`.
+    """Parse YAML to plain values, limited in depth and number; see `BoundedLoader`.
 
     Raises:
-        ValueError: with one line.
+        ValueError: if the text is not YAML or exceeds a limit; the message is one line.
     """
     import yaml
 
@@ -82,7 +78,7 @@ def parse_yaml(text: str) -> Any:
 
     try:
         return yaml.load(text, BoundedLoader)
-    # PyYAML raises the others for tags whose values do not fit.
+    # PyYAML raises the errors other than ValueError for tags with unsuitable values.
     except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as problem:
         raise ValueError(one_line(problem)) from None
     except (yaml.YAMLError, RecursionError) as problem:
@@ -90,7 +86,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def describe_non_text(value: object) -> str:
-    """What to say of a name that YAML has read as something else."""
+    """Error message for a name that YAML parsed as another type."""
     if value is True or value is False:
         return (
             f'{value} is not text: YAML reads on, off, yes, no, true and false as flags; write "on"'
@@ -99,10 +95,10 @@ def describe_non_text(value: object) -> str:
 
 
 def read_json(path: Path, error: type[InputError] = InputError) -> Any:
-    """What a JSON file holds.
+    """Read a JSON file.
 
     Raises:
-        InputError: or the given kind, if the file cannot be read or is no JSON.
+        InputError: or `error`, if the file cannot be read or is not JSON.
     """
     return parse_json(read_text(path, error, MAX_JSON), path, error)
 
@@ -110,16 +106,16 @@ def read_json(path: Path, error: type[InputError] = InputError) -> Any:
 def parse_json(
     text: str, path: Path, error: type[InputError] = InputError, object_hook: Any = None
 ) -> Any:
-    """What a JSON text holds.
+    """Parse JSON.
 
     Args:
-        text: of a file, or of a part of it.
-        path: of the file.
-        error: what is raised.
-        object_hook: as of `json.loads`.
+        text: content of a file, or part of it.
+        path: path of the file, for messages.
+        error: exception class to raise.
+        object_hook: see `json.loads`.
 
     Raises:
-        InputError: or the given kind, if it is not JSON, is too deep, or holds invalid text.
+        InputError: or `error`, if the text is not JSON, too deeply nested, or has invalid strings.
     """
     if "\\u" in text and _NO_TEXT.search(text):
         raise error(f"{path} cannot be read as JSON: it holds half of a surrogate pair or a null")
@@ -132,13 +128,13 @@ def parse_json(
 
 
 def write_text(path: Path, text: str, errors: str = "strict", sync: bool = True) -> None:
-    """Write a file in UTF-8 whole or not at all, into a folder that is made if it is not there.
+    """Write a UTF-8 file atomically; creates the folder if missing.
 
     Args:
         path: replaced if it exists.
         text: content.
-        errors: what happens to what is no valid text, as of `str.encode`.
-        sync: as of `atomic_write`.
+        errors: how to handle invalid text; see `str.encode`.
+        sync: see `atomic_write`.
 
     Raises:
         InputError: if it cannot be written.
@@ -149,5 +145,5 @@ def write_text(path: Path, text: str, errors: str = "strict", sync: bool = True)
 
 
 def write_json(path: Path, content: object) -> None:
-    """As `write_text`."""
+    """Write JSON; see `write_text`."""
     write_text(path, json.dumps(content, indent=2) + "\n")

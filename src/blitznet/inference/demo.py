@@ -1,9 +1,9 @@
-"""The sample photos: two come with the package, the others inside scikit-image."""
+"""Find sample photos: two come with the package, the others with scikit-image."""
 
 from importlib.util import find_spec
 from pathlib import Path
 
-# Photos of things with and without a VOC class; the last two show what must not be found.
+# Photos of objects with and without a VOC class; the last two should give no detections.
 PHOTOS = (
     "chelsea.png",
     "astronaut.png",
@@ -15,7 +15,7 @@ PHOTOS = (
 
 
 def demo_images() -> list[Path]:
-    """Photos in the installed scikit-image, which is not imported, or those of the web page."""
+    """Find the photos of scikit-image without importing it, or else those of the web page."""
     package = find_spec("skimage")
     if package is not None and package.origin is not None:
         folder = Path(package.origin).parent / "data"

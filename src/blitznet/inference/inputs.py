@@ -1,4 +1,4 @@
-"""What `predict` takes for an image, and for several."""
+"""Inputs of `predict`: one image or several."""
 
 import glob
 import os
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def several_images(source: object) -> Iterable[Any] | None:
-    """The images that a source stands for; None if it is one image, or nothing of this kind.
+    """Expand a source that holds several images; None for any other.
 
     Args:
-        source: a list, a tuple or an iterator of images, an array or a tensor of four dimensions, a
-            folder, or a pattern such as `trip/**/*.jpg`.
+        source: several images are a list, tuple or iterator of images, an array or tensor of four
+            dimensions, a folder, or a pattern such as `trip/**/*.jpg`.
 
     Raises:
-        InputError: if a folder or a pattern has no images.
+        InputError: if a folder or pattern has no images.
     """
     if isinstance(source, list | tuple):
         return source
@@ -48,13 +48,13 @@ def several_images(source: object) -> Iterable[Any] | None:
 
 
 def as_image(source: Any) -> ImageSource:
-    """Bytes, open files and tensors as what `read_image` takes; anything else as it is.
+    """Convert bytes, open files and tensors for `read_image`; return anything else unchanged.
 
     Args:
-        source: a tensor is (3, H, W), (1, H, W) or (H, W, 3), uint8, or floating point in 0..1.
+        source: tensors are (3, H, W), (1, H, W) or (H, W, 3), uint8, or floating point in 0..1.
 
     Raises:
-        TypeError: if a tensor has other values.
+        TypeError: if a tensor's values are out of range.
     """
     if isinstance(source, bytes | bytearray):
         return EncodedImage(bytes(source), "the given bytes")
@@ -68,7 +68,7 @@ def as_image(source: Any) -> ImageSource:
 
 
 def stream_name(source: object) -> str | None:
-    """The file's name of an open file; None for what has none."""
+    """File name of an open file; None if it has none."""
     name = getattr(source, "name", None)
     return name if isinstance(name, str) else None
 

@@ -1,4 +1,4 @@
-"""A folder of predictions that is begun, or continued where an earlier run ended."""
+"""Start a folder of predictions, or resume it after an interrupted run."""
 
 import hashlib
 import json
@@ -20,10 +20,10 @@ SETTINGS_FILE = "settings.json"
 
 @dataclass(eq=False)
 class Finished:
-    """What a folder has results of.
+    """Results that a folder already has.
 
     Attributes:
-        images: sources, each with the name of its files, or an empty one if it has none.
+        images: names of the result files by source; empty if an image has no files.
         videos: records of videos, see `VIDEOS_FILE`.
     """
 
@@ -32,12 +32,12 @@ class Finished:
 
     @property
     def recordings(self) -> set[str]:
-        """Sources of videos that came to their end; a live one may be continued."""
+        """Sources of finished videos, except live ones, which can be continued."""
         return {video["source"] for video in self.videos if not video["live"]}
 
     @property
     def names(self) -> Iterable[str]:
-        """Names of files that are there."""
+        """Names of existing result files."""
         drawn = (_stem(video["drawn"]) for video in self.videos if video["drawn"])
         return [*filter(None, self.images.values()), *drawn]
 
@@ -45,21 +45,21 @@ class Finished:
 def open_results(
     folder: Path, info: CheckpointInfo, settings: Mapping[str, Any], resume: bool, mixed: bool
 ) -> Finished:
-    """Begin a run, or find what it has to leave out.
+    """Start a run, or find the results of an earlier one.
 
     Args:
-        folder: exists.
-        info: of the network.
-        settings: what else decides on the results.
-        resume: whether results that are there stay, except frames of a video that did not come to
-            its end; otherwise they are replaced.
-        mixed: whether they may stay although the network or a setting was another one.
+        folder: an existing folder.
+        info: metadata of the network's file.
+        settings: other settings that affect the results.
+        resume: whether to keep existing results, except frames of unfinished videos; otherwise they
+            are replaced.
+        mixed: whether to keep them even if the network or a setting has changed.
 
     Raises:
-        InputError: if the folder has results of another network or other settings, or no results
-            but other files.
+        InputError: if the network or a setting has changed, or if the folder has files, but no
+            results to resume.
     """
-    # As JSON has them: lists, no tuples.
+    # Convert tuples to lists, as in the JSON file.
     asked: Record = json.loads(json.dumps({"model": _identity(info), **settings}))
     predictions, recorded = folder / PREDICTIONS_FILE, folder / SETTINGS_FILE
     finished = Finished()
@@ -95,7 +95,7 @@ def _remove(*paths: Path) -> None:
 
 
 def _identity(info: CheckpointInfo) -> str:
-    """A network's name, and a hash of what its file says of itself, figures included."""
+    """Name of a network, and a hash of its metadata, including metrics."""
     content = info.model_dump_json(include={"model", "names", "metrics", "training"})
     digest = hashlib.blake2b(content.encode(), digest_size=6).hexdigest()
     return f"{info.model.name}@{digest}"

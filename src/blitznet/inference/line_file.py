@@ -1,4 +1,4 @@
-"""Files with a JSON object a line, valid however the process that writes them ends."""
+"""JSON Lines files that stay valid even if the writing process is killed."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -14,13 +14,13 @@ Record = dict[str, Any]
 
 @contextmanager
 def append_lines(path: Path) -> Iterator[Callable[[Record], None]]:
-    """Append to a file, which is made if it is not there.
+    """Append to a file, which is created if missing.
 
     Yields:
-        Writes a line at once. One that is interrupted or does not fit on the disk is taken back.
+        A function that writes a line immediately. If it fails, it removes the incomplete line.
 
     Raises:
-        InputError: if it cannot be written.
+        InputError: if the file cannot be written.
     """
     with writing(path), path.open("ab", buffering=0) as file:
 
@@ -28,7 +28,7 @@ def append_lines(path: Path) -> Iterator[Callable[[Record], None]]:
             start = file.tell()
             line = json.dumps(record).encode() + b"\n"
             try:
-                while line:  # a disk that fills takes a part
+                while line:  # a nearly full disk may take only a part
                     line = line[file.write(line) :]
             except BaseException:
                 file.truncate(start)
@@ -38,10 +38,10 @@ def append_lines(path: Path) -> Iterator[Callable[[Record], None]]:
 
 
 def read_lines(path: Path) -> Iterator[Record]:
-    """The records of a file, without a last line that a killed process left unfinished.
+    """Read the records of a file, except for a last line that a killed process left unfinished.
 
     Raises:
-        InputError: if it cannot be read, or a line is damaged.
+        InputError: if the file cannot be read, or a line is damaged.
     """
     try:
         with path.open("rb") as file:
@@ -60,13 +60,13 @@ def read_lines(path: Path) -> Iterator[Record]:
 
 
 def keep_lines(path: Path, is_kept: Callable[[Record], bool]) -> Iterator[Record]:
-    """Write a file anew with some of its records, and without an unfinished last line.
+    """Rewrite a file with some of its records, and without an unfinished last line.
 
     Yields:
         The records that are kept. The file is replaced after the last one.
 
     Raises:
-        InputError: as `read_lines`, or if it cannot be written.
+        InputError: see `read_lines`; also if the file cannot be written.
     """
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as kept:
         for record in filter(is_kept, read_lines(path)):

@@ -1,4 +1,4 @@
-"""The table of bundled networks."""
+"""Table of the bundled networks."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ _FIGURES = {"mean_ap": "mAP", "mean_iou": "mIoU"}
 
 
 def network_info(files: NetworkFiles) -> CheckpointInfo:
-    """Metadata of a network: of its checkpoint, or else of its ONNX file.
+    """Read a network's metadata from its checkpoint, or else from its ONNX file.
 
     Raises:
         CheckpointError: if the file is damaged.
@@ -24,7 +24,7 @@ def network_info(files: NetworkFiles) -> CheckpointInfo:
 
 
 def model_records(networks: Mapping[str, NetworkFiles]) -> list[dict[str, Any]]:
-    """One JSON-ready object per network: name, file, size in bytes, checkpoint, its description."""
+    """One JSON object per network: name, file, size in bytes, checkpoint and metadata."""
     records = []
     for name, files in networks.items():
         file = files.exported or files.require_checkpoint()
@@ -36,7 +36,7 @@ def model_records(networks: Mapping[str, NetworkFiles]) -> list[dict[str, Any]]:
 
 
 def model_table(networks: Mapping[str, NetworkFiles], default: str) -> Table:
-    """A column per network, a row per property; readable in eighty characters."""
+    """Make a table with a column per network and a row per property, for 80 characters."""
     table = Table("", *(f"{name} (default)" if name == default else name for name in networks))
     columns = [_properties(files) for files in networks.values()]
     for row in dict.fromkeys(row for column in columns for row in column):
@@ -64,7 +64,7 @@ def _properties(files: NetworkFiles) -> dict[str, str]:
 
 
 def _percentages(figures: object) -> Iterator[str]:
-    """`mAP 71.3`, `mAP (voc07) 70.2`, ...: the means of one data set; what is null is left out."""
+    """Format the means of one dataset: `mAP 71.3`, `mAP (voc07) 70.2`, ...; skips null."""
     if not isinstance(figures, Mapping):
         yield str(figures)
         return

@@ -1,4 +1,4 @@
-"""Images and videos in, a folder of results out: what `blitznet predict` does."""
+"""Predict images and videos to a folder of results, as `blitznet predict` does."""
 
 import errno
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Unpack
 
 from blitznet.errors import ImageError, InputError, one_line
+from blitznet.inference.line_file import Record
 from blitznet.inference.predictor import Predictor, weight_of
 from blitznet.inference.prefetch import prefetch
 from blitznet.inference.result import Result
-from blitznet.inference.result_writer import Outputs, Record, ResultWriter, open_result_writer
+from blitznet.inference.result_writer import Outputs, ResultWriter, open_result_writer
 from blitznet.inference.selection import DEFAULT_SCORE, Selection, Selector, Wanted
 from blitznet.inference.sources import Source, Video, WatchedFolder, file_of, kind_of
 from blitznet.inference.video.live_video import STOPPED
@@ -23,7 +24,7 @@ from blitznet.interruption import deferred_interruption
 from blitznet.progress import with_progress
 from blitznet.scene import Scene
 
-# These end a run; after any other error the next image is next.
+# Errors that abort the run; after any other error, the next image is processed.
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 Predicted = Iterator[tuple[Source, Scene | ImageError]]
@@ -45,35 +46,34 @@ def predict_to_folder(
     show_progress: bool = False,
     **wanted: Unpack[Wanted],
 ) -> Generator[Result]:
-    """Predict images and videos in their order, and write each result before it is given out.
+    """Predict images and videos in order, and write each result before yielding it.
 
-    Results are named as their sources, in the same folders. `predictions.jsonl` grows by a line for
-    every image and frame, and whatever ends the run leaves it valid; every other file appears
-    complete or not at all. Ctrl-C and SIGTERM are the way to end a live source or a watched folder;
-    anywhere else Ctrl-C breaks the run off. One source that cannot be read or written never ends
-    the run.
+    Results are named after their sources, in the same folders. Every image and frame adds a line to
+    `predictions.jsonl`, which stays valid however the run ends; all other files are written
+    atomically. Ctrl-C and SIGTERM end a live source or a watched folder normally; in other cases,
+    Ctrl-C interrupts the run. A source that cannot be read or written does not end the run.
 
     Args:
         predictor: a loaded network.
-        sources: as of `find_sources`.
-        folder: exists; files of the same names are replaced, except the inputs themselves.
-        score: as of `Predictor.predict`.
-        batch: images per forward pass; None = what suits the device.
+        sources: sources from `find_sources`.
+        folder: an existing folder; files of the same names are replaced, except the inputs.
+        score: see `Predictor.predict`.
+        batch: images per forward pass; None = the default for the device.
         draw: whether to write NAME.jpg or NAME.mp4 with boxes and segmentation map.
         save_masks: whether to write masks/NAME.png, class ids with the VOC palette.
         formats: label formats, see `parse_label_formats`; written to labels/FORMAT.
-        video: how videos are read; None = the default way.
-        resume: whether to leave out what `folder` has results of.
-        mixed: whether these may have been made with another network or other settings.
+        video: how to read videos; None = the defaults.
+        resume: whether to skip sources that `folder` has results for.
+        mixed: whether to resume even if the network or the settings have changed.
         show_progress: whether to show a progress bar on a terminal.
         wanted: `classes`, `iou` and `max_detections` of `Predictor.predict`.
 
     Yields:
-        A result for each source, in order; for a watched folder one for each image.
+        A result per source, in order; for a watched folder, one per image.
 
     Raises:
-        InputError: if the disk is full, a watched folder is to take the results, the network has
-            no class of a name, or the run to resume was another one.
+        InputError: if the disk is full, a watched folder is also the output folder, the network
+            lacks a class, or the run to resume had another network or other settings.
     """
     selection, video = Selection(score, **wanted), video or VideoOptions()
     Selector(predictor.info, selection)  # raises if the network lacks a wanted class
@@ -107,12 +107,12 @@ def predict_to_folder(
 
 
 def _kind_in(writer: ResultWriter, source: Source) -> str | None:
-    """See `kind_of`; `done` for what an earlier run has done."""
+    """See `kind_of`; `done` for sources that an earlier run has finished."""
     return "done" if writer.has(source) else kind_of(source)
 
 
 def _predict_images(predicted: Predicted, writer: ResultWriter) -> Generator[Result]:
-    """Write what was found in images: drawings and masks in threads, then labels and lines."""
+    """Write predictions for images: drawings and masks in threads, then labels and lines."""
 
     def write(item: tuple[Source, Scene | ImageError]) -> Result:
         source, scene = item
@@ -133,13 +133,13 @@ def _predict_images(predicted: Predicted, writer: ResultWriter) -> Generator[Res
                 yield Result(result.source, error=_problem(result.source, error))
                 continue
         yield result
-        del result  # not kept while the next one is decoded
+        del result  # free it before the next one is decoded
 
 
 def _predict_arriving(
     source: WatchedFolder, predict: Callable[[Sequence[Source]], Predicted], writer: ResultWriter
 ) -> Generator[Result]:
-    """Predict images one by one as they arrive: none waits for the next."""
+    """Predict images one by one as they arrive, without waiting to fill a batch."""
     if source.folder.resolve() == writer.folder.resolve():
         raise InputError(
             f"{source.folder}: a watched folder cannot take the results; name another --out"
@@ -166,10 +166,10 @@ def _weigh(item: tuple[Source, Scene | ImageError]) -> float:
 
 
 def _problem(source: Source, error: Exception) -> InputError:
-    """What is wrong with one source, in one line.
+    """Make a one-line error for one source.
 
     Raises:
-        InputError: the error itself, if it is one after which nothing can be written.
+        InputError: the error itself, if nothing more can be written to the disk.
     """
     if any(getattr(one, "errno", None) in _DISK_ERRORS for one in (error, error.__cause__)):
         raise error

@@ -1,4 +1,4 @@
-"""A trained network that takes images of any kind and size."""
+"""Predict images of any type and size with a trained network."""
 
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ from blitznet.image import (
     source_name,
     stored_size,
 )
-from blitznet.inference.engines.choose import AUTO, EngineOptions, open_engine, usual_engine
+from blitznet.inference.engines.choose import AUTO, EngineOptions, open_engine
 from blitznet.inference.engines.engine import Engine, OnMessage
 from blitznet.inference.engines.openvino_engine import Hint
 from blitznet.inference.inputs import as_image, several_images, stream_name
@@ -37,10 +37,10 @@ from blitznet.scene import Scene
 if TYPE_CHECKING:
     from blitznet.inference.inputs import ImageInput
 
-# Images per forward pass by default: a GPU needs several to be busy, a CPU does not.
+# Default images per forward pass: a GPU needs several to be fully used, a CPU does not.
 _BATCH_ON_CPU, _BATCH_ON_GPU = 1, 8
 _MAX_READERS = 4
-# Of images that wait before, in and behind the network, each: 64 million take 200 MB as RGB.
+# Maximum pixels that wait before, in and after the network, each: 64 million take 200 MB as RGB.
 _HELD_PIXELS = 64_000_000
 
 Source = TypeVar("Source")
@@ -55,14 +55,14 @@ def load(
     threads: int | None = None,
     on_message: OnMessage | None = None,
 ) -> "Predictor":
-    """A trained network, ready to predict.
+    """Load a trained network.
 
     Args:
         name_or_path: a bundled network's name, a training run's folder, an exported file, or a
             checkpoint (which needs PyTorch); None = the best bundled network.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         engine: one of `blitznet.inference.engines.choose.ENGINES`, or `auto` for the fastest one
-            here; None = what BLITZNET_ENGINE names, else `auto`.
+            installed; None = the value of BLITZNET_ENGINE, else `auto`.
         hint: what OpenVINO optimises: one image (`latency`) or many (`throughput`).
         threads: threads of the engine on a CPU; None = its default.
         on_message: receives lines about progress and problems; None = problems are warnings.
@@ -73,7 +73,7 @@ def load(
     """
     require_numbers(1, threads=threads)
     options = EngineOptions(hint, threads, on_message)
-    opened = open_engine(name_or_path, usual_engine(engine), device, options)
+    opened = open_engine(name_or_path, engine, device, options)
     if isinstance(opened.info, ExportInfo) and opened.info.caution is not None:
         options.tell(f"{opened.name}: {opened.info.caution}")
     return Predictor(opened, max(2, min(8, usable_cores())) if hint == "throughput" else 2)
@@ -89,24 +89,24 @@ class _Input:
     read_ms: float
 
 
-# A source and its decoded image, or the error.
+# A source, and its decoded image or the error.
 _Read = tuple[Source, _Input | ImageError]
 
 
 class Predictor:
-    """A network on the engine that runs it. Also a context manager, which closes the engine.
+    """A network and the engine that runs it. As a context manager, it closes the engine.
 
     Attributes:
-        engine: what runs the network, with `engine.name` and `engine.device`.
+        engine: runs the network; see `engine.name` and `engine.device`.
         info: metadata of the network's file.
         names: class names, background first.
-        max_pixels: larger images are refused before they are decoded.
+        max_pixels: larger images are rejected before decoding.
     """
 
     max_pixels: int = MAX_PIXELS
 
     def __init__(self, engine: Engine, at_once: int = 2) -> None:
-        """Up to `at_once` batches of a stream are under way: one in the network, others behind."""
+        """Process up to `at_once` batches of a stream at a time, one of them in the network."""
         self.engine = engine
         self.info = engine.info
         self.names = engine.info.names
@@ -128,7 +128,7 @@ class Predictor:
 
     @property
     def detects(self) -> bool:
-        """Whether scenes have objects: the network finds them, and was trained to."""
+        """Whether scenes have objects: the network detects, and was trained with boxes."""
         return self.info.model.detect and self.info.supervised_boxes != []
 
     @property
@@ -163,20 +163,20 @@ class Predictor:
                 image, a uint8 array (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey, or a tensor
                 (3, H, W), uint8 or 0..1. Several images: a list or an iterator of these, an array
                 (N, H, W, 3), a tensor (N, 3, H, W), a folder, or a pattern such as `trip/*.jpg`.
-                For very many see `predict_stream`, which does not hold them all.
+                For very many, use `predict_stream`, which does not keep them all in memory.
             score: minimum score of an object, 0..1.
             batch: images per forward pass; None = 1 on a CPU, 8 on a GPU.
             classes: names of the classes to show; None = all.
-            iou: of two objects of a class whose IoU is above this, the weaker one is dropped; None
-                = as the network was exported, 0.45.
+            iou: NMS threshold, the maximum IoU of two objects of a class; None = the threshold that
+                the network was exported with, 0.45.
             max_detections: maximum objects per image, the best ones; None = all.
 
         Returns:
-            A scene; of several images a list of scenes.
+            A scene, or a list of scenes for several images.
 
         Raises:
             ImageError: for the first image that cannot be read.
-            InputError: if the network has no class of a name, or was exported with a lower `iou`.
+            InputError: if the network lacks a class, or was exported with a lower `iou`.
             TypeError: for an object that is not an image.
         """
         selection = Selection(score, classes, iou, max_detections)
@@ -186,7 +186,7 @@ class Predictor:
             _, read = self._read((source, as_image(source)))
             if isinstance(read, ImageError):
                 raise read
-            return self._look([read], Selector(self.info, selection))[0]
+            return self._predict_inputs([read], Selector(self.info, selection))[0]
         scenes = []
         for _, result in self.predict_stream(several, batch=batch, **vars(selection)):
             if isinstance(result, ImageError):
@@ -201,20 +201,19 @@ class Predictor:
         batch: int | None = None,
         **wanted: Unpack[Wanted],
     ) -> Iterator[tuple[Source, Scene | ImageError]]:
-        """As `predict`, one result at a time, in bounded memory.
+        """Predict a stream of images like `predict`, in bounded memory.
 
-        Images are decoded ahead in threads; what follows the network is done while it runs on the
-        next ones.
+        Images are decoded ahead in threads. Post-processing runs while the network processes the
+        next images.
 
         Args:
-            sources: one image each, as of `predict`.
-            score: as of `predict`.
-            batch: as of `predict`.
+            sources: one image each, see `predict`; consumed lazily.
+            score: see `predict`.
+            batch: see `predict`.
             wanted: `classes`, `iou` and `max_detections` of `predict`.
 
         Yields:
-            Every source in order, taken when it is needed, with its scene or with the reason why
-            it could not be read.
+            Every source in order, with its scene, or with the error if it could not be read.
 
         Raises:
             TypeError: for a source that is not an image.
@@ -227,7 +226,7 @@ class Predictor:
         predict = partial(self._predict_group, selector=selector)
         for results in prefetch(predict, groups, self._at_once, weigh=_weigh_group):
             yield from results
-            del results  # not kept while the next ones are decoded
+            del results  # free them before the next ones are decoded
 
     def predict_video(
         self,
@@ -237,18 +236,18 @@ class Predictor:
         track: bool = False,
         **wanted: Unpack[Wanted],
     ) -> Generator[tuple[Frame, Scene]]:
-        """Predict a video, a camera or a stream, a frame at a time.
+        """Predict a video, camera or stream frame by frame.
 
         Args:
             source: a video file, a camera's number, or a URL (rtsp, http, ...).
-            score: as of `predict`.
+            score: see `predict`.
             batch: frames per forward pass of a recording; None = 1 on a CPU, 8 on a GPU.
-            track: whether objects get an identity that lasts from frame to frame, `scene.ids`.
+            track: whether to track objects across frames, see `scene.ids`.
             wanted: `classes`, `iou` and `max_detections` of `predict`.
 
         Yields:
-            Frames, which know their `time` in seconds and their `index`, with their scenes. All
-            of a recording; of a live source the latest one, whenever the network is free.
+            Frames, with `time` in seconds and `index`, and their scenes: all frames of a recording;
+            for a live source, the latest frame whenever the network is free.
 
         Raises:
             InputError: if the source cannot be opened, or a package is missing.
@@ -258,20 +257,20 @@ class Predictor:
             yield from predict_frames(self, video, selection, batch, VideoOptions(track=track))
 
     def _batch_size(self, batch: int | None) -> int:
-        """Images per forward pass."""
+        """Check the batch size, or choose it by device."""
         if batch is None:
             batch = _BATCH_ON_CPU if self.engine.device == "cpu" else _BATCH_ON_GPU
         if batch < 1:
-            raise ValueError(f"batch is a number of images from 1 on, got {batch}")
+            raise ValueError(f"batch must be at least 1, got {batch}")
         return batch
 
     def _weigh(self, item: tuple[object, ImageSource]) -> float:
-        """Of one image, see `prefetch`; one over the limit takes nothing, as it is not decoded."""
+        """Weight of an image for `prefetch`; 0 above the limit, because it is not decoded."""
         width, height = stored_size(item[1])
         return 0.0 if width * height > self.max_pixels else weight_of((width, height))
 
     def _read(self, item: tuple[Source, ImageSource]) -> _Read[Source]:
-        """Called in threads."""
+        """Read an image; called in threads."""
         start = perf_counter()
         source, given = item
         name = source_name(given) if given is source else stream_name(source)
@@ -280,9 +279,9 @@ class Predictor:
             pixels = resize_to_input(image, self.info.model.image_size)
         except ImageError as error:
             return source, error
-        except TypeError:  # no image at all
+        except TypeError:  # not an image
             raise
-        except Exception as error:  # noqa: BLE001 - one image never ends the others
+        except Exception as error:  # noqa: BLE001 - one image must not end the stream
             return source, ImageError(f"{name}: cannot be read ({type(error).__name__}: {error})")
         return source, _Input(image, pixels, name, _ms_since(start))
 
@@ -290,13 +289,13 @@ class Predictor:
         self, group: list[_Read[Source]], selector: Selector
     ) -> list[tuple[Source, Scene | ImageError]]:
         inputs = [read for _, read in group if isinstance(read, _Input)]
-        scenes = iter(self._look(inputs, selector) if inputs else ())
+        scenes = iter(self._predict_inputs(inputs, selector) if inputs else ())
         return [
             (source, read if isinstance(read, ImageError) else next(scenes))
             for source, read in group
         ]
 
-    def _look(self, inputs: list[_Input], selector: Selector) -> list[Scene]:
+    def _predict_inputs(self, inputs: list[_Input], selector: Selector) -> list[Scene]:
         start = perf_counter()
         pixels, iou = np.stack([one.pixels for one in inputs]), selector.selection.iou
         output = self.engine.run(pixels, selector.selection.score, iou)
@@ -314,7 +313,7 @@ class Predictor:
 
 
 def weight_of(size: tuple[int, int]) -> float:
-    """Of an image of this width and height, as `prefetch` weighs."""
+    """Weight of an image for `prefetch`, from its width and height."""
     return size[0] * size[1] / _HELD_PIXELS
 
 
@@ -323,7 +322,7 @@ def _weigh_group(group: list[_Read[Source]]) -> float:
 
 
 def _groups(items: Iterable[_Read[Source]], size: int) -> Iterator[list[_Read[Source]]]:
-    """Up to `size` images, fewer of large ones."""
+    """Group up to `size` images, or fewer if they are large."""
     group: list[_Read[Source]] = []
     for item in items:
         group.append(item)

@@ -1,4 +1,4 @@
-"""Work in threads ahead of its consumer, in order and in bounded memory."""
+"""Run work in threads ahead of its consumer, in order and in bounded memory."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -18,19 +18,19 @@ def prefetch(
     waiting: int | None = None,
     weigh: Callable[[Item], float] | None = None,
 ) -> Generator[Result]:
-    """As `map`, with calls running in threads before their results are asked for.
+    """Like `map`, but run calls in threads before their results are needed.
 
     Args:
-        function: called in threads; what it raises is raised here, in order.
-        items: taken one at a time, in the consumer's thread.
+        function: called in threads; its exceptions are raised here, in order.
+        items: consumed one at a time, in the consumer's thread.
         workers: number of threads, at least 1.
-        waiting: how many results may be under way or wait, at least 1; None = `workers`.
-        weigh: share of the memory for results that an item's takes. Together they take 1; a result
-            of 1 or more has to be taken before the next item is. None = none takes any.
+        waiting: maximum number of results in progress or waiting, at least 1; None = `workers`.
+        weigh: share of the memory budget for an item's result. The sum stays at most 1; a result of
+            1 or more must be consumed before the next item is taken. None = no limit.
 
     Yields:
-        The results in the order of `items`. When the consumer stops early, calls that have not
-        begun are dropped and the others are waited for.
+        Results in the order of `items`. If the consumer stops early, pending calls are cancelled,
+        and running calls are waited for.
     """
     waiting = waiting or workers
     with ThreadPoolExecutor(workers) as pool:
@@ -43,7 +43,7 @@ def prefetch(
                     others -= pending[0][1]
                     yield pending.popleft()[0].result()
                 pending.append((pool.submit(function, item), weight))
-                del item  # its memory is the function's now
+                del item  # only the function keeps it now
                 while weight >= 1 and pending:
                     yield pending.popleft()[0].result()
             while pending:
@@ -54,15 +54,14 @@ def prefetch(
 
 
 def prefetch_items(items: Iterable[Item], waiting: int) -> Generator[Item]:
-    """As `items`, which runs in a thread of its own before its items are asked for.
+    """Run an iterable in its own thread, ahead of its consumer.
 
     Args:
-        items: what it raises is raised here, in order.
-        waiting: how many items may wait while one is being used, at least 1.
+        items: iterable; its exceptions are raised here, in order.
+        waiting: maximum number of items that wait while one is in use, at least 1.
 
     Yields:
-        The items in order. When the consumer stops early, the item that is being made is waited
-        for.
+        The items in order. If the consumer stops early, the item in progress is waited for.
     """
     iterator, end = iter(items), object()
     made = prefetch(lambda _: next(iterator, end), repeat(None), 1, waiting + 1)

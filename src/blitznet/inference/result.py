@@ -1,4 +1,4 @@
-"""What became of one image or video of a run."""
+"""Result of one image or video."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +11,16 @@ from blitznet.scene import Scene
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What became of one image or video.
+    """Result of one image or video.
 
     Attributes:
-        source: as given; of a watched folder the path of one of its images.
-        record: of an image its line of `predictions.jsonl`, of a video its entry of
-            `videos.json`; None if it could not be read or written.
-        drawn: the image or video with boxes and segmentation map; None if there is none.
-        scene: of an image its prediction; `scene.image` is the drawn one if one was asked for.
-        error: what was wrong with it.
-        is_old: whether an earlier run has done it, see `resume`; then there is nothing else here.
+        source: source of the run; for a watched folder, the path of one of its images.
+        record: an image's line of `predictions.jsonl`, or a video's entry of `videos.json`; None
+            if it could not be read or written.
+        drawn: path of the image or video with boxes and segmentation map, or None.
+        scene: prediction for an image; `scene.image` is the drawn image if one was written.
+        error: why it failed, or None.
+        is_old: whether an earlier run has done it, see `resume`; other fields are then empty.
     """
 
     source: Source
@@ -31,7 +31,7 @@ class Result:
     is_old: bool = False
 
     def __str__(self) -> str:
-        """One line: `a.jpg: 2 x person, 1 x dog; pixels 31% person, 12% dog`, or the error."""
+        """A line such as `a.jpg: 2 x person, 1 x dog; pixels 31% person`, or the error."""
         if self.is_old:
             return f"{file_of(self.source)}: done before"
         if self.record is None:
@@ -41,7 +41,7 @@ class Result:
 
     @property
     def note(self) -> str | None:
-        """What the user would not expect: `a.gif: the first of 12 frames was read`."""
+        """A hint for the user, such as `a.gif: the first of 12 frames or pages was read`."""
         frames = 1 if self.scene is None else self.scene.image.info.get("frames", 1)
         if self.record is None or frames == 1:
             return None
@@ -49,12 +49,12 @@ class Result:
 
 
 def _describe_video(record: dict[str, Any]) -> str:
-    """One line: `250 frames, 2 broken ones skipped; 31.2 frames a second`."""
+    """One line: `250 frames, 2 broken ones skipped; 31.2 frames per second`."""
     parts = [f"{record['frames']} frames"]
     if record["skipped"]:
         parts.append(f"{record['skipped']} broken ones skipped")
     if record["live"]:
         parts.append(f"{record['dropped']} dropped")
-        parts.append(f"{record['reconnects']} times reconnected")
-    text = f"{', '.join(parts)}; {record['frames_per_second']:.1f} frames a second"
+        parts.append(f"{record['reconnects']} reconnects")
+    text = f"{', '.join(parts)}; {record['frames_per_second']:.1f} frames per second"
     return text if record["ended"] == "end" else f"{text}; {record['ended']}"

@@ -1,4 +1,4 @@
-"""What the files of a result are called: as the input, in the folders of the input."""
+"""Name result files after their inputs, in the same folders."""
 
 import os
 from collections import Counter
@@ -9,15 +9,15 @@ from blitznet.files.plain_names import file_name
 
 
 class ResultNames:
-    """Gives every image and video of a run a name of its own, without suffix.
+    """Gives every image and video of a run a unique name without suffix.
 
-    It is the input's path below the deepest folder that holds all inputs: of `trip/a.png` and
-    `trip/day1/b.jpg`, `a` and `day1/b`. Inputs that differ in nothing but their suffix keep it.
+    The name is the input's path relative to the deepest common folder: `a` and `day1/b` for
+    `trip/a.png` and `trip/day1/b.jpg`. Inputs that differ only in their suffix keep it.
 
     Args:
-        inputs: all that are known.
-        folders: of the results: no input that lies in one of them gets its own name.
-        taken: names of results that are there already.
+        inputs: all inputs that are known.
+        folders: folders of the results; names never collide with inputs that lie in one of them.
+        taken: names of existing results.
     """
 
     def __init__(
@@ -35,19 +35,19 @@ class ResultNames:
         self._taken.update(_key(place / p.stem) for p in inputs for place in inside[p.parent])
 
     def path_of(self, path: Path) -> PurePath:
-        """An input's path below the folder that holds all of them."""
+        """An input's path relative to the common folder of all inputs."""
         parent = PurePath(self._parents.get(path.parent) or os.path.abspath(path.parent))  # noqa: PTH100
         root = self._root if self._root and parent.is_relative_to(self._root) else parent.anchor
         return parent.relative_to(root) / path.name
 
     def of(self, path: Path) -> str:
-        """The name of an input, see `free`."""
+        """Choose the name for an input, see `free`."""
         whole = self.path_of(path)
         stem = _stem(whole)
         return self.free(whole if _key(stem) in self._twins else stem)
 
     def free(self, wanted: PurePath) -> str:
-        """A name that was not given out before, whatever its case, with forward slashes."""
+        """Choose an unused name like `wanted`, ignoring case, with forward slashes."""
         chosen = name = wanted.with_name(file_name(wanted.name))
         number = 1
         while _key(name) in self._taken:
@@ -66,7 +66,7 @@ def _key(path: PurePath | str) -> str:
 
 
 def _below(parent: Path, folders: Sequence[Path]) -> list[PurePath]:
-    """`parent` relative to each of `folders` that contains it, links followed."""
+    """Paths of `parent` relative to each of `folders` that contains it, with links resolved."""
     real = PurePath(os.path.realpath(parent))
     roots = [PurePath(os.path.realpath(folder)) for folder in folders]
     return [real.relative_to(root) for root in roots if real.is_relative_to(root)]

@@ -1,4 +1,4 @@
-"""The files of a run's results: drawings, masks, labels, and the lines of predictions.jsonl."""
+"""Write a run's results: drawings, masks, labels, and the lines of predictions.jsonl."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,8 +10,8 @@ from typing import Any
 from PIL import Image
 
 from blitznet.classes import palette_image
-from blitznet.files.atomic_write import atomic_write
-from blitznet.files.result_folder import ensure_folder, locked
+from blitznet.files.result_folder import locked
+from blitznet.files.save_image import save_image
 from blitznet.files.text_files import write_json
 from blitznet.inference.interrupted_run import (
     PREDICTIONS_FILE,
@@ -19,7 +19,7 @@ from blitznet.inference.interrupted_run import (
     Finished,
     open_results,
 )
-from blitznet.inference.line_file import append_lines
+from blitznet.inference.line_file import Record, append_lines
 from blitznet.inference.result_names import ResultNames
 from blitznet.inference.sources import Source, Video, file_of, kind_of
 from blitznet.inference.video.decoding import Frame
@@ -35,12 +35,10 @@ LABELS_FOLDER = "labels"
 # libjpeg's limit (JPEG_MAX_DIMENSION); longer images are drawn as PNG.
 _MAX_JPEG_SIDE = 65500
 
-Record = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Outputs:
-    """What is written of each image and video, besides its line.
+    """Which files to write for each image and video, besides its line.
 
     Attributes:
         draw: NAME.jpg or NAME.mp4 with boxes and segmentation map.
@@ -55,15 +53,15 @@ class Outputs:
 
 @dataclass(frozen=True, eq=False)
 class ResultWriter:
-    """Writes results into a folder, each file complete or not at all.
+    """Writes results to a folder, each file atomically.
 
     Attributes:
-        folder: exists.
-        outputs: what is written.
-        finished: what an earlier run has written.
-        names: gives out the names of results.
-        image_names: of the images' results, by source.
-        append: adds a line to `predictions.jsonl`, which says that all else of it is there.
+        folder: an existing folder.
+        outputs: which files to write.
+        finished: results of an earlier run.
+        names: chooses the names of results.
+        image_names: names of the images' results, by source.
+        append: adds a line to `predictions.jsonl`, after all other files of an image are written.
         add_labels: see `open_label_files`.
     """
 
@@ -76,7 +74,7 @@ class ResultWriter:
     add_labels: AddScene
 
     def has(self, source: Source) -> bool:
-        """Whether an earlier run has done an image, or a video to its end."""
+        """Whether an earlier run has finished an image or a video."""
         if isinstance(source, Video):
             return source.name in self.finished.recordings
         return str(file_of(source)) in self.finished.images
@@ -86,29 +84,30 @@ class ResultWriter:
 
         Args:
             source: the image.
-            scene: is drawn on its own image.
+            scene: its prediction, drawn on `scene.image` itself.
 
         Returns:
-            Its line, to be given to `add_image`.
+            Its line, to pass to `add_image`.
         """
         start, name, record = perf_counter(), self.image_names[source], scene.to_dict()
         if self.outputs.draw:
             suffix = "png" if max(scene.size) > _MAX_JPEG_SIDE else "jpg"
             record["drawn"] = f"{name}.{suffix}"
-            image = scene.draw(in_place=True)  # the copy of a huge image is huge, too
-            self._save(image, record["drawn"], quality=92, subsampling=0)
+            image = scene.draw(in_place=True)  # saves the memory of a copy
+            path = self.folder / record["drawn"]
+            save_image(path, image, sync=False, quality=92, subsampling=0)
         self._save_mask(record, scene, name)
         record["ms"] = _rounded_times(scene, start)
         return record
 
     def add_image(self, source: Source, scene: Scene, record: Record) -> None:
-        """Add the labels of an image that is written, and then its line."""
+        """Add an image's labels, and then its line, after `write_image`."""
         path = self.names.path_of(file_of(source)).as_posix()
         self.add_labels(scene, self.image_names[source], path)
         self.append(record)
 
     def add_video(self, record: Record) -> None:
-        """Add a video that has come to its end to `videos.json`."""
+        """Add a finished video to `videos.json`."""
         self.finished.videos.append(record)
         write_json(self.folder / VIDEOS_FILE, self.finished.videos)
 
@@ -118,13 +117,13 @@ class ResultWriter:
         """Draw a frame of a video and save its mask; may be called by several threads.
 
         Args:
-            source: what the video is called in its lines.
-            name: of its results.
+            source: name of the video in its lines.
+            name: name of its results.
             frame: index and time of the frame.
-            scene: what the network found in it.
+            scene: its prediction.
 
         Returns:
-            The drawn frame, if drawings are wanted, and its line.
+            The drawn frame, or None if `outputs.draw` is False, and its line.
         """
         start = perf_counter()
         image = scene.draw() if self.outputs.draw else None
@@ -136,17 +135,11 @@ class ResultWriter:
         return image, record
 
     def _save_mask(self, record: Record, scene: Scene, name: str) -> None:
-        """Write masks/NAME.png where masks are wanted, and put its path into the record."""
+        """Write masks/NAME.png if `outputs.save_masks` is set, and add its path to the record."""
         if self.outputs.save_masks and scene.seg_map is not None:
             record["seg_map"] = f"{MASKS_FOLDER}/{name}.png"
-            self._save(palette_image(scene.seg_map), record["seg_map"])
-
-    def _save(self, image: Image.Image, name: str, **options: int) -> None:
-        path = self.folder / name
-        ensure_folder(path.parent)
-        with atomic_write(path, sync=False) as temporary:
-            image_format = "JPEG" if path.suffix == ".jpg" else "PNG"
-            image.save(temporary, format=image_format, **options)
+            path = self.folder / record["seg_map"]
+            save_image(path, palette_image(scene.seg_map), sync=False)
 
 
 @contextmanager
@@ -159,19 +152,19 @@ def open_result_writer(
     resume: bool,
     mixed: bool,
 ) -> Iterator[ResultWriter]:
-    """Begin the results of a run, or continue them, see `open_results`; name those of all sources.
+    """Start or resume the results of a run, see `open_results`, and name those of all sources.
 
     Args:
-        folder: exists; nobody else writes into it until the end of the block.
-        outputs: what is to be written.
-        sources: of the run, those that are done included.
-        info: of the network.
-        settings: what else decides on the results.
-        resume: whether results that are there stay.
-        mixed: whether they may be those of another network or of other settings.
+        folder: an existing folder; locked until the end of the block.
+        outputs: which files to write.
+        sources: sources of the run, including finished ones.
+        info: metadata of the network's file.
+        settings: other settings that affect the results.
+        resume: whether to keep existing results.
+        mixed: whether to keep them even if the network or the settings have changed.
 
     Raises:
-        InputError: if they are, if another process writes there, or if something cannot be written.
+        InputError: see `open_results`; also if another process uses the folder, or writing fails.
     """
     inputs = [file_of(one) for one in sources if not isinstance(one, Video) or one.is_file]
     maps = folder / LABELS_FOLDER / "voc" / MAPS_FOLDER
@@ -193,6 +186,6 @@ def open_result_writer(
 
 
 def _rounded_times(scene: Scene, write_start: float) -> dict[str, float]:
-    """Milliseconds of every stage; writing began at `write_start`, of `perf_counter`."""
+    """Milliseconds of every stage; writing started at `write_start`, a `perf_counter` value."""
     times = scene.milliseconds | {"write": (perf_counter() - write_start) * 1000}
     return {stage: round(time, 2) for stage, time in times.items()}

@@ -1,4 +1,4 @@
-"""Filters predictions by class, score and number."""
+"""Filter predictions by class, score and number."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ _MAX_NAMED = 30
 
 @dataclass(frozen=True)
 class Selection:
-    """What a user wants to see.
+    """Which predictions to show.
 
     Attributes:
         score: minimum score of an object, 0..1.
         classes: names of the classes to show; pixels of others become background. None = all.
-        iou: of two objects of a class whose IoU is above this, the weaker one is dropped; None = as
-            the network was exported.
-        max_detections: at most this many objects, the best; None = all.
+        iou: NMS threshold, the maximum IoU of two objects of a class; None = the threshold that
+            the network was exported with.
+        max_detections: maximum number of objects, the best ones; None = all.
 
     Raises:
-        ValueError: if a number is out of its range.
+        ValueError: if a value is out of range.
     """
 
     score: float = DEFAULT_SCORE
@@ -40,17 +40,17 @@ class Selection:
 
     def __post_init__(self) -> None:
         if not 0 <= self.score <= 1:
-            raise ValueError(f"score is a minimum score in 0..1, got {self.score}")
+            raise ValueError(f"score must be in 0..1, got {self.score}")
         if self.iou is not None and not 0 <= self.iou <= 1:
-            raise ValueError(f"iou is a maximum overlap in 0..1, got {self.iou}")
+            raise ValueError(f"iou must be in 0..1, got {self.iou}")
         if self.max_detections is not None and self.max_detections < 1:
-            raise ValueError(f"max_detections is a number from 1 on, got {self.max_detections}")
+            raise ValueError(f"max_detections must be at least 1, got {self.max_detections}")
         if isinstance(self.classes, str):
-            raise ValueError(f"classes is a list of names, got the text {self.classes!r}")
+            raise ValueError(f"classes must be a list of names, got the text {self.classes!r}")
 
 
 class Wanted(TypedDict, total=False):
-    """Fields of a `Selection` besides the score, for functions that pass them on."""
+    """Fields of a `Selection` except the score, for functions that pass them on."""
 
     classes: Sequence[str] | None
     iou: float | None
@@ -58,14 +58,14 @@ class Wanted(TypedDict, total=False):
 
 
 class Selector:
-    """Applies a selection to what one network finds.
+    """Applies a selection to the output of a network.
 
     Args:
-        info: of the network; what its training data never labelled is left out.
-        selection: what is wanted.
+        info: metadata of the network; classes without labels in its training data are left out.
+        selection: which predictions to show.
 
     Raises:
-        InputError: if the network has no class of a wanted name.
+        InputError: if the network lacks a class.
     """
 
     def __init__(self, info: CheckpointInfo, selection: Selection) -> None:
@@ -88,11 +88,11 @@ class Selector:
     def apply(
         self, output: EngineOutput, index: int, width: int, height: int
     ) -> tuple[Detections | None, np.ndarray | None]:
-        """What to show of image number `index`, which has this width and height.
+        """Filter the output for image `index`, and scale it to the image's width and height.
 
         Returns:
             Objects in pixels of the image, best first, and (H, W) uint8 class ids; None for a head
-            that is not there, or that no training data labelled.
+            that is missing or had no labels in training.
         """
         detections = seg_map = None
         if output.detections is not None and self._info.supervised_boxes != []:
@@ -102,14 +102,14 @@ class Selector:
             detections = Detections(boxes * scale, labels, scores)
         if output.seg_logits is not None and self._info.supervised_masks != []:
             logits = output.seg_logits[index]
-            if self._channels is not None:  # a class that nobody labelled wins no pixel
+            if self._channels is not None:  # unlabelled classes cannot win
                 logits = logits[self._channels]
             seg_map = classify_pixels(logits, width, height)
             seg_map = seg_map if self._pixels is None else self._pixels[seg_map]
         return detections, seg_map
 
     def detections(self, found: Detections) -> Detections:
-        """The objects to show, best first."""
+        """Filter objects by class, IoU and number; best first."""
         kept = np.flatnonzero(self._boxes[found.labels])
         if self.selection.iou is not None:
             kept = kept[_suppress(found.boxes[kept], found.labels[kept], self.selection.iou)]
@@ -118,10 +118,10 @@ class Selector:
 
 
 def find_class(name: str, names: Sequence[str]) -> int:
-    """The id of a class, from 1 on.
+    """Find the id of a class, from 1 on.
 
     Raises:
-        InputError: if there is none of that name.
+        InputError: if there is no class of that name.
     """
     if name in names[1:]:
         return list(names).index(name, 1)
@@ -130,7 +130,7 @@ def find_class(name: str, names: Sequence[str]) -> int:
 
 
 def _suppress(boxes: np.ndarray, labels: np.ndarray, iou: float) -> list[int]:
-    """Rows that no better row of the same class overlaps by more than `iou`; boxes best first."""
+    """Indices of the boxes that remain after NMS per class; boxes are sorted, best first."""
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     kept: list[int] = []
     for row, box in enumerate(boxes):

@@ -1,4 +1,4 @@
-"""From what the user names to images, videos and a folder to watch."""
+"""Find the images, videos and watched folder that the user names."""
 
 import glob
 import os
@@ -16,12 +16,12 @@ from blitznet.image import IMAGE_SUFFIXES, EncodedImage
 
 STANDARD_INPUT = "-"
 
-# What a folder is searched for besides images; a file named directly may be called anything.
+# Suffixes of videos to look for in a folder. A file that is given by name may have any suffix.
 VIDEO_SUFFIXES = frozenset(
     """.3gp .asf .avi .flv .m2ts .m4v .mjpeg .mjpg .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob
     .webm .wmv""".split()  # noqa: SIM905
 )
-# Protocols that never give a recording; over HTTP either may come.
+# Protocols that are always live; HTTP can be live or a recording.
 LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "tcp"})
 
 _URL = re.compile(rf"({'|'.join(sorted(LIVE_SCHEMES))}|https?)://\S+", re.IGNORECASE)
@@ -32,13 +32,13 @@ _CAMERA = re.compile(r"\d{1,3}|/dev/video\d+")
 
 @dataclass(frozen=True)
 class Video:
-    """A video file, a camera's number or a URL; nothing is opened yet."""
+    """A video file, camera number or URL, not opened yet."""
 
     name: str
 
     @property
     def is_file(self) -> bool:
-        """Whether it is neither a camera nor a URL."""
+        """Whether it is a file, not a camera or a URL."""
         return not is_stream(self.name)
 
 
@@ -47,8 +47,8 @@ class WatchedFolder:
     """A folder whose images are predicted as they arrive.
 
     Attributes:
-        folder: folders inside it are left out.
-        idle_seconds: ends when nothing arrived for this long; None = never.
+        folder: folder to watch, without its subfolders.
+        idle_seconds: stop when no image arrives for this long; None = never.
     """
 
     folder: Path
@@ -61,17 +61,16 @@ Source = Path | EncodedImage | Video | WatchedFolder  # the first two are images
 def find_sources(
     sources: Sequence[str], stdin: BinaryIO | None = None
 ) -> tuple[list[Source], list[str]]:
-    """Find the images and videos that the user names, in that order.
+    """Find the images and videos that the user names, in the given order.
 
     Args:
-        sources: each a file, a folder (its images and videos by name, without those of folders
-            inside), a glob pattern (`**` goes into folders), a camera's number, a URL, or `-` for
-            `stdin`.
-        stdin: an image, or sources, one per line or ended by null bytes (`find -print0`); read
+        sources: files, folders (their images and videos sorted by name, without subfolders), glob
+            patterns (`**` matches subfolders), camera numbers, URLs, or `-` for `stdin`.
+        stdin: an image, or sources, one per line or separated by null bytes (`find -print0`); read
             only for `-`.
 
     Returns:
-        Images and videos; and one line for every source without any.
+        Images and videos, and one line for every source without any.
     """
     found: list[Source] = []
     problems: list[str] = []
@@ -98,14 +97,14 @@ def find_sources(
 
 
 def file_of(source: Source) -> Path:
-    """The path that results are named by."""
+    """Path to name the results after."""
     if isinstance(source, Path):
         return source
     return source.folder / "image" if isinstance(source, WatchedFolder) else Path(source.name)
 
 
 def kind_of(source: Source) -> str | None:
-    """`images` or `videos`, for counting; None for a watched folder, which has any number."""
+    """`images` or `videos`, for counting; None for a watched folder, whose count is unknown."""
     if isinstance(source, WatchedFolder):
         return None
     return "videos" if isinstance(source, Video) else "images"
@@ -114,10 +113,10 @@ def kind_of(source: Source) -> str | None:
 def find_given(
     sources: Sequence[str], watch: bool, idle_seconds: float | None, stdin: BinaryIO
 ) -> tuple[list[Source], list[str]]:
-    """As `find_sources`; with `watch` the one folder to watch.
+    """Find sources like `find_sources`, or with `watch`, the folder to watch.
 
     Raises:
-        InputError: if there are several sources to watch, or the one is not a folder.
+        InputError: if `watch` is given and `sources` is not one folder.
     """
     if not watch:
         return find_sources(sources, stdin)
@@ -127,14 +126,14 @@ def find_given(
 
 
 def check_sources(sources: Sequence[Source], has_label_formats: bool, track: bool) -> None:
-    """Find what cannot work before a network is loaded.
+    """Find mistakes before loading a network.
 
     Raises:
-        InputError: if label formats are wanted for anything but images, or a package for videos
-            or for tracking is missing.
+        InputError: if label formats are given for sources other than images, or a package for
+            videos or tracking is missing.
     """
     if has_label_formats and any(isinstance(one, Video | WatchedFolder) for one in sources):
-        raise InputError("--format writes labels of images, not of videos or with --watch")
+        raise InputError("--format writes labels for images, not for videos or with --watch")
     if any(isinstance(source, Video) for source in sources):
         require("av", "video", "a video")
     if track:
@@ -142,7 +141,7 @@ def check_sources(sources: Sequence[Source], has_label_formats: bool, track: boo
 
 
 def has_many_images(sources: Sequence[Source]) -> bool:
-    """Whether throughput matters, as it does neither for one image nor for a live source."""
+    """Whether to optimise throughput, which is useless for one image or a live source."""
     only = sources[0]
     return len(sources) > 1 or (isinstance(only, Video) and not is_stream(only.name))
 
@@ -153,12 +152,12 @@ def is_url(name: str) -> bool:
 
 
 def is_stream(name: str) -> bool:
-    """Whether this is a camera (`0`, `/dev/video0`) or a URL; a file of that name comes first."""
+    """Whether this is a camera (`0`, `/dev/video0`) or a URL, and not a file of that name."""
     return is_url(name) or (bool(_CAMERA.fullmatch(name)) and not Path(name).is_file())
 
 
 def is_image(path: Path) -> bool:
-    """By name only. Hidden files are not: macOS leaves `._name.jpg` files that hold no image."""
+    """Whether a file is an image by its name. Skips hidden files such as macOS's `._name.jpg`."""
     return _is_of_kind(path, IMAGE_SUFFIXES)
 
 
@@ -167,7 +166,7 @@ def _expand(name: str) -> list[Source]:
     if path.is_dir():
         found = sorted(filter(_is_image_or_video, path.iterdir()))
         nothing = f"no images in this folder; to search its subfolders, use '{path}/**/*.jpg'"
-    elif path.exists() and not path.is_char_device():  # before patterns: it may be "[1].jpg"
+    elif path.exists() and not path.is_char_device():  # check before patterns, for "[1].jpg"
         return [_source_of(path)]
     elif is_stream(name):
         if is_url(name) and Path(urlsplit(name).path).suffix.lower() in IMAGE_SUFFIXES:
@@ -178,7 +177,7 @@ def _expand(name: str) -> list[Source]:
         return [Video(name)]
     elif any(character in name for character in "*?["):
         matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207
-        # "*.dat" means what it says, "*" means the images and videos.
+        # "*.dat" matches any file, "*" only images and videos.
         found = list(filter(Path.is_file if path.suffix else _is_image_or_video, matches))
         nothing = "no image matches this pattern"
     else:
@@ -189,14 +188,14 @@ def _expand(name: str) -> list[Source]:
 
 
 def _is_binary(content: bytes) -> bool:
-    """Whether this is an image rather than a list of names, which hold no control characters."""
+    """Whether this is an image, not a list of names, which has no control characters."""
     if not _CONTROL.search(content[:_HEAD]):
         return False
     return not os.path.lexists(content.partition(b"\0")[0])
 
 
 def _split_names(content: bytes) -> list[str]:
-    """Names that need not be valid text; separated by null bytes if there are any, else lines."""
+    """Split names, which may be invalid text, at null bytes if there are any, else at lines."""
     names = content.split(b"\0") if b"\0" in content else content.splitlines()
     return [os.fsdecode(name) for name in names]
 

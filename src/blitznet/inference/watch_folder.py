@@ -1,4 +1,4 @@
-"""A folder that is being filled: every image once, when it is complete."""
+"""Watch a folder and yield every new image once, when it is complete."""
 
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -9,31 +9,30 @@ from blitznet.errors import ImageError
 from blitznet.image import read_image
 from blitznet.inference.sources import is_image
 
-# How often the folder is read, seconds. A file that is the same twice may be complete.
+# Polling interval, seconds. A file that did not change between two polls may be complete.
 PERIOD = 0.5
-# A file that has not changed for this many seconds gets no more, even if it is no whole image.
+# Seconds without a change after which a file is final, even if it is not a complete image.
 PATIENCE = 10.0
 
 
 def watch_folder(
     folder: Path, idle_seconds: float | None = None, should_stop: Callable[[], bool] = lambda: False
 ) -> Generator[Path]:
-    """The images of a folder, those that are there and those that arrive.
+    """Yield the images of a folder, both existing and arriving ones, older files first.
 
-    An image is given out once for as long as it lies there: when its file no longer changes and
-    can be decoded, or has not changed for PATIENCE seconds; older files first.
+    An image is yielded once, until its file is removed: when the file has stopped changing and can
+    be decoded, or has not changed for PATIENCE seconds. Stops when the folder is removed.
 
     Args:
-        folder: folders inside it are left out.
-        idle_seconds: ends when nothing arrived for this long; None = never. It also ends when the
-            folder is removed.
-        should_stop: asked often; ends when it is true.
+        folder: folder to watch, without its subfolders.
+        idle_seconds: stop when no image arrives for this long; None = never.
+        should_stop: polled often; stop when it returns True.
 
     Yields:
-        Images, and files that are none in spite of their names.
+        Paths with an image suffix; damaged files are included.
     """
     done: set[str] = set()
-    growing: dict[str, tuple[tuple[int, int], float]] = {}  # by name: state and since when
+    growing: dict[str, tuple[tuple[int, int], float]] = {}  # by name: state, and since when
     last_news = monotonic()
     while not should_stop() and folder.is_dir():
         present = _images_by_age(folder)
@@ -59,7 +58,7 @@ def watch_folder(
 
 
 def _images_by_age(folder: Path) -> list[tuple[Path, tuple[int, int]]]:
-    """Images, each with the time of its last change and its size; without those that are gone."""
+    """List images with modification time and size; skips files that disappear meanwhile."""
     found = []
     with suppress(OSError):  # the folder may be gone
         for path in folder.iterdir():

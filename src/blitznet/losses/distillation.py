@@ -3,16 +3,16 @@
 import torch
 from torch import Tensor
 
-TEACHER_WEIGHT = 0.5  # the labels have the rest
+TEACHER_WEIGHT = 0.5  # the labels get the rest
 
 
 def soften(label_loss: Tensor, logits: Tensor, probabilities: Tensor, class_dim: int) -> Tensor:
-    """Cross-entropy with a mean of the labels and a teacher's probabilities.
+    """Cross-entropy with the mean of the labels and a teacher's probabilities.
 
     Args:
         label_loss: (B, ...) cross-entropy with the labels alone.
         logits: (B, ..., C, ...) of the student.
-        probabilities: the same shape; where all are zero the labels alone count.
+        probabilities: the teacher's, same shape; where all are zero, only the labels count.
         class_dim: dimension of the classes.
 
     Returns:

@@ -13,7 +13,7 @@ from blitznet.structures import Batch, RawPredictions, SoftLabels
 
 
 class LossTerms(NamedTuple):
-    """Scalars of one step; a task without a head, or without labels in the batch, costs 0."""
+    """Scalar losses of one step; 0 for a task without a head or without labels in the batch."""
 
     classification: Tensor
     box: Tensor
@@ -21,7 +21,7 @@ class LossTerms(NamedTuple):
 
     @property
     def total(self) -> Tensor:
-        """What is minimised."""
+        """The loss that is minimised."""
         return self.classification + self.box + self.segmentation
 
 
@@ -38,15 +38,15 @@ class LabelCounts(NamedTuple):
 
 
 def count_labels(batch: Batch, anchors: Tensor, seg_size: int) -> LabelCounts:
-    """What `joint_loss` would count in a batch, known before the network has seen it.
+    """The counts that `joint_loss` divides by, without running the network.
 
     Args:
-        batch: on the device of the anchors.
+        batch: on the same device as the anchors.
         anchors: (A, 4) xyxy, input pixels.
         seg_size: side of the segmentation logits.
 
     Returns:
-        float32, as the losses count.
+        float32 scalars, as in the losses.
     """
     targets = multibox_targets(anchors, batch.boxes, batch.labels, batch.has_boxes)
     seg_maps = resize_maps(batch.seg_maps, (seg_size, seg_size))
@@ -64,20 +64,20 @@ def joint_loss(
 ) -> LossTerms:
     """Classification and box loss per positive anchor, segmentation loss per labelled pixel.
 
-    A head whose labels an image lacks gets no gradient from it; a batch without such labels costs
-    exactly 0 and still reaches every parameter with a zero gradient: processes stay in step. Of a
-    class that an image's source does not label, see `partial_labels`.
+    A head gets no gradient from an image without its labels. A batch without such labels costs
+    exactly 0 and still gives every parameter a zero gradient, which keeps processes in step. For
+    classes that an image's source does not label, see `partial_labels`.
 
     Args:
-        raw: of the network, any float type; the loss is taken in float32 at least.
+        raw: predictions of the network, any float type; the loss is computed in float32 or float64.
         batch: on the same device.
         anchors: (A, 4) xyxy, input pixels.
         average_count: mean of a scalar over all processes, so that averaged gradients of n
             processes equal those of one with the joined batch.
-        counts: divide by these instead: those of the batch that this one is a part of.
-        soft_labels: what a teacher says of the batch; half of the labels of objects and pixels.
-        min_negatives: minimum number of hard negatives per image; a batch without positives is
-            divided by 1 and not by 0.
+        counts: divide by these counts, those of the batch that this one is a part of, instead.
+        soft_labels: a teacher's labels for the batch; they and the true labels count half each.
+        min_negatives: minimum number of hard negatives per image; without positives, the loss is
+            divided by 1.
     """
     device = anchors.device
     classification = box = segmentation = torch.zeros((), device=device)

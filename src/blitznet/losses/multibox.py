@@ -16,13 +16,13 @@ NEGATIVE_RATIO = 3  # SSD, section 2.2: hard negative mining
 
 
 class MultiboxTargets(NamedTuple):
-    """What every anchor should say.
+    """Training targets of every anchor.
 
     Attributes:
         labels: (B, A) int64 class ids, 0 where no object is matched.
-        box_deltas: (B, A, 4) targets, meaningful where `positive`.
+        box_deltas: (B, A, 4) targets, valid only where `positive`.
         positive: (B, A) bool, matched to an object.
-        candidate: (B, A) bool, unmatched where boxes are labelled: may become a negative.
+        candidate: (B, A) bool, unmatched in an image with labelled boxes: may become a negative.
         match: (B, A) int64, index of the matched box, or NO_MATCH.
     """
 
@@ -36,7 +36,7 @@ class MultiboxTargets(NamedTuple):
 def multibox_targets(
     anchors: Tensor, boxes: Tensor, labels: Tensor, has_boxes: Tensor
 ) -> MultiboxTargets:
-    """Match a batch and lay its labels out by anchor.
+    """Match the boxes of a batch and arrange their labels by anchor.
 
     Args:
         anchors: (A, 4) xyxy, input pixels.
@@ -56,7 +56,7 @@ def multibox_targets(
         matched_boxes = boxes.gather(1, index[..., None].expand(-1, -1, 4))
     positive = (anchor_labels > 0) & has_boxes[:, None]
     candidate = unmatched & has_boxes[:, None]
-    # Padding would encode to infinities, which poison gradients even where they are masked out.
+    # Padding would encode to infinities, which turn gradients into NaN even where masked out.
     matched_boxes = torch.where(positive[..., None], matched_boxes, anchors)
     anchor_labels = anchor_labels.masked_fill(anchor_labels == IGNORE_LABEL, 0)
     return MultiboxTargets(
@@ -68,24 +68,22 @@ def mine_hard_negatives(
     class_loss: Tensor,
     positive: Tensor,
     candidate: Tensor,
-    negative_ratio: int = NEGATIVE_RATIO,
     min_negatives: int = 0,
 ) -> Tensor:
-    """The candidates of highest loss, three for every positive of the same image.
+    """Choose the candidates with the highest loss, three per positive of the same image.
 
-    By default an image without positives contributes no negatives (D7).
+    By default, an image without positives contributes no negatives (D7).
 
     Args:
         class_loss: (B, A) cross-entropy against background, finite.
         positive: (B, A) bool.
         candidate: (B, A) bool.
-        negative_ratio: negatives per positive.
         min_negatives: minimum number per image.
 
     Returns:
-        (B, A) bool; of equal losses, the earlier anchor first.
+        (B, A) bool; on equal losses, the earlier anchor is chosen.
     """
-    num_negative = (negative_ratio * positive.sum(dim=1, keepdim=True)).clamp(min=min_negatives)
+    num_negative = (NEGATIVE_RATIO * positive.sum(dim=1, keepdim=True)).clamp(min=min_negatives)
     ranked = class_loss.masked_fill(~candidate, -torch.inf)
     rank = ranked.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     return candidate & (rank < num_negative)
@@ -99,19 +97,19 @@ def multibox_loss(
     soft_labels: Tensor | None = None,
     min_negatives: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums of the classification and the box loss, and the count that normalises both.
+    """Sums of the classification and box losses, and the count that normalises both.
 
     Args:
         class_logits: (B, A, C).
         box_deltas: (B, A, 4).
-        targets: of the same batch.
+        targets: targets of the same batch.
         known_classes: (B, C) bool, see `partial_labels`; None = all.
-        soft_labels: (B, G, C) probabilities of the objects by a teacher, see `soften`.
+        soft_labels: (B, G, C) a teacher's probabilities for each object, see `soften`.
         min_negatives: minimum number of hard negatives per image.
 
     Returns:
-        Scalars: cross-entropy over positives and hard negatives; smooth L1 over positives; number
-        of positives. All are sums, so that several processes can share one normaliser.
+        Scalars: cross-entropy over positives and hard negatives, smooth L1 over positives, and the
+        number of positives. All are sums, so that several processes can share one normaliser.
     """
     own_logits = class_logits
     if known_classes is not None:

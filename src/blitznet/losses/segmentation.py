@@ -17,16 +17,16 @@ def segmentation_loss(
     known_classes: Tensor | None = None,
     soft_labels: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy over the pixels that are labelled, at the resolution of the logits.
+    """Cross-entropy over labelled pixels, at the resolution of the logits.
 
     Args:
         seg_logits: (B, C, h, w).
         seg_maps: (B, H, W) uint8 class ids, 255 = void; resized by nearest neighbour (D8).
         known_classes: (B, C) bool, see `partial_labels`; None = all.
-        soft_labels: (B, C, h', w') probabilities by a teacher, see `soften`; resized bilinearly.
+        soft_labels: (B, C, h', w') a teacher's probabilities, see `soften`; resized bilinearly.
 
     Returns:
-        Scalars: the sum over labelled pixels, exactly 0 without any; their number.
+        Scalars: the sum over labelled pixels, exactly 0 without any, and their number.
     """
     seg_maps = resize_maps(seg_maps, seg_logits.shape[-2:])
     is_labelled = seg_maps != IGNORE_INDEX
@@ -42,7 +42,7 @@ def segmentation_loss(
 
 
 def resize_maps(seg_maps: Tensor, size: Sequence[int]) -> Tensor:
-    """(B, H, W) uint8 class ids to (B, *size), each the nearest one."""
+    """Resize (B, H, W) uint8 class ids to (B, *size) by nearest neighbour."""
     if seg_maps.shape[-2:] == torch.Size(size):
         return seg_maps
     return F.interpolate(seg_maps[:, None], size=tuple(size), mode="nearest-exact")[:, 0]

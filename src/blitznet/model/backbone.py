@@ -24,14 +24,14 @@ class Backbone(nn.Module):
     """Stages of a timm model, finest first.
 
     Args:
-        config: names the model and the stages.
-        pretrained: start from ImageNet weights: an installed package's, or timm's from its hub.
+        config: gives the timm model and the strides of the stages.
+        pretrained: start from ImageNet weights, from an installed package or from timm's hub.
 
     Attributes:
-        channels: of every stage that `forward` returns.
+        channels: number of channels of each stage that `forward` returns.
 
     Raises:
-        InputError: if the model has no such stages, or the weights are not available.
+        InputError: if the model lacks such stages, or the weights are not available.
     """
 
     def __init__(self, config: ModelConfig, pretrained: bool = False):
@@ -81,7 +81,7 @@ class Backbone(nn.Module):
         return info
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, S, S) normalised to one (B, channels, size, size) a stage, finest first."""
+        """(B, 3, S, S) normalised to one (B, channels, size, size) per stage, finest first."""
         stages = self.body(images)
         stages = [stages[index] for index in self.stage_indices]
         if self.is_channels_last:  # Swin
@@ -90,13 +90,13 @@ class Backbone(nn.Module):
         return [_on_grid(stage, size) for stage, size in zip(stages, sizes, strict=True)]
 
     def load_imagenet(self, path: Path) -> list[str]:
-        """Start from a classifier's weights, see `read_imagenet_weights`.
+        """Load a classifier's weights, see `read_imagenet_weights`.
 
         Returns:
-            The names of this backbone's tensors that the file lacks; they keep their fresh values.
+            The names of tensors that the file lacks; they keep their initial values.
 
         Raises:
-            CheckpointError: if the file is damaged or made for another architecture.
+            CheckpointError: if the file is damaged or from another architecture.
         """
         weights = read_imagenet_weights(self.name, path)
         own = {n: tensor for n, tensor in self.body.state_dict().items() if not is_counter(n)}
@@ -111,9 +111,9 @@ class Backbone(nn.Module):
         return missing
 
     def freeze(self, stride: int) -> None:
-        """Fix weights and batch statistics of all layers up to and including a stride; 0 = of none.
+        """Freeze weights and batch statistics of all layers up to and including a stride; 0 = none.
 
-        Call it after `train()`, which would set the batch norms going again.
+        Call it after `train()`, which switches batch norms back to training mode.
         """
         if stride == 0:
             return
@@ -127,7 +127,7 @@ class Backbone(nn.Module):
         layers = [
             (name, module)
             for name, module in self.body.named_modules()
-            # Batch norms of timm contain their activation.
+            # timm's batch norms contain their activation as a child.
             if not any(module.children()) or any(True for _ in module.parameters(recurse=False))
         ]
         belongs = [name == last_stage or name.startswith(f"{last_stage}.") for name, _ in layers]
@@ -137,14 +137,14 @@ class Backbone(nn.Module):
 
 
 def _on_grid(stage: Tensor, size: int) -> Tensor:
-    """A stage at the size that anchors assume: backbones as ConvNeXt round 75 / 2 down, not up."""
+    """Resize a stage to the size that anchors assume: ConvNeXt, for one, rounds 75 / 2 down."""
     if stage.shape[-1] == size:
         return stage
     return F.interpolate(stage, size=(size, size), mode="bilinear", align_corners=False)
 
 
 def _move_stride_to_1x1(body: nn.Module, name: str) -> None:
-    """The original ResNet's bottleneck: a stage strides in its first convolution."""
+    """Use the original ResNet's bottleneck, whose stride is in the first convolution."""
     for stage in ("layer2", "layer3", "layer4"):
         block = getattr(body, stage, [None])[0]
         if not isinstance(block, Bottleneck) or block.conv2.stride != (2, 2):

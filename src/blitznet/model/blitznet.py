@@ -22,9 +22,9 @@ class BlitzNet(nn.Module):
     """Boxes and pixel classes from one fully convolutional network.
 
     Attributes:
-        config: architecture.
+        config: architecture of the network.
         anchors: (A, 4) float32 xyxy in input pixels.
-        info: metadata of its checkpoint; None if it was never saved.
+        info: metadata of the checkpoint that it was loaded from, if any.
     """
 
     anchors: Tensor
@@ -61,12 +61,12 @@ class BlitzNet(nn.Module):
 def normalize_images(
     images: Tensor, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor
 ) -> Tensor:
-    """(B, 3, S, S) uint8 RGB to float32, with the mean and deviation that belong to the weights.
+    """(B, 3, S, S) uint8 RGB to float32, normalised as the weights require.
 
     Args:
         images: on any device.
-        mean: per channel, of images in 0..1. A tensor on the GPU avoids waiting for it.
-        std: per channel; as `mean`.
+        mean: per channel, for images in 0..1. A tensor on the GPU avoids synchronising with it.
+        std: per channel, likewise.
     """
     offset = torch.as_tensor(mean, device=images.device).view(3, 1, 1) * 255
     scale = torch.as_tensor(std, device=images.device).view(3, 1, 1) * 255
@@ -81,20 +81,19 @@ def build(
     pretrained: bool = False,
     **overrides: object,
 ) -> BlitzNet:
-    """An untrained network.
+    """Build an untrained network.
 
     Args:
         name: one of `blitznet.model_info.MODELS`.
         classes: C, background included.
-        detect: whether to build the detection head; None = the default of that name.
-        segment: whether to build the segmentation head; None = the default of that name.
-        pretrained: start the backbone from ImageNet weights, of an installed package or downloaded
-            by timm on first use, with their mean and deviation.
+        detect: whether to build the detection head; None = the model's default.
+        segment: whether to build the segmentation head; None = the model's default.
+        pretrained: start the backbone from ImageNet weights and use their mean and deviation. The
+            weights come from an installed package, or timm downloads them on first use.
         **overrides: any other field of `ModelConfig`: `fusion="refine"`, `backbone="resnet18"`.
 
     Raises:
-        InputError: for a name, a field or a value that does not exist, or weights that are not
-            available.
+        InputError: if a name, field or value is invalid, or the weights are not available.
     """
     values = find_model(name).model_dump() | {"num_classes": classes} | overrides
     if pretrained:

@@ -1,7 +1,7 @@
-"""One self-describing safetensors file per network. No pickle is ever read.
+"""Checkpoints: one self-describing safetensors file per network. No pickle is ever read.
 
-Metadata under the key "blitznet" is JSON: format version, architecture, class names, measured
-metrics and how the network was trained. Weights stored as float16 come back as float32.
+The metadata under the key "blitznet" is JSON: format version, architecture, class names, metrics
+and details of the training. Weights stored as float16 are loaded as float32.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ from blitznet.model_files import (
 
 
 def describe(network: BlitzNet) -> CheckpointInfo:
-    """What the checkpoint of a network said, or the little that is known of one without."""
+    """The metadata of a network's checkpoint, or a minimum if it has none."""
     if network.info is not None:
         return network.info
     num_classes = network.config.num_classes
@@ -38,12 +38,12 @@ def describe(network: BlitzNet) -> CheckpointInfo:
 
 
 def save_checkpoint(path: Path, model: BlitzNet, info: CheckpointInfo, half: bool = False) -> None:
-    """Write to a temporary name in the same folder, then rename.
+    """Save a network, under a temporary name that is renamed at the end.
 
     Args:
-        path: of the file, replaced if it exists.
-        model: whose weights are saved.
-        info: saved beside them.
+        path: path of the file, replaced if it exists.
+        model: network whose weights are saved.
+        info: metadata to save with them.
         half: store convolution weights as float16; the rest stays float32.
     """
     tensors = {
@@ -55,31 +55,31 @@ def save_checkpoint(path: Path, model: BlitzNet, info: CheckpointInfo, half: boo
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """A whole file or none.
+    """Write a complete file or none.
 
     Raises:
-        InputError: if it cannot be written.
+        InputError: if the file cannot be written.
     """
     with atomic_write(path) as temporary:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             save_file(tensors, temporary, metadata)
-        except SafetensorError as error:  # a full disk, for one
+        except SafetensorError as error:  # for example, a full disk
             raise OSError(str(error)) from error
-        read_header(temporary)  # has all that it says it has
-        temporary.chmod(0o644)  # safetensors makes it readable to its owner only
+        read_header(temporary)  # raises if the file is incomplete
+        temporary.chmod(0o644)  # safetensors makes it readable by its owner only
 
 
 def load_checkpoint(path: Path) -> tuple[BlitzNet, CheckpointInfo]:
-    """A network in evaluation mode with its weights, and what it says of itself.
+    """Load a network with its weights, in evaluation mode, and its metadata.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, foreign, of a newer format, or holds
+        CheckpointError: if the file is missing, damaged, foreign or of a newer format, or contains
             weights that are infinite or NaN.
     """
     info = read_info(path)
     try:
-        with torch.device("meta"):  # takes no memory, whatever sizes the file asks for
+        with torch.device("meta"):  # takes no memory, even if the file asks for huge layers
             own = BlitzNet(info.model).state_dict()
         _require_fit(path, own, info)
         model = BlitzNet(info.model)
@@ -87,16 +87,16 @@ def load_checkpoint(path: Path) -> tuple[BlitzNet, CheckpointInfo]:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{path}: {error}") from error
-    model.load_state_dict(read_tensors(path), strict=False)  # which casts
+    model.load_state_dict(read_tensors(path), strict=False)  # casts float16 to float32
     model.info = info
     return model.eval(), info
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, by name.
+    """Read the tensors of a safetensors file, by name.
 
     Raises:
-        CheckpointError: if they cannot be read, or one holds infinite or NaN values.
+        CheckpointError: if they cannot be read, or contain infinite or NaN values.
     """
     try:
         tensors = load_file(path)
@@ -111,7 +111,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _require_fit(path: Path, own: dict[str, Tensor], info: CheckpointInfo) -> None:
-    """Compare the shapes in the header of a checkpoint with those of its architecture."""
+    """Require that the shapes in a checkpoint's header are those of its architecture."""
     expected = {name: tuple(one.shape) for name, one in own.items() if not is_counter(name)}
     found = read_header(path).shapes
     differing = [n for n in found | expected if found.get(n) != expected.get(n)]

@@ -1,4 +1,4 @@
-"""The down-scale stream: ever coarser maps for ever larger objects (section 3.2)."""
+"""The down-scale stream: coarser feature maps for larger objects (section 3.2)."""
 
 from torch import Tensor, nn
 
@@ -7,7 +7,7 @@ from blitznet.model_info import ModelConfig
 
 
 class DownscaleStep(nn.Module):
-    """A residual bottleneck of stride 2 and one of stride 1: half the size, rounded up."""
+    """A residual bottleneck of stride 2, then one of stride 1: halves the size, rounded up."""
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
@@ -22,10 +22,10 @@ class DownscaleStep(nn.Module):
 
 
 class DownscaleStream(nn.Module):
-    """Continues the backbone to 1x1; the last step is a global average pool.
+    """Continues the backbone down to 1x1; the last step is a global average pool.
 
     Attributes:
-        channels: of every skip that `forward` returns, finest first.
+        channels: number of channels of each skip that `forward` returns, finest first.
     """
 
     def __init__(self, config: ModelConfig, stage_channels: list[int]):

@@ -1,8 +1,8 @@
-"""ResSkip (figure 3) and its rivals of table 8: how a skip joins the up-scale stream.
+"""Fusion blocks: ResSkip (figure 3) and its alternatives in table 8.
 
-Every block takes the coarser feature (B, below, h, w) and the skip (B, skip, H, W) and gives
-(B, width, H, W). The rivals keep ResSkip's width and bottleneck, so that table 8 compares
-topologies (D6).
+Each block takes the coarser feature (B, below, h, w) and the skip (B, skip, H, W) and returns
+(B, width, H, W). All have ResSkip's width and bottleneck, so that table 8 compares topologies
+only (D6).
 """
 
 import torch
@@ -14,7 +14,7 @@ from blitznet.model_info import FusionName
 
 
 def upsample(features: Tensor, like: Tensor) -> Tensor:
-    """Bilinear to the height and width of `like`."""
+    """Resize bilinearly to the height and width of `like`."""
     return F.interpolate(features, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 

@@ -1,4 +1,4 @@
-"""Prediction by single convolutions on every level (section 3.4)."""
+"""Prediction heads: single convolutions on every level (section 3.4)."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from blitznet.detection.anchors import ANCHORS_PER_CELL
 
 
 class MultiboxHead(nn.Module):
-    """One 3x3 convolution a level for classes and one for box deltas, not shared across levels."""
+    """Per level, a 3x3 convolution for classes and one for box deltas; levels share no weights."""
 
     def __init__(self, channels: list[int], num_classes: int, background_rows: int = 1):
         super().__init__()
@@ -30,10 +30,9 @@ class MultiboxHead(nn.Module):
 
 
 def fold_background(rows: Tensor, number: int, dim: int) -> Tensor:
-    """Logits of C classes; the first `number` rows together are background.
+    """Merge the first `number` rows into one for background, which leaves logits of C classes.
 
-    Their logit is the log of the sum of exponentials: so softmax gives background what it would
-    give all of them.
+    Its logit is their log-sum-exp, so that softmax gives background the sum of their probabilities.
     """
     if number == 1:
         return rows
@@ -45,13 +44,13 @@ def fold_background(rows: Tensor, number: int, dim: int) -> Tensor:
 
 
 def _by_anchor(levels: list[Tensor], values: int) -> Tensor:
-    """(B, anchors * values, h, w) a level to (B, A, values), in the order of `make_anchors`."""
+    """(B, anchors * values, h, w) per level to (B, A, values), in the order of `make_anchors`."""
     rows = [level.permute(0, 2, 3, 1).reshape(level.shape[0], -1, values) for level in levels]
     return torch.cat(rows, dim=1)
 
 
 class SegmentationHead(nn.Module):
-    """1x1 to 64 maps a level, bilinear to the finest, concatenate, 3x3 to classes (section 3.6)."""
+    """Per level 1x1 to 64 maps, up-sampled to the finest, concatenated, 3x3 (section 3.6)."""
 
     def __init__(self, channels: list[int], width: int, num_classes: int, background_rows: int = 1):
         super().__init__()

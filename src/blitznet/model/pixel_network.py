@@ -1,4 +1,4 @@
-"""The network from pixels on."""
+"""A network with its normalisation."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from blitznet.structures import RawPredictions
 
 
 class PixelNetwork(nn.Module):
-    """A network with its normalisation inside, so that bytes are all that has to be copied."""
+    """A network that includes its normalisation, so that only bytes are copied to the device."""
 
     mean: Tensor
     std: Tensor
@@ -22,8 +22,8 @@ class PixelNetwork(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
     def forward(self, pixels: Tensor) -> RawPredictions:
-        """pixels: (B, S, S, 3) uint8 RGB, which as (B, 3, S, S) is channels-last already."""
-        # As `normalize_images`, whose constants a graph on a GPU would copy there every time.
+        """pixels: (B, S, S, 3) uint8 RGB; permuted to (B, 3, S, S), it is already channels-last."""
+        # Like `normalize_images`, but with constants that are already on the GPU.
         images = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
         raw: RawPredictions = self.network(images)
         return raw

@@ -1,4 +1,4 @@
-"""The up-scale stream: context back to fine resolution (section 3.3)."""
+"""The up-scale stream: brings context back to fine resolution (section 3.3)."""
 
 from torch import Tensor, nn
 
@@ -7,10 +7,10 @@ from blitznet.model_info import ModelConfig
 
 
 class UpscaleStream(nn.Module):
-    """One fusion block per step back up, from the 1x1 skip to the finest one.
+    """One fusion block per step, from the 1x1 skip up to the finest one.
 
     Attributes:
-        channels: of every feature that `forward` returns, finest first.
+        channels: number of channels of each feature that `forward` returns, finest first.
     """
 
     def __init__(self, config: ModelConfig, skip_channels: list[int]):
@@ -27,7 +27,7 @@ class UpscaleStream(nn.Module):
         self.channels = [*[width] * len(finer), coarsest]
 
     def forward(self, skips: list[Tensor]) -> list[Tensor]:
-        """All skips to as many features, finest first; the coarsest is the 1x1 skip itself."""
+        """Skips to as many features, finest first; the coarsest feature is the 1x1 skip itself."""
         *finer, coarsest = skips
         features = [coarsest]
         for block, skip in zip(self.blocks, reversed(finer), strict=True):

@@ -1,1 +1,1 @@
-"""The paper's experiments: a constant a table row, what was measured, and both side by side."""
+"""The paper's tables: one experiment per row, and our results beside the paper's."""

@@ -12,12 +12,12 @@ from blitznet.errors import InputError
 from blitznet.files.text_files import read_json
 from blitznet.paper.tables import BENCH, Block, Column, Experiment, Table, TableRow
 
-RUN_FILE = "run.json"  # of a run; in a folder of results it is written last
-BENCH_FILE = "bench.json"  # what `blitznet bench --json` or benchmarks/race.py wrote
+RUN_FILE = "run.json"  # record of a run; written last in a folder of results
+BENCH_FILE = "bench.json"  # written by `blitznet bench --json` or benchmarks/race.py
 NOT_RUN = "-"
 
-# Fields of a recipe that may differ from the experiment's. Those of the model follow from the data
-# and from the weights that the backbone starts from.
+# Fields of a recipe that may differ from the experiment's. Those of the model depend on the data
+# and on the starting weights of the backbone.
 _FREE = {
     "name", "seed",
     *(f"model.{key}" for key in ("num_classes", "background_rows", "pad_same", "mean", "std")),
@@ -27,7 +27,7 @@ Results = dict[int, dict[str, dict[str, Any]]]  # `metrics.json` by seed and spl
 
 
 class Measured(NamedTuple):
-    """Our figure: a value for each seed; `seeds` is empty for what does not depend on training."""
+    """Our figure, with one value per seed; `seeds` is empty if it does not depend on training."""
 
     values: tuple[float, ...]
     seeds: tuple[int, ...] = ()
@@ -40,13 +40,13 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class TableReport:
-    """A table filled in.
+    """A table of the paper with our results.
 
     Attributes:
-        table: of the paper.
-        ours: what we measured, by the experiment's name and the column.
-        notes: below the table: its own, and why some results are not shown.
-        device: that our speeds were measured on; empty without any.
+        table: the paper's table.
+        ours: our figures by name of the experiment and column.
+        notes: notes of the table, and reasons why some results are not shown.
+        device: device on which our speeds were measured; empty without speeds.
     """
 
     table: Table
@@ -55,12 +55,12 @@ class TableReport:
     device: str
 
     def measured(self, row: TableRow, column: Column) -> Measured | None:
-        """Our figure; None = not run, or not ours."""
+        """Our figure; None if not run, or not one of our experiments."""
         return self.ours.get((row.experiment.name, column)) if row.experiment else None
 
 
 class Grid(NamedTuple):
-    """A block as text; the leftmost `num_labels` columns are words."""
+    """A block as text; the first `num_labels` columns are labels."""
 
     title: str
     header: list[str]
@@ -69,7 +69,7 @@ class Grid(NamedTuple):
 
 
 def fill_in(table: Table, root: Path) -> TableReport:
-    """Put our results in `root`, which need not exist, beside the figures of the paper's table.
+    """Fill a table with our results from `root`, which need not exist.
 
     Raises:
         InputError: if a file of results is damaged.
@@ -82,7 +82,7 @@ def fill_in(table: Table, root: Path) -> TableReport:
             results, problems = read_results(root, experiment)
             speed: dict[str, Any] = {}
             if has_speed:
-                model = experiment.model
+                model = experiment.recipe.model
                 anchors = sum(6 * size**2 for size in model.level_sizes)
                 speed = {"anchors": anchors, **fastest.get(model.name, {})}
             if "fps" in speed:
@@ -96,7 +96,7 @@ def fill_in(table: Table, root: Path) -> TableReport:
 
 
 def read_results(root: Path, experiment: Experiment) -> tuple[Results, list[str]]:
-    """By seed, what was measured on every split; and why some results do not count.
+    """Read the results of every seed and split; also return why some results are not shown.
 
     Raises:
         InputError: if a file of results is damaged.
@@ -106,7 +106,7 @@ def read_results(root: Path, experiment: Experiment) -> tuple[Results, list[str]
     notes = []
     for folder in sorted(parent.glob("seed-*"), key=lambda path: (len(path.name), path.name)):
         number = folder.name.removeprefix("seed-")
-        # Without the file, its measuring was interrupted.
+        # Without this file, the evaluation was interrupted.
         if not number.isdecimal() or not (folder / RUN_FILE).is_file():
             continue
         difference = recipe_difference(_read_object(folder / RUN_FILE), experiment)
@@ -121,25 +121,25 @@ def read_results(root: Path, experiment: Experiment) -> tuple[Results, list[str]
             metrics = found[int(number)][split] = _read_object(file)
             if classes is not None and tuple(metrics.get("classes", ())) != classes:
                 text = f"{file} averages other classes than {','.join(classes)}"
-                raise InputError(f"{text}; remove its folder and run it anew")
+                raise InputError(f"{text}; remove its folder and run it again")
     return found, notes
 
 
 def seed_folder(root: Path, experiment: Experiment, seed: int) -> Path:
-    """Where the results of an experiment with one seed are."""
+    """The folder with the results of an experiment for one seed."""
     folder = root / "subset" if experiment.is_twin else root
     return folder / experiment.name / f"seed-{seed}"
 
 
 def recipe_difference(run: Mapping[str, Any], experiment: Experiment) -> str | None:
-    """How the recipe of a run differs from the experiment's; None if it does not.
+    """How a run's recipe or data differs from the experiment's; None if it does not.
 
-    Fields that one of them does not have are skipped: recipes gain fields over time.
+    Fields that only one of them has are skipped, because recipes gain fields over time.
     """
     wanted = experiment.recipe.model_dump(mode="json")
     came = run.get("recipe")
     if not isinstance(came, dict):
-        return "it does not say its recipe"
+        return "its recipe is missing"
     data = Path(run.get("data", experiment.data_file)).name
     if data != experiment.data_file.name:
         return f"it was trained on {data}, the experiment has {experiment.data_file.name}"
@@ -150,7 +150,7 @@ def recipe_difference(run: Mapping[str, Any], experiment: Experiment) -> str | N
 
 
 def _flat(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The fields of a recipe and of its parts, such as `model.backbone`, in the order of names."""
+    """The fields of a recipe and its parts, such as `model.backbone`, sorted by name."""
     flat: dict[str, Any] = {}
     for name, value in sorted(recipe.items()):
         is_part = isinstance(value, Mapping)
@@ -159,7 +159,7 @@ def _flat(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def grids_of(report: TableReport, per_class: bool = False) -> list[Grid]:
-    """Its blocks as text; with figures of single classes, the paper's are above ours."""
+    """The blocks of a table as text; with `per_class`, the paper's rows are above ours."""
     grids = []
     for block in report.table.blocks:
         columns = [one for one in block.columns if per_class or not one.of_one_class]
@@ -169,7 +169,7 @@ def grids_of(report: TableReport, per_class: bool = False) -> list[Grid]:
 
 
 def terminal_table(grid: Grid) -> RichTable:
-    """The table for a terminal, without its title."""
+    """The grid as a table for the terminal, without its title."""
     table = RichTable()
     for index, title in enumerate(grid.header):
         is_label = index < grid.num_labels
@@ -177,7 +177,7 @@ def terminal_table(grid: Grid) -> RichTable:
             title,
             justify="left" if is_label else "right",
             no_wrap=is_label,
-            min_width=max(map(len, title.split()), default=0),  # words are not cut
+            min_width=max(map(len, title.split()), default=0),  # never breaks a word
         )
     for row in grid.rows:
         table.add_row(*row)
@@ -185,7 +185,7 @@ def terminal_table(grid: Grid) -> RichTable:
 
 
 def to_dict(report: TableReport) -> dict[str, Any]:
-    """Everything, for programs."""
+    """The report as JSON values."""
     return {
         "table": report.table.number,
         "caption": report.table.caption,
@@ -221,7 +221,7 @@ def _measured(column: Column, results: Results, speed: Mapping[str, Any]) -> Mea
 
 
 def _read_speeds(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
-    """The device, and by network the row of its fastest engine on single images."""
+    """The device, and for each network the row of its fastest engine at batch size 1."""
     if not path.is_file():
         return "", {}
     record = read_json(path)
@@ -245,7 +245,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _side_by_side(report: TableReport, block: Block, columns: Sequence[Column]) -> Grid:
-    """For every column the paper's figure, then ours, where any row has one."""
+    """For every column, the paper's figures, then ours; columns without figures are omitted."""
     rows = block.rows
     shown = [(title, [row.labels[i] for row in rows]) for i, title in enumerate(block.labels)]
     for column in columns:
@@ -262,7 +262,7 @@ def _side_by_side(report: TableReport, block: Block, columns: Sequence[Column]) 
 
 
 def _one_below_the_other(report: TableReport, block: Block, columns: Sequence[Column]) -> Grid:
-    """Two lines a row, the paper's and ours: for many columns."""
+    """Two lines per row, the paper's above ours, for tables with many columns."""
     rows = []
     for row in block.rows:
         if row.printed:
@@ -293,7 +293,7 @@ def _our_cell(report: TableReport, row: TableRow, column: Column) -> str:
 
 
 def _is_measurable(row: TableRow, column: Column) -> bool:
-    """Whether we would have this figure if the row had been run."""
+    """Whether running the row's experiment gives this figure."""
     if row.experiment is None or not column.keys:
         return False
     return column.split == BENCH or column.of_one_class or column in row.experiment.columns

@@ -1,4 +1,4 @@
-"""The paper's tables and the experiments behind their rows: the YAML files beside this one."""
+"""The paper's tables and the experiments behind their rows, from the YAML files in this folder."""
 
 from collections.abc import Mapping
 from dataclasses import field
@@ -11,30 +11,29 @@ from pydantic.dataclasses import dataclass
 
 from blitznet.errors import InputError, RecipeError
 from blitznet.files.text_files import parse_yaml
-from blitznet.model_info import ModelConfig, find_model
 
 if TYPE_CHECKING:
     from blitznet.training.recipe import Recipe
 
-BENCH = "bench"  # instead of a split: what `blitznet bench` measures
-DATA_FOLDER = Path("data")  # of a clone of the repository
+BENCH = "bench"  # in place of a split: measured by `blitznet bench`
+DATA_FOLDER = Path("data")  # in a clone of the repository
 
-# Of what experiments.yaml says of a row, this is no field of its recipe.
+# Keys of a row in experiments.yaml that are not fields of its recipe.
 _NO_RECIPE = ("source", "data", "columns", "seeds", "is_twin")
 
 
 @dataclass(frozen=True)
 class Column:
-    """What a column of a table shows.
+    """A column of a table.
 
     Attributes:
         title: text above the column.
         split: split of the data description that it is measured on, or BENCH.
-        keys: path to it in `metrics.json`; empty = we cannot measure it.
-        classes: that are averaged; None = all with ground truth.
-        of_one_class: whether it is one class's share of another column.
-        scale: factor of the value there; 100 = a fraction, printed in per cent.
-        decimals: printed.
+        keys: path of its value in `metrics.json`; empty = we cannot measure it.
+        classes: the averaged classes; None = all with ground truth.
+        of_one_class: whether it is the figure of a single class.
+        scale: factor of the value in `metrics.json`; 100 = a fraction, printed in per cent.
+        decimals: number of decimals printed.
     """
 
     title: str
@@ -46,7 +45,7 @@ class Column:
     decimals: int = 1
 
     def read(self, metrics: Mapping[str, Any]) -> float | None:
-        """Its value in the content of a `metrics.json`, as the paper prints it; None = none."""
+        """The column's value in the content of a `metrics.json`, on the paper's scale, if any."""
         value: Any = metrics
         for key in self.keys:
             value = value.get(key) if isinstance(value, Mapping) else None
@@ -58,12 +57,12 @@ class Experiment:
     """How the network of a row is trained and measured.
 
     Attributes:
-        name: what `blitznet train` calls it.
-        source: where the paper has it: "Table 1, row 5".
-        data: the data description, data/NAME.yaml.
+        name: name for `blitznet train`.
+        source: place in the paper, such as "Table 1, row 5".
+        data: name of the data description, data/NAME.yaml.
         changes: fields of its recipe, see `read_recipe`.
-        columns: what it is measured by.
-        seeds: it is trained with each.
+        columns: the columns that it is measured for.
+        seeds: the seeds that it is trained with.
         is_twin: whether it repeats a row of the paper on the nine-class VOC subset.
     """
 
@@ -75,27 +74,20 @@ class Experiment:
     seeds: tuple[int, ...] = (0,)
     is_twin: bool = False
 
-    @property
-    def model(self) -> ModelConfig:
-        """The network; the number of classes is that of the data, unless the row gives one."""
-        base = find_model(self.changes["model"]["base"]).model_dump(exclude_unset=True)
-        changes = {key: value for key, value in self.changes["model"].items() if key != "base"}
-        return ModelConfig.model_validate(base | changes)
-
     @cached_property
     def recipe(self) -> "Recipe":
-        """How it is trained; its name is the experiment's."""
+        """The recipe, named after the experiment."""
         from blitznet.training.recipe import make_recipe
 
         return make_recipe({**self.changes, "name": self.name}, self.name)
 
     @property
     def data_file(self) -> Path:
-        """The data description, from the root of a clone."""
+        """Path of the data description, from the root of a clone."""
         return DATA_FOLDER / f"{self.data}.yaml"
 
     def require_data(self) -> Path:
-        """The data description.
+        """Path of the data description, which must exist.
 
         Raises:
             RecipeError: if the file does not exist.
@@ -107,13 +99,13 @@ class Experiment:
 
     @property
     def splits(self) -> dict[str, tuple[str, ...] | None]:
-        """Splits that it is measured on, with the classes to average over; None = all."""
+        """The splits that it is measured on, with the classes to average over; None = all."""
         return {column.split: column.classes for column in self.columns}
 
 
 @dataclass(frozen=True, eq=False)
 class TableRow:
-    """A row: what stands left of the figures, the printed ones, and what gives ours, if any."""
+    """A row: its labels, the paper's figures, and the experiment that gives ours, if any."""
 
     labels: tuple[str, ...]
     printed: dict[Column, int | float] = field(default_factory=dict)
@@ -122,7 +114,7 @@ class TableRow:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Rows that share their columns; `labels` are the titles of the columns left of the figures."""
+    """Rows with the same columns; `labels` are the titles of the label columns."""
 
     title: str
     labels: tuple[str, ...]
@@ -132,7 +124,7 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """One of the paper's tables: first the block that the paper has, then variants of ours."""
+    """One of the paper's tables: the paper's block first, then our variants."""
 
     number: int
     caption: str
@@ -141,7 +133,7 @@ class Table:
 
     @property
     def experiments(self) -> tuple[Experiment, ...]:
-        """Those of all rows."""
+        """The experiments of all rows."""
         rows = (row for block in self.blocks for row in block.rows)
         return tuple(row.experiment for row in rows if row.experiment is not None)
 
@@ -170,10 +162,10 @@ def read_tables() -> dict[int, Table]:
 
 
 def find_table(number: int) -> Table:
-    """A table of the paper.
+    """Find a table of the paper.
 
     Raises:
-        InputError: if there is none of this number.
+        InputError: if the paper has no such table.
     """
     tables = read_tables()
     if number not in tables:
@@ -182,10 +174,10 @@ def find_table(number: int) -> Table:
 
 
 def find_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> "Recipe":
-    """An experiment's recipe, a named one, or that of a file; `overrides` as of `read_recipe`.
+    """Find the recipe of an experiment, a named one or a file; `overrides`: see `read_recipe`.
 
     Raises:
-        InputError: if there is none.
+        InputError: if there is no such recipe.
     """
     from blitznet.training.recipe import change_recipe, read_recipe
 
@@ -201,7 +193,7 @@ def _read(name: str) -> Any:
 
 @cache
 def _read_columns() -> dict[str, tuple[Column, ...]]:
-    """By key; one that stands for several classes gives a column each."""
+    """The columns by key; a key with `each_of` gives one column per class."""
     columns: dict[str, tuple[Column, ...]] = {}
     for key, values in _read("tables")["columns"].items():
         classes, keys = values.pop("each_of", None), tuple(values.pop("keys", ()))

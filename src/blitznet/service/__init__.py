@@ -1,4 +1,4 @@
-"""Prediction over HTTP with a web page, `blitznet serve`. Needs the extra `serve`, no PyTorch."""
+"""HTTP service and web page of `blitznet serve`. Needs the extra `serve`, but not PyTorch."""
 
 from blitznet.extras import require
 

@@ -1,4 +1,4 @@
-"""From a request to its answer: limits, the queue, a worker, bytes."""
+"""Answer requests: check limits, queue, predict in a worker, encode."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
@@ -41,14 +41,14 @@ Milliseconds = dict[str, float]
 
 
 class Service:
-    """What the routes share.
+    """State shared by the routes.
 
     Args:
         predictors: one per worker.
         settings: limits and access.
 
     Attributes:
-        is_ready: whether a first prediction was made and the service is not about to end.
+        is_ready: whether the service has warmed up and is not shutting down.
     """
 
     def __init__(self, predictors: Sequence[Predictor], settings: Settings) -> None:
@@ -62,9 +62,9 @@ class Service:
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncGenerator[None]:
-        """Ready after a prediction with every predictor, of which the first takes longer.
+        """Warm up every predictor with a prediction; the first one takes longer.
 
-        It comes as a file: Pillow reads those of its formats before the first one.
+        The image is an encoded file, because Pillow loads its formats when it opens the first file.
         """
         grey = EncodedImage(png(Image.new("RGB", (64, 64), "grey")), "grey")
         await asyncio.gather(*(asyncio.to_thread(one.predict, grey) for one in self._predictors))
@@ -74,17 +74,17 @@ class Service:
         await asyncio.to_thread(self.queue.close)
 
     async def answer(self, request: Request) -> Response:
-        """Images or Label Studio's tasks, before the deadline.
+        """Answer a request with images or Label Studio's tasks, within the deadline.
 
         Raises:
-            BusyError: at once, if there is no room.
-            HTTPException: for what is wrong with the request.
-            InputError: for images that cannot be decoded.
-            ClientDisconnect: if the client has gone.
+            BusyError: if the queue is full; raised immediately.
+            HTTPException: if the request is invalid.
+            InputError: if an image cannot be decoded.
+            ClientDisconnect: if the client has disconnected.
         """
         if not self.is_ready:
             raise BusyError(retry_after=1)
-        self.queue.require_room()  # before anything is read
+        self.queue.require_room()  # before reading the body
         is_json = request.headers.get("content-type", "").startswith("application/json")
         with LimitedBody(request, self.settings.max_bytes, self.memory) as body:
             try:
@@ -108,9 +108,9 @@ class Service:
             join = partial(_as_json, self.model.name)
             return await self._predict(request, images, options.score, describe_it, join)
         if len(files) > 1:
-            raise HTTPException(422, "one image is answered as PNG, not several; ask for JSON")
+            raise HTTPException(422, "a PNG is for one image only; request JSON for several")
         if options.output == "map" and not self.model.segment:
-            raise HTTPException(422, f"{self.model.name} does not segment; leave output=map out")
+            raise HTTPException(422, f"{self.model.name} does not segment; leave out output=map")
         draw = _map_png if options.output == "map" else _drawn_png
         return await self._predict(request, images, options.score, draw, b"".join, "image/png")
 
@@ -130,12 +130,12 @@ class Service:
         join: Callable[[list[Part]], bytes],
         media_type: str = "application/json",
     ) -> Response:
-        """The answer from a worker, unless the client goes before its turn; times are recorded."""
+        """Predict in a worker and record times; cancelled if the client disconnects first."""
         given_up = Event()
 
         def work(predictor: Predictor) -> tuple[bytes, list[Milliseconds]]:
             parts, times = [], []
-            for image in images:  # one at a time is decoded
+            for image in images:  # decoded one at a time
                 if given_up.is_set():
                     break
                 scene = predictor.predict(image, score)
@@ -161,7 +161,7 @@ class Service:
         return Response(content, media_type=media_type)
 
     def _record(self, request: Request, times: list[Milliseconds], total: float) -> None:
-        """Milliseconds of images by stage, and of a request: for Prometheus and the log."""
+        """Record milliseconds by stage and of the whole request, for Prometheus and the log."""
         stages = {stage: round(sum(one[stage] for one in times), 2) for stage in times[0]}
         stages["queue"] = round(total - sum(stages.values()), 2)
         for one in (*times, {"queue": stages["queue"], "all": total}):
@@ -178,7 +178,7 @@ def _drawn_png(scene: Scene) -> bytes:
 
 
 def _map_png(scene: Scene) -> bytes:
-    assert scene.seg_map is not None  # asked of networks that segment alone
+    assert scene.seg_map is not None  # only called if the network segments
     return png(palette_image(scene.seg_map))
 
 

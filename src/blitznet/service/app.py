@@ -40,14 +40,14 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 def create_app(
     predictors: Predictor | Sequence[Predictor], settings: Settings | None = None
 ) -> FastAPI:
-    """The service as an ASGI application, to be run by uvicorn.
+    """Create the service as an ASGI application.
 
     Args:
-        predictors: one per worker; each is used by one thread at a time, and closed at the end.
+        predictors: one per worker; each is used by one thread at a time, and closed at shutdown.
         settings: limits and access; None = the defaults.
 
     Returns:
-        The application; `app.state.service.is_ready` says whether it takes requests.
+        The application; `app.state.service.is_ready` tells whether it accepts requests.
     """
     settings = settings or Settings()
     predictors = (predictors,) if isinstance(predictors, Predictor) else predictors
@@ -91,13 +91,13 @@ def _add_status(app: FastAPI, service: Service) -> None:
 
     @app.get("/ready", tags=["Status"], response_model=Ready, responses={503: {"model": Ready}})
     async def ready() -> Response:
-        """Whether the service takes requests: 200, or 503 while it starts and ends."""
+        """Whether the service accepts requests: 200, or 503 while it starts up or shuts down."""
         reply = Ready(ready=service.is_ready)
         return JSONResponse(reply.model_dump(), 200 if service.is_ready else 503)
 
     @app.get("/models", tags=["Status"], responses={401: _PROBLEMS[401]})
     async def models() -> Models:
-        """The network that answers, and its classes."""
+        """The served network and its classes."""
         return Models(models=[service.model])
 
     @app.get("/metrics", tags=["Status"], response_class=Response, responses={401: _PROBLEMS[401]})
@@ -116,9 +116,9 @@ def _add_prediction(app: FastAPI, service: Service) -> None:
     async def predict(request: Request) -> Response:
         """Predict one image or several.
 
-        The body is an image, or a form with one or several files called `file`; parameters are in
-        the query or the form. The answer is JSON, or with `Accept: image/png` the drawn image or
-        the map. A JSON body with Label Studio's tasks is answered in Label Studio's format.
+        The body is an image, or a form with one or more files named `file`. Parameters go in the
+        query or the form. The answer is JSON, or with `Accept: image/png`, the drawn image or the
+        segmentation map. Label Studio's tasks (a JSON body) are answered in its own format.
         """
         return await service.answer(request)
 
@@ -130,15 +130,15 @@ def _add_prediction(app: FastAPI, service: Service) -> None:
 
     @app.post("/setup", tags=["Label Studio"], responses={401: _PROBLEMS[401]})
     async def setup() -> SetupReply:
-        """Called by Label Studio when the service is added to a project; its body is not read."""
+        """Called by Label Studio when the service is added to a project; the body is ignored."""
         return SetupReply(model_version=service.model.name)
 
 
 class _PlainRoute(APIRoute):
-    """Described like any route; without FastAPI's steps around a call that needs none of them."""
+    """A route that skips FastAPI's validation and dependencies, but is in the OpenAPI schema."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See Starlette's `Route`."""
+        """Call the endpoint directly."""
         if scope["method"] not in (self.methods or ()):
             await super().handle(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP connection, which by itself bounds neither headers nor the time they take."""
+"""uvicorn's HTTP connection with limits on the size of headers and the time of a request."""
 
 import asyncio
 from typing import Any, cast
@@ -9,33 +9,33 @@ _MAX_HEADER_BYTES = 64 * 1024
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """Closed when its headers are too large, or when a request takes too long.
+    """A connection that closes if headers are too large, or if a request takes too long.
 
-    That is from its first byte, or the connection, to the last byte of the answer, which a client
-    may not take. The limit is twice `timeout_graceful_shutdown`, as the service's own deadline
-    ends with an answer.
+    The time runs from connecting, or a request's first byte, to the last byte of the answer, which
+    a client may fail to read. The limit is twice `timeout_graceful_shutdown`, so that the service's
+    own deadline, which sends an answer, comes first.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._seconds = 2 * (self.config.timeout_graceful_shutdown or 30)
-        self._header_bytes: int | None = None  # None = not among headers
+        self._header_bytes: int | None = None  # None = not reading headers
         self._is_received = False
         self._clock: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Called by the event loop, like `connection_lost` and `data_received`."""
+        """Start the clock; called by the event loop."""
         one_write = cast("asyncio.Transport", _OneWrite(transport, self.loop))
         super().connection_made(one_write)
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See there."""
+        """Stop the clock; called by the event loop."""
         super().connection_lost(exc)
         self._stop_clock()
 
     def data_received(self, data: bytes) -> None:
-        """See there."""
+        """Limit the size of headers; called by the event loop."""
         super().data_received(data)
         if self._header_bytes is not None:
             self._header_bytes += len(data)
@@ -43,18 +43,18 @@ class BoundedConnection(HttpToolsProtocol):
                 self.send_400_response("Headers too large.")
 
     def on_message_begin(self) -> None:
-        """Called by the parser, like all that follow."""
+        """Restart the clock for a request; called by the parser."""
         super().on_message_begin()
         self._header_bytes = 0
         self._start_clock()
 
     def on_headers_complete(self) -> None:
-        """See there."""
+        """Stop counting bytes of headers; called by the parser."""
         self._header_bytes = None
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """See there."""
+        """Record that the request is complete; called by the parser."""
         self._is_received = True
         super().on_message_complete()
 
@@ -74,10 +74,10 @@ class BoundedConnection(HttpToolsProtocol):
 
 
 class _OneWrite:
-    """A transport that sends the head and the body of an answer together.
+    """A transport that sends the headers and the body of an answer together.
 
-    uvicorn writes them one after the other, and uvloop sends each at once: a client would be woken
-    twice, and the interpreter locked for two system calls.
+    uvicorn writes them separately, and uvloop sends each write immediately: clients would wake up
+    twice, and the server would make two system calls.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -89,17 +89,17 @@ class _OneWrite:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Sent when the event loop has its next turn."""
+        """Buffer data until the next iteration of the event loop."""
         if not self._written:
             self._loop.call_soon(self._send)
         self._written.append(data)
 
     def get_write_buffer_size(self) -> int:
-        """Bytes that the client has not taken."""
+        """Number of bytes that are not sent yet."""
         return sum(map(len, self._written)) + self._transport.get_write_buffer_size()
 
     def close(self) -> None:
-        """Send what was written, and close."""
+        """Send buffered data, and close."""
         self._send()
         self._transport.close()
 

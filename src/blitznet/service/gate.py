@@ -1,4 +1,4 @@
-"""What every request passes: access control, headers of every answer, one line in the log."""
+"""Middleware for every request: access control, security headers, one line in the log."""
 
 import base64
 import binascii
@@ -16,11 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 access_log = logging.getLogger("blitznet.access")
 
-# The page asks for the token by itself, and what supervises the service has none.
+# The page itself asks for the token, and health checks have none.
 _OPEN_PATHS = ("/", "/docs", "/health", "/ready")
 _OPEN_PREFIX = "/page/"
 
-# Everything comes from this service; images of the page from its canvas and its camera, too.
+# Everything is loaded from this service; images also from the page's canvas and camera.
 _SECURITY = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -39,8 +39,8 @@ class Gate:
 
     Args:
         app: the service.
-        token: what requests have to carry; None = nothing.
-        count: receives the route's path and the status of every request.
+        token: bearer token that requests need; None = no access control.
+        count: called with the route's path and the status of every request.
     """
 
     def __init__(self, app: ASGIApp, token: str | None, count: Callable[[str, int], None]) -> None:
@@ -49,7 +49,7 @@ class Gate:
         self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it with 401."""
+        """Pass a request on, or reject it with 401."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -86,16 +86,16 @@ class Gate:
 
 
 _REFUSAL = JSONResponse(
-    {"detail": "this service wants a token; send the header `Authorization: Bearer TOKEN`"},
+    {"detail": "this service needs a token; send the header `Authorization: Bearer TOKEN`"},
     status_code=401,
     headers={"WWW-Authenticate": "Bearer"},
 )
 
 
 def _given_token(headers: Mapping[str, str]) -> bytes:
-    """Of `Bearer TOKEN`, or the password of `Basic`, which is what Label Studio can send."""
+    """Extract the token of `Bearer`, or the password of `Basic`, which Label Studio sends."""
     kind, _, value = headers.get("authorization", "").partition(" ")
-    token = value.strip().encode("latin-1")  # as it came
+    token = value.strip().encode("latin-1")  # the original bytes
     if kind.lower() == "basic":
         try:
             return base64.b64decode(token, validate=True).partition(b":")[2]
@@ -105,7 +105,7 @@ def _given_token(headers: Mapping[str, str]) -> bytes:
 
 
 def _log(scope: Scope, status: int, sent: int, milliseconds: float) -> None:
-    """One JSON object per request; no content and no parameters, which may be personal."""
+    """Log a JSON object per request, without content and parameters, which may be personal."""
     line: dict[str, Any] = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "client": (scope.get("client") or ("-",))[0],

@@ -1,4 +1,4 @@
-"""Label Studio's machine-learning backend: tasks in, predictions in its format out."""
+"""Machine-learning backend for Label Studio: tasks in, predictions in its format out."""
 
 import base64
 import http.client
@@ -22,14 +22,14 @@ from blitznet.service.run_length import brush_run_length
 from blitznet.service.settings import Settings
 
 _FETCH_SECONDS = 10
-# Of a request: tasks, characters of the configuration, and values, of which those of brushes that
-# the tasks already have can be many.
+# Limits of a request: tasks, characters of the configuration, and JSON values, which can be many
+# because of brush annotations that the tasks already have.
 _MAX_TASKS, _MAX_CONFIG, _MAX_VALUES = 100, 1_000_000, 2_000_000
 _RECTANGLES, _BRUSHES = "RectangleLabels", "BrushLabels"
 
 
 class SetupReply(BaseModel):
-    """Which network answers."""
+    """The served network."""
 
     model_version: str
 
@@ -42,7 +42,7 @@ class LabelStudioTask(BaseModel):
 
 
 class TaskRequest(BaseModel):
-    """What Label Studio posts to `/predict`; other fields are ignored."""
+    """Label Studio's request to `/predict`; other fields are ignored."""
 
     tasks: list[LabelStudioTask] = Field(min_length=1, max_length=_MAX_TASKS)
     label_config: str = Field(max_length=_MAX_CONFIG, description="The project's XML.")
@@ -68,9 +68,9 @@ class Control:
     """A tag of the labelling configuration that takes regions.
 
     Attributes:
-        name: the tag's.
-        to_name: of the image tag that it labels.
-        labels: by class name in lower case, as the project writes them.
+        name: name of the tag.
+        to_name: name of the image tag that it labels.
+        labels: the project's labels, by class name in lower case.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Controls:
-    """What a project labels: where tasks name their image, and the tags, None where it has none."""
+    """The key of a task's image in its data, and a project's labelling tags or None."""
 
     key: str
     rectangles: Control | None
@@ -88,12 +88,12 @@ class Controls:
 
 
 def read_tasks(content: bytes) -> tuple[list[LabelStudioTask], Controls]:
-    """Label Studio's request.
+    """Parse Label Studio's request.
 
     Raises:
-        HTTPException: 422 for what is no such request.
+        HTTPException: 422 if it is not such a request.
     """
-    if content.count(b",") > _MAX_VALUES:  # each takes up to thirty times its size while it is read
+    if content.count(b",") > _MAX_VALUES:  # parsing takes up to thirty times their size
         raise HTTPException(422, f"more than {_MAX_VALUES:,} values; send fewer tasks at once")
     try:
         request = TaskRequest.model_validate_json(content)
@@ -105,10 +105,10 @@ def read_tasks(content: bytes) -> tuple[list[LabelStudioTask], Controls]:
 def read_images(
     tasks: list[LabelStudioTask], key: str, settings: Settings
 ) -> Iterator[EncodedImage]:
-    """Images of tasks, one at a time.
+    """Yield the images of tasks, one at a time.
 
     Raises:
-        HTTPException: 422 for one that is not to be had, 413 for too large ones.
+        HTTPException: 422 if an image is not available, 413 if it is too large.
     """
     for task in tasks:
         address = task.data.get(key)
@@ -119,7 +119,7 @@ def read_images(
 
 
 def label_scene(scene: Scene, controls: Controls, model: str) -> TaskResult:
-    """Regions of one image."""
+    """Convert a scene to Label Studio's regions."""
     return TaskResult(
         result=[*_rectangles(scene, controls.rectangles), *_brushes(scene, controls.brushes)],
         score=float(np.mean(scene.scores)) if len(scene.scores) else 0.0,
@@ -128,16 +128,16 @@ def label_scene(scene: Scene, controls: Controls, model: str) -> TaskResult:
 
 
 def join_results(model: str, results: list[TaskResult]) -> bytes:
-    """The body of the answer."""
+    """Encode the body of the answer."""
     return TaskReply(results=results, model_version=model).model_dump_json().encode()
 
 
 class _NoDeclarations(ElementTree.TreeBuilder):
-    """A configuration needs no declarations, and those of entities can make it huge."""
+    """Rejects declarations: configurations do not need them, and entities can expand hugely."""
 
     def doctype(self, *_: str | None) -> None:
-        """Called at the start of a declaration."""
-        raise ElementTree.ParseError("declarations are not read")
+        """Raise ParseError; called at the start of a declaration."""
+        raise ElementTree.ParseError("declarations are not allowed")
 
 
 def _read_config(text: str) -> Controls:
@@ -151,7 +151,7 @@ def _read_config(text: str) -> Controls:
     value = images.get(next(iter(named), ""), "")
     if len(named) != 1 or not value.startswith("$"):
         raise HTTPException(
-            422, f"label_config wants {_RECTANGLES} or {_BRUSHES} for one Image with value='$...'"
+            422, f"label_config needs {_RECTANGLES} or {_BRUSHES} for one Image with value='$...'"
         )
     return Controls(value[1:], rectangles, brushes)
 
@@ -166,7 +166,7 @@ def _control(root: ElementTree.Element, kind: str) -> Control | None:
 
 
 def _rectangles(scene: Scene, control: Control | None) -> Iterator[dict[str, Any]]:
-    """Boxes in per cent of the image, of classes that the project has."""
+    """Yield boxes in per cent of the image, for classes that the project has."""
     if control is None:
         return
     width, height = scene.size
@@ -182,7 +182,7 @@ def _rectangles(scene: Scene, control: Control | None) -> Iterator[dict[str, Any
 
 
 def _brushes(scene: Scene, control: Control | None) -> Iterator[dict[str, Any]]:
-    """The pixels of every class that occurs and that the project has."""
+    """Yield the pixels of every class that occurs, if the project has it."""
     if control is None or scene.seg_map is None:
         return
     shares = scene.pixel_shares() or {}
@@ -206,12 +206,12 @@ def _region(scene: Scene, control: Control, kind: str, value: dict[str, Any]) ->
 
 
 def _read(address: str, settings: Settings) -> bytes:
-    """The image that a task names: base64, an uploaded file, or a URL of an allowed host."""
+    """Read a task's image: base64, an uploaded file, or a URL of an allowed host."""
     if address.startswith("data:"):
         try:
             return base64.b64decode(address.partition("base64,")[2], validate=True)
         except ValueError:
-            raise HTTPException(422, "a data: address wants base64") from None
+            raise HTTPException(422, "a data: address needs base64") from None
     if address.startswith("/data/"):
         return _read_uploaded(address, settings)
     scheme, _, rest = address.partition("://")
@@ -226,7 +226,7 @@ def _read(address: str, settings: Settings) -> bytes:
 
 
 def _read_uploaded(address: str, settings: Settings) -> bytes:
-    """A file inside Label Studio's folder, and none outside it."""
+    """Read a file inside Label Studio's folder, and nothing outside it."""
     if settings.uploads is None:
         raise HTTPException(422, "for uploaded files, start the service with --uploads DIR")
     folder = settings.uploads.resolve()
@@ -235,16 +235,16 @@ def _read_uploaded(address: str, settings: Settings) -> bytes:
         if not path.is_relative_to(folder):
             raise FileNotFoundError
         return read_regular(path, settings.max_bytes)
-    except (OSError, ValueError, RuntimeError) as error:  # odd names, and links in a circle
+    except (OSError, ValueError, RuntimeError) as error:  # invalid names, and circular links
         reason = getattr(error, "strerror", None) or "no such file"
-        raise HTTPException(422, f"{cut(address)}: {reason} in the folder of uploads") from None
+        raise HTTPException(422, f"{cut(address)}: {reason} in the upload folder") from None
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    """An allowed host does not lead to others."""
+    """Rejects redirects, because an allowed host could redirect to others."""
 
     def redirect_request(self, *_: Any) -> None:
-        """Never follow."""
+        """Return None, which makes urllib raise HTTPError."""
 
 
 def _fetch(address: str, max_bytes: int) -> bytes:

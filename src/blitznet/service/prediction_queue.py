@@ -1,4 +1,4 @@
-"""A bounded number of predictions at work, a bounded number of requests behind them."""
+"""Queue with a limited number of running predictions and of waiting requests."""
 
 import asyncio
 from collections import OrderedDict
@@ -12,7 +12,7 @@ from blitznet.inference.predictor import Predictor
 
 Result = TypeVar("Result")
 
-# Weight of the latest prediction in the mean that `Retry-After` is computed from.
+# Weight of the latest prediction in the running mean for `Retry-After`.
 _LATEST = 0.1
 
 
@@ -20,7 +20,7 @@ class BusyError(Exception):
     """All workers are busy and the queue is full.
 
     Attributes:
-        retry_after: seconds until there should be room, at least 1.
+        retry_after: estimated seconds until there is room, at least 1.
     """
 
     def __init__(self, retry_after: int) -> None:
@@ -29,13 +29,13 @@ class BusyError(Exception):
 
 
 class PredictionQueue:
-    """Hands predictors to requests in the order of their arrival.
+    """Assigns predictors to requests in order of arrival.
 
-    A worker takes the next request by itself, so none rests while the event loop is busy.
+    Workers fetch the next request themselves, so they are never idle while the event loop is busy.
 
     Args:
         predictors: one per worker, each used by one thread at a time.
-        limit: requests that may wait.
+        limit: maximum number of waiting requests.
     """
 
     def __init__(self, predictors: Sequence[Predictor], limit: int) -> None:
@@ -48,7 +48,7 @@ class PredictionQueue:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait."""
+        """Number of waiting requests."""
         return len(self._waiting)
 
     @property
@@ -57,20 +57,20 @@ class PredictionQueue:
         return self.workers - len(self._free)
 
     def require_room(self) -> None:
-        """Raises BusyError if a request that came now would not be taken."""
+        """Raise BusyError if the queue is full."""
         ahead = self.waiting + self.busy
         if ahead >= self.workers + self._limit:
             raise BusyError(max(1, ceil(ahead * self._mean_seconds / self.workers)))
 
     def run(self, work: Callable[[Predictor], Result]) -> asyncio.Future[Result]:
-        """Wait for a predictor and let `work` use it in a thread.
+        """Queue `work`, to run in a thread with the next free predictor.
 
         Returns:
-            What becomes of it. If it is cancelled, a waiting request leaves the queue; one at work
-            is finished, and its result dropped, before the predictor is given to the next.
+            A future of the result. If it is cancelled, a waiting request leaves the queue; a
+            running one finishes before its predictor is reused, and its result is dropped.
 
         Raises:
-            BusyError: at once, if there is no room.
+            BusyError: if the queue is full; raised immediately.
         """
         self.require_room()
         job: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -80,7 +80,7 @@ class PredictionQueue:
         return job
 
     def _work(self) -> None:
-        """The request that waits longest, in a thread; nothing if its client has gone."""
+        """Run the request that has waited longest, unless its client has disconnected."""
         try:
             job, work = self._waiting.popitem(last=False)
         except KeyError:
@@ -94,9 +94,9 @@ class PredictionQueue:
             seconds = perf_counter() - start
             mean = self._mean_seconds or seconds
             self._mean_seconds = mean + _LATEST * (seconds - mean)
-        except BaseException as raised:  # noqa: BLE001 - it is the caller's
+        except BaseException as raised:  # noqa: BLE001 - raised in the caller
             error = raised
-        self._free.append(predictor)  # before the client hears of it, and may ask again
+        self._free.append(predictor)  # before the client gets the answer and may ask again
         job.get_loop().call_soon_threadsafe(_settle, job, result, error)
 
     def close(self) -> None:
@@ -107,5 +107,5 @@ class PredictionQueue:
 
 
 def _settle(job: asyncio.Future[Result], result: Result, error: BaseException | None) -> None:
-    if not job.done():  # else its client has gone
+    if not job.done():  # it is done if the client has disconnected
         job.set_exception(error) if error else job.set_result(result)

@@ -1,4 +1,4 @@
-"""What Prometheus reads."""
+"""Prometheus metrics of the service."""
 
 from collections.abc import Mapping
 
@@ -13,15 +13,15 @@ from prometheus_client import (
 
 from blitznet.service.prediction_queue import PredictionQueue
 
-# Seconds: from a cached small network on a GPU to a large one on a busy CPU.
+# Seconds, from a small network on a GPU to a large one on a busy CPU.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class ServiceMetrics:
-    """Counters of one service, apart from those of others in the process.
+    """Metrics of one service, separate from others in the same process.
 
     Args:
-        queue: whose length and busy workers are reported.
+        queue: queue whose length and busy workers are reported.
     """
 
     def __init__(self, queue: PredictionQueue) -> None:
@@ -37,21 +37,21 @@ class ServiceMetrics:
             ("stage",), buckets=_BUCKETS, registry=self._registry,
         )  # fmt: skip
         for name, text, value in (
-            ("queue_length", "Requests that wait for a worker.", lambda: queue.waiting),
-            ("workers_busy", "Workers at work.", lambda: queue.busy),
+            ("queue_length", "Requests waiting for a worker.", lambda: queue.waiting),
+            ("workers_busy", "Busy workers.", lambda: queue.busy),
             ("workers", "Workers.", lambda: queue.workers),
         ):
             Gauge(f"blitznet_{name}", text, registry=self._registry).set_function(value)
 
     def count_request(self, path: str, status: int) -> None:
-        """One answered request; `path` is of a route, so that there are few."""
+        """Count an answered request; `path` is a route's, to limit the number of labels."""
         self._requests.labels(path, str(status)).inc()
 
     def observe(self, milliseconds: Mapping[str, float]) -> None:
-        """Times of one prediction by stage."""
+        """Record the times of one prediction by stage."""
         for stage, time in milliseconds.items():
             self._stages.labels(stage).observe(time / 1000)
 
     def text(self) -> bytes:
-        """The metrics in Prometheus' text format."""
+        """Format the metrics in Prometheus' text format."""
         return generate_latest(self._registry)

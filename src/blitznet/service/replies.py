@@ -1,25 +1,25 @@
-"""What the service answers: typed, as its OpenAPI page shows it."""
+"""Typed replies of the service, as in its OpenAPI schema."""
 
 import base64
-from io import BytesIO
 from typing import Annotated, Any, Literal
 
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from blitznet.files.save_image import encode_png
 from blitznet.scene import Scene
 from blitznet.service.run_length import coco_run_length
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
-# Of zlib: fast, and not much larger than what takes five times as long. Of maps, runs alone are
-# packed, which halves them.
+# zlib's level: higher ones take five times as long for slightly smaller files. For segmentation
+# maps, the strategy that compresses only runs (Z_RLE) halves the size.
 _PNG_LEVEL = 1
 _RUNS = 3
 
 
 class Options(BaseModel):
-    """Parameters of a prediction, in the query or as fields of the form."""
+    """Parameters of a prediction, in the query or in the form."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -34,7 +34,7 @@ class Options(BaseModel):
 
 
 class RunLengths(BaseModel):
-    """Uncompressed COCO RLE: column by column, the first run is of zeros."""
+    """Uncompressed COCO RLE: runs in column order, starting with zeros."""
 
     size: tuple[int, int] = Field(description="Height and width.")
     counts: list[int]
@@ -51,7 +51,7 @@ class DetectedObject(BaseModel):
 
 
 class ImagePrediction(BaseModel):
-    """What the network found in one image: a record of `predictions.jsonl`, and its map."""
+    """The prediction for one image: a record of `predictions.jsonl`, and segmentation map."""
 
     source: str = Field(description="The file's name, or `body` without one.")
     width: int
@@ -62,7 +62,7 @@ class ImagePrediction(BaseModel):
         None, description="Base64 PNG, grey, a class id per pixel; with mask=png."
     )
     segmentation_rle: dict[str, RunLengths] | None = Field(
-        None, description="The pixels of every class but background; with mask=rle."
+        None, description="The pixels of every class except background; with mask=rle."
     )
     class_map: dict[str, str] = Field(description="Class id to name.")
     drawn: str | None = Field(None, description="Base64 PNG; with draw=true.")
@@ -96,19 +96,19 @@ EXAMPLE: dict[str, Any] = {
 
 
 class Health(BaseModel):
-    """`UP` is what Label Studio looks for."""
+    """Status `UP`, as Label Studio expects."""
 
     status: Literal["UP"] = "UP"
 
 
 class Ready(BaseModel):
-    """Whether the service takes requests."""
+    """Whether the service accepts requests."""
 
     ready: bool
 
 
 class ServedModel(BaseModel):
-    """The network that answers."""
+    """The served network."""
 
     name: str
     engine: str
@@ -120,19 +120,19 @@ class ServedModel(BaseModel):
 
 
 class Models(BaseModel):
-    """All networks that answer; today one."""
+    """All served networks; currently one."""
 
     models: list[ServedModel]
 
 
 class ErrorReply(BaseModel):
-    """Why a request was refused, in one line."""
+    """Why a request failed, in one line."""
 
     detail: str
 
 
 def describe(scene: Scene, options: Options) -> ImagePrediction:
-    """A scene as JSON-ready values."""
+    """Convert a scene to JSON values."""
     record = scene.to_dict()
     record["class_map"] = {str(index): name for index, name in enumerate(scene.names)}
     record["ms"] = {stage: round(time, 2) for stage, time in scene.milliseconds.items()}
@@ -155,10 +155,8 @@ def describe(scene: Scene, options: Options) -> ImagePrediction:
 
 
 def png(image: Image.Image, **options: int) -> bytes:
-    """A PNG file, with options of Pillow."""
-    content = BytesIO()
-    image.save(content, format="PNG", compress_level=_PNG_LEVEL, **options)
-    return content.getvalue()
+    """Encode an image as PNG, with Pillow's options."""
+    return encode_png(image, compress_level=_PNG_LEVEL, **options)
 
 
 def _base64(content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What a request holds: images and parameters, within the service's limits."""
+"""Read images and parameters from requests, within the service's limits."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
@@ -19,18 +19,18 @@ _FORM = "multipart/form-data"
 _MAX_FILES, _MAX_FIELDS = 16, 16
 _LINGER_SECONDS = 2
 
-# Of answers to requests whose rest is not read.
+# Headers of answers to requests that were not read to the end.
 CLOSE = {"Connection": "close"}
 
-# What an image without a file name is called.
+# Name of an image without a file name.
 BODY = "body"
 
 
 class UploadMemory:
-    """Bytes of bodies that are held at once; slow uploads cannot use up the memory.
+    """Limits the memory of all bodies together, so that slow uploads cannot exhaust it.
 
     Args:
-        limit: bytes.
+        limit: maximum number of bytes.
     """
 
     def __init__(self, limit: int) -> None:
@@ -38,23 +38,23 @@ class UploadMemory:
         self._held = 0
 
     def take(self, size: int) -> None:
-        """Raises BusyError if there is no room."""
+        """Reserve bytes; raise BusyError if there is no room."""
         if self._held + size > self._limit:
             raise BusyError(retry_after=1)
         self._held += size
 
     def give_back(self, size: int) -> None:
-        """Let bytes go that were taken."""
+        """Release reserved bytes."""
         self._held -= size
 
 
 class LimitedBody:
-    """The body of a request, counted while it streams in.
+    """The body of a request, with its size limited while it is received.
 
-    Use it as a context manager, which frees the memory at the end of the request.
+    Use it as a context manager, which releases the memory at the end of the request.
 
     Attributes:
-        is_complete: whether all of it has arrived.
+        is_complete: whether the whole body has been received.
     """
 
     def __init__(self, request: Request, max_bytes: int, memory: UploadMemory) -> None:
@@ -71,11 +71,11 @@ class LimitedBody:
         self._memory.give_back(self._size)
 
     async def stream(self) -> AsyncGenerator[bytes]:
-        """Raises HTTPException 413 as soon as the size is known to be too large."""
+        """Yield chunks; raise HTTPException 413 as soon as the body is known to be too large."""
         headers, chunks = self._request.headers, self._request.stream()
         stated = headers.get("content-length", "")
         if stated.isdecimal() and int(stated) > self._max_bytes:
-            if "expect" not in headers:  # such a client asks before it sends
+            if "expect" not in headers:  # with Expect: 100-continue, the client has not sent it yet
                 await _linger(chunks)
             raise self._too_large()
         async for chunk in chunks:
@@ -88,7 +88,7 @@ class LimitedBody:
         self.is_complete = True
 
     async def read(self) -> bytes:
-        """All of it."""
+        """Read the whole body."""
         return b"".join([chunk async for chunk in self.stream()])
 
     def _too_large(self) -> HTTPException:
@@ -97,7 +97,7 @@ class LimitedBody:
 
 
 async def _linger(chunks: AsyncGenerator[bytes]) -> None:
-    """Receive for a moment: a client that still sends would miss the answer."""
+    """Keep receiving briefly: a client that is still sending would miss the answer."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_LINGER_SECONDS):
             async for _ in chunks:
@@ -105,7 +105,7 @@ async def _linger(chunks: AsyncGenerator[bytes]) -> None:
 
 
 class _InMemoryParser(MultiPartParser):
-    """Nothing that users send is written to disk."""
+    """A parser that never writes uploads to disk."""
 
     spool_max_size = 1 << 62
 
@@ -113,10 +113,10 @@ class _InMemoryParser(MultiPartParser):
 async def read_upload(
     request: Request, body: LimitedBody, score: float
 ) -> tuple[list[EncodedImage], Options]:
-    """The files and parameters of a form, or of a body that is an image.
+    """Read the files and parameters of a form, or of a body that is an image.
 
     Raises:
-        HTTPException: 413 too large, 422 anything else that is wrong.
+        HTTPException: 413 if the body is too large, 422 for any other error.
     """
     fields = dict(request.query_params)
     if request.headers.get("content-type", "").startswith(_FORM):
@@ -133,7 +133,7 @@ async def read_upload(
 async def _read_form(
     request: Request, body: LimitedBody
 ) -> tuple[dict[str, str], list[EncodedImage]]:
-    """Fields by name, and files."""
+    """Read a form's fields by name, and its files."""
     parser = _InMemoryParser(
         request.headers, body.stream(), max_files=_MAX_FILES, max_fields=_MAX_FIELDS
     )
@@ -160,19 +160,19 @@ def _read_options(fields: Mapping[str, str], score: float) -> Options:
         return Options.model_validate({"score": score, **fields})
     except ValidationError as error:
         names = ", ".join(Options.model_fields)
-        raise HTTPException(422, f"{first_problem(error)}; there are {names}") from None
+        raise HTTPException(422, f"{first_problem(error)}; parameters are {names}") from None
 
 
 def open_images(files: Iterable[EncodedImage], max_megapixels: float) -> Iterator[EncodedImage]:
-    """As `open_image`, all before the first one is taken."""
+    """Check all images with `open_image`, then yield them."""
     yield from [open_image(file, max_megapixels) for file in files]
 
 
 def open_image(file: EncodedImage, max_megapixels: float) -> EncodedImage:
-    """The same file, its header read, its pixels still to be decoded.
+    """Check an image's header, and return the file unchanged.
 
     Raises:
-        HTTPException: 415 for what is no image, 413 for one with too many pixels.
+        HTTPException: 415 if it is not an image, 413 if it has too many pixels.
     """
     try:
         width, height = read_image_header(BytesIO(file.content), file.name).size

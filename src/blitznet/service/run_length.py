@@ -1,20 +1,20 @@
-"""Run lengths of masks, as COCO and as Label Studio write them."""
+"""Run-length encoding of masks, in the formats of COCO and Label Studio."""
 
 import numpy as np
 
-# Label Studio's runs: a two-bit index says how many bits hold the length.
+# Sizes of a run's length in Label Studio's format, chosen by a two-bit index.
 _LENGTH_BITS = (3, 4, 8, 16)
 _WORD_BITS = 8
 
 
 def coco_run_length(mask: np.ndarray) -> dict[str, list[int]]:
-    """Uncompressed RLE, which `pycocotools.mask.frPyObjects` reads.
+    """Encode a mask as uncompressed RLE, as `pycocotools.mask.frPyObjects` reads it.
 
     Args:
         mask: (H, W) bool.
 
     Returns:
-        `size` [H, W] and `counts`, lengths of runs column by column, the first of zeros.
+        `size` [H, W] and `counts`, lengths of runs in column order, starting with zeros.
     """
     lengths, values = _runs(mask.T.ravel())
     counts = [0] if len(values) and values[0] else []
@@ -22,11 +22,11 @@ def coco_run_length(mask: np.ndarray) -> dict[str, list[int]]:
 
 
 def brush_run_length(mask: np.ndarray) -> list[int]:
-    """The bytes that Label Studio's brush reads, an RGBA image whose four channels are the mask.
+    """Encode a mask for Label Studio's brush, as an RGBA image with the mask in every channel.
 
-    A bit stream: number of values (32 bits), bits of a value less one (5), the four sizes of
-    lengths less one (4 each); then for each run a 1, the index of its size (2), its length less
-    one and its value (8); filled up with zeros.
+    The bit stream holds the number of values (32 bits), bits per value minus 1 (5), and the four
+    sizes of lengths minus 1 (4 each); then for each run a 1, the index of its size (2), its length
+    minus 1, and its value (8). It is padded with zeros.
 
     Args:
         mask: (H, W) bool.
@@ -47,6 +47,6 @@ def brush_run_length(mask: np.ndarray) -> list[int]:
 
 
 def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lengths of runs and their values, of (N,) values."""
+    """Lengths and values of the runs in (N,) values."""
     starts = np.flatnonzero(np.diff(values, prepend=~values[:1]))
     return np.diff(starts, append=len(values)), values[starts].astype(np.int64)

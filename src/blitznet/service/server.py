@@ -1,4 +1,4 @@
-"""`blitznet serve`: a socket, workers, uvicorn, and an orderly end."""
+"""Run the service: socket, workers, uvicorn and graceful shutdown."""
 
 import logging
 import signal
@@ -20,12 +20,12 @@ from blitznet.service.connection import BoundedConnection
 from blitznet.service.gate import access_log
 from blitznet.service.settings import Settings
 
-# By default. On a GPU one decodes and encodes while the other one's network runs.
+# Defaults. On a GPU, one worker decodes and encodes while the other's network runs.
 _MAX_WORKERS = 4
 _WORKERS_ON_GPU = 2
-# Longer than a proxy in front keeps idle connections, which would meet closed ones otherwise.
+# Longer than reverse proxies keep idle connections, so that they never reuse a closed one.
 _KEEP_ALIVE_SECONDS = 75
-# After which a worker lets the event loop have the interpreter, and the other way round.
+# Interval at which threads switch, so that workers and the event loop do not block each other.
 _SWITCH_SECONDS = 0.0005
 _LOOPBACK = ("127.", "::1", "localhost")
 
@@ -40,21 +40,21 @@ def serve(
     settings: Settings | None = None,
     on_message: OnMessage | None = None,
 ) -> None:
-    """Serve a network until SIGTERM or Ctrl-C; requests under way are finished then.
+    """Serve a network until SIGTERM or Ctrl-C, and then finish running requests.
 
     Args:
         model: a bundled network's name, an exported file, or a checkpoint; None = the best one.
         host: address to listen on.
-        port: 0 = a free one.
-        workers: predictions at once, each on its share of the cores; None = one per core up to 4,
-            or 2 on a GPU.
-        device: as of `blitznet.load`.
-        engine: as of `blitznet.load`.
+        port: port to listen on; 0 = any free one.
+        workers: concurrent predictions, each on its share of the cores; None = one per core up to
+            4, or 2 on a GPU.
+        device: see `blitznet.load`.
+        engine: see `blitznet.load`.
         settings: limits and access; None = the defaults.
-        on_message: receives lines about what is going on; None = they go to standard error.
+        on_message: receives lines about progress and problems; None = print to standard error.
 
     Raises:
-        InputError: if the address cannot be used, or the network not loaded.
+        InputError: if the address cannot be used, or the network cannot be loaded.
         KeyboardInterrupt: after Ctrl-C.
     """
     settings = settings or Settings()
@@ -63,7 +63,7 @@ def serve(
     with _listen(host, port) as listener:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         if not host.startswith(_LOOPBACK):
-            who = "whoever has the token" if settings.token else "everybody (no --token is set)"
+            who = "anyone with the token" if settings.token else "anyone (no --token is set)"
             on_message(f"{address} is not loopback: reachable from other machines, by {who}")
         predictors = _load_workers(model, workers, device, engine, on_message)
         service_app = create_app(predictors, settings)
@@ -81,7 +81,7 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """Not ready from SIGTERM on, which is an ordinary end: exit code 0."""
+    """Sets the service to not ready on a signal, and exits with 0 on SIGTERM."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -90,7 +90,7 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._service.is_ready = False
         if sig == signal.SIGTERM:
-            self.should_exit = True  # uvicorn would raise the signal again in the end
+            self.should_exit = True  # uvicorn would raise the signal again at exit
         else:
             super().handle_exit(sig, frame)
 
@@ -109,7 +109,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _load_workers(
     model: str | None, workers: int | None, device: str, engine: str | None, on_message: OnMessage
 ) -> list[Predictor]:
-    """A network per worker; on a CPU each takes its share of the cores."""
+    """Load a network per worker; on a CPU, each uses its share of the cores."""
     cores = usable_cores()
     count = workers or min(cores, _MAX_WORKERS)
     threads = max(1, cores // count)
@@ -123,7 +123,7 @@ def _load_workers(
 
 
 def _log_to_stderr() -> None:
-    """Requests as JSON lines, uvicorn's warnings and errors as they are."""
+    """Log requests as JSON lines, and uvicorn's warnings and errors unchanged."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     for logger, level in ((access_log, logging.INFO), (logging.getLogger("uvicorn"), "WARNING")):

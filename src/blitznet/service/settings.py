@@ -1,4 +1,4 @@
-"""What a service allows and how much it does at once."""
+"""Settings of the service."""
 
 import math
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ class Settings:
     """Limits and access of a service.
 
     Attributes:
-        score: minimum score of an object where a request names none, 0..1.
-        queue: requests that may wait for a worker; further ones get 503.
-        timeout: seconds from the arrival of a request to its answer.
-        max_mb: size of a request's body, millions of bytes.
-        max_megapixels: pixels of one image, millions.
+        score: default minimum score of an object, 0..1.
+        queue: maximum number of requests waiting for a worker; further ones get 503.
+        timeout: maximum seconds from the arrival of a request to its answer.
+        max_mb: maximum size of a request's body, millions of bytes.
+        max_megapixels: maximum size of an image, millions of pixels.
         cors: origins whose pages may use the service, `*` for all.
-        token: what requests have to carry; None = no access control.
-        allow_fetch: hosts (`name` or `name:port`) whose images Label Studio's tasks may name.
-        uploads: folder of Label Studio's uploaded files, which its tasks name as `/data/...`.
+        token: bearer token that requests need; None = no access control.
+        allow_fetch: hosts (`name` or `name:port`) of images that Label Studio's tasks may refer to.
+        uploads: folder of Label Studio's uploads, which its tasks refer to as `/data/...`.
 
     Raises:
-        InputError: if a value is impossible.
+        InputError: if a value is invalid.
     """
 
     score: float = 0.5
@@ -38,16 +38,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.score <= 1:
-            raise InputError(f"score is a minimum score in 0..1, got {self.score}")
+            raise InputError(f"score must be in 0..1, got {self.score}")
         if self.queue < 0:
-            raise InputError(f"queue is a number of requests from 0 on, got {self.queue}")
+            raise InputError(f"queue must be at least 0, got {self.queue}")
         for name in ("timeout", "max_mb", "max_megapixels"):
             if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"{name} is a number above 0, got {getattr(self, name)}")
+                raise InputError(f"{name} must be finite and above 0, got {getattr(self, name)}")
         if self.token is not None and not self.token.strip():
             raise InputError("the token is empty; leave it out, or set one")
         if self.uploads is not None and not self.uploads.is_dir():
-            raise InputError(f"{self.uploads}: no such folder; name that of Label Studio's uploads")
+            raise InputError(f"{self.uploads}: no such folder; give Label Studio's upload folder")
 
     @property
     def max_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""The exponential moving average (EMA) of a network's weights; it is evaluated and saved."""
+"""The EMA weights of a network, which are evaluated and saved."""
 
 from itertools import chain
 
@@ -8,14 +8,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 class AveragedWeights(AveragedModel):
-    """As torch's `AveragedModel`, with which it shares the state, but without its waiting.
+    """torch's `AveragedModel` with the same state, but without synchronising with the device.
 
-    That class reads its own counter on the device in every step, and takes the mean of counters.
-    Move `module` alone to a device, so that the counter stays here.
+    The base class reads its counter from the device in every step, and averages integer buffers.
+    Move only `module` to a device, so that the counter stays on the CPU.
 
     Args:
-        network: whose weights and batch statistics are averaged.
-        decay: share of the old mean in the new one.
+        network: network whose weights and batch statistics are averaged.
+        decay: weight of the old average in the new one.
     """
 
     def __init__(self, network: nn.Module, decay: float):

@@ -1,7 +1,7 @@
-"""Depthwise convolutions in float32, where PyTorch is slow at them in bfloat16.
+"""Depthwise convolutions in float32, because PyTorch's bfloat16 ones are slow on CPUs.
 
-On CPUs the gradient of a depthwise convolution in bfloat16 takes up to seven times as long as in
-float32. A training step of EfficientNet-Lite0 at 192 pixels takes half the time with this.
+There, the gradient of a depthwise convolution takes up to seven times as long in bfloat16 as in
+float32. In float32, a training step of EfficientNet-Lite0 at 192 pixels takes half the time.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class _InFloat32(nn.Module):
-    """Placed before a layer's own class: its inputs and arithmetic are float32 under autocast."""
+    """Mixed into a layer's class, computes the layer in float32 under autocast."""
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
@@ -18,10 +18,10 @@ class _InFloat32(nn.Module):
 
 
 def compute_depthwise_in_float32(network: nn.Module) -> None:
-    """Let depthwise convolutions that are slow in bfloat16 compute in float32.
+    """Let all depthwise convolutions compute in float32, except those of 3x3 and stride 1.
 
-    Those of 3 x 3 and stride 1 are not slow. Outputs keep the dtype of the input; parameters and
-    their names stay the same.
+    These are not slow in bfloat16. Outputs keep the input's dtype; parameters and their names do
+    not change.
     """
     for module in network.modules():
         if not isinstance(module, nn.Conv2d):
@@ -29,5 +29,5 @@ def compute_depthwise_in_float32(network: nn.Module) -> None:
         is_depthwise = 1 < module.groups == module.in_channels
         if is_depthwise and (module.kernel_size, module.stride) != ((3, 3), (1, 1)):
             kind = type(module)
-            # As torch.nn.utils.parametrize does: an instance attribute would be shared by copies.
+            # As in torch.nn.utils.parametrize: copies would share a method set on the instance.
             module.__class__ = type(f"{kind.__name__}InFloat32", (_InFloat32, kind), {})

@@ -1,26 +1,26 @@
-"""The end of a run: its network is measured, reported and exported."""
+"""The end of a run: evaluate its network, write the report, export."""
 
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from blitznet.data.check.check_report import count_of
 from blitznet.data.check.skipped import without_skipped
 from blitznet.data.description import read_description
-from blitznet.errors import InputError
+from blitznet.errors import InputError, count_of
 from blitznet.evaluation.evaluate import METRICS_FILE, engine_of, measure
 from blitznet.evaluation.metrics import Metrics
 from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
 from blitznet.extras import require
 from blitznet.files.text_files import read_json, write_json
+from blitznet.inference.engines.engine import OnMessage
 from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
 from blitznet.model_files import read_info
 from blitznet.training.log import LOG_FILE, read_rows
 from blitznet.training.loop import MODEL_FILE
 from blitznet.training.recipe import Recipe
 from blitznet.training.run_record import RUN_FILE, read_run
-from blitznet.training.show import OnMessage, Progressing
+from blitznet.training.show import Progressing
 from blitznet.training.validation import (
     VALIDATION_SPLIT,
     keep_measured,
@@ -33,16 +33,16 @@ REPORT_FOLDER = "report"
 
 
 def finish_run(folder: Path, device: str, workers: int, progressing: Progressing) -> Metrics | None:
-    """Measure the network of a run that has come to its end, report on it and export it.
+    """Measure the network of a finished run, write its report and export it.
 
     Args:
-        folder: of the run.
-        device: where the network runs.
+        folder: folder of the run.
+        device: device of the network.
         workers: processes that read images.
-        progressing: reports the files written, and those that could not be.
+        progressing: receives messages about written files and failures.
 
     Returns:
-        Its metrics; None if the data has no `val` split.
+        The metrics; None if the data has no `val` split.
     """
     recipe, data = read_run(folder)
     on_message = progressing.on_message
@@ -64,13 +64,13 @@ def finish_run(folder: Path, device: str, workers: int, progressing: Progressing
 
 
 def _early_stop(folder: Path, recipe: Recipe) -> str | None:
-    """Why a finished run has fewer steps than its recipe; None if it has them all."""
+    """Why a finished run has fewer steps than its recipe; None if it has all of them."""
     best, rows = read_info(folder / MODEL_FILE).training["steps"], read_validation(folder)
     if best == recipe.steps:
         return None
     since = sum((row["step"] or 0) > best for row in rows)
     return (
-        f"Stopped early at step {rows[-1]['step']:.0f} of {recipe.steps}: no gain in "
+        f"Stopped early at step {rows[-1]['step']:.0f} of {recipe.steps}: no improvement in "
         f"{count_of(since, 'validation')}; the network is that of step {best}"
     )
 
@@ -83,7 +83,7 @@ def _measure(
     review: DetailedEvaluation,
     show_progress: bool,
 ) -> Metrics:
-    """Measure a finished run on its validation images and write the metrics into its files."""
+    """Measure a finished run on its validation images, and write the metrics to its files."""
     path = folder / MODEL_FILE
     model, info = load_checkpoint(path)
     sources = read_description(data).open_split(VALIDATION_SPLIT)
@@ -96,7 +96,7 @@ def _measure(
     save_checkpoint(path, model, with_metrics(info, metrics))
     write_json(folder / METRICS_FILE, metrics.to_dict())
     step = info.training["steps"]
-    if all(row["step"] != step for row in read_validation(folder)):  # as after stopping early
+    if all(row["step"] != step for row in read_validation(folder)):  # False after early stopping
         keep_measured(folder, step, metrics, model, info)
     return metrics
 
@@ -115,12 +115,12 @@ def _report(
             {"Recipe": record["recipe"], "Environment": record["environment"]},
         )
         on_message(f"Report: {page}")
-    except InputError as error:  # the network is there all the same
+    except InputError as error:  # the network is already saved
         on_message(f"No report: {error}")
 
 
 def _export(folder: Path, on_message: OnMessage) -> None:
-    """Leave `model.onnx` beside the checkpoint, to predict without PyTorch."""
+    """Export `model.onnx` beside the checkpoint, to predict without PyTorch."""
     try:
         for package in ("onnx", "onnxscript"):
             require(package, "train", ONNX_FILE)
@@ -129,6 +129,6 @@ def _export(folder: Path, on_message: OnMessage) -> None:
         export_onnx(folder / ONNX_FILE, *load_checkpoint(folder / MODEL_FILE))
     except InputError as error:
         on_message(f"No {ONNX_FILE}: {error}; then: blitznet export {folder / MODEL_FILE}")
-    except RuntimeError as error:  # of PyTorch's exporter
+    except RuntimeError as error:  # from PyTorch's exporter
         cause = str(error).partition("\n")[0]
         on_message(f"No {ONNX_FILE}: PyTorch cannot export this network ({cause})")

@@ -1,4 +1,4 @@
-"""The processes of a run: who started them, which one this is, and what is said if one is lost."""
+"""The processes of a run: find, launch and connect them, and explain when one is lost."""
 
 import logging
 import os
@@ -18,21 +18,21 @@ from torch import distributed
 
 from blitznet.errors import BlitzNetError, RecipeError, WorkerError
 
-_ROLL_CALL_S = 30  # that the first process waits for the others
-_FAILURE = "blitznet/failure"  # key in the store that the processes share
+_ROLL_CALL_S = 30  # how long the first process waits for the others
+_FAILURE = "blitznet/failure"  # key in the store shared by the processes
 _LOST = ("gloo", "closed by peer", "reset by peer", "refused", "NCCL", "Timed out", "timed out")
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run, found in the variables of who launched them.
+    """The processes of a run, found in the environment variables of their launcher.
 
     Attributes:
-        rank: of this one.
-        per_machine: how many run on each machine.
-        machines: how many there are.
-        is_launched: whether this one was started for the run by something else; the first one
-            starts the others otherwise.
+        rank: rank of this process.
+        per_machine: number of processes on each machine.
+        machines: number of machines.
+        is_launched: whether a launcher starts all processes; if not, the first process starts the
+            others.
         environment: Fabric's view of them.
     """
 
@@ -44,28 +44,28 @@ class Processes:
 
     @property
     def count(self) -> int:
-        """Of all machines."""
+        """Number of processes on all machines."""
         return self.per_machine * self.machines
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that prepares, measures and writes."""
+        """Whether this process prepares, measures and writes."""
         return self.rank == 0
 
 
 def find_processes(devices: int) -> Processes:
-    """Ask torchrun, then SLURM; without them, `devices` on this machine.
+    """Find the processes started by torchrun or SLURM; otherwise use `devices` on this machine.
 
     Raises:
-        RecipeError: if a launcher does not say enough, or SLURM's other tasks do not come.
+        RecipeError: if the launcher's numbers do not fit, or SLURM's other tasks do not connect.
     """
     variables = os.environ
     if TorchElasticEnvironment.detect():
         machines = int(variables.get("GROUP_WORLD_SIZE", "1"))
         return _launched(TorchElasticEnvironment(), machines)
-    # One task is what `sbatch` gives a script by default: `devices` counts then.
+    # With one task, the default of `sbatch`, `devices` decides.
     if int(variables.get("SLURM_NTASKS", "1")) > 1 and SLURMEnvironment.detect():
-        variables.setdefault("SLURM_NTASKS_PER_NODE", variables["SLURM_NTASKS"])  # Fabric asks
+        variables.setdefault("SLURM_NTASKS_PER_NODE", variables["SLURM_NTASKS"])  # for Fabric
         processes = _launched(SLURMEnvironment(), int(variables.get("SLURM_NNODES", "1")))
         if "SLURM_STEP_ID" not in variables:
             _call_roll(processes)
@@ -86,10 +86,10 @@ def launch_fabric(processes: Processes, accelerator: str, precision: str) -> Fab
     """Start or join the processes of a run.
 
     Raises:
-        WorkerError: if they do not find each other.
+        WorkerError: if the processes cannot connect.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    # Fabric's own observer kills the first process when another one ends, without a word.
+    # Fabric's observer silently kills the first process when another one ends.
     subprocess_script._launch_process_observer = lambda child_processes: None  # noqa: ARG005
     fabric = Fabric(
         accelerator=accelerator,
@@ -105,10 +105,10 @@ def launch_fabric(processes: Processes, accelerator: str, precision: str) -> Fab
 
 
 def _call_roll(processes: Processes) -> None:
-    """A script of `sbatch` sees the number of tasks too, but is alone where srun does not start it.
+    """Require that all SLURM tasks connect: without srun, a script of `sbatch` runs only once.
 
     Raises:
-        RecipeError: if the others do not come.
+        RecipeError: if the other tasks do not connect.
     """
     place, is_first = processes.environment, processes.is_first
     wait = timedelta(seconds=_ROLL_CALL_S) if is_first else timedelta(minutes=5)
@@ -120,32 +120,32 @@ def _call_roll(processes: Processes) -> None:
         if not is_first:
             raise
         raise RecipeError(
-            f"SLURM has {processes.count} tasks for this run and only one came in {_ROLL_CALL_S} "
+            f"SLURM has {processes.count} tasks for this run but only one came in {_ROLL_CALL_S} "
             f"s; start it by srun, or ask for one task and give --devices {processes.count}"
         ) from None
 
 
 def leave_failure(processes: Processes, error: BlitzNetError) -> None:
-    """Tell the first process why another one fails, and end that one without a word.
+    """In a process that is not the first, pass the error on to the first one and exit silently.
 
     Raises:
-        SystemExit: if this is not the first process; after that `error` is for the caller to raise.
+        SystemExit: if this is not the first process; in the first, the caller raises `error`.
     """
     if processes.count == 1 or processes.is_first:
         return
     store = _store()
     if store is not None and not isinstance(error, WorkerError):
         store.set(_FAILURE, str(error))
-    # The first process ends for the reason that it reads, and its launcher looks at that one.
+    # The first process reports the error and fails; only torchrun must see this one fail, too.
     raise SystemExit(1 if processes.is_launched and "TORCHELASTIC_RUN_ID" in os.environ else 0)
 
 
 def explain_loss(error: RuntimeError, run: Path | None) -> BlitzNetError | None:
-    """A message for an error that occurs because another process ended; None for other errors.
+    """Explain an error that occurred because another process ended; None for other errors.
 
     Args:
-        error: that a collective operation raised.
-        run: folder of the run, to continue from.
+        error: error raised by a collective operation.
+        run: folder of the run to resume.
     """
     text = str(error)
     is_lost = isinstance(error, distributed.DistError) or any(w in text for w in _LOST)
@@ -155,14 +155,14 @@ def explain_loss(error: RuntimeError, run: Path | None) -> BlitzNetError | None:
     try:
         if store is not None and store.check([_FAILURE]):
             return BlitzNetError(store.get(_FAILURE).decode())
-    except RuntimeError:  # it went with the first process
+    except RuntimeError:  # the store ended with the first process
         pass
     how = "" if run is None else f"; continue with blitznet train --resume {run}"
     return WorkerError(f"another process of this run has died (out of memory, or killed){how}")
 
 
 def _store() -> Any:
-    """What the processes share beside collective operations; None before they have met."""
+    """The key-value store shared by the processes; None before they are connected."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return None
     return distributed.distributed_c10d._get_default_store()

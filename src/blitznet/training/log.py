@@ -1,4 +1,4 @@
-"""The log of a run: loss terms, make-up of the batches and speed, one CSV row every 20 steps."""
+"""The log of a run: losses, shares of labelled images and speed, a CSV row every 20 steps."""
 
 import csv
 import time
@@ -33,22 +33,22 @@ LOG_FIELDS = (
 
 
 class Meter:
-    """What the steps since the last reading have cost, in this process.
+    """Accumulates losses and speed of this process's steps until they are read.
 
-    Only `require_finite` and `read` wait for the device.
+    Only `require_finite` and `read` synchronise with the device.
     """
 
     def __init__(self) -> None:
-        # Of each step: loss terms and make-up of the batch, whether it is finite, and its images.
+        # Per step: loss terms and shares of labelled images, whether they are finite, the images.
         self._steps: list[tuple[Tensor, Tensor, tuple[str, ...]]] = []
         self.resume_clock()
 
     def resume_clock(self) -> None:
-        """Do not count the time since the last reading."""
+        """Restart the clock, to exclude the time since the last reading."""
         self._started = time.monotonic()
 
     def add(self, taken: StepResult, batch: Batch) -> None:
-        """One step."""
+        """Add one step."""
         has_map = (batch.seg_maps != IGNORE_INDEX).flatten(1).any(dim=1)
         shares = torch.stack((batch.has_boxes, has_map)).float().mean(dim=1)
         figures = torch.cat((torch.stack(taken.terms), shares))
@@ -56,15 +56,15 @@ class Meter:
         self._steps.append((figures, is_finite, batch.sources))
 
     def require_finite(self, fabric: "Fabric", network: nn.Module, last_step: int) -> None:
-        """To be called before weights are saved, by all processes.
+        """Check for NaN losses and weights; all processes must call this before weights are saved.
 
         Raises:
-            DivergenceError: if a step since the last reading, or a weight, is infinite or NaN.
+            DivergenceError: if a loss since the last reading, or a weight, is infinite or NaN.
         """
         finite = torch.stack([is_finite for _, is_finite, _ in self._steps])
-        # With finite gradients, the update itself may still have gone too far.
+        # Even with finite gradients, the update itself may have overflowed.
         finite[-1] &= torch.stack([p.isfinite().all() for p in network.parameters()]).all()
-        if fabric.world_size > 1:  # the loss of one process, the gradients of all
+        if fabric.world_size > 1:  # losses differ between processes
             finite = cast(Tensor, fabric.all_reduce(finite.float(), reduce_op="min")) > 0
         if not finite.all():
             first = int((~finite).nonzero()[0])
@@ -75,7 +75,7 @@ class Meter:
             )
 
     def read(self, step: int, lr: float, global_batch_size: int) -> dict[str, float]:
-        """A row of `LOG_FIELDS`: means since the last reading.
+        """A row of `LOG_FIELDS` with means since the last reading.
 
         `with_boxes` and `with_maps` are shares of the images, 0..1.
         """
@@ -96,44 +96,42 @@ def _of_all_processes(sources: tuple[str, ...]) -> list[str]:
 
 
 def start_log(path: Path, step: int) -> None:
-    """Begin the CSV log of a run; rows behind `step`, which are taken again, are dropped."""
+    """Start the CSV log of a run, without rows after `step`: these steps will be repeated."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_rows(path, LOG_FIELDS, [row for row in read_rows(path) if int(row["step"]) <= step])
 
 
 def append_row(path: Path, row: Mapping[str, float]) -> None:
-    """One row of `LOG_FIELDS`, on disk at once.
+    """Append a row of `LOG_FIELDS` and close the file.
 
     Raises:
-        InputError: if it cannot be written.
+        InputError: if the row cannot be written.
     """
     with writing(path), path.open("a", newline="") as file:
         csv.DictWriter(file, LOG_FIELDS).writerow(row)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header; none if it is missing, and none that was cut short.
+    """The complete rows of a CSV file with a header; none if the file is missing.
 
     Raises:
-        CheckpointError: if the file cannot be read, or holds anything but numbers.
+        CheckpointError: if the file cannot be read, or contains anything but numbers.
     """
     if not path.exists():
         return []
     remedy = "restore it from a copy, or delete it and lose what it lists"
+    reader = csv.DictReader(read_text(path, CheckpointError).splitlines())
     try:
-        reader = csv.DictReader(read_text(path, CheckpointError).splitlines())
         rows = [row for row in reader if None not in row.values()]
         for row in rows:
             _ = int(row["step"]), [float(value) for value in row.values() if value]
     except (csv.Error, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
         raise CheckpointError(f"{path} is damaged ({cut(str(error))}); {remedy}") from None
     return rows
 
 
 def write_rows(path: Path, fields: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """A CSV file with a header, whole or as it was before."""
+    """Write a CSV file with a header, replacing an existing one only when complete."""
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()

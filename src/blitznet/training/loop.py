@@ -1,4 +1,4 @@
-"""The training loop. There is one."""
+"""The training loop; there is only one."""
 
 import math
 import shutil
@@ -43,12 +43,12 @@ from blitznet.training.validation import (
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Rows = Iterator[dict[str, float]]  # of `LOG_FIELDS`
+Rows = Iterator[dict[str, float]]  # keys: `LOG_FIELDS`
 
 STATE_FILE = "state.safetensors"
 MODEL_FILE = "model.safetensors"
 
-LOG_EVERY = 20  # steps; where the device is waited for, and nowhere else
+LOG_EVERY = 20  # steps; only then does the loop synchronise with the device
 SAVE_EVERY_S = 120.0
 
 
@@ -63,21 +63,21 @@ def train_steps(
 ) -> Rows:
     """Train, yielding one row of `LOG_FIELDS` every `LOG_EVERY` steps.
 
-    Writes into `run`: `state.safetensors` to resume from, `log.csv`, the files of `Validation`,
-    and, when all steps are done or it stops early, `model.safetensors`. Ctrl-C ends the current
-    step, writes the state and raises KeyboardInterrupt.
+    Writes to `run`: `state.safetensors` to resume from, `log.csv`, the files of `validate` and,
+    after the last step or an early stop, `model.safetensors`. Ctrl-C completes the current step,
+    saves the state and raises KeyboardInterrupt.
 
     Args:
-        recipe: what to do.
-        data: its `train` split is used, and `val` for validation.
-        run: a folder, made if missing.
-        options: how to do it.
+        recipe: recipe fitted to the data.
+        data: provides the `train` split, and `val` for validation.
+        run: folder of the run, created if missing.
+        options: options of the run.
         resume: continue from the state in `run`.
-        launched: what `launch` gave; None = it is called here.
-        on_step: called with the number of steps that were taken, after each.
+        launched: result of `launch`; None = call it.
+        on_step: called after each step with the number of steps so far.
 
     Raises:
-        InputError: if recipe, data and state do not fit together, or an image cannot be used.
+        InputError: if recipe, data and state do not match, or an image is unusable.
         DivergenceError: if the loss becomes infinite or NaN.
     """
     if launched is None:
@@ -87,7 +87,7 @@ def train_steps(
 
 
 class _Loop:
-    """A run under way: arguments as of `train_steps`."""
+    """A run in progress; for the arguments, see `train_steps`."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class _Loop:
         if resume:
             progress = read_progress(state)
             self._step, self._seconds_before = progress["step"], progress["seconds"]
-        # Behind the launch, which waits for the first process: it has written what is left out.
+        # After the launch, which waits for the first process to write the list of skipped images.
         samples = _open_samples(recipe, data, run)
         self._num_images = len(samples.order)
         self._learner = TrainState(
@@ -131,7 +131,7 @@ class _Loop:
         self._batches = prepare_ahead(samples, positions, collate_samples, workers, pin_memory)
 
     def rows(self, on_step: Callable[[int], object]) -> Rows:
-        """What `train_steps` yields."""
+        """Train, and yield the rows of `train_steps`."""
         fabric, recipe = self._fabric, self._recipe
         meter = Meter()
         if fabric.is_global_zero:
@@ -168,11 +168,11 @@ class _Loop:
 
     @property
     def _seconds(self) -> float:
-        """Since this process began; what an earlier one took comes on top."""
+        """Seconds since this process began, without those of an earlier one."""
         return time.monotonic() - self._started
 
     def _is_measured(self) -> bool:
-        """Whether to validate now; the final weights are evaluated after the run."""
+        """Whether to validate at this step; the final weights are evaluated after the run."""
         is_between = 0 < self._step < self._recipe.steps
         return is_between and self._validate_every > 0 and self._step % self._validate_every == 0
 
@@ -180,7 +180,7 @@ class _Loop:
         return self._is_measured() or self._step % LOG_EVERY == 0
 
     def _has_lost_patience(self, interrupted: Sequence[int]) -> bool:
-        """Whether to stop early: the first process measures, the others wait; all learn of it."""
+        """Whether to stop early: the first process validates and broadcasts the decision."""
         lost: bool | None = False
         if self._val_sources:
             device, workers = self._fabric.device, self._options.workers
@@ -198,14 +198,14 @@ class _Loop:
                 patience = self._options.early_stopping
                 lost = patience is not None and validations_without_gain(self._run) >= patience
             except KeyboardInterrupt:
-                lost = None  # the others stop, too
+                lost = None  # stops the other processes, too
         lost = self._fabric.broadcast(lost)
         if lost is None:
             raise KeyboardInterrupt
         return lost
 
     def _must_stop(self, interrupted: Sequence[int]) -> bool:
-        """Whether there is a signal, or no time left for a validation that is due."""
+        """Whether to stop: after a signal, or when time is up, counting a due validation."""
         needed = 0.0
         if self._val_sources and self._is_measured():
             needed = next((row["seconds"] or 0.0 for row in read_validation(self._run)[::-1]), 0.0)
@@ -214,7 +214,7 @@ class _Loop:
             return stop
         if not self._has_row():
             return False
-        # All stop at the same step, or those that continue wait forever.
+        # All must stop at the same step, or those that continue would wait forever.
         flag = torch.tensor(float(stop), device=self._fabric.device)
         return bool(cast(Tensor, self._fabric.all_reduce(flag, reduce_op="sum")) > 0)
 
@@ -222,14 +222,14 @@ class _Loop:
         return self._is_measured() or self._seconds - self._last_saved >= SAVE_EVERY_S
 
     def _save(self) -> None:
-        """The state to continue from."""
+        """Save the state to resume from."""
         self._last_saved = self._seconds
         self._learner.save(
             self._run / STATE_FILE, self._step, self._seconds_before + self._last_saved
         )
 
     def _keep_result(self, stops_early: bool) -> None:
-        """Write `model.safetensors`, if the run has come to its end."""
+        """Write `model.safetensors` if the run is finished."""
         if stops_early:
             with atomic_write(self._run / MODEL_FILE) as temporary:
                 shutil.copyfile(self._run / BEST_FILE, temporary)
@@ -237,7 +237,7 @@ class _Loop:
             save_checkpoint(self._run / MODEL_FILE, self._learner.result, self._describe())
 
     def _describe(self) -> CheckpointInfo:
-        """Of the weights that were reached."""
+        """Metadata of the current weights."""
         recipe, device = self._recipe, self._fabric.device
         training = {
             "recipe": recipe.name,

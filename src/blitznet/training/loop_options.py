@@ -1,4 +1,4 @@
-"""How a run is carried out, and whether that fits its recipe and data."""
+"""Options of a run besides its recipe, and checks against recipe and data."""
 
 import math
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
     from blitznet.training.launcher import Processes
 
-_VALIDATIONS = 10  # in a run
-_MINIMUM_STEPS = 20  # between two of them
+_VALIDATIONS = 10  # per run
+_MINIMUM_STEPS = 20  # between validations
 
-# As Lightning Fabric calls them.
+# Lightning Fabric's names.
 FABRIC_PRECISION: Final[dict[Precision, str]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """How a run is carried out; it does not change the result.
+    """How a run is carried out, which does not change its result.
 
-    But for `early_stopping`, and rounding: compiled, or on other devices, sums have other orders.
-    The fields are arguments of `blitznet.training.train.train`; `accelerator` is the type of its
-    `device`.
+    The exceptions are `early_stopping` and rounding: compiled code and other devices sum in other
+    orders. The fields are arguments of `blitznet.training.train.train`; `accelerator` is the type
+    of its `device`.
     """
 
     devices: int = 1
@@ -50,7 +50,7 @@ def usable_precision(wanted: Precision, device: torch.device) -> Precision:
 def launch(
     recipe: Recipe, options: LoopOptions, processes: "Processes | None" = None
 ) -> "tuple[Fabric, Precision]":
-    """Start or join the processes, with the recipe's seed, and say what they compute in."""
+    """Start or join the processes with the recipe's seed; return Fabric and the precision."""
     from blitznet.training.launcher import find_processes, launch_fabric
 
     processes = processes or find_processes(options.devices)
@@ -61,13 +61,13 @@ def launch(
 
 
 def require_fit(recipe: Recipe, data: DataDescription, options: LoopOptions, count: int) -> None:
-    """Raise RecipeError if the recipe does not fit the data or the way it is carried out.
+    """Raise RecipeError if the recipe does not fit the data or the options.
 
     Args:
-        recipe: fitted to the data.
-        data: description.
-        options: of the run.
-        count: processes of the run.
+        recipe: recipe fitted to the data.
+        data: data description.
+        options: options of the run.
+        count: number of processes.
     """
     if recipe.model.num_classes != len(data.classes):
         raise RecipeError(
@@ -82,16 +82,16 @@ def require_fit(recipe: Recipe, data: DataDescription, options: LoopOptions, cou
         )
     if options.early_stopping is not None and not steps_between_validations(recipe, data, options):
         raise RecipeError(
-            "--early-stopping goes by validations, and there are none; it takes a split val in the "
+            "--early-stopping needs validations, and there are none; it takes a split val in the "
             "data, and no --validate-every 0"
         )
 
 
 def steps_between_validations(recipe: Recipe, data: DataDescription, options: LoopOptions) -> int:
-    """Steps between two validations of a run; 0 = there are none.
+    """Steps between two validations of a run; 0 = no validations.
 
     Raises:
-        RecipeError: if validations are asked for that the data cannot give.
+        RecipeError: if validations are requested but the data has no `val` split.
     """
     has_split = VALIDATION_SPLIT in data.splits
     if options.validate_every is None:

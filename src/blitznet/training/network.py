@@ -1,4 +1,4 @@
-"""The network that a run begins with."""
+"""The initial network of a run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +15,12 @@ from blitznet.model.imagenet_weights import imagenet_normalization
 from blitznet.model_files import CheckpointInfo, find_checkpoint, read_info
 from blitznet.training.recipe import Recipe, change_recipe
 
-IMAGENET = "imagenet"  # as `backbone_weights` of a recipe
+IMAGENET = "imagenet"  # value of a recipe's `backbone_weights`
 
-# Fields of `ModelConfig` that belong to the weights and not to the shape of the network.
+# Fields of `ModelConfig` that depend on the weights, not on the architecture.
 _OF_THE_WEIGHTS = ("stride_in_1x1", "pad_same", "mean", "std")
 
-# Those that give the features that heads stand on: with others, rows of heads mean nothing.
+# Fields that determine the features of the heads; if they differ, heads cannot be reused.
 _OF_THE_FEATURES = (
     "backbone", "finest_stride", "fusion", "downscale_width", "upscale_width", "seg_width",
 )  # fmt: skip
@@ -29,10 +29,10 @@ _OF_THE_FEATURES = (
 def fit_to_start(recipe: Recipe) -> Recipe:
     """The recipe with the padding, strides and normalisation of the weights that it starts from.
 
-    Of ImageNet weights the normalisation alone, and only what the recipe does not say itself.
+    ImageNet weights only set the normalisation, unless the recipe gives its own.
 
     Raises:
-        InputError: if `start_from` names nothing that can be read.
+        InputError: if `start_from` cannot be read.
     """
     model = recipe.model
     if recipe.start_from is not None:
@@ -55,7 +55,7 @@ def starts_from_imagenet(recipe: Recipe) -> bool:
 
 
 class KnownClasses(NamedTuple):
-    """Names of the classes that each head knows, or that labels show; background left out."""
+    """Names of the classes that each head knows, or that labels show, without background."""
 
     boxes: list[str]
     masks: list[str]
@@ -65,7 +65,7 @@ def known_to_start(recipe: Recipe, names: Sequence[str]) -> KnownClasses:
     """The classes that each head takes over from the network that the recipe starts from.
 
     Args:
-        recipe: fitted to the data.
+        recipe: recipe fitted to the data.
         names: class names of the data, background first.
     """
     if recipe.start_from is None:
@@ -85,13 +85,13 @@ def known_to_start(recipe: Recipe, names: Sequence[str]) -> KnownClasses:
 
 
 def keep_dropped(recipe: Recipe, names: Sequence[str]) -> Recipe:
-    """The recipe with a row of background for every class that only the starting network has.
+    """The recipe with an extra background row for every class that only the starting network has.
 
-    Where a head takes over classes, the rows of the others stay and count as background: a cat is
-    none of the classes at hand, and this row knows it. So scores are as they were.
+    When a head takes over classes, it keeps the rows of the dropped ones as background: without a
+    class "cat", the row that recognises cats says "background". So scores do not change.
 
     Args:
-        recipe: fitted to the data.
+        recipe: recipe fitted to the data.
         names: class names of the data, background first.
     """
     if recipe.start_from is None or not any(known_to_start(recipe, names)):
@@ -104,14 +104,14 @@ def keep_dropped(recipe: Recipe, names: Sequence[str]) -> Recipe:
 
 
 def build_network(recipe: Recipe, names: Sequence[str] | None = None) -> BlitzNet:
-    """The recipe's network with its starting weights, in training mode, its frozen part fixed.
+    """Build the recipe's network with its starting weights, in training mode and partly frozen.
 
     Args:
-        recipe: fitted to the data.
+        recipe: recipe fitted to the data.
         names: class names, background first; None = those of the network that it starts from.
 
     Raises:
-        InputError: if the starting weights cannot be had or do not fit.
+        InputError: if the starting weights are not available or do not fit.
     """
     network = BlitzNet(recipe.model, pretrained=starts_from_imagenet(recipe))
     if recipe.start_from is not None:
@@ -128,7 +128,7 @@ def build_network(recipe: Recipe, names: Sequence[str] | None = None) -> BlitzNe
 
 
 def _take_over(network: BlitzNet, recipe: Recipe, names: Sequence[str] | None) -> None:
-    """Weights of another network, where name and shape agree; of heads, known classes."""
+    """Load the weights of another network where name and shape agree; of heads, known classes."""
     assert recipe.start_from is not None
     other, info = load_checkpoint(find_checkpoint(recipe.start_from))
     own, theirs = network.state_dict(), other.state_dict()
@@ -158,7 +158,7 @@ def _take_over(network: BlitzNet, recipe: Recipe, names: Sequence[str] | None) -
 def _rows_of(
     classes: Sequence[str], names: Sequence[str], background_rows: int, info: CheckpointInfo
 ) -> list[tuple[int, int]]:
-    """Own row and that of the other network: background with dropped classes, then `classes`."""
+    """Pairs of own and other row: background including dropped classes, then `classes`."""
     first, other_first = background_rows - 1, info.model.background_rows - 1
     dropped = [i + other_first for i, name in enumerate(info.names) if name not in names]
     background = zip(range(background_rows), [*range(other_first + 1), *dropped], strict=False)
@@ -171,13 +171,13 @@ def _rows_of(
 def _with_rows(
     own: Tensor, theirs: Tensor, anchors: int, pairs: Sequence[tuple[int, int]]
 ) -> Tensor:
-    """A classifying tensor with some rows of another one.
+    """A classification layer's tensor with some rows replaced by another's.
 
     Args:
         own: (anchors * rows, ...).
-        theirs: (anchors * other rows, ...), all else alike.
-        anchors: per cell.
-        pairs: own row and theirs, of every anchor.
+        theirs: (anchors * other rows, ...), otherwise the same shape.
+        anchors: anchors per cell.
+        pairs: pairs of own and other row, for every anchor.
     """
     rows, other = (
         tensor.clone().reshape(anchors, -1, *tensor.shape[1:]) for tensor in (own, theirs)

@@ -10,9 +10,9 @@ from blitznet.training.recipe import Recipe
 
 
 def build_optimizer(network: BlitzNet, recipe: Recipe) -> Optimizer:
-    """Section 4.2's Adam, or AdamW that spares biases and batch norms.
+    """Build section 4.2's Adam, or AdamW without weight decay on biases and batch norms.
 
-    Every group carries the `lr_scale` that `set_learning_rate` multiplies with.
+    Every group has an `lr_scale`, see `set_learning_rate`.
     """
     backbone = [p for p in network.backbone.parameters() if p.requires_grad]
     in_backbone = {id(p) for p in backbone}
@@ -31,13 +31,13 @@ def build_optimizer(network: BlitzNet, recipe: Recipe) -> Optimizer:
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
-    """Set the rate of every parameter group, times its own scale."""
+    """Set the learning rate of every parameter group, times its `lr_scale`."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """What `step`, counted from 0, is taken with."""
+    """The learning rate of `step`, counted from 0."""
     warmup_steps = recipe.fitted_warmup_steps
     if step < warmup_steps:
         return recipe.lr * (step + 1) / warmup_steps

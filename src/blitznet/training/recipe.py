@@ -1,4 +1,4 @@
-"""A recipe: everything that decides what training does, apart from the data."""
+"""Recipes: everything that decides a training run, except the data."""
 
 import inspect
 import re
@@ -19,7 +19,7 @@ from blitznet.model_info import ModelConfig, find_model
 
 Precision = Literal["fp32", "bf16"]
 
-# Fields by what other tools call them.
+# Fields by their names in other tools.
 _CALLED_ELSEWHERE = {
     "epochs": "steps", "iterations": "steps", "max_steps": "steps", "batch": "global_batch_size",
     "batch_size": "global_batch_size", "imgsz": "model.image_size", "img_size": "model.image_size",
@@ -32,39 +32,38 @@ class Recipe(BaseModel):
     """How a network is trained.
 
     Attributes:
-        name: what `blitznet train` calls it.
-        model: the network.
-        backbone_weights: "imagenet" = of an installed package (`PACKAGES` in
-            `model.imagenet_weights`), else timm's, downloaded on first use; a safetensors file with
-            timm's names; None = from scratch.
-        start_from: a bundled network or a checkpoint file whose weights are taken over wherever
-            name and shape agree; of the heads, the rows of classes with the same name. None = the
-            backbone's alone.
-        teacher: a bundled network or a checkpoint of the same classes that the network learns from,
-            too: its probabilities are half of the labels of objects and pixels; None = no teacher.
-        steps: optimizer steps; 0 = the starting weights as they are.
+        name: name of the recipe for `blitznet train`.
+        model: architecture of the network.
+        backbone_weights: "imagenet" = from an installed package (`PACKAGES` in
+            `model.imagenet_weights`), otherwise timm's, downloaded on first use; a safetensors file
+            with timm's names; None = from scratch.
+        start_from: a bundled network or a checkpoint file whose weights are used wherever name and
+            shape agree, and in the heads for classes of the same name. None = start from
+            `backbone_weights`.
+        teacher: a bundled network or a checkpoint with the same classes, for distillation: its
+            probabilities are half of the labels of objects and pixels; None = no teacher.
+        steps: optimizer steps; 0 = keep the starting weights.
         global_batch_size: images per step, over all processes.
-        accumulate: parts in which a process takes its images of a step, one after the other, to
-            save memory; apart from the statistics of batch norms the step is the same.
+        accumulate: number of parts in which a process computes its images of a step, to save
+            memory; only batch statistics differ.
         optimizer: adam with L2 weight decay (section 4.2), or adamw.
         lr: initial learning rate (drops) or its peak (cosine).
-        backbone_lr_scale: what the backbone's learning rate is multiplied by.
+        backbone_lr_scale: factor of the backbone's learning rate.
         schedule: "drops" divides by 10 at each of `lr_drops`; "cosine" decays to 0.
-        lr_drops: steps.
-        warmup_steps: linear from 0 to `lr`; in a short run a third of its steps.
-        weight_decay: on convolution weights; biases and batch norms are spared with adamw.
-        clip_grad_norm: None = off.
-        ema_decay: of the EMA weights, which are evaluated and saved; None = the weights
-            themselves. In a short run less, so that the average is over a third of it.
-        freeze_stride: the backbone up to and including this stride keeps its weights; 0 = all is
-            trained.
-        min_negatives: minimum number of hard negatives per image, also of those without objects.
-        class_balance: share of images below which a class is rare: images that show one are drawn
-            more often, see `blitznet.data.sampling`; 0 = off.
-        augmentation: see there.
-        precision: bf16 = autocast, weights in fp32; on a processor that has no instructions for
-            bfloat16, training runs in fp32.
-        seed: of weights and samples.
+        lr_drops: steps at which the learning rate drops.
+        warmup_steps: steps of linear warm-up from 0 to `lr`; at most a third of all steps.
+        weight_decay: weight decay; adamw does not apply it to biases and batch norms.
+        clip_grad_norm: maximum norm of the gradients; None = no clipping.
+        ema_decay: decay of the EMA weights, which are evaluated and saved; lower in a short run, to
+            average over a third of it. None = no EMA weights.
+        freeze_stride: freeze the backbone up to and including this stride; 0 = train all of it.
+        min_negatives: minimum number of hard negatives per image, even without objects.
+        class_balance: share of images below which a class is rare; images with rare classes are
+            drawn more often, see `blitznet.data.sampling`. 0 = off.
+        augmentation: how strongly images are changed, see `Augmentation`.
+        precision: bf16 = autocast with weights in fp32; falls back to fp32 on processors without
+            bfloat16 instructions.
+        seed: seed of weights and samples.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -102,26 +101,26 @@ class Recipe(BaseModel):
 
     @property
     def fitted_warmup_steps(self) -> int:
-        """At most a third of the steps, so that a short run gets to its learning rate."""
+        """`warmup_steps`, at most a third of the steps, so that a short run reaches `lr`."""
         return min(self.warmup_steps, self.steps // 3)
 
     @property
     def fitted_ema_decay(self) -> float | None:
-        """At most what remembers a third of the steps: not the random heads of the first ones."""
+        """`ema_decay`, lowered to forget the random heads of the first steps in a short run."""
         if self.ema_decay is None:
             return None
         return min(self.ema_decay, max(0.0, 1 - 3 / max(self.steps, 1)))
 
 
 def read_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
-    """A named recipe or a YAML file, with `key=value` overrides as `model.fusion=refine`.
+    """Read a named recipe or a YAML file, with overrides such as `model.fusion=refine`.
 
-    A file holds the fields of `Recipe`; its `base` names the recipe that the rest is taken from,
-    inside `model` and `augmentation` too. Its `model` may be a name of the family, or have one as
-    its own `base`. Its name is that of the file unless it says another.
+    A file contains fields of `Recipe`; unset ones, also in `model` and `augmentation`, come from
+    the recipe that `base` names. `model` may be the name of a network, or have one as its own
+    `base`. The recipe's name defaults to the file's.
 
     Raises:
-        RecipeError: for a name, key or value that does not exist.
+        RecipeError: if a name, key or value is invalid.
     """
     if name_or_path in RECIPES:
         return change_recipe(RECIPES[name_or_path], overrides)
@@ -139,10 +138,10 @@ def read_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def make_recipe(content: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of a file's fields, see `read_recipe`; `source` is what errors call it."""
+    """Make a recipe of a file's fields, see `read_recipe`; `source` names it in errors."""
     values = dict(content)
     base, model = values.pop("base", None), values.get("model")
-    if base is not None and base not in tuple(_NAMED):  # a list, say, has no hash
+    if base is not None and base not in tuple(_NAMED):  # `base` may be a list, which has no hash
         raise RecipeError(
             f"{source}: no recipe is called {shown(base)}; choose from {', '.join(_NAMED)}"
         )
@@ -159,24 +158,23 @@ def make_recipe(content: Mapping[str, Any], source: str, overrides: Sequence[str
 
 
 def change_recipe(recipe: Recipe, overrides: Sequence[str] = (), **changes: object) -> Recipe:
-    """The recipe with `key=value` overrides, see `read_recipe`, or changes as values.
+    """A copy of the recipe with changes.
 
     Args:
-        recipe: stays as it is.
-        overrides: as text.
-        changes: fields and their values; of the parts `model` and `augmentation` a dict of what
-            changes in them.
+        recipe: the original, not changed.
+        overrides: changes as `key=value`, see `read_recipe`.
+        changes: changes as values; for `model` and `augmentation`, a dict of the fields to change.
 
     Raises:
-        RecipeError: for a key or value that does not exist.
+        RecipeError: if a key or value is invalid.
     """
     return _change(_merge(_values(recipe), changes), overrides, recipe.name)
 
 
 def describe_recipe(recipe: Recipe) -> str:
-    """The recipe as YAML that `read_recipe` takes; without its name, which is that of the file.
+    """The recipe as YAML for `read_recipe`, without its name, which is that of the file.
 
-    Fields of the model that are left to their defaults, or to the data, are comments.
+    Model fields that are left to their defaults or to the data become comments.
     """
     content, given = recipe.model_dump(mode="json", exclude={"name"}), recipe.model.model_fields_set
     content["model"] = recipe.model.model_dump(mode="json", include=given)
@@ -188,7 +186,7 @@ def describe_recipe(recipe: Recipe) -> str:
 
 
 def summarize_recipe(recipe: Recipe) -> str:
-    """What it trains, on a line."""
+    """A line that says what the recipe trains."""
     weights = recipe.backbone_weights or "random"
     start = recipe.start_from or f"{weights} weights of {recipe.model.backbone}"
     return (
@@ -200,10 +198,10 @@ def summarize_recipe(recipe: Recipe) -> str:
 def fit_to_data(
     recipe: Recipe, num_classes: int, has_boxes: bool = True, has_maps: bool = True
 ) -> Recipe:
-    """The recipe for the number of classes and the heads that the data can train.
+    """The recipe with the number of classes and the heads that the data can train.
 
     Args:
-        recipe: its `model.num_classes` is kept if it was given, even if it is the default.
+        recipe: keeps its `model.num_classes` if it was given, even as the default value.
         num_classes: C of the data, background included.
         has_boxes: whether to keep the multibox head, if there is one.
         has_maps: whether to keep the segmentation head.
@@ -227,12 +225,12 @@ def _dump(content: Mapping[str, Any]) -> str:
 
 
 def _values(recipe: Recipe) -> dict[str, Any]:
-    """All fields as plain values, but of the model only those that were given."""
+    """All fields as plain values, but only those of the model that were given."""
     return recipe.model_dump() | {"model": recipe.model.model_dump(exclude_unset=True)}
 
 
 def _merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Changes laid over values; a dict over a dict, key by key."""
+    """Values with changes; where both are dicts, they are merged by key."""
     merged = {**values, **changes}
     for key, part in changes.items():
         if isinstance(part, dict) and isinstance(values.get(key), dict):
@@ -265,7 +263,7 @@ def _change(values: dict[str, Any], overrides: Sequence[str], source: str) -> Re
 
 
 def _no_field(key: str) -> str:
-    """That a recipe has no such field, and the nearest one with its meaning."""
+    """Say that a recipe has no such field, and suggest the closest one with its meaning."""
     fields = _fields()
     by_last = {name.rpartition(".")[2]: name for name in reversed(fields)} | _CALLED_ELSEWHERE
     last = key.rpartition(".")[2]
@@ -278,7 +276,7 @@ def _no_field(key: str) -> str:
 
 
 def _fields() -> dict[str, str]:
-    """All fields with their meanings, as the docstrings have them; `model.backbone` for parts."""
+    """All fields with their meanings from the docstrings; those of parts as `model.backbone`."""
     meanings = {}
     for prefix, part in (("", Recipe), ("model.", ModelConfig), ("augmentation.", Augmentation)):
         text = inspect.getdoc(part) or ""

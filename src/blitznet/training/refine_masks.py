@@ -1,4 +1,4 @@
-"""Write segmentation maps for images that have boxes only: blitznet.refine_masks."""
+"""Write segmentation maps for images with boxes only: `blitznet.refine_masks`."""
 
 import hashlib
 import os
@@ -18,11 +18,11 @@ from blitznet.data.labels import ClassTable, ImageLabels, read_objects
 from blitznet.data.map_from_boxes import MapFromBoxes
 from blitznet.data.refined_map import NAMES_FILE, refine_box_map, refined_path
 from blitznet.errors import InputError
-from blitznet.files.atomic_write import atomic_write
 from blitznet.files.result_folder import ensure_folder
+from blitznet.files.save_image import save_image
 from blitznet.files.text_files import read_json, write_json, write_text
 from blitznet.image import read_image, resize_to_input
-from blitznet.inference.engines.choose import open_engine, usual_engine
+from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.prefetch import prefetch
 from blitznet.model_files import find_network
@@ -30,17 +30,17 @@ from blitznet.progress import with_progress
 
 RECORD_FILE = "refined.json"
 
-CONFIDENCE = 0.8  # see docs/your_data.md for what others give
+CONFIDENCE = 0.8  # for the effect of other values, see docs/your_data.md
 _IMAGES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
 class RefinedMasks:
-    """What was written.
+    """The result of `refine_masks`.
 
     Attributes:
-        folder: the folder of the maps.
-        written: number of maps that this call wrote; those of an earlier call were kept.
+        folder: folder of the maps.
+        written: number of maps written by this call; maps of an earlier call are kept.
         maps: number of maps in the folder.
         decided: share of the pixels inside boxes that are not void, in maps of this call.
     """
@@ -64,25 +64,24 @@ def refine_masks(
 ) -> RefinedMasks:
     """Write a segmentation map for every image that has boxes but no map; see `refine_box_map`.
 
-    A source uses them with `refined_masks: OUT` in the data description. An interrupted call
-    continues where it stopped.
+    A source uses the maps with `refined_masks: OUT` in the data description. Repeat an interrupted
+    call to continue it.
 
     Args:
         data: path of the data description.
-        out: folder for the maps: PNG files of class ids, a list of the classes, and the settings
-            they were made with.
+        out: folder for the maps (PNG files of class ids), the list of classes, and the settings.
         model: bundled name, checkpoint or exported file of a network that segments; None = the best
-            bundled one. Classes are matched by name; boxes of classes that it does not know keep
-            the coarse rule of `masks: from_boxes`.
+            bundled one. Classes are matched by name; boxes of classes that it does not know get the
+            coarse maps of `masks: from_boxes`.
         split: the split to process.
         confidence: minimum probability of a labelled pixel; the others are void.
-        engine: inference engine; None = what BLITZNET_ENGINE names, else the fastest one here.
+        engine: inference engine; None = the one in BLITZNET_ENGINE, or else the fastest here.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         overwrite: replace maps made with other settings.
 
     Raises:
         InputError: if there is nothing to do, the network does not segment or knows none of the
-            classes, or the folder holds maps made with other settings.
+            classes, or the folder contains maps made with other settings.
     """
     description, out = read_description(Path(data)), Path(out)
     found = [
@@ -93,7 +92,7 @@ def refine_masks(
     if not found:
         raise InputError(f"{data}: no image of {split!r} has boxes but no segmentation map")
     decided, in_boxes = 0, 0
-    with closing(open_engine(model, usual_engine(engine), device)) as opened:
+    with closing(open_engine(model, engine, device)) as opened:
         refiner = MaskRefiner(opened, description.classes, confidence)
         files = find_network(model)
         content = (files.exported or files.require_checkpoint()).read_bytes()
@@ -105,27 +104,25 @@ def refine_masks(
         shown = with_progress(images, len(todo), "refining")
         for item, image in zip(todo, shown, strict=True):
             coarse, refined = refiner.refine(image, item.labels, item.table)
-            ensure_folder(item.path.parent)
-            with atomic_write(item.path) as temporary:
-                palette_image(refined).save(temporary, format="PNG")
+            save_image(item.path, palette_image(refined))
             in_boxes += int(np.count_nonzero(coarse))
             decided += int((refined[coarse != BACKGROUND] != IGNORE_INDEX).sum())
     return RefinedMasks(out, len(todo), len(found), decided / max(in_boxes, 1))
 
 
 class MaskRefiner:
-    """A network that decides the pixels inside labelled boxes.
+    """Labels the pixels inside labelled boxes with a network.
 
     Args:
-        engine: runs it.
+        engine: runs the network.
         names: class names of the data, background first.
         confidence: minimum probability of a labelled pixel.
 
     Attributes:
-        names: as given, a list.
+        names: the argument as a list.
 
     Raises:
-        InputError: if it does not segment, or knows none of the classes.
+        InputError: if the network does not segment, or knows none of the classes.
     """
 
     def __init__(self, engine: Engine, names: Sequence[str], confidence: float = CONFIDENCE):
@@ -144,15 +141,15 @@ class MaskRefiner:
     def refine(
         self, image: Image.Image, labels: ImageLabels, table: ClassTable
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The map of an image by its boxes alone, and by boxes and network: (H, W) uint8 each.
+        """The map of an image from its boxes alone, and from boxes and network: (H, W) uint8.
 
         Args:
             image: the image, RGB.
-            labels: with its objects.
-            table: of the source.
+            labels: labels of the image, with objects.
+            table: class table of the source.
 
         Raises:
-            LabelError: if a box cannot be used.
+            LabelError: if a box is unusable.
         """
         coarse = MapFromBoxes(labels).read(image.size, table)
         boxes, ids, is_ignored = read_objects(labels, image.size, table)
@@ -161,7 +158,7 @@ class MaskRefiner:
         return coarse, refine_box_map(coarse, seen, boxes[wanted], ids[wanted], self._confidence)
 
     def _probabilities(self, image: Image.Image) -> np.ndarray:
-        """(C, h, w) float32 of the data's classes; zero for those the network does not know."""
+        """(C, h, w) float32 for the data's classes; zero for classes unknown to the network."""
         pixels = resize_to_input(image, self._engine.info.model.image_size)[None]
         logits = self._engine.run(np.ascontiguousarray(pixels), score=1).seg_logits
         assert logits is not None  # `__init__`
@@ -173,7 +170,7 @@ class MaskRefiner:
 
 @dataclass(frozen=True)
 class _Image:
-    """An image with boxes only, the classes of its source, and where its map goes."""
+    """An image with boxes only, the class table of its source, and the path of its map."""
 
     labels: ImageLabels
     table: ClassTable
@@ -181,25 +178,25 @@ class _Image:
 
 
 def _boxes_only(entry: Entry, out: Path, description: DataDescription) -> Iterator[_Image]:
-    """The images of a source that nobody has segmented."""
+    """Yield the images of a source that have boxes but no map of their own."""
     coarse = entry.model_copy(update={"refined_masks": None})
     source = coarse.open(description.folder, description.classes)
     for index in range(len(source)):
         labels = source.labels(index)
         if isinstance(labels.seg_map, MapFromBoxes):
-            labels = labels.seg_map.labels  # with boxes, even if training reads none
+            labels = labels.seg_map.labels  # these have boxes, even if training reads none
         if labels.seg_map is None and labels.objects is not None:
             path = refined_path(out, labels.path, description.folder)
             yield _Image(labels, source.table, path)
 
 
 def _begin(out: Path, record: dict[str, Any], overwrite: bool) -> None:
-    """Make the folder, or continue in it if its maps were made in the same way."""
+    """Create the folder, or continue in it if its maps were made with the same settings."""
     ensure_folder(out)
     path = out / RECORD_FILE
     if not overwrite and any(out.iterdir()) and (not path.is_file() or read_json(path) != record):
         raise InputError(
-            f"{out}: not empty, and not by this network, confidence and list of classes; name "
+            f"{out}: not empty, and made with another network, confidence or list of classes; name "
             "another folder, or add --overwrite"
         )
     write_json(path, record)

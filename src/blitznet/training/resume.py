@@ -1,7 +1,7 @@
-"""The state of a run in one safetensors file, from which it resumes as if it had never stopped.
+"""The state of a run in one safetensors file, from which it resumes exactly.
 
-The samples of a step depend on the seed and the step alone (`data.loader`), and so does the
-learning rate, so weights, EMA weights and the optimizer's moments are all there is.
+Samples (`data.loader`) and learning rate of a step depend only on the seed and the step, so the
+state consists of the weights, the EMA weights and the optimizer's moments.
 """
 
 import json
@@ -21,7 +21,7 @@ from blitznet.model_files import read_header
 
 _KEY = "blitznet_training"
 _REMEDY = "restore it from a copy, or delete it to begin the run again"
-_MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam and AdamW, by parameter
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam and AdamW, per parameter
 
 
 def save_state(
@@ -31,7 +31,7 @@ def save_state(
     optimizer: Optimizer,
     progress: dict[str, Any],
 ) -> None:
-    """Write the state of a run; `progress` is JSON kept beside the tensors, with the key `step`."""
+    """Write the state of a run; `progress`, which has the key `step`, is stored as JSON."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     if averaged is not None:
         tensors |= {f"averaged.{name}": tensor for name, tensor in averaged.state_dict().items()}
@@ -42,21 +42,23 @@ def save_state(
 
 
 class Progress(BaseModel):
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-        step: that comes next.
-        seconds: that it has taken.
+        step: number of steps taken.
+        seconds: duration so far.
+        recipe: fields of the recipe of these steps; None in states of earlier versions.
     """
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
     step: int = Field(ge=0)
     seconds: float = Field(ge=0)
+    recipe: dict[str, Any] | None = None
 
 
 def read_progress(path: Path) -> dict[str, Any]:
-    """What `save_state` was given as `progress`.
+    """Read the `progress` of `save_state`.
 
     Raises:
         CheckpointError: if the file is missing, damaged or not the state of a run.
@@ -74,16 +76,16 @@ def read_progress(path: Path) -> dict[str, Any]:
 def load_state(
     path: Path, model: nn.Module, averaged: nn.Module | None, optimizer: Optimizer
 ) -> None:
-    """Put a saved state back into freshly built objects of the same recipe.
+    """Load a saved state into new objects of the same recipe.
 
     Raises:
-        CheckpointError: if the state is damaged, or of another network or optimizer.
+        CheckpointError: if the state is damaged, or belongs to another network or optimizer.
     """
     found: dict[str, dict[str, Tensor]] = {"model": {}, "averaged": {}, "optimizer": {}}
     for name, tensor in read_tensors(path).items():
         part, _, rest = name.partition(".")
         if part not in found:
-            raise CheckpointError(f"{path} holds {shown(name)}, no part of a state; {_REMEDY}")
+            raise CheckpointError(f"{path} holds {shown(name)}, not part of a state; {_REMEDY}")
         found[part][rest] = tensor
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     indices = {name.partition(".")[0] for name in found["optimizer"]}

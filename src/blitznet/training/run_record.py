@@ -1,4 +1,4 @@
-"""What a run folder says of its run: enough to resume it, to repeat it, to trust its figures."""
+"""The record of a run, `run.json`: what is needed to resume and reproduce it."""
 
 import hashlib
 import platform
@@ -34,15 +34,15 @@ def write_run(
     supervised: "KnownClasses",
     precision: str,
 ) -> None:
-    """What a run that begins is made of.
+    """Write the record of a new run.
 
     Args:
-        folder: of the run.
-        recipe: fitted to the data.
-        data: its description's file.
-        description: that it holds.
-        supervised: classes that labels show to each head, or that it already knows.
-        precision: that is computed in.
+        folder: folder of the run.
+        recipe: recipe fitted to the data.
+        data: path of the data description.
+        description: the data description.
+        supervised: classes that each head learns from labels or already knows.
+        precision: precision of the computations.
     """
     content = {
         "recipe": recipe.model_dump(mode="json"),
@@ -65,7 +65,7 @@ def write_run(
 
 
 def _state_of(description: DataDescription) -> dict[str, str]:
-    """Of all that a run reads: classes as they are, and a digest of each part."""
+    """The state of the data: the classes, and digests of sources, images and labels per split."""
     state = {"classes": ", ".join(description.classes[1:])}
     for split in sorted({"train", "val"} & description.splits.keys()):
         entries = [entry.model_dump(mode="json") for entry in description.entries(split)]
@@ -73,7 +73,7 @@ def _state_of(description: DataDescription) -> dict[str, str]:
         images, labels = [], []
         for source in description.open_split(split):
             for index in range(len(source)):
-                with suppress(InputError):  # an image that --skip-bad leaves out
+                with suppress(InputError):  # an image that --skip-bad skips
                     found = source.labels(index)
                     images.append(_describe_file(found.path))
                     labels.append(_describe_labels(found))
@@ -89,19 +89,19 @@ def _digest(parts: Iterable[str]) -> str:
 
 
 def _describe_file(path: Path) -> str:
-    """Name and size: a data set may be moved during a run, but not changed."""
+    """Name and size of a file, not its folder: a dataset may be moved during a run."""
     return f"{path.name} {path.stat().st_size if path.is_file() else None}"
 
 
 def _describe_labels(labels: ImageLabels) -> str:
-    """What decides its boxes and its map."""
+    """Objects and map file of an image as text for the digest."""
     objects = [(one.name, one.box, one.ignore) for one in labels.objects or ()]
     files = [v for v in vars(labels.seg_map or labels).values() if isinstance(v, Path)]
     return f"{labels.objects is None} {objects} {[_describe_file(path) for path in files]}"
 
 
 def _commit() -> str | None:
-    """Of the checkout that the package is imported from, with a + if it was changed since."""
+    """The commit of the package's checkout, with a + if there are uncommitted changes."""
     try:
         return subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
@@ -115,10 +115,10 @@ def _commit() -> str | None:
 
 
 def read_run(folder: Path) -> tuple[Recipe, Path]:
-    """Recipe and data description of a run, to resume it.
+    """Read recipe and path of the data description of a run.
 
     Raises:
-        RecipeError: if the folder holds no run.
+        RecipeError: if the folder contains no run.
     """
     content = _read(folder)
     try:
@@ -132,12 +132,12 @@ def read_run(folder: Path) -> tuple[Recipe, Path]:
 def require_unchanged(
     folder: Path, description: DataDescription, trained: Mapping[str, Any] | None
 ) -> None:
-    """Check that data and recipe of a resumed run are those it began with.
+    """Check that data and recipe of a resumed run have not changed since it began.
 
     Args:
-        folder: of the run.
-        description: of its data, as it is now.
-        trained: fields of the recipe that its state was trained with; None = unknown.
+        folder: folder of the run.
+        description: its data description as it is now.
+        trained: fields of the recipe in the run's state; None = unknown.
 
     Raises:
         RecipeError: for the first difference.
@@ -150,7 +150,7 @@ def require_unchanged(
                 f"{folder / RUN_FILE} has changed since the run began: {name} was "
                 f"{trained.get(name)!r}, now it is {wanted[name]!r}; put it back or start a new run"
             )
-    then = content.get("data_state", {})  # none in runs of earlier versions
+    then = content.get("data_state", {})  # missing in runs of earlier versions
     now = _state_of(description) if then else {}
     for name in then | now:
         if then.get(name) != now.get(name):
@@ -162,7 +162,7 @@ def require_unchanged(
 
 
 def read_supervised(folder: Path) -> dict[str, list[str] | None]:
-    """The fields of a `CheckpointInfo` that say what a run's labels show; None = unknown."""
+    """The supervised classes of a run, as fields of `CheckpointInfo`; None = unknown."""
     content = _read(folder) if (folder / RUN_FILE).is_file() else {}
     return {name: content.get(name) for name in _SUPERVISED}
 

@@ -1,4 +1,4 @@
-"""What a training run says: a block when it begins, then a bar on a terminal, else lines."""
+"""Messages of a training run: a summary at the start, then a bar on a terminal, or lines."""
 
 import math
 import sys
@@ -13,16 +13,16 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from blitznet.data.check.check_report import CheckReport, count_of
+from blitznet.data.check.check_report import CheckReport
 from blitznet.device import hardware_name
+from blitznet.errors import count_of
+from blitznet.inference.engines.engine import OnMessage
 from blitznet.training.network import KnownClasses
 from blitznet.training.recipe import Recipe
 from blitznet.training.validation import VALIDATION_SPLIT, read_validation
 
-OnMessage = Callable[[str], object]
-
-QUIET_SECONDS = 30.0  # at most, where there is no terminal
-_BAR_CELLS = 45  # of a terminal's width, that steps, bar and time left take beside the text
+QUIET_SECONDS = 30.0  # maximum between lines without a terminal
+_BAR_CELLS = 45  # columns that steps, bar and time left take beside the text
 _NAMES_SHOWN = 8
 _LOSSES = {"classification": "class", "box": "box", "segmentation": "seg"}
 
@@ -35,15 +35,15 @@ def describe_start(
     device: torch.device,
     precision: str,
 ) -> list[str]:
-    """What a run is about to do.
+    """Summarise a run before it starts.
 
     Args:
-        recipe: fitted to the data.
-        report: of the check of the data.
-        supervised: classes of each head that labels show or that the starting network knows.
-        known: classes of each head that are taken over from the starting network.
-        device: where the run computes.
-        precision: that it computes in.
+        recipe: recipe fitted to the data.
+        report: result of the data check.
+        supervised: classes that each head learns from labels or already knows.
+        known: classes that each head takes over from the starting network.
+        device: device of the run.
+        precision: precision of the computations.
     """
     names = report.statistics["train"].names[1:]
     lines = [f"Data: {report.data}; {count_of(len(names), 'class')}: {_list(names)}"]
@@ -52,7 +52,7 @@ def describe_start(
         lines.append(f"  {split} source {number}: {count_of(len(source), 'image')}")
         if number == 1:
             lines[-1] += (
-                f" ({split} in all: {has['pictures_with_boxes']} with boxes, "
+                f" ({split} in total: {has['pictures_with_boxes']} with boxes, "
                 f"{has['pictures_with_maps']} with segmentation maps)"
             )
     if VALIDATION_SPLIT not in report.statistics:
@@ -71,7 +71,7 @@ def describe_start(
             )
     if model.background_rows > 1:
         others = count_of(model.background_rows - 1, "class")
-        lines.append(f"  {others} that only {recipe.start_from} knows: background here")
+        lines.append(f"  {others} that only {recipe.start_from} knows become background")
     images = sum(len(source) for split, _, source in report.sources if split == "train")
     passes = recipe.steps * recipe.global_batch_size / max(images, 1)
     lines.append(
@@ -93,7 +93,7 @@ def _heads(recipe: Recipe) -> str:
 
 
 def _list(names: Iterable[str]) -> str:
-    """Names, not too many."""
+    """The first names, and how many more there are."""
     every = list(names)
     left = len(every) - _NAMES_SHOWN
     return ", ".join(every[:_NAMES_SHOWN]) + (f" and {left} more" if left > 0 else "") or "none"
@@ -103,12 +103,12 @@ class Progressing:
     """Reports the progress of a run every `QUIET_SECONDS` if nothing else is printed.
 
     Args:
-        on_message: called with the lines; None = nothing is shown, no bar either.
+        on_message: called with each line; None = show nothing, not even a bar.
 
     Attributes:
         doing: the current activity, for the next line.
         is_shown: whether anything is printed.
-        has_bar: whether there is a bar, which tells what is being done.
+        has_bar: whether a bar is shown, which replaces the lines.
     """
 
     def __init__(self, on_message: OnMessage | None):
@@ -117,13 +117,13 @@ class Progressing:
         self._tell, self._told = on_message or (lambda _: None), time.monotonic()
 
     def on_message(self, line: str) -> None:
-        """A line that is said at once."""
+        """Print a line at once."""
         self._told = time.monotonic()
         self._tell(line)
 
     @contextmanager
     def breathing(self) -> Iterator[None]:
-        """Say what is being done whenever nothing else was said for so long."""
+        """Print the current activity whenever nothing was printed for `QUIET_SECONDS`."""
         if not self.is_shown:
             yield
             return
@@ -149,17 +149,17 @@ def show_training(
     run: Path,
     progressing: Progressing,
 ) -> int:
-    """Take all rows of a run's log and show them.
+    """Run the training and show the rows of its log.
 
     Args:
-        start: gives the rows, with the fields `blitznet.training.log.LOG_FIELDS`; takes what it has
-            to call with the number of every step that was taken.
+        start: starts the training and returns the rows (`blitznet.training.log.LOG_FIELDS`); its
+            argument is a function that it calls with the number of steps after each.
         total: steps of the whole run.
-        run: its folder, whose newest validation is shown, too.
+        run: folder of the run, whose last validation is shown, too.
         progressing: receives the lines.
 
     Returns:
-        The last step that was taken; 0 if none was.
+        The last logged step; 0 without any.
     """
     step, text, first = 0, "", (0, 0.0)
     with Progress(
@@ -177,7 +177,7 @@ def show_training(
 
         def count(reached: int) -> None:
             nonlocal first
-            # The time up to the first step is not counted: it holds what happens once.
+            # Without the first step, whose time includes one-time work.
             first = first if first[0] else (reached, time.monotonic())
             left = _time_left(first, reached, total)
             progress.update(bar, completed=reached, description=text, left=left.strip())
@@ -204,8 +204,8 @@ def _time_left(first: tuple[int, float], step: int, total: int) -> str:
 
 
 def _describe_row(row: dict[str, float], run: Path, progress: Progress) -> str:
-    """Losses; where there is room, the newest validation, learning rate and speed."""
-    # A head that is not there has a loss of exactly 0.
+    """Losses and, if there is room, the last validation, speed and learning rate."""
+    # The loss of a missing head is exactly 0.
     text = " ".join(f"{short} {row[term]:.3f}" for term, short in _LOSSES.items() if row[term])
     measured = [one for one in read_validation(run) if one["score"] is not None]
     parts = [f"val {one['score']:.3f} at step {one['step']:.0f}" for one in measured[-1:]]

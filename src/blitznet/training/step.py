@@ -1,4 +1,4 @@
-"""One step of training: forward, joint loss, backward, update; without waiting for the device."""
+"""One training step: forward, joint loss, backward, update, without waiting for the device."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 class StepResult(NamedTuple):
-    """Scalars on the device; to look at one waits for it.
+    """Results of a step; tensors are scalars on the device, and reading one synchronises with it.
 
     Attributes:
         lr: learning rate of the step.
-        terms: of this process's images.
-        gradient_norm: of the averaged gradients of all processes, before clipping.
+        terms: losses of this process's images.
+        gradient_norm: norm of the gradients averaged over all processes, before clipping.
     """
 
     lr: float
@@ -44,19 +44,19 @@ class TrainState:
     """Everything that a step changes: weights, EMA weights, optimizer.
 
     Args:
-        fabric: launched.
-        recipe: how.
-        state: file of `save` to continue from; None = the recipe's starting weights.
-        is_compiled: whether `torch.compile` compiles the network, at its first step.
+        fabric: a launched Fabric.
+        recipe: recipe fitted to the data.
+        state: state file to resume from; None = the recipe's starting weights.
+        is_compiled: whether to compile the network with `torch.compile`, in the first step.
         names: class names, see `build_network`.
 
     Attributes:
-        network: with the weights of the last step, in training mode.
+        network: the network with the weights of the last step, in training mode.
         result: the network that is evaluated and saved: with EMA weights if the recipe sets
-            `ema_decay`, else `network`.
+            `ema_decay`, otherwise `network`.
 
     Raises:
-        InputError: if starting weights or state do not fit.
+        InputError: if the starting weights or the state do not fit.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class TrainState:
     ):
         self._fabric = fabric
         self._recipe = recipe
-        # Before there is an optimizer, whose moments go where the weights are.
+        # Before building the optimizer, whose moments are created on the device of the weights.
         self.network = cast(BlitzNet, fabric.to_device(build_network(recipe, names)))
         decay = recipe.fitted_ema_decay
         self._averaged = None if decay is None else AveragedWeights(self.network, decay)
@@ -85,7 +85,7 @@ class TrainState:
             # In place, so that parameters, their names and checkpoints stay as they are.
             self.network.compile(dynamic=False)
         self._model, self._optimizer = fabric.setup(self.network, optimizer)
-        # On the device beforehand: to copy a number from pageable memory would wait.
+        # On the device in advance, because copying from pageable memory synchronises.
         self._anchors = anchors_of(recipe.model).to(fabric.device)
         self._mean = torch.tensor(recipe.model.mean, device=fabric.device)
         self._std = torch.tensor(recipe.model.std, device=fabric.device)
@@ -94,21 +94,21 @@ class TrainState:
             self._teacher = Teacher(recipe.teacher, recipe.model, fabric.device)
 
     def step(self, step: int, batch: Batch) -> StepResult:
-        """Learn from a batch, without waiting for the device.
+        """Train on one batch, without synchronising with the device.
 
-        With `accumulate` the batch goes through in parts, one after the other; as all of them are
-        divided by the counts of the whole, the sum of their gradients is the gradient of the whole.
+        With `accumulate`, parts of the batch are processed one by one. Their losses are divided by
+        the counts of the whole batch, so that their gradients add up to the batch's.
 
         Args:
-            step: counted from 0; decides the learning rate and what layers drop at random.
+            step: counted from 0; determines the learning rate and the randomness of dropout.
             batch: this process's part of the global batch, on the device.
 
         Raises:
-            InputError: if the compiler fails.
+            InputError: if compilation fails.
         """
         lr = learning_rate(self._recipe, step)
         set_learning_rate(self._optimizer, lr)
-        # Layers that drop at random do the same after resuming.
+        # Dropout layers must draw the same numbers after resuming.
         place = step * self._fabric.world_size + self._fabric.global_rank
         torch.manual_seed(self._recipe.seed + (place << 32))
         parts = batch.split(self._recipe.accumulate)
@@ -130,19 +130,19 @@ class TrainState:
         return StepResult(lr, terms[0] if len(terms) == 1 else LossTerms(*summed), gradient_norm)
 
     def save(self, path: Path, step: int, seconds: float) -> None:
-        """Write the state to continue from.
+        """Write the state to resume from.
 
         Args:
-            path: of the file.
-            step: how many were taken.
-            seconds: that the run has taken.
+            path: path of the file.
+            step: number of steps taken.
+            seconds: duration of the run so far.
         """
         recipe = self._recipe.model_dump(mode="json")
         progress = {"step": step, "seconds": seconds, "recipe": recipe}
         save_state(path, self.network, self._averaged, self._optimizer, progress)
 
     def _backward(self, part: Batch, counts: LabelCounts | None) -> LossTerms:
-        """Add the gradient of some images to what there is."""
+        """Accumulate the gradient of a part of the batch."""
         images = normalize_images(part.images, self._mean, self._std)
         raw = self._model(images.contiguous(memory_format=torch.channels_last))
         soft_labels = None
@@ -164,7 +164,7 @@ class TrainState:
         return LabelCounts(*_average(self._fabric, totals).unbind())
 
     def _clip(self) -> Tensor:
-        """Clip the gradients if the recipe says so, and give their norm from before."""
+        """Clip the gradients if the recipe says so; return their norm before clipping."""
         if self._recipe.clip_grad_norm is None:
             groups = self._optimizer.param_groups
             gradients = [p.grad for group in groups for p in group["params"] if p.grad is not None]
@@ -173,7 +173,7 @@ class TrainState:
             self._model,
             self._optimizer,
             max_norm=self._recipe.clip_grad_norm,
-            error_if_nonfinite=False,  # to ask for that error would wait for the device
+            error_if_nonfinite=False,  # the check would synchronise with the device
         )
         return cast(Tensor, norm)
 
@@ -184,7 +184,7 @@ def _average(fabric: "Fabric", values: Tensor) -> Tensor:
 
 
 def _raise_compiler_failure(error: RuntimeError, device: torch.device) -> None:
-    """Raise one line instead of the traceback of `torch.compile`; nothing for any other error."""
+    """Turn an error of `torch.compile` into an InputError of one line; ignore other errors."""
     from torch._dynamo.exc import TorchDynamoException  # takes seconds to import
 
     if not isinstance(error, TorchDynamoException):

@@ -1,4 +1,4 @@
-"""A trained network from which another one learns: knowledge distillation."""
+"""Knowledge distillation: a trained network from which another one learns."""
 
 import torch
 import torch.nn.functional as F
@@ -15,15 +15,15 @@ from blitznet.structures import Batch, SoftLabels
 
 
 class Teacher:
-    """Sees the images that the student sees, resized to its own input.
+    """Predicts on the student's images, resized to its own input.
 
     Args:
         name_or_path: a bundled network or a checkpoint.
-        student: the network that learns.
-        device: where it runs.
+        student: architecture of the network that learns.
+        device: device of the teacher.
 
     Raises:
-        RecipeError: if the two have not the same number of classes, or the teacher lacks a head.
+        RecipeError: if the numbers of classes differ, or the teacher lacks a head.
     """
 
     def __init__(self, name_or_path: str, student: ModelConfig, device: torch.device):
@@ -44,7 +44,7 @@ class Teacher:
 
     @torch.no_grad()
     def soft_labels(self, batch: Batch) -> SoftLabels:
-        """The teacher's labels for a batch on the device, see `SoftLabels`."""
+        """The teacher's labels for a batch on its device, see `SoftLabels`."""
         images = batch.images
         scale = self._size / images.shape[-1]
         if scale != 1:
@@ -63,11 +63,11 @@ class Teacher:
 
 
 def _mean_by_box(probabilities: Tensor, match: Tensor, num_boxes: int) -> Tensor:
-    """Mean over the anchors that are matched to a box.
+    """Mean over the anchors that are matched to each box.
 
     Args:
         probabilities: (B, A, C).
-        match: (B, A) int64, box of an anchor, or NO_MATCH.
+        match: (B, A) int64, each anchor's box, or NO_MATCH.
         num_boxes: G.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The figures of a run as TensorBoard shows them."""
+"""The figures of a run as TensorBoard event files."""
 
 import shutil
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from blitznet.training.validation import VALIDATION_FIELDS, VALIDATION_FILE
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-TENSORBOARD_FOLDER = "tensorboard"  # of a run
+TENSORBOARD_FOLDER = "tensorboard"  # in the folder of a run
 
 _LOSSES = ("classification", "box", "segmentation")
 _SPEED = "pictures_per_second"
 
-# Names of columns to those of curves, by file.
+# From column to tag, by file.
 _TAGS = {
     LOG_FILE: {name: f"loss/{name}" for name in _LOSSES} | {"lr": "lr", _SPEED: f"speed/{_SPEED}"},
     VALIDATION_FILE: {name: f"val/{name}" for name in VALIDATION_FIELDS if name != "step"},
@@ -24,14 +24,14 @@ _TAGS = {
 
 
 def with_tensorboard(rows: Iterator[dict[str, float]], run: Path) -> Iterator[dict[str, float]]:
-    """Pass on the rows of a run's log, and write them and the validations as event files.
+    """Pass on the rows of a run's log, and write log and validations as event files.
 
-    Event files of an earlier start are replaced: a resumed run takes some of its steps again, and
-    its CSV files have all that is left of the earlier ones.
+    Event files of an earlier start are replaced, because a resumed run repeats some of its steps;
+    the CSV files still have the rows before these.
 
     Args:
-        rows: in the log when they come.
-        run: folder of the run; gets `tensorboard/`.
+        rows: rows that are already in the log when they are yielded.
+        run: folder of the run, in which `tensorboard/` is created.
     """
     writer, num_written = None, dict.fromkeys(_TAGS, 0)
     try:
@@ -45,13 +45,13 @@ def with_tensorboard(rows: Iterator[dict[str, float]], run: Path) -> Iterator[di
 
 
 def rewrite_tensorboard(run: Path) -> None:
-    """Write all event files anew, with what a run has measured at its very end."""
+    """Write all event files again, including the final evaluation of a run."""
     with _open(run) as writer:
         _write_new(writer, run, dict.fromkeys(_TAGS, 0))
 
 
 def _open(run: Path) -> "SummaryWriter":
-    """A writer of new event files."""
+    """Delete old event files, and open a writer of new ones."""
     from torch.utils.tensorboard import SummaryWriter
 
     shutil.rmtree(run / TENSORBOARD_FOLDER, ignore_errors=True)
@@ -59,7 +59,7 @@ def _open(run: Path) -> "SummaryWriter":
 
 
 def _write_new(writer: "SummaryWriter", run: Path, num_written: dict[str, int]) -> None:
-    """The rows of the CSV files behind the first ones, which are written; cells may be empty."""
+    """Write the CSV rows that were added since the last call; cells may be empty."""
     for name, tags in _TAGS.items():
         rows = read_rows(run / name)
         for row in rows[num_written[name] :]:
@@ -67,4 +67,4 @@ def _write_new(writer: "SummaryWriter", run: Path, num_written: dict[str, int]) 
                 if row[column]:
                     writer.add_scalar(tag, float(row[column]), int(row["step"]))
         num_written[name] = len(rows)
-    writer.flush()  # a run that is killed keeps its curves
+    writer.flush()  # so that a killed run keeps its curves

@@ -6,22 +6,30 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blitznet.cpu import usable_cores
 from blitznet.data.check.check import check_data
-from blitznet.data.check.check_report import CheckReport, count_of
-from blitznet.data.check.skipped import require_skippable, write_skipped
+from blitznet.data.check.check_report import CheckReport
+from blitznet.data.check.skipped import write_skipped
 from blitznet.data.description import DataDescription, read_description
 from blitznet.device import choose_device
-from blitznet.errors import BlitzNetError, InputError, LabelError, RecipeError, require_numbers
+from blitznet.errors import (
+    BlitzNetError,
+    InputError,
+    LabelError,
+    RecipeError,
+    count_of,
+    require_numbers,
+)
 from blitznet.evaluation.metrics import Metrics
 from blitznet.extras import require
 from blitznet.files.atomic_write import unfinished_files
 from blitznet.files.plain_names import file_name
 from blitznet.files.result_folder import locked, make_folder, require_usable
+from blitznet.inference.engines.engine import OnMessage
 from blitznet.interruption import terminated_as_interrupted
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
@@ -45,7 +53,7 @@ from blitznet.training.recipe import (
 )
 from blitznet.training.resume import read_progress
 from blitznet.training.run_record import read_run, require_unchanged, write_run
-from blitznet.training.show import OnMessage, Progressing, describe_start, show_training
+from blitznet.training.show import Progressing, describe_start, show_training
 from blitznet.training.tensorboard import rewrite_tensorboard, with_tensorboard
 from blitznet.training.validation import VALIDATION_SPLIT
 
@@ -104,7 +112,7 @@ def train(
     max_minutes: float | None = None,
     validate_every: int | None = None,
     early_stopping: int | None = None,
-    compile: bool = False,  # noqa: A002 - as the flag, and as in torch
+    compile: bool = False,  # noqa: A002 - same name as the flag, and as in torch
     skip_bad: bool = False,
     tensorboard: bool = False,
     epochs: float | None = None,
@@ -113,33 +121,33 @@ def train(
 ) -> TrainingRun:
     """Train a network, evaluate it on the `val` split, and export it to ONNX.
 
-    The folder of the run gets the files that docs/training.md lists. Ctrl-C and SIGTERM end the
+    docs/training.md lists the files in the folder of the run. Ctrl-C and SIGTERM complete the
     current step, save the state and raise KeyboardInterrupt.
 
     Args:
         data: path of the data description; None with `resume`.
-        recipe: a named recipe, a YAML file, or the recipe itself.
-        out: folder of the run, empty or new; None = runs/train/RECIPE, or the next free one.
+        recipe: a named recipe, a YAML file, or a `Recipe`.
+        out: folder of the run, new or empty; None = runs/train/RECIPE, or the next free name.
         resume: folder of a run to continue, with its own data and recipe.
         device: auto, cpu or cuda.
         devices: GPUs or processes.
         workers: data-loading processes per device; 0 = none.
-        max_minutes: stop after this time, resumable; None = no limit.
-        validate_every: steps between validations on the `val` split; None = ten times a run,
-            0 = only at the end.
-        early_stopping: stop after this many validations without improvement and keep the best.
+        max_minutes: stop after this time; the run can be resumed. None = no limit.
+        validate_every: steps between validations on the `val` split; None = ten per run, 0 = only
+            at the end.
+        early_stopping: stop after this many validations without improvement, and keep the best.
         compile: compile the network with `torch.compile`.
         skip_bad: skip images with errors, and list them in the folder.
         tensorboard: also write TensorBoard event files.
         epochs: passes over the training images, instead of the recipe's `steps`.
-        on_message: receives the summary of the run, progress if standard error is not a terminal,
-            and what is skipped, stopped or written; None = silence.
+        on_message: receives messages: the summary of the run, progress if standard error is not a
+            terminal, and what is skipped, stopped or written. None = no output.
         changes: fields of the recipe, such as `steps=1000` or `model={"fusion": "refine"}`.
 
     Raises:
-        InputError: if data, recipe and options do not fit together, or an image cannot be used.
+        InputError: if data, recipe and options do not match, or an image is unusable.
         DivergenceError: if the loss becomes infinite or NaN.
-        WorkerError: if a process that reads images dies.
+        WorkerError: if a data-loading process dies.
     """
     require("lightning_fabric", "train", "training")
     if tensorboard:
@@ -164,29 +172,33 @@ def train(
 
     processes = find_processes(devices)
     progressing = Progressing(on_message if processes.is_first else None)
-    start = _Start(Path(data), wanted, options, processes, progressing, epochs, skip_bad)
-    folders = _prepared(start, *(None if path is None else Path(path) for path in (resume, out)))
+    resume, out = (None if path is None else Path(path) for path in (resume, out))
+    start = _Start(
+        Path(data), wanted, resume, out, options, processes, progressing, epochs, skip_bad,
+        tensorboard,
+    )  # fmt: skip
     with progressing.breathing(), terminated_as_interrupted(), ExitStack() as stack:
-        return _train(start, partial(stack.enter_context, folders), resume is not None, tensorboard)
+        return _train(start, stack)
 
 
 @dataclass(frozen=True)
 class _Start:
-    """What a run is to be: arguments of `train`, read."""
+    """The parsed arguments of `train`."""
 
     data: Path
     recipe: Recipe
+    resume: Path | None
+    out: Path | None
     options: LoopOptions
     processes: "Processes"
     progressing: Progressing
     epochs: float | None
     skip_bad: bool
+    tensorboard: bool
 
 
-def _train(
-    start: _Start, prepare: Callable[[], Path], is_resumed: bool, tensorboard: bool
-) -> TrainingRun:
-    """See `train`. The first process prepares the folder; the others learn of it and join."""
+def _train(start: _Start, stack: ExitStack) -> TrainingRun:
+    """See `train`. The first process prepares the folder, then the others join."""
     from blitznet.training.launcher import explain_loss, leave_failure
 
     processes, progressing, options = start.processes, start.progressing, start.options
@@ -194,11 +206,11 @@ def _train(
     failure: InputError | None = None
     if processes.is_first:
         try:
-            folder = prepare()
+            folder = stack.enter_context(_prepared(start))
         except InputError as error:
             if processes.count == 1 or not processes.is_launched:
                 raise
-            failure = error  # the others wait for it
+            failure = error  # raised after the launch, because the other processes wait for it
     try:
         launched = launch(start.recipe, options, processes)
         folder = launched[0].broadcast(folder)
@@ -208,18 +220,18 @@ def _train(
             raise SystemExit(1)
         recipe, _ = read_run(folder)
         description = read_description(start.data)
-        has_state = is_resumed and (folder / STATE_FILE).exists()
+        has_state = start.resume is not None and (folder / STATE_FILE).exists()
 
         def rows(on_step: Callable[[int], object] = lambda _: None) -> Rows:
             taken = train_steps(recipe, description, folder, options, has_state, launched, on_step)
-            writes = tensorboard and processes.is_first
+            writes = start.tensorboard and processes.is_first
             return with_tensorboard(taken, folder) if writes else taken
 
         if not processes.is_first:
             collections.deque(rows(), maxlen=0)
             return TrainingRun(folder, recipe.steps)
         steps = show_training(rows, recipe.steps, folder, progressing)
-        return _finish(start, folder, recipe, steps, tensorboard)
+        return _finish(start, folder, recipe, steps)
     except KeyboardInterrupt:
         if folder is not None:
             progressing.on_message(f"Interrupted; {_way_on(folder, start.data)}")
@@ -236,17 +248,15 @@ def _train(
 
 
 def _way_on(folder: Path, data: Path) -> str:
-    """How to continue an unfinished run."""
+    """Say how to continue an unfinished run."""
     model = folder / MODEL_FILE
     if model.is_file():
         return f"{model} is trained; measure it with: blitznet eval {model} --data {data}"
     return f"continue with: blitznet train --resume {folder}"
 
 
-def _finish(
-    start: _Start, folder: Path, recipe: Recipe, steps: int, tensorboard: bool
-) -> TrainingRun:
-    """Measure and report what is trained; of a run that stopped early, say how to continue."""
+def _finish(start: _Start, folder: Path, recipe: Recipe, steps: int) -> TrainingRun:
+    """Measure and report a finished run; for an unfinished one, say how to continue."""
     if not (folder / MODEL_FILE).is_file():
         way_on = _way_on(folder, start.data)
         start.progressing.on_message(f"Stopped at step {steps} of {recipe.steps}; {way_on}")
@@ -254,26 +264,26 @@ def _finish(
     metrics = finish_run(
         folder, start.options.accelerator, start.options.workers, start.progressing
     )
-    if tensorboard:
+    if start.tensorboard:
         rewrite_tensorboard(folder)
     return TrainingRun(folder, steps, metrics)
 
 
 @contextmanager
-def _prepared(start: _Start, resume: Path | None, out: Path | None) -> Iterator[Path]:
-    """The folder of a new run, or of the one to resume; no other process trains in it meanwhile."""
-    if resume is None:
-        folder = _begin(start, out)
+def _prepared(start: _Start) -> Iterator[Path]:
+    """Lock and yield the folder of a new run, or of the run to resume."""
+    if start.resume is None:
+        folder = _begin(start)
         with locked(folder):
             yield folder
     else:
-        with locked(resume):
-            yield _continue(resume)
+        with locked(start.resume):
+            yield _continue(start.resume)
 
 
-def _begin(start: _Start, out: Path | None) -> Path:
-    """Check the data, fit the recipe to it, and make the folder of a new run."""
-    recipe, data, options = start.recipe, start.data, start.options
+def _begin(start: _Start) -> Path:
+    """Check the data, fit the recipe to it, and create the folder of a new run."""
+    recipe, data, out, options = start.recipe, start.data, start.out, start.options
     on_message = start.progressing.on_message
     require_usable(out)
     description = read_description(data)
@@ -290,7 +300,7 @@ def _begin(start: _Start, out: Path | None) -> Path:
     labelled = _labelled(report)
     if not any(labelled):
         raise LabelError(
-            f"{data}: no image of train has a box or a labelled pixel that counts, so there is "
+            f"{data}: no image of train has a box or a pixel that is not ignored, so there is "
             f"nothing to learn; blitznet check-data {data} shows what its labels hold"
         )
     recipe = fit_to_data(
@@ -322,7 +332,7 @@ def _begin(start: _Start, out: Path | None) -> Path:
 
 
 def _labelled(report: CheckReport) -> KnownClasses:
-    """The classes that boxes and pixels of `train` show."""
+    """The classes that occur in boxes and pixels of `train`."""
     statistics = report.statistics["train"]
     return KnownClasses(
         *(
@@ -333,22 +343,24 @@ def _labelled(report: CheckReport) -> KnownClasses:
 
 
 def _check(description: DataDescription, start: _Start) -> CheckReport:
-    """What the data holds; errors are those of single images, and none without `skip_bad`."""
+    """Check the data; only with `skip_bad` may it have errors, and only in single images."""
     data, splits = start.data, ["train", *({VALIDATION_SPLIT} & description.splits.keys())]
     workers, shown = usable_cores() if start.options.workers else 0, start.progressing.is_shown
     report = check_data(description, data, splits, workers=workers, show_progress=shown)
     errors = report.errors
-    require_skippable(errors)
+    for error in errors:
+        if error.index is None:  # of a whole source, not of an image that could be skipped
+            raise InputError(str(error))
     if errors and not start.skip_bad:
         raise LabelError(
             f"{data} has {count_of(len(errors), 'error')}, the first: {errors[0]}; see all "
-            f"with blitznet check-data {data}, or leave those images out with --skip-bad"
+            f"with blitznet check-data {data}, or skip those images with --skip-bad"
         )
     return report
 
 
 def _continue(folder: Path) -> Path:
-    """Make sure that an interrupted run can go on, even one without a state so far."""
+    """Check that an interrupted run can be resumed, even if it has no state yet."""
     _, data = read_run(folder)
     if (folder / MODEL_FILE).exists():
         raise RecipeError(f"{folder} is finished: {folder / MODEL_FILE} is the trained network")

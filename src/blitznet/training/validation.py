@@ -1,4 +1,4 @@
-"""Validation during a run: its figures, the best weights so far, and early stopping."""
+"""Validation during a run: metrics, the best weights so far, and early stopping."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -21,11 +21,11 @@ LAST_FILE = "last.safetensors"
 
 VALIDATION_FIELDS = ("step", "score", "voc07", "voc12", "coco", "mean_iou", "seconds")
 
-ValidationRow = dict[str, float | None]  # of `VALIDATION_FIELDS`
+ValidationRow = dict[str, float | None]  # keys: `VALIDATION_FIELDS`
 
 
 def read_validation(folder: Path) -> list[ValidationRow]:
-    """What a run has measured so far, by step; fractions, None for what the network lacks."""
+    """The validations of a run so far, by step; fractions, or None for a missing task."""
     rows = read_rows(folder / VALIDATION_FILE)
     return [
         {name: float(row[name]) if row[name] else None for name in VALIDATION_FIELDS}
@@ -34,12 +34,12 @@ def read_validation(folder: Path) -> list[ValidationRow]:
 
 
 def with_metrics(info: CheckpointInfo, metrics: Metrics) -> CheckpointInfo:
-    """The description of a checkpoint with the figures of its run's `val` split."""
+    """A checkpoint's metadata with its metrics on the `val` split."""
     return info.model_copy(update={"metrics": {VALIDATION_SPLIT: metrics.summary()}})
 
 
 def forget_validation(folder: Path, last_step: int) -> None:
-    """Drop what was measured behind the step that a run continues from."""
+    """Drop validations after the step from which a run continues."""
     rows = read_validation(folder)
     if any((row["step"] or 0) > last_step for row in rows):
         _write(folder, [row for row in rows if (row["step"] or 0) <= last_step])
@@ -57,23 +57,22 @@ def validate(
 ) -> None:
     """Measure the weights of a step, and keep them if they are the best so far.
 
-    Leaves in the folder `last.safetensors`, `best.safetensors` and then `validation.csv`, so that a
-    validation that was killed is simply made again; one that was made is not. Touches neither the
-    network nor any state of random numbers.
+    Writes `last.safetensors`, `best.safetensors` and, last, `validation.csv`: a killed validation
+    is repeated, a complete one is not. Changes neither the network nor any random state.
 
     Args:
-        folder: of the run.
-        step: that the weights are of.
-        network: to be measured.
-        info: of its checkpoint.
-        sources: of the validation split.
-        device: where the network runs.
+        folder: folder of the run.
+        step: step of the weights.
+        network: network to measure.
+        info: metadata of its checkpoint.
+        sources: sources of the validation split.
+        device: device of the network.
         workers: processes that read images.
-        interrupted: measuring ends, without a row, when something gets into it.
+        interrupted: becomes non-empty when a signal arrives; then no row is written.
 
     Raises:
-        KeyboardInterrupt: if it was interrupted.
-        InputError: for the first image or label that cannot be used.
+        KeyboardInterrupt: if the validation was interrupted.
+        InputError: for the first unusable image or label.
     """
     if any(row["step"] == step for row in read_validation(folder)):
         return
@@ -89,13 +88,13 @@ def validate(
 
 
 def best_row(rows: Sequence[ValidationRow]) -> ValidationRow | None:
-    """The row of the best score, at a tie the first; None if nothing could be measured."""
+    """The row with the best score, the first one on a tie; None if there is no score."""
     scored = [row for row in rows if row["score"] is not None]
     return max(scored, key=lambda row: row["score"] or 0.0, default=None)
 
 
 def validations_without_gain(folder: Path) -> int:
-    """How many were made since the best one; 0 if nothing could be measured."""
+    """Number of validations since the best one; 0 if there is no score."""
     rows = read_validation(folder)
     best = best_row(rows)
     return 0 if best is None else len(rows) - 1 - rows.index(best)
@@ -104,14 +103,14 @@ def validations_without_gain(folder: Path) -> int:
 def keep_measured(
     folder: Path, step: int, metrics: Metrics, network: BlitzNet, info: CheckpointInfo
 ) -> None:
-    """Add what was measured to a run's rows and files.
+    """Add a validation's metrics to the rows and files of a run.
 
     Args:
-        folder: of the run.
-        step: that the weights are of.
-        metrics: that were measured.
-        network: of these weights.
-        info: of its checkpoint; the metrics are added.
+        folder: folder of the run.
+        step: step of the weights.
+        metrics: metrics of the weights.
+        network: network with these weights.
+        info: metadata of its checkpoint, to which the metrics are added.
     """
     rows = read_validation(folder)
     best, score, info = best_row(rows), metrics.score, with_metrics(info, metrics)

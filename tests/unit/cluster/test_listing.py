@@ -16,7 +16,7 @@ from web_server import web_server
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Images at two depths, a hidden one, one by another name, and a link back."""
+    """Images in two folders, a hidden one, one with another name, and a link back."""
     root = tmp_path / "images"
     for name in ("b.jpg", "a.PNG", "sub/deep/c.webp", "sub/d.jpg", "._a.jpg", "notes.txt"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def test_lists_come_from_a_web_server_too(tmp_path: Path) -> None:
     with web_server(tmp_path) as base:
         for name in ("list.parquet", "list.txt"):
             assert list(list_items(base + name)) == [Item("a", "a")]
-        with pytest.raises(InputError, match="no list; give"):  # but a page that names them
+        with pytest.raises(InputError, match="not a list; give"):  # but a page that names them
             list(list_items(base))
         with pytest.raises(InputError, match="HTTP Error 404"):
             list(list_items(f"{base}missing.parquet"))
@@ -120,8 +120,8 @@ def test_shards_are_cut_in_order() -> None:
     [
         ("missing", None, "no such file or folder"),
         ("list.parquet", b"PAR", "cannot be read"),
-        ("list.txt", b"\x00\x01", "no list"),
-        ("index.html", b"<!DOCTYPE html>\n", "no list"),
+        ("list.txt", b"\x00\x01", "not a list"),
+        ("index.html", b"<!DOCTYPE html>\n", "not a list"),
         ("a.tar", b"no tar", "cannot be read as a tar file"),
         ("no*match", None, None),
         ("ftq://host/a", None, "no file system for ftq://"),

@@ -35,7 +35,7 @@ def test_other_workers_are_refused(workers: str | int) -> None:
 
 @pytest.mark.parametrize("name", ["limit", "shard_size", "cpus_per_worker"])
 def test_nothing_is_no_number(name: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"{name} is a number from 1 on, got 0"):
+    with pytest.raises(InputError, match=f"{name} must be at least 1, got 0"):
         predict_batch(tmp_path, tmp_path / "out", **{name: 0})  # type: ignore[arg-type]
 
 

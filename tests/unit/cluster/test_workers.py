@@ -1,4 +1,4 @@
-"""What the pool does with its workers' ends, on a cluster that runs in this process."""
+"""How the pool handles dying workers, on a cluster within this process."""
 
 import re
 from collections import Counter
@@ -23,11 +23,11 @@ POISON = {"3", "17"}
 
 
 class Died(BaseException):
-    """Stands for the end of a process."""
+    """Represents the death of a process."""
 
 
 class FakePredictor:
-    """Gives empty rows, dies of some images and cannot be loaded while `deaths_at_start` last."""
+    """Returns empty rows, dies on some images, and dies at its first `deaths_at_start` starts."""
 
     deaths_at_start = 0
     model = "tiny@0"
@@ -44,7 +44,7 @@ class FakePredictor:
 
 
 class FakeRay:
-    """Runs every call at once, and remembers how many actors there are."""
+    """Runs every call immediately, and counts actors."""
 
     def __init__(self) -> None:
         self.alive = 0
@@ -104,9 +104,9 @@ def test_images_that_kill_workers_are_rows_with_an_error(fake: FakeRay, tmp_path
     errors = {row["id"]: row["error"] for row in rows if row["error"]}
     assert set(errors) == POISON
     for id_, error in errors.items():
-        assert error.startswith(f"/{id_}.jpg: 3 workers died of it (its process or machine ended")
+        assert error.startswith(f"/{id_}.jpg: it killed 3 workers (its process or machine ended")
     assert sum(one.num_images for one in done) == 40
-    assert sum((one.errors for one in done), Counter()) == {"3 workers died of it": 2}
+    assert sum((one.errors for one in done), Counter()) == {"it killed 3 workers": 2}
     assert fake.alive == 0
 
 
@@ -118,7 +118,7 @@ def test_a_worker_that_dies_once_costs_nothing(fake: FakeRay, tmp_path: Path) ->
 
 def test_workers_that_cannot_begin_are_one_line(fake: FakeRay, tmp_path: Path) -> None:
     FakePredictor.deaths_at_start = 99
-    with pytest.raises(WorkerError, match="17 workers died, and none got anything done"):
+    with pytest.raises(WorkerError, match="17 workers died without a result"):
         run(tmp_path)
     FakePredictor.deaths_at_start = 0
     with pytest.raises(InputError, match=re.escape("a worker has the network tiny@0, not big@1")):

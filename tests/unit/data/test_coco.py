@@ -1,4 +1,4 @@
-"""The COCO reader on drawn files, on damaged ones, and on real ones beside pycocotools."""
+"""The COCO reader on drawn files, damaged files, and real files compared with pycocotools."""
 
 import json
 import os
@@ -221,10 +221,10 @@ def test_images_and_ids_that_are_no_numbers_are_found_too(tmp_path: Path) -> Non
         ("", " lists no image"),
         ("[]", " lists no image"),
         ("5\n5", " lists image 5 twice"),
-        ("[[1]]", " is a list of something else than image ids"),
-        ("[1.5]", " is a list of something else than image ids"),
+        ("[[1]]", " is not a list of image ids"),
+        ("[1.5]", " is not a list of image ids"),
         ("[1", " cannot be read as JSON: "),
-        ('{"a": 1}', " has no `images`; give a COCO file as instances_train2014.json"),
+        ('{"a": 1}', " has no `images`; give a COCO file such as instances_train2014.json"),
         (b"\xff\xfe\x00", " is not UTF-8 text"),
     ],
 )
@@ -296,7 +296,7 @@ def test_ids_of_other_images_are_counted(tmp_path: Path) -> None:
         open_source(ids=path)
 
 
-EXAMPLE = "as instances_train2014.json"
+EXAMPLE = "such as instances_train2014.json"
 
 
 @pytest.mark.parametrize(
@@ -305,8 +305,8 @@ EXAMPLE = "as instances_train2014.json"
         (b"", " cannot be read as JSON: Expecting value: line 1 column 1 (char 0)"),
         (b"[" * 100_000, " cannot be read as JSON: "),
         (b"\xff\xd8\xff", " is not UTF-8 text"),
-        (b"5", f" is no object; give a file of instances, {EXAMPLE}"),
-        (b"[]", " is a list, as results of a detector are; give a file of instances"),
+        (b"5", f" is not an object; give a file of instances, {EXAMPLE}"),
+        (b"[]", " is a list, like a detector's results; give a file of instances"),
         (b"{}", f" has no `images`; give a COCO file {EXAMPLE}"),
     ],
 )
@@ -477,7 +477,7 @@ def test_an_entry_opens_by_paths_relative_to_the_description(tmp_path: Path) -> 
 
 @pytest.fixture(params=["train2017", "val2017"])
 def real(request: pytest.FixtureRequest) -> tuple[LabelSource, Any]:
-    """Real images, which lie beside the VOCdevkit that BLITZNET_DATA names."""
+    """The folder of real COCO images, beside the VOCdevkit in BLITZNET_DATA."""
     if "BLITZNET_DATA" not in os.environ:
         pytest.skip("BLITZNET_DATA is not set")
     root = Path(os.environ["BLITZNET_DATA"]).parent / "coco-mini"

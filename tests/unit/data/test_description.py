@@ -1,4 +1,4 @@
-"""DATA.yaml: what it may say and what is said when it says something else."""
+"""DATA.yaml: valid content, and messages for everything else."""
 
 import re
 from pathlib import Path
@@ -84,8 +84,8 @@ def test_an_unknown_split_is_answered_with_those_that_there_are(tmp_path: Path) 
         ("", " is not a data description; it needs `classes` and splits such as `train`"),
         ("- a\n- b", " is not a data description; it needs `classes` and splits such as `train`"),
         ("train: []", " is not a data description; it needs `classes` and splits such as `train`"),
-        ("classes: coco80", ": classes: classes is voc, coco or a list of names"),
-        ("classes: []", ": classes: classes is voc, coco or a list of names"),
+        ("classes: coco80", ": classes: classes must be voc, coco or a list of names"),
+        ("classes: []", ": classes: classes must be voc, coco or a list of names"),
         ("classes: [1, 2]", ': classes: 1 is not text; write it in quotes, as "1"'),
         (f"classes: [{list(range(1000))}]", ": classes: [0, 1, 2, 3"),
         ("classes: [on, off]", ": classes: True is not text: YAML reads on, off, yes, no"),
@@ -97,14 +97,14 @@ def test_an_unknown_split_is_answered_with_those_that_there_are(tmp_path: Path) 
         ("classes: ['a ']", ": classes: 'a ' cannot be the name of a class: it begins or ends"),
         (
             'classes: ["a\\nb"]',
-            ": classes: 'a\\nb' cannot be the name of a class: it holds the end",
+            ": classes: 'a\\nb' cannot be the name of a class: it contains a line",
         ),
         ("classes: [a, a]", ": classes: class names must differ, and background is implied"),
         ("classes: [background]", ": classes: class names must differ, and background is implied"),
         ("classes: voc\ntrain: []", ": splits.train: List should have at least 1 item"),
         ("classes: voc\ntrain: []\nval: 10%", ": val is '10%'; give a list of sources, or a sh"),
-        ("classes: voc\ntrain: 5", ": train: a split is a list of sources, as [{format: yolo, "),
-        ("classes: voc\nnc: 2\ntrain: []", ": nc: a split is a list of sources, as [{format"),
+        ("classes: voc\ntrain: 5", ": train: a split is a list of sources, like [{format: yolo, "),
+        ("classes: voc\nnc: 2\ntrain: []", ": nc: a split is a list of sources, like [{format"),
         ("classes: voc\ntrain: [{root: a}]", ": splits.train.0: format is one of coco, masks,"),
         ("classes: voc\ntrain: [{format: voc}]", ": splits.train.0.voc.root: Field required"),
         (

@@ -14,13 +14,13 @@ from blitznet.data.geometry import (
     FILL_COLOUR,
     CropWindow,
     has_centre_inside,
-    resize_sample,
     view_boxes,
     view_sample,
     whole_view,
 )
 from blitznet.structures import Sample
 from reference.resample_loops import bilinear_view, nearest_view
+from resized_sample import resize_sample
 
 WIDTH, HEIGHT = 23, 17
 

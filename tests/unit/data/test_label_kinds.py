@@ -1,4 +1,4 @@
-"""Labels as tools and people really write them: each is read as it is meant, or named."""
+"""Labels as tools and people write them: each is read as meant, or reported."""
 
 import unicodedata
 from pathlib import Path
@@ -75,7 +75,7 @@ def test_grey_maps_of_few_bits_hold_their_values(tmp_path: Path, bits: int) -> N
 
 
 def write_grey_png(path: Path, values: np.ndarray, bits: int) -> None:
-    """Pillow writes no greyscale of 2 and 4 bits."""
+    """Write a greyscale PNG of 2 or 4 bits, which Pillow cannot do."""
     import struct
     import zlib
 
@@ -113,7 +113,7 @@ def test_a_map_of_several_pages_is_no_map(tmp_path: Path, ending: str) -> None:
     first, second = (Image.new("L", (6, 4), value) for value in (1, 2))
     path = tmp_path / f"map.{ending}"
     first.save(path, save_all=True, append_images=[second])
-    with pytest.raises(LabelError, match=f"map.{ending}: holds 2 frames or pages; a segmentation"):
+    with pytest.raises(LabelError, match=f"map.{ending}: has 2 frames or pages; a segmentation"):
         MapFile(path).read((6, 4), TABLE)
 
 

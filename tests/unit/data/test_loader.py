@@ -1,4 +1,4 @@
-"""Training samples: the same whoever draws them, each image once a pass, errors in one piece."""
+"""Training samples: the same in any process, each image once per pass, errors passed on."""
 
 import errno
 import gc
@@ -123,13 +123,13 @@ def test_steps_are_taken_as_they_are_needed() -> None:
 
 
 @forks
-@pytest.mark.slow  # torch looks after its workers every five seconds
+@pytest.mark.slow  # torch checks its workers every five seconds
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_a_worker_that_dies_is_an_error_of_one_line(num_workers: int) -> None:
     source = VocEntry(root=VOC_MINI, image_set="Main/trainval").open(Path(), VOC_CLASSES)
 
     def read_labels(files: ImageFiles) -> ImageLabels:
-        if files.name == "000004":  # as running out of memory does
+        if files.name == "000004":  # like running out of memory
             os.kill(os.getpid(), signal.SIGKILL)
         return source.read_labels(files)
 
@@ -142,7 +142,7 @@ def test_a_worker_that_dies_is_an_error_of_one_line(num_workers: int) -> None:
         list(batches)
     assert signal.getsignal(signal.SIGCHLD) is handler
     assert re.fullmatch(
-        r"a process that prepares images died \(DataLoader worker .+\); if memory ran out, use "
+        r"a data-loading process died \(DataLoader worker .+\); if memory ran out, use "
         "fewer --workers, else look for a damaged image with blitznet check-data",
         str(raised.value),
     )

@@ -1,4 +1,4 @@
-"""Maps from boxes alone, pixel by pixel on drawn cases."""
+"""Maps made from boxes, checked pixel by pixel."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Maps from outlines: worked out by hand, against pycocotools, and damaged outlines."""
+"""Maps made from outlines: by hand, compared with pycocotools, and damaged outlines."""
 
 import re
 from pathlib import Path

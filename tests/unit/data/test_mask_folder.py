@@ -1,4 +1,4 @@
-"""Folders of images with maps: values, palettes, colours, and maps that cannot be right."""
+"""Image folders with maps: values, palettes, colours, and invalid maps."""
 
 import re
 from pathlib import Path
@@ -33,7 +33,7 @@ def save(array: np.ndarray, path: Path) -> Path:
 
 
 def drawn_ids() -> np.ndarray:
-    """Road on the left, a disc of tree on the right."""
+    """A map with road on the left and a disc of tree on the right."""
     image = Image.new("L", SIZE, 0)
     ImageDraw.Draw(image).rectangle((0, 10, 19, 39), fill=1)
     ImageDraw.Draw(image).ellipse((30, 5, 55, 30), fill=2)
@@ -122,7 +122,7 @@ def test_other_values_can_be_void_or_ignored_by_name(folder: Path) -> None:
     seg_map = read_map(folder, values=values, ignore="[7, 8]")
     assert seg_map[0, :4].tolist() == [255, 255, 255, 0]
     with pytest.raises(
-        LabelError, match=r"2 pixels have values that no class of the network stands for: 7, 8$"
+        LabelError, match=r"2 pixels have values without a class of the network: 7, 8$"
     ):
         read_map(folder, values=values)
 
@@ -173,8 +173,8 @@ def test_vocs_own_values_and_colours_have_a_name(tmp_path: Path, key: str) -> No
         (
             [9] * 9 + [8] * 8 + [7] * 7 + [6] * 6,
             {"values": VALUES},
-            "30 pixels have values {}9, 8, 7 and 1 more; if it was smoothed or a JPEG, save it as "
-            "PNG and resize it by nearest",
+            "30 pixels have values {}9, 8, 7 and 1 more; if it was smoothed or a JPEG, save a "
+            "PNG and resize it by nearest neighbour",
         ),
         ([(1, 2, 3), (255, 0, 0)], {"colours": COLOURS}, "2 pixels have colours {}#010203, #ff000"),
         (
@@ -190,7 +190,7 @@ def test_values_and_colours_that_stand_for_nothing_are_shown(
     pixels = drawn_colours() if "colours" in fields else drawn_ids().astype(np.uint16)
     pixels[0, : len(unknown)] = unknown
     path = save(pixels, folder / "masks" / "a.png")
-    text = problem.format("that no class of the network stands for: ")
+    text = problem.format("without a class of the network: ")
     with raises(f"{path}: {text}", is_whole=False):
         read_map(folder, **fields)
 
@@ -221,7 +221,7 @@ def test_a_map_of_another_kind_is_refused(
         ({"images": "data.yaml"}, "data.yaml is a file, not a folder; check `images`"),
         ({"masks": "empty"}, "empty holds no image; check `masks`"),
         ({"masks": "images"}, "images: images and maps are in one folder; say how the names of"),
-        ({}, "is called as an image: a.png would be one; check `masks`, or add suffix: "),
+        ({}, "has the name of an image, such as a.png; check `masks`, or add suffix: "),
     ],
 )
 def test_folders_that_cannot_be_used_are_named(
@@ -260,11 +260,11 @@ def test_two_images_or_two_maps_that_differ_in_their_ending_only_are_refused(
 ) -> None:
     first = save(drawn_ids(), folder / "masks" / "a.bmp")
     save(drawn_ids(), folder / "masks" / "a.png")
-    with raises(f"{first} and a.png differ in their ending only; rename or remove one"):
+    with raises(f"{first} and a.png differ only in their ending; rename or remove one"):
         open_entry(folder, values=VALUES)
     draw(folder / "images" / "a.png", SIZE)
     with raises(
-        f"{folder / 'images' / 'a.jpg'} and a.png differ in their ending only; rename or remove one"
+        f"{folder / 'images' / 'a.jpg'} and a.png differ only in their ending; rename or remove one"
     ):
         open_entry(folder, values=VALUES)
 

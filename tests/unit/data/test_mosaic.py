@@ -16,7 +16,7 @@ from fixtures.make_fixtures import VOC_MINI
 
 
 def tile(value: int, boxes: list[list[float]] | None = None, has_map: bool = True) -> Sample:
-    """10 x 10 pixels, all of one value in image and map."""
+    """A sample of 10 x 10 pixels with one value in image and map."""
     return Sample(
         image=np.full((10, 10, 3), value, np.uint8),
         boxes=None if boxes is None else np.float32(boxes).reshape(-1, 4),

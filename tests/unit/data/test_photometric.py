@@ -1,4 +1,4 @@
-"""Colour maps: formulas by hand, torchvision where its formulas are the same, and slow twins."""
+"""Colour maps: compared with formulas, with torchvision where it agrees, and with slow twins."""
 
 from collections.abc import Callable
 
@@ -44,7 +44,7 @@ def apply_exactly(colours: np.ndarray, colour_map: ColourMap) -> np.ndarray:
 def apply_torchvision(
     image: np.ndarray, function: Callable[[torch.Tensor, float], torch.Tensor], factor: float
 ) -> np.ndarray:
-    """On floats in 0..1, as torchvision rounds eight bits down."""
+    """Apply torchvision's function to floats in 0..1, because it rounds eight bits down."""
     channels_first = torch.from_numpy(image).permute(2, 0, 1) / 255
     return function(channels_first, factor).permute(1, 2, 0).numpy() * 255
 

@@ -1,4 +1,4 @@
-"""Maps from boxes and a network's probabilities, pixel by pixel on drawn cases."""
+"""Maps made from boxes and a network's probabilities, checked pixel by pixel."""
 
 import pickle
 from collections.abc import Sequence

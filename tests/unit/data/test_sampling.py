@@ -1,4 +1,4 @@
-"""Weights, rare classes and caps: how often images are drawn, counted."""
+"""Weights, rare classes and limits: counts of how often images are drawn."""
 
 from collections import Counter
 from pathlib import Path
@@ -17,7 +17,7 @@ TABLE = ClassTable(("background", "cat", "dog", "bus"))
 
 
 def named_objects(*classes: list[str], weight: float = 1.0) -> LabelSource:
-    """Images of which only the classes are known."""
+    """A source of images with nothing but classes."""
 
     def labels(names: list[str]) -> ImageLabels:
         objects = (ObjectLabel(name, (0, 0, 9, 9), "a.xml", "") for name in names)

@@ -1,4 +1,4 @@
-"""The Semantic Boundaries Dataset, with .mat files that scipy writes in its layout."""
+"""The Semantic Boundaries Dataset, with .mat files written by scipy."""
 
 import re
 import struct
@@ -33,7 +33,7 @@ def drawn_ids() -> np.ndarray:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """The folder `dataset` with two images, and VOC2012's boxes of the first one."""
+    """The folder `dataset` with two images, and VOC2012's boxes for the first one."""
     root = tmp_path / "SBD" / "dataset"
     (root / "img").mkdir(parents=True)
     for name in ("2008_000002", "2008_000003"):
@@ -84,7 +84,7 @@ def test_the_map_follows_the_networks_own_classes(root: Path) -> None:
     assert seg_map.tolist() == expected.tolist()
     with pytest.raises(
         LabelError,
-        match=rf"^{re.escape(str(path))}: 25 pixels have values .+ stands for: {DOG} \(dog\)$",
+        match=rf"^{re.escape(str(path))}: 25 pixels have values .+ of the network: {DOG} \(dog\)$",
     ):
         MapFile(path).read(SIZE, ClassTable(("background", "cat")))
 
@@ -124,7 +124,7 @@ def test_damaged_and_foreign_files_are_named(root: Path) -> None:
         read_mat(path)
     savemat(path, {"GTcls": {"Segmentation": drawn_ids().astype(float)}})
     with pytest.raises(
-        LabelError, match=rf"^{name}: GTcls.Segmentation is no \(height, width\) of bytes$"
+        LabelError, match=rf"^{name}: GTcls.Segmentation is not a \(height, width\) array of bytes$"
     ):
         read_mat(path)
     path.unlink()

@@ -1,4 +1,4 @@
-"""What is drawn stays within SSD's limits; what is applied is what was drawn."""
+"""Random draws stay within SSD's limits, and samples match the draws."""
 
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ def corners(view: CropWindow) -> tuple[float, float, float, float]:
 
 
 def contains(outer: CropWindow, inner: CropWindow) -> bool:
-    # Sums of random fractions may end a rounding error beyond.
+    # Sums of random fractions may exceed the limit by a rounding error.
     return (
         outer.x1 <= inner.x1
         and outer.y1 <= inner.y1

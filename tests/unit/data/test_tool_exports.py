@@ -1,10 +1,10 @@
-"""What labelling programs export is read as they write it.
+"""Exports of labelling tools are read as written.
 
-The text files in `fixtures/tool_exports` follow the programs' own code or published examples; all
+The text files in `fixtures/tool_exports` follow the tools' own code or published examples; all
 label one street of 64x48 pixels with a car and a cat. Its images and maps are drawn here.
 
-Not read is Label Studio's "brush to PNG": a file for each region (task-1-annotation-1-by-1-tag-
-road-0.png) and no file that says which image task 1 is.
+Label Studio's "brush to PNG" is not supported: it has a file per region (task-1-annotation-1-by-1-
+tag-road-0.png), and none that says which image task 1 is.
 """
 
 import shutil
@@ -156,8 +156,8 @@ def test_roboflows_val_split_is_in_its_folder_valid(tmp_path: Path) -> None:
     [
         ("labelmap.txt", "car\n", "labelmap.txt, line 1: 'car' is not NAME:R,G,B:PARTS:ACTIONS"),
         ("labelmap.txt", "# label\ncar:red::\n", "labelmap.txt, line 2: 'red' is not a colour"),
-        ("_classes.csv", "Value, Class\ncar, 1\n", "below its heading, lines are VALUE, CLASS"),
-        ("_classes.csv", "Value, Class\n1\n", "below its heading, lines are VALUE, CLASS"),
+        ("_classes.csv", "Value, Class\ncar, 1\n", "below its header, lines must be VALUE, CLASS"),
+        ("_classes.csv", "Value, Class\n1\n", "below its header, lines must be VALUE, CLASS"),
         ("class_names.txt", "\n", "class_names.txt has a blank line or no name; it needs one name"),
         ("class_names.txt", "cat\n\ndog", "class_names.txt has a blank line or no name"),
     ],

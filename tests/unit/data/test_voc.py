@@ -1,4 +1,4 @@
-"""The VOC reader on drawn files whose content is written out here, and on damaged ones."""
+"""The VOC reader on drawn files with known content, and on damaged files."""
 
 from pathlib import Path
 
@@ -141,13 +141,12 @@ def test_a_map_with_ids_that_no_class_stands_for_is_refused() -> None:
     path = VOC_MINI / "SegmentationClass" / "000002.png"
     codes = MapEncoding({0: "background", PERSON: "person", 255: "ignore"})
     with raises(
-        f"{path}: 964 pixels have values that no class of the network stands for: "
-        f"{CAR}, {PERSON} (person)"
+        f"{path}: 964 pixels have values without a class of the network: {CAR}, {PERSON} (person)"
     ):
         MapFile(path, codes).read((64, 48), ClassTable(("background", "cat")))
 
 
 def test_more_objects_than_an_image_has_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(f"<annotation>{'<object/>' * 100_001}</annotation>")
-    with pytest.raises(LabelError, match=r"a\.xml has 100001 objects; an image has 100000 at most"):
+    with pytest.raises(LabelError, match=r"a\.xml has 100001 objects; an image has at most 100000"):
         read_objects_of(tmp_path / "a.xml")

@@ -1,4 +1,4 @@
-"""The splits of section 4.1, twins between VOC2007 and VOC2012, and SBD's maps beside VOC's."""
+"""The splits of section 4.1, images in both VOC2007 and VOC2012, and SBD's maps beside VOC's."""
 
 import os
 import re
@@ -34,7 +34,7 @@ def write_list(path: Path, names: list[str]) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """VOC2012 and SBD as their archives are laid out; every image is there, its maps are not."""
+    """VOC2012 and SBD in the layout of their archives, with all images but without maps."""
     voc, sbd = tmp_path / "VOC2012", tmp_path / "SBD" / "dataset"
     everything = sorted({*TRAIN_SEG, *VAL_SEG, *SBD_TRAIN, *SBD_VAL})
     write_list(voc / "ImageSets" / "Segmentation" / "train.txt", TRAIN_SEG)
@@ -167,7 +167,7 @@ def test_the_real_lists_share_no_image_between_training_and_testing() -> None:
 
 @pytest.mark.data
 def test_the_real_augmented_list_keeps_to_the_rule() -> None:
-    """The rest of the list can only be SBD's: nothing of val, everything of train."""
+    """The other ids must come from SBD: none of val, and all of train."""
     lists = Path(os.environ["BLITZNET_DATA"]) / "VOC2012" / "ImageSets" / "Segmentation"
     train, aug, val = (
         set(read_image_set(lists / f"{name}.txt")) for name in ("train", "train_aug", "val")

@@ -1,4 +1,4 @@
-"""The YOLO reader: every layout, every kind of row, and what is said of wrong ones."""
+"""The YOLO reader: every layout, every kind of row, and messages for wrong ones."""
 
 import re
 from pathlib import Path
@@ -172,7 +172,7 @@ BEYOND = "reaches beyond the image of 40x20 pixels"
     ("text", "problem"),
     [
         ("0", f"1 columns; {ROW}"),
-        ("0 .5 .5 .2 .2 .9", f"6 columns; {ROW} (a score or a track at the end has to go)"),
+        ("0 .5 .5 .2 .2 .9", f"6 columns; {ROW} (remove the score or track id at the end)"),
         ("0 .1 .1 .2 .2 .3 .3 .4", f"8 columns; {ROW}"),
         ("0 .5 half .2 .2", f"'.5 half .2 .2' are not all numbers; {ROW}"),
         (
@@ -251,9 +251,9 @@ def test_a_file_of_names_with_gaps_or_doubles_is_refused(
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("train: images", "{path} is no data.yaml of YOLO: it has no `names`"),
+        ("train: images", "{path} is not a YOLO data.yaml: it has no `names`"),
         ("names: cat", "{path}: `names` is 'cat'; it needs a list, as [cat, dog]"),
-        ("[1, 2]", "{path} is no data.yaml of YOLO: it has no `names`"),
+        ("[1, 2]", "{path} is not a YOLO data.yaml: it has no `names`"),
         (
             "train: images\nnames: {1: cat, 2: dog}",
             "{path}: the numbers of `names` are not 0 to 1",
@@ -283,10 +283,10 @@ def test_a_data_yaml_that_cannot_be_used_is_refused(root: Path, text: str, probl
         ({"data": "d.yaml"}, "data: data.yaml and its split: NAME go together"),
         ({"data": "d.yaml", "split": "train", "names": ["cat"]}, "YOLO needs names: FILE"),
         ({"root": "a"}, "YOLO needs names: FILE or a list; with data: they are in that file"),
-        ({"root": "a", "names": ["cat"], "labels": "l"}, "labels: goes with images:"),
+        ({"root": "a", "names": ["cat"], "labels": "l"}, "labels: needs images:"),
         (
             {"root": "a", "names": ["cat"], "masks": "from_instances", "mask_values": ["cat"]},
-            "mask_values: or mask_colours: goes with masks: FOLDER",
+            "mask_values: and mask_colours: need masks: FOLDER",
         ),
         ({"root": "a", "names": ["cat"], "root_folder": "b"}, "Extra inputs are not permitted"),
     ],
@@ -311,5 +311,5 @@ def test_images_can_be_opened_without_labels_to_predict_on(tmp_path: Path) -> No
 
 def test_more_rows_than_an_image_has_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("0 .5 .5 .1 .1\n" * 100_001)
-    with pytest.raises(LabelError, match=r"a\.txt has 100001 rows; an image has 100000 at most"):
+    with pytest.raises(LabelError, match=r"a\.txt has 100001 rows; an image has at most 100000"):
         read_rows(tmp_path / "a.txt", ["cat"])

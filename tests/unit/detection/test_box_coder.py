@@ -9,7 +9,7 @@ from blitznet.detection import box_coder
 
 @pytest.fixture
 def boxes_and_anchors(rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """40 of each, sides from 5 to 105, in float64."""
+    """40 boxes and anchors, sides from 5 to 105, in float64."""
     corners = torch.rand(2, 40, 2, generator=rng, dtype=torch.float64) * 200
     sides = 5 + 100 * torch.rand(2, 40, 2, generator=rng, dtype=torch.float64)
     boxes, anchors = torch.cat((corners, corners + sides), dim=-1)

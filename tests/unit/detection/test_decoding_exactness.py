@@ -1,4 +1,4 @@
-"""Decoding gives, bit for bit, what the greedy loop over all pairs gives."""
+"""Decoding is bit-identical to the greedy loop over all pairs."""
 
 import math
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def grid_boxes(images: int, count: int, rng: torch.Generator) -> Tensor:
 
 
 def chained_boxes(images: int, count: int, rng: torch.Generator) -> Tensor:
-    """Each suppresses its neighbours only, in an order that the scores decide."""
+    """Chains of boxes: each suppresses only its neighbours, in the order of scores."""
     left = torch.arange(count).remainder(16)[None].expand(images, -1) * 3
     return torch.stack((left, left * 0, left + 10, left * 0 + 10), dim=-1)
 
@@ -37,7 +37,7 @@ def random_boxes(images: int, count: int, rng: torch.Generator) -> Tensor:
 
 
 def outside_boxes(images: int, count: int, rng: torch.Generator) -> Tensor:
-    """Half of them have no area inside the input."""
+    """Boxes of which half have no area inside the input."""
     boxes = random_boxes(images, count, rng)
     return boxes + 100 * torch.randint(0, 2, (images, count, 1), generator=rng)
 
@@ -66,7 +66,7 @@ def mostly_background(images: int, anchors: int, classes: int, rng: torch.Genera
 
 
 def few_values(images: int, anchors: int, classes: int, rng: torch.Generator) -> Tensor:
-    """Ties of scores by the hundred."""
+    """Hundreds of equal scores."""
     return torch.randint(0, 3, (images, anchors, classes), generator=rng).float()
 
 
@@ -89,7 +89,7 @@ THRESHOLDS = [0.01, 0.3, 0.0]
 def raw_case(
     boxes: Boxes, logits: Logits, images: int, anchors: int, classes: int, seed: int
 ) -> tuple[RawPredictions, Tensor]:
-    """Raw predictions whose boxes are the given ones to within rounding, and their anchors."""
+    """Raw predictions that decode to the given boxes, up to rounding, and their anchors."""
     rng = torch.Generator().manual_seed(seed)
     anchor_boxes = torch.tensor([16.0, 16, 48, 48]).expand(anchors, 4)
     deltas = box_coder.encode(boxes(images, anchors, rng).float(), anchor_boxes)
@@ -97,7 +97,7 @@ def raw_case(
 
 
 def assert_decoded_as_by_loops(raw: RawPredictions, anchors: Tensor, threshold: float) -> int:
-    """Returns the number of objects."""
+    """Compare both; return the number of objects."""
     found = decode_detections(raw, anchors, SIZE, Limits(threshold))
     assert len(found) == len(raw.class_logits)
     for logits, deltas, one in zip(raw.class_logits, raw.box_deltas, found, strict=True):

@@ -10,7 +10,7 @@ from reference.ssd_matching_loops import match_loops
 
 
 def match_one(anchors: list[tuple[float, ...]], boxes: list[tuple[float, ...]]) -> list[int]:
-    """Of a single image whose boxes are all of class 1."""
+    """Match a single image whose boxes are all of class 1."""
     labels = torch.ones(1, len(boxes), dtype=torch.int64)
     return match_anchors(torch.tensor(anchors), torch.tensor([boxes]), labels)[0].tolist()
 
@@ -27,7 +27,7 @@ def assert_equals_loops(anchors: Tensor, boxes: Tensor, labels: Tensor) -> None:
 
 @pytest.fixture
 def anchors() -> Tensor:
-    """126 of a 64 pixel network: 4, 2 and 1 cells a side."""
+    """126 anchors of a 64-pixel network with 4, 2 and 1 cells per side."""
     return make_anchors(64, [4, 2, 1], 0.15, 0.35, 0.9)
 
 

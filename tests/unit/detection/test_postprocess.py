@@ -12,7 +12,7 @@ ANCHORS = torch.tensor([[0.0, 0.0, 10.0, 10.0], [20.0, 20.0, 40.0, 40.0], [50.0,
 
 
 def raw_of(probabilities: list[list[float]], box_deltas: Tensor | None = None) -> RawPredictions:
-    """One image, from class probabilities of every anchor, background first."""
+    """Raw predictions of one image from the class probabilities of every anchor."""
     class_logits = torch.tensor(probabilities).log()[None]
     if box_deltas is None:
         box_deltas = torch.zeros(1, len(probabilities), 4)

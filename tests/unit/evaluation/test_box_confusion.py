@@ -1,4 +1,4 @@
-"""Which class is taken for which, on boxes laid out by hand."""
+"""The confusion matrix of boxes laid out by hand."""
 
 import numpy as np
 

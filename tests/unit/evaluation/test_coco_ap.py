@@ -25,7 +25,7 @@ def image_of_class_1(
     true_boxes: list[tuple[float, ...]],
     difficult: tuple[int, ...] = (),
 ) -> Image:
-    """Detections in order of falling score; `difficult` holds indices of true boxes."""
+    """Detections in order of descending score; `difficult` are indices of true boxes."""
     return Image(
         boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
         labels=np.ones(len(boxes), dtype=np.int64),

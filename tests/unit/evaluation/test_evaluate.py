@@ -1,4 +1,4 @@
-"""The evaluation loop against ground truth given back as predictions."""
+"""The evaluation loop with the ground truth as predictions."""
 
 import math
 from dataclasses import replace
@@ -108,7 +108,9 @@ def test_nothing_is_measured_of_heads_and_classes_that_were_never_supervised(
 
 
 def test_an_unknown_class_is_named_with_those_there_are() -> None:
-    with pytest.raises(InputError, match="no class is called 'unicorn'; choose from aeroplane, "):
+    with pytest.raises(
+        InputError, match="no class is called 'unicorn'; this network has aeroplane, "
+    ):
         Evaluation(VOC_CLASSES).compute(["cat", "unicorn"])
 
 

@@ -9,7 +9,7 @@ from reference import iou_loops
 
 
 def evaluate(*pairs: tuple[np.ndarray, np.ndarray], num_classes: int = 3) -> list[float | None]:
-    """Of (predicted, true) pairs of maps."""
+    """IoU of (predicted, true) pairs of maps."""
     confusion = np.zeros((num_classes, num_classes), np.int64)
     return class_iou(sum((pixel_confusion(*pair, num_classes) for pair in pairs), confusion))
 

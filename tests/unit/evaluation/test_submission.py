@@ -1,4 +1,4 @@
-"""The evaluation servers' files, on detections that are written out here."""
+"""The evaluation servers' files, for known detections."""
 
 import io
 import json
@@ -128,7 +128,7 @@ def test_what_a_server_does_not_take_is_refused(
     ("image", "found", "text"),
     [
         ("COCO_1", NOTHING, "image 'COCO_1': COCO's ids are numbers"),
-        ("1", None, "COCO's server takes boxes, and this network finds none"),
+        ("1", None, "COCO's server takes boxes, but this network does not detect"),
     ],
 )
 def test_images_that_coco_cannot_take_get_one_line_and_leave_no_file(
@@ -154,7 +154,7 @@ def measure(annotations: Path, results: Path) -> tuple[float, float]:
 
 
 def add_truth(add: AddImage, source: LabelSource) -> int:
-    """Every counted object as a detection; returns how many."""
+    """Submit every object that is not ignored as a detection; return their number."""
     total = 0
     for index in range(len(source)):
         sample = source.read(index)

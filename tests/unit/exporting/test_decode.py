@@ -1,4 +1,4 @@
-"""Decoding as ONNX operators, run by two libraries, equals the greedy definition."""
+"""Decoding with ONNX operators, run by two libraries, equals the greedy definition."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +54,7 @@ def draw_case(case: str, images: int) -> tuple[Tensor, Tensor]:
 
 
 class Decode(nn.Module):
-    """Nothing but decoding and suppression."""
+    """A graph of nothing but decoding and NMS."""
 
     def __init__(self, limits: Limits) -> None:
         super().__init__()

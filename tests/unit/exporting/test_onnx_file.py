@@ -1,4 +1,4 @@
-"""A small network as a file, in both libraries. tests/integration/test_export.py has the rest."""
+"""A small exported network in both libraries; tests/integration/test_export.py has the rest."""
 
 import copy
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_a_weight_beyond_half_precision_is_named(tiny_network: BlitzNet, tmp_pat
     network = copy.deepcopy(tiny_network)
     [*_, weight] = (one for one in network.parameters() if one.ndim == 4)
     weight.data.view(-1)[0] = 1e5
-    with pytest.raises(InputError, match=r"has values that half precision lacks; take fp32"):
+    with pytest.raises(InputError, match=r"has values beyond the range of float16; use fp32"):
         export_onnx(tmp_path / "a.onnx", network, describe(network), precision="fp16")
     assert list(tmp_path.iterdir()) == []
 

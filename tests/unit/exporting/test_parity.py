@@ -1,4 +1,4 @@
-"""What is counted when a file is compared with its checkpoint."""
+"""Counts when a file is compared with its checkpoint."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from blitznet.exporting.parity import (
 
 
 def objects(*rows: tuple[float, float, float, float, int, float]) -> Detections:
-    """Of x1, y1, x2, y2, label, score."""
+    """Detections from rows of x1, y1, x2, y2, label, score."""
     values = torch.tensor(rows, dtype=torch.float32).reshape(-1, 6)
     values = values.numpy()
     return Detections(values[:, :4], values[:, 4].astype(np.int64), values[:, 5])
@@ -87,11 +87,11 @@ def test_each_kind_of_loss_is_a_problem() -> None:
         (parity(shown=98), "98 of 100 objects of score 0.5 or more are found, wanted 99.0%"),
         (parity(weak=98), "98 of 100 objects of score 0.05 or more are the same, wanted 99.0%"),
         (parity(pixels=0.99), "99.00% of the pixels are the same, wanted 99.90%"),
-        (parity(metric=0.69), "mIoU falls from 70.00 to 69.00, allowed are 0.1 points"),
+        (parity(metric=0.69), "mIoU falls from 70.00 to 69.00, by more than 0.1 points"),
     ]:
         assert problems(bad, TOLERANCES["fp32"]) == [text]
     assert problems(parity(metric=0.694), TOLERANCES["int8"]) == [
-        "mIoU falls from 70.00 to 69.40, allowed are 0.5 points"
+        "mIoU falls from 70.00 to 69.40, by more than 0.5 points"
     ]
 
 

@@ -71,7 +71,7 @@ def test_what_safetensors_was_writing_when_it_was_killed_is_unfinished(tmp_path:
     assert unfinished_files(tmp_path) == [left]
 
 
-# Writes NAME in a process whose files cannot grow beyond 10 000 bytes, and prints what came.
+# Writes NAME in a process whose files cannot grow beyond 10 000 bytes, and prints the error.
 FULL = """
 import resource, sys, warnings
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Names of others: as file names, and on terminals."""
+"""Foreign names as file names and on terminals."""
 
 import pytest
 

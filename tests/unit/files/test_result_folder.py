@@ -1,4 +1,4 @@
-"""Folders for work in progress go away, nobody else's do, and one process at a time writes."""
+"""Temporary folders are removed, others are not, and one process at a time writes."""
 
 import signal
 import subprocess
@@ -62,7 +62,7 @@ def test_a_folder_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="another process is writing there"):
             locked(tmp_path, patience=0.2).__enter__()
         process.kill()
-        with locked(tmp_path):  # it waits for the end of what was killed
+        with locked(tmp_path):  # waits until the killed process has ended
             assert list(tmp_path.iterdir()) == []
     with locked(tmp_path, patience=0):
         pass

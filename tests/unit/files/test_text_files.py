@@ -1,4 +1,4 @@
-"""Text, YAML and JSON of others: read within limits, or one line."""
+"""Foreign text, YAML and JSON: read within limits, or refused with one line."""
 
 import os
 from pathlib import Path

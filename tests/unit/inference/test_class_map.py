@@ -1,4 +1,4 @@
-"""The fast way to classify pixels gives what resizing all logits gives."""
+"""The fast classification of pixels equals resizing all logits."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from blitznet.inference.class_map import classify_pixels
 
 
 def smooth_logits(num_classes: int, rows: int, columns: int, seed: int = 0) -> torch.Tensor:
-    """Blobs with a little noise, as a network gives them."""
+    """Logits with blobs and a little noise, like a network's."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randn(1, num_classes, 3, 3, generator=generator)
     blobs = interpolate(coarse, (rows, columns), mode="bicubic")[0]

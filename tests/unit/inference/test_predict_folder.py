@@ -1,4 +1,4 @@
-"""The Python call behind `blitznet predict`; the files are tested with the command."""
+"""The Python call behind `blitznet predict`; tests of the command check the files."""
 
 import errno
 import json
@@ -76,12 +76,12 @@ def test_every_source_gives_a_result_in_order() -> None:
 
 
 def steady(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without times."""
+    """Records without times."""
     return [{key: value for key, value in one.items() if key != "ms"} for one in records]
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    """The line after so many is interrupted."""
+    """Interrupt after so many lines."""
     append = line_file.json.dumps
     calls = 0
 

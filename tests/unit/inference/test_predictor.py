@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 import blitznet
-from blitznet.data.geometry import resize_sample
 from blitznet.errors import ImageError, InputError
 from blitznet.inference.engines.engine import EngineOutput
 from blitznet.inference.engines.torch_engine import TorchEngine
@@ -19,6 +18,7 @@ from blitznet.model.blitznet import normalize_images
 from blitznet.model_files import CheckpointInfo
 from blitznet.scene import Scene
 from blitznet.structures import RawPredictions, Sample
+from resized_sample import resize_sample
 from tiny_network import (
     NAMES,
     ColourNetwork,
@@ -32,7 +32,7 @@ RED, GREEN, BLUE = (NAMES.index(name) for name in ("red", "green", "blue"))
 
 
 def halves(width: int, height: int) -> Image.Image:
-    """Red on the left, blue on the right."""
+    """An image that is red on the left and blue on the right."""
     image = Image.new("RGB", (width, height), "red")
     image.paste("blue", (width // 2, 0, width, height))
     return image

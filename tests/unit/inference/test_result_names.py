@@ -1,4 +1,4 @@
-"""Names of results follow from the paths of the inputs."""
+"""Names of results, derived from the paths of the inputs."""
 
 from pathlib import Path, PurePath
 

@@ -1,4 +1,4 @@
-"""What is shown of a network's output: learned and wanted classes, the best objects."""
+"""Selection from a network's output: learned and wanted classes, the best objects."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ def test_classes_that_no_box_was_labelled_with_have_no_objects() -> None:
 
 
 def test_classes_that_no_pixel_was_labelled_with_win_none() -> None:
-    """The best of the others does: a red pixel has logits 0, 0.9, -0.1, -0.1."""
+    """The best of the other classes wins: a red pixel has logits 0, 0.9, -0.1, -0.1."""
     assert predictor(supervised_masks=["green", "blue"]).predict(RED).pixel_shares() == {
         "background": 1.0
     }

@@ -1,4 +1,4 @@
-"""Folders that fill: each image once, when it is whole."""
+"""Watched folders: each image once, when it is complete."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The text of label files, on drawn scenes whose content is written out here."""
+"""The text of label files for scenes with known content."""
 
 import json
 import re
@@ -296,7 +296,7 @@ def test_outlines_without_scikit_image_say_how_to_get_it(monkeypatch: pytest.Mon
 def test_labels_continued_are_those_written_at_once(
     tmp_path: Path, writer: LabelFormat, is_complete: bool
 ) -> None:
-    """The first part ends well, or is broken off after an image that is to be done again."""
+    """The first part ends normally, or is interrupted after an image that must be repeated."""
     scenes = {"a": TWO, "b": NOTHING, "trip/c": TWO, "d": TWO}
     added = [(name, f"trip/{name}.jpg") for name in scenes]
     write(writer, tmp_path / "whole", scenes)

@@ -1,4 +1,4 @@
-"""Labels softened by a teacher: exact values, and what must stay as it was."""
+"""Labels softened by a teacher: exact values, and cases without effect."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def test_a_softened_loss_is_the_cross_entropy_with_the_mean_of_labels_and_teache
 
 
 def one_hot_teacher(batch: Batch) -> SoftLabels:
-    """Says what the labels say."""
+    """A teacher that agrees with the labels."""
     of_boxes = torch.nn.functional.one_hot(batch.labels.clamp(min=0), 3).float()
     of_pixels = torch.nn.functional.one_hot(batch.seg_maps.long() % 255, 3).movedim(3, 1).float()
     return SoftLabels(of_boxes, of_pixels)

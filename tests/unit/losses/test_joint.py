@@ -29,7 +29,7 @@ def anchors(tiny_config: ModelConfig) -> Tensor:
 
 @pytest.fixture
 def raw(rng: torch.Generator) -> RawPredictions:
-    """Of the tiny network for two images, in float64."""
+    """Predictions of the tiny network for two images, in float64."""
     shapes = (2, 510, 3), (2, 510, 4), (2, 3, 8, 8)
     tensors = (torch.randn(shape, generator=rng, dtype=torch.float64) for shape in shapes)
     return RawPredictions(*(tensor.requires_grad_() for tensor in tensors))
@@ -52,7 +52,7 @@ def without_maps(batch: Batch, *images: int) -> Batch:
 
 
 def without_objects(batch: Batch) -> Batch:
-    """Labelled, and nothing there: not even a column of padding."""
+    """A labelled batch without objects, not even a column of padding."""
     return replace(batch, boxes=batch.boxes[:, :0], labels=batch.labels[:, :0])
 
 

@@ -19,7 +19,7 @@ HAS = torch.tensor([True])
 
 @pytest.fixture
 def anchors() -> Tensor:
-    """126 of a 64 pixel network, in float64."""
+    """126 anchors of a 64-pixel network, in float64."""
     return make_anchors(64, [4, 2, 1], 0.15, 0.35, 0.9).double()
 
 

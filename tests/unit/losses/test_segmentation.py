@@ -13,7 +13,7 @@ NUM_CLASSES = 4
 
 
 def random_maps(rng: torch.Generator, *shape: int) -> Tensor:
-    """About a quarter of the pixels is void."""
+    """Maps in which about a quarter of the pixels is void."""
     maps = torch.randint(0, NUM_CLASSES, shape, generator=rng, dtype=torch.uint8)
     maps[torch.rand(shape, generator=rng) < 0.25] = IGNORE_INDEX
     return maps

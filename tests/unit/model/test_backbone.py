@@ -23,7 +23,7 @@ def images(rng: torch.Generator) -> Tensor:
 
 @pytest.fixture
 def classifier_weights() -> dict[str, Tensor]:
-    """Of a whole classifier of the tiny network's architecture, with its last layer."""
+    """Weights of a classifier with the tiny network's backbone, including its last layer."""
     torch.manual_seed(1)
     classifier = timm.create_model("test_resnet")
     for layer in classifier.modules():

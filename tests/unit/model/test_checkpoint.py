@@ -39,7 +39,7 @@ def info(tiny_config: ModelConfig) -> CheckpointInfo:
 
 @pytest.fixture
 def path(tmp_path: Path, tiny_network: BlitzNet, info: CheckpointInfo) -> Path:
-    """A sound checkpoint, alone in its folder."""
+    """A valid checkpoint, alone in its folder."""
     file = tmp_path / "tiny.safetensors"
     save_checkpoint(file, tiny_network, info)
     return file
@@ -50,7 +50,7 @@ def rewrite(
     change_tensors: Callable[[dict[str, Tensor]], object] = lambda _: None,
     change_content: Callable[[dict[str, object]], object] = lambda _: None,
 ) -> None:
-    """Save a checkpoint again after changing its tensors or its description in place."""
+    """Save a checkpoint again after changing its tensors or metadata in place."""
     tensors = load_file(path)
     with safe_open(path, framework="pt") as file:
         content = json.loads(file.metadata()["blitznet"])
@@ -60,7 +60,7 @@ def rewrite(
 
 
 def assert_refused(path: Path, message: str) -> None:
-    """In one line that names the file."""
+    """Expect a one-line error that names the file."""
     with pytest.raises(CheckpointError, match=message) as caught:
         load_checkpoint(path)
     assert str(path) in str(caught.value)
@@ -197,7 +197,7 @@ def test_pickle_is_refused_unopened(path: Path, tiny_network: BlitzNet) -> None:
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
 def test_foreign_safetensors_file_is_refused(path: Path, metadata: dict[str, str] | None) -> None:
     save_file({"weight": torch.ones(3)}, path, metadata)
-    assert_refused(path, "is a safetensors file, but not of BlitzNet")
+    assert_refused(path, "is a safetensors file, but not from BlitzNet")
 
 
 def test_newer_format_is_refused_with_the_remedy(path: Path) -> None:

@@ -26,7 +26,7 @@ def upsampled(features: Tensor, size: int) -> Tensor:
 
 
 def silence_last_batch_norm(block: nn.Module) -> None:
-    """Makes the last branch of convolutions give zeros."""
+    """Make the last convolution branch output zeros."""
     norm = [layer for layer in block.modules() if isinstance(layer, nn.BatchNorm2d)][-1]
     nn.init.zeros_(norm.weight)
     nn.init.zeros_(norm.bias)

@@ -9,7 +9,7 @@ from blitznet.model.heads import MultiboxHead, SegmentationHead
 
 
 def pass_centre_through(conv: nn.Conv2d) -> None:
-    """Output o of a cell is the cell's first input channel plus o."""
+    """Make output o of each cell its first input channel plus o."""
     nn.init.zeros_(conv.weight)
     with torch.no_grad():
         conv.weight[:, 0, 1, 1] = 1

@@ -1,4 +1,4 @@
-"""ImageNet weights from an installed package, here one that is made up for timm's tiny model."""
+"""ImageNet weights from an installed package, here a made-up one for timm's tiny model."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ NAME = TINY.backbone
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Its weights file, whose tensors have other names than timm's."""
+    """The package's weights file, with names of tensors that differ from timm's."""
     monkeypatch.setitem(imagenet_weights.PACKAGES, NAME, "tiny-made-up-model")
     monkeypatch.syspath_prepend(tmp_path)
     folder = tmp_path / "tiny_made_up_model"

@@ -45,7 +45,7 @@ def test_every_experiment_is_in_a_table_under_a_name_of_its_own() -> None:
 def test_recipe_is_valid_and_its_network_builds(experiment: Experiment) -> None:
     recipe = experiment.recipe
     assert recipe.name == experiment.name
-    # The same network with a small backbone and narrow streams, which builds in no time.
+    # The same network with a small backbone and narrow streams, which is built quickly.
     narrow = {"backbone": "test_resnet", "pad_same": False, "seg_width": 8}
     widths = {"downscale_width": 32, "upscale_width": 32}
     with torch.device("meta"):
@@ -98,8 +98,8 @@ def test_apart_leaves_out_what_is_tested_on_and_changes_nothing_else() -> None:
         assert one.columns == whole.columns
 
 
-# By table: 3 and 4 are trained until nothing moves any more. Where boxes are added, a third
-# of the images drawn have no map.
+# By table: 3 and 4 are trained to convergence. Where boxes are added, a third of the images
+# drawn have no map.
 BUDGETS = {"1": {400}, "3": {2500}, "4": {2500, 3750}, "8": {400}}
 
 

@@ -1,4 +1,4 @@
-"""The paper's figures beside ours: what is read, averaged, and left empty."""
+"""The paper's figures beside ours: figures that are read, averaged, or left empty."""
 
 import json
 from pathlib import Path
@@ -173,7 +173,7 @@ def test_json_holds_every_seed(tmp_path: Path) -> None:
 
 
 def write_speeds(root: Path, **fps: float) -> None:
-    """What the benchmark writes: networks on two engines, with single images and batches."""
+    """A record of the benchmark: networks on two engines, with single images and batches."""
     rows = [
         {"network": network, "engine": engine, "batch": batch, "fps": value * factor * batch}
         for network, value in fps.items()

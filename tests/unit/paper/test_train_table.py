@@ -1,4 +1,4 @@
-"""Training what a table lacks: order, interruptions, what is kept. On drawn images, in seconds."""
+"""Training a table's missing experiments: order, interruptions, kept files; takes seconds."""
 
 import dataclasses
 import json
@@ -43,7 +43,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(experiment: Experiment, max_minutes: float | None = None) -> bool:
-    """Whether it is finished."""
+    """Train; return whether everything is finished."""
     return train_missing([experiment], Path("results"), [0], "cpu", 0, max_minutes)
 
 

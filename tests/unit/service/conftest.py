@@ -1,4 +1,4 @@
-"""A service of a network whose answers are known, in this process."""
+"""A service in this process, with a network whose results are known."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -33,7 +33,7 @@ def client(open_service: Callable[..., TestClient]) -> TestClient:
 
 @pytest.fixture
 def image() -> Image.Image:
-    """Red, green and blue stripes, 96 x 48."""
+    """An image of red, green and blue stripes, 96 x 48."""
     pixels = np.zeros((48, 96, 3), np.uint8)
     for channel in range(3):
         pixels[:, 32 * channel : 32 * (channel + 1), channel] = 255

@@ -29,7 +29,7 @@ PREDICTED = "/predict"
 
 
 class Gated(Predictor):
-    """Predicts when `go` is set."""
+    """A predictor that waits until `go` is set."""
 
     def __init__(self) -> None:
         predictor = colour_predictor()
@@ -144,7 +144,7 @@ def scope(headers: dict[str, str] | None = None) -> dict[str, Any]:
 
 
 def test_who_has_gone_is_not_predicted(png: bytes) -> None:
-    """One request is at work, a second one waits, its client goes."""
+    """One request is being processed, a second one waits, and its client disconnects."""
     predictor = Gated()
     predictor.go.set()
     app = create_app(predictor, Settings(queue=4))
@@ -332,9 +332,9 @@ def test_the_description_of_the_interface_is_complete(client: TestClient) -> Non
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"score": 2}, "score is a minimum score in 0..1, got 2"),
-        ({"queue": -1}, "queue is a number of requests from 0 on, got -1"),
-        ({"timeout": 0}, "timeout is a number above 0, got 0"),
+        ({"score": 2}, "score must be in 0..1, got 2"),
+        ({"queue": -1}, "queue must be at least 0, got -1"),
+        ({"timeout": 0}, "timeout must be finite and above 0, got 0"),
         ({"token": " "}, "the token is empty"),
     ],
 )
@@ -344,7 +344,7 @@ def test_impossible_settings_are_refused(settings: dict[str, Any], problem: str)
 
 
 class _Wire(asyncio.Transport):
-    """What a connection does to its transport."""
+    """Records what a connection does to its transport."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""docs/service.md: its calls work as printed, its options exist."""
+"""docs/service.md: its calls work as printed, and its options exist."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    """Of a service in a thread, behind a real socket."""
+    """Address of a service in a thread, behind a real socket."""
     app = create_app(colour_predictor(), Settings())
     server = uvicorn.Server(
         uvicorn.Config(app, http=BoundedConnection, port=0, log_config=None, ws="none")
@@ -48,7 +48,7 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, image: Image.Image) -> Path:
-    """With the photos of the document."""
+    """A folder with the photos of the document."""
     for name in "street", "a", "b":
         image.save(tmp_path / f"{name}.jpg", quality=95)
     return tmp_path

@@ -1,4 +1,4 @@
-"""Label Studio's backend, by the shapes of its documentation."""
+"""The Label Studio backend, with requests as documented."""
 
 import base64
 import os
@@ -26,7 +26,7 @@ CONFIG = """
 
 
 def request_of(*images: str, config: str = CONFIG) -> dict[str, Any]:
-    """What Label Studio 1.x posts."""
+    """A request of Label Studio 1.x."""
     tasks = [
         {"id": number, "data": {"image": image}, "annotations": [], "predictions": []}
         for number, image in enumerate(images)
@@ -88,7 +88,7 @@ def test_uploaded_files_are_read_from_their_folder_and_from_no_other(
     ):  # fmt: skip
         answer = client.post("/predict", json=request_of(f"/data/{name}"))
         assert answer.status_code == 422, name
-        assert answer.json()["detail"].endswith("in the folder of uploads")
+        assert answer.json()["detail"].endswith("in the upload folder")
 
 
 def test_no_address_is_fetched_but_of_allowed_hosts(
@@ -120,11 +120,11 @@ def test_no_address_is_fetched_but_of_allowed_hosts(
     [
         ("<View>", "x", "label_config is not XML"),
         ("<!--" * 100_000, "x", "label_config is not XML"),
-        ("<!DOCTYPE a [<!ENTITY b 'c'>]><View/>", "x", "declarations are not read"),
+        ("<!DOCTYPE a [<!ENTITY b 'c'>]><View/>", "x", "declarations are not allowed"),
         (CONFIG + " " * 10**6, "x", "label_config: String should have at most 1000000 characters"),
-        ("<View><Image name='a' value='$b'/></View>", "x", "label_config wants RectangleLabels"),
+        ("<View><Image name='a' value='$b'/></View>", "x", "label_config needs RectangleLabels"),
         (CONFIG.replace("$image", "$url"), "x", "task 0: data has no text called 'url'"),
-        (CONFIG, "data:image/png;base64,???", "a data: address wants base64"),
+        (CONFIG, "data:image/png;base64,???", "a data: address needs base64"),
         (CONFIG, "/data/upload/1/a.png", "start the service with --uploads DIR"),
     ],
 )

@@ -1,4 +1,4 @@
-"""POST /predict: results, forms of requests and answers, limits."""
+"""POST /predict: results, formats of requests and answers, limits."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Run lengths of masks against their readers."""
+"""Run lengths of masks, decoded by their usual readers."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ MASKS = {
 
 
 def decode_brush(rle: list[int]) -> np.ndarray:
-    """As `decodeFromRLE` of Label Studio, bit by bit."""
+    """Label Studio's `decodeFromRLE`, bit by bit."""
     bits = "".join(f"{byte:08b}" for byte in rle)
     position = 0
 

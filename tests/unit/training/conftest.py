@@ -1,4 +1,4 @@
-"""One thread: fixed order of every sum, and no threads where a test forks."""
+"""One thread: a fixed order of summation, and no threads when a test forks."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """As `OMP_NUM_THREADS=1`, for the time of a test."""
+    """Same as `OMP_NUM_THREADS=1`, during a test."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

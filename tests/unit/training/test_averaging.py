@@ -1,4 +1,4 @@
-"""Averaged weights are those of torch's own class."""
+"""EMA weights equal those of torch's own class."""
 
 import copy
 

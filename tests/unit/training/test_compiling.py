@@ -1,4 +1,4 @@
-"""Compiled training: the same run up to rounding, in the same files, or one clear line."""
+"""Compiled training: the same run up to rounding, the same files, or one clear error line."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +22,7 @@ Backend = str | Callable[..., Any]
 
 @pytest.fixture
 def compile_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Backend], None]:
-    """Another compiler behind PyTorch's graphs than the C++ one, which takes minutes."""
+    """Replace PyTorch's C++ compiler backend, which takes minutes."""
 
     def choose(backend: Backend) -> None:
         compile_it = BlitzNet.compile

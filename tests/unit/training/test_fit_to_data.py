@@ -1,4 +1,4 @@
-"""A recipe takes the number of classes from the data, and what belongs to weights from these."""
+"""A recipe gets its number of classes from the data, and fields of the weights from these."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Who started the processes of a run."""
+"""Finding the processes of a run and their launcher."""
 
 import multiprocessing
 import os
@@ -33,7 +33,7 @@ def test_a_script_of_sbatch_does_not_wait_for_tasks_that_nobody_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(launcher, "_ROLL_CALL_S", 1)
-    with pytest.raises(RecipeError, match="2 tasks for this run and only one came in 1 s; start i"):
+    with pytest.raises(RecipeError, match="2 tasks for this run but only one came in 1 s; start i"):
         find_processes(2)
 
 

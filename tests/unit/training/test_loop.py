@@ -1,4 +1,4 @@
-"""The training loop: what it leaves behind, and that stopping it changes nothing."""
+"""The training loop: the files it writes, and that interruptions change nothing."""
 
 import multiprocessing
 import os
@@ -54,14 +54,14 @@ def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row and a saved state after every step."""
+    """Write a row and save the state after every step."""
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
     monkeypatch.setattr(loop, "SAVE_EVERY_S", 0.0)
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of six steps in one go."""
+    """The folder of an uninterrupted run of six steps."""
     torch.set_num_threads(1)
     run = tmp_path_factory.mktemp("uninterrupted")
     with pytest.MonkeyPatch.context() as patch:
@@ -196,7 +196,7 @@ def test_a_signal_ends_the_step_at_hand_and_is_told_on(
 
 
 def run_until_killed(body: Callable[[], None]) -> None:
-    """In a process of its own, which has to die by SIGKILL."""
+    """Train in another process, which must die by SIGKILL."""
     process = multiprocessing.get_context("fork").Process(target=body)
     process.start()
     process.join(60)
@@ -409,7 +409,7 @@ def test_a_rate_that_is_far_too_high_is_told_with_step_and_images(tmp_path: Path
 def test_a_loss_that_is_no_number_is_told_with_the_images_of_its_own_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows are written every 20 steps, and steps 4 to 6 are no numbers either."""
+    """Rows are written every 20 steps, and steps 4 to 6 have a NaN loss, too."""
     batches: list[Batch] = []
 
     def poison_the_third(raw: RawPredictions, batch: Batch, *arguments: Any) -> LossTerms:
@@ -432,7 +432,7 @@ def test_a_loss_that_is_no_number_is_told_with_the_images_of_its_own_step(
 def test_a_gradient_that_is_no_number_is_told_with_the_images_of_its_own_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loss is still finite then; that of the next step is not."""
+    """The loss of this step is finite, but that of the next one is not."""
     batches: list[Batch] = []
 
     def poison_the_third(raw: RawPredictions, batch: Batch, *arguments: Any) -> LossTerms:

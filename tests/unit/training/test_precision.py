@@ -1,4 +1,4 @@
-"""A recipe's bfloat16 where the processor has it, and where it would be emulated."""
+"""A recipe's bfloat16 on processors with it, and where it would be emulated."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def have_bfloat16(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
 
 
 def trained(run: Path, precision: Precision) -> dict[str, Tensor]:
-    """Weights after a short run."""
+    """The weights after a short run."""
     list(train_steps(tiny_recipe(steps=2, precision=precision), MIXED, run, ON_CPU))
     return load_file(run / MODEL_FILE)
 

@@ -1,4 +1,4 @@
-"""Recipes: names, files, overrides, and what is said about wrong ones."""
+"""Recipes: names, files, overrides, and messages for wrong ones."""
 
 import re
 from pathlib import Path
@@ -131,7 +131,7 @@ def test_overriding_leaves_the_named_recipe_alone() -> None:
         (
             "epochs=3",
             "recipe blitznet300: there is no field 'epochs'; did you mean steps (optimizer steps; "
-            "0 = the starting weights as they are) or --epochs N, passes over the images?",
+            "0 = keep the starting weights) or --epochs N, passes over the images?",
         ),
         (
             "model.colour=red",

@@ -1,4 +1,4 @@
-"""blitznet.refine_masks on drawn images, with a network whose answers are known."""
+"""`blitznet.refine_masks` on drawn images, with a network whose results are known."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ train:
 
 
 class SeesCats:
-    """Takes the upper half of each image for a cat; has never heard of dogs."""
+    """Predicts a cat in the upper half of each image; does not know dogs."""
 
     def __init__(self, info: object):
         self.info = info
@@ -80,7 +80,7 @@ def test_a_second_call_makes_what_is_missing_and_nothing_else(data: Path) -> Non
     assert refine_masks(data, maps).written == 1
     assert second.is_file()
     assert (first.read_bytes(), first.stat().st_mtime_ns) == (content, time)
-    with pytest.raises(InputError, match="not by this network, confidence"):
+    with pytest.raises(InputError, match="made with another network, confidence"):
         refine_masks(data, maps, confidence=0.5)
     assert refine_masks(data, maps, confidence=0.5, overwrite=True).written == 2
 

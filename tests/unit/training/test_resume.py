@@ -1,4 +1,4 @@
-"""The state of a run comes back exactly, or with one line that says why not."""
+"""The state of a run is restored exactly, or one line says why not."""
 
 import re
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ FITS_NOT = (
 
 @dataclass
 class Run:
-    """What has a state."""
+    """The objects that have a state."""
 
     model: nn.Module
     averaged: AveragedModel | None
@@ -98,8 +98,8 @@ def test_what_is_loaded_is_what_was_saved_and_goes_on_alike(tmp_path: Path, ema:
 
 
 def test_progress_comes_back_with_its_keys(tmp_path: Path, trained: Run) -> None:
-    save(trained, tmp_path / "state", seconds=1.5)
-    assert read_progress(tmp_path / "state") == {"step": 3, "seconds": 1.5}
+    save(trained, tmp_path / "state", seconds=1.5, recipe={"lr": 1.0})
+    assert read_progress(tmp_path / "state") == {"step": 3, "seconds": 1.5, "recipe": {"lr": 1.0}}
 
 
 def test_the_groups_keep_the_settings_of_the_recipe_and_not_of_the_file(
@@ -204,7 +204,7 @@ def test_damaged_progress_is_one_line(tmp_path: Path, content: str, reason: str)
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"evil.a": torch.zeros(1)}, "holds 'evil.a', no part of a state; restore it"),
+        ({"evil.a": torch.zeros(1)}, "holds 'evil.a', not part of a state; restore it"),
         ({"optimizer.x.exp_avg": torch.zeros(1)}, FITS_NOT),
         ({"optimizer.0.step": torch.zeros(2)}, FITS_NOT),
         ({"optimizer.0.exp_avg_sq": torch.zeros(1)}, FITS_NOT),

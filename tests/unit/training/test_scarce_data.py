@@ -1,4 +1,4 @@
-"""Data with next to nothing in it trains: no error, no NaN, every weight a number."""
+"""Training on nearly empty data: no error, no NaN loss, all weights finite."""
 
 import shutil
 from dataclasses import replace
@@ -27,7 +27,7 @@ def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def describe(folder: Path, ids: tuple[str, ...] = ALL, **options: Any) -> DataDescription:
-    """Some of the drawn images, in a folder whose labels may be changed."""
+    """Some of the drawn images, in a folder whose labels can be changed."""
     voc = folder / "VOC"
     if not voc.exists():
         shutil.copytree(VOC_MINI, voc)
@@ -54,7 +54,7 @@ def blank(xml: str) -> str:
 
 @pytest.mark.parametrize("class_balance", [0.0, 0.9])
 def test_classes_without_a_image_and_a_class_with_one(tmp_path: Path, class_balance: float) -> None:
-    """Of twenty classes, the drawn images show few."""
+    """The drawn images show few of twenty classes."""
     data = describe(tmp_path)
     (source,) = data.open_split("train")
     shown = [set(source.read(index).labels.tolist()) for index in range(len(source))]
@@ -82,7 +82,7 @@ def test_images_without_any_object_cost_detection_nothing(tmp_path: Path) -> Non
 
 
 def test_batches_with_nothing_labelled_cost_nothing(tmp_path: Path) -> None:
-    """Maps that are void all over; there is nothing to measure either."""
+    """All maps are void, so there is nothing to measure either."""
     data = describe(tmp_path, boxes=False)
     for path in (tmp_path / "VOC" / "SegmentationClass").glob("*.png"):
         with Image.open(path) as seg_map:

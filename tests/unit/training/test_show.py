@@ -1,4 +1,4 @@
-"""What is shown of a run that goes on."""
+"""Messages of a run in progress."""
 
 import io
 import sys
@@ -32,14 +32,14 @@ def write_validation(run: Path, *rows: tuple[object, ...]) -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Seconds that `show` reads."""
+    """A fake clock for `show`."""
     clock = SimpleNamespace(seconds=0.0)
     monkeypatch.setattr(show, "time", SimpleNamespace(monotonic=lambda: clock.seconds))
     return clock
 
 
 def show_rows(rows: list[dict[str, float]], total: int, run: Path) -> list[str]:
-    """The lines that a run of these rows tells."""
+    """The lines shown for a run with these rows."""
     lines: list[str] = []
     show.show_training(lambda _: iter(rows), total, run, show.Progressing(lines.append))
     return lines
@@ -62,7 +62,7 @@ def test_between_them_every_step_is_ready_to_be_told_with_the_time_left(
 
     def start(on_step: Callable[[int], object]) -> Iterator[dict[str, float]]:
         clock.seconds = 5000.0  # data is read, the network compiled
-        on_step(1200)  # of a run that goes on
+        on_step(1200)  # of a resumed run
         clock.seconds += 300.0  # 1.5 s a step
         on_step(1400)
         said.append(progressing.doing)
@@ -108,7 +108,7 @@ def test_a_bar_says_what_is_done_before_the_first_step_and_then_the_time_left(
     progressing.doing = "preparing the first step"
 
     def start(on_step: Callable[[int], object]) -> Iterator[dict[str, float]]:
-        assert progressing.has_bar  # no lines are told beside it
+        assert progressing.has_bar  # which replaces the lines
         for step in (1, 2):  # a step takes more than the half minute that rich looks back
             clock.seconds += 60.0
             on_step(step)

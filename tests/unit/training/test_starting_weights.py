@@ -1,4 +1,4 @@
-"""What a run starts from: weights, the frozen part, the optimizer's groups, averaged weights."""
+"""The start of a run: weights, frozen layers, the optimizer's groups, EMA weights."""
 
 from pathlib import Path
 

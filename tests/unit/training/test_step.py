@@ -1,4 +1,4 @@
-"""One step: in parts it is the same as at once, and it never waits for the device."""
+"""One step: the same in parts as in one go, and never waits for the device."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +13,6 @@ from torch.optim import SGD
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.geometry import resize_sample
 from blitznet.data.loader import collate_samples
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
@@ -23,6 +22,7 @@ from blitznet.training import step
 from blitznet.training.log import Meter
 from blitznet.training.step import StepResult, TrainState
 from fixtures.tiny_run import MIXED, TINY, tiny_recipe
+from resized_sample import resize_sample
 
 NUM_PICTURES = 4
 
@@ -41,7 +41,7 @@ def batch() -> Batch:
 
 @pytest.fixture
 def make_learner(monkeypatch: pytest.MonkeyPatch) -> MakeLearner:
-    """With batch norms that use their running statistics, and an optimizer that changes nothing."""
+    """A state with batch norms in evaluation mode and an optimizer that changes nothing."""
 
     def make(device: str = "cpu", **changes: Any) -> tuple[TrainState, BlitzNet, SGD]:
         torch.manual_seed(0)
@@ -59,7 +59,7 @@ def make_learner(monkeypatch: pytest.MonkeyPatch) -> MakeLearner:
 
 @pytest.fixture
 def gradients(make_learner: MakeLearner) -> Gradients:
-    """What a step gives, and the gradients by name of the parameter."""
+    """The result of a step, and the gradients by name of the parameter."""
 
     def take(batch: Batch, **changes: Any) -> tuple[StepResult, dict[str, Tensor]]:
         learner, network, optimizer = make_learner(ema_decay=None, **changes)
@@ -109,7 +109,7 @@ def test_a_teacher_changes_the_loss_of_classes_and_pixels_but_not_of_boxes(
 def test_parts_without_a_label_for_a_head_count_for_nothing(
     batch: Batch, gradients: Gradients
 ) -> None:
-    """Each part by itself would be divided by its own labels: a part of few would weigh more."""
+    """If each part were divided by its own counts, parts with few labels would weigh more."""
     bare = replace(batch, has_boxes=torch.tensor([False, False, False, True]))
     whole, _ = gradients(bare, clip_grad_norm=None)
     accumulated, _ = gradients(bare, clip_grad_norm=None, accumulate=4)
@@ -140,7 +140,7 @@ def test_the_norm_is_that_of_the_gradients_before_clipping(
 
 
 class WaitingOperations(TorchDispatchMode):
-    """Notes operations that a GPU would have to be waited for."""
+    """Records operations that synchronise with a GPU."""
 
     # Reading a value; shapes that depend on values; constants copied from pageable memory.
     NAMES = ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal", "lift_fresh")

@@ -1,4 +1,4 @@
-"""What a teacher says of a batch, compared with a loop, and that a student learns from it."""
+"""A teacher's labels for a batch, compared with a loop, and a student that learns from them."""
 
 from dataclasses import replace
 from pathlib import Path

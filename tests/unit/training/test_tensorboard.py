@@ -1,4 +1,4 @@
-"""What TensorBoard reads back of a run."""
+"""The event files of a run, read by TensorBoard."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ def write(run: Path, *rows: dict[str, float]) -> None:
 
 
 def logged(run: Path, *rows: dict[str, float]) -> Iterator[dict[str, float]]:
-    """Rows as they come: those of steps that are taken again are dropped from the log."""
+    """Yield rows as in training: the log drops those of repeated steps."""
     start_log(run / LOG_FILE, int(rows[0]["step"]) - 1)
     for row in rows:
         append_row(run / LOG_FILE, row)

@@ -1,4 +1,4 @@
-"""The Python call: what it returns, what it takes, what it says."""
+"""The Python call: results, arguments, messages."""
 
 import json
 import re
@@ -27,7 +27,7 @@ QUICK: dict[str, Any] = {"device": "cpu", "workers": 0}
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A description of the drawn images, and of noisy ones to measure on."""
+    """A data description of the drawn images, with noisy ones for validation."""
     return describe(tmp_path / "data.yaml")
 
 
@@ -134,6 +134,24 @@ def test_without_onnx_a_line_says_how_to_get_the_file(
     (line,) = [line for line in lines if line.startswith("No model.onnx: ")]
     assert "pip install 'blitznet[train]'; then: blitznet export " in line
     assert line.endswith("run/model.safetensors")
+
+
+@pytest.mark.usefixtures("without_onnx", "without_report")
+def test_a_run_is_not_resumed_with_a_recipe_that_was_changed(tmp_path: Path, data: Path) -> None:
+    out = tmp_path / "run"
+    train(data, tiny_recipe(), out=out, steps=2, max_minutes=0, **QUICK)
+    text = (out / "run.json").read_text()
+    (out / "run.json").write_text(re.sub(r'"weight_decay": [^,]+', '"weight_decay": 0.9', text))
+    with pytest.raises(RecipeError, match=r"has changed since the run began: weight_decay was "):
+        train(resume=out, **QUICK)
+    (out / "run.json").write_text(text)
+    assert train(resume=out, **QUICK).is_finished
+
+
+def test_a_source_that_cannot_be_opened_is_not_skipped(tmp_path: Path, data: Path) -> None:
+    data.write_text(data.read_text().replace("Main/train", "Main/nothing"))
+    with pytest.raises(InputError, match=r"data\.yaml, train, source 1: .*nothingval\.txt does "):
+        train(data, tiny_recipe(), out=tmp_path / "run", skip_bad=True, **QUICK)
 
 
 @pytest.mark.usefixtures("without_onnx", "without_report")

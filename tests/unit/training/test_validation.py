@@ -1,4 +1,4 @@
-"""Validation while training: it changes nothing, keeps the best, and knows when to give up."""
+"""Validation during training: changes nothing, keeps the best, and stops early."""
 
 import os
 import re
@@ -55,7 +55,7 @@ def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def validated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of six steps that is measured at steps 2 and 4."""
+    """The folder of a run of six steps with validations at steps 2 and 4."""
     torch.set_num_threads(1)
     run = tmp_path_factory.mktemp("validated")
     with pytest.MonkeyPatch.context() as patch:
@@ -71,7 +71,7 @@ def metrics_of(figure: float) -> Metrics:
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Validations that find one given figure after the other."""
+    """Make validations return the given figures, one after another."""
 
     def script(*figures: float) -> None:
         left = iter(figures)
@@ -172,7 +172,7 @@ def test_the_best_of_before_the_break_is_not_replaced_by_a_worse_one(
 
 
 def test_a_validation_that_was_killed_is_made_again(tmp_path: Path, validated: Path) -> None:
-    """Its row is written last, and the state before it."""
+    """The validation's row is written last, after the state."""
     for step in range(4):
         list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, STOP_AT_ONCE, resume=step > 0))
     assert read_progress(tmp_path / STATE_FILE)["step"] == 4
@@ -312,7 +312,7 @@ def test_a_run_is_measured_ten_times_unless_told_otherwise(
         (
             replace(ON_CPU, validate_every=None, early_stopping=3),
             MIXED,
-            "--early-stopping goes by validations, and there are none; it takes a split val in the "
+            "--early-stopping needs validations, and there are none; it takes a split val in the "
             "data, and no --validate-every 0",
         ),
     ],

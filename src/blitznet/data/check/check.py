@@ -1,4 +1,4 @@
-"""Reads every image and label of a data description and gathers what is wrong."""
+"""Check every image and label of a data description, and collect the problems."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -24,10 +24,10 @@ from blitznet.progress import with_progress
 
 TRAIN = "train"
 
-MAX_LISTED = 20  # names of classes in a finding
-MANY = 5000  # images; beyond, similar names are not looked for
+MAX_LISTED = 20  # class names listed in a finding
+MANY = 5000  # images; above this, no similar names are searched for
 
-_AT_ONCE = 4  # images that a worker reads before it hands them over
+_AT_ONCE = 4  # images per batch of a worker
 
 
 def check_data(
@@ -38,18 +38,18 @@ def check_data(
     workers: int = 0,
     show_progress: bool = True,
 ) -> CheckReport:
-    """Check images and labels, alone and against each other.
+    """Check images and labels, one by one and against each other.
 
     Args:
-        description: of the data.
-        data: its file, for messages.
-        splits: names; None = all.
-        model: the network whose anchors boxes are compared with; None = only errors are looked for.
-        workers: processes that read; 0 = this one.
-        show_progress: on a terminal.
+        description: the data description to check.
+        data: its path, for messages.
+        splits: names of the splits to check; None = all.
+        model: network whose anchors the boxes are compared with; None = report errors only.
+        workers: processes that read images; 0 = read in this process.
+        show_progress: show a progress bar on a terminal.
 
     Raises:
-        InputError: if there is no such split, or a package is missing that the data needs.
+        InputError: if a split does not exist or the data needs a package that is not installed.
     """
     names = list(description.splits if splits is None else dict.fromkeys(splits))
     sources, problems = _open_sources(description, data, names)
@@ -80,7 +80,7 @@ def check_data(
 def _open_sources(
     description: DataDescription, data: Path, splits: Sequence[str]
 ) -> tuple[list[OpenSource], list[Problem]]:
-    """The sources that can be opened, and why the others cannot."""
+    """Open all sources; return those that open, and the problems of the others."""
     sources: list[OpenSource] = []
     problems: list[Problem] = []
     for split in splits:
@@ -99,13 +99,13 @@ def _open_sources(
 def _unclaimed_files(
     split: str, number: int, entry: Entry, source: LabelSource, folder: Path
 ) -> Iterator[Problem]:
-    """Files of labels that belong to no image: lost, or to be."""
+    """Label files that belong to no image."""
     names: list[str] = []
     for path, missing in entry.unclaimed_files(folder, source.keys):
         if missing is not None:
             text = (
-                f"{missing.name} is wanted here: the name differs in upper case or in the Unicode "
-                "form of its letters; rename it"
+                f"{missing.name} is expected here: the name differs in letter case or Unicode "
+                "form; rename it"
             )
         else:
             if not names and len(source) < MANY:
@@ -131,10 +131,10 @@ class _Records(Dataset[ImageRecord]):
 
 
 def find_same_images(records: Sequence[ImageRecord]) -> Iterator[Problem]:
-    """Images whose pixels are equal, whatever their files.
+    """Images with identical pixels, whatever their files.
 
-    One that is trained on and measured on is an error, of the copy in `train`; others are warnings,
-    of each later copy.
+    An image of `train` that is also in another split is an error, reported for the copy in `train`.
+    All other duplicates are warnings, reported for each later copy.
     """
     copies: dict[bytes, list[ImageRecord]] = defaultdict(list)
     for record in records:
@@ -152,7 +152,7 @@ def find_same_images(records: Sequence[ImageRecord]) -> Iterator[Problem]:
             other = next(near, first)
             text = f"is the same image as {other.path}"
             if other.path == copy.path:
-                text = f"again as in source {other.source}"
+                text = f"listed again, as in source {other.source}"
             yield copy.problem("same-picture", text + _elsewhere(other, copy), is_error=False)
 
 
@@ -161,9 +161,9 @@ def _elsewhere(other: ImageRecord, record: ImageRecord) -> str:
 
 
 def find_near_duplicates(records: Sequence[ImageRecord]) -> Iterator[Problem]:
-    """Images that look like an earlier one; one of another split is named first.
+    """Images that look like an earlier one; a match in another split is preferred.
 
-    Those without a thumbnail are left out, and of equal images all but the first.
+    Skips images without a thumbnail, and all but the first of identical images.
     """
     first = {record.pixel_hash: record for record in reversed(records)}
     kept = [r for r in records if r.thumbnail is not None and first[r.pixel_hash] is r]

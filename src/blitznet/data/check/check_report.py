@@ -1,4 +1,4 @@
-"""What a check has found, for people and for programs."""
+"""The result of a data check, as text, tables and JSON."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +11,10 @@ from rich.text import Text
 from blitznet.data.check.statistics import SplitStatistics
 from blitznet.data.labels import Problem
 from blitznet.data.source import LabelSource
+from blitznet.errors import count_of
 
-SHOWN = 5  # findings of each kind
-PLACES_SHOWN = 3  # of the same finding
+SHOWN = 5  # findings listed per kind
+PLACES_SHOWN = 3  # places listed per finding
 
 # Kinds of problems, in the order of the table.
 TITLES = {
@@ -24,21 +25,21 @@ TITLES = {
     "box-not-finite": "boxes that are not finite",
     "box-without-area": "boxes without area",
     "box-outside": "boxes beyond the image",
-    "box-twice": "boxes that are there twice",
-    "map": "maps that cannot be used",
+    "box-twice": "duplicate boxes",
+    "map": "unusable maps",
     "rotation": "labels that ignore the camera's orientation",
     "same-picture": "the same image twice",
     "other-size": "labels that state another size",
     "near-duplicate": "images that look the same",
     "empty-picture": "images without an object",
     "tiny-box": "boxes that no anchor matches",
-    "class-absent": "classes that are not there",
-    "mostly-void": "maps that are nearly all void",
+    "class-absent": "classes without labels",
+    "mostly-void": "maps that are almost all void",
 }
 
 
 class OpenSource(NamedTuple):
-    """One entry of a split, and its number there, from 1."""
+    """One source, with its split and its number there, from 1."""
 
     split: str
     number: int
@@ -51,10 +52,10 @@ class CheckReport:
 
     Attributes:
         data: the data description.
-        model: the network that boxes were compared with; None = they were not.
-        findings: those of single images, then those of several.
-        statistics: by split.
-        sources: of all splits, those that could be opened.
+        model: network whose anchors the boxes were compared with; None = not compared.
+        findings: problems of single images first, then those that involve several.
+        statistics: label statistics by split.
+        sources: sources of all splits, without those that could not be opened.
     """
 
     data: str
@@ -65,7 +66,7 @@ class CheckReport:
 
     @property
     def errors(self) -> list[Problem]:
-        """What would make training fail or learn wrong things."""
+        """Findings that would make training fail or teach the network something wrong."""
         return [finding for finding in self.findings if finding.is_error]
 
     def of_kind(self, kind: str) -> list[Problem]:
@@ -74,7 +75,7 @@ class CheckReport:
         return sorted(found, key=lambda finding: not finding.is_error)
 
     def to_dict(self) -> dict[str, Any]:
-        """For programs; `--json` writes it."""
+        """The report as written by `--json`."""
         return {
             "data": self.data,
             "model": self.model,
@@ -97,16 +98,10 @@ class CheckReport:
         }
 
 
-def count_of(number: int, what: str) -> str:
-    """As "1 error", "2 errors", "3 classes"."""
-    plural = "" if number == 1 else "es" if what.endswith("s") else "s"
-    return f"{number} {what}{plural}"
-
-
 def report_lines(report: CheckReport, verbose: bool = False) -> Iterator[str]:
-    """The first findings of each kind or all of them, errors first, and one line that sums up.
+    """Yield a line per finding, errors first, then a summary; `SHOWN` per kind unless verbose.
 
-    Findings of a kind that say the same are one line with the first places.
+    Findings of one kind with the same text share a line that lists their first places.
     """
     groups: dict[tuple[bool, str, str], list[str]] = defaultdict(list)
     for finding in sorted(report.findings, key=lambda finding: not finding.is_error):
@@ -126,7 +121,7 @@ def report_lines(report: CheckReport, verbose: bool = False) -> Iterator[str]:
 
 
 def _with_places(text: str, places: Sequence[str], verbose: bool) -> str:
-    """As "a.txt, line 1: what is wrong there (and 3 more: b.txt, line 2, ...)"."""
+    """A line such as "a.txt, line 1: what is wrong (and 3 more: b.txt, line 2, ...)"."""
     first, *others = places
     if not others:
         return f"{first}: {text}"
@@ -136,7 +131,7 @@ def _with_places(text: str, places: Sequence[str], verbose: bool) -> str:
 
 
 def findings_table(report: CheckReport) -> Table:
-    """A row a kind of finding: how many errors and warnings, and the first one."""
+    """One row per kind of finding: numbers of errors and warnings, and the first place."""
     table = Table("finding")
     table.add_column("errors", justify="right")
     table.add_column("warnings", justify="right")
@@ -151,7 +146,7 @@ def findings_table(report: CheckReport) -> Table:
 
 
 def splits_table(report: CheckReport) -> Table:
-    """What each split holds, then its boxes by class: those that count, and those of one anchor."""
+    """Images per split, then boxes per class and how many of them no anchor fits."""
     table = Table("")
     statistics = list(report.statistics.values())
     for split in report.statistics:
@@ -171,7 +166,7 @@ def splits_table(report: CheckReport) -> Table:
         table.add_row(Text(name), *(_class_cell(counts, index) for counts in statistics))
     if report.model:
         table.caption = (
-            f"boxes (of them matched by no anchor of {report.model}), share of labelled pixels"
+            f"per class: boxes (and those that no anchor of {report.model} fits), share of pixels"
         )
     return table
 

@@ -1,32 +1,32 @@
-"""Images that look the same, though their pixels differ."""
+"""Near-duplicates: images that look the same although their pixels differ."""
 
 import numpy as np
 from PIL import Image
 
-# Re-saved and scaled copies of photos differ in 0 to 2 bits of 64, and by under 1 grey level.
+# Re-saved or scaled copies of photos differ in 0 to 2 of 64 bits, and by less than 1 grey level.
 NEAR_BITS = 4
 NEAR_GREY = 8.0
 
-FALL = 2  # grey levels; less is noise, which would make random bits of flat areas
+FALL = 2  # grey levels; smaller falls are noise, which makes the bits of flat areas random
 
 _ROWS_AT_ONCE = 1024
 
 
 def grey_cells(image: Image.Image) -> np.ndarray:
-    """(8, 9) uint8: the mean brightness of 8 rows of 9 cells, whatever the image's size."""
+    """(8, 9) uint8: mean brightness in a grid of 8 rows and 9 columns, for any image size."""
     return np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX))
 
 
 def near_duplicates(cells: np.ndarray) -> np.ndarray:
-    """All pairs of images that look the same, by their (N, 8, 9) uint8 `grey_cells`.
+    """Find all pairs of images that look the same, from their (N, 8, 9) uint8 `grey_cells`.
 
-    Two are compared by where brightness falls from left to right, by more than `FALL` ("dHash"),
-    which scale and compression hardly change.
+    Each pair of horizontal neighbours gives a bit: whether brightness falls by more than `FALL`
+    ("dHash"). Scaling and compression hardly change these bits.
 
     Returns:
-        (P, 2) int64 indices, the smaller first, sorted, each pair once: at most `NEAR_BITS` of the
-        64 bits differ, and, as these say nothing of flat images, the cells by at most `NEAR_GREY`
-        on average, after their means are made equal.
+        (P, 2) int64 pairs of indices, sorted, the smaller index first. At most `NEAR_BITS` of the
+        64 bits differ. As the bits of flat images say nothing, the cells minus their mean also
+        differ by at most `NEAR_GREY` on average.
     """
     falls = (cells[:, :, :-1].astype(np.int16) - cells[:, :, 1:] > FALL).reshape(-1, 64)
     signs = np.where(falls, 1, -1).astype(np.float32)  # a product sums equal minus unequal bits

@@ -1,19 +1,20 @@
-"""What `blitznet check-data --out DIR` writes: a sheet of samples, plots, and all findings."""
+"""Output of `blitznet check-data --out DIR`: a sheet of samples, plots and all findings."""
 
 from pathlib import Path
 
 import numpy as np
 
 from blitznet.data.check.check_report import CheckReport
-from blitznet.data.check.image_check import MATCHING_IOU, cached_anchors
+from blitznet.data.check.image_check import cached_anchors
 from blitznet.data.check.label_sheet import draw_sheet
+from blitznet.detection.matcher import MATCHING_IOU
 from blitznet.extras import require
 from blitznet.figure_file import save_figure
-from blitznet.files.atomic_write import atomic_write
+from blitznet.files.save_image import save_image
 from blitznet.files.text_files import write_json
 from blitznet.model_info import ModelConfig
 
-_DOTS = 5000  # boxes drawn, a random choice
+_DOTS = 5000  # boxes drawn, chosen at random
 
 
 def write_folder(folder: Path, report: CheckReport, model: ModelConfig) -> None:
@@ -25,8 +26,7 @@ def write_folder(folder: Path, report: CheckReport, model: ModelConfig) -> None:
     require("matplotlib", "plots", "plots of statistics")
     statistics = report.statistics
     names = next(iter(statistics.values())).names
-    with atomic_write(folder / "samples.png") as temporary:
-        draw_sheet(report.sources, names).save(temporary, format="png")
+    save_image(folder / "samples.png", draw_sheet(report.sources, names))
     has_boxes = {s: one for s, one in statistics.items() if one.counts["pictures_with_boxes"]}
     boxes = {split: one.boxes[1:] for split, one in has_boxes.items()}
     _plot_bars(folder / "boxes_by_class.png", names[1:], boxes, "boxes that count")
@@ -43,7 +43,7 @@ def write_folder(folder: Path, report: CheckReport, model: ModelConfig) -> None:
 def _plot_bars(
     path: Path, names: tuple[str, ...], values: dict[str, np.ndarray], title: str
 ) -> None:
-    """A row a class, a bar a split, on a logarithmic axis."""
+    """One row per class, one bar per split, on a logarithmic axis."""
     from matplotlib.figure import Figure
 
     thickness = 0.8 / max(1, len(values))
@@ -62,7 +62,7 @@ def _plot_bars(
 
 
 def _plot_sizes(path: Path, report: CheckReport, model: ModelConfig) -> None:
-    """Width and height at the network's input, of boxes and of anchors."""
+    """Width and height of boxes and anchors at the network's input size."""
     from matplotlib.figure import Figure
 
     statistics = list(report.statistics.values())

@@ -1,4 +1,4 @@
-"""What the check finds in one image and its labels; each image is decoded once."""
+"""Check one image and its labels; each image is decoded once."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,16 +18,15 @@ from blitznet.data.seg_map import MapFile
 from blitznet.data.source import LabelSource
 from blitznet.detection.anchors import anchors_of
 from blitznet.detection.boxes import pairwise_iou
+from blitznet.detection.matcher import MATCHING_IOU
 from blitznet.errors import ImageError, LabelError
 from blitznet.image import read_image, stored_size
 from blitznet.model_info import ModelConfig
 
-# From this IoU on an anchor answers for a box (SSD, section 2.2: detection.matcher).
-MATCHING_IOU = 0.5
-MOSTLY_VOID = 0.9  # share of a map
+MOSTLY_VOID = 0.9  # share of void pixels
 
 _NO_OBJECT = frozenset({BACKGROUND, IGNORE_INDEX})
-_BOXES_AT_ONCE = 8  # times 131 070 anchors at most
+_BOXES_AT_ONCE = 8  # compared with up to 131 070 anchors
 
 
 @lru_cache(maxsize=1)
@@ -37,29 +36,29 @@ def cached_anchors(model: ModelConfig) -> Tensor:
 
 
 def best_iou(boxes: np.ndarray, anchors: Tensor) -> np.ndarray:
-    """(G, 4) and (A, 4) xyxy of one frame to (G,) float32, each box's IoU with its best anchor."""
+    """(G, 4) and (A, 4) xyxy in one frame to (G,) float32: each box's IoU with its best anchor."""
     parts = torch.split(torch.from_numpy(np.asarray(boxes, np.float32)), _BOXES_AT_ONCE)
     return torch.cat([pairwise_iou(part, anchors).amax(dim=1) for part in parts]).numpy()
 
 
 @dataclass(eq=False)
 class ImageRecord:
-    """The check's result for one image; small, whatever the image's size.
+    """The result for one image, small even for large images.
 
     Attributes:
-        split: as the data description names it.
-        source: number of its entry in the split, from 1.
-        index: in its source.
-        path: its file; None where its labels could not be read.
-        problems: problems of the image and its labels, without those of several images.
-        pixel_hash: of its size and its upright pixels; None = it could not be decoded.
-        thumbnail: (8, 9) uint8, see `grey_cells`; None = not asked for, or not decoded.
+        split: name of the split.
+        source: number of the source in the split, from 1.
+        index: index of the image in its source.
+        path: image file; None if the labels could not be read.
+        problems: problems of this image and its labels; duplicates are found later.
+        pixel_hash: hash of the upright image's size and pixels; None if not decoded.
+        thumbnail: (8, 9) uint8, see `grey_cells`; None if not requested or not decoded.
         has_boxes: whether boxes are labelled.
-        labels: (G,) int64 class ids of the boxes that count; none where an object has a problem.
-        shapes: (G, 2) float32 their width and height, fractions of the image's.
-        best_iou: (G,) float32 with anchors; empty without them.
-        num_ignored: boxes that are ignored.
-        pixels: pixels of the map by value; None = there is none that can be read.
+        labels: (G,) int64 class ids of the boxes that are not ignored; empty after errors.
+        shapes: (G, 2) float32 width and height of these boxes as fractions of the image's.
+        best_iou: (G,) float32 IoU with the best anchor; empty without a model.
+        num_ignored: number of ignored boxes.
+        pixels: pixel count by map value; None without a readable map.
     """
 
     split: str
@@ -77,18 +76,18 @@ class ImageRecord:
     pixels: Mapping[int, int] | None = None
 
     def problem(self, kind: str, text: str, where: object = None, is_error: bool = True) -> Problem:
-        """A problem of this image; `where` = its file unless said otherwise."""
+        """Create a problem of this image; `where` defaults to its file."""
         where = str(self.path if where is None else where)
         return Problem(kind, where, text, is_error, self.split, self.source, self.index)
 
 
 def check_image(source: LabelSource, record: ImageRecord, model: ModelConfig | None) -> ImageRecord:
-    """Read one image with everything that is said of it, and complete its record.
+    """Read one image and its labels, and fill in its record.
 
-    Boxes are compared with the anchors of `model`; without one, only errors are looked for.
+    Boxes are compared with the anchors of `model`; without a model, only errors are reported.
 
     Raises:
-        InputError: if a package is missing that its labels need.
+        InputError: if the labels need a package that is not installed.
     """
     try:
         labels = source.labels(record.index)
@@ -113,7 +112,7 @@ def check_image(source: LabelSource, record: ImageRecord, model: ModelConfig | N
             if problem.kind != "rotation" or "box-outside" not in {one.kind for one in misfits}:
                 record.problems.append(problem)
                 if problem.kind == "rotation":
-                    size = labels.size  # boxes and map fit there; one line says what is wrong
+                    size = labels.size  # the labels fit the stored size, so one problem is enough
     objects, found = usable_objects(labels, size, source.table)
     record.problems += [
         record.problem(one.kind, one.text, one.where, one.is_error) for one in found
@@ -127,7 +126,7 @@ def check_image(source: LabelSource, record: ImageRecord, model: ModelConfig | N
 
 
 def hash_pixels(image: Image.Image) -> bytes:
-    """16 bytes that are equal for equal images, upright RGB, however they are stored."""
+    """16-byte hash of an upright RGB image, independent of the file format."""
     digest = hashlib.blake2b(str(image.size).encode(), digest_size=16)
     digest.update(np.asarray(image).data)
     return digest.digest()
@@ -140,7 +139,7 @@ def _read_map(
     table: ClassTable,
     are_objects_wrong: bool,
 ) -> None:
-    """Count the pixels of the map; one made from objects would only repeat what is wrong there."""
+    """Count the map's pixels; a map made from wrong objects would only repeat their errors."""
     path = _map_file(labels)
     if labels.seg_map is None or (are_objects_wrong and path == labels.path):
         return
@@ -153,7 +152,7 @@ def _read_map(
 
 
 def _map_file(labels: ImageLabels) -> Path:
-    """The file of the map; the image where there is none or it is made from objects."""
+    """The map's file; the image's if there is no map or it is made from objects."""
     return labels.seg_map.path if isinstance(labels.seg_map, MapFile) else labels.path
 
 
@@ -164,7 +163,7 @@ def _read_boxes(
     size: tuple[int, int],
     model: ModelConfig | None,
 ) -> None:
-    """Measure the boxes that count, and compare them with the anchors of a network."""
+    """Measure the boxes that are not ignored, and compare them with the network's anchors."""
     counted = [item for item in objects if not item.is_ignored]
     record.num_ignored = len(objects) - len(counted)
     record.labels = np.array([item.class_id for item in counted], np.int64)
@@ -179,7 +178,7 @@ def _read_boxes(
 
 
 def _size_problem(record: ImageRecord, labels: ImageLabels, size: tuple[int, int]) -> Problem:
-    """Labels that state another size than the image's as a person sees it."""
+    """The problem of labels whose stated size differs from the upright image's."""
     assert labels.size is not None
     stated, actual = (f"{width}x{height}" for width, height in (labels.size, size))
     if labels.size == size[::-1] and stored_size(labels.path) == labels.size:
@@ -195,7 +194,7 @@ def _size_problem(record: ImageRecord, labels: ImageLabels, size: tuple[int, int
 def _tiny_boxes(
     record: ImageRecord, items: Sequence[UsableObject], model: ModelConfig
 ) -> Iterator[Problem]:
-    """SSD gives every box its best anchor, however little they overlap; but only that one."""
+    """Boxes below the matching IoU: SSD still gives them their best anchor, but no other."""
     sides = record.shapes * model.image_size
     for item, (width, height), iou in zip(items, sides, record.best_iou, strict=True):
         if iou < MATCHING_IOU:

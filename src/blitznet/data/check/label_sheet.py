@@ -1,4 +1,4 @@
-"""A sheet of sample images with their boxes and maps, as labels say."""
+"""A sheet of sample images with their labelled boxes and segmentation maps."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +19,9 @@ MARGIN = 8
 
 
 def draw_sheet(sources: Sequence[OpenSource], names: Sequence[str], seed: int = 0) -> Image.Image:
-    """Up to 16 random images of all sources, always the same for a seed: RGB, on white.
+    """Draw up to 16 random images of all sources on white (RGB); a seed always gives the same.
 
-    Images with errors are left out. A caption under each image says its split and file.
+    Images with errors are skipped. A caption under each image states its split and file.
     """
     samples = _choose(sources, seed)
     width, height = CELL[0] + MARGIN, CELL[1] + CAPTION + MARGIN
@@ -34,7 +34,7 @@ def draw_sheet(sources: Sequence[OpenSource], names: Sequence[str], seed: int = 
         drawn = draw_labels(sample, names, CELL)
         sheet.paste(drawn, (middle - drawn.width // 2, bottom - drawn.height))
         caption = f"{split}: {Path(sample.source).name[-36:]}"
-        if sample.boxes is None or sample.seg_map is None:  # nobody sees that in the image
+        if sample.boxes is None or sample.seg_map is None:  # not visible in the image
             caption += ", no boxes" if sample.boxes is None else ", no map"
         pen.text((middle, bottom + 3), caption, fill="black", font=font, anchor="ma")
     return sheet
@@ -50,15 +50,15 @@ def _choose(sources: Sequence[OpenSource], seed: int) -> list[tuple[str, Sample]
         try:
             samples.append((opened.split, opened.source.read(index)))
         except InputError:
-            continue  # listed in the report
+            continue  # already in the report
     return samples
 
 
 def draw_labels(sample: Sample, names: Sequence[str], cell: tuple[int, int]) -> Image.Image:
-    """One image as labels say, as large as fits into a cell of width and height in pixels.
+    """Draw one image with its labels, as large as fits into a cell of (width, height) pixels.
 
-    It is scaled before it is drawn on, so that lines and tags stay readable. Boxes that are ignored
-    are called "ignored". Names begin with background.
+    The image is scaled before drawing, so that lines and tags stay readable. Ignored boxes are
+    tagged "ignored". Names begin with background.
     """
     width, height = sample.size
     scale = min(cell[0] / width, cell[1] / height)

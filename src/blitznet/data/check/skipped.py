@@ -1,4 +1,4 @@
-"""Images that a run leaves out because of their errors: what its folder says of them."""
+"""Images that a run skips because of errors, as recorded in its folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,19 +12,8 @@ from blitznet.files.text_files import read_json, write_json
 SKIPPED_FILE = "skipped.json"
 
 
-def require_skippable(errors: Sequence[Problem]) -> None:
-    """Leaving out images mends errors of images, not of whole sources.
-
-    Raises:
-        InputError: for the first error of a source.
-    """
-    for problem in errors:
-        if problem.index is None:
-            raise InputError(str(problem))
-
-
 def write_skipped(folder: Path, errors: Sequence[Problem], description: DataDescription) -> None:
-    """Record which images a run leaves out, and why.
+    """Record which images a run skips, and why.
 
     Raises:
         InputError: if the file cannot be written.
@@ -40,10 +29,10 @@ def write_skipped(folder: Path, errors: Sequence[Problem], description: DataDesc
 
 
 def without_skipped(sources: Sequence[LabelSource], split: str, folder: Path) -> list[LabelSource]:
-    """All sources of a split, without the images that the run in `folder` leaves out.
+    """The sources of a split, without the images that the run in `folder` skips.
 
     Raises:
-        InputError: if the record is damaged or of other data, or leaves nothing.
+        InputError: if the record is damaged or belongs to other data, or no image is left.
     """
     path = folder / SKIPPED_FILE
     content = read_json(path) if path.exists() else {"pictures": {}, "skipped": []}

@@ -1,4 +1,4 @@
-"""What the images of a split show, counted."""
+"""Label statistics of a split."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,26 +6,26 @@ from typing import Any
 import numpy as np
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.check.image_check import MATCHING_IOU, ImageRecord
+from blitznet.data.check.image_check import ImageRecord
+from blitznet.detection.matcher import MATCHING_IOU
 
 
 class SplitStatistics:
     """Counts over one split.
 
     Args:
-        names: class names, background first; C in all.
-        records: of all images, those that cannot be used included.
+        names: C class names, background first.
+        records: records of all images, including those with errors.
 
     Attributes:
-        names: as given.
-        counts: images, those with boxes, with maps and with both, and boxes that are ignored; by
+        names: same as the argument.
+        counts: numbers of images, of images with boxes, maps or both, and of ignored boxes; by
             their keys in `to_dict`.
-        boxes: (C,) int64 boxes that count, by class.
-        one_anchor: (C,) int64 of these, those that no anchor matches.
-        pixels: (256,) int64 by value of the maps.
-        shapes: (N, 2) float32, width and height of the boxes that count as fractions of their
-            images.
-        best_iou: (N,) float32, of each of these boxes with its best anchor; empty without anchors.
+        boxes: (C,) int64 number of boxes per class, without ignored ones.
+        one_anchor: (C,) int64 number of these that match one anchor only.
+        pixels: (256,) int64 number of pixels per map value.
+        shapes: (N, 2) float32 width and height of these boxes as fractions of their image's.
+        best_iou: (N,) float32 IoU with the best anchor; empty without a model.
     """
 
     def __init__(self, names: Sequence[str], records: Sequence[ImageRecord]):
@@ -37,7 +37,7 @@ class SplitStatistics:
             "pictures_with_both": sum(r.has_boxes and r.pixels is not None for r in records),
             "boxes_ignored": sum(r.num_ignored for r in records),
         }
-        everything = [ImageRecord("", 0, 0), *records]  # np.concatenate needs one
+        everything = [ImageRecord("", 0, 0), *records]  # np.concatenate needs at least one array
         labels = np.concatenate([record.labels for record in everything])
         self.shapes = np.concatenate([record.shapes for record in everything])
         self.best_iou = np.concatenate([record.best_iou for record in everything])
@@ -50,19 +50,19 @@ class SplitStatistics:
                 self.pixels[value] += count
 
     def absent_classes(self) -> list[str]:
-        """Classes that no box and no pixel shows."""
+        """Classes without any box or pixel."""
         shown = self.boxes + self.pixels[: len(self.names)]
         return [name for name, count in zip(self.names[1:], shown[1:], strict=True) if not count]
 
     def pixel_shares(self) -> dict[str, float] | None:
-        """Shares of the labelled pixels by class; None without maps."""
+        """Share of the labelled pixels per class; None without maps."""
         labelled = int(self.pixels[:IGNORE_INDEX].sum())
         if not labelled:
             return None
         return dict(zip(self.names, (self.pixels / labelled).tolist(), strict=False))
 
     def to_dict(self) -> dict[str, Any]:
-        """For programs."""
+        """The statistics as JSON values."""
         names, total = self.names[1:], int(self.pixels.sum())
         return {
             **self.counts,

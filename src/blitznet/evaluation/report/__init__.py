@@ -1,1 +1,1 @@
-"""The report on a network: figures and a page."""
+"""The evaluation report of a network: figures and a page."""

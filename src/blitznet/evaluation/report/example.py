@@ -1,4 +1,4 @@
-"""The best and the worst images, labels beside what was found."""
+"""The best and worst images, with labels beside predictions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +10,9 @@ from blitznet.data.check.label_sheet import draw_labels
 from blitznet.detections import Detections
 from blitznet.draw import draw_scene
 from blitznet.evaluation.report.review import DetailedEvaluation, EvaluatedImage
-from blitznet.files.atomic_write import atomic_write
+from blitznet.files.save_image import save_image
 
-CELL = (640, 320)  # largest width and height of an image, pixels
+CELL = (640, 320)  # maximum width and height of an image, pixels
 MARGIN = 4
 
 
@@ -20,24 +20,23 @@ def write_examples(folder: Path, review: DetailedEvaluation) -> dict[str, str]:
     """Write best_1.png, worst_1.png and so on.
 
     Returns:
-        Captions by name of the file.
+        Captions by file name.
     """
     captions = {}
     for rank, images in (("best", review.best), ("worst", review.worst)):
         for number, image in enumerate(images, start=1):
             name = f"{rank}_{number}.png"
             captions[name] = f"{rank.capitalize()} image {number}, labels and found: {_text(image)}"
-            with atomic_write(folder / name) as temporary:
-                draw_example(image, review.names).save(temporary, format="PNG")
+            save_image(folder / name, draw_example(image, review.names))
     return captions
 
 
 def draw_example(image: EvaluatedImage, names: Sequence[str]) -> Image.Image:
-    """Labels on the left, what was found on the right: RGB, on white.
+    """Draw the labels on the left and the prediction on the right: RGB, on white.
 
     Args:
-        image: with its labels.
-        names: of the classes, background first.
+        image: the image with its labels and prediction.
+        names: class names, background first.
     """
     labelled = draw_labels(image.sample, names, CELL)
     size, seg_map = labelled.size, image.seg_map
@@ -53,7 +52,7 @@ def draw_example(image: EvaluatedImage, names: Sequence[str]) -> Image.Image:
 
 
 def _text(image: EvaluatedImage) -> str:
-    """As `street.jpg, boxes F1 0.50, mIoU 0.71`."""
+    """A caption such as `street.jpg, boxes F1 0.50, mIoU 0.71`."""
     name = image.sample.source.replace("\\", "/").rsplit("/", 1)[-1]
     figures = {"boxes F1": image.f1, "mIoU": image.mean_iou}
     shown = [f"{title} {value:.2f}" for title, value in figures.items() if value is not None]

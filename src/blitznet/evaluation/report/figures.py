@@ -17,12 +17,12 @@ def draw_curves(
     validation: Sequence[Mapping[str, float | None]],
     path: Path,
 ) -> None:
-    """Loss terms, learning rate and what was measured on `val`, over the steps.
+    """Plot loss terms, learning rate and validation metrics over the steps.
 
     Args:
         log: rows of `log.csv`.
         validation: rows of `validation.csv`; may be empty.
-        path: of the PNG.
+        path: path of the PNG.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
@@ -30,7 +30,7 @@ def draw_curves(
     points = {title: _points(validation, name) for name, title in _MEASURED.items()}
     measured = {title: values for title, values in points.items() if values}
     losses = {name: _points(log, name) for name in _LOSSES}
-    losses = {  # a task that the network lacks has none
+    losses = {  # without the tasks that the network lacks
         name: values for name, values in losses.items() if any(loss for _, loss in values)
     }
     figure = Figure(figsize=(9, 3 if not measured else 5.6), layout="constrained")
@@ -63,7 +63,7 @@ def draw_curves(
 def _points(
     rows: Sequence[Mapping[str, str]] | Sequence[Mapping[str, float | None]], name: str
 ) -> list[tuple[float, float]]:
-    """Step and value of the rows that have one."""
+    """Step and value of the rows that have a value."""
     return [
         (float(row["step"] or 0), float(value))
         for row in rows
@@ -74,12 +74,12 @@ def _points(
 def draw_precision_recall(
     curves: Mapping[int, tuple[np.ndarray, np.ndarray]], names: Sequence[str], path: Path
 ) -> None:
-    """One panel per class: precision over recall at an IoU of 0.5, the area under it in the title.
+    """Plot precision over recall at IoU 0.5, one panel per class with the AP in its title.
 
     Args:
         curves: see `AveragePrecision.curves`; at least one, and none empty.
-        names: of the classes, background first.
-        path: of the PNG.
+        names: class names, background first.
+        path: path of the PNG.
     """
     from matplotlib.figure import Figure
 
@@ -104,14 +104,14 @@ def draw_precision_recall(
 def draw_confusion(
     counts: np.ndarray, names: Sequence[str], background: str, title: str, path: Path
 ) -> None:
-    """The confusion matrix, in per cent of the true class.
+    """Draw a confusion matrix in per cent of the true class.
 
     Args:
-        counts: (C, C) int64, [true, predicted]. Classes without any are left out.
-        names: of the classes, background first.
-        background: what background is called here.
-        title: of the figure.
-        path: of the PNG.
+        counts: (C, C) int64, [true, predicted]; classes with only zeros are omitted.
+        names: class names, background first.
+        background: label of background in this figure.
+        title: title of the figure.
+        path: path of the PNG.
     """
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""An evaluation that also keeps the confusion of boxes, and the best and worst images."""
+"""An evaluation that also keeps the confusion matrix of boxes and the best and worst images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from blitznet.evaluation.box_confusion import box_confusion
 from blitznet.evaluation.metrics import Evaluation
 from blitznet.structures import Sample
 
-SCORE = 0.5  # of detections that count in the confusion and are drawn, as in `blitznet predict`
-KEPT = 6  # images, of the best and of the worst
+SCORE = 0.5  # minimum score of counted and drawn detections, as in `blitznet predict`
+KEPT = 6  # number of best images, and of worst images
 
 
 @dataclass(frozen=True)
 class EvaluatedImage:
-    """An image with what was found in it.
+    """An image with its prediction and figures.
 
     Attributes:
-        sample: with its labels.
-        detections: boxes in pixels, from `SCORE` on; None without that task.
+        sample: the image with its labels.
+        detections: boxes in pixels with a score of at least `SCORE`; None without that task.
         seg_map: (H, W) uint8 class ids; None without that task.
-        f1: of the boxes, 0..1; None where boxes are not labelled or not found.
-        mean_iou: over the classes that its map or its labels show, 0..1; None likewise.
+        f1: F1 of the boxes, 0..1; None if boxes are not labelled, or there are none at all.
+        mean_iou: mean IoU over the classes in the prediction or the labels, 0..1; None likewise.
     """
 
     sample: Sample
@@ -38,9 +38,9 @@ _Ranking = list[tuple[float, EvaluatedImage]]
 
 
 class DetailedEvaluation(Evaluation):
-    """Images are ranked by the mean of F1 and mean IoU, or the one of them that there is.
+    """An evaluation that ranks images by the mean of F1 and mean IoU, or by the only one available.
 
-    Those that show nothing, and in which nothing is found, are not ranked.
+    Images without any true or predicted object are not ranked.
 
     Attributes:
         box_counts: (C, C) int64, [true, predicted], see `box_confusion`.
@@ -49,7 +49,7 @@ class DetailedEvaluation(Evaluation):
     def __init__(self, names: Sequence[str]):
         super().__init__(names)
         self.box_counts = np.zeros((len(names), len(names)), dtype=np.int64)
-        self._figures: dict[str, float] = {}  # of the image at hand
+        self._figures: dict[str, float] = {}  # of the current image
         self._num_ranked = 0
         self._best: _Ranking = []
         self._worst: _Ranking = []
@@ -67,7 +67,7 @@ class DetailedEvaluation(Evaluation):
             detections = Detections(*(values[is_shown] for values in detections))
         image = EvaluatedImage(sample, detections, seg_map, **self._figures)
         score = sum(self._figures.values()) / len(self._figures)
-        # Sorting is stable: of equal scores, the first images are kept.
+        # Sorting is stable: on equal scores, the earlier images are kept.
         self._num_ranked += 1
         ranked = (score, image)
         self._best = sorted([*self._best, ranked], key=lambda one: -one[0])[:KEPT]
@@ -79,13 +79,13 @@ class DetailedEvaluation(Evaluation):
         counts = box_confusion(found, true, len(self.names), SCORE)
         self.box_counts += counts
         total = counts[1:].sum() + counts[:, 1:].sum()
-        if total:  # else nothing is there and nothing is found: right, but nothing to look at
+        if total:  # without any true or predicted box, there is nothing to show
             self._figures["f1"] = float(2 * counts.diagonal()[1:].sum() / total)
 
     def add_pixels(self, counts: np.ndarray) -> None:
         """See `Evaluation.add_pixels`."""
         super().add_pixels(counts)
-        # Over the classes of either map, so that a class which is not there costs something.
+        # Over the classes of either map, so that a wrongly predicted class lowers the mean.
         union = counts.sum(axis=0) + counts.sum(axis=1) - counts.diagonal()
         shown = union > 0
         if shown[1:].any():
@@ -93,12 +93,12 @@ class DetailedEvaluation(Evaluation):
 
     @property
     def best(self) -> list[EvaluatedImage]:
-        """Up to `KEPT` images of the better half, the best first; of score 0, none."""
+        """Up to `KEPT` images of the better half, best first, without those of score 0."""
         better = self._best[: (self._num_ranked + 1) // 2]
         return [image for score, image in better if score > 0]
 
     @property
     def worst(self) -> list[EvaluatedImage]:
-        """Up to `KEPT` images, the worst first; those that are among the best are left out."""
+        """Up to `KEPT` images, worst first, without those among the best."""
         best = {id(image) for image in self.best}
         return [image for _, image in self._worst if id(image) not in best]

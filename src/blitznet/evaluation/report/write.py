@@ -1,4 +1,4 @@
-"""The report of a measured network: one page that any browser shows, its figures and numbers."""
+"""Write the evaluation report of a network: an HTML page, its figures and numbers."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -40,15 +40,15 @@ def write_report(
     """Write the figures, the numbers behind them, and the page.
 
     Args:
-        folder: made if missing; files of the same names are replaced.
-        review: accumulated the images that `metrics` were measured on.
-        metrics: of the network.
-        log: rows of a training run's log, for its curves; empty = none are drawn.
-        validation: what the run measured on the way.
-        records: recipe, environment and the like, shown as YAML under their names.
+        folder: created if missing; existing files of the report are replaced.
+        review: the evaluation that gave `metrics`.
+        metrics: metrics of the network.
+        log: rows of a training run's log, for its curves; empty = no curves.
+        validation: rows of the run's validations.
+        records: recipe, environment and so on, shown as YAML under their names.
 
     Returns:
-        The page.
+        The path of the page.
 
     Raises:
         InputError: if matplotlib is not installed, or a file cannot be written.
@@ -81,7 +81,7 @@ def write_report(
         path = figure("confusion_pixels.png", "Confusion of pixels")
         draw_confusion(counts["pixels"], names, names[0], "pixels, % of the true class", path)
     captions |= write_examples(folder, review)
-    numbers = {  # rows are true, columns predicted
+    numbers = {  # rows are true classes, columns predicted ones
         task: {"classes": list(names), "counts": confusion.tolist()}
         for task, confusion in counts.items()
     }
@@ -93,7 +93,7 @@ def write_report(
 def _page(
     metrics: Metrics, captions: Mapping[str, str], records: Mapping[str, Mapping[str, Any]]
 ) -> str:
-    """HTML; `captions` by name of the figure's file."""
+    """The page as HTML; `captions` are by file name of the figure."""
     title = escape(f"{metrics.model} on {metrics.split}")
     rows = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in metrics_rows(metrics)]
     parts = [

@@ -1,1 +1,1 @@
-"""What runs a trained network: ONNX Runtime, OpenVINO or PyTorch."""
+"""Engines that run a trained network: ONNX Runtime, OpenVINO and PyTorch."""

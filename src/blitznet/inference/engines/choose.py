@@ -1,4 +1,4 @@
-"""Which engine runs a network, and where: one rule for `load()` and every command."""
+"""Choose the engine and device for a network, for `load()` and every command."""
 
 import os
 import shutil
@@ -24,14 +24,14 @@ ENGINE_VARIABLE = "BLITZNET_ENGINE"
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """What an engine is made of, and what it needs.
+    """Properties and requirements of an engine.
 
     Attributes:
         backend: the library that runs the network.
         devices: kinds of device that it runs on.
         is_bfloat16: whether it computes in bfloat16.
-        modules: that have to be installed, beside the base installation's.
-        extra: that installs them.
+        modules: required modules besides the base installation.
+        extra: extra of this package that installs them.
     """
 
     backend: Literal["onnxruntime", "openvino", "torch"]
@@ -59,8 +59,7 @@ ENGINES = {
     "torch-bf16": replace(_TORCH, is_bfloat16=True),
 }
 
-# Fastest first, of those whose results are those of float32 within half a point of mAP and mIoU
-# (docs/engines.md).
+# Engines within half a point of float32's mAP and mIoU, fastest first (docs/engines.md).
 AUTO_ORDER: dict[str, tuple[str, ...]] = {
     "cpu": ("openvino-bf16", "openvino", "onnxruntime", "torch"),
     "cuda": ("torch-bf16", "torch", "onnxruntime"),
@@ -69,12 +68,12 @@ AUTO_ORDER: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How an engine is opened.
+    """Options for opening an engine.
 
     Attributes:
-        hint: what OpenVINO makes fast: one image (`latency`) or many (`throughput`).
-        threads: of the engine on a CPU; None = its usual number.
-        on_message: receives one line about what is going on; None = problems are warnings.
+        hint: what OpenVINO optimises: one image (`latency`) or many (`throughput`).
+        threads: number of threads on a CPU; None = the engine's default.
+        on_message: receives lines about progress and problems; None = problems are warnings.
     """
 
     hint: Hint = "latency"
@@ -82,7 +81,7 @@ class EngineOptions:
     on_message: OnMessage | None = None
 
     def tell(self, problem: str) -> None:
-        """Pass a problem to `on_message`, or make it a warning."""
+        """Report a problem to `on_message`, or as a warning."""
         if self.on_message is None:
             warnings.warn(problem, stacklevel=3)
         else:
@@ -91,20 +90,18 @@ class EngineOptions:
 
 def open_engine(
     name_or_path: str | os.PathLike[str] | None = None,
-    engine: str = AUTO,
+    engine: str | None = None,
     device: str = AUTO,
     options: EngineOptions = EngineOptions(),
 ) -> Engine:
-    """A trained network, ready to run.
-
-    As `blitznet.load`, except that `engine` is one of ENGINES, or `auto`, the fastest one here.
+    """Open a trained network; `name_or_path`, `engine` and `device` are those of `blitznet.load`.
 
     Raises:
         CheckpointError: if there is no such network, or the file is unusable.
         InputError: if the engine or the device does not exist, or a package is missing.
     """
     network = find_network(name_or_path)
-    usual_engine(engine)
+    engine = usual_engine(engine)
     device = _device_for(engine, device, network)
     if engine != AUTO:
         _require_fitting(engine, device)
@@ -116,16 +113,16 @@ def open_engine(
         except CheckpointError:
             raise
         except (BlitzNetError, ImportError, OSError, RuntimeError) as error:
-            problem = f"{name} cannot be used ({one_line(error)}); the next best engine is taken"
+            problem = f"{name} cannot be used ({one_line(error)}); trying the next best engine"
             options.tell(problem)
     return _open(last, network, device, options)
 
 
 def check_engine(engine: str | None, device: str) -> None:
-    """Refuse a wrong engine or device before a network is opened.
+    """Check the names of engine and device before opening a network.
 
     Raises:
-        InputError: if there is no such engine, see `usual_engine`, or no such device.
+        InputError: if the engine (see `usual_engine`) or the device does not exist.
     """
     usual_engine(engine)
     if device != AUTO:
@@ -133,7 +130,7 @@ def check_engine(engine: str | None, device: str) -> None:
 
 
 def usual_engine(asked: str | None = None) -> str:
-    """What is asked for, or where nothing is: what BLITZNET_ENGINE names, else `auto`.
+    """Return `asked`, or if that is None, the value of BLITZNET_ENGINE or else `auto`.
 
     Raises:
         InputError: if there is no such engine.
@@ -147,13 +144,13 @@ def usual_engine(asked: str | None = None) -> str:
 
 
 def engines_here(device: str = AUTO) -> list[str]:
-    """Names of ENGINES that are installed and that the device has instructions for."""
+    """Names of the engines that are installed and supported by the device."""
     kind = device_kind(device) if device != AUTO else "cuda" if _has_gpu() else "cpu"
     return [name for name, spec in ENGINES.items() if _fits(spec, kind)]
 
 
 def _require_fitting(engine: str, device: str) -> None:
-    """Raises InputError if the engine lacks a package or does not run on the device."""
+    """Raise InputError if the engine lacks a package or does not run on the device."""
     spec, kind = ENGINES[engine], device_kind(device)
     for module in spec.modules:
         require(module, spec.extra, f"the engine {engine}")
@@ -161,7 +158,7 @@ def _require_fitting(engine: str, device: str) -> None:
         fitting = [name for name, other in ENGINES.items() if kind in other.devices]
         raise InputError(
             f"the engine {engine} runs on {' and '.join(spec.devices)}, not on {kind}; "
-            f"there, take {', '.join(fitting)}"
+            f"use {', '.join(fitting)}"
         )
 
 
@@ -183,7 +180,7 @@ def _open(name: str, network: NetworkFiles, device: str, options: EngineOptions)
     path = exported_checkpoint(network.require_checkpoint(), options.on_message)
     try:
         return _open_file(spec, path, device, options)
-    except CheckpointError:  # the file in the cache has become unreadable
+    except CheckpointError:  # the cached file is damaged
         path.unlink(missing_ok=True)
         path = exported_checkpoint(network.require_checkpoint(), options.on_message)
         return _open_file(spec, path, device, options)
@@ -198,11 +195,11 @@ def _open_file(spec: EngineSpec, path: Path, device: str, options: EngineOptions
 
 
 def _candidates(network: NetworkFiles, device: str) -> list[str]:
-    """What `auto` tries for a network, fastest first, of what is here; at least one.
+    """List the installed engines that `auto` tries for a network, fastest first; at least one.
 
     Raises:
-        CheckpointError: if nothing here runs it.
-        InputError: if nothing here runs on the device.
+        CheckpointError: if no installed engine runs the network.
+        InputError: if no installed engine runs on the device.
     """
     exported, checkpoint, kind = network.exported, network.checkpoint, device_kind(device)
     if exported is not None and exported.suffix == ".xml":
@@ -219,18 +216,18 @@ def _candidates(network: NetworkFiles, device: str) -> list[str]:
             "'blitznet[train]' (PyTorch), or leave the device out to run on the CPU"
         )
     if checkpoint is None:
-        return ["onnxruntime"]  # which says what it lacks
+        return ["onnxruntime"]  # opening it reports the missing package
     beside = checkpoint.with_suffix(".onnx")
-    hint = f"give {beside}, which lies beside it, or " if beside.is_file() else ""
+    hint = f"give {beside}, or " if beside.is_file() else ""
     raise CheckpointError(
         f"{checkpoint} is a checkpoint, which needs PyTorch to run; {hint}"
-        f"export it where PyTorch is (blitznet export {checkpoint}), "
+        f"export it on a machine with PyTorch (blitznet export {checkpoint}), "
         "or run: pip install 'blitznet[train]'"
     )
 
 
 def _device_for(engine: str, device: str, network: NetworkFiles) -> str:
-    """The device that a user names; of `auto`, a GPU if the engine and the network can use it."""
+    """Resolve `auto` to a GPU if engine and network can use one, else to the CPU."""
     if device != AUTO:
         device_kind(device)
         return device
@@ -239,14 +236,14 @@ def _device_for(engine: str, device: str, network: NetworkFiles) -> str:
 
 
 def _that_run(names: Iterable[str], network: NetworkFiles, kind: str) -> list[str]:
-    """The installed ones of some engines that can run this network."""
+    """Filter engines to those that are installed and can run this network."""
     has_checkpoint = network.checkpoint is not None
     usable = (name for name in names if has_checkpoint or not ENGINES[name].runs_checkpoints)
     return [name for name in usable if _fits(ENGINES[name], kind)]
 
 
 def _has_gpu() -> bool:
-    """Whether there is an NVIDIA GPU; PyTorch is not imported to ask for one."""
+    """Whether there is an NVIDIA GPU; checked without importing PyTorch."""
     return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
 
 
@@ -259,7 +256,7 @@ def _fits(spec: EngineSpec, kind: str) -> bool:
     if spec.backend == "onnxruntime":
         return kind == "cpu" or has_cuda()
     if kind == "cpu" and not spec.is_bfloat16:
-        return True  # so that PyTorch is not imported for nothing
+        return True  # avoids importing PyTorch
     import torch
 
     if kind == "cuda" and not torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Checkpoints as exported files, kept in the cache so that the second start is a quick one."""
+"""Convert checkpoints to exported files, and cache them for a fast second start."""
 
 import atexit
 import hashlib
@@ -15,11 +15,11 @@ CACHE_VARIABLE = "BLITZNET_CACHE"
 
 
 def exported_checkpoint(checkpoint: Path, on_message: OnMessage | None = None) -> Path:
-    """A checkpoint as ONNX, from the cache or made now. Needs PyTorch, onnx and onnxscript.
+    """Convert a checkpoint to ONNX, or find it in the cache. Needs PyTorch, onnx and onnxscript.
 
     Args:
         checkpoint: NAME.safetensors.
-        on_message: receives one line if there is something to wait for.
+        on_message: receives a line if the conversion has to run.
 
     Raises:
         CheckpointError: if the checkpoint is unusable.
@@ -40,7 +40,7 @@ def exported_checkpoint(checkpoint: Path, on_message: OnMessage | None = None) -
 
 
 def _cached(checkpoint: Path) -> Path:
-    """The folder for what is made of a file; where the cache cannot be written, a temporary one."""
+    """Cache folder for a checkpoint, or a temporary folder if the cache is not writable."""
     digest = hashlib.blake2b(checkpoint.read_bytes(), digest_size=16)
     for package in ("blitznet", "torch", "onnx", "onnxscript"):
         digest.update(f"{package} {version(package)}\n".encode())
@@ -51,7 +51,7 @@ def _cached(checkpoint: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except (OSError, RuntimeError):  # a home that is read-only, or none
+    except (OSError, RuntimeError):  # the home folder is read-only or missing
         folder = Path(tempfile.mkdtemp(prefix="blitznet-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

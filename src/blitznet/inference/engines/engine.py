@@ -1,4 +1,4 @@
-"""What all engines have in common."""
+"""Interface of the engines, and the base class of those that run exported files."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -17,12 +17,12 @@ OnMessage = Callable[[str], None]
 
 
 class EngineOutput(NamedTuple):
-    """What a network says of B images.
+    """A network's output for B images.
 
     Attributes:
-        detections: B `Detections` in input pixels (0..S), best score first; None for a network
-            that does not detect.
-        seg_logits: (B, C, h, w) float32, at the finest level's size; None for a network that does
+        detections: B `Detections` in input pixels (0..S), best score first; None if the network
+            does not detect.
+        seg_logits: (B, C, h, w) float32, at the size of the finest level; None if the network does
             not segment.
     """
 
@@ -34,9 +34,9 @@ class Engine(ABC):
     """A trained network, ready to run.
 
     Attributes:
-        name: of `choose.ENGINES`.
-        device: where it runs: `cpu`, `cuda:0`, ...
-        info: class names, architecture, normalisation.
+        name: a name of `choose.ENGINES`.
+        device: `cpu`, `cuda:0`, ...
+        info: metadata of the network's file.
     """
 
     name: str
@@ -45,31 +45,31 @@ class Engine(ABC):
 
     @abstractmethod
     def run(self, pixels: np.ndarray, score: float, iou: float | None = None) -> EngineOutput:
-        """Run the network. May be called by several threads at once.
+        """Run the network. Thread-safe.
 
         Args:
-            pixels: (B, S, S, 3) uint8 RGB, contiguous, any B from 1 on.
+            pixels: (B, S, S, 3) uint8 RGB, contiguous, B at least 1.
             score: minimum score of a detection, inclusive.
-            iou: objects of one class may overlap by this much; where the network already dropped
-                those that overlap by less, as 0.45, it is left to the caller. None = as exported.
+            iou: NMS threshold; None = the file's, or 0.45 for a checkpoint. A lower value does not
+                change the result; the caller has to apply it.
 
         Returns:
             A result that later calls do not overwrite.
 
         Raises:
-            InputError: if `score` or `iou` ask for objects that an exported file has dropped.
+            InputError: if `score` is lower, or `iou` higher, than an exported file allows.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let threads and memory go. A closed engine runs no more."""
+        """Release threads and memory. A closed engine cannot run."""
 
 
 class ExportedEngine(Engine):
-    """What runs exported files.
+    """Base class of the engines that run exported files.
 
     Attributes:
-        info: of the file.
+        info: metadata of the file.
     """
 
     info: ExportInfo
@@ -81,17 +81,17 @@ class ExportedEngine(Engine):
             return EngineOutput(None, self._outputs(pixels)["seg_logits"])
         if score < info.score:
             raise InputError(
-                f"the file gives objects of score {info.score:g} or more, but {score:g} is asked "
-                f"for; export it again with --score {score:g}"
+                f"the file gives objects of score {info.score:g} or more, but {score:g} was "
+                f"requested; export it again with --score {score:g}"
             )
         if iou is not None and iou > info.iou:
             raise InputError(
                 f"the file has no objects of a class that overlap by more than {info.iou:g} (IoU), "
-                f"but {iou:g} is asked for; export it again with --iou {iou:g}"
+                f"but {iou:g} was requested; export it again with --iou {iou:g}"
             )
         outputs = self._outputs(pixels)
         size = np.float32(info.model.image_size)
-        # Weaker boxes never suppress stronger ones, so the minimum score may come last.
+        # Boxes never suppress better ones, so the minimum score can be applied last.
         counts = np.minimum(outputs["count"], (outputs["scores"] >= score).sum(axis=1))
         labels = outputs["labels"]
         if not ((labels >= 0) & (labels < len(info.names))).all():
@@ -109,10 +109,10 @@ class ExportedEngine(Engine):
         return EngineOutput(detections, outputs.get("seg_logits"))
 
     def _require_sound(self, path: Path) -> None:
-        """Check a file that is not bundled against its metadata, by one run on a black image.
+        """Check a file against its metadata by a run on a black image, unless it is bundled.
 
         Raises:
-            CheckpointError: if the graph does not fit the description, or gives no finite numbers.
+            CheckpointError: if outputs differ from the metadata, or are infinite or NaN.
         """
         if path in (files.exported for files in bundled_networks().values()):
             return
@@ -133,16 +133,16 @@ class ExportedEngine(Engine):
                     raise ValueError(f"{name} has the shape {found.shape}")
                 if found.dtype.kind == "f" and not np.isfinite(found).all():
                     raise ValueError(f"{name} is infinite or NaN")
-        except Exception as error:  # noqa: BLE001 - engines raise kinds of their own
+        except Exception as error:  # noqa: BLE001 - engines raise their own types
             self.close()
-            problem = f"{path} does not do what it says of itself ({one_line(error)})"
+            problem = f"{path} does not match its metadata ({one_line(error)})"
             raise CheckpointError(problem) from None
 
     @property
     def _wanted(self) -> list[str]:
-        """Names of the outputs that are read."""
+        """Names of the outputs to read."""
         return [name for name in self.info.outputs if name != "seg_map"]
 
     @abstractmethod
     def _outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        """By name; see `blitznet.exporting.onnx_file.ExportedNetwork.forward`."""
+        """Compute outputs by name; see `exporting.onnx_file.ExportedNetwork.forward`."""

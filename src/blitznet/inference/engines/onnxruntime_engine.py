@@ -1,4 +1,4 @@
-"""ONNX Runtime: on the CPU, which the base installation does, or with CUDA."""
+"""The ONNX Runtime engine: on the CPU with the base installation, or with CUDA."""
 
 import os
 from pathlib import Path
@@ -16,16 +16,16 @@ _CUDA = "CUDAExecutionProvider"
 
 
 class OnnxRuntimeEngine(ExportedEngine):
-    """An exported file in ONNX Runtime; see `Engine`.
+    """Runs an exported file in ONNX Runtime; see `Engine`.
 
     Args:
         path: NAME.onnx.
         device: `cpu` or `cuda:N`.
-        threads: of one run on the CPU; None = as many as there are usable cores.
+        threads: threads per run on the CPU; None = number of usable cores.
 
     Raises:
         CheckpointError: if the file is damaged, or was not made by `blitznet export`.
-        InputError: if this ONNX Runtime cannot run there.
+        InputError: if this ONNX Runtime does not support the device.
     """
 
     name = "onnxruntime"
@@ -48,7 +48,7 @@ class OnnxRuntimeEngine(ExportedEngine):
 
 
 def import_onnxruntime() -> ModuleType:
-    """ONNX Runtime, which reports nothing to its maker unless the user has asked for that."""
+    """Import ONNX Runtime, with telemetry off unless the user has enabled it."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
@@ -59,15 +59,15 @@ def import_onnxruntime() -> ModuleType:
 
 
 def has_cuda() -> bool:
-    """Whether this ONNX Runtime comes with the execution provider of NVIDIA's GPUs."""
+    """Whether this ONNX Runtime has the CUDA execution provider."""
     return _CUDA in import_onnxruntime().get_available_providers()
 
 
 def _open_session(path: Path, content: bytes, providers: list[Any], threads: int) -> Any:
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors alone; warnings are of optimizations that do not apply
-    options.intra_op_num_threads = threads  # by itself it counts the cores of the host
+    options.log_severity_level = 3  # errors only; it warns of optimizations that do not apply
+    options.intra_op_num_threads = threads  # the default is the cores of the host
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     state = onnxruntime.capi.onnxruntime_pybind11_state
     kinds = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile",
@@ -88,7 +88,7 @@ def _providers(device: str) -> list[Any]:
     if not device.startswith("cuda") or not has_cuda():
         available = ", ".join(import_onnxruntime().get_available_providers())
         raise InputError(
-            f"this ONNX Runtime has {available}, and {_CUDA} was wanted on {device}; install "
+            f"this ONNX Runtime has only {available}, but {device} needs {_CUDA}; install "
             "onnxruntime-gpu, or use --device cpu"
         )
     return [(_CUDA, {"device_id": device.partition(":")[2] or "0"}), "CPUExecutionProvider"]

@@ -1,4 +1,4 @@
-"""OpenVINO on a CPU: in float32 or in bfloat16; int8 is a property of the file."""
+"""The OpenVINO engine on a CPU, in float32 or bfloat16; int8 is a property of the file."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,22 +16,22 @@ from blitznet.model_files import METADATA_KEY, parse_export_info, read_exported_
 if TYPE_CHECKING:
     import openvino
 
-# What should be fast: `latency` gives one image all cores, `throughput` runs several at once, each
-# on fewer cores.
+# What to optimise: `latency` runs one image on all cores, `throughput` several at once on fewer
+# cores each.
 Hint = Literal["latency", "throughput"]
 
 
 class OpenVinoEngine(ExportedEngine):
-    """An exported file in OpenVINO; see `Engine`.
+    """Runs an exported file in OpenVINO; see `Engine`.
 
-    It is compiled for one image, and a batch is run image by image: fixed shapes are faster than
-    free ones, and a CPU is busy with one image already.
+    It is compiled for one image, and runs a batch image by image: fixed shapes are faster than
+    dynamic ones, and one image is enough to use a CPU fully.
 
     Args:
-        path: NAME.onnx, or NAME.xml with NAME.bin beside it.
-        is_bfloat16: whether it computes in bfloat16.
-        hint: what should be fast.
-        threads: of all runs together; None = OpenVINO's choice.
+        path: NAME.onnx, or NAME.xml with NAME.bin next to it.
+        is_bfloat16: whether to compute in bfloat16.
+        hint: what to optimise.
+        threads: total number of threads; None = OpenVINO's default.
 
     Raises:
         CheckpointError: if the file is damaged, or was not made by `blitznet export`.
@@ -61,11 +61,11 @@ class OpenVinoEngine(ExportedEngine):
             # Pinned threads of several workers would share the first cores.
             settings |= {"INFERENCE_NUM_THREADS": threads or usable_cores()}
             settings |= {"ENABLE_CPU_PINNING": False}
-        if self.info.precision != "int8":  # which leaves the rest to what is fastest here
+        if self.info.precision != "int8":  # in int8, OpenVINO chooses for the rest
             settings["INFERENCE_PRECISION_HINT"] = "bf16" if is_bfloat16 else "f32"
         stated = model.input(0).partial_shape
         if not stated.compatible(openvino.PartialShape([-1, side, side, 3])):
-            raise CheckpointError(f"{path} takes {stated} and says of itself that S is {side}")
+            raise CheckpointError(f"{path} takes {stated}, but its metadata says S = {side}")
         try:
             model.reshape([1, side, side, 3])
             self._compiled = openvino.Core().compile_model(model, "CPU", settings)
@@ -73,7 +73,7 @@ class OpenVinoEngine(ExportedEngine):
             raise _unusable(path, error) from None
         at_once = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._workers = ThreadPoolExecutor(at_once, "blitznet-network")
-        # As many again: while the results of one are copied, the next one runs.
+        # Twice as many requests: while one's results are copied, the next one runs.
         self._requests: SimpleQueue[openvino.InferRequest] = SimpleQueue()
         for _ in range(2 * at_once):
             self._requests.put(self._compiled.create_infer_request())
@@ -94,7 +94,7 @@ class OpenVinoEngine(ExportedEngine):
         del self._compiled
 
     def _run_one(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        """pixels: (1, S, S, 3) uint8."""
+        """Run on (1, S, S, 3) uint8 pixels."""
         request = self._requests.get()
         try:
             results = request.infer([pixels], share_inputs=True)
@@ -104,10 +104,10 @@ class OpenVinoEngine(ExportedEngine):
 
 
 def read_exported(path: Path) -> "openvino.Model":
-    """An exported file as OpenVINO's graph, which does what ONNX says.
+    """Read an exported file as an OpenVINO graph with ONNX's semantics.
 
-    ONNX's suppression drops boxes whose IoU exceeds the threshold; OpenVINO's drops those that
-    reach it, so the threshold is moved to the next number.
+    ONNX's NMS drops boxes whose IoU exceeds the threshold, OpenVINO's also those that equal it, so
+    the threshold is raised to the next floating-point number.
 
     Raises:
         CheckpointError: if the file is damaged, or has weights that are infinite or NaN.
@@ -142,7 +142,7 @@ def _unusable(path: Path, error: RuntimeError) -> CheckpointError:
 
 
 def openvino_metadata(model: "openvino.Model") -> str | None:
-    """Of an OpenVINO file, or of an ONNX file that OpenVINO has read."""
+    """Metadata of an OpenVINO file, or of an ONNX file that OpenVINO has read."""
     for place in ([METADATA_KEY], ["framework", METADATA_KEY]):
         if model.has_rt_info(place):
             return str(model.get_rt_info(place).value)
@@ -150,11 +150,11 @@ def openvino_metadata(model: "openvino.Model") -> str | None:
 
 
 def has_bfloat16() -> bool:
-    """Whether this CPU has bfloat16 instructions that OpenVINO uses."""
+    """Whether OpenVINO supports bfloat16 on this CPU."""
     require("openvino", "openvino", "OpenVINO")
     import openvino
 
     try:
         return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    except RuntimeError:  # no memory to load its library; `OpenVinoEngine` says so
+    except RuntimeError:  # no memory to load its library; `OpenVinoEngine` raises that
         return False

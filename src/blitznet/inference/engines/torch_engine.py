@@ -1,4 +1,4 @@
-"""PyTorch: as it is, or in bfloat16."""
+"""The PyTorch engine, in float32 or bfloat16."""
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from blitznet.detection.limits import Limits
-from blitznet.detection.nms import PAPER
+from blitznet.detection.limits import PAPER, Limits
 from blitznet.detection.postprocess import decode_detections
 from blitznet.inference.engines.engine import Engine, EngineOutput
 from blitznet.model.blitznet import BlitzNet
@@ -18,16 +17,16 @@ from blitznet.structures import RawPredictions
 
 
 class TorchEngine(Engine):
-    """A network in PyTorch; see `Engine`.
+    """Runs a network in PyTorch; see `Engine`.
 
-    The network has a thread of its own: on a CPU two at once would take each other's cores.
-    Decoding happens in the caller's.
+    The network runs in its own thread, because on a CPU two runs at once would compete for cores.
+    Decoding runs in the caller's thread.
 
     Args:
-        model: is put into evaluation mode, on the device, and into channels-last.
-        info: what its checkpoint says of it.
-        device: where it runs.
-        is_bfloat16: convolve in bfloat16, with a copy of the weights: those of `model` stay exact.
+        model: network; set to evaluation mode and channels-last, and moved to the device.
+        info: metadata of its checkpoint.
+        device: device to run on.
+        is_bfloat16: convolve in bfloat16 with a copy of the weights; those of `model` stay float32.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class TorchEngine(Engine):
         model.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = PixelNetwork(model)
         if is_bfloat16:
-            # Round weights once; autocast alone would do the same in every call.
+            # Round the weights once; autocast would do it in every call.
             self._network = copy.deepcopy(self._network)
             for module in self._network.modules():
                 if isinstance(module, nn.Conv2d | nn.Linear):
@@ -59,7 +58,7 @@ class TorchEngine(Engine):
         detections = seg_logits = None
         if raw.class_logits is not None:
             size = self.info.model.image_size
-            # Less overlap is the caller's, so that every engine gives the same objects.
+            # The caller applies lower thresholds, so that all engines give the same objects.
             limits = Limits(score, max(iou or 0, PAPER.iou))
             detections = decode_detections(raw, self._anchors, size, limits)
         if raw.seg_logits is not None:
@@ -72,8 +71,8 @@ class TorchEngine(Engine):
 
     @torch.inference_mode()
     def _forward(self, pixels: np.ndarray) -> RawPredictions:
-        """pixels: (B, S, S, 3) uint8."""
-        # PyTorch has no read-only tensors, and arrays that look into a PIL image are read-only.
+        """Run on (B, S, S, 3) uint8 pixels."""
+        # PyTorch has no read-only tensors, and arrays that share memory with PIL are read-only.
         images = torch.from_numpy(np.require(pixels, requirements="W")).to(self.device)
         device_type = images.device.type
         with torch.autocast(device_type, torch.bfloat16, enabled=self._is_bfloat16):

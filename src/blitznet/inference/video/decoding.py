@@ -1,4 +1,4 @@
-"""From packets to upright images, past what is broken; recorded videos."""
+"""Decode videos to upright images, skipping broken frames."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
     from av import VideoFrame, VideoStream
     from av.container import InputContainer
 
-# Frames a second of streams that do not say theirs, and more than any camera or encoder gives.
+# Frames per second: default for streams without a rate, and a limit above that of any camera.
 _DEFAULT_RATE = Fraction(25)
 _MAX_RATE = 1000
-# Codecs of images: beside a film, such a stream is its cover.
+# Image codecs: next to a video stream, such a stream is cover art.
 _IMAGE_CODECS = frozenset({"bmp", "gif", "mjpeg", "png", "webp"})
-# ITU-T H.273 code of a frame that does not say its colours.
+# ITU-T H.273 code for an unspecified colour space.
 _UNSPECIFIED = 2
-# Above the lines of PAL, BT.709 is meant.
+# With more lines than PAL, an unspecified colour space means BT.709.
 _STANDARD_DEFINITION_LINES = 576
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A frame as a person sees it.
+    """A decoded frame.
 
     Attributes:
         image: upright RGB.
-        index: its number among the frames that could be decoded, from 0 on.
-        pts: when it is shown, in units of `time_base`; greater than that of the frame before.
-        time_base: seconds.
+        index: index among the decodable frames, from 0 on.
+        pts: timestamp in units of `time_base`; strictly increasing.
+        time_base: unit of `pts` in seconds.
     """
 
     image: Image.Image
@@ -41,7 +41,7 @@ class Frame:
 
     @property
     def time(self) -> float:
-        """When it is shown, seconds from the start of the video."""
+        """Timestamp in seconds from the start of the video."""
         return float(self.pts * self.time_base)
 
 
@@ -49,20 +49,20 @@ class OpenedVideo(ABC):
     """A video stream that is read once, frame by frame.
 
     Args:
-        container: opened; its main video stream is read, see `main_stream`.
+        container: opened container; its main video stream is read, see `main_stream`.
         name: for messages and results.
         stem: for the names of result files.
 
     Attributes:
-        is_live: whether frames that are not taken in time are lost.
-        rate: frames a second, on average.
-        total: how many frames there should be, or None.
-        pixel_shape: width of a pixel by its height, known from the first frame on.
-        skipped: frames so far that could not be decoded; at the end it includes those that went
-            missing with the frame that they build on.
-        dropped: frames of a live source that arrived while the one before was being processed.
-        reconnects: how often a lost live source came back.
-        reason: why it ended.
+        is_live: whether frames are lost if they are not read in time.
+        rate: average frames per second.
+        total: expected number of frames, or None.
+        pixel_shape: aspect ratio of a pixel, width by height; known from the first frame on.
+        skipped: number of frames that could not be decoded; at the end, it includes frames lost
+            because they depend on a broken one.
+        dropped: number of frames of a live source that arrived while another was being processed.
+        reconnects: number of reconnections to a live source.
+        reason: why the stream ended.
     """
 
     is_live = False
@@ -81,22 +81,22 @@ class OpenedVideo(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
-        """Yields frames whose times grow."""
+        """Yield frames with increasing timestamps."""
 
     def close(self) -> None:
         """Close the source."""
         self._container.close()
 
     def _decode(self, container: "InputContainer") -> Iterator["VideoFrame"]:
-        """Yields the frames that are not broken.
+        """Yield the frames that are not broken.
 
         Raises:
-            av.error.FFmpegError: if a live source is lost. A file that is cut off just ends.
+            av.error.FFmpegError: if a live source is lost. A truncated file simply ends.
         """
         import av
 
         stream = main_stream(container)
-        # Decoding several frames at once is faster, and late by as many frames.
+        # Decoding several frames at once is faster, but delays the output by as many frames.
         stream.thread_type = "SLICE" if self.is_live else "AUTO"
         self.pixel_shape = Fraction(stream.sample_aspect_ratio or 1)
         skipped_before, sent, decoded = self.skipped, 0, 0
@@ -107,7 +107,7 @@ class OpenedVideo(ABC):
             except av.error.FFmpegError:
                 if self.is_live:
                     raise
-                # An empty one asks the decoder for what it still holds.
+                # An empty packet makes the decoder return its buffered frames.
                 flush = av.Packet()
                 flush.stream = stream
                 packet, packets = flush, iter(())  # type: ignore[assignment]
@@ -142,10 +142,10 @@ class VideoFile(OpenedVideo):
             self.total = round(Fraction(container.duration, 1_000_000) * self.rate)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields the frames, once.
+        """Yield the frames, once.
 
-        Times begin with the file, whose audio may come before its frames. A frame without a
-        stamp, or with one that is not after the last, is shown one frame's duration after it.
+        Timestamps start with the file, whose audio may start before the video. A frame whose
+        timestamp is missing or not increasing follows the last frame by one frame's duration.
         """
         time_base = Fraction(self._stream.time_base or 1 / self.rate)
         first = round(Fraction(self._container.start_time or 0, 1_000_000) / time_base)
@@ -161,9 +161,9 @@ class VideoFile(OpenedVideo):
 
 
 def main_stream(container: "InputContainer") -> "VideoStream":
-    """The main video stream of those that can be decoded.
+    """Find the main video stream that can be decoded.
 
-    A cover or a preview may come first, or be the default.
+    Cover art or a preview may come first, or be marked as the default.
     """
     from av.stream import Disposition
 
@@ -175,7 +175,7 @@ def main_stream(container: "InputContainer") -> "VideoStream":
 
 
 def upright_image(frame: "VideoFrame") -> Image.Image:
-    """RGB pixels, turned as the phone that took them says."""
+    """Convert a frame to RGB, rotated as its metadata says."""
     is_unmarked_hd = frame.colorspace == _UNSPECIFIED and frame.height > _STANDARD_DEFINITION_LINES
     matrix = "ITU709" if is_unmarked_hd else None
     image: Image.Image = frame.to_image(src_colorspace=matrix)  # type: ignore[no-untyped-call]

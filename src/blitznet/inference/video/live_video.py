@@ -1,4 +1,4 @@
-"""A source that does not wait: its latest frame, what was dropped, and coming back after a loss."""
+"""Read live sources: keep only the latest frame, and reconnect after a loss."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 STOPPED = "asked to stop"
 
-# Arrival is known no better.
+# Arrival times are not more precise than this.
 TIME_BASE = Fraction(1, 1000)
-# A lost source is asked for again after this many seconds, then after twice as many, and so on.
+# Seconds before the first attempt to reconnect; doubled for every further one, up to a maximum.
 FIRST_PAUSE = 1.0
 MAX_PAUSE = 30.0
-# How often a waiting consumer looks whether it is to stop, seconds.
+# Seconds between checks of `should_stop` while waiting for a frame.
 _TICK = 0.1
 
 
 class LiveVideo(OpenedVideo):
-    """A camera or a stream, read in a thread that keeps the latest frame only.
+    """A camera or a stream, read in a thread that keeps only the latest frame.
 
     Args:
-        container: opened; closed by the thread.
-        reopen: opens the source again after it was lost; raises InputError where it cannot.
+        container: opened container; the thread closes it.
+        reopen: opens the source again after a loss; raises InputError if it cannot.
         name: for messages and results.
         stem: for the names of result files.
-        attempts: reconnection attempts before it is given up.
+        attempts: maximum number of attempts to reconnect.
 
     Attributes:
-        should_stop: asked often; the source ends when it is true, and `reason` is STOPPED.
+        should_stop: polled often; if it returns True, the source ends with `reason` STOPPED.
     """
 
     is_live = True
@@ -60,9 +60,9 @@ class LiveVideo(OpenedVideo):
         self._thread = Thread(target=self._capture, name=f"capture {name}", daemon=True)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields the latest frame, again and again, each once.
+        """Yield the latest frame whenever the consumer is ready, each frame at most once.
 
-        Times are those of arrival, from the first frame on, so that a loss shows as a gap.
+        Timestamps are arrival times relative to the first frame, so that a loss shows as a gap.
         """
         self._thread.start()
         begin, last = 0.0, -1
@@ -76,11 +76,11 @@ class LiveVideo(OpenedVideo):
             yield Frame(upright_image(frame), index, last, TIME_BASE)
 
     def close(self) -> None:
-        """Let the thread end; it closes the source."""
+        """Stop the thread, which closes the source."""
         self._is_closed.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=2)  # longer only where FFmpeg waits for a silent source
-        elif self._thread.ident is None:  # nothing was taken
+            self._thread.join(timeout=2)  # FFmpeg may wait longer for a silent source
+        elif self._thread.ident is None:  # never started
             super().close()
 
     def _take(self) -> "tuple[VideoFrame, float] | None":
@@ -98,14 +98,14 @@ class LiveVideo(OpenedVideo):
         return None
 
     def _capture(self) -> None:
-        """Runs in the thread."""
+        """Read and reconnect; runs in the thread."""
         container: InputContainer | None = self._container
         while container is not None:
             why = self._read(container)
             container = None if self._is_closed.is_set() else self._reconnect(why)
 
     def _read(self, container: "InputContainer") -> str:
-        """Take frames until the source is lost; returns why."""
+        """Read frames until the source is lost; return the reason."""
         import av
 
         try:

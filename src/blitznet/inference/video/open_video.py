@@ -1,4 +1,4 @@
-"""From what a user calls a video, a camera or a stream to an opened one."""
+"""Open video files, cameras and streams by name."""
 
 import re
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ from blitznet.inference.video.live_video import LiveVideo
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-# Not playlists, such as HLS's and FFmpeg's own, which lead to other files and to the network.
+# Excludes playlists such as HLS and FFmpeg's own, which refer to other files and to the network.
 _LOCAL = {
     "protocol_whitelist": "file",
     "format_whitelist": "3gp,asf,avi,flv,h264,hevc,matroska,mjpeg,mov,mp4,mpeg,mpegts,mpegvideo,"
     "ogg,webm",
 }
-# A source that sends nothing for this long is lost: seconds to open it and to wait for a packet.
+# Seconds without data after which a source is lost: when opening it, and when reading a packet.
 _TIMEOUT = (10, 10)
 
 
@@ -32,10 +32,10 @@ def open_video(name: str, attempts: int = 5) -> VideoFile | LiveVideo:
 
     Args:
         name: a file, a camera's number, `/dev/videoN`, or a URL (rtsp, http, ...).
-        attempts: reconnection attempts before a lost live source is given up.
+        attempts: maximum number of attempts to reconnect to a live source.
 
     Raises:
-        InputError: if there is no such thing, it is no video, or PyAV is not installed.
+        InputError: if it does not exist or is not a video, or PyAV is not installed.
     """
     address = find_address(name)
     if address.format is None and address.is_live is False and not Path(name).is_file():
@@ -68,7 +68,7 @@ def _open_container(address: "StreamAddress") -> "InputContainer":
         elif isinstance(error, av.error.InvalidDataError) or (
             isinstance(error, av.error.ArgumentError) and address.options is _LOCAL
         ):
-            reason = "not a video that can be read, or cut off before its index"
+            reason = "not a readable video, or cut off before its index"
         else:
             reason = f"cannot be opened ({error.strerror or error})"
         raise InputError(f"{address.name}: {reason}") from error
@@ -79,22 +79,22 @@ def _open_container(address: "StreamAddress") -> "InputContainer":
 
 
 def _seems_live(container: "InputContainer") -> bool:
-    """Of HTTP: what has neither a duration nor, if it is one file, a length has no end."""
+    """Whether an HTTP source is live: it has no duration, and if it is one file, no length."""
     is_one_file = container.format.name not in ("hls", "dash")
     return not container.duration and not (is_one_file and container.size > 0)
 
 
 @dataclass(frozen=True)
 class StreamAddress:
-    """Where frames come from.
+    """Address of a video source.
 
     Attributes:
-        name: for messages and results; a password in a URL is left out.
-        target: what FFmpeg opens.
+        name: for messages and results; without the user and password of a URL.
+        target: path or URL for FFmpeg.
         stem: for the names of result files.
-        is_live: whether frames are lost while nobody reads; None = known once it is opened.
-        format: FFmpeg's input device of a camera, or None.
-        options: for FFmpeg.
+        is_live: whether frames are lost if not read in time; None = unknown until it is opened.
+        format: FFmpeg's input device for a camera, or None.
+        options: options for FFmpeg.
     """
 
     name: str
@@ -106,7 +106,7 @@ class StreamAddress:
 
 
 def find_address(name: str) -> StreamAddress:
-    """The address of a video file, a camera or a URL; nothing is opened."""
+    """Find the address of a video file, camera or URL, without opening it."""
     if is_url(name):
         return _url_address(name)
     if not is_stream(name):
@@ -124,6 +124,6 @@ def _url_address(url: str) -> StreamAddress:
         target=url,
         stem=next(filter(None, stems)),
         is_live=True if parts.scheme.lower() in LIVE_SCHEMES else None,
-        # Over UDP, RTSP loses packets wherever a camera is behind a router.
+        # RTSP over UDP loses packets if the camera is behind a router.
         options={"rtsp_transport": "tcp"} if parts.scheme.lower().startswith("rtsp") else {},
     )

@@ -1,4 +1,4 @@
-"""What a network finds in the frames of a video."""
+"""Predict the frames of a video."""
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -16,19 +16,19 @@ from blitznet.scene import Scene
 if TYPE_CHECKING:
     from blitznet.inference.predictor import Predictor
 
-# Decoded frames that may wait for the network.
+# Maximum number of decoded frames that wait for the network.
 _FRAMES_AHEAD = 4
 
 
 @dataclass(frozen=True)
 class VideoOptions:
-    """How videos are read.
+    """How to read videos.
 
     Attributes:
         every: take every N-th frame.
         max_frames: stop after this many frames of a video; None = at its end.
-        track: whether objects keep an identity from frame to frame, see `Scene.ids`.
-        attempts: reconnection attempts before a lost live source is given up.
+        track: whether to track objects across frames, see `Scene.ids`.
+        attempts: maximum number of attempts to reconnect to a live source.
     """
 
     every: int = 1
@@ -37,7 +37,7 @@ class VideoOptions:
     attempts: int = 5
 
     def expected_frames(self, video: OpenedVideo) -> int | None:
-        """Number of frames that will be predicted; None = unknown."""
+        """Expected number of predicted frames; None = unknown."""
         if video.total is None:
             return self.max_frames
         frames = -(-video.total // self.every)
@@ -51,23 +51,23 @@ def predict_frames(
     batch: int | None,
     options: VideoOptions,
 ) -> Generator[tuple[Frame, Scene]]:
-    """Predict a video frame by frame, in bounded memory however long it is.
+    """Predict a video frame by frame, in bounded memory for any length.
 
-    A recording is decoded ahead in a thread, and none of its frames is left out. Of a live source
-    the latest frame is taken, alone, whenever the network is free.
+    A recording is decoded ahead in a thread, and no frame is dropped. For a live source, the latest
+    frame is predicted alone, whenever the network is free.
 
     Args:
         predictor: a loaded network.
-        video: opened; it is not closed.
-        selection: which objects and classes are wanted.
-        batch: frames per forward pass of a recording; None = what suits the device.
+        video: an opened video; it is not closed here.
+        selection: which predictions to show.
+        batch: frames per forward pass of a recording; None = the default for the device.
         options: which frames to take, and whether to track objects.
 
     Yields:
         Frames in order, each with its scene.
 
     Raises:
-        InputError: if objects are to be tracked and the library is not installed.
+        InputError: if `options.track` is set and the tracking library is not installed.
     """
     tracker = None
     if options.track:
@@ -93,5 +93,5 @@ def _predict_recording(
         images = (frame.image for frame in given)
         scenes = predictor.predict_stream(images, batch=batch, **vars(selection))
         for frame, (_, scene) in zip(kept, scenes, strict=True):
-            assert not isinstance(scene, ImageError)  # these images are decoded already
+            assert not isinstance(scene, ImageError)  # frames are already decoded
             yield frame, scene

@@ -1,4 +1,4 @@
-"""Videos in, annotated videos and their records out."""
+"""Write annotated videos and their records."""
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, closing
@@ -10,8 +10,9 @@ from PIL import Image
 
 from blitznet.errors import ImageError
 from blitznet.files.result_folder import ensure_folder
+from blitznet.inference.line_file import Record
 from blitznet.inference.prefetch import prefetch, prefetch_items
-from blitznet.inference.result_writer import Record, ResultWriter
+from blitznet.inference.result_writer import ResultWriter
 from blitznet.inference.sources import Video, file_of
 from blitznet.inference.video.decoding import Frame, OpenedVideo
 from blitznet.inference.video.live_video import LiveVideo
@@ -35,23 +36,23 @@ def predict_to_video(
     options: VideoOptions,
     show_progress: bool,
 ) -> Record:
-    """Predict a video into NAME.mp4, without audio, and a line for every frame.
+    """Predict a video; write NAME.mp4 without audio, and a line per frame.
 
-    Decoding, network, drawing and encoding run in parallel. Ctrl-C and SIGTERM end a live source,
-    and interrupt a recording.
+    Decoding, network, drawing and encoding run in parallel. Ctrl-C and SIGTERM end a live source
+    normally, and interrupt a recording.
 
     Args:
-        source: nothing is opened yet.
-        predict: gives the scenes of an opened video.
-        writer: of the run.
-        options: how it is read.
+        source: the video, not opened yet.
+        predict: yields the scenes of an opened video.
+        writer: writer of the run.
+        options: how to read the video.
         show_progress: whether to show a progress bar on a terminal.
 
     Returns:
-        Its entry of `videos.json`.
+        The video's entry of `videos.json`.
 
     Raises:
-        InputError: if it cannot be opened, or none of its frames can be read.
+        InputError: if the video cannot be opened, or none of its frames can be read.
     """
     with ExitStack() as stack:
         video = stack.enter_context(closing(open_video(source.name, options.attempts)))
@@ -98,7 +99,7 @@ def _write_frames(
     video: OpenedVideo,
     rate: Fraction,
 ) -> tuple[int, float]:
-    """Write drawn frames to a video file, and their lines; returns their number and last time."""
+    """Write drawn frames to a video file, and their lines; return their number and last time."""
     num_frames, last_time = 0, 0.0
     with ExitStack() as stack:
         write: Callable[[Image.Image, int], None] | None = None

@@ -1,4 +1,4 @@
-"""The same object in frame after frame: ByteTrack, as the package `trackers` implements it."""
+"""Track objects across frames with ByteTrack from the package `trackers`."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -8,20 +8,20 @@ import numpy as np
 from blitznet.extras import require
 from blitznet.scene import Scene
 
-# Boxes from this score on keep an identity alive through frames in which the object is hard to
-# see (ByteTrack, section 3); they are not reported themselves.
+# Minimum score of boxes that continue a track while the object is hard to see (ByteTrack, section
+# 3); they are not reported.
 WEAK_SCORE = 0.1
 
 
 class Tracker:
-    """Gives the objects of one video identities.
+    """Gives the objects of one video track ids.
 
-    An object gets its identity in the second frame that shows it, and keeps it through a second
-    in which it is not seen. It has one class: a cat is never taken for the dog that it replaces.
+    An object gets its id in the second frame that shows it, and keeps it if it is hidden for up to
+    a second. A track has one class: a cat never takes over the id of a dog in the same place.
 
     Args:
-        score: minimum score of an object that is reported or begins an identity.
-        rate: frames a second.
+        score: minimum score for an object to be reported or to start a track.
+        rate: frames per second.
     """
 
     def __init__(self, score: float, rate: Fraction):
@@ -34,16 +34,16 @@ class Tracker:
         )
 
     def follow(self, scene: Scene, time: float) -> Scene:
-        """The scene with the identities of its objects, without the weak ones.
+        """Add ids to the objects of a scene, and drop those below the minimum score.
 
         Args:
-            scene: of the next frame, with boxes from WEAK_SCORE on.
-            time: of the frame, seconds, later than the one before.
+            scene: scene of the next frame, with boxes from WEAK_SCORE on.
+            time: timestamp of the frame in seconds, increasing.
         """
         from supervision import Detections
 
-        # ByteTrack compares boxes alone; those of different classes are moved out of each other's
-        # reach, as torchvision's batched_nms does.
+        # ByteTrack ignores classes, so boxes of different classes are offset to not overlap, as in
+        # torchvision's batched_nms.
         apart = scene.labels[:, None] * 2.0 * max(scene.size)
         found = Detections(
             xyxy=scene.boxes + apart,

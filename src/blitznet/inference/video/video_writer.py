@@ -1,4 +1,4 @@
-"""Drawn frames to an MP4 file with the timestamps of their source."""
+"""Write drawn frames to an MP4 file with their original timestamps."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,17 +13,17 @@ from blitznet.files.atomic_write import atomic_write
 from blitznet.inference.video.decoding import Frame
 
 _ENCODER: Final = "libx264"
-# Visually near the source; "veryfast" leaves the cores to the network.
+# Visually close to the source; "veryfast" leaves the CPU to the network.
 _ENCODER_OPTIONS = {"preset": "veryfast", "crf": "21", "bf": "0"}
-# delay_moov: the first frame may come later than 0. Either is playable to its last fragment when
-# the process is killed; a hybrid becomes an ordinary file at its end, for which the muxer
-# remembers every frame, so a source without an end stays fragmented.
+# By is_endless. delay_moov allows a first timestamp above 0. If the process is killed, both kinds
+# are playable up to the last fragment. A hybrid file becomes an ordinary one at its end, but the
+# muxer remembers every frame until then, so an endless source stays fragmented.
 _MUXER_FLAGS = {
     False: "hybrid_fragmented+delay_moov",
     True: "frag_keyframe+delay_moov+default_base_moof",
 }
 _SECONDS_PER_KEYFRAME = 2
-# ITU-T H.273 code of BT.709, and of its narrow range in FFmpeg.
+# ITU-T H.273 code of BT.709, and FFmpeg's code of narrow range.
 _BT709, _NARROW_RANGE = 1, 1
 
 
@@ -31,26 +31,26 @@ _BT709, _NARROW_RANGE = 1, 1
 def video_writer(
     path: Path, first: Frame, rate: Fraction, pixel_shape: Fraction, is_endless: bool
 ) -> Iterator[Callable[[Image.Image, int], None]]:
-    """Write an H.264 video; it gets its name when the block ends well.
+    """Write an H.264 video; it is renamed to `path` if the block succeeds.
 
     Args:
         path: final name, replaced if it exists.
-        first: gives the size and the unit of time.
-        rate: frames a second, a hint for the encoder.
-        pixel_shape: width of a pixel by its height.
+        first: frame that sets the size and the time base.
+        rate: frames per second, a hint for the encoder.
+        pixel_shape: aspect ratio of a pixel, width by height.
         is_endless: whether memory must not grow with the number of frames.
 
     Yields:
-        Writes an image of any size, which is shown from `pts` on, in units of the first frame's
+        A function that writes an image of any size with its `pts`, in units of the first frame's
         time base.
 
     Raises:
-        InputError: if it cannot be written.
+        InputError: if the file cannot be written.
     """
     import av
 
     width, height = first.image.size
-    # Halved colours need an even size; other players than browsers' and FFmpeg's know them only.
+    # Many players support only 4:2:0, which requires even sizes; browsers and FFmpeg play 4:4:4.
     pixel_format = "yuv444p" if width % 2 or height % 2 else "yuv420p"
     with atomic_write(path) as temporary:
         try:

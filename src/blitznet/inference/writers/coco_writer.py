@@ -1,4 +1,4 @@
-"""COCO's instances_*.json, as CVAT and Label Studio import it."""
+"""Write COCO's instances_*.json for CVAT and Label Studio."""
 
 import json
 from collections import defaultdict
@@ -27,10 +27,10 @@ def coco_labels(
 ) -> Iterator[AddScene]:
     """Write instances.json; see `LABEL_FORMATS`.
 
-    Until the last image is done, a line for each is in instances.jsonl.
+    Until all images are done, instances.jsonl holds a line per image.
 
     Raises:
-        InputError: if something cannot be written.
+        InputError: if a file cannot be written.
     """
     ensure_folder(folder)
     category_ids = coco_category_ids(names)
@@ -58,7 +58,7 @@ def coco_labels(
 
 
 def _join(lines: Path, whole: Path, categories: list[dict[str, Any]]) -> None:
-    """Annotations, and then the images, so that only a line of text for each image is held."""
+    """Write annotations before images, to keep only a line of text per image in memory."""
     head = {
         "info": {"description": "Unreviewed predictions of BlitzNet"},
         "licenses": [],
@@ -79,7 +79,7 @@ def _join(lines: Path, whole: Path, categories: list[dict[str, Any]]) -> None:
 
 
 def _lines_of(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What `_join` has joined."""
+    """Undo `_join`: yield a record per image."""
     found = defaultdict(list)
     for item in content["annotations"]:
         found[item.pop("image_id")].append(item)
@@ -89,10 +89,10 @@ def _lines_of(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def annotations(scene: Scene, category_ids: dict[str, int]) -> Iterator[dict[str, Any]]:
-    """The objects of a scene, best score first; pixels to 0.01.
+    """Yield the objects of a scene, best score first, with coordinates rounded to 0.01 pixels.
 
-    `segmentation` holds polygons, which every tool reads. It is left out where no pixel in the box
-    is of the object's class; tools then show the box. `area` is of the polygons, or of the box.
+    `segmentation` holds polygons, which every tool reads. If no pixel in the box has the object's
+    class, it is omitted and tools show the box. `area` is that of the polygons, or of the box.
     """
     outlines = object_outlines(scene) if scene.seg_map is not None else iter(())
     for box, label, score in zip(scene.boxes, scene.labels, scene.scores, strict=True):

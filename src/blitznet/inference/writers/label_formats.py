@@ -1,4 +1,4 @@
-"""Which label formats there are, and labels in several of them at once."""
+"""List the label formats, and write labels in several of them at once."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -12,8 +12,8 @@ from blitznet.inference.writers.voc_writer import voc_labels
 from blitznet.inference.writers.yolo_writer import yolo_labels
 from blitznet.scene import Scene
 
-# Each is a context in which scenes are added. It receives a folder, which is made if it is not
-# there, the class names, background first, and the images that are in the folder already.
+# Opens a context in which scenes are added. Arguments: a folder, created if missing; the class
+# names, background first; and the images that the folder already has.
 LabelFormat = Callable[[Path, Sequence[str], Sequence[Added]], AbstractContextManager[AddScene]]
 LABEL_FORMATS: dict[str, LabelFormat] = {
     "coco": coco_labels,
@@ -23,10 +23,10 @@ LABEL_FORMATS: dict[str, LabelFormat] = {
 
 
 def parse_label_formats(asked: Sequence[str]) -> tuple[str, ...]:
-    """Names of `LABEL_FORMATS`, each once.
+    """Parse names of `LABEL_FORMATS`, without duplicates.
 
     Args:
-        asked: names, or several separated by commas.
+        asked: texts with one name or several separated by commas.
 
     Raises:
         InputError: if there is no such format.
@@ -43,9 +43,9 @@ def check_label_formats(formats: Sequence[str], detects: bool, segments: bool) -
     """Check that a network's predictions can be written in these formats.
 
     Args:
-        formats: of `LABEL_FORMATS`.
-        detects: whether the network finds boxes.
-        segments: whether it classifies pixels.
+        formats: names of `LABEL_FORMATS`.
+        detects: whether the network predicts boxes.
+        segments: whether it segments.
 
     Raises:
         InputError: if the network has nothing to write in a format, or a package is missing.
@@ -64,19 +64,19 @@ def check_label_formats(formats: Sequence[str], detects: bool, segments: bool) -
 def open_label_files(
     folder: Path, formats: Sequence[str], names: Sequence[str], before: Sequence[Added] = ()
 ) -> Iterator[AddScene]:
-    """Write labels in several formats, each into a folder of its name.
+    """Write labels in several formats, each to a folder with the format's name.
 
     Args:
-        folder: made if it is not there.
-        formats: of `LABEL_FORMATS`; may be empty.
+        folder: parent folder, created if missing.
+        formats: names of `LABEL_FORMATS`; may be empty.
         names: class names, background first.
         before: images whose labels an earlier, interrupted part of the run wrote.
 
     Yields:
-        Adds a scene to all of them.
+        A function that adds a scene to all formats.
 
     Raises:
-        InputError: if something cannot be written.
+        InputError: if a file cannot be written.
     """
     with ExitStack() as files:
         writers = [

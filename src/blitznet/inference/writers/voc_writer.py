@@ -1,4 +1,4 @@
-"""PASCAL VOC's layout: XML and a segmentation map for each image, lists, CVAT's labelmap.txt."""
+"""Write PASCAL VOC's layout: XML and segmentation maps, lists, and CVAT's labelmap.txt."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -8,20 +8,19 @@ from pathlib import Path, PurePosixPath
 
 from blitznet.classes import palette_image, voc_palette
 from blitznet.errors import InputError
-from blitznet.files.atomic_write import atomic_write
-from blitznet.files.result_folder import ensure_folder
+from blitznet.files.save_image import save_image
 from blitznet.files.text_files import write_text
 from blitznet.inference.writers import Added, AddScene
 from blitznet.scene import Scene
 
 ANNOTATIONS_FOLDER = "Annotations"
 MAPS_FOLDER = "SegmentationClass"
-LIST_NAME = "default.txt"  # what CVAT calls it
+LIST_NAME = "default.txt"  # CVAT's name
 LABEL_MAP_FILE = "labelmap.txt"
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
-# What XML 1.0 cannot hold, escaped or not: most control characters, and halves of surrogate pairs,
-# which stand for bytes of file names that are no text.
+# Characters that XML 1.0 cannot hold even if escaped: most control characters, and unpaired
+# surrogates, which Python uses for bytes of file names that are not UTF-8.
 _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -29,13 +28,13 @@ _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def voc_labels(
     folder: Path, names: Sequence[str], before: Sequence[Added] = ()
 ) -> Iterator[AddScene]:
-    """Write Annotations, SegmentationClass where the network segments, ImageSets, labelmap.txt.
+    """Write Annotations, ImageSets, labelmap.txt, and SegmentationClass if the network segments.
 
-    See `LABEL_FORMATS`; the folder is as VOCdevkit/VOC2012. The lists appear when the last image is
-    done.
+    See `LABEL_FORMATS`. The folder has the layout of VOCdevkit/VOC2012. The lists are written after
+    the last image.
 
     Raises:
-        InputError: if something cannot be written, or a class name cannot be in labelmap.txt.
+        InputError: if a file cannot be written, or a class name cannot be in labelmap.txt.
     """
     write_text(folder / LABEL_MAP_FILE, label_map(names))
     listed = [name for name, _ in before]
@@ -45,9 +44,7 @@ def voc_labels(
         write_text(folder / ANNOTATIONS_FOLDER / f"{name}.xml", text, sync=False)
         if scene.seg_map is not None:
             path = folder / MAPS_FOLDER / f"{name}.png"
-            ensure_folder(path.parent)
-            with atomic_write(path, sync=False) as temporary:
-                palette_image(scene.seg_map).save(temporary, format="PNG")
+            save_image(path, palette_image(scene.seg_map), sync=False)
         listed.append(name)
 
     yield add
@@ -59,10 +56,10 @@ def voc_labels(
 
 
 def label_map(names: Sequence[str]) -> str:
-    """CVAT's labelmap.txt: the colours of the maps, without parts and actions.
+    """Make CVAT's labelmap.txt with the colours of the classes, without parts and actions.
 
     Raises:
-        InputError: for a name with a colon or a line break, which the format has no way to write.
+        InputError: for a name with a colon or a line break, which the format cannot express.
     """
     lines = ["# label:color_rgb:parts:actions"]
     for name, colour in zip(names, voc_palette().tolist(), strict=False):
@@ -76,10 +73,10 @@ def label_map(names: Sequence[str]) -> str:
 
 
 def annotation(scene: Scene, file_name: str) -> str:
-    """VOC's XML of one scene.
+    """Make VOC's XML for one scene.
 
-    Coordinates count pixels from 1 and include the last one, as in the development kit, and keep
-    two decimals: a box from 0 to 48 of continuous pixels is written 1, 48.
+    As in the development kit, coordinates count from 1 and include the last pixel: a box from 0 to
+    48 is written as 1, 48. They are rounded to two decimals.
     """
     width, height = scene.size
     path = PurePosixPath(file_name)
@@ -103,5 +100,5 @@ def _add_texts(parent: ET.Element, **texts: str) -> None:
 
 
 def _decimal(value: float) -> str:
-    """Two decimals at most: 12, 12.5, 12.25."""
+    """Format with at most two decimals: 12, 12.5, 12.25."""
     return f"{value:.2f}".rstrip("0").rstrip(".")

@@ -1,4 +1,4 @@
-"""The layout of Ultralytics' YOLO: data.yaml, a list of images, a file of boxes for each."""
+"""Write Ultralytics' YOLO layout: data.yaml, a list of images, and a file of boxes per image."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,12 +19,12 @@ def yolo_labels(
 ) -> Iterator[AddScene]:
     """Write data.yaml, labels/train/NAME.txt for every image, and train.txt, which lists them.
 
-    See `LABEL_FORMATS`. The images belong into images/train under the names that the list has. Rows
-    are boxes, whether the network segments or not: Ultralytics reads files of boxes or files of
-    polygons, and an object without pixels has no polygon. Classes count from 0, without background.
+    See `LABEL_FORMATS`. The images belong in images/train, with the names in the list. Rows are
+    boxes even if the network segments: Ultralytics reads either boxes or polygons, and an object
+    without pixels has no polygon. Classes count from 0, without background.
 
     Raises:
-        InputError: if something cannot be written.
+        InputError: if a file cannot be written.
     """
     import yaml
 
@@ -42,7 +42,7 @@ def yolo_labels(
 
 
 def rows(scene: Scene) -> Iterator[str]:
-    """A line an object: class from 0, then centre and size as fractions of the image."""
+    """Yield a line per object: class from 0, then centre and size as fractions of the image."""
     width, height = scene.size
     for (x1, y1, x2, y2), label in zip(scene.boxes.tolist(), scene.labels.tolist(), strict=True):
         centre = f"{(x1 + x2) / 2 / width:.6f} {(y1 + y2) / 2 / height:.6f}"

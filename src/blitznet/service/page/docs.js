@@ -1,4 +1,4 @@
-// The OpenAPI description as a page; nothing is fetched from elsewhere.
+// Shows the OpenAPI schema as a page, without loading anything from other hosts.
 
 const make = (tag, text, ...children) => {
   const element = document.createElement(tag);
@@ -6,7 +6,7 @@ const make = (tag, text, ...children) => {
   element.append(...children);
   return element;
 };
-// Text whose `code` is marked as in Markdown.
+// Text in which backticks mark code, as in Markdown.
 const prose = (tag, text) =>
   make(tag, "", ...text.split("`").map((part, at) => (at % 2 ? make("code", part) : part)));
 const rows = (pairs) =>
@@ -35,7 +35,7 @@ const api = await answer.json();
 if (answer.ok) {
   document.getElementById("about").textContent = `${api.info.description} Version ${api.info.version}.`;
   const paths = Object.entries(api.paths);
-  paths.sort(([a], [b]) => (b === "/predict") - (a === "/predict")); // what people look for
+  paths.sort(([a], [b]) => (b === "/predict") - (a === "/predict")); // what most people look for
   for (const [path, methods] of paths) {
     for (const [method, operation] of Object.entries(methods)) {
       document.getElementById("operations").append(section(method, path, operation));

@@ -1,16 +1,16 @@
-// Asks once per image, for everything above a low score; the slider and the switches only redraw.
+// Requests one prediction per image, at a low score; the slider and the switches only redraw.
 
 const ASKED_SCORE = 0.05;
-const SIDES = [1280, 2048]; // the canvas is at least and at most this large
+const SIDES = [1280, 2048]; // minimum and maximum of the canvas' longer side
 const CAMERA_WIDTH = 640;
-const MIN_SHARE = 0.005; // smaller regions are not in the legend
+const MIN_SHARE = 0.005; // minimum share of the image for a class in the legend
 
 const $ = (id) => document.getElementById(id);
 const main = document.querySelector("main");
 const canvas = $("canvas");
 
 let colors = {}; // class name -> [r, g, b]
-let shown = null; // {image, result, classes, name}: what is on the canvas
+let shown = null; // content of the canvas: {image, result, classes, name}
 let pinned = null; // class highlighted by a click
 let hovered = null;
 let request = 0; // answers to older requests are dropped
@@ -50,7 +50,7 @@ async function describeModel() {
   $("model").textContent = `${model.name} · ${model.engine}`;
 }
 
-// Hues a golden angle apart, so that neighbouring ids differ; bright enough for any photo.
+// Hues a golden angle apart, so that neighbouring ids differ; bright enough on any photo.
 function vivid(id) {
   const hue = (id * 137.508 + 310) % 360;
   const lightness = [0.57, 0.42, 0.68][id % 3];
@@ -96,7 +96,7 @@ async function show(blob, name) {
 }
 
 function decode(blob) {
-  return createImageBitmap(blob).catch(() => null); // the server's line is better, if it has one
+  return createImageBitmap(blob).catch(() => null); // if the server also fails, its message is better
 }
 
 async function present(image, result, name) {
@@ -143,7 +143,7 @@ function redraw() {
   drawLegend();
 }
 
-// `unit` is the canvas' pixels for one of the screen.
+// `unit`: canvas pixels per screen pixel.
 function paint(target, unit) {
   const { image, result, classes } = shown;
   const pen = target.getContext("2d");
@@ -261,7 +261,7 @@ async function startCamera() {
     await $("video").play();
     await predictFrames(number);
   } catch (error) {
-    const hint = window.isSecureContext ? "" : " (browsers want https or localhost)";
+    const hint = window.isSecureContext ? "" : " (browsers require https or localhost)";
     if (number === request) setError(`Camera: ${error.message}${hint}`);
     stopCamera();
   }
@@ -293,7 +293,7 @@ function stopCamera() {
   $("summary").ariaLive = "polite";
 }
 
-// --- files that leave ----------------------------------------------------------------------
+// --- downloads -----------------------------------------------------------------------------
 
 function save(content, name, type) {
   const link = document.createElement("a");
@@ -320,11 +320,11 @@ $("save-map").addEventListener("click", () => {
   save(bytes, `${stem()}_map.png`, "image/png");
 });
 
-// --- files that come -----------------------------------------------------------------------
+// --- uploads -------------------------------------------------------------------------------
 
 $("file").addEventListener("change", ({ target }) => {
   if (target.files[0]) show(target.files[0], target.files[0].name);
-  target.value = ""; // the same file can be chosen again
+  target.value = ""; // allows choosing the same file again
 });
 $("paste").addEventListener("click", async () => {
   try {

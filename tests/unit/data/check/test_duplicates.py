@@ -1,4 +1,4 @@
-"""Looks of images, and the pairs among them, against obvious loops."""
+"""Thumbnails of images and pairs of near-duplicates, compared with plain loops."""
 
 from itertools import combinations, pairwise
 
@@ -12,7 +12,7 @@ RNG = np.random.default_rng
 
 
 def photograph(seed: int, size: tuple[int, int] = (120, 90)) -> Image.Image:
-    """Large smooth blobs and fine noise, as photographs have."""
+    """Large smooth blobs and fine noise, like a photo."""
     rng = RNG(seed)
     blobs = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
     smooth = np.asarray(blobs.resize(size, Image.Resampling.BICUBIC)).astype(int)

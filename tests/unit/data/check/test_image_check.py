@@ -1,4 +1,4 @@
-"""What is found in single images, on drawn ones."""
+"""Findings in single drawn images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -137,7 +137,7 @@ def test_an_ignored_object_or_a_pixel_is_not_nothing(image: Path) -> None:
     ids = np.zeros((40, 60), np.uint8)
     ids[3, 4] = 1
     assert found(check(image, None, save_map(image, ids))) == []
-    assert found(check(image, None)) == []  # nothing is said of it
+    assert found(check(image, None)) == []  # no finding
 
 
 @pytest.mark.parametrize(("void_rows", "is_mostly_void"), [(35, False), (36, True)])

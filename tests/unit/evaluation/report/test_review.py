@@ -1,4 +1,4 @@
-"""The best and the worst images of an evaluation."""
+"""The best and worst images of an evaluation."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def sample(name: str, seg_map: np.ndarray | None = None, labelled: bool = True) 
 
 
 def cats(*scores: float) -> Detections:
-    """As many detections, all of them where the cat is."""
+    """Some detections, all of them on the cat."""
     labels = np.ones(len(scores), np.int64)
     return Detections(np.repeat(BOX, len(scores), axis=0), labels, np.array(scores, np.float32))
 

@@ -1,4 +1,4 @@
-"""Which engine runs what, and what is said where none does."""
+"""The choice of an engine, and the message if there is none."""
 
 import warnings
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from tiny_network import save_tiny_checkpoint
 
 @pytest.fixture
 def openings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Exception]:
-    """Engines are their names; what is in here is raised instead of opening one."""
+    """Engines are replaced by their names; errors in this dict are raised instead."""
     raises: dict[str, Exception] = {}
 
     def open_it(name: str, *_: object) -> str:
@@ -70,7 +70,7 @@ def test_auto_takes_the_fastest_that_is_installed_and_that_runs_the_file(
     if of_checkpoint is None:
         with pytest.raises(CheckpointError) as error:
             open_engine(checkpoint, device="cpu")
-        assert f"give {exported}, which lies beside it" in str(error.value)
+        assert f"give {exported}, or" in str(error.value)
         assert f"blitznet export {checkpoint}" in str(error.value)
         assert "pip install 'blitznet[train]'" in str(error.value)
     else:
@@ -131,7 +131,7 @@ def test_the_variable_says_what_runs_a_network(monkeypatch: pytest.MonkeyPatch) 
             "cpu",
             "no engine is called 'openvion'; choose from auto, onnxruntime, ",
         ),
-        (None, "openvino", "cuda", "the engine openvino runs on cpu, not on cuda; there, take onn"),
+        (None, "openvino", "cuda", "the engine openvino runs on cpu, not on cuda; use onn"),
         ("mine.onnx", "torch", "cpu", "mine.onnx is an exported file; give a checkpoint for Py"),
         ("mine.xml", "onnxruntime", "cpu", "mine.xml is run by openvino, not by onnxruntime"),
         ("nonsense", "auto", "cpu", "no network or file is called 'nonsense'; bundled: blitznet"),

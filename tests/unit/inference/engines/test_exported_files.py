@@ -1,4 +1,4 @@
-"""Opening exported files: what is wrong with them is said in one line."""
+"""Opening exported files: errors are reported in one line."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def export_info() -> ExportInfo:
 def write_constant_onnx(path: Path, metadata: str | None, **others: np.ndarray) -> Path:
     """A network that always gives the same two objects and two rows of padding, in ONNX.
 
-    `others` are outputs that are instead of or besides these.
+    `others` are outputs in place of or besides these.
     """
     boxes = np.zeros((1, 4, 4), np.float32)
     boxes[0, 0], boxes[0, 1] = (0, 0.25, 0.5, 1), (0.5, 0.5, 0.75, 0.75)
@@ -97,7 +97,7 @@ def test_weaker_objects_than_asked_for_are_left_out(constant: Path) -> None:
     assert found.scores.tolist() == [0.875, 0.5]
     [found] = run(engine, 0.51)
     assert found.scores.tolist() == [0.875]
-    with pytest.raises(InputError, match=r"objects of score 0\.25 or more, but 0\.1 is asked"):
+    with pytest.raises(InputError, match=r"objects of score 0\.25 or more, but 0\.1 was requested"):
         run(engine, 0.1)
 
 
@@ -125,7 +125,7 @@ def test_a_file_of_somebody_else_is_told_apart(engine: str, tmp_path: Path) -> N
 
 
 def test_a_missing_provider_is_named(constant: Path) -> None:
-    with pytest.raises(InputError, match="CUDAExecutionProvider was wanted on cuda"):
+    with pytest.raises(InputError, match="cuda needs CUDAExecutionProvider"):
         open_engine(constant, "onnxruntime", "cuda")
 
 
@@ -168,7 +168,7 @@ def test_a_graph_that_does_not_fit_its_description_is_refused(
     content = json.dumps(export_info().model_dump(mode="json") | change)
     path = write_constant_onnx(tmp_path / "a.onnx", content, **others)
     for engine in ("onnxruntime", "openvino"):
-        with pytest.raises(CheckpointError, match=f"a.onnx does not do what it says.*{problem}"):
+        with pytest.raises(CheckpointError, match=f"a.onnx does not match its metadata.*{problem}"):
             open_engine(path, engine, "cpu")
 
 
@@ -210,7 +210,7 @@ def test_an_input_of_another_size_is_refused(tmp_path: Path) -> None:
     content = export_info().model_dump(mode="json")
     content["model"]["image_size"] = 2 * SIZE
     path = write_constant_onnx(tmp_path / "a.onnx", json.dumps(content))
-    with pytest.raises(CheckpointError, match=r"a\.onnx does not do what it says of itself"):
+    with pytest.raises(CheckpointError, match=r"a\.onnx does not match its metadata"):
         open_engine(path, "onnxruntime", "cpu")
 
 

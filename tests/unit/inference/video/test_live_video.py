@@ -1,4 +1,4 @@
-"""Live sources: the latest frame, what was dropped, losses and ends."""
+"""Live sources: the latest frame, dropped frames, lost connections and ends."""
 
 import time
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fast_source(num_frames: int) -> InputContainer:
-    """Frames as fast as they can be made: much faster than any network."""
+    """Frames without delay, much faster than any network."""
     return av.open(f"testsrc=size=32x32:rate=25:duration={num_frames / 25}", format="lavfi")
 
 

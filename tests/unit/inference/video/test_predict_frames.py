@@ -1,4 +1,4 @@
-"""Frames and scenes belong together, in batches, one by one, and with frames left out."""
+"""Frames and their scenes match in batches, one by one, and with skipped frames."""
 
 import time
 from collections.abc import Iterable, Iterator

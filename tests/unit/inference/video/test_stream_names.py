@@ -1,4 +1,4 @@
-"""What names mean."""
+"""The meaning of names of video sources."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Identities across frames."""
+"""Object ids across frames."""
 
 from fractions import Fraction
 
@@ -13,7 +13,7 @@ NAMES = ("background", "cat", "dog")
 
 
 def scene(*objects: tuple[float, int, float]) -> Scene:
-    """Of (left edge, label, score); every box is 40 x 40 pixels at the top."""
+    """Detections from (left edge, label, score); every box is 40 x 40 pixels at the top."""
     boxes = [(left, 10, left + 40, 50) for left, _, _ in objects]
     return Scene(
         boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),

@@ -152,8 +152,8 @@ def test_what_is_no_video_is_one_line(tmp_path: Path) -> None:
     for name, reason in [
         ("codec.mp4", "holds no video stream that can be decoded"),
         ("half.mp4", "cut off before its index"),
-        ("text.mp4", "not a video that can be read"),
-        ("empty.mp4", "not a video that can be read"),
+        ("text.mp4", "not a readable video"),
+        ("empty.mp4", "not a readable video"),
         ("sound.mp4", "holds no video stream"),
         ("gone.mp4", "no such file"),
     ]:
@@ -175,5 +175,5 @@ def test_what_is_no_video_is_one_line(tmp_path: Path) -> None:
 def test_a_playlist_leads_to_no_other_file(tmp_path: Path, name: str, playlist: str) -> None:
     write_video(tmp_path / "b.ts", range(0, 400, 40), container="mpegts")
     (tmp_path / name).write_text(playlist)
-    with pytest.raises(InputError, match=f"{name}: not a video that can be read"):
+    with pytest.raises(InputError, match=f"{name}: not a readable video"):
         open_video(str(tmp_path / name))

@@ -1,4 +1,4 @@
-"""Videos that are written: timestamps, sizes, colours, and whole or not there."""
+"""Written videos: timestamps, sizes, colours, and complete or missing."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -1,0 +1,35 @@
+"""Write images."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blitznet.files.atomic_write import atomic_write
+from blitznet.files.result_folder import ensure_folder
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def save_image(path: Path, image: "Image.Image", sync: bool = True, **options: int) -> None:
+    """Write an image atomically; creates the folder if missing.
+
+    Args:
+        path: `NAME.jpg` for a JPEG, anything else for a PNG.
+        image: any mode that the format has.
+        sync: see `atomic_write`.
+        options: of Pillow's writer.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    ensure_folder(path.parent)
+    with atomic_write(path, sync) as temporary:
+        image.save(temporary, format="JPEG" if path.suffix == ".jpg" else "PNG", **options)
+
+
+def encode_png(image: "Image.Image", **options: int) -> bytes:
+    """Content of a PNG file, with Pillow's options."""
+    content = BytesIO()
+    image.save(content, format="PNG", **options)
+    return content.getvalue()
