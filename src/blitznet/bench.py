@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from blitznet.cpu import usable_cores
-from blitznet.errors import InputError
+from blitznet.errors import InputError, require_numbers
 from blitznet.evenly_spaced import evenly_spaced
 from blitznet.image import read_image, resize_to_input
 from blitznet.inference.engines.choose import engines_here, open_engine
@@ -124,6 +124,9 @@ def bench(
     Raises:
         InputError: if the network, engine, device or images do not exist, or no engine can run it.
     """
+    require_numbers(0, seconds=seconds)
+    require_numbers(0, 1, score=score)
+    require_numbers(1, batch=batch, rounds=rounds)
     on_message = on_message or (lambda _: None)
     find_network(model)
     decoded, decode_ms = load_images(images)

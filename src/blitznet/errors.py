@@ -1,5 +1,6 @@
 """Exceptions. The command line prints their text as one line and exits with 1."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,14 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def require_numbers(least: float, most: float = math.inf, **numbers: float | None) -> None:
+    """Raise InputError for an argument out of range, infinite or NaN; None passes."""
+    for name, number in numbers.items():
+        if number is not None and not (least <= number <= most and number < math.inf):
+            wanted = f"from {least:g} on" if most == math.inf else f"from {least:g} to {most:g}"
+            raise InputError(f"{name} is a number {wanted}, got {number}")
 
 
 def shown(value: object) -> str:

@@ -26,6 +26,8 @@ _MAX_SEGMENTS = 100_000
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
+_KIND_OF_IMAGE, _PREVIEW = 254, 1  # a TIFF tag, and its bit for reduced images
+
 # Maximum number of TIFF pages to count, and of strips or tiles, which Pillow decodes one by one.
 _MAX_PAGES = 1000
 _MAX_TILES = 100_000
@@ -39,6 +41,8 @@ _MAX_READS = 1_000_000
 
 # Limits for plain-text PPM, which Pillow parses in Python; a comment takes as long as a megabyte.
 _MAX_PLAIN, _MAX_PLAIN_COMMENTS = 16 * MEGABYTE, 1000
+
+_HEIF_BRANDS = (b"heic", b"heix", b"mif1", b"msf1")
 
 # Some of Pillow's formats are left out: EPS runs another program, TGA has no signature.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
@@ -64,6 +68,10 @@ def open_image_file(content: bytes, name: str, max_pixels: int) -> ImageFile:
     require_sensible_size(image, name, max_pixels)
     if len(image.tile) > _MAX_TILES:
         raise ImageError(f"{name}: {len(image.tile)} strips or tiles; save it again with fewer")
+    if getattr(image, "tag_v2", {}).get(_KIND_OF_IMAGE, 0) & _PREVIEW:
+        raise ImageError(f"{name}: a preview before the image, as of a raw photo; save it as JPEG")
+    if image.format == "TIFF" and _stored_pixels(image) < image.width * image.height:
+        raise ImageError(f"{name}: a TIFF that lacks strips or tiles; save it with all of them")
     if isinstance(image, JpegImageFile):
         _require_few_scans(content, image.size, name)
     return image
@@ -85,6 +93,7 @@ def read_image_header(file: BinaryIO, name: str) -> ImageFile:
     prefix = stream.read(16)
     if not prefix:
         raise ImageError(f"{name}: the file is empty")
+    damaged = ""
     for image_format in FORMATS:
         reader, accepts = Image.OPEN.get(image_format, (None, None))
         if reader is None or (accepts and accepts(prefix) is not True):
@@ -92,8 +101,10 @@ def read_image_header(file: BinaryIO, name: str) -> ImageFile:
         stream.seek(0)
         try:
             image = reader(stream, name)
-        except (SyntaxError, LookupError, TypeError, struct.error):
-            continue  # these mean "another format", as in Image.open
+        except (SyntaxError, LookupError, TypeError, struct.error) as error:
+            if accepts:  # if it recognised the first bytes; without them, another format
+                damaged = f"damaged {image_format} image ({cut(str(error))})"
+            continue
         except Exception as error:  # see `damage`
             text = cut(str(error))
             raise ImageError(f"{name}: damaged {image_format} image ({text})") from error
@@ -102,10 +113,15 @@ def read_image_header(file: BinaryIO, name: str) -> ImageFile:
             return image
     if kind := describe_tiff(stream):
         raise ImageError(
-            f"{name}: a TIFF of {kind}, which cannot be read; save it as 8-bit or 16-bit integers, "
-            "or as one channel of float32"
+            f"{name}: a TIFF of {kind}, which cannot be read; save it without compression "
+            "as 8-bit or 16-bit integers, or as one channel of float32"
         )
-    raise ImageError(f"{name}: not an image; BlitzNet reads {', '.join(FORMATS)}")
+    if damaged:
+        raise ImageError(f"{name}: {damaged}")
+    if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
+        raise ImageError(f"{name}: a HEIF image, which Pillow cannot read here; save it as JPEG")
+    known = ", ".join(image_format for image_format in FORMATS if image_format in Image.OPEN)
+    raise ImageError(f"{name}: not an image; BlitzNet reads {known}")
 
 
 class _BoundedFile:
@@ -151,6 +167,16 @@ def require_sensible_size(image: Image.Image, name: str, max_pixels: int) -> Non
         )
     if width * height == 0:
         raise ImageError(f"{name}: an image without pixels ({width}x{height})")
+
+
+def _stored_pixels(image: ImageFile) -> int:
+    """Pixels of all strips and tiles; those at offset 0 are left out of a sparse file."""
+    pixels = 0
+    for codec, extents, offset, _ in image.tile:
+        left, top, right, bottom = extents or (0, 0, *image.size)
+        if offset or codec == "libtiff":
+            pixels += (right - left) * (bottom - top)
+    return pixels
 
 
 def _require_few_scans(content: bytes, size: tuple[int, int], name: str) -> None:

@@ -17,7 +17,7 @@ _COLOURS_OF_16_BITS = tuple(f"{mode};16" for mode in ("RGB", "RGBA", "RGBX"))
 
 _BAND = 256  # rows
 
-_BITS, _SAMPLES, _KIND = 258, 277, 339  # tags of TIFF 6.0
+_BITS, _COMPRESSION, _SAMPLES, _KIND = 258, 259, 277, 339  # tags of TIFF 6.0
 _KINDS = {1: "uint", 2: "int", 3: "float", 5: "complex int", 6: "complex"}
 
 
@@ -89,16 +89,21 @@ def _as_tuple(arguments: Any) -> tuple[Any, ...]:
 
 
 def describe_tiff(file: BinaryIO) -> str | None:
-    """Describe a TIFF's content, such as `3 channels of float32`; None if it is not a TIFF."""
+    """Describe a TIFF's content, such as `3 channels of float32`; None if it is not a TIFF.
+
+    A compression that Pillow does not know is included.
+    """
     try:
         file.seek(0)
         header = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
         file.seek(header.next)
         header.load(file)
         bits, kind = header.get(_BITS, (1,)), header.get(_KIND, (1,))
-        samples = header.get(_SAMPLES, 1)
+        samples, compression = header.get(_SAMPLES, 1), header.get(_COMPRESSION, 1)
+        is_known = compression in TiffImagePlugin.COMPRESSION_INFO
         return (
             f"{samples} channel{'s' * (samples != 1)} of {_KINDS.get(kind[0], 'unknown')}{bits[0]}"
+            f"{'' if is_known else f' in compression {compression}'}"
         )
     except Exception:  # noqa: BLE001 - damaged files can raise anything
         return None

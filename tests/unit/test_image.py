@@ -351,6 +351,54 @@ def test_a_tiff_that_cannot_be_read_is_called_what_it_is(
         read_image(tmp_path / "a.tif")
 
 
+def test_the_preview_in_a_raw_photo_is_not_taken_for_it(tmp_path: Path) -> None:
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.tif", tiffinfo={254: 1})
+    (tmp_path / "a.tif").rename(tmp_path / "a.nef")
+    with pytest.raises(ImageError, match=r"a\.nef: a preview before the image, as of a raw photo;"):
+        read_image(tmp_path / "a.nef")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "damaged PNG image (broken PNG file"),
+        (b"\0\0\0\x18ftypheic" + bytes(40), "a HEIF image, which Pillow cannot read here"),
+    ],
+)
+def test_an_image_of_a_known_kind_is_not_called_no_image(content: bytes, problem: str) -> None:
+    with pytest.raises(ImageError) as raised:
+        read_image(EncodedImage(content, "a.jpg"))
+    assert str(raised.value).startswith(f"a.jpg: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (
+            (259, 3, 1, 1),
+            (259, 3, 1, 33005),
+            "a TIFF of 1 channel of uint8 in compression 33005, which cannot be read; save it "
+            "without compression as 8-bit or 16-bit integers, or as one channel of float32",
+        ),
+        ((257, 4, 1, 8), (257, 4, 1, 9), "a TIFF that lacks strips or tiles; save it with all"),
+        # Strips that a sparse file of GDAL's does not store are at offset 0.
+        ((0, 0, 138, 174), (0, 0, 138, 0), "a TIFF that lacks strips or tiles; save it with all"),
+    ],
+    ids=["compression", "short", "sparse"],
+)
+def test_what_a_tiff_of_another_tool_lacks_is_said(
+    tmp_path: Path, old: tuple[int, ...], new: tuple[int, ...], problem: str
+) -> None:
+    Image.new("L", (9, 8)).save(tmp_path / "a.tif", tiffinfo={278: 4})  # rows of a strip
+    before, after = (struct.pack("<HHII", *values) for values in (old, new))
+    content = (tmp_path / "a.tif").read_bytes()
+    assert content.count(before) == 1
+    (tmp_path / "a.tif").write_bytes(content.replace(before, after))
+    with pytest.raises(ImageError) as raised:
+        read_image(tmp_path / "a.tif")
+    assert str(raised.value).startswith(f"{tmp_path / 'a.tif'}: {problem}")
+
+
 @pytest.mark.parametrize(
     ("name", "frames"),
     [("a.gif", 3), ("a.webp", 3), ("a.tif", 3), ("a.png", 3), ("b.gif", 1), ("b.png", 1)],

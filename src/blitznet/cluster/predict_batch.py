@@ -22,7 +22,7 @@ from blitznet.cluster.listing import Item, Shard, cut, list_items
 from blitznet.cluster.parts import Parts, Seen, Settings
 from blitznet.cluster.remote_files import is_uri, reason_of
 from blitznet.cpu import usable_cores
-from blitznet.errors import InputError
+from blitznet.errors import InputError, require_numbers
 from blitznet.extras import require
 from blitznet.inference.engines.engine import OnMessage
 from blitznet.inference.prefetch import prefetch_items
@@ -121,10 +121,7 @@ def predict_batch(
         InputError: if the input, the network, the cluster or the folder is unusable.
         WorkerError: if workers keep dying without a result.
     """
-    counts = {"cpus_per_worker": cpus_per_worker, "limit": limit, "shard_size": shard_size}
-    for name, value in counts.items():
-        if value is not None and value < 1:
-            raise InputError(f"{name} must be at least 1, got {value}")
+    require_numbers(1, cpus_per_worker=cpus_per_worker, limit=limit, shard_size=shard_size)
     source = os.fspath(source)
     least, most = _parse_workers(workers)
     items = list_items(source)

@@ -93,7 +93,9 @@ def _locate(images: Path, file_name: str) -> Path:
     for missing in (images / file_name, images / portable.strip()):
         if (path := files_by_loose_name(missing.parent).get(loose_name(missing))) is not None:
             text = f"{shown(file_name)} is not in {images}, but {path.name} is: the names differ in"
-            raise LabelError(f"{text} letter case, ending, blanks or Unicode form; make them equal")
+            raise LabelError(
+                f"{text} letter case, ending, blanks, %20 or Unicode form; make them equal"
+            )
     return images / file_name
 
 
@@ -133,6 +135,8 @@ def _read_objects(
             if area == 0 and 0 in (width, height):
                 continue  # not an object (D19)
             box = x, y, x + width, y + height
+            if 0 < max(box) < 1:
+                box, text = None, f"bbox {text} is less than a pixel; give pixels, not fractions"
         outline = outlines[0] if outlines else None
         ignore = read_flag(is_crowd, f"{where}: iscrowd")
         yield ObjectLabel(names[key], box, where, text, ignore, outline)

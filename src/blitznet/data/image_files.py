@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import unquote
 
 from blitznet.errors import LabelError, shown
 from blitznet.files.plain_names import is_possible_path
@@ -101,7 +102,7 @@ def find_maps(masks: Path, keys: Iterable[str], suffix: str = "") -> dict[str, P
     if not found:
         raise LabelError(
             f"no map in {masks} has the name of an image, such as {keys[0]}{suffix}.png; "
-            "check `masks`" + (" and `suffix`" if suffix else "")
+            f"check `masks`{' and `suffix`' if suffix else ', or add suffix: _mask or the like'}"
         )
     return found
 
@@ -124,5 +125,5 @@ def files_by_loose_name(folder: Path) -> dict[str, Path]:
 
 
 def loose_name(path: Path) -> str:
-    """A path without extension, in lower case and one Unicode form."""
-    return unicodedata.normalize("NFC", path.with_suffix("").as_posix()).casefold()
+    """A path without extension and URL escapes, in lower case and one Unicode form."""
+    return unicodedata.normalize("NFC", unquote(path.with_suffix("").as_posix())).casefold()

@@ -5,23 +5,27 @@ numbers of workers and processes do not change the training data, and resuming n
 step.
 """
 
+import multiprocessing
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from blitznet.classes import IGNORE_INDEX
 from blitznet.data.mosaic import TILES, mosaic
 from blitznet.data.sampling import DrawOrder
 from blitznet.data.source import LabelSource, locate
 from blitznet.data.ssd_policy import Augmentation, read_augmented
-from blitznet.errors import InputError, WorkerError
+from blitznet.errors import InputError, WorkerError, one_line, require_numbers
 from blitznet.structures import IGNORE_LABEL, PADDING_LABEL, Batch, Sample
+
+_MAX_WORKERS = 256  # more take the memory of any machine
 
 Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
@@ -145,17 +149,20 @@ def prepare_ahead(
         InputError: raised by an item of the batch.
         WorkerError: if a worker process dies.
     """
-    loader = DataLoader(
-        _Batches(items, collate),
-        batch_size=None,  # an index of `_Batches` is a whole list of positions
-        sampler=positions,
-        num_workers=num_workers,
-        collate_fn=_unchanged,
-        prefetch_factor=prefetch if num_workers else None,
-        pin_memory=pin_memory,
-        worker_init_fn=_outlive_interruption,
-    )
-    batches = _start(loader)
+    require_numbers(0, _MAX_WORKERS, workers=num_workers)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # on one core
+        loader = DataLoader(
+            _Batches(items, collate),
+            batch_size=None,  # an index of `_Batches` is a whole list of positions
+            sampler=positions,
+            num_workers=num_workers,
+            collate_fn=_unchanged,
+            prefetch_factor=prefetch if num_workers else None,
+            pin_memory=pin_memory,
+            worker_init_fn=_outlive_interruption,
+        )
+        batches = _start(loader)
     try:
         while True:
             death = ""
@@ -186,7 +193,22 @@ def _start(loader: DataLoader[Any]) -> Iterator[Any]:
 
     The handler raises at an arbitrary place in the main thread. Without it, a dead worker is
     noticed within seconds when its next batch is due.
+
+    Raises:
+        InputError: if workers cannot be started.
     """
+    try:
+        if loader.num_workers:
+            multiprocessing.Queue()  # PyTorch's first act, which leaves a traceback where it fails
+        return _start_quietly(loader)
+    except OSError as error:
+        raise InputError(
+            f"worker processes cannot be started ({error.strerror}); use --workers 0, or make room "
+            "in /dev/shm"
+        ) from error
+
+
+def _start_quietly(loader: DataLoader[Any]) -> Iterator[Any]:
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
         return iter(loader)
     before = signal.getsignal(signal.SIGCHLD)
@@ -204,9 +226,23 @@ class _Batches(Dataset[Prepared | InputError]):
     def __getitem__(self, positions: list[int]) -> Prepared | InputError:
         """Return errors instead of raising them, because PyTorch would wrap them in a traceback."""
         try:
-            return self._collate([self._items[position] for position in positions])
+            prepared = self._collate([self._items[position] for position in positions])
+            return _share(prepared) if get_worker_info() else prepared
         except InputError as error:
             return error
+
+
+def _share(prepared: Prepared) -> Prepared:
+    """Into shared memory already here: PyTorch does it in a thread whose errors end in a hang."""
+    try:
+        if isinstance(prepared, Batch):
+            prepared.map_tensors(Tensor.share_memory_)
+        return prepared
+    except RuntimeError as error:
+        raise InputError(
+            f"a batch cannot be handed over ({one_line(error)}); use fewer --workers, or "
+            "allow more shared memory (docker run --shm-size 2g) or more open files (ulimit -n)"
+        ) from None
 
 
 def _unchanged(batch: Prepared) -> Prepared:

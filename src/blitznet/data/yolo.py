@@ -240,6 +240,8 @@ def names_of(content: Any, path: Path) -> tuple[str, ...]:
         if by_number.keys() != {str(number) for number in range(len(names))}:
             raise LabelError(f"{path}: the numbers of `names` are not 0 to {len(names) - 1}")
         names = [by_number[str(number)] for number in range(len(names))]
+    if names and not isinstance(names, list):
+        raise LabelError(f"{path}: `names` is {shown(names)}; it needs a list, like [cat, dog]")
     if not isinstance(names, list):
         raise LabelError(f"{path} is not a YOLO data.yaml: it has no `names`")
     for name in names:

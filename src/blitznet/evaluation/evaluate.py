@@ -18,7 +18,7 @@ from blitznet.data.source import LabelSource, locate
 from blitznet.detection.limits import SCORE_THRESHOLD
 from blitznet.detections import Detections
 from blitznet.device import choose_device
-from blitznet.errors import InputError
+from blitznet.errors import InputError, require_numbers
 from blitznet.evaluation.metrics import Evaluation
 from blitznet.evaluation.metrics import Metrics as Metrics
 from blitznet.evaluation.report.review import DetailedEvaluation
@@ -78,6 +78,7 @@ def evaluate(
     Raises:
         InputError: if network, data, split or classes do not exist or do not match.
     """
+    require_numbers(1, batch_size=batch_size)
     if out is None and (report or submission is not None):
         raise InputError("a report or a submission needs a folder; give out=FOLDER")
     description = read_description(Path(data))

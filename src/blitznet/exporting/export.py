@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from blitznet.detection.limits import PAPER, SCORE_THRESHOLD, Limits
-from blitznet.errors import InputError
+from blitznet.errors import InputError, require_numbers
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.exporting.formats import output_path, require_format
 from blitznet.exporting.images import described_images, images_at_hand
@@ -25,6 +25,7 @@ from blitznet.model_files import FilePrecision, find_checkpoint
 
 COMPARED_IMAGES = 64
 
+_MAX_TOP = 10_000  # objects per image
 _AP_NAMES = {"voc07": "mAP (VOC07)", "voc12": "mAP (VOC12)", "coco": "mAP (COCO)"}
 
 
@@ -84,6 +85,8 @@ def export(
     Raises:
         InputError: if a file or package is missing, or arguments are invalid.
     """
+    require_numbers(0, 1, score=limits.score, iou=limits.iou)
+    require_numbers(1, _MAX_TOP, top=limits.top)
     suffixes, known_precision = require_format(format, precision, calibrate)
     name = model.config.name if isinstance(model, BlitzNet) else Path(model).stem
     path = output_path(out, name, format, precision, overwrite)

@@ -39,6 +39,8 @@ def read_text(path: Path, error: type[InputError] = InputError, limit: int = MAX
         content = read_regular(path, limit)
     except FileNotFoundError:
         raise error(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise error(f"{path} is a folder; name a file in it") from None
     except OSError as problem:
         raise error(f"{path} cannot be read ({problem.strerror or problem})") from None
     if limit == MAX_TEXT and sum(map(content.count, _LINE_ENDS)) > _MAX_LINES:

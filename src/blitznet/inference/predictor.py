@@ -13,7 +13,7 @@ from PIL import Image
 
 from blitznet.cpu import usable_cores
 from blitznet.detections import Detections
-from blitznet.errors import ImageError
+from blitznet.errors import ImageError, require_numbers
 from blitznet.image import (
     MAX_PIXELS,
     ImageSource,
@@ -71,6 +71,7 @@ def load(
         CheckpointError: if there is no such network, or the file is unusable.
         InputError: if the device or the engine does not exist, or a package is missing.
     """
+    require_numbers(1, threads=threads)
     options = EngineOptions(hint, threads, on_message)
     opened = open_engine(name_or_path, engine, device, options)
     if isinstance(opened.info, ExportInfo) and opened.info.caution is not None:

@@ -11,7 +11,7 @@ from types import FrameType
 import uvicorn
 
 from blitznet.cpu import usable_cores
-from blitznet.errors import InputError
+from blitznet.errors import InputError, require_numbers
 from blitznet.inference.engines.engine import OnMessage
 from blitznet.inference.predictor import Predictor, load
 from blitznet.service.answering import Service
@@ -59,8 +59,7 @@ def serve(
     """
     settings = settings or Settings()
     on_message = on_message or partial(print, file=sys.stderr, flush=True)
-    if workers is not None and workers < 1:
-        raise InputError(f"workers must be at least 1, got {workers}")
+    require_numbers(1, workers=workers)
     with _listen(host, port) as listener:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         if not host.startswith(_LOOPBACK):

@@ -89,7 +89,6 @@ def launch_fabric(processes: Processes, accelerator: str, precision: str) -> Fab
         WorkerError: if the processes cannot connect.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
     # Fabric's observer silently kills the first process when another one ends.
     subprocess_script._launch_process_observer = lambda child_processes: None  # noqa: ARG005
     fabric = Fabric(

@@ -19,7 +19,7 @@ from blitznet.errors import count_of
 from blitznet.inference.engines.engine import OnMessage
 from blitznet.training.network import KnownClasses
 from blitznet.training.recipe import Recipe
-from blitznet.training.validation import read_validation
+from blitznet.training.validation import VALIDATION_SPLIT, read_validation
 
 QUIET_SECONDS = 30.0  # maximum between lines without a terminal
 _BAR_CELLS = 45  # columns that steps, bar and time left take beside the text
@@ -55,6 +55,8 @@ def describe_start(
                 f" ({split} in total: {has['pictures_with_boxes']} with boxes, "
                 f"{has['pictures_with_maps']} with segmentation maps)"
             )
+    if VALIDATION_SPLIT not in report.statistics:
+        lines.append(f"  no split {VALIDATION_SPLIT}, so nothing is measured")
     model = recipe.model
     lines.append(f"Network: {model.name}, {model.image_size} pixels, {_heads(recipe)}")
     for what, head, taken in zip(("boxes", "masks"), supervised, known, strict=True):

@@ -16,7 +16,14 @@ from blitznet.data.check.check_report import CheckReport
 from blitznet.data.check.skipped import write_skipped
 from blitznet.data.description import DataDescription, read_description
 from blitznet.device import choose_device
-from blitznet.errors import BlitzNetError, InputError, LabelError, RecipeError, count_of
+from blitznet.errors import (
+    BlitzNetError,
+    InputError,
+    LabelError,
+    RecipeError,
+    count_of,
+    require_numbers,
+)
 from blitznet.evaluation.metrics import Metrics
 from blitznet.extras import require
 from blitznet.files.atomic_write import unfinished_files
@@ -145,6 +152,8 @@ def train(
     require("lightning_fabric", "train", "training")
     if tensorboard:
         require("tensorboard", "tensorboard", "--tensorboard")
+    require_numbers(1, devices=devices, early_stopping=early_stopping)
+    require_numbers(0, max_minutes=max_minutes, validate_every=validate_every, epochs=epochs)
     accelerator = choose_device(device).type
     options = LoopOptions(
         devices, accelerator, workers, max_minutes, validate_every, early_stopping, compile

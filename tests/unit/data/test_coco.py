@@ -278,7 +278,7 @@ def test_windows_separators_and_names_of_another_folder(tmp_path: Path) -> None:
         _locate(tmp_path, 300 * "x")
 
 
-@pytest.mark.parametrize("name", ["B.PNG", "b.jpg", "b.png ", "b", "deep\\A.png"])
+@pytest.mark.parametrize("name", ["B.PNG", "b.jpg", "b.png ", "b", "deep\\A.png", "%62.png"])
 def test_a_file_name_that_only_looks_the_same_is_shown_beside_the_file(
     tmp_path: Path, name: str
 ) -> None:
@@ -387,6 +387,13 @@ def test_a_box_that_is_not_four_numbers_is_a_problem_of_its_object(
         source.read(0)
     # The outline is enough for a map.
     assert CAT in np.unique(open_source(path, boxes=False).read(0).seg_map)  # type: ignore[arg-type]
+
+
+def test_a_box_in_fractions_is_told_from_one_in_pixels(tmp_path: Path) -> None:
+    path = with_one(tmp_path, bbox=[0.25, 0.25, 0.5, 0.5])
+    text = "bbox [0.25, 0.25, 0.5, 0.5] is less than a pixel; give pixels, not fractions"
+    with raises(f"{path}, annotation 7: {text}"):
+        open_source(path).read(0)
 
 
 @pytest.mark.parametrize("bbox", [[296.65, 8.33, 1.03, 0.0], [5, 5, 0, 3], [5, 5, 0, 0]])

@@ -1,5 +1,6 @@
 """Training samples: the same in any process, each image once per pass, errors passed on."""
 
+import errno
 import gc
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from blitznet.classes import VOC_CLASSES
@@ -172,6 +174,44 @@ def test_a_worker_that_dies_while_it_hands_over_a_batch_is_an_error_of_one_line(
     monkeypatch.setattr(loader, "_start", lambda _: hand_over())
     with pytest.raises(WorkerError, match=r"died \(Connection reset by peer\); if memory ran out"):
         next(prepare_ahead(make_samples(), [[0]], collate_samples, 1))
+
+
+@forks
+def test_more_workers_than_cores_are_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch._utils, "cpu_count", lambda: 1)
+    assert len(make_batches(num_workers=2)) == 4
+
+
+@forks
+def test_shared_memory_that_is_full_is_an_error_of_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def share(tensor: Tensor) -> Tensor:
+        raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
+
+    monkeypatch.setattr(Tensor, "share_memory_", share)
+    with pytest.raises(InputError) as raised:
+        next(prepare_ahead(make_samples(), [[0]], collate_samples, 1))
+    assert str(raised.value) == (
+        "a batch cannot be handed over (unable to allocate shared memory(shm): No space left on "
+        "device (28)); use fewer --workers, or allow more shared memory (docker run --shm-size 2g) "
+        "or more open files (ulimit -n)"
+    )
+
+
+def test_workers_that_cannot_be_started_are_an_error_of_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def queue() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(multiprocessing, "Queue", queue)
+    with pytest.raises(InputError) as raised:
+        next(prepare_ahead(make_samples(), [[0]], collate_samples, 1))
+    assert str(raised.value) == (
+        "worker processes cannot be started (No space left on device); use --workers 0, or make "
+        "room in /dev/shm"
+    )
 
 
 def test_an_error_of_the_code_itself_is_not_taken_for_a_dead_worker() -> None:

@@ -221,7 +221,7 @@ def test_a_map_of_another_kind_is_refused(
         ({"images": "data.yaml"}, "data.yaml is a file, not a folder; check `images`"),
         ({"masks": "empty"}, "empty holds no image; check `masks`"),
         ({"masks": "images"}, "images: images and maps are in one folder; say how the names of"),
-        ({}, "has the name of an image, such as a.png; check `masks`"),
+        ({}, "has the name of an image, such as a.png; check `masks`, or add suffix: "),
     ],
 )
 def test_folders_that_cannot_be_used_are_named(

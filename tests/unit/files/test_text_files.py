@@ -29,7 +29,7 @@ def test_what_is_no_ordinary_text_file_is_one_line(tmp_path: Path) -> None:
     for name, reason in [
         ("missing", "does not exist"),
         ("pipe", r"cannot be read \(a pipe or a device"),
-        ("", r"cannot be read \(Is a directory"),
+        ("", r"is a folder; name a file in it"),
         ("utf16", "is not UTF-8 text"),
         ("large", r"cannot be read \(1048576 MB, more than 256 MB"),
         ("lines", "has more than 3000000 lines"),

@@ -90,6 +90,17 @@ def test_a_signal_is_answered_with_the_line_that_goes_on(
 
 
 @pytest.mark.usefixtures("without_onnx", "without_report")
+def test_a_split_of_another_name_is_not_taken_for_val_in_silence(
+    tmp_path: Path, data: Path
+) -> None:
+    data.write_text(data.read_text().replace("\nval:", "\nvalid:"))
+    lines: list[str] = []
+    run = train(data, tiny_recipe(steps=1), out=tmp_path / "run", on_message=lines.append, **QUICK)
+    assert run.metrics is None
+    assert "  no split val, so nothing is measured" in lines
+
+
+@pytest.mark.usefixtures("without_onnx", "without_report")
 def test_a_run_out_of_time_is_resumed(tmp_path: Path, data: Path) -> None:
     lines: list[str] = []
     out = tmp_path / "run"

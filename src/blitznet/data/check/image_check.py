@@ -213,4 +213,7 @@ def _emptiness(record: ImageRecord, map_path: Path) -> Iterator[Problem]:
         yield record.problem("mostly-void", text, map_path, is_error=False)
     shows_object = len(record.labels) or record.num_ignored or pixels.keys() - _NO_OBJECT
     if (record.has_boxes or pixels) and not shows_object:
-        yield record.problem("empty-picture", "shows no labelled object", is_error=False)
+        text = "shows no labelled object"
+        if 0 < void < MOSTLY_VOID:
+            text += f"; {IGNORE_INDEX} in its map is void, unless `values` names a class for it"
+        yield record.problem("empty-picture", text, is_error=False)
