@@ -3,10 +3,10 @@
 python tools/kill_export.py --kills 40
 
 In turn, a small network is exported over an older file, and converted into the cache of the engines
-that run exported files. Tracing, which takes most of the time and writes nothing, is done once
-before; what is left is killed at a random moment. A file under its final name must always be
-complete, whether old or new. At the end, an undisturbed run must succeed and remove the files that
-killed ones left.
+that run exported files. Tracing, which takes nearly all the time and writes nothing, is done once
+before; the process is killed at a random moment of the rest. A file under its final name must
+always be complete, whether old or new. At the end, an undisturbed run must succeed and remove the
+files that killed ones left.
 """
 
 import os

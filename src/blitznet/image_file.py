@@ -26,8 +26,7 @@ _MAX_SEGMENTS = 100_000
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
-# TIFF's NewSubfileType, and its value for a preview.
-_KIND_OF_IMAGE, _PREVIEW = 254, 1
+_KIND_OF_IMAGE, _PREVIEW = 254, 1  # a TIFF tag, and its bit for reduced images
 
 # Maximum number of TIFF pages to count, and of strips or tiles, which Pillow decodes one by one.
 _MAX_PAGES = 1000
@@ -103,7 +102,7 @@ def read_image_header(file: BinaryIO, name: str) -> ImageFile:
         try:
             image = reader(stream, name)
         except (SyntaxError, LookupError, TypeError, struct.error) as error:
-            if accepts:  # by the first bytes; without them, these mean "another format"
+            if accepts:  # if it recognised the first bytes; without them, another format
                 damaged = f"damaged {image_format} image ({cut(str(error))})"
             continue
         except Exception as error:  # see `damage`

@@ -91,7 +91,7 @@ def _as_tuple(arguments: Any) -> tuple[Any, ...]:
 def describe_tiff(file: BinaryIO) -> str | None:
     """Describe a TIFF's content, such as `3 channels of float32`; None if it is not a TIFF.
 
-    A compression that Pillow does not know is named, too.
+    A compression that Pillow does not know is included.
     """
     try:
         file.seek(0)

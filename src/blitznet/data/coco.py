@@ -92,8 +92,10 @@ def _locate(images: Path, file_name: str) -> Path:
         raise LabelError(f"{text}; the annotation file needs names relative to `images`")
     for missing in (images / file_name, images / portable.strip()):
         if (path := files_by_loose_name(missing.parent).get(loose_name(missing))) is not None:
-            text = f"{shown(file_name)} is not in {images}, but {path.name} is: they differ in"
-            raise LabelError(f"{text} case, ending, blanks, %20 or Unicode form; make them equal")
+            text = f"{shown(file_name)} is not in {images}, but {path.name} is: the names differ in"
+            raise LabelError(
+                f"{text} letter case, ending, blanks, %20 or Unicode form; make them equal"
+            )
     return images / file_name
 
 

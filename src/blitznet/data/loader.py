@@ -155,7 +155,7 @@ def prepare_ahead(
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # on one core
         loader = DataLoader(
             _Batches(items, collate),
-            batch_size=None,  # an index of `_Batches` is a list of positions
+            batch_size=None,  # an index of `_Batches` is a whole list of positions
             sampler=positions,
             num_workers=num_workers,
             collate_fn=_unchanged,

@@ -246,7 +246,7 @@ def names_of(content: Any, path: Path) -> tuple[str, ...]:
             raise LabelError(f"{path}: the numbers of `names` are not 0 to {len(names) - 1}")
         names = [by_number[str(number)] for number in range(len(names))]
     if names and not isinstance(names, list):
-        raise LabelError(f"{path}: `names` is {shown(names)}; it needs a list, as [cat, dog]")
+        raise LabelError(f"{path}: `names` is {shown(names)}; it needs a list, like [cat, dog]")
     if not isinstance(names, list):
         raise LabelError(f"{path} is not a YOLO data.yaml: it has no `names`")
     for name in names:

@@ -285,7 +285,7 @@ def test_a_file_name_that_only_looks_the_same_is_shown_beside_the_file(
     (tmp_path / "deep").mkdir()
     for there in ("deep/a.png", "b.png"):
         Image.new("RGB", (9, 9)).save(tmp_path / there)
-    with pytest.raises(LabelError, match=r"is not in .*, but [ab]\.png is: they differ in"):
+    with pytest.raises(LabelError, match=r"is not in .*, but [ab]\.png is: the names differ in"):
         _locate(tmp_path, name)
     assert _locate(tmp_path, "c.png") == tmp_path / "c.png"
 

@@ -252,7 +252,7 @@ def test_a_file_of_names_with_gaps_or_doubles_is_refused(
     ("text", "problem"),
     [
         ("train: images", "{path} is not a YOLO data.yaml: it has no `names`"),
-        ("names: cat", "{path}: `names` is 'cat'; it needs a list, as [cat, dog]"),
+        ("names: cat", "{path}: `names` is 'cat'; it needs a list, like [cat, dog]"),
         ("[1, 2]", "{path} is not a YOLO data.yaml: it has no `names`"),
         (
             "train: images\nnames: {1: cat, 2: dog}",
