@@ -26,7 +26,7 @@ import torch
 import typer
 from rich.progress import track
 
-from blitznet.detection.nms import PAPER
+from blitznet.detection.limits import PAPER
 from blitznet.exporting import onnx_file
 from blitznet.exporting.export import export
 from blitznet.inference.engines.converted import CACHE_VARIABLE, exported_checkpoint

@@ -55,11 +55,12 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def require_numbers(least: float, most: float = math.inf, **numbers: float | None) -> None:
-    """Raise InputError for an argument out of range, infinite or NaN; None passes."""
+    """Raise InputError for a number that is out of range, infinite or NaN; None passes."""
     for name, number in numbers.items():
         if number is not None and not (least <= number <= most and number < math.inf):
-            wanted = f"from {least:g} on" if most == math.inf else f"from {least:g} to {most:g}"
-            raise InputError(f"{name} is a number {wanted}, got {number}")
+            wanted = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+            finite = "" if math.isfinite(number) else " and finite"
+            raise InputError(f"{name} must be {wanted}{finite}, got {number}")
 
 
 def shown(value: object) -> str:

@@ -28,6 +28,7 @@ _SUFFIXES = (".onnx", ".safetensors")
 
 _MAX_FILE = 16 * 1024 * MEGABYTE
 _MAX_HEADER = 16 * MEGABYTE
+_TORCH_SAVE = (b"PK\3\4", b"\x80\2")  # how files of torch.save begin, new and old
 _MAX_EXPORTED = 2048 * MEGABYTE  # limit of protobuf
 
 # The key `location` of ONNX's external data, as protobuf encodes it: length, then text.
@@ -242,7 +243,10 @@ def read_header(path: Path) -> FileHeader:
     try:
         file, size = open_regular(path, _MAX_FILE)
         with file:
-            (length,) = struct.unpack("<Q", file.read(8))
+            begin = file.read(8)
+            if begin.startswith(_TORCH_SAVE):
+                raise ValueError("a file of torch.save, which is never loaded")
+            (length,) = struct.unpack("<Q", begin)
             if length > _MAX_HEADER:
                 raise ValueError(f"a header of {length} bytes")
             header = parse_json(file.read(length).decode(), path, CheckpointError)

@@ -112,6 +112,8 @@ def test_a_dash_is_a_list_or_an_image_on_standard_input(
         assert predict(checkpoint, "album/c*", "-", "--batch", "2", "-o", "out", "--overwrite") == 0
         assert [record["source"] for record in read_records("out")] == names
     assert Path("out/stdin.jpg").is_file()
+    monkeypatch.setattr(sys, "stdin", None)  # closed, as of some services
+    assert predict(checkpoint, "album/b.png", "-o", "out", "--overwrite") == 0
 
 
 @pytest.mark.usefixtures("album")

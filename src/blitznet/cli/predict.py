@@ -114,7 +114,8 @@ def predict(
     """
     from blitznet.inference.sources import find_given
 
-    found, problems = find_given(sources, watch, idle_seconds, sys.stdin.buffer)
+    stdin = getattr(sys.stdin, "buffer", None)  # None if it is closed
+    found, problems = find_given(sources, watch, idle_seconds, stdin)
     print_errors(problems)
     if not found:
         raise typer.Exit(1)

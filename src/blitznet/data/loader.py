@@ -5,9 +5,10 @@ numbers of workers and processes do not change the training data, and resuming n
 step.
 """
 
-import multiprocessing
 import signal
+import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar, cast
@@ -198,10 +199,12 @@ def _start(loader: DataLoader[Any]) -> Iterator[Any]:
         InputError: if workers cannot be started.
     """
     try:
-        if loader.num_workers:
-            multiprocessing.Queue()  # PyTorch's first act, which leaves a traceback where it fails
         return _start_quietly(loader)
     except OSError as error:
+        # Deleting PyTorch's half-made iterator fails, which Python would print with a traceback.
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+        traceback.clear_frames(error.__traceback__)
+        sys.unraisablehook = hook
         raise InputError(
             f"worker processes cannot be started ({error.strerror}); use --workers 0, or make room "
             "in /dev/shm"

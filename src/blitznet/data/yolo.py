@@ -212,6 +212,11 @@ def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path],
     names, places = names_of(content, path), content.get(split)
     places = [places] if isinstance(places, str) else places
     if not places or not isinstance(places, list) or {type(place) for place in places} != {str}:
+        if places:
+            raise LabelError(
+                f"{path}: {split} is not a path or a list of paths, as a data.yaml with `names` "
+                "needs; with sources such as {format: yolo, ...}, write `classes` for `names`"
+            )
         there = [key for key in ("train", "val", "test") if content.get(key)]
         raise LabelError(f"{path} has no split {split!r}; there are {', '.join(there) or 'none'}")
     base, found = path.parent / str(content.get("path") or ""), list[Path]()

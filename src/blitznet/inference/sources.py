@@ -4,6 +4,7 @@ import glob
 import os
 import re
 import shlex
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,16 +76,17 @@ def find_sources(
     found: list[Source] = []
     problems: list[str] = []
     for source in sources:
-        names = [source]
+        names = [source] if source else []  # of an unset variable; not the working folder
         if source == STANDARD_INPUT:
-            content = b"" if stdin is None else stdin.read()
+            content = b"" if stdin is None else stdin.read().removeprefix(BOM_UTF8)
             if _is_binary(content):
                 found.append(EncodedImage(content, "stdin"))
                 continue
             names = [name for name in map(str.strip, _split_names(content)) if name]
         if not names:
             problems.append(
-                f"{source}: nothing named; give files, folders or patterns, one per line"
+                f"{source or repr(source)}: nothing named; "
+                "give files, folders or patterns, one per line"
             )
         for name in names:
             try:
@@ -111,7 +113,7 @@ def kind_of(source: Source) -> str | None:
 
 
 def find_given(
-    sources: Sequence[str], watch: bool, idle_seconds: float | None, stdin: BinaryIO
+    sources: Sequence[str], watch: bool, idle_seconds: float | None, stdin: BinaryIO | None
 ) -> tuple[list[Source], list[str]]:
     """Find sources like `find_sources`, or with `watch`, the folder to watch.
 

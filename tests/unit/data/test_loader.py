@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -205,13 +206,18 @@ def test_workers_that_cannot_be_started_are_an_error_of_one_line(
     def queue() -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(multiprocessing, "Queue", queue)
+    monkeypatch.setattr(torch.multiprocessing, "Queue", queue)
+    complaints: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
     with pytest.raises(InputError) as raised:
         next(prepare_ahead(make_samples(), [[0]], collate_samples, 1))
     assert str(raised.value) == (
         "worker processes cannot be started (No space left on device); use --workers 0, or make "
         "room in /dev/shm"
     )
+    del raised
+    gc.collect()
+    assert complaints == []
 
 
 def test_an_error_of_the_code_itself_is_not_taken_for_a_dead_worker() -> None:

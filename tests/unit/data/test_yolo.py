@@ -262,6 +262,11 @@ def test_a_file_of_names_with_gaps_or_doubles_is_refused(
             "train: images\nval: images\nnames: [cat]",
             "{path} has no split 'test'; there are train, val",
         ),
+        (
+            "test: [{format: yolo}]\nnames: [cat]",
+            "{path}: test is not a path or a list of paths, as a data.yaml with `names` needs; "
+            "with sources such as {{format: yolo, ...}}, write `classes` for `names`",
+        ),
         ("test: []\nnames: [cat]", "{path} has no split 'test'; there are none"),
         (
             "path: /content\ntest: images\nnames: [cat]",

@@ -1,3 +1,4 @@
+from codecs import BOM_UTF8
 from io import BytesIO
 from pathlib import Path
 
@@ -59,21 +60,23 @@ def test_files_folders_and_patterns_give_images_in_order(
 @pytest.mark.usefixtures("album")
 def test_a_dash_reads_a_list_of_anything_from_its_lines() -> None:
     lines = b"album/inner\n\n  x[1].jpg \ngone.jpg\n"
-    images, problems = find_sources(["album/b.jpg", "-"], BytesIO(lines))
-    assert images == [Path("album/b.jpg"), Path("album/inner/c.webp"), Path("x[1].jpg")]
-    assert problems == ["gone.jpg: no such file or folder"]
+    for mark in (b"", BOM_UTF8):
+        images, problems = find_sources(["album/b.jpg", "-"], BytesIO(mark + lines))
+        assert images == [Path("album/b.jpg"), Path("album/inner/c.webp"), Path("x[1].jpg")]
+        assert problems == ["gone.jpg: no such file or folder"]
 
 
 @pytest.mark.usefixtures("album")
 def test_every_source_without_images_gets_a_line_and_the_others_go_on() -> None:
     images, problems = find_sources(
-        ["gone.jpg", "empty", "*.gif", "-", "x" * 5000, "album/b.jpg", "http://host/a.jpg"]
+        ["gone.jpg", "empty", "*.gif", "-", "", "x" * 5000, "album/b.jpg", "http://host/a.jpg"]
     )
     assert images == [Path("album/b.jpg")]
     assert [line.split(": ")[1].split(";")[0] for line in problems] == [
         "no such file or folder",
         "no images in this folder",
         "no image matches this pattern",
+        "nothing named",
         "nothing named",
         "cannot be read (File name too long)",
         "images on the web are not downloaded",

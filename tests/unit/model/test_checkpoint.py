@@ -169,6 +169,12 @@ def test_missing_file_and_folder_are_refused(path: Path) -> None:
     assert_refused(path.parent, "Is a directory")
 
 
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_file_of_torch_save_is_called_one(tmp_path: Path, is_zip: bool) -> None:
+    torch.save({"a": torch.zeros(3)}, tmp_path / "a.pt", _use_new_zipfile_serialization=is_zip)
+    assert_refused(tmp_path / "a.pt", "a file of torch.save, which is never loaded")
+
+
 @pytest.mark.parametrize("part", [0, 4, 8, 100, 0.5, 0.9999])
 def test_file_cut_short_is_refused(path: Path, part: float) -> None:
     content = path.read_bytes()

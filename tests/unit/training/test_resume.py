@@ -238,5 +238,5 @@ def test_damaged_rows_are_one_line(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_folder_in_place_of_rows_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="Is a directory"):
+    with pytest.raises(CheckpointError, match="is a folder"):
         read_rows(tmp_path)
