@@ -93,6 +93,8 @@ def read_image_header(file: BinaryIO, name: str) -> ImageFile:
     prefix = stream.read(16)
     if not prefix:
         raise ImageError(f"{name}: the file is empty")
+    if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
+        _register_heif(name)
     damaged = ""
     for image_format in FORMATS:
         reader, accepts = Image.OPEN.get(image_format, (None, None))
@@ -118,10 +120,24 @@ def read_image_header(file: BinaryIO, name: str) -> ImageFile:
         )
     if damaged:
         raise ImageError(f"{name}: {damaged}")
-    if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
-        raise ImageError(f"{name}: a HEIF image, which Pillow cannot read here; save it as JPEG")
     known = ", ".join(image_format for image_format in FORMATS if image_format in Image.OPEN)
     raise ImageError(f"{name}: not an image; BlitzNet reads {known}")
+
+
+def _register_heif(name: str) -> None:
+    """Let Pillow read HEIF.
+
+    Raises:
+        ImageError: if the package for it is not installed.
+    """
+    if "HEIF" not in Image.OPEN:
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError:
+            raise ImageError(
+                f"{name}: a HEIF image; run: pip install 'blitznet[heif]', or save it as JPEG"
+            ) from None
+        register_heif_opener()
 
 
 class _BoundedFile:

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from io import BytesIO
@@ -358,11 +359,34 @@ def test_the_preview_in_a_raw_photo_is_not_taken_for_it(tmp_path: Path) -> None:
         read_image(tmp_path / "a.nef")
 
 
+def test_photos_of_an_iphone_need_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    stored, content = Image.new("RGB", (64, 32), "red"), BytesIO()
+    stored.paste("blue", (0, 0, 32, 32))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn, which the decoder applies
+    pillow_heif.from_pillow(stored).save(content, quality=-1, exif=exif.tobytes())
+    photo = EncodedImage(content.getvalue(), "IMG_1.HEIC")
+    Image.init()
+    monkeypatch.setattr(Image, "OPEN", {k: v for k, v in Image.OPEN.items() if k != "HEIF"})
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "pillow_heif", None)
+        with pytest.raises(ImageError) as raised:
+            read_image(photo)
+    assert str(raised.value).startswith("IMG_1.HEIC: a HEIF image; run: pip install 'blitznet[hei")
+    image = read_image(photo)
+    assert image.size == (32, 64)
+    assert image.getpixel((16, 8)) == pytest.approx((0, 0, 255), abs=3)
+    assert image.getpixel((16, 56)) == pytest.approx((255, 0, 0), abs=3)
+    with pytest.raises(ImageError, match=r"more than 0\.001 million for this kind of HEIF"):
+        read_image(photo, 2000)
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
         (b"\x89PNG\r\n\x1a\n" + bytes(40), "damaged PNG image (broken PNG file"),
-        (b"\0\0\0\x18ftypheic" + bytes(40), "a HEIF image, which Pillow cannot read here"),
+        (b"\0\0\0\x18ftypheic" + bytes(40), "damaged HEIF image ("),
     ],
 )
 def test_an_image_of_a_known_kind_is_not_called_no_image(content: bytes, problem: str) -> None:
