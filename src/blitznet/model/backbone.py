@@ -1,6 +1,7 @@
 """The backbone: ResNet-50 in the paper, any timm model with features at strides 4 to 32."""
 
 import math
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,14 @@ from blitznet.model.imagenet_weights import (
 from blitznet.model_info import ModelConfig
 
 
+def require_timm_model(name: str) -> None:
+    """Raise InputError if timm has no model of this name."""
+    if not timm.is_model(name):
+        near = get_close_matches(name, timm.list_models(), n=1)
+        hint = f"did you mean {near[0]}?" if near else "choose one of timm.list_models()"
+        raise InputError(f"timm has no model {name!r}; {hint}")
+
+
 class Backbone(nn.Module):
     """Stages of a timm model, finest first.
 
@@ -37,8 +46,7 @@ class Backbone(nn.Module):
     def __init__(self, config: ModelConfig, pretrained: bool = False):
         super().__init__()
         self.name = config.backbone
-        if not timm.is_model(self.name):
-            raise InputError(f"timm has no model {self.name!r}; choose one of timm.list_models()")
+        require_timm_model(self.name)
         weights = find_imagenet_weights(self.name) if pretrained else None
         options: dict[str, Any] = {"pad_type": "same"} if config.pad_same else {}
         options["pretrained"] = pretrained and weights is None

@@ -31,6 +31,7 @@ from blitznet.files.plain_names import file_name
 from blitznet.files.result_folder import locked, make_folder, require_usable
 from blitznet.inference.engines.engine import OnMessage
 from blitznet.interruption import terminated_as_interrupted
+from blitznet.model.backbone import require_timm_model
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model.imagenet_weights import describe_imagenet_weights
@@ -292,6 +293,7 @@ def _begin(start: _Start) -> Path:
     has_maps = any(entry.masks or entry.refined_masks for entry in entries)
     recipe = fit_to_data(fit_to_start(recipe), len(description.classes), has_boxes, has_maps)
     require_fit(recipe, description, options, start.processes.count)
+    require_timm_model(recipe.model.backbone)
     device = choose_device(options.accelerator)
     precision = usable_precision(recipe.precision, device)
     if starts_from_imagenet(recipe):

@@ -148,6 +148,12 @@ def test_a_run_is_not_resumed_with_a_recipe_that_was_changed(tmp_path: Path, dat
     assert train(resume=out, **QUICK).is_finished
 
 
+def test_an_unknown_backbone_is_found_before_there_is_a_folder(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(InputError, match="timm has no model 'resnet5O'; did you mean resnet50"):
+        train(data, tiny_recipe(), out=tmp_path / "run", model={"backbone": "resnet5O"}, **QUICK)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_source_that_cannot_be_opened_is_not_skipped(tmp_path: Path, data: Path) -> None:
     data.write_text(data.read_text().replace("Main/train", "Main/nothing"))
     with pytest.raises(InputError, match=r"data\.yaml, train, source 1: .*nothingval\.txt does "):
