@@ -4,11 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blitznet.detection.anchors import anchors_of
 from blitznet.detection.matcher import match_anchors
 from blitznet.errors import RecipeError
-from blitznet.model.blitznet import normalize_images
 from blitznet.model.checkpoint import load_checkpoint
+from blitznet.model.pixel_network import PixelNetwork
 from blitznet.model_files import find_checkpoint
 from blitznet.model_info import ModelConfig
 from blitznet.structures import Batch, SoftLabels
@@ -36,11 +35,8 @@ class Teacher:
                 f"the data has {student.num_classes}; a teacher must know the same classes"
             )
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._network = network.eval()
-        self._size = info.model.image_size
-        self._anchors = anchors_of(info.model).to(device)
-        self._mean = torch.tensor(info.model.mean, device=device)
-        self._std = torch.tensor(info.model.std, device=device)
+        self._network = PixelNetwork(network.eval())
+        self._size, self._anchors = info.model.image_size, network.anchors
 
     @torch.no_grad()
     def soft_labels(self, batch: Batch) -> SoftLabels:
@@ -50,8 +46,7 @@ class Teacher:
         if scale != 1:
             resized = F.interpolate(images.float(), size=[self._size] * 2, mode="bilinear")
             images = resized.round().to(torch.uint8)
-        images = normalize_images(images, self._mean, self._std)
-        raw = self._network(images.contiguous(memory_format=torch.channels_last))
+        raw = self._network(images.permute(0, 2, 3, 1))
         match = match_anchors(self._anchors, batch.boxes * scale, batch.labels)
         assert raw.class_logits is not None  # `__init__`
         assert raw.seg_logits is not None
