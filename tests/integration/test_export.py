@@ -245,7 +245,7 @@ def test_eight_bits_are_calibrated_and_measured_as_a_checkpoint_is(
     assert report["largest_difference"] > 0
     assert list(report["metrics"]) == ["mAP (VOC07)", "mAP (VOC12)", "mAP (COCO)", "mIoU"]
     _, exported = report["metrics"]["mIoU"]
-    info = open_engine(tmp_path / "tiny-int8.xml").info
+    info = open_engine(tmp_path / "tiny-int8.xml", "openvino").info
     assert isinstance(info, ExportInfo)
     assert info.precision == "int8"
     assert info.caution is not None
