@@ -279,7 +279,7 @@ def test_the_quick_start_with_data_of_ones_own_runs(
         assert main(shlex.split(line)[1:]) == 0, line
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_table_commands_run(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
