@@ -54,11 +54,11 @@ def writing(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def require_numbers(least: float, most: float = math.inf, **numbers: float | None) -> None:
+def require_numbers(low: float, high: float = math.inf, **numbers: float | None) -> None:
     """Raise InputError for a number that is out of range, infinite or NaN; None passes."""
     for name, number in numbers.items():
-        if number is not None and not (least <= number <= most and number < math.inf):
-            wanted = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+        if number is not None and not (low <= number <= high and number < math.inf):
+            wanted = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
             finite = "" if math.isfinite(number) else " and finite"
             raise InputError(f"{name} must be {wanted}{finite}, got {number}")
 

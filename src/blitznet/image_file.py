@@ -69,7 +69,7 @@ def open_image_file(content: bytes, name: str, max_pixels: int) -> ImageFile:
     if len(image.tile) > _MAX_TILES:
         raise ImageError(f"{name}: {len(image.tile)} strips or tiles; save it again with fewer")
     if getattr(image, "tag_v2", {}).get(_KIND_OF_IMAGE, 0) & _PREVIEW:
-        raise ImageError(f"{name}: a preview before the image, as of a raw photo; save it as JPEG")
+        raise ImageError(f"{name}: its first image is a preview, as in raw photos; save it as JPEG")
     if image.format == "TIFF" and _stored_pixels(image) < image.width * image.height:
         raise ImageError(f"{name}: a TIFF that lacks strips or tiles; save it with all of them")
     if isinstance(image, JpegImageFile):

@@ -355,7 +355,9 @@ def test_a_tiff_that_cannot_be_read_is_called_what_it_is(
 def test_the_preview_in_a_raw_photo_is_not_taken_for_it(tmp_path: Path) -> None:
     Image.new("RGB", (16, 12)).save(tmp_path / "a.tif", tiffinfo={254: 1})
     (tmp_path / "a.tif").rename(tmp_path / "a.nef")
-    with pytest.raises(ImageError, match=r"a\.nef: a preview before the image, as of a raw photo;"):
+    with pytest.raises(
+        ImageError, match=r"a\.nef: its first image is a preview, as in raw photos;"
+    ):
         read_image(tmp_path / "a.nef")
 
 

@@ -199,7 +199,7 @@ def _start(loader: DataLoader[Any]) -> Iterator[Any]:
         InputError: if workers cannot be started.
     """
     try:
-        return _start_quietly(loader)
+        return _iter_without_handler(loader)
     except OSError as error:
         # Deleting PyTorch's half-made iterator fails, which Python would print with a traceback.
         hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
@@ -211,7 +211,7 @@ def _start(loader: DataLoader[Any]) -> Iterator[Any]:
         ) from error
 
 
-def _start_quietly(loader: DataLoader[Any]) -> Iterator[Any]:
+def _iter_without_handler(loader: DataLoader[Any]) -> Iterator[Any]:
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
         return iter(loader)
     before = signal.getsignal(signal.SIGCHLD)
@@ -236,7 +236,7 @@ class _Batches(Dataset[Prepared | InputError]):
 
 
 def _share(prepared: Prepared) -> Prepared:
-    """Into shared memory already here: PyTorch does it in a thread whose errors end in a hang."""
+    """Move tensors to shared memory in the main thread; in PyTorch's own thread, errors hang."""
     try:
         if isinstance(prepared, Batch):
             prepared.map_tensors(Tensor.share_memory_)
