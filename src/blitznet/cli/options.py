@@ -41,7 +41,8 @@ OutOption = Annotated[
     ),
 ]
 OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Write into DIR even if it is not empty.")
+    bool,
+    typer.Option("--overwrite", help="Write into DIR even if it is not empty; older files stay."),
 ]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print only problems, and no progress bar.")

@@ -17,6 +17,9 @@ PREDICTIONS_FILE = "predictions.jsonl"
 VIDEOS_FILE = "videos.json"
 SETTINGS_FILE = "settings.json"
 
+# Settings on which the label files of all images must agree.
+_OF_LABELS = frozenset({"formats", "common_folder"})
+
 
 @dataclass(eq=False)
 class Finished:
@@ -53,7 +56,8 @@ def open_results(
         settings: other settings that affect the results.
         resume: whether to keep existing results, except frames of unfinished videos; otherwise they
             are replaced.
-        mixed: whether to keep them even if the network or a setting has changed.
+        mixed: whether to keep them even if the network or a setting has changed, except those of
+            label files.
 
     Raises:
         InputError: if the network or a setting has changed, or if the folder has files, but no
@@ -61,12 +65,15 @@ def open_results(
     """
     # Convert tuples to lists, as in the JSON file.
     asked: Record = json.loads(json.dumps({"model": _identity(info), **settings}))
-    predictions, recorded = folder / PREDICTIONS_FILE, folder / SETTINGS_FILE
+    predictions, videos = folder / PREDICTIONS_FILE, folder / VIDEOS_FILE
+    recorded = folder / SETTINGS_FILE
     finished = Finished()
+    has_results = any(path.is_file() and path.stat().st_size for path in (predictions, videos))
     if resume and recorded.is_file():
-        _require_same(folder, read_json(recorded), asked, mixed)
-        if (folder / VIDEOS_FILE).is_file():
-            finished.videos = read_json(folder / VIDEOS_FILE)
+        if has_results:
+            _require_same(folder, read_json(recorded), asked, mixed)
+        if videos.is_file():
+            finished.videos = read_json(videos)
         whole = {video["source"] for video in finished.videos}
         if predictions.is_file():
             for line in keep_lines(predictions, lambda r: "frame" not in r or r["source"] in whole):
@@ -78,7 +85,7 @@ def open_results(
             "--overwrite instead"
         )
     else:
-        _remove(predictions, folder / VIDEOS_FILE)
+        _remove(predictions, videos)
     if resume:
         for inner in (folder, *filter(Path.is_dir, folder.rglob("*"))):
             _remove(*unfinished_files(inner))
@@ -103,11 +110,19 @@ def _identity(info: CheckpointInfo) -> str:
 
 def _require_same(folder: Path, before: Record, now: Record, mixed: bool) -> None:
     for key, value in now.items():
-        if before.get(key) != value and not mixed:
-            raise InputError(
-                f"{folder}: its results were made with {key} {before.get(key)}, this run has "
-                f"{value}; name another --out, or add --mixed to keep both"
-            )
+        if before.get(key) == value or (mixed and key not in _OF_LABELS):
+            continue
+        hint = "" if key in _OF_LABELS else ", or add --mixed to keep both"
+        raise InputError(
+            f"{folder}: its results were made with {key} {_shown(before.get(key))}, "
+            f"this run has {_shown(value)}; name another --out{hint}"
+        )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
 
 
 def _name_of(record: Record) -> str:

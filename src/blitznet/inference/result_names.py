@@ -24,10 +24,7 @@ class ResultNames:
         self, inputs: Sequence[Path], folders: Sequence[Path], taken: Iterable[str] = ()
     ) -> None:
         self._parents = {path.parent: os.path.abspath(path.parent) for path in inputs}  # noqa: PTH100
-        try:
-            self._root = os.path.commonpath(self._parents.values())
-        except ValueError:  # several drives, or no inputs
-            self._root = ""
+        self._root = common_folder(inputs)
         stems = Counter(_key(_stem(self.path_of(path))) for path in inputs)
         self._twins = {stem for stem, number in stems.items() if number > 1}
         self._taken = {_key(name) for name in taken}
@@ -55,6 +52,14 @@ class ResultNames:
             name = chosen.with_name(f"{chosen.name}-{number}")
         self._taken.add(_key(name))
         return name.as_posix()
+
+
+def common_folder(inputs: Iterable[Path]) -> str:
+    """The deepest folder that contains all inputs, absolute; empty if there is none."""
+    try:
+        return os.path.commonpath([os.path.abspath(one) for one in {p.parent for p in inputs}])  # noqa: PTH100
+    except ValueError:  # several drives, or no inputs
+        return ""
 
 
 def _stem(path: PurePath) -> PurePath:

@@ -20,7 +20,7 @@ from blitznet.inference.interrupted_run import (
     open_results,
 )
 from blitznet.inference.line_file import Record, append_lines
-from blitznet.inference.result_names import ResultNames
+from blitznet.inference.result_names import ResultNames, common_folder
 from blitznet.inference.sources import Source, Video, file_of, kind_of
 from blitznet.inference.video.decoding import Frame
 from blitznet.inference.writers import AddScene
@@ -167,18 +167,23 @@ def open_result_writer(
         InputError: see `open_results`; also if another process uses the folder, or writing fails.
     """
     inputs = [file_of(one) for one in sources if not isinstance(one, Video) or one.is_file]
+    images = [one for one in sources if kind_of(one) == "images"]
+    settings = {**settings, **vars(outputs)}
+    if outputs.formats:  # labels hold paths relative to this folder
+        settings["common_folder"] = common_folder(inputs)
     maps = folder / LABELS_FOLDER / "voc" / MAPS_FOLDER
     with ExitStack() as stack:
         stack.enter_context(locked(folder))
-        finished = open_results(folder, info, {**settings, **vars(outputs)}, resume, mixed)
+        finished = open_results(folder, info, settings, resume, mixed)
         names = ResultNames(inputs, (folder, folder / MASKS_FOLDER, maps), finished.names)
-        image_names, done = {}, []
-        for source in sources:
-            if kind_of(source) == "images":
-                path = file_of(source)
-                image_names[source] = finished.images.get(str(path)) or names.of(path)
-                if str(path) in finished.images:
-                    done.append((image_names[source], names.path_of(path).as_posix()))
+        image_names: dict[Source, str] = {}
+        done = []
+        given = {str(file_of(image)) for image in images}
+        for image in [*images, *(Path(path) for path in finished.images if path not in given)]:
+            path = file_of(image)
+            image_names[image] = finished.images.get(str(path)) or names.of(path)
+            if str(path) in finished.images:
+                done.append((image_names[image], names.path_of(path).as_posix()))
         append = stack.enter_context(append_lines(folder / PREDICTIONS_FILE))
         labels = open_label_files(folder / LABELS_FOLDER, outputs.formats, info.names, done)
         add_labels = stack.enter_context(labels)

@@ -167,7 +167,7 @@ def _expand(name: str) -> list[Source]:
     path = Path(name)
     if path.is_dir():
         found = sorted(filter(_is_image_or_video, path.iterdir()))
-        nothing = f"no images in this folder; to search its subfolders, use '{path}/**/*.jpg'"
+        nothing = f"no images in this folder; to search its subfolders, use '{path}/**'"
     elif path.exists() and not path.is_char_device():  # check before patterns, for "[1].jpg"
         return [_source_of(path)]
     elif is_stream(name):

@@ -148,7 +148,7 @@ def test_a_run_is_not_resumed_with_another_network_or_other_settings() -> None:
     run(Path("a.png"))
     for settings, text in [
         ({"score": 0.3}, "made with score 0.5, this run has 0.3"),
-        ({"classes": ["red"]}, r"made with classes None, this run has \['red'\]"),
+        ({"classes": ["red", "blue"]}, "made with classes none, this run has red, blue"),
         ({"save_masks": True}, "made with save_masks False, this run has True"),
     ]:
         with pytest.raises(InputError, match=f"out: its results were {text}; name another --out"):
@@ -167,6 +167,35 @@ def test_a_run_is_not_resumed_with_another_network_or_other_settings() -> None:
     Path("out/settings.json").unlink()
     with pytest.raises(InputError, match="holds files, but no prediction to resume"):
         run(Path("a.png"), resume=True)
+
+
+@pytest.mark.usefixtures("here")
+def test_labels_of_an_earlier_run_stay_whatever_images_are_added() -> None:
+    Path("more").mkdir()
+    Image.new("RGB", (40, 30), "red").save("more/c.png")
+    settings: dict[str, Any] = {"formats": ("coco", "voc", "yolo"), "resume": True}
+    run(Path("a.png"), **settings)
+    run(Path("b.png"), **settings)
+    labels = Path("out/labels")
+    coco = json.loads((labels / "coco/instances.json").read_text())
+    assert [image["file_name"] for image in coco["images"]] == ["a.png", "b.png"]
+    assert [one["image_id"] for one in coco["annotations"]] == [1, 2]
+    assert (labels / "voc/ImageSets/Main/default.txt").read_text() == "a\nb\n"
+    listed = (labels / "yolo/train.txt").read_text().split()
+    assert listed == ["./images/train/a.png", "./images/train/b.png"]
+    before = {name: (Path("out") / name).read_bytes() for name in files_in("out")}
+    with pytest.raises(InputError, match=r"common_folder .*, this run has .*more; name another"):
+        run(Path("more/c.png"), **settings, mixed=True)
+    with pytest.raises(InputError, match="formats coco, voc, yolo, this run has none; name anoth"):
+        run(Path("a.png"), resume=True, mixed=True)
+    assert {name: (Path("out") / name).read_bytes() for name in files_in("out")} == before
+
+
+@pytest.mark.usefixtures("here")
+def test_a_run_without_results_is_resumed_with_any_settings() -> None:
+    run(Path("bad.jpg"), score=0.2)
+    run(Path("a.png"), score=0.3, resume=True)
+    assert [record["source"] for record in read_records("out")] == ["a.png"]
 
 
 @pytest.mark.usefixtures("here")
