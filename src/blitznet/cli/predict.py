@@ -19,6 +19,7 @@ from blitznet.cli.options import (
     ScoreOption,
     split_names,
 )
+from blitznet.errors import count_of
 from blitznet.files.result_folder import make_folder, require_usable
 
 if TYPE_CHECKING:
@@ -184,8 +185,9 @@ def _report(
     def counts() -> str:
         text = " and ".join(f"{done[kind]} of {total[kind]} {kind}" for kind in total)
         old = f" ({before} before)" if before else ""
-        bad = failed + len(problems)
-        return f"{text or 'no images'} done{old}{f', {bad} failed' if bad else ''}"
+        bad = f", {failed} failed" if failed else ""
+        unusable = f", {count_of(len(problems), 'source')} unusable" if problems else ""
+        return f"{text or 'no images'} done{old}{bad}{unusable}"
 
     try:
         with terminated_as_interrupted() as received:
