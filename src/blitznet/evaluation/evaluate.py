@@ -2,8 +2,9 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,7 +132,7 @@ def engine_of(
 ) -> TorchEngine:
     """A float32 PyTorch engine for a copy of a network; the original is not touched.
 
-    Advances PyTorch's random state. Uses only the names and supervised classes of `info`.
+    Uses only the names and supervised classes of `info`.
 
     Raises:
         InputError: if the numbers of names and classes differ, or the device does not exist.
@@ -141,10 +142,8 @@ def engine_of(
             f"the network has {network.config.num_classes} classes, the data has "
             f"{len(info.names)} with background"
         )
-    copy = BlitzNet(network.config)
-    copy.load_state_dict(network.state_dict())
     info = info.model_copy(update={"model": network.config})
-    return TorchEngine(copy, info, choose_device(device))
+    return TorchEngine(deepcopy(network), info, choose_device(device))
 
 
 def measure(
@@ -178,13 +177,13 @@ def measure(
     started = time.monotonic()
     evaluation = evaluation or Evaluation(engine.info.names)
     evaluation.require_classes(classes or ())
-    predictions = _predictions(engine, sources, batch_size, workers)
     total = sum(map(len, sources))
-    shown = with_progress(predictions, total, "images", show_progress, has_speed=True)
-    for image_id, sample, detections, seg_map in shown:
-        evaluation.update(sample, detections, seg_map)
-        if found is not None:
-            found(image_id, detections, seg_map)
+    with closing(_predictions(engine, sources, batch_size, workers)) as predictions:
+        shown = with_progress(predictions, total, "images", show_progress, has_speed=True)
+        for image_id, sample, detections, seg_map in shown:
+            evaluation.update(sample, detections, seg_map)
+            if found is not None:
+                found(image_id, detections, seg_map)
     seconds = round(time.monotonic() - started, 1)
     info = engine.info
     metrics = evaluation.compute(classes, info.supervised_boxes, info.supervised_masks)
@@ -210,13 +209,14 @@ class _Items(Dataset[_Item]):
 
 def _predictions(
     engine: Engine, sources: Sequence[LabelSource], batch_size: int, workers: int
-) -> Iterator[tuple[str, Sample, Detections | None, np.ndarray | None]]:
+) -> Generator[tuple[str, Sample, Detections | None, np.ndarray | None]]:
     """Yield every image's id and labels with the network's results, see `Selector.apply`."""
     selector = Selector(engine.info, Selection(SCORE_THRESHOLD))
     unread = _Items(sources, engine.info.model.image_size)
     total = len(unread)
     positions = [list(range(i, min(i + batch_size, total))) for i in range(0, total, batch_size)]
-    for items in prepare_ahead(unread, positions, list, workers, prefetch=2):
-        output = engine.run(np.stack([pixels for *_, pixels in items]), SCORE_THRESHOLD)
-        for index, (image_id, sample, _) in enumerate(items):
-            yield image_id, sample, *selector.apply(output, index, *sample.size)
+    with closing(prepare_ahead(unread, positions, list, workers, prefetch=2)) as batches:
+        for items in batches:
+            output = engine.run(np.stack([pixels for *_, pixels in items]), SCORE_THRESHOLD)
+            for index, (image_id, sample, _) in enumerate(items):
+                yield image_id, sample, *selector.apply(output, index, *sample.size)

@@ -4,6 +4,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -137,7 +138,8 @@ class _Loop:
         if fabric.is_global_zero:
             start_log(self._run / LOG_FILE, self._step)
         stops_early = False
-        with deferred_interruption() as interrupted:
+        # Close explicitly: the traceback of an unexpected error would keep the workers alive.
+        with closing(self._batches), deferred_interruption() as interrupted:
             while self._step < recipe.steps:
                 if self._is_measured():
                     stops_early = self._has_lost_patience(interrupted)

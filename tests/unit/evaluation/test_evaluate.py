@@ -1,11 +1,13 @@
 """The evaluation loop with the ground truth as predictions."""
 
 import math
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 from blitznet.classes import VOC_CLASSES
 from blitznet.data.labels import ClassTable, ImageLabels
@@ -90,14 +92,12 @@ def test_nothing_is_measured_of_heads_and_classes_that_were_never_supervised(
     network = tiny_model()
     info = CheckpointInfo(model=network.config, names=NAMES)
     info = info.model_copy(update={"supervised_boxes": boxes, "supervised_masks": masks})
-    labels = ImageLabels(VOC_MINI / "JPEGImages/000001.jpg", (), None)
-    source = LabelSource([0], lambda _: labels, ClassTable(NAMES))
     found: list[tuple[Detections | None, np.ndarray | None]] = []
 
     def keep(_: str, detections: Detections | None, seg_map: np.ndarray | None) -> None:
         found.append((detections, seg_map))
 
-    metrics = measure(engine_of(network, info, "cpu"), [source], workers=0, found=keep)
+    metrics = measure(engine_of(network, info, "cpu"), [one_image()], workers=0, found=keep)
     ((detections, seg_map),) = found
     assert (detections is None) == (boxes == [])
     assert (seg_map is None) == (masks == [])
@@ -105,6 +105,29 @@ def test_nothing_is_measured_of_heads_and_classes_that_were_never_supervised(
     if boxes:
         assert set(detections.labels.tolist()) <= {1}
         assert set(np.unique(seg_map).tolist()) <= {0, 2}
+
+
+def one_image() -> LabelSource:
+    labels = ImageLabels(VOC_MINI / "JPEGImages/000001.jpg", (), None)
+    return LabelSource([0], lambda _: labels, ClassTable(NAMES))
+
+
+def test_a_network_with_a_layer_of_its_own_is_measured() -> None:
+    network = tiny_model()
+    assert network.segmentation_head is not None
+    network.segmentation_head.norm = nn.BatchNorm2d(len(NAMES))
+    info = CheckpointInfo(model=network.config, names=NAMES)
+    assert measure(engine_of(network, info, "cpu"), [one_image()], workers=0).pictures == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+def test_an_unexpected_error_leaves_no_process_behind() -> None:
+    network = tiny_model()
+    engine = engine_of(network, CheckpointInfo(model=network.config, names=NAMES), "cpu")
+    with pytest.raises(ZeroDivisionError) as caught:
+        measure(engine, [one_image()], workers=1, found=lambda *_: 1 // 0)
+    assert multiprocessing.active_children() == []
+    del caught  # its traceback would have kept them
 
 
 def test_an_unknown_class_is_named_with_those_there_are() -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -117,6 +118,17 @@ def test_images_prepared_by_another_process_give_the_same_run(
 ) -> None:
     list(train_steps(tiny_recipe(), MIXED, tmp_path, replace(ON_CPU, workers=1)))
     assert_same_run(tmp_path, uninterrupted)
+
+
+@forks
+def test_an_unexpected_error_in_a_step_leaves_no_process_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SmallNetwork, "forward", Mock(side_effect=ZeroDivisionError))
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(train_steps(tiny_recipe(), MIXED, tmp_path, replace(ON_CPU, workers=1)))
+    assert multiprocessing.active_children() == []
+    del caught  # its traceback would have kept them
 
 
 def test_a_run_stopped_after_every_step_equals_the_uninterrupted_one(
