@@ -126,6 +126,9 @@ def test_maps_have_the_names_of_images_and_the_order_of_the_names_from_1(root: P
     assert seg_map.tolist() == ids.tolist()
     assert source.read(1).seg_map is None
     assert len(boxes_of(source)) == 2
+    (root / "masks" / "a.png").rename(root / "masks" / "a_mask.png")
+    source = open_entry(root.parent, root="mine", masks="mine/masks", suffix="_mask")
+    assert source.read(0).seg_map.tolist() == ids.tolist()
 
 
 def test_the_values_or_colours_of_maps_can_be_said(root: Path) -> None:
