@@ -226,6 +226,14 @@ def test_files_and_folders_that_are_missing_are_named(
         open_entry(root.parent, **fields)
 
 
+def test_the_whole_path_of_a_missing_folder_is_named(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root.parent)
+    with raises(f"{root.parent}/masks does not exist; check `masks`"):
+        open_entry(Path(), root="mine", masks="masks")
+
+
 def test_two_images_that_share_their_labels_are_refused(root: Path) -> None:
     other = draw(root / "images" / "a.png")
     with raises(
