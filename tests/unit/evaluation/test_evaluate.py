@@ -14,7 +14,7 @@ from blitznet.data.voc import VocEntry
 from blitznet.detections import Detections
 from blitznet.errors import InputError
 from blitznet.evaluation.evaluate import engine_of, measure
-from blitznet.evaluation.metrics import Evaluation, Metrics
+from blitznet.evaluation.metrics import Evaluation, Metrics, metrics_table
 from blitznet.model_files import CheckpointInfo
 from blitznet.structures import Sample
 from fixtures.make_fixtures import VOC_MINI
@@ -42,6 +42,7 @@ def perfect() -> Evaluation:
 def test_ground_truth_given_back_is_perfect_over_the_classes_that_there_are() -> None:
     metrics = perfect().compute()
     assert metrics.pictures == 6
+    assert metrics_table(metrics).caption == "6 images, 8 boxes, 5 segmentation maps"
     for mean in (*metrics.mean_ap.values(), metrics.mean_iou):
         assert math.isclose(mean, 1.0)
     assert metrics.ap["voc07"]["cat"] == 1
