@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.labels import ClassTable, ImageLabels
+from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel
 from blitznet.data.source import LabelSource
 from blitznet.data.voc import VocEntry
 from blitznet.detections import Detections
@@ -18,7 +19,7 @@ from blitznet.evaluation.metrics import Evaluation, Metrics, metrics_table
 from blitznet.model_files import CheckpointInfo
 from blitznet.structures import Sample
 from fixtures.make_fixtures import VOC_MINI
-from tiny_network import NAMES, tiny_model
+from tiny_network import NAMES, ColourNetwork, colour_predictor, tiny_model
 
 
 def samples() -> list[Sample]:
@@ -106,6 +107,28 @@ def test_nothing_is_measured_of_heads_and_classes_that_were_never_supervised(
     if boxes:
         assert set(detections.labels.tolist()) <= {1}
         assert set(np.unique(seg_map).tolist()) <= {0, 2}
+
+
+def test_a_network_is_measured_on_some_of_its_classes_by_name(tmp_path: Path) -> None:
+    """A blue image with a red corner and a green object that fills the network's only anchor."""
+    colours = np.full((64, 64, 3), (0, 0, 255), np.uint8)
+    colours[:16, :16] = (255, 0, 0)
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    green = ObjectLabel("green", ColourNetwork.OBJECT, "a", "")
+    labels = ImageLabels(tmp_path / "a.png", (green,), None)
+    found: list[tuple[Detections, np.ndarray]] = []
+    names = ("background", "blue", "green")
+    metrics = measure(
+        colour_predictor().engine,
+        [LabelSource([0], lambda _: labels, ClassTable(names))],
+        workers=0,
+        found=lambda _, *prediction: found.append(prediction),
+        evaluation=Evaluation(names),
+    )
+    ((detections, seg_map),) = found
+    assert detections.labels.tolist() == [2]
+    assert metrics.ap["voc12"] == {"blue": None, "green": 1}
+    assert (seg_map[0, 0], seg_map[63, 63]) == (0, 1)
 
 
 def test_an_unknown_class_is_named_with_those_there_are() -> None:
