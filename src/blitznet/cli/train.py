@@ -47,6 +47,10 @@ def train(
             metavar="N", min=0, help="Number of epochs.", show_default="the recipe's steps"
         ),
     ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Number of steps.", show_default="the recipe's"),
+    ] = None,
     batch: Annotated[
         int | None,
         typer.Option(metavar="N", help="Set global_batch_size to N.", show_default="the recipe's"),
@@ -99,7 +103,7 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train a network on images with boxes, segmentation maps, or both; --resume RUN continues."""
-    short = {"global_batch_size": batch, "model.image_size": imgsz}
+    short = {"steps": steps, "global_batch_size": batch, "model.image_size": imgsz}
     overrides = [f"{field}={value}" for field, value in short.items() if value is not None]
     overrides = [*(settings or ()), *overrides]
     _require_usage(resume, recipe or data, overrides or out or skip_bad or epochs is not None)
