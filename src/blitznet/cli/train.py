@@ -10,7 +10,6 @@ from blitznet.cli.app import app, print_line, print_table
 from blitznet.cli.options import QuietOption
 from blitznet.device import device_kind
 from blitznet.extras import require
-from blitznet.files.result_folder import require_usable
 
 if TYPE_CHECKING:
     from blitznet.training.recipe import Recipe
@@ -140,7 +139,7 @@ def _find_start(
     from blitznet.model_files import find_checkpoint
     from blitznet.paper.tables import find_recipe, read_experiments
     from blitznet.training.recipe import DEFAULT_RECIPE
-    from blitznet.training.run_record import read_run
+    from blitznet.training.run_record import read_run, require_new
 
     name = name or DEFAULT_RECIPE
     if resume is not None:
@@ -156,5 +155,5 @@ def _find_start(
         find_checkpoint(start)
     read_description(data).entries("train")
     if not any(rank in os.environ for rank in RANKS):  # rank 0 may have filled it
-        require_usable(out)
+        require_new(out)
     return recipe, data
