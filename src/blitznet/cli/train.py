@@ -80,7 +80,7 @@ def train(
             metavar="STEPS",
             min=0,
             help="Steps between validations; 0 = only at the end.",
-            show_default="ten times per run",
+            show_default="a tenth of the run, at least 20",
         ),
     ] = None,
     early_stopping: Annotated[

@@ -310,7 +310,7 @@ def _class_name(text: str, names: Sequence[str]) -> str:
         return f"{text} (a row begins with the number of its class)"
     if number in range(len(names)):
         return names[int(number)]
-    return f"number {text} (names end at {len(names) - 1})"
+    return f"{text} (only 0 to {len(names) - 1} have names)"
 
 
 def _read_values(columns: Sequence[str], num_keypoints: int) -> list[float]:

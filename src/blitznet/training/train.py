@@ -134,8 +134,8 @@ def train(
         devices: GPUs or processes.
         workers: data-loading processes per device; 0 = none.
         max_minutes: stop after this time; the run can be resumed. None = no limit.
-        validate_every: steps between validations on the `val` split; None = ten per run, 0 = only
-            at the end.
+        validate_every: steps between validations on the `val` split; None = a tenth of the run,
+            but at least 20; 0 = only at the end.
         early_stopping: stop after this many validations without improvement, and keep the best.
         compile: compile the network with `torch.compile`.
         skip_bad: skip images with errors, and list them in the folder.
