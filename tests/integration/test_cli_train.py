@@ -324,6 +324,7 @@ def test_train_without_data_is_wrong_usage(workplace: Path) -> None:
     assert train() == 2
     assert train("recipe.yaml") == 2
     assert train("recipe.yaml", "--data", "data.yaml", "--resume", "run") == 2
+    assert train("recipe.yaml", "--data", "data.yaml", "--steps", "1", "--epochs", "1") == 2
 
 
 @pytest.mark.parametrize(

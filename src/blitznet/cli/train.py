@@ -102,6 +102,8 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train a network on images with boxes, segmentation maps, or both; --resume RUN continues."""
+    if steps is not None and epochs is not None:
+        raise typer.BadParameter("give --steps N or --epochs N, not both")
     short = {"steps": steps, "global_batch_size": batch, "model.image_size": imgsz}
     overrides = [f"{field}={value}" for field, value in short.items() if value is not None]
     overrides = [*(settings or ()), *overrides]
