@@ -36,7 +36,7 @@ def average(networks: list[str], out: Annotated[Path, typer.Option()]) -> None:
     model.load_state_dict(means)
     *names, last = (Path(network).name for network in networks)
     training = info.training | {"weights": f"mean of {', '.join(names)} and {last}"}
-    make_folder(out, out)
+    make_folder(out, out, overwrite=None)
     save_checkpoint(out / MODEL_FILE, model, info.model_copy(update={"training": training}))
     for name in (RUN_FILE, LOG_FILE):
         shutil.copy(Path(networks[-1]) / name, out / name)

@@ -77,8 +77,8 @@ def cut(text: str) -> str:
 
 
 def count_of(number: int, what: str) -> str:
-    """A number with its noun: "1 error", "2 errors", "3 classes"."""
-    plural = "" if number == 1 else "es" if what.endswith("s") else "s"
+    """A number with its noun: "1 error", "2 errors", "3 classes", "4 boxes"."""
+    plural = "" if number == 1 else "es" if what.endswith(("s", "x")) else "s"
     return f"{number} {what}{plural}"
 
 

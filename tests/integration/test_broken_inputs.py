@@ -258,7 +258,7 @@ SOURCES = [
     Case(
         "a folder of maps that does not exist",
         lambda: describe(masks="Segmentation"),
-        "data.yaml, train, source 1: VOC/Segmentation does not exist; check `masks`",
+        "data.yaml, train, source 1: CWD/VOC/Segmentation does not exist; check `masks`",
     ),
     Case(
         "labels_only with a class that the network lacks",
@@ -374,7 +374,7 @@ def test_check_data_has_one_line_for(case: Case, capsys: pytest.CaptureFixture[s
     output = capsys.readouterr()
     assert output.err == ""
     errors = [line for line in output.out.splitlines() if line.startswith("error: ")]
-    assert errors == [f"error: {case.line}"]
+    assert errors == [f"error: {case.line.replace('CWD', str(Path.cwd()))}"]
 
 
 @by_name(DESCRIPTIONS)

@@ -221,6 +221,9 @@ def test_what_people_type_first_sets_steps_batch_and_size(
     assert capsys.readouterr() == ("", "")
     recipe, _ = read_run(workplace / "run")
     assert (recipe.steps, recipe.global_batch_size, recipe.model.image_size) == (3, 3, 72)
+    typed = ("--steps", "2", "--max-minutes", "0", "--quiet")
+    assert train("recipe.yaml", "--data", "data.yaml", "--out", "other", *typed) == 0
+    assert read_run(workplace / "other")[0].steps == 2
 
 
 def test_recipes_are_listed_and_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -321,6 +324,7 @@ def test_train_without_data_is_wrong_usage(workplace: Path) -> None:
     assert train() == 2
     assert train("recipe.yaml") == 2
     assert train("recipe.yaml", "--data", "data.yaml", "--resume", "run") == 2
+    assert train("recipe.yaml", "--data", "data.yaml", "--steps", "1", "--epochs", "1") == 2
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,19 @@ import pytest
 from rich.console import Console
 from rich.file_proxy import FileProxy
 
-from blitznet.cli.app import print_error, print_line
+from blitznet.cli.app import main, print_error, print_line
+
+
+@pytest.mark.parametrize(
+    ("option", "near"), [("--json", None), ("--crop", None), ("--savemasks", "--save-masks")]
+)
+def test_only_like_options_are_suggested(
+    option: str, near: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "a.jpg", option]) == 2
+    error = " ".join(capsys.readouterr().err.replace("│", "").split())
+    suggested = f" (Possible options: {near})" if near else ""
+    assert f"No such option: {option}{suggested} ╰" in error
 
 
 @pytest.mark.parametrize(("stream", "say"), [("stdout", print_line), ("stderr", print_error)])

@@ -5,6 +5,7 @@ import math
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
@@ -32,6 +33,18 @@ class _Group(TyperGroup):
         if command is not None:
             _adapted(command.get_params(ctx))
         return command
+
+    def invoke(self, ctx: Any) -> Any:
+        """Override Typer, to suggest options only if they are like the unknown one."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            # Of click's NoSuchOption, which Typer does not export; it compares the dashes, too.
+            if possible := getattr(error, "possibilities", None):
+                name = getattr(error, "option_name", "").lstrip("-")
+                near = get_close_matches(name, [one.lstrip("-") for one in possible])
+                error.possibilities = [f"--{one}" for one in near]  # type: ignore[attr-defined]
+            raise
 
 
 def _adapted(params: Any) -> Any:

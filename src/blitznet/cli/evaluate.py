@@ -82,7 +82,7 @@ def evaluate(
         print_table(metrics_table(metrics))
         if report:
             print_line(f"Report: {folder / 'index.html'}")
-        print_line(f"{metrics.pictures} images; metrics in {folder / evaluation.METRICS_FILE}")
+        print_line(f"Metrics: {folder / evaluation.METRICS_FILE}")
 
 
 def _require_input(model: str, engine: str | None, device: str, submission: str | None) -> None:

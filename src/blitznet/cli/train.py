@@ -10,7 +10,6 @@ from blitznet.cli.app import app, print_line, print_table
 from blitznet.cli.options import QuietOption
 from blitznet.device import device_kind
 from blitznet.extras import require
-from blitznet.files.result_folder import require_usable
 
 if TYPE_CHECKING:
     from blitznet.training.recipe import Recipe
@@ -47,6 +46,10 @@ def train(
             metavar="N", min=0, help="Number of epochs.", show_default="the recipe's steps"
         ),
     ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Number of steps.", show_default="the recipe's"),
+    ] = None,
     batch: Annotated[
         int | None,
         typer.Option(metavar="N", help="Set global_batch_size to N.", show_default="the recipe's"),
@@ -77,7 +80,7 @@ def train(
             metavar="STEPS",
             min=0,
             help="Steps between validations; 0 = only at the end.",
-            show_default="ten times per run",
+            show_default="a tenth of the run, at least 20",
         ),
     ] = None,
     early_stopping: Annotated[
@@ -99,7 +102,9 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train a network on images with boxes, segmentation maps, or both; --resume RUN continues."""
-    short = {"global_batch_size": batch, "model.image_size": imgsz}
+    if steps is not None and epochs is not None:
+        raise typer.BadParameter("give --steps N or --epochs N, not both")
+    short = {"steps": steps, "global_batch_size": batch, "model.image_size": imgsz}
     overrides = [f"{field}={value}" for field, value in short.items() if value is not None]
     overrides = [*(settings or ()), *overrides]
     _require_usage(resume, recipe or data, overrides or out or skip_bad or epochs is not None)
@@ -136,7 +141,7 @@ def _find_start(
     from blitznet.model_files import find_checkpoint
     from blitznet.paper.tables import find_recipe, read_experiments
     from blitznet.training.recipe import DEFAULT_RECIPE
-    from blitznet.training.run_record import read_run
+    from blitznet.training.run_record import read_run, require_new
 
     name = name or DEFAULT_RECIPE
     if resume is not None:
@@ -152,5 +157,5 @@ def _find_start(
         find_checkpoint(start)
     read_description(data).entries("train")
     if not any(rank in os.environ for rank in RANKS):  # rank 0 may have filled it
-        require_usable(out)
+        require_new(out)
     return recipe, data

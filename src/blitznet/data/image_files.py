@@ -19,7 +19,7 @@ def require_folder(path: Path, option: str) -> None:
     """Raise a LabelError if `path` is not a folder; `option` is its key in the data description."""
     if not path.is_dir():
         reason = "is a file, not a folder" if path.exists() else "does not exist"
-        raise LabelError(f"{path} {reason}; check `{option}`")
+        raise LabelError(f"{path.absolute()} {reason}; check `{option}`")
 
 
 def find_images(folder: Path, option: str) -> list[Path]:

@@ -42,6 +42,11 @@ class CodedEntry(SourceEntry):
             raise ValueError("mask_values: and mask_colours: need masks: FOLDER")
         return self
 
+    @property
+    def values_key(self) -> str | None:
+        """See `SourceEntry`."""
+        return "mask_values" if isinstance(self.masks, Path) and not self.mask_colours else None
+
     def codes(self, folder: Path, default: MapEncoding) -> MapEncoding:
         """The encoding of its maps; `default` is the format's own."""
         if self.mask_values is None and self.mask_colours is None:

@@ -41,6 +41,11 @@ class MaskFolderEntry(SourceEntry):
             raise ValueError("a folder of maps needs values: or colours:, and not both")
         return self
 
+    @property
+    def values_key(self) -> str | None:
+        """See `SourceEntry`."""
+        return "values" if self.colours is None else None
+
     def find_images(self, folder: Path) -> tuple[list[ImageFiles], ReadLabels]:
         """See `SourceEntry`; no two images and no two maps may differ only in their extension."""
         images, masks, suffix = folder / self.images, folder / self.masks, self.suffix

@@ -107,6 +107,8 @@ class MapFile:
             raise LabelError(f"{self.path} is a JPEG, which changes values; save maps as PNG")
         if mode not in (_COLOUR_MODES if are_colours else _VALUE_MODES):
             kind = "an RGB PNG" if are_colours else "a palette or greyscale PNG of class ids"
+            if mode in _COLOUR_MODES:
+                kind += "; for colours write mask_colours: {COLOUR: CLASS} (format masks: colours)"
             raise LabelError(f"{self.path} has mode {mode}; a map is {kind}")
         if are_colours:
             codes = np.empty(image.size[::-1], np.int32)

@@ -170,6 +170,11 @@ class SourceEntry(BaseModel, ABC):
         """Whether any labels are read; otherwise its images are for prediction only."""
         return self.boxes or self.masks is not None
 
+    @property
+    def values_key(self) -> str | None:
+        """The key that names the pixel values of its map files; None if they have no values."""
+        return None
+
     def _read_labels(self, read: ReadLabels, key: Any) -> ImageLabels:
         """Read an image's labels, make its map as `masks` requires, and drop unwanted boxes."""
         labels, make = read(key), _MADE_MAPS.get(self.masks)

@@ -55,6 +55,7 @@ class YoloEntry(CodedEntry):
             An image without a file has no objects. A polygon row also gives the box around it.
         names: class names in order: a list, or a text file with one per line. In maps without codes
             of their own, 0 is background, i + 1 is `names[i]` and 255 is void.
+        suffix: what a map's name has after the image's, such as "_mask".
     """
 
     format: Literal["yolo"] = "yolo"
@@ -64,6 +65,7 @@ class YoloEntry(CodedEntry):
     images: Path | None = None
     labels: Path | None = None
     names: tuple[str, ...] | Path | None = None
+    suffix: str = ""
 
     @model_validator(mode="after")
     def _is_complete(self) -> "YoloEntry":
@@ -98,7 +100,7 @@ class YoloEntry(CodedEntry):
             raise LabelError(text)
         maps: dict[str, Path] = {}
         if isinstance(self.masks, Path):
-            maps = find_maps(folder / self.masks, [key for key, _ in keyed])
+            maps = find_maps(folder / self.masks, [key for key, _ in keyed], self.suffix)
         ordered = ("background", *names[: MAX_VALUE - 1])
         codes = self.codes(folder, value_codes(dict(enumerate(ordered))))
         read = partial(read_rows, names=names, num_keypoints=num_keypoints) if has_rows else None
@@ -308,7 +310,7 @@ def _class_name(text: str, names: Sequence[str]) -> str:
         return f"{text} (a row begins with the number of its class)"
     if number in range(len(names)):
         return names[int(number)]
-    return f"number {text} (names end at {len(names) - 1})"
+    return f"{text} (only 0 to {len(names) - 1} have names)"
 
 
 def _read_values(columns: Sequence[str], num_keypoints: int) -> list[float]:

@@ -62,7 +62,8 @@ def evaluate(
     Args:
         model: a network in memory, which is copied, or a bundled name, a checkpoint or an exported
             file.
-        data: path of the data description; its classes must be those of the network.
+        data: path of the data description; the network must know all its classes. Other classes
+            of the network count as background.
         split: the split to evaluate.
         engine: inference engine for a network given by name or path, or `auto`; None = PyTorch in
             float32, or for an exported file, ONNX Runtime or OpenVINO.
@@ -92,22 +93,23 @@ def evaluate(
             name = os.fspath(model)
             opened = open_engine(name, engine or _float32_engine(name), str(device))
         stack.enter_context(closing(opened))
-        if tuple(description.classes) != tuple(opened.info.names):
+        names = description.classes
+        if unknown := [one for one in names if one not in opened.info.names]:
             raise InputError(
-                f"{name} knows the classes {', '.join(opened.info.names[1:])}; "
-                f"{os.fspath(data)} describes {', '.join(description.classes[1:])}"
+                f"{name} knows the classes {', '.join(opened.info.names[1:])}, but not "
+                f"{', '.join(unknown)} of {os.fspath(data)}; measure a network trained on them"
             )
         sources, found = description.open_split(split), None
         if submission is not None and out is not None:
             title = Path(name).stem
-            files = open_submission(submission, out, opened.info.names, split, title)
+            files = open_submission(submission, out, names, split, title)
             found = stack.enter_context(files)
         elif not any(entry.is_labelled for entry in description.entries(split)):
             raise InputError(
                 f"the split {split!r} has no labels to measure with; "
                 "--submission voc|coco writes what the evaluation servers take"
             )
-        evaluation = (DetailedEvaluation if report else Evaluation)(opened.info.names)
+        evaluation = (DetailedEvaluation if report else Evaluation)(names)
         metrics = measure(
             opened, sources, classes, batch_size, workers, found, evaluation, show_progress
         )
@@ -165,7 +167,8 @@ def measure(
         batch_size: images per forward pass.
         workers: processes that read images.
         found: called with id, detections and segmentation map of every image, in order.
-        evaluation: accumulates the images; None = a new one.
+        evaluation: accumulates the images; None = a new one of the network's classes. Classes
+            that it lacks count as background.
         show_progress: show a bar on a terminal; not inside another bar.
 
     Returns:
@@ -178,7 +181,9 @@ def measure(
     evaluation = evaluation or Evaluation(engine.info.names)
     evaluation.require_classes(classes or ())
     total = sum(map(len, sources))
-    with closing(_predictions(engine, sources, batch_size, workers)) as predictions:
+    with closing(
+        _predictions(engine, sources, batch_size, workers, evaluation.names)
+    ) as predictions:
         shown = with_progress(predictions, total, "images", show_progress, has_speed=True)
         for image_id, sample, detections, seg_map in shown:
             evaluation.update(sample, detections, seg_map)
@@ -208,10 +213,18 @@ class _Items(Dataset[_Item]):
 
 
 def _predictions(
-    engine: Engine, sources: Sequence[LabelSource], batch_size: int, workers: int
+    engine: Engine,
+    sources: Sequence[LabelSource],
+    batch_size: int,
+    workers: int,
+    names: Sequence[str],
 ) -> Generator[tuple[str, Sample, Detections | None, np.ndarray | None]]:
-    """Yield every image's id and labels with the network's results, see `Selector.apply`."""
-    selector = Selector(engine.info, Selection(SCORE_THRESHOLD))
+    """Yield every image's id and labels with the network's results, see `Selector.apply`.
+
+    Class ids are indices into `names`, some or all of the network's.
+    """
+    selector = Selector(engine.info, Selection(SCORE_THRESHOLD, classes=names[1:]))
+    ids = np.array([names.index(one) if one in names else 0 for one in engine.info.names])
     unread = _Items(sources, engine.info.model.image_size)
     total = len(unread)
     positions = [list(range(i, min(i + batch_size, total))) for i in range(0, total, batch_size)]
@@ -219,4 +232,9 @@ def _predictions(
         for items in batches:
             output = engine.run(np.stack([pixels for *_, pixels in items]), SCORE_THRESHOLD)
             for index, (image_id, sample, _) in enumerate(items):
-                yield image_id, sample, *selector.apply(output, index, *sample.size)
+                detections, seg_map = selector.apply(output, index, *sample.size)
+                if detections is not None:
+                    detections = detections._replace(labels=ids[detections.labels])
+                if seg_map is not None:
+                    seg_map = ids.astype(np.uint8)[seg_map]
+                yield image_id, sample, detections, seg_map

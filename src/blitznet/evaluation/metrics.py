@@ -13,6 +13,7 @@ from rich.table import Table
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.detections import Detections
+from blitznet.errors import count_of
 from blitznet.evaluation.average_precision import AveragePrecision, TrueBoxes
 from blitznet.evaluation.coco_ap import CocoAveragePrecision
 from blitznet.evaluation.mean_iou import class_iou, pixel_confusion
@@ -22,6 +23,7 @@ from blitznet.structures import Sample
 ByClass = dict[str, float | None]
 
 _AP_TITLES = {"voc07": "AP (VOC07)", "voc12": "AP (VOC12)", "coco": "AP (COCO)"}
+_NOT_WRITTEN = {"boxes", "maps", "engine", "seconds"}  # fields of `Metrics`
 _NOT_AVERAGED = " (not averaged)"
 
 
@@ -40,6 +42,8 @@ class Metrics:
         ap: AP of each class, by kind; None for a class without ground truth.
         mean_iou: mean over background and `classes`; None without segmentation maps.
         iou: IoU of each class, background included.
+        boxes: number of boxes that are not ignored; not in `metrics.json`.
+        maps: number of segmentation maps; not in `metrics.json`.
         engine: name of the engine that ran the network; not in `metrics.json`.
         seconds: duration of the evaluation; not in `metrics.json`.
     """
@@ -53,14 +57,15 @@ class Metrics:
     ap: dict[str, ByClass] | None
     mean_iou: float | None
     iou: ByClass | None
+    boxes: int = 0
+    maps: int = 0
     engine: str = ""
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `metrics.json`."""
         content = asdict(self) | {"classes": list(self.classes)}
-        del content["engine"], content["seconds"]
-        return content
+        return {key: value for key, value in content.items() if key not in _NOT_WRITTEN}
 
     @property
     def has_figures(self) -> bool:
@@ -93,8 +98,8 @@ class Evaluation:
         self.coco_ap = CocoAveragePrecision(len(names))
         # [true, predicted]; created with the first map, because boxes alone may have huge C.
         self.pixel_counts = np.zeros((0, 0), dtype=np.int64)
-        self.num_images = 0
-        self.has_boxes = self.has_maps = False
+        self.num_images = self.num_boxes = self.num_maps = 0
+        self.has_boxes = False
 
     def update(
         self, sample: Sample, detections: Detections | None, seg_map: np.ndarray | None
@@ -124,12 +129,13 @@ class Evaluation:
         """Add the boxes of one image, without those of unlabelled classes."""
         self.voc_ap.update(found, true)
         self.coco_ap.update(found, true)
+        self.num_boxes += int(np.count_nonzero(~true.difficult))
         self.has_boxes = True
 
     def add_pixels(self, counts: np.ndarray) -> None:
         """Add the `pixel_confusion` of one image."""
-        self.pixel_counts = self.pixel_counts + counts if self.has_maps else counts
-        self.has_maps = True
+        self.pixel_counts = self.pixel_counts + counts if self.num_maps else counts
+        self.num_maps += 1
 
     def require_classes(self, classes: Sequence[str]) -> None:
         """Raise InputError if one of these classes does not exist."""
@@ -162,7 +168,7 @@ class Evaluation:
                 for kind, values in (self.voc_ap.compute() | self.coco_ap.compute()).items()
             }
             mean_ap = {kind: _mean(values, chosen) for kind, values in ap.items()}
-        if self.has_maps:
+        if self.num_maps:
             by_class = dict(zip(self.names, class_iou(self.pixel_counts), strict=True))
             background = self.names[BACKGROUND]
             iou = _only(learned_masks and [background, *learned_masks], by_class)
@@ -174,6 +180,8 @@ class Evaluation:
             ap=ap,
             mean_iou=mean_iou,
             iou=iou,
+            boxes=self.num_boxes,
+            maps=self.num_maps,
         )
 
 
@@ -222,6 +230,8 @@ def metrics_table(metrics: Metrics) -> Table:
         table.add_row(*row, style="dim" if row[0].endswith(_NOT_AVERAGED) else None)
     table.add_section()
     table.add_row(*means, style="bold")
+    counted = {"image": metrics.pictures, "box": metrics.boxes, "segmentation map": metrics.maps}
+    table.caption = ", ".join(count_of(number, what) for what, number in counted.items())
     return table
 
 

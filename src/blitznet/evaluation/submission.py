@@ -55,7 +55,7 @@ def open_submission(
     if tuple(names) != classes:
         raise InputError(
             f"the {server} server takes its own {len(classes) - 1} classes; "
-            f"this network knows {', '.join(names[1:])}"
+            f"the data has {', '.join(names[1:])}"
         )
     if server == "voc":
         return _voc_submission(folder, names)

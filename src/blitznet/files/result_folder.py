@@ -30,8 +30,10 @@ def ensure_folder(folder: Path) -> Path:
     return folder
 
 
-def require_usable(out: Path | None, overwrite: bool = False) -> None:
+def require_usable(out: Path | None, overwrite: bool | None = False) -> None:
     """Check early for the errors of `make_folder`, without creating the folder.
+
+    `overwrite` None = the command has no such option.
 
     Raises:
         InputError: if `out` is not empty, or not a folder.
@@ -40,16 +42,17 @@ def require_usable(out: Path | None, overwrite: bool = False) -> None:
         return
     with writing(out):
         if out.exists() and any(out.iterdir()) and not overwrite:
-            raise InputError(f"{out}: not empty; name another folder, or add --overwrite")
+            option = ", or add --overwrite" if overwrite is not None else ""
+            raise InputError(f"{out}: not empty; name another folder{option}")
 
 
-def make_folder(out: Path | None, default: Path, overwrite: bool = False) -> Path:
+def make_folder(out: Path | None, default: Path, overwrite: bool | None = False) -> Path:
     """Create the folder for a run's results if missing.
 
     Args:
         out: the user's choice; None = `default`.
         default: such as runs/predict; if it exists, the first free one of runs/predict-2, -3, ...
-        overwrite: whether `out` may be non-empty.
+        overwrite: whether `out` may be non-empty; None = never.
 
     Raises:
         InputError: if the folder is not empty, or cannot be created.

@@ -22,7 +22,9 @@ from blitznet.training.recipe import Recipe
 from blitznet.training.run_record import RUN_FILE, read_run
 from blitznet.training.show import Progressing
 from blitznet.training.validation import (
+    BEST_FILE,
     VALIDATION_SPLIT,
+    best_row,
     keep_measured,
     read_validation,
     with_metrics,
@@ -54,6 +56,8 @@ def finish_run(folder: Path, device: str, workers: int, progressing: Progressing
         review = DetailedEvaluation(read_info(folder / MODEL_FILE).names)
         metrics = _measure(folder, data, device, workers, review, progressing.is_shown)
         _report(folder, review, metrics, on_message)
+        if stop is None and (better := better_weights(folder, metrics)) is not None:
+            on_message(better)
     _export(folder, on_message)
     model = next(path for path in (folder / ONNX_FILE, folder / MODEL_FILE) if path.is_file())
     on_message(
@@ -72,6 +76,17 @@ def _early_stop(folder: Path, recipe: Recipe) -> str | None:
     return (
         f"Stopped early at step {rows[-1]['step']:.0f} of {recipe.steps}: no improvement in "
         f"{count_of(since, 'validation')}; the network is that of step {best}"
+    )
+
+
+def better_weights(folder: Path, metrics: Metrics) -> str | None:
+    """Say that an earlier validation was better than the result; None if none was."""
+    best, last = best_row(read_validation(folder)), metrics.score
+    if best is None or last is None or (best["score"] or 0.0) <= last:
+        return None
+    return (
+        f"{folder / BEST_FILE} is better on {VALIDATION_SPLIT}: {best['score']:.3f} at step "
+        f"{best['step']:.0f}; {MODEL_FILE} has {last:.3f}"
     )
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from blitznet.data.description import DataDescription
 from blitznet.data.labels import ImageLabels
 from blitznet.errors import InputError, RecipeError, first_problem
+from blitznet.files.result_folder import require_usable
 from blitznet.files.text_files import read_json, write_json
 from blitznet.training.recipe import Recipe
 
@@ -24,6 +25,20 @@ if TYPE_CHECKING:
 RUN_FILE = "run.json"
 
 _SUPERVISED = ("supervised_boxes", "supervised_masks")
+
+
+def require_new(out: Path | None) -> None:
+    """Check that a new run can be written to a folder.
+
+    Raises:
+        InputError: if `out` is not empty, or not a folder.
+    """
+    if out is not None and (out / RUN_FILE).is_file():
+        raise InputError(
+            f"{out} holds a run; continue it with --resume {out} if it is unfinished, or name "
+            "another folder"
+        )
+    require_usable(out, overwrite=None)
 
 
 def write_run(

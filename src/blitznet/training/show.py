@@ -55,10 +55,11 @@ def describe_start(
                 f" ({split} in total: {has['pictures_with_boxes']} with boxes, "
                 f"{has['pictures_with_maps']} with segmentation maps)"
             )
+    lines += [f"  warning: {one}" for one in report.findings if not one.is_error]
     if VALIDATION_SPLIT not in report.statistics:
         lines.append(f"  no split {VALIDATION_SPLIT}, so nothing is measured")
     model = recipe.model
-    lines.append(f"Network: {model.name}, {model.image_size} pixels, {_heads(recipe)}")
+    lines.append(f"Network: {model.name}, {model.image_size} pixels, {_heads(recipe, report)}")
     for what, head, taken in zip(("boxes", "masks"), supervised, known, strict=True):
         absent = [name for name in names if name not in head]
         if head and absent:
@@ -84,12 +85,18 @@ def describe_start(
     return lines
 
 
-def _heads(recipe: Recipe) -> str:
+def _heads(recipe: Recipe, report: CheckReport) -> str:
+    train = report.statistics["train"]
     if recipe.model.detect and recipe.model.segment:
         return "heads for boxes and masks"
     if recipe.model.detect:
-        return "detection head only, because no image has a segmentation map"
-    return "segmentation head only, because no image has boxes"
+        kept, is_labelled = "detection", train.pixels[1 : len(train.names)].any()
+        has_maps = train.counts["pictures_with_maps"]
+        why = "no map shows a class" if has_maps else "no image has a segmentation map"
+    else:
+        kept, is_labelled = "segmentation", train.boxes.any()
+        why = "all boxes are ignored" if train.counts["boxes_ignored"] else "no image has boxes"
+    return f"{kept} head only, because {'the recipe has no other' if is_labelled else why}"
 
 
 def _list(names: Iterable[str]) -> str:

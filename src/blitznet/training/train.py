@@ -28,7 +28,7 @@ from blitznet.evaluation.metrics import Metrics
 from blitznet.extras import require
 from blitznet.files.atomic_write import unfinished_files
 from blitznet.files.plain_names import file_name
-from blitznet.files.result_folder import locked, make_folder, require_usable
+from blitznet.files.result_folder import locked, make_folder
 from blitznet.inference.engines.engine import OnMessage
 from blitznet.interruption import terminated_as_interrupted
 from blitznet.model.backbone import require_timm_model
@@ -53,7 +53,7 @@ from blitznet.training.recipe import (
     read_recipe,
 )
 from blitznet.training.resume import read_progress
-from blitznet.training.run_record import read_run, require_unchanged, write_run
+from blitznet.training.run_record import read_run, require_new, require_unchanged, write_run
 from blitznet.training.show import Progressing, describe_start, show_training
 from blitznet.training.tensorboard import rewrite_tensorboard, with_tensorboard
 from blitznet.training.validation import VALIDATION_SPLIT
@@ -134,8 +134,8 @@ def train(
         devices: GPUs or processes.
         workers: data-loading processes per device; 0 = none.
         max_minutes: stop after this time; the run can be resumed. None = no limit.
-        validate_every: steps between validations on the `val` split; None = ten per run, 0 = only
-            at the end.
+        validate_every: steps between validations on the `val` split; None = a tenth of the run,
+            but at least 20; 0 = only at the end.
         early_stopping: stop after this many validations without improvement, and keep the best.
         compile: compile the network with `torch.compile`.
         skip_bad: skip images with errors, and list them in the folder.
@@ -286,7 +286,7 @@ def _begin(start: _Start) -> Path:
     """Check the data, fit the recipe to it, and create the folder of a new run."""
     recipe, data, out, options = start.recipe, start.data, start.out, start.options
     on_message = start.progressing.on_message
-    require_usable(out)
+    require_new(out)
     description = read_description(data)
     entries = description.entries("train")
     has_boxes = any(entry.boxes for entry in entries)
@@ -320,7 +320,7 @@ def _begin(start: _Start) -> Path:
             for one, two in zip(labelled, known, strict=True)
         )
     )
-    folder = make_folder(out, Path("runs/train") / file_name(recipe.name))
+    folder = make_folder(out, Path("runs/train") / file_name(recipe.name), overwrite=None)
     write_run(folder, recipe, data, description, supervised, precision)
     for line in describe_start(recipe, report, supervised, known, device, precision):
         on_message(line)

@@ -63,6 +63,34 @@ def test_only_a_near_name_is_suggested(name: str, hint: str) -> None:
     assert str(raised.value).endswith(hint)
 
 
+@pytest.mark.parametrize(
+    ("entry", "key"),
+    [
+        ("format: yolo, root: ., names: [dog], masks: masks", "mask_values"),
+        ("format: masks, images: images, masks: masks, values: [background, dog]", "values"),
+    ],
+)
+def test_binary_maps_of_0_and_255_are_a_warning_that_says_what_to_write(
+    tmp_path: Path, entry: str, key: str
+) -> None:
+    values = np.zeros((20, 40), np.uint8)
+    values[5:10, 5:10] = 255
+    (tmp_path / "masks").mkdir()
+    for name in ("a", "b"):
+        draw(tmp_path / "images" / f"{name}.jpg")
+        write(tmp_path / "labels" / f"{name}.txt", "0 0.2 0.3 0.1 0.2")
+        Image.fromarray(values).save(tmp_path / "masks" / f"{name}.png")
+    (problem,) = findings(tmp_path, entry, "void-maps")
+    assert not problem.is_error
+    assert str(problem) == (
+        f"{tmp_path}/data.yaml, train, source 1: no class in 2 maps, only background and void "
+        f"(255); if 255 is an object, write {key}: {{0: background, 255: cat}}"
+    )
+    values[0, 0] = 1  # void beside a class, as in VOC
+    Image.fromarray(values).save(tmp_path / "masks" / "a.png")
+    assert findings(tmp_path, entry, "void-maps") == []
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_grey_maps_of_few_bits_hold_their_values(tmp_path: Path, bits: int) -> None:
     values = np.arange(2**bits, dtype=np.uint8).repeat(2)[None].repeat(3, axis=0)

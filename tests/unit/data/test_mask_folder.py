@@ -200,7 +200,13 @@ def test_values_and_colours_that_stand_for_nothing_are_shown(
     [
         ({"values": VALUES}, "L", "a.jpg", "is a JPEG, which changes values; save maps as PNG"),
         ({"colours": COLOURS}, "L", "a.jpg", "is a JPEG, which changes values; save maps as PNG"),
-        ({"values": VALUES}, "RGB", "a.png", "has mode RGB; a map is a palette or greyscale PNG"),
+        (
+            {"values": VALUES},
+            "RGB",
+            "a.png",
+            "has mode RGB; a map is a palette or greyscale PNG of class ids; for colours write "
+            "mask_colours: {COLOUR: CLASS} (format masks: colours)",
+        ),
         ({"colours": COLOURS}, "I;16", "a.png", "has mode I;16; a map is an RGB PNG"),
     ],
 )
@@ -209,7 +215,7 @@ def test_a_map_of_another_kind_is_refused(
 ) -> None:
     path = folder / "masks" / name
     Image.new(mode, SIZE).save(path)
-    with raises(f"{path} {problem}", is_whole=False):
+    with raises(f"{path} {problem}"):
         read_map(folder, **field)
 
 

@@ -126,6 +126,9 @@ def test_maps_have_the_names_of_images_and_the_order_of_the_names_from_1(root: P
     assert seg_map.tolist() == ids.tolist()
     assert source.read(1).seg_map is None
     assert len(boxes_of(source)) == 2
+    (root / "masks" / "a.png").rename(root / "masks" / "a_mask.png")
+    source = open_entry(root.parent, root="mine", masks="mine/masks", suffix="_mask")
+    assert source.read(0).seg_map.tolist() == ids.tolist()
 
 
 def test_the_values_or_colours_of_maps_can_be_said(root: Path) -> None:
@@ -180,9 +183,9 @@ BEYOND = "reaches beyond the image of 40x20 pixels"
             "20 is not a fraction; divide x by the width of the image and y by its height",
         ),
         ("x .5 .5 .2 .2", "unknown class 'x (a row begins with the number of its class)'"),
-        ("2 0.5 0.5 0.2 0.2", "unknown class 'number 2 (names end at 1)'"),
-        ("-1 0.5 0.5 0.2 0.2", "unknown class 'number -1 (names end at 1)'"),
-        ("0.5 0.5 0.5 0.2 0.2", "unknown class 'number 0.5 (names end at 1)'"),
+        ("2 0.5 0.5 0.2 0.2", "unknown class '2 (only 0 to 1 have names)'"),
+        ("-1 0.5 0.5 0.2 0.2", "unknown class '-1 (only 0 to 1 have names)'"),
+        ("0.5 0.5 0.5 0.2 0.2", "unknown class '0.5 (only 0 to 1 have names)'"),
         ("0 0.5 0.5 -0.2 0.2", "box 0.5 0.5 -0.2 0.2 has no area"),
         ("0 nan 0.5 0.2 0.2", "box nan 0.5 0.2 0.2 is not finite"),
         ("0 0.5 0.5 1.3 0.2", f"box 0.5 0.5 1.3 0.2 {BEYOND}"),
@@ -221,6 +224,14 @@ def test_files_and_folders_that_are_missing_are_named(
     write(root / "empty.txt", "\n")
     with raises(problem.format(folder=root.parent)):
         open_entry(root.parent, **fields)
+
+
+def test_the_whole_path_of_a_missing_folder_is_named(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root.parent)
+    with raises(f"{root.parent}/masks does not exist; check `masks`"):
+        open_entry(Path(), root="mine", masks="masks")
 
 
 def test_two_images_that_share_their_labels_are_refused(root: Path) -> None:

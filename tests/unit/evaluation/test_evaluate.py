@@ -7,20 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from torch import nn
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.data.labels import ClassTable, ImageLabels
+from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel
 from blitznet.data.source import LabelSource
 from blitznet.data.voc import VocEntry
 from blitznet.detections import Detections
 from blitznet.errors import InputError
 from blitznet.evaluation.evaluate import engine_of, measure
-from blitznet.evaluation.metrics import Evaluation, Metrics
+from blitznet.evaluation.metrics import Evaluation, Metrics, metrics_table
 from blitznet.model_files import CheckpointInfo
 from blitznet.structures import Sample
 from fixtures.make_fixtures import VOC_MINI
-from tiny_network import NAMES, tiny_model
+from tiny_network import NAMES, ColourNetwork, colour_predictor, tiny_model
 
 
 def samples() -> list[Sample]:
@@ -44,6 +45,7 @@ def perfect() -> Evaluation:
 def test_ground_truth_given_back_is_perfect_over_the_classes_that_there_are() -> None:
     metrics = perfect().compute()
     assert metrics.pictures == 6
+    assert metrics_table(metrics).caption == "6 images, 8 boxes, 5 segmentation maps"
     for mean in (*metrics.mean_ap.values(), metrics.mean_iou):
         assert math.isclose(mean, 1.0)
     assert metrics.ap["voc07"]["cat"] == 1
@@ -128,6 +130,28 @@ def test_an_unexpected_error_leaves_no_process_behind() -> None:
         measure(engine, [one_image()], workers=1, found=lambda *_: 1 // 0)
     assert multiprocessing.active_children() == []
     del caught  # its traceback would have kept them
+
+
+def test_a_network_is_measured_on_some_of_its_classes_by_name(tmp_path: Path) -> None:
+    """A blue image with a red corner and a green object that fills the network's only anchor."""
+    colours = np.full((64, 64, 3), (0, 0, 255), np.uint8)
+    colours[:16, :16] = (255, 0, 0)
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    green = ObjectLabel("green", ColourNetwork.OBJECT, "a", "")
+    labels = ImageLabels(tmp_path / "a.png", (green,), None)
+    found: list[tuple[Detections, np.ndarray]] = []
+    names = ("background", "blue", "green")
+    metrics = measure(
+        colour_predictor().engine,
+        [LabelSource([0], lambda _: labels, ClassTable(names))],
+        workers=0,
+        found=lambda _, *prediction: found.append(prediction),
+        evaluation=Evaluation(names),
+    )
+    ((detections, seg_map),) = found
+    assert detections.labels.tolist() == [2]
+    assert metrics.ap["voc12"] == {"blue": None, "green": 1}
+    assert (seg_map[0, 0], seg_map[63, 63]) == (0, 1)
 
 
 def test_an_unknown_class_is_named_with_those_there_are() -> None:

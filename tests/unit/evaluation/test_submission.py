@@ -112,8 +112,8 @@ def test_cocos_results_without_any_detection_are_an_empty_list(tmp_path: Path) -
     ("server", "names", "text"),
     [
         ("kitti", VOC_CLASSES, "no server is called 'kitti'; choose from voc, coco"),
-        ("voc", ("background", "cat"), "takes its own 20 classes; this network knows cat"),
-        ("coco", ("background", "cat"), "takes its own 80 classes; this network knows cat"),
+        ("voc", ("background", "cat"), "takes its own 20 classes; the data has cat"),
+        ("coco", ("background", "cat"), "takes its own 80 classes; the data has cat"),
         ("voc", ("background", *VOC_CLASSES[:0:-1]), "takes its own 20 classes"),  # another order
     ],
 )

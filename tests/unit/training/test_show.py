@@ -7,10 +7,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 import blitznet.training.show as show
+from blitznet.data.check.check_report import CheckReport
+from blitznet.data.check.image_check import ImageRecord
+from blitznet.data.check.statistics import SplitStatistics
+from blitznet.data.labels import Problem
 from blitznet.training.log import LOG_FIELDS, write_rows
+from blitznet.training.network import KnownClasses
 from blitznet.training.validation import VALIDATION_FIELDS, VALIDATION_FILE
+from fixtures.tiny_run import TINY, tiny_recipe
 
 LOSSES = "class 2.000 box 0.500 seg 0.250"
 ROW = f"{LOSSES}  16.0 images/s  lr 1.25e-01"
@@ -28,6 +35,39 @@ def log_row(step: int) -> dict[str, float]:
 def write_validation(run: Path, *rows: tuple[object, ...]) -> None:
     named = [dict(zip(VALIDATION_FIELDS, row, strict=True)) for row in rows]
     write_rows(run / VALIDATION_FILE, VALIDATION_FIELDS, named)
+
+
+def described(records: list[ImageRecord], **model: bool) -> list[str]:
+    """The summary of a run on these images, with one finding of each severity."""
+    findings = [Problem("picture", "a.jpg", "bad"), Problem("void-maps", "d, train", "x", False)]
+    statistics = {"train": SplitStatistics(["background", "cat"], records)}
+    recipe = tiny_recipe(model=TINY.model_copy(update=model))
+    report = CheckReport("d", None, findings, statistics)
+    known = KnownClasses(["cat"], ["cat"])
+    return show.describe_start(recipe, report, known, known, torch.device("cpu"), "fp32")
+
+
+def test_the_summary_has_the_warnings_of_the_data() -> None:
+    assert [line for line in described([]) if "warning" in line] == ["  warning: d, train: x"]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "why"),
+    [
+        (None, "no image has a segmentation map"),
+        ({0: 9, 255: 9}, "no map shows a class"),
+        ({0: 9, 1: 9}, "the recipe has no other"),
+    ],
+)
+def test_the_summary_says_why_there_is_one_head(pixels: dict[int, int] | None, why: str) -> None:
+    records = [ImageRecord("train", 1, 0, pixels=pixels, num_ignored=1)]
+    assert f"Network: tiny, 64 pixels, detection head only, because {why}" in described(
+        records, segment=False
+    )
+    assert (
+        "Network: tiny, 64 pixels, segmentation head only, because all boxes are ignored"
+        in described(records, detect=False)
+    )
 
 
 @pytest.fixture

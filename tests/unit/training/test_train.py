@@ -196,6 +196,19 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path, data: Path) -> Non
         train(data, "mdern", **QUICK)
 
 
+def test_a_run_in_the_folder_of_another_is_told_how_to_continue_it(
+    tmp_path: Path, data: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").touch()
+    for out, line in {
+        tmp_path / "run": f"holds a run; continue it with --resume {tmp_path}/run if it is ",
+        tmp_path: "not empty; name another folder$",
+    }.items():
+        with pytest.raises(InputError, match=line):
+            train(data, tiny_recipe(), out=out, **QUICK)
+
+
 def test_a_network_of_other_classes_is_not_measured(data: Path) -> None:
     network = BlitzNet(TINY.model_copy(update={"num_classes": 3}))
     with pytest.raises(InputError, match="the network has 3 classes, the data has 21 with"):

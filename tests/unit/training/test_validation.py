@@ -20,6 +20,7 @@ from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model_files import read_info
 from blitznet.training import loop, validation
+from blitznet.training.finish import better_weights
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, train_steps
 from blitznet.training.loop_options import steps_between_validations
 from blitznet.training.resume import read_progress
@@ -226,6 +227,18 @@ def test_a_gain_in_time_lets_the_run_go_on_to_its_end(
     *_, row = train_steps(tiny_recipe(steps=10), WITH_VAL, tmp_path, options)
     assert row["step"] == 10
     assert read_info(tmp_path / MODEL_FILE).training["steps"] == 10
+
+
+def test_a_result_that_is_worse_than_the_best_weights_is_said(
+    tmp_path: Path, scripted: Callable[..., None]
+) -> None:
+    scripted(0.5, 0.4)
+    list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND))
+    assert better_weights(tmp_path, metrics_of(0.5)) is None
+    assert better_weights(tmp_path, metrics_of(0.45)) == (
+        f"{tmp_path}/best.safetensors is better on val: 0.500 at step 2; "
+        "model.safetensors has 0.450"
+    )
 
 
 def test_ctrl_c_ends_a_validation_which_is_made_when_the_run_goes_on(

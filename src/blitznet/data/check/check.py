@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
+from blitznet.classes import IGNORE_INDEX
 from blitznet.data.check.check_report import CheckReport, OpenSource
 from blitznet.data.check.duplicates import near_duplicates
-from blitznet.data.check.image_check import ImageRecord, check_image
+from blitznet.data.check.image_check import NO_OBJECT, ImageRecord, check_image
 from blitznet.data.check.statistics import SplitStatistics
 from blitznet.data.description import DataDescription, Entry
 from blitznet.data.labels import Problem
 from blitznet.data.loader import prepare_ahead
 from blitznet.data.source import LabelSource
-from blitznet.errors import LabelError
+from blitznet.errors import LabelError, count_of
 from blitznet.model_info import ModelConfig
 from blitznet.progress import with_progress
 
@@ -44,7 +45,8 @@ def check_data(
         description: the data description to check.
         data: its path, for messages.
         splits: names of the splits to check; None = all.
-        model: network whose anchors the boxes are compared with; None = report errors only.
+        model: network whose anchors the boxes are compared with; None = report no warnings about
+            images, only about sources and splits.
         workers: processes that read images; 0 = read in this process.
         show_progress: show a progress bar on a terminal.
 
@@ -68,12 +70,13 @@ def check_data(
         problems = [problem for problem in problems if problem.is_error]
     else:
         problems += find_near_duplicates(records)
-        for split, counts in statistics.items():
-            if absent := counts.absent_classes():
-                text = f"no box and no pixel is labelled {', '.join(absent[:MAX_LISTED])}"
-                if len(absent) > MAX_LISTED:
-                    text += f" and {len(absent) - MAX_LISTED} more"
-                problems.append(Problem("class-absent", f"{data}, {split}", text, False, split))
+    for split, counts in statistics.items():
+        if absent := counts.absent_classes():
+            text = f"no box and no pixel is labelled {', '.join(absent[:MAX_LISTED])}"
+            if len(absent) > MAX_LISTED:
+                text += f" and {len(absent) - MAX_LISTED} more"
+            problems.append(Problem("class-absent", f"{data}, {split}", text, False, split))
+        problems += _void_maps(description, data, split, records)
     return CheckReport(str(data), model.name if model else None, problems, statistics, sources)
 
 
@@ -113,6 +116,23 @@ def _unclaimed_files(
             near = get_close_matches(path.stem, names, n=1, cutoff=0.8)
             text = "belongs to no image" + (f"; is it for {near[0]}?" if near else "")
         yield Problem("unclaimed", str(path), text, missing is not None, split, number)
+
+
+def _void_maps(
+    description: DataDescription, data: Path, split: str, records: Sequence[ImageRecord]
+) -> Iterator[Problem]:
+    """Sources whose maps have void where a class is expected, as binary masks of 0 and 255 do."""
+    for number, entry in enumerate(description.entries(split), start=1):
+        maps = [r.pixels for r in records if (r.split, r.source) == (split, number) and r.pixels]
+        voids = [pixels for pixels in maps if IGNORE_INDEX in pixels]
+        if entry.values_key and voids and not any(one.keys() - NO_OBJECT for one in voids):
+            text = (
+                f"no class in {count_of(len(voids), 'map')}, only background and void "
+                f"({IGNORE_INDEX}); if {IGNORE_INDEX} is an object, write {entry.values_key}: "
+                f"{{0: background, {IGNORE_INDEX}: {description.classes[1]}}}"
+            )
+            where = f"{data}, {split}, source {number}"
+            yield Problem("void-maps", where, text, False, split, number)
 
 
 class _Records(Dataset[ImageRecord]):

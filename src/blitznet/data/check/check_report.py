@@ -34,6 +34,7 @@ TITLES = {
     "empty-picture": "images without an object",
     "tiny-box": "boxes that no anchor matches",
     "class-absent": "classes without labels",
+    "void-maps": "maps with void instead of a class",
     "mostly-void": "maps that are almost all void",
 }
 

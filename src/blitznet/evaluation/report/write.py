@@ -76,7 +76,7 @@ def write_report(
         title = f"boxes of score {SCORE:g} or more, % of the true class"
         path = figure("confusion_boxes.png", "Confusion of boxes")
         draw_confusion(counts["boxes"], names, "nothing", title, path)
-    if review.has_maps:
+    if review.num_maps:
         counts["pixels"] = review.pixel_counts
         path = figure("confusion_pixels.png", "Confusion of pixels")
         draw_confusion(counts["pixels"], names, names[0], "pixels, % of the true class", path)

@@ -13,6 +13,8 @@ from blitznet.model_files import CheckpointInfo, ExportInfo, bundled_networks
 
 _KNOWN_OUTPUTS = ("boxes", "scores", "labels", "count", "seg_logits")
 
+_MIN_SCORE = 1e-6  # the lowest --score of `blitznet export`
+
 OnMessage = Callable[[str], None]
 
 
@@ -82,7 +84,8 @@ class ExportedEngine(Engine):
         if score < info.score:
             raise InputError(
                 f"the file gives objects of score {info.score:g} or more, but {score:g} was "
-                f"requested; export it again with --score {score:g}"
+                f"requested; ask for {info.score:g} or more, or export it again with --score "
+                f"{max(score, _MIN_SCORE):g}"
             )
         if iou is not None and iou > info.iou:
             raise InputError(

@@ -122,16 +122,6 @@ def test_a_image_without_object_and_foreground_is_empty(image: Path, ids: int | 
     assert found(check(image, [], seg_map)) == [*expected, ("empty-picture", False)]
 
 
-def test_a_map_in_black_and_white_of_which_the_white_is_void_gets_a_hint(image: Path) -> None:
-    ids = np.zeros((40, 60), np.uint8)
-    ids[:9] = IGNORE_INDEX
-    (problem,) = check(image, [], save_map(image, ids)).problems
-    assert str(problem) == (
-        f"{image}: shows no labelled object; 255 in its map is void, unless `values` names a class "
-        "for it"
-    )
-
-
 def test_an_ignored_object_or_a_pixel_is_not_nothing(image: Path) -> None:
     assert found(check(image, [thing("rat", 0, 0, 30, 30)])) == []
     ids = np.zeros((40, 60), np.uint8)

@@ -97,7 +97,13 @@ def test_weaker_objects_than_asked_for_are_left_out(constant: Path) -> None:
     assert found.scores.tolist() == [0.875, 0.5]
     [found] = run(engine, 0.51)
     assert found.scores.tolist() == [0.875]
-    with pytest.raises(InputError, match=r"objects of score 0\.25 or more, but 0\.1 was requested"):
+    text = (
+        r"^the file gives objects of score 0\.25 or more, but {} was requested; ask for 0\.25 or "
+    )
+    text += "more, or export it again with --score {}$"
+    with pytest.raises(InputError, match=text.format("0", "1e-06")):
+        run(engine, 0.0)
+    with pytest.raises(InputError, match=text.format(r"0\.1", r"0\.1")):
         run(engine, 0.1)
 
 
