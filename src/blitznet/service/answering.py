@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from blitznet.classes import palette_image
 from blitznet.image import EncodedImage
 from blitznet.inference.predictor import Predictor
+from blitznet.inference.selection import Selection
 from blitznet.scene import Scene
 from blitznet.service.label_studio import join_results, label_scene, read_images, read_tasks
 from blitznet.service.prediction_queue import BusyError, PredictionQueue
@@ -106,26 +107,28 @@ class Service:
         if "image/png" not in accept or "json" in accept:
             describe_it = partial(describe, options=options)
             join = partial(_as_json, self.model.name)
-            return await self._predict(request, images, options.score, describe_it, join)
+            return await self._predict(request, images, options.selection(), describe_it, join)
         if len(files) > 1:
             raise HTTPException(422, "a PNG is for one image only; request JSON for several")
         if options.output == "map" and not self.model.segment:
             raise HTTPException(422, f"{self.model.name} does not segment; leave out output=map")
         draw = _map_png if options.output == "map" else _drawn_png
-        return await self._predict(request, images, options.score, draw, b"".join, "image/png")
+        return await self._predict(
+            request, images, options.selection(), draw, b"".join, "image/png"
+        )
 
     async def _tasks(self, request: Request, body: LimitedBody) -> Response:
         tasks, controls = await asyncio.to_thread(read_tasks, await body.read())
         images = read_images(tasks, controls.key, self.settings)
         label_it = partial(label_scene, controls=controls, model=self.model.name)
         join = partial(join_results, self.model.name)
-        return await self._predict(request, images, self.settings.score, label_it, join)
+        return await self._predict(request, images, Selection(self.settings.score), label_it, join)
 
     async def _predict(
         self,
         request: Request,
         images: Iterable[EncodedImage],
-        score: float,
+        selection: Selection,
         encode: Callable[[Scene], Part],
         join: Callable[[list[Part]], bytes],
         media_type: str = "application/json",
@@ -138,7 +141,7 @@ class Service:
             for image in images:  # decoded one at a time
                 if given_up.is_set():
                     break
-                scene = predictor.predict(image, score)
+                scene = predictor.predict(image, **vars(selection))
                 start = perf_counter()
                 parts.append(encode(scene))
                 times.append(scene.milliseconds | {"encode": (perf_counter() - start) * 1000})

@@ -165,13 +165,22 @@ def _parameters() -> list[dict[str, Any]]:
     """`Options` as OpenAPI's query parameters."""
     return [
         {"name": name, "in": "query", "description": schema.pop("description"), "schema": schema}
-        for name, schema in Options.model_json_schema()["properties"].items()
+        for name, schema in _fields().items()
     ]
+
+
+def _fields() -> dict[str, dict[str, Any]]:
+    """JSON schemas of `Options`; a parameter that may be left out has no default."""
+    fields = Options.model_json_schema()["properties"].items()
+    return {
+        name: {key: schema[key] for key in schema if schema[key] is not None}
+        for name, schema in fields
+    }
 
 
 def _request_body() -> dict[str, Any]:
     binary = {"type": "string", "format": "binary"}
-    form = Options.model_json_schema()["properties"] | {"file": {"type": "array", "items": binary}}
+    form = _fields() | {"file": {"type": "array", "items": binary}}
     return {
         "required": True,
         "content": {

@@ -316,7 +316,11 @@ def test_the_log_has_a_line_per_request_and_no_content(
 def test_the_description_of_the_interface_is_complete(client: TestClient) -> None:
     api = client.get("/openapi.json").json()
     predict = api["paths"]["/predict"]["post"]
-    assert [one["name"] for one in predict["parameters"]] == ["score", "mask", "draw", "output"]
+    parameters = {one["name"]: one["schema"] for one in predict["parameters"]}
+    assert [*parameters] == [
+        "score", "classes", "iou", "max_detections", "mask", "draw", "output",
+    ]  # fmt: skip
+    assert parameters["iou"] == {"title": "Iou", "type": "number", "minimum": 0, "maximum": 1}
     assert set(predict["requestBody"]["content"]) == {
         "multipart/form-data", "image/*", "application/json",
     }  # fmt: skip

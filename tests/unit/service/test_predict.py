@@ -14,7 +14,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from blitznet.scene import Scene
-from tiny_network import NAMES, colour_predictor
+from blitznet.service import create_app
+from tiny_network import NAMES, colour_predictor, tiny_predictor
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")  # pycocotools
 
@@ -118,14 +119,59 @@ def test_32_clients_at_once_get_what_serial_ones_get(client: TestClient) -> None
 
 
 @pytest.mark.parametrize(
+    "params",
+    [
+        {"classes": "red, blue"},
+        {"classes": ["red", "blue"]},
+        {"classes": "green", "iou": "0.1"},
+        {"max_detections": "3"},
+        {"iou": "0", "max_detections": "2"},
+    ],
+)
+def test_parameters_of_predict_have_the_same_effect(
+    image: Image.Image, png: bytes, params: dict[str, Any]
+) -> None:
+    with tiny_predictor() as predictor, TestClient(create_app(predictor)) as client:
+        wanted = {key: float(params[key]) for key in ("iou",) if key in params}
+        if "classes" in params:
+            wanted["classes"] = ["green"] if params["classes"] == "green" else ["red", "blue"]
+        if "max_detections" in params:
+            wanted["max_detections"] = int(params["max_detections"])
+        expected = predictor.predict(image, 0.05, **wanted)
+        everything = predictor.predict(image, 0.05)
+        asked = {"score": "0.05", **params}
+        reply = first(client.post("/predict", params=asked, content=png))
+        form = first(client.post("/predict", data=asked, files={"file": png}))
+    assert 0 < len(expected.boxes) < len(everything.boxes)
+    assert reply["detections"] == expected.to_dict()["detections"] == form["detections"]
+    assert (decoded(reply["segmentation_mask"]) == expected.seg_map).all()
+
+
+def test_a_class_that_the_network_lacks_gets_the_line_of_predict(
+    client: TestClient, png: bytes
+) -> None:
+    answer = client.post("/predict?classes=bus", content=png)
+    assert answer.status_code == 422
+    detail = "no class is called 'bus'; this network has red, green, blue"
+    assert answer.json()["detail"] == detail
+
+
+@pytest.mark.parametrize(
     ("request_", "status", "detail"),
     [
         ({"content": b"milk, bread"}, 415, "body: not an image; BlitzNet reads JPEG"),
         ({"files": {"file": ("a.txt", b"milk")}}, 415, "a.txt: not an image"),
         ({"content": b""}, 422, "the request has no image"),
         ({"files": {"image": b"x"}}, 422, "files are sent as `file`, not as 'image'"),
-        ({"params": {"conf": 1}, "content": b"x"}, 422, "conf: Extra inputs are not permitted"),
-        ({"params": {"score": 2}, "content": b"x"}, 422, "score: Input should be less than"),
+        (
+            {"params": {"conf": 1}, "content": b"x"},
+            422,
+            "there is no parameter 'conf'; parameters are score",
+        ),
+        ({"params": {"score": 2}, "content": b"x"}, 422, "score must be in 0..1, got 2.0"),
+        ({"params": {"score": "high"}, "content": b"x"}, 422, "score: Input should be a valid"),
+        ({"params": {"iou": -1}, "content": b"x"}, 422, "iou must be in 0..1, got -1.0"),
+        ({"params": {"max_detections": 0}, "content": b"x"}, 422, "max_detections must be at"),
         ({"params": {"mask": "jpg"}, "content": b"x"}, 422, "mask: Input should be 'png', 'rle'"),
         (
             {"content": b"x", "headers": {"content-type": "multipart/form-data"}},
