@@ -14,6 +14,7 @@ from PIL import Image
 from starlette.requests import ClientDisconnect
 
 from blitznet.classes import palette_image
+from blitznet.errors import cut
 from blitznet.image import EncodedImage
 from blitznet.inference.predictor import Predictor
 from blitznet.inference.selection import Selection
@@ -103,8 +104,7 @@ class Service:
     async def _images(self, request: Request, body: LimitedBody) -> Response:
         files, options = await read_upload(request, body, self.settings.score)
         images = open_images(files, self.settings.max_megapixels)
-        accept = request.headers.get("accept", "")
-        if "image/png" not in accept or "json" in accept:
+        if not _wants_png(request.headers.get("accept", "")):
             describe_it = partial(describe, options=options)
             join = partial(_as_json, self.model.name)
             return await self._predict(request, images, options.selection(), describe_it, join)
@@ -170,6 +170,26 @@ class Service:
         for one in (*times, {"queue": stages["queue"], "all": total}):
             self.metrics.observe(one)
         request.state.log = {"images": len(times), "stages": stages}
+
+
+def _wants_png(accept: str) -> bool:
+    """Whether the header `Accept` asks for a PNG and not for JSON, which is preferred.
+
+    Raises:
+        HTTPException: 406 if it allows neither.
+    """
+    kinds = {kind.partition(";")[0].strip().lower() for kind in accept.split(",")}
+    if "application/json" in kinds:
+        return False
+    if "image/png" in kinds:
+        return True
+    if kinds & {"", "*/*", "application/*"}:
+        return False
+    if "image/*" in kinds:
+        return True
+    raise HTTPException(
+        406, f"the answer is application/json or image/png, and not {cut(accept)}; change `Accept`"
+    )
 
 
 def _as_json(model: str, images: list[ImagePrediction]) -> bytes:

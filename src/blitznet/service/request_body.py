@@ -9,7 +9,7 @@ from fastapi import HTTPException, Request
 from pydantic import ValidationError
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from blitznet.errors import ImageError, first_problem, shown
+from blitznet.errors import first_problem, shown
 from blitznet.image import EncodedImage
 from blitznet.image_file import read_image_header
 from blitznet.service.prediction_queue import BusyError
@@ -144,6 +144,10 @@ async def _read_form(
     fields, files = [], []
     try:
         for name, value in form.multi_items():
+            if name == "file" and isinstance(value, str):
+                raise HTTPException(
+                    422, "`file` is text and not a file; with curl, write -F file=@PATH"
+                )
             if isinstance(value, str):
                 fields.append((name, value))
             elif name == "file":
@@ -179,12 +183,10 @@ def open_image(file: EncodedImage, max_megapixels: float) -> EncodedImage:
     """Check an image's header, and return the file unchanged.
 
     Raises:
-        HTTPException: 415 if it is not an image, 413 if it has too many pixels.
+        ImageError: if it is not an image, or its header is damaged.
+        HTTPException: 413 if it has too many pixels.
     """
-    try:
-        width, height = read_image_header(BytesIO(file.content), file.name).size
-    except ImageError as error:
-        raise HTTPException(415, str(error)) from None
+    width, height = read_image_header(BytesIO(file.content), file.name).size
     if width * height > max_megapixels * 1e6:
         raise HTTPException(
             413,

@@ -78,6 +78,23 @@ def test_supervisors_may_ask_for_the_head_alone(client: TestClient) -> None:
     assert client.head("/predict").status_code == 405
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "detail"),
+    [
+        ("GET", "/predict", 405, "GET is not allowed here; use POST"),
+        ("POST", "/health", 405, "POST is not allowed here; use GET"),
+        ("POST", "/page/page.js", 405, "POST is not allowed here; use GET, HEAD"),
+        ("POST", "/v1/predict", 404, "nothing is at /v1/predict; see /docs"),
+        ("GET", "/page/nowhere.js", 404, "nothing is at /page/nowhere.js; see /docs"),
+    ],
+)
+def test_a_wrong_address_or_method_gets_one_line(
+    client: TestClient, method: str, path: str, status: int, detail: str
+) -> None:
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.json()) == (status, {"detail": detail})
+
+
 def test_a_service_that_ends_is_not_ready(client: TestClient, png: bytes) -> None:
     client.app.state.service.is_ready = False  # type: ignore[attr-defined]
     assert client.get("/ready").status_code == 503
@@ -324,7 +341,7 @@ def test_the_description_of_the_interface_is_complete(client: TestClient) -> Non
     assert set(predict["requestBody"]["content"]) == {
         "multipart/form-data", "image/*", "application/json",
     }  # fmt: skip
-    assert {"200", "401", "408", "413", "415", "422", "503"} <= set(predict["responses"])
+    assert {"200", "401", "406", "408", "413", "415", "422", "503"} <= set(predict["responses"])
     example = predict["responses"]["200"]["content"]["application/json"]["example"]
     read = Prediction.model_validate(example)
     assert read.model_dump(mode="json", exclude_unset=True) == example

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -178,7 +179,18 @@ def test_a_class_that_the_network_lacks_gets_the_line_of_predict(
             422,
             "the form cannot be read: Missing boundary",
         ),
+        ({"files": {"file": (None, "a.png")}}, 422, "`file` is text and not a file; with curl"),
         ({"content": b"{", "headers": {"content-type": "application/json"}}, 422, "Invalid JSON"),
+        (
+            {"json": {"image": "abc"}},
+            422,
+            "the JSON has no `tasks`; JSON is for Label Studio; send an image as the body",
+        ),
+        (
+            {"json": ["abc"]},
+            422,
+            "Input should be an object; JSON is for Label Studio; send an image as the body",
+        ),
     ],
 )
 def test_a_wrong_request_gets_one_line(
@@ -188,6 +200,50 @@ def test_a_wrong_request_gets_one_line(
     assert answer.status_code == status
     assert answer.json()["detail"].startswith(detail)
     assert "\n" not in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("*/*", "application/json"),
+        ("application/*", "application/json"),
+        ("text/html, application/xhtml+xml, */*;q=0.8", "application/json"),
+        ("image/png, application/json", "application/json"),
+        ("image/png;q=1, */*;q=0.1", "image/png"),
+        ("image/*", "image/png"),
+        ("image/webp,image/*,*/*;q=0.8", "application/json"),
+    ],
+)
+def test_the_answer_is_what_the_client_accepts(
+    client: TestClient, png: bytes, accept: str, kind: str
+) -> None:
+    answer = client.post("/predict", content=png, headers={"accept": accept})
+    assert answer.headers["content-type"] == kind
+
+
+def test_other_kinds_of_answers_are_refused(client: TestClient, png: bytes) -> None:
+    answer = client.post("/predict", content=png, headers={"accept": "image/jpeg"})
+    assert answer.status_code == 406
+    assert answer.json()["detail"] == (
+        "the answer is application/json or image/png, and not image/jpeg; change `Accept`"
+    )
+
+
+@pytest.mark.parametrize(("image_format", "status"), [("JPEG", 422), ("PNG", 415)])
+def test_an_image_that_curl_has_changed_gets_a_hint(
+    client: TestClient, image: Image.Image, image_format: str, status: int
+) -> None:
+    file = BytesIO()
+    image.save(file, image_format)
+    content = re.sub(rb"[\r\n\0]", b"", file.getvalue())
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    answer = client.post("/predict", content=content, headers=headers)
+    assert answer.status_code == status
+    hint = "; curl changes files that are sent with -d, use --data-binary"
+    assert answer.json()["detail"].endswith(hint)
+    plain = client.post("/predict", content=content)
+    assert plain.status_code == status
+    assert plain.json()["detail"] + hint == answer.json()["detail"]
 
 
 def test_a_damaged_image_gets_the_line_of_predict(client: TestClient, png: bytes) -> None:
@@ -210,7 +266,7 @@ def test_a_header_of_millions_of_parts_is_not_read_to_its_end(
     client: TestClient, content: bytes
 ) -> None:
     answer = client.post("/predict", content=content)
-    assert answer.status_code == 415
+    assert answer.status_code == 422
     assert "too many parts" in answer.json()["detail"]
 
 
