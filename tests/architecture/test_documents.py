@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import shlex
+import shutil
 import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -11,6 +12,7 @@ from io import StringIO
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 import typer
 from PIL import Image
@@ -214,6 +216,24 @@ def test_python_examples_print_what_the_page_shows(photos: Path, name: str) -> N
         with redirect_stdout(printed):
             exec(code, {})
         assert printed.getvalue() == expected
+
+
+def test_the_script_without_blitznet_finds_what_the_predictor_finds(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = ROOT / "docs/export.md"
+    (find,) = re.findall(r"\$\(python -c '(.*)'\)", page.read_text())
+    exec(find, {})
+    shutil.copy(capsys.readouterr().out.strip(), photos)
+    (script,) = blocks(page, "python")
+    exec(script, {})
+    scene = blitznet.load("blitznet300-mobile").predict("street.jpg")
+    objects = zip(scene.label_names, scene.scores, scene.boxes, strict=True)
+    lines = [f"{name} {round(float(score), 2)} {box.round()}" for name, score, box in objects]
+    assert capsys.readouterr().out.splitlines() == lines
+    assert lines
+    with Image.open("map.png") as seg_map:
+        assert np.mean(np.asarray(seg_map) == scene.seg_map) > 0.999
 
 
 @pytest.mark.parametrize("page", PAGES_TO_RUN)
