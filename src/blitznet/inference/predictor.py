@@ -161,9 +161,10 @@ class Predictor:
         Args:
             source: one image: a path, the content of a file as bytes or as an open file, a PIL
                 image, a uint8 array (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey, or a tensor
-                (3, H, W), uint8 or 0..1. Several images: a list or an iterator of these, an array
-                (N, H, W, 3), a tensor (N, 3, H, W), a folder, or a pattern such as `trip/*.jpg`.
-                For very many, use `predict_stream`, which does not keep them all in memory.
+                (3, H, W), uint8 or 0..1. OpenCV's arrays are BGR: pass `image[..., ::-1]`.
+                Several images: a list or an iterator of these, an array (N, H, W, 3), a tensor
+                (N, 3, H, W), a folder, or a pattern such as `trip/*.jpg`. For very many, use
+                `predict_stream`, which does not keep them all in memory.
             score: minimum score of an object, 0..1.
             batch: images per forward pass; None = 1 on a CPU, 8 on a GPU.
             classes: names of the classes to show; None = all.

@@ -97,6 +97,7 @@ def test_every_kind_of_image_gives_the_same(tmp_path: Path, tiny: Predictor) -> 
         named = [path, str(path), image, file]
         unnamed = [
             pixels, opaque, content, BytesIO(content), tensor, tensor / 255, torch.tensor(pixels),
+            pixels[..., ::-1].copy()[..., ::-1],  # as an array of OpenCV's
         ]  # fmt: skip
         for source in named + unnamed:
             scene = tiny.predict(source, 0.2)
