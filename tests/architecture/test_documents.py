@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -216,6 +217,29 @@ def test_python_examples_print_what_the_page_shows(photos: Path, name: str) -> N
         with redirect_stdout(printed):
             exec(code, {})
         assert printed.getvalue() == expected
+
+
+def test_the_results_can_be_read_with_pandas(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pandas")
+    assert main(["predict", "chelsea.png", "clip.mp4", "--quiet", "--score", "0.1"]) == 0
+    page = ROOT / "docs/getting_started.md"
+    (code,) = (block for block in blocks(page, "python") if "pandas" in block)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    printed = capsys.readouterr().out
+    assert "chelsea.png" in printed
+    assert "cat" in printed
+    records, table = names["records"], names["table"]
+    assert len(table) == sum(len(record["detections"]) for record in records)
+    assert list(table.columns) == ["label", "label_id", "score", "box", "source"]
+
+
+def test_objects_are_counted_per_frame(photos: Path) -> None:
+    (code,) = (block for block in blocks(ROOT / "docs/video.md", "python") if "csv" in block)
+    exec(code, {"net": blitznet.load()})
+    assert Path("people.csv").read_text() == "time,people\n0.0,0\n0.04,0\n"
 
 
 def test_the_script_without_blitznet_finds_what_the_predictor_finds(
