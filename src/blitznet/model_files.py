@@ -208,7 +208,7 @@ def parse_info(path: Path, text: str, kind: type[Info], newest: int) -> Info:
         if version > newest:
             raise CheckpointError(
                 f"{path} has format {version}, this version of blitznet reads up to {newest}; "
-                "upgrade with pip install -U blitznet"
+                "install a newer one"
             )
         info = kind.model_validate(content)
     except ValidationError as error:
