@@ -1,10 +1,11 @@
 """Predict images of any type and size with a trained network."""
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
+from inspect import signature
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
@@ -219,7 +220,7 @@ class Predictor:
         Raises:
             TypeError: for a source that is not an image.
         """
-        selection = Selection(score, **wanted)
+        selection = _select(self.predict_stream, score, wanted)
         selector, size = Selector(self.info, selection), self._batch_size(batch)
         readers = min(_MAX_READERS, usable_cores())
         images = ((source, as_image(source)) for source in sources)
@@ -253,7 +254,7 @@ class Predictor:
         Raises:
             InputError: if the source cannot be opened, or a package is missing.
         """
-        selection = Selection(score, **wanted)
+        selection = _select(self.predict_video, score, wanted)
         with closing(open_video(str(source))) as video:
             yield from predict_frames(self, video, selection, batch, VideoOptions(track=track))
 
@@ -311,6 +312,19 @@ class Predictor:
                 Scene(boxes, labels, scores, seg_map, self.names, one.image, one.source, times)
             )
         return scenes
+
+
+def _select(method: Callable[..., Any], score: float, wanted: Wanted) -> Selection:
+    """Make a selection; raises TypeError for a keyword argument that the method does not have."""
+    known = [*list(signature(method).parameters)[1:-1], *Wanted.__annotations__]
+    for name in (name for name in wanted if name not in known):
+        is_option = name in (field.name for field in fields(VideoOptions))
+        hint = "; predict_to_folder takes it in VideoOptions" if is_option else ""
+        raise TypeError(
+            f"{method.__qualname__}() got an unexpected keyword argument {name!r}; "
+            f"it takes {', '.join(known)}{hint}"
+        )
+    return Selection(score, **wanted)
 
 
 def weight_of(size: tuple[int, int]) -> float:

@@ -238,6 +238,18 @@ def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
         colour_predictor().predict(halves(8, 8), **wrong)  # type: ignore[arg-type]
 
 
+def test_an_unknown_keyword_is_refused_with_those_that_exist(tiny: Predictor) -> None:
+    unknown = "Predictor.{}() got an unexpected keyword argument {!r}; it takes score, batch, {}"
+    selection = "classes, iou, max_detections"
+    with pytest.raises(TypeError) as stream:
+        next(tiny.predict_stream([halves(9, 9)], conf=0.1))  # type: ignore[call-arg]
+    assert str(stream.value) == unknown.format("predict_stream", "conf", selection)
+    with pytest.raises(TypeError) as video:
+        next(tiny.predict_video("clip.mp4", max_frames=4))  # type: ignore[call-arg]
+    expected = unknown.format("predict_video", "max_frames", f"track, {selection}")
+    assert str(video.value) == f"{expected}; predict_to_folder takes it in VideoOptions"
+
+
 def test_a_checkpoint_file_predicts_as_the_network_that_was_saved(
     checkpoint: str, tiny: Predictor
 ) -> None:
