@@ -317,7 +317,7 @@ def find_network(name_or_path: str | os.PathLike[str] | None = None) -> NetworkF
 
     Args:
         name_or_path: a bundled network's name, a file, or a run's folder, for its final network or
-            else its best or last checkpoint; None = the best bundled network.
+            else its best or last checkpoint; None = the default bundled network.
 
     Raises:
         CheckpointError: if there is no such network; the message lists the bundled names.

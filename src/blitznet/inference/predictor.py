@@ -60,7 +60,7 @@ def load(
 
     Args:
         name_or_path: a bundled network's name, a training run's folder, an exported file, or a
-            checkpoint (which needs PyTorch); None = the best bundled network.
+            checkpoint (which needs PyTorch); None = the default one.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         engine: one of `blitznet.inference.engines.choose.ENGINES`, or `auto` for the fastest one
             installed; None = the value of BLITZNET_ENGINE, else `auto`.

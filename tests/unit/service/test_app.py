@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 from blitznet.errors import InputError
 from blitznet.inference.engines.engine import EngineOutput
 from blitznet.inference.predictor import Predictor
-from blitznet.service import Settings, create_app
+from blitznet.service import Settings, create_app, server
 from blitznet.service.connection import BoundedConnection
 from blitznet.service.prediction_queue import PredictionQueue
 from blitznet.service.replies import Prediction
@@ -348,6 +348,21 @@ def test_the_description_of_the_interface_is_complete(client: TestClient) -> Non
     for path, methods in api["paths"].items():
         for operation in methods.values():
             assert operation["description"], path
+
+
+@pytest.mark.parametrize(("count", "workers"), [(1, "1 worker"), (2, "2 workers")])
+def test_the_first_line_has_address_and_workers(
+    count: int, workers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, name in ((server, "_log_to_stderr"), (server.sys, "setswitchinterval")):
+        monkeypatch.setattr(place, name, lambda *_: None)
+    monkeypatch.setattr(server, "_load_workers", lambda *_: [colour_predictor()] * count)
+    monkeypatch.setattr(server._Server, "run", lambda *_, **__: None)
+    lines: list[str] = []
+    server.serve(port=0, on_message=lines.append)
+    address, _, rest = lines[0].partition(" ")
+    assert address.startswith("http://127.0.0.1:")
+    assert rest == f"({workers} on torch; Ctrl-C to stop)"
 
 
 @pytest.mark.parametrize(
