@@ -168,7 +168,7 @@ class Predictor:
                 `predict_stream`, which does not keep them all in memory.
             score: minimum score of an object, 0..1.
             batch: images per forward pass; None = 1 on a CPU, 8 on a GPU.
-            classes: names of the classes to show; None = all.
+            classes: names of the classes to show; pixels of others become background. None = all.
             iou: NMS threshold, the maximum IoU of two objects of a class; None = the threshold that
                 the network was exported with, 0.45.
             max_detections: maximum objects per image, the best ones; None = all.
