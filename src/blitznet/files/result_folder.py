@@ -38,6 +38,8 @@ def require_usable(out: Path | None, overwrite: bool = False) -> None:
     """
     if out is None:
         return
+    if out == Path("-"):
+        raise InputError("--out -: the results are files, which stdout cannot take; name a folder")
     with writing(out):
         if out.exists() and any(out.iterdir()) and not overwrite:
             raise InputError(f"{out}: not empty; name another folder, or add --overwrite")
