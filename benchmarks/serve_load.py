@@ -296,7 +296,7 @@ async def mixed(
         "cut": (contents[0][: len(contents[0]) // 2], {422}),
         "bomb": (header_of(60_000, 60_000), {413}),
         "liar": (header_of(6_000, 6_000), {422}),
-        "parts": (b"\xff\xd8" + bytes([255]) * 8_000_000, {415}),
+        "parts": (b"\xff\xd8" + bytes([255]) * 8_000_000, {422}),
         "flat": (flat_png(6_000), {200}),
         "large": (bytes(33_000_000), {413}),
     }

@@ -110,8 +110,8 @@ def bench(
     """Time a network on the engines that are installed.
 
     Args:
-        model: a bundled network's name, a checkpoint, or an exported file; None = the best bundled
-            network.
+        model: a bundled network's name, a checkpoint, or an exported file; None = the default
+            bundled network.
         engines: names; None = all that are installed.
         images: a folder; None = synthetic images. See `load_images`.
         score: minimum score of an object, 0..1.

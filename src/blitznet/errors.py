@@ -25,6 +25,10 @@ class ImageError(InputError):
     """An image that cannot be read."""
 
 
+class ImageFormatError(ImageError):
+    """A file that is not an image, or in a format that is not read."""
+
+
 class CheckpointError(InputError):
     """A file that is not a usable network, or a model name that does not exist."""
 

@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from blitznet.errors import ImageError, cut
+from blitznet.errors import ImageError, ImageFormatError, cut
 from blitznet.files.regular_file import MEGABYTE
 from blitznet.sample_depth import describe_tiff, has_16_bit_colours
 
@@ -84,7 +84,8 @@ def read_image_header(file: BinaryIO, name: str) -> ImageFile:
     can only be changed for the whole process.
 
     Raises:
-        ImageError: if it is not an image, or its header is damaged.
+        ImageFormatError: if it is not an image, or in a format that is not read.
+        ImageError: if its header is damaged.
     """
     Image.init()
     stream: Any = _BoundedFile(file)
@@ -114,27 +115,27 @@ def read_image_header(file: BinaryIO, name: str) -> ImageFile:
             stream.allow(_MAX_READS, of_decoder=True)
             return image
     if kind := describe_tiff(stream):
-        raise ImageError(
+        raise ImageFormatError(
             f"{name}: a TIFF of {kind}, which cannot be read; save it without compression "
             "as 8-bit or 16-bit integers, or as one channel of float32"
         )
     if damaged:
         raise ImageError(f"{name}: {damaged}")
     known = ", ".join(image_format for image_format in FORMATS if image_format in Image.OPEN)
-    raise ImageError(f"{name}: not an image; BlitzNet reads {known}")
+    raise ImageFormatError(f"{name}: not an image; BlitzNet reads {known}")
 
 
 def _register_heif(name: str) -> None:
     """Let Pillow read HEIF.
 
     Raises:
-        ImageError: if the package for it is not installed.
+        ImageFormatError: if the package for it is not installed.
     """
     if "HEIF" not in Image.OPEN:
         try:
             from pillow_heif import register_heif_opener
         except ImportError:
-            raise ImageError(
+            raise ImageFormatError(
                 f"{name}: a HEIF image; run: pip install 'blitznet[heif]', or save it as JPEG"
             ) from None
         register_heif_opener()

@@ -208,7 +208,7 @@ def parse_info(path: Path, text: str, kind: type[Info], newest: int) -> Info:
         if version > newest:
             raise CheckpointError(
                 f"{path} has format {version}, this version of blitznet reads up to {newest}; "
-                "upgrade with pip install -U blitznet"
+                "install a newer one"
             )
         info = kind.model_validate(content)
     except ValidationError as error:
@@ -317,7 +317,7 @@ def find_network(name_or_path: str | os.PathLike[str] | None = None) -> NetworkF
 
     Args:
         name_or_path: a bundled network's name, a file, or a run's folder, for its final network or
-            else its best or last checkpoint; None = the best bundled network.
+            else its best or last checkpoint; None = the default bundled network.
 
     Raises:
         CheckpointError: if there is no such network; the message lists the bundled names.

@@ -1,7 +1,7 @@
 """The prediction for one image: objects, segmentation map and instance masks."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,25 @@ class Scene:
     def label_names(self) -> list[str]:
         """The class name of each of the K objects."""
         return [self.names[label] for label in self.labels]
+
+    def filter(self, mask: np.ndarray) -> "Scene":
+        """Keep some of the objects, in their order; the segmentation map stays as it is.
+
+        Args:
+            mask: (K,) bool, such as `scene.scores > 0.8`.
+
+        Raises:
+            ValueError: if it is something else.
+        """
+        mask = np.asarray(mask)
+        if mask.shape != self.labels.shape or mask.dtype != bool:
+            raise ValueError(
+                f"filter() takes {len(self.labels)} booleans, one per object; "
+                f"got {mask.dtype} of shape {mask.shape}"
+            )
+        ids = None if self.ids is None else self.ids[mask]
+        boxes, labels, scores = self.boxes[mask], self.labels[mask], self.scores[mask]
+        return replace(self, boxes=boxes, labels=labels, scores=scores, ids=ids)
 
     def instances(self) -> np.ndarray:
         """Instance masks: the pixels of an object's class inside its box, see `instance_map`.

@@ -4,13 +4,16 @@ import ast
 import json
 import re
 import shlex
+import shutil
 import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 import pytest
 import typer
 from PIL import Image
@@ -143,7 +146,10 @@ def test_extras_to_install_exist(document: Path) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    for named in re.findall(r"(?:blitznet|\.)\[([\w,]+)\]", document.read_text()):
+    text = document.read_text()
+    if document.stem != "batch":  # it is not on PyPI
+        assert not re.search(r"pip install '?blitznet\b(?!\[EXTRA)", text)
+    for named in re.findall(r"(?:blitznet|\.)\[([a-z,]+)\]", text):
         assert set(named.split(",")) <= extras.keys(), named
 
 
@@ -214,6 +220,47 @@ def test_python_examples_print_what_the_page_shows(photos: Path, name: str) -> N
         with redirect_stdout(printed):
             exec(code, {})
         assert printed.getvalue() == expected
+
+
+def test_the_results_can_be_read_with_pandas(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pandas")
+    assert main(["predict", "chelsea.png", "clip.mp4", "--quiet", "--score", "0.1"]) == 0
+    page = ROOT / "docs/getting_started.md"
+    (code,) = (block for block in blocks(page, "python") if "pandas" in block)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    printed = capsys.readouterr().out
+    assert "chelsea.png" in printed
+    assert "cat" in printed
+    records, table = names["records"], names["table"]
+    assert len(table) == sum(len(record["detections"]) for record in records)
+    assert list(table.columns) == ["label", "label_id", "score", "box", "source"]
+
+
+def test_objects_are_counted_per_frame(photos: Path) -> None:
+    (code,) = (block for block in blocks(ROOT / "docs/video.md", "python") if "csv" in block)
+    exec(code, {"net": blitznet.load()})
+    assert Path("people.csv").read_text() == "time,people\n0.0,0\n0.04,0\n"
+
+
+def test_the_script_without_blitznet_finds_what_the_predictor_finds(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = ROOT / "docs/export.md"
+    (find,) = re.findall(r"\$\(python -c '(.*)'\)", page.read_text())
+    exec(find, {})
+    shutil.copy(capsys.readouterr().out.strip(), photos)
+    (script,) = blocks(page, "python")
+    exec(script, {})
+    scene = blitznet.load("blitznet300-mobile").predict("street.jpg")
+    objects = zip(scene.label_names, scene.scores, scene.boxes, strict=True)
+    lines = [f"{name} {round(float(score), 2)} {box.round()}" for name, score, box in objects]
+    assert capsys.readouterr().out.splitlines() == lines
+    assert lines
+    with Image.open("map.png") as seg_map:
+        assert np.mean(np.asarray(seg_map) == scene.seg_map) > 0.999
 
 
 @pytest.mark.parametrize("page", PAGES_TO_RUN)

@@ -167,13 +167,12 @@ def test_a_checkpoint_is_converted_once_for_an_engine_of_files(
 
 
 @pytest.mark.slow
-def test_the_script_of_the_docs_runs_without_torch_and_without_us(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_the_script_of_the_docs_runs_without_torch_and_without_us(tmp_path: Path) -> None:
+    checkpoint = save(tmp_path / "tiny.safetensors")
+    export(checkpoint, tmp_path / "tiny.onnx", limits=LIMITS, seg_map=True)
     script = re.findall(r"```python\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)[0]
-    script = script.replace("blitznet300-mobile.onnx", str(folder / "tiny.onnx"))
+    script = script.replace("blitznet300-mobile.onnx", "tiny.onnx")
     script = script.replace("street.jpg", str(VOC_MINI / "JPEGImages/000001.jpg"))
-    assert len(script.strip().splitlines()) <= 12
     script += "\nimport sys; print(sorted({'torch', 'blitznet', 'onnx'} & sys.modules.keys()))"
     run = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False

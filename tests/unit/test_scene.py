@@ -171,3 +171,28 @@ def test_supervision_that_is_not_installed_is_one_line(hide_package: Callable[[s
     hide_package("supervision")
     with pytest.raises(InputError, match=r"pip install 'blitznet\[track\]'"):
         make_scene([], [], None).to_supervision()
+
+
+def test_filter_keeps_objects_and_the_map() -> None:
+    boxes = [[0.0, 0, 1, 1], [1, 0, 3, 2], [0, 0, 4, 3]]
+    scene = make_scene(boxes, [1, 2, 1], [[1, 2], [0, 1]], [0.9, 0.8, 0.7])
+    tracked = replace(scene, ids=np.array([7, 0, 9]))
+    kept = tracked.filter(tracked.labels == 1)
+    assert kept.boxes.tolist() == [boxes[0], boxes[2]]
+    assert kept.labels.tolist() == [1, 1]
+    assert kept.scores.tolist() == scene.scores[[0, 2]].tolist()
+    assert kept.ids is not None
+    assert kept.ids.tolist() == [7, 9]
+    assert kept.seg_map is scene.seg_map
+    assert kept.image is scene.image
+    assert scene.filter(scene.scores > 1).boxes.shape == (0, 4)
+    assert scene.filter(scene.scores > 0.75).ids is None
+    nothing = make_scene([], [], None)
+    assert nothing.filter(nothing.scores > 0.5).labels.tolist() == []
+
+
+@pytest.mark.parametrize("mask", [[True], [0, 1], 0, [[True, False]]])
+def test_filter_takes_a_boolean_per_object(mask: object) -> None:
+    scene = make_scene([[0, 0, 1, 1], [1, 0, 3, 2]], [1, 2], None)
+    with pytest.raises(ValueError, match="takes 2 booleans, one per object; got "):
+        scene.filter(mask)  # type: ignore[arg-type]

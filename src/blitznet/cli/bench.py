@@ -16,7 +16,7 @@ def bench(
         typer.Argument(
             metavar="MODEL",
             help="Bundled network, checkpoint, or exported file.",
-            show_default="best bundled one",
+            show_default="blitznet300-mobile",
         ),
     ] = None,
     engines: Annotated[

@@ -45,7 +45,11 @@ def predict(
     score: ScoreOption = 0.5,
     classes: Annotated[
         str | None,
-        typer.Option(metavar="NAME,...", help="Show only these classes.", show_default="all"),
+        typer.Option(
+            metavar="NAME,...",
+            help="Show only these classes; pixels of others become background.",
+            show_default="all",
+        ),
     ] = None,
     iou: Annotated[
         float | None,

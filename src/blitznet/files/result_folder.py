@@ -40,6 +40,8 @@ def require_usable(out: Path | None, overwrite: bool | None = False) -> None:
     """
     if out is None:
         return
+    if out == Path("-"):
+        raise InputError("--out -: the results are files, which stdout cannot take; name a folder")
     with writing(out):
         if out.exists() and any(out.iterdir()) and not overwrite:
             option = ", or add --overwrite" if overwrite is not None else ""

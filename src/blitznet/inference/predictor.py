@@ -1,10 +1,11 @@
 """Predict images of any type and size with a trained network."""
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
+from inspect import signature
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
@@ -59,7 +60,7 @@ def load(
 
     Args:
         name_or_path: a bundled network's name, a training run's folder, an exported file, or a
-            checkpoint (which needs PyTorch); None = the best bundled network.
+            checkpoint (which needs PyTorch); None = the default one.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         engine: one of `blitznet.inference.engines.choose.ENGINES`, or `auto` for the fastest one
             installed; None = the value of BLITZNET_ENGINE, else `auto`.
@@ -161,12 +162,13 @@ class Predictor:
         Args:
             source: one image: a path, the content of a file as bytes or as an open file, a PIL
                 image, a uint8 array (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey, or a tensor
-                (3, H, W), uint8 or 0..1. Several images: a list or an iterator of these, an array
-                (N, H, W, 3), a tensor (N, 3, H, W), a folder, or a pattern such as `trip/*.jpg`.
-                For very many, use `predict_stream`, which does not keep them all in memory.
+                (3, H, W), uint8 or 0..1. OpenCV's arrays are BGR: pass `image[..., ::-1]`.
+                Several images: a list or an iterator of these, an array (N, H, W, 3), a tensor
+                (N, 3, H, W), a folder, or a pattern such as `trip/*.jpg`. For very many, use
+                `predict_stream`, which does not keep them all in memory.
             score: minimum score of an object, 0..1.
             batch: images per forward pass; None = 1 on a CPU, 8 on a GPU.
-            classes: names of the classes to show; None = all.
+            classes: names of the classes to show; pixels of others become background. None = all.
             iou: NMS threshold, the maximum IoU of two objects of a class; None = the threshold that
                 the network was exported with, 0.45.
             max_detections: maximum objects per image, the best ones; None = all.
@@ -218,7 +220,7 @@ class Predictor:
         Raises:
             TypeError: for a source that is not an image.
         """
-        selection = Selection(score, **wanted)
+        selection = _select(self.predict_stream, score, wanted)
         selector, size = Selector(self.info, selection), self._batch_size(batch)
         readers = min(_MAX_READERS, usable_cores())
         images = ((source, as_image(source)) for source in sources)
@@ -252,7 +254,7 @@ class Predictor:
         Raises:
             InputError: if the source cannot be opened, or a package is missing.
         """
-        selection = Selection(score, **wanted)
+        selection = _select(self.predict_video, score, wanted)
         with closing(open_video(str(source))) as video:
             yield from predict_frames(self, video, selection, batch, VideoOptions(track=track))
 
@@ -310,6 +312,19 @@ class Predictor:
                 Scene(boxes, labels, scores, seg_map, self.names, one.image, one.source, times)
             )
         return scenes
+
+
+def _select(method: Callable[..., Any], score: float, wanted: Wanted) -> Selection:
+    """Make a selection; raises TypeError for a keyword argument that the method does not have."""
+    known = [*list(signature(method).parameters)[1:-1], *Wanted.__annotations__]
+    for name in (name for name in wanted if name not in known):
+        is_option = name in (field.name for field in fields(VideoOptions))
+        hint = "; predict_to_folder takes it in VideoOptions" if is_option else ""
+        raise TypeError(
+            f"{method.__qualname__}() got an unexpected keyword argument {name!r}; "
+            f"it takes {', '.join(known)}{hint}"
+        )
+    return Selection(score, **wanted)
 
 
 def weight_of(size: tuple[int, int]) -> float:

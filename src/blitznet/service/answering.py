@@ -14,8 +14,10 @@ from PIL import Image
 from starlette.requests import ClientDisconnect
 
 from blitznet.classes import palette_image
+from blitznet.errors import cut
 from blitznet.image import EncodedImage
 from blitznet.inference.predictor import Predictor
+from blitznet.inference.selection import Selection
 from blitznet.scene import Scene
 from blitznet.service.label_studio import join_results, label_scene, read_images, read_tasks
 from blitznet.service.prediction_queue import BusyError, PredictionQueue
@@ -102,30 +104,31 @@ class Service:
     async def _images(self, request: Request, body: LimitedBody) -> Response:
         files, options = await read_upload(request, body, self.settings.score)
         images = open_images(files, self.settings.max_megapixels)
-        accept = request.headers.get("accept", "")
-        if "image/png" not in accept or "json" in accept:
+        if not _wants_png(request.headers.get("accept", "")):
             describe_it = partial(describe, options=options)
             join = partial(_as_json, self.model.name)
-            return await self._predict(request, images, options.score, describe_it, join)
+            return await self._predict(request, images, options.selection(), describe_it, join)
         if len(files) > 1:
             raise HTTPException(422, "a PNG is for one image only; request JSON for several")
         if options.output == "map" and not self.model.segment:
             raise HTTPException(422, f"{self.model.name} does not segment; leave out output=map")
         draw = _map_png if options.output == "map" else _drawn_png
-        return await self._predict(request, images, options.score, draw, b"".join, "image/png")
+        return await self._predict(
+            request, images, options.selection(), draw, b"".join, "image/png"
+        )
 
     async def _tasks(self, request: Request, body: LimitedBody) -> Response:
         tasks, controls = await asyncio.to_thread(read_tasks, await body.read())
         images = read_images(tasks, controls.key, self.settings)
         label_it = partial(label_scene, controls=controls, model=self.model.name)
         join = partial(join_results, self.model.name)
-        return await self._predict(request, images, self.settings.score, label_it, join)
+        return await self._predict(request, images, Selection(self.settings.score), label_it, join)
 
     async def _predict(
         self,
         request: Request,
         images: Iterable[EncodedImage],
-        score: float,
+        selection: Selection,
         encode: Callable[[Scene], Part],
         join: Callable[[list[Part]], bytes],
         media_type: str = "application/json",
@@ -138,7 +141,7 @@ class Service:
             for image in images:  # decoded one at a time
                 if given_up.is_set():
                     break
-                scene = predictor.predict(image, score)
+                scene = predictor.predict(image, **vars(selection))
                 start = perf_counter()
                 parts.append(encode(scene))
                 times.append(scene.milliseconds | {"encode": (perf_counter() - start) * 1000})
@@ -167,6 +170,26 @@ class Service:
         for one in (*times, {"queue": stages["queue"], "all": total}):
             self.metrics.observe(one)
         request.state.log = {"images": len(times), "stages": stages}
+
+
+def _wants_png(accept: str) -> bool:
+    """Whether the header `Accept` asks for a PNG and not for JSON, which is preferred.
+
+    Raises:
+        HTTPException: 406 if it allows neither.
+    """
+    kinds = {kind.partition(";")[0].strip().lower() for kind in accept.split(",")}
+    if "application/json" in kinds:
+        return False
+    if "image/png" in kinds:
+        return True
+    if kinds & {"", "*/*", "application/*"}:
+        return False
+    if "image/*" in kinds:
+        return True
+    raise HTTPException(
+        406, f"the answer is application/json or image/png, and not {cut(accept)}; change `Accept`"
+    )
 
 
 def _as_json(model: str, images: list[ImagePrediction]) -> bytes:

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.routing import APIRoute
@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from blitznet.errors import InputError
+from blitznet.errors import ImageError, ImageFormatError, InputError, cut
 from blitznet.inference.predictor import Predictor
 from blitznet.service.answering import Service
 from blitznet.service.gate import CLIENT_GONE, Gate
@@ -24,14 +24,16 @@ from blitznet.service.replies import EXAMPLE, ErrorReply, Health, Models, Option
 from blitznet.service.settings import Settings
 
 _PAGE = Path(__file__).parent / "page"
+_CURL_BODY = "application/x-www-form-urlencoded"  # of `curl -d` and `curl --data-binary`
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorReply, "description": description}
     for status, description in {
         401: "The token is missing or wrong.",
         408: "The request did not arrive in time.",
+        406: "`Accept` allows neither JSON nor PNG.",
         413: "Too many bytes or pixels.",
-        415: "Not an image.",
-        422: "A damaged image, or an unknown parameter.",
+        415: "Not an image, or in a format that is not read.",
+        422: "A damaged image, no image, or a wrong parameter.",
         503: "Busy, not ready, or late; try again after `Retry-After` seconds.",
     }.items()
 }
@@ -153,8 +155,22 @@ def _add_problems(app: FastAPI) -> None:
         return JSONResponse({"detail": str(error)}, 503, headers)
 
     @app.exception_handler(InputError)
-    async def wrong(_: Request, error: InputError) -> Response:
-        return JSONResponse({"detail": str(error)}, 422)
+    async def wrong(request: Request, error: InputError) -> Response:
+        status = 415 if isinstance(error, ImageFormatError) else 422
+        hint = ""
+        if isinstance(error, ImageError) and request.headers.get("content-type") == _CURL_BODY:
+            hint = "; curl changes files that are sent with -d, use --data-binary"
+        return JSONResponse({"detail": f"{error}{hint}"}, status)
+
+    @app.exception_handler(404)
+    async def nowhere(request: Request, _: HTTPException) -> Response:
+        return JSONResponse({"detail": f"nothing is at {cut(request.url.path)}; see /docs"}, 404)
+
+    @app.exception_handler(405)
+    async def wrong_method(request: Request, error: HTTPException) -> Response:
+        use = (error.headers or {}).get("Allow", "GET")
+        detail = f"{request.method} is not allowed here; use {use}"
+        return JSONResponse({"detail": detail}, 405, error.headers)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
@@ -165,13 +181,22 @@ def _parameters() -> list[dict[str, Any]]:
     """`Options` as OpenAPI's query parameters."""
     return [
         {"name": name, "in": "query", "description": schema.pop("description"), "schema": schema}
-        for name, schema in Options.model_json_schema()["properties"].items()
+        for name, schema in _fields().items()
     ]
+
+
+def _fields() -> dict[str, dict[str, Any]]:
+    """JSON schemas of `Options`; a parameter that may be left out has no default."""
+    fields = Options.model_json_schema()["properties"].items()
+    return {
+        name: {key: schema[key] for key in schema if schema[key] is not None}
+        for name, schema in fields
+    }
 
 
 def _request_body() -> dict[str, Any]:
     binary = {"type": "string", "format": "binary"}
-    form = Options.model_json_schema()["properties"] | {"file": {"type": "array", "items": binary}}
+    form = _fields() | {"file": {"type": "array", "items": binary}}
     return {
         "required": True,
         "content": {

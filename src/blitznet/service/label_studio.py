@@ -25,6 +25,7 @@ _FETCH_SECONDS = 10
 # Limits of a request: tasks, characters of the configuration, and JSON values, which can be many
 # because of brush annotations that the tasks already have.
 _MAX_TASKS, _MAX_CONFIG, _MAX_VALUES = 100, 1_000_000, 2_000_000
+_NOT_TASKS = "JSON is for Label Studio; send an image as the body, or as `file` of a form"
 _RECTANGLES, _BRUSHES = "RectangleLabels", "BrushLabels"
 
 
@@ -98,7 +99,12 @@ def read_tasks(content: bytes) -> tuple[list[LabelStudioTask], Controls]:
     try:
         request = TaskRequest.model_validate_json(content)
     except ValidationError as error:
-        raise HTTPException(422, first_problem(error)) from None
+        text, problem = first_problem(error), error.errors()[0]
+        if problem["type"] == "missing" and problem["loc"] == ("tasks",):
+            text = "the JSON has no `tasks`"
+        elif problem["loc"]:
+            raise HTTPException(422, text) from None
+        raise HTTPException(422, f"{text}; {_NOT_TASKS}") from None
     return request.tasks, _read_config(request.label_config)
 
 

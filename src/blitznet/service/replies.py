@@ -4,13 +4,17 @@ import base64
 from typing import Annotated, Any, Literal
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field, WithJsonSchema, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from blitznet.files.save_image import encode_png
+from blitznet.inference.selection import DEFAULT_SCORE, Selection
 from blitznet.scene import Scene
 from blitznet.service.run_length import coco_run_length
 
 Share = Annotated[float, Field(ge=0, le=1)]
+# Of a request; the predictor's own check tells what is wrong.
+_AskedShare = Annotated[float, WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})]
 
 # zlib's level: higher ones take five times as long for slightly smaller files. For segmentation
 # maps, the strategy that compresses only runs (Z_RLE) halves the size.
@@ -21,9 +25,19 @@ _RUNS = 3
 class Options(BaseModel):
     """Parameters of a prediction, in the query or in the form."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    score: Share = Field(0.5, description="Minimum score of an object.")
+    score: _AskedShare = Field(DEFAULT_SCORE, description="Minimum score of an object.")
+    classes: str | SkipJsonSchema[None] = Field(
+        None,
+        description="Names of the classes to show, separated by commas; without it, all. Pixels of "
+        "other classes become background.",
+    )
+    iou: _AskedShare | SkipJsonSchema[None] = Field(
+        None,
+        description="Maximum IoU of two objects of a class; without it, that of the network.",
+    )
+    max_detections: int | SkipJsonSchema[None] = Field(
+        None, description="Maximum number of objects, the best ones; without it, all."
+    )
     mask: Literal["png", "rle", "none"] = Field(
         "png", description="The segmentation map in the JSON: one PNG, run lengths, or none."
     )
@@ -31,6 +45,17 @@ class Options(BaseModel):
     output: Literal["drawn", "map"] = Field(
         "drawn", description="With `Accept: image/png`: the drawn image, or the map in VOC colours."
     )
+
+    def selection(self) -> Selection:
+        """The parameters of `Predictor.predict`."""
+        names = None if self.classes is None else self.classes.split(",")
+        classes = names and [name.strip() for name in names if name.strip()]
+        return Selection(self.score, classes, self.iou, self.max_detections)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Options":
+        self.selection()
+        return self
 
 
 class RunLengths(BaseModel):

@@ -1,7 +1,7 @@
 """Read images and parameters from requests, within the service's limits."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import suppress
 from io import BytesIO
 
@@ -9,7 +9,7 @@ from fastapi import HTTPException, Request
 from pydantic import ValidationError
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from blitznet.errors import ImageError, first_problem, shown
+from blitznet.errors import first_problem, shown
 from blitznet.image import EncodedImage
 from blitznet.image_file import read_image_header
 from blitznet.service.prediction_queue import BusyError
@@ -118,10 +118,10 @@ async def read_upload(
     Raises:
         HTTPException: 413 if the body is too large, 422 for any other error.
     """
-    fields = dict(request.query_params)
+    fields = request.query_params.multi_items()
     if request.headers.get("content-type", "").startswith(_FORM):
         more_fields, files = await _read_form(request, body)
-        fields |= more_fields
+        fields += more_fields
     else:
         content = await body.read()
         files = [EncodedImage(content, BODY)] if content else []
@@ -132,8 +132,8 @@ async def read_upload(
 
 async def _read_form(
     request: Request, body: LimitedBody
-) -> tuple[dict[str, str], list[EncodedImage]]:
-    """Read a form's fields by name, and its files."""
+) -> tuple[list[tuple[str, str]], list[EncodedImage]]:
+    """Read a form's fields, as names and values, and its files."""
     parser = _InMemoryParser(
         request.headers, body.stream(), max_files=_MAX_FILES, max_fields=_MAX_FIELDS
     )
@@ -141,11 +141,15 @@ async def _read_form(
         form = await parser.parse()
     except MultiPartException as error:
         raise HTTPException(422, f"the form cannot be read: {error.message}") from None
-    fields, files = {}, []
+    fields, files = [], []
     try:
         for name, value in form.multi_items():
+            if name == "file" and isinstance(value, str):
+                raise HTTPException(
+                    422, "`file` is text and not a file; with curl, write -F file=@PATH"
+                )
             if isinstance(value, str):
-                fields[name] = value
+                fields.append((name, value))
             elif name == "file":
                 files.append(EncodedImage(await value.read(), value.filename or BODY))
             else:
@@ -155,12 +159,19 @@ async def _read_form(
     return fields, files
 
 
-def _read_options(fields: Mapping[str, str], score: float) -> Options:
+def _read_options(fields: Iterable[tuple[str, str]], score: float) -> Options:
+    values: dict[str, str] = {}
+    for name, value in fields:
+        if name not in Options.model_fields:
+            known = ", ".join(Options.model_fields)
+            raise HTTPException(422, f"there is no parameter {shown(name)}; parameters are {known}")
+        if name == "classes" and name in values:  # how many clients send a list
+            value = f"{values[name]},{value}"
+        values[name] = value
     try:
-        return Options.model_validate({"score": score, **fields})
+        return Options.model_validate({"score": score, **values})
     except ValidationError as error:
-        names = ", ".join(Options.model_fields)
-        raise HTTPException(422, f"{first_problem(error)}; parameters are {names}") from None
+        raise HTTPException(422, first_problem(error)) from None
 
 
 def open_images(files: Iterable[EncodedImage], max_megapixels: float) -> Iterator[EncodedImage]:
@@ -172,12 +183,10 @@ def open_image(file: EncodedImage, max_megapixels: float) -> EncodedImage:
     """Check an image's header, and return the file unchanged.
 
     Raises:
-        HTTPException: 415 if it is not an image, 413 if it has too many pixels.
+        ImageError: if it is not an image, or its header is damaged.
+        HTTPException: 413 if it has too many pixels.
     """
-    try:
-        width, height = read_image_header(BytesIO(file.content), file.name).size
-    except ImageError as error:
-        raise HTTPException(415, str(error)) from None
+    width, height = read_image_header(BytesIO(file.content), file.name).size
     if width * height > max_megapixels * 1e6:
         raise HTTPException(
             413,

@@ -11,7 +11,7 @@ from types import FrameType
 import uvicorn
 
 from blitznet.cpu import usable_cores
-from blitznet.errors import InputError, require_numbers
+from blitznet.errors import InputError, count_of, require_numbers
 from blitznet.inference.engines.engine import OnMessage
 from blitznet.inference.predictor import Predictor, load
 from blitznet.service.answering import Service
@@ -43,7 +43,8 @@ def serve(
     """Serve a network until SIGTERM or Ctrl-C, and then finish running requests.
 
     Args:
-        model: a bundled network's name, an exported file, or a checkpoint; None = the best one.
+        model: a bundled network's name, an exported file, or a checkpoint; None = the
+            default bundled network.
         host: address to listen on.
         port: port to listen on; 0 = any free one.
         workers: concurrent predictions, each on its share of the cores; None = one per core up to
@@ -75,8 +76,8 @@ def serve(
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(settings.timeout) + 1,
         )  # fmt: skip
-        engine_name = predictors[0].engine.name
-        on_message(f"{address} ({len(predictors)} workers on {engine_name}; Ctrl-C to stop)")
+        workers_on = f"{count_of(len(predictors), 'worker')} on {predictors[0].engine.name}"
+        on_message(f"{address} ({workers_on}; Ctrl-C to stop)")
         _Server(config, service_app.state.service).run(sockets=[listener])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from blitznet.errors import InputError
-from blitznet.files.result_folder import locked, temporary_folder
+from blitznet.files.result_folder import locked, make_folder, require_usable, temporary_folder
 
 KILLED = """
 import os, signal
@@ -66,3 +66,13 @@ def test_a_folder_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
             assert list(tmp_path.iterdir()) == []
     with locked(tmp_path, patience=0):
         pass
+
+
+def test_standard_output_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = "--out -: the results are files, which stdout cannot take; name a folder"
+    for check in (require_usable, lambda out: make_folder(out, tmp_path, overwrite=True)):
+        with pytest.raises(InputError) as raised:
+            check(Path("-"))
+        assert str(raised.value) == message
+    assert not list(tmp_path.iterdir())

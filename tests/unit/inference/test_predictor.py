@@ -97,6 +97,7 @@ def test_every_kind_of_image_gives_the_same(tmp_path: Path, tiny: Predictor) -> 
         named = [path, str(path), image, file]
         unnamed = [
             pixels, opaque, content, BytesIO(content), tensor, tensor / 255, torch.tensor(pixels),
+            pixels[..., ::-1].copy()[..., ::-1],  # as an array of OpenCV's
         ]  # fmt: skip
         for source in named + unnamed:
             scene = tiny.predict(source, 0.2)
@@ -235,6 +236,18 @@ def test_what_is_no_image_is_a_type_error(source: object) -> None:
 def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         colour_predictor().predict(halves(8, 8), **wrong)  # type: ignore[arg-type]
+
+
+def test_an_unknown_keyword_is_refused_with_those_that_exist(tiny: Predictor) -> None:
+    unknown = "Predictor.{}() got an unexpected keyword argument {!r}; it takes score, batch, {}"
+    selection = "classes, iou, max_detections"
+    with pytest.raises(TypeError) as stream:
+        next(tiny.predict_stream([halves(9, 9)], conf=0.1))  # type: ignore[call-arg]
+    assert str(stream.value) == unknown.format("predict_stream", "conf", selection)
+    with pytest.raises(TypeError) as video:
+        next(tiny.predict_video("clip.mp4", max_frames=4))  # type: ignore[call-arg]
+    expected = unknown.format("predict_video", "max_frames", f"track, {selection}")
+    assert str(video.value) == f"{expected}; predict_to_folder takes it in VideoOptions"
 
 
 def test_a_checkpoint_file_predicts_as_the_network_that_was_saved(

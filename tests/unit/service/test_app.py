@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 from blitznet.errors import InputError
 from blitznet.inference.engines.engine import EngineOutput
 from blitznet.inference.predictor import Predictor
-from blitznet.service import Settings, create_app
+from blitznet.service import Settings, create_app, server
 from blitznet.service.connection import BoundedConnection
 from blitznet.service.prediction_queue import PredictionQueue
 from blitznet.service.replies import Prediction
@@ -76,6 +76,23 @@ def test_status_routes(client: TestClient, png: bytes) -> None:
 def test_supervisors_may_ask_for_the_head_alone(client: TestClient) -> None:
     assert client.head("/health").status_code == 200
     assert client.head("/predict").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "detail"),
+    [
+        ("GET", "/predict", 405, "GET is not allowed here; use POST"),
+        ("POST", "/health", 405, "POST is not allowed here; use GET"),
+        ("POST", "/page/page.js", 405, "POST is not allowed here; use GET, HEAD"),
+        ("POST", "/v1/predict", 404, "nothing is at /v1/predict; see /docs"),
+        ("GET", "/page/nowhere.js", 404, "nothing is at /page/nowhere.js; see /docs"),
+    ],
+)
+def test_a_wrong_address_or_method_gets_one_line(
+    client: TestClient, method: str, path: str, status: int, detail: str
+) -> None:
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.json()) == (status, {"detail": detail})
 
 
 def test_a_service_that_ends_is_not_ready(client: TestClient, png: bytes) -> None:
@@ -316,17 +333,36 @@ def test_the_log_has_a_line_per_request_and_no_content(
 def test_the_description_of_the_interface_is_complete(client: TestClient) -> None:
     api = client.get("/openapi.json").json()
     predict = api["paths"]["/predict"]["post"]
-    assert [one["name"] for one in predict["parameters"]] == ["score", "mask", "draw", "output"]
+    parameters = {one["name"]: one["schema"] for one in predict["parameters"]}
+    assert [*parameters] == [
+        "score", "classes", "iou", "max_detections", "mask", "draw", "output",
+    ]  # fmt: skip
+    assert parameters["iou"] == {"title": "Iou", "type": "number", "minimum": 0, "maximum": 1}
     assert set(predict["requestBody"]["content"]) == {
         "multipart/form-data", "image/*", "application/json",
     }  # fmt: skip
-    assert {"200", "401", "408", "413", "415", "422", "503"} <= set(predict["responses"])
+    assert {"200", "401", "406", "408", "413", "415", "422", "503"} <= set(predict["responses"])
     example = predict["responses"]["200"]["content"]["application/json"]["example"]
     read = Prediction.model_validate(example)
     assert read.model_dump(mode="json", exclude_unset=True) == example
     for path, methods in api["paths"].items():
         for operation in methods.values():
             assert operation["description"], path
+
+
+@pytest.mark.parametrize(("count", "workers"), [(1, "1 worker"), (2, "2 workers")])
+def test_the_first_line_has_address_and_workers(
+    count: int, workers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, name in ((server, "_log_to_stderr"), (server.sys, "setswitchinterval")):
+        monkeypatch.setattr(place, name, lambda *_: None)
+    monkeypatch.setattr(server, "_load_workers", lambda *_: [colour_predictor()] * count)
+    monkeypatch.setattr(server._Server, "run", lambda *_, **__: None)
+    lines: list[str] = []
+    server.serve(port=0, on_message=lines.append)
+    address, _, rest = lines[0].partition(" ")
+    assert address.startswith("http://127.0.0.1:")
+    assert rest == f"({workers} on torch; Ctrl-C to stop)"
 
 
 @pytest.mark.parametrize(

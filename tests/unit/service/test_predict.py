@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -14,7 +15,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from blitznet.scene import Scene
-from tiny_network import NAMES, colour_predictor
+from blitznet.service import create_app
+from tiny_network import NAMES, colour_predictor, tiny_predictor
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")  # pycocotools
 
@@ -118,21 +120,77 @@ def test_32_clients_at_once_get_what_serial_ones_get(client: TestClient) -> None
 
 
 @pytest.mark.parametrize(
+    "params",
+    [
+        {"classes": "red, blue"},
+        {"classes": ["red", "blue"]},
+        {"classes": "green", "iou": "0.1"},
+        {"max_detections": "3"},
+        {"iou": "0", "max_detections": "2"},
+    ],
+)
+def test_parameters_of_predict_have_the_same_effect(
+    image: Image.Image, png: bytes, params: dict[str, Any]
+) -> None:
+    with tiny_predictor() as predictor, TestClient(create_app(predictor)) as client:
+        wanted = {key: float(params[key]) for key in ("iou",) if key in params}
+        if "classes" in params:
+            wanted["classes"] = ["green"] if params["classes"] == "green" else ["red", "blue"]
+        if "max_detections" in params:
+            wanted["max_detections"] = int(params["max_detections"])
+        expected = predictor.predict(image, 0.05, **wanted)
+        everything = predictor.predict(image, 0.05)
+        asked = {"score": "0.05", **params}
+        reply = first(client.post("/predict", params=asked, content=png))
+        form = first(client.post("/predict", data=asked, files={"file": png}))
+    assert 0 < len(expected.boxes) < len(everything.boxes)
+    assert reply["detections"] == expected.to_dict()["detections"] == form["detections"]
+    assert (decoded(reply["segmentation_mask"]) == expected.seg_map).all()
+
+
+def test_a_class_that_the_network_lacks_gets_the_line_of_predict(
+    client: TestClient, png: bytes
+) -> None:
+    answer = client.post("/predict?classes=bus", content=png)
+    assert answer.status_code == 422
+    detail = "no class is called 'bus'; this network has red, green, blue"
+    assert answer.json()["detail"] == detail
+
+
+@pytest.mark.parametrize(
     ("request_", "status", "detail"),
     [
         ({"content": b"milk, bread"}, 415, "body: not an image; BlitzNet reads JPEG"),
         ({"files": {"file": ("a.txt", b"milk")}}, 415, "a.txt: not an image"),
         ({"content": b""}, 422, "the request has no image"),
         ({"files": {"image": b"x"}}, 422, "files are sent as `file`, not as 'image'"),
-        ({"params": {"conf": 1}, "content": b"x"}, 422, "conf: Extra inputs are not permitted"),
-        ({"params": {"score": 2}, "content": b"x"}, 422, "score: Input should be less than"),
+        (
+            {"params": {"conf": 1}, "content": b"x"},
+            422,
+            "there is no parameter 'conf'; parameters are score",
+        ),
+        ({"params": {"score": 2}, "content": b"x"}, 422, "score must be in 0..1, got 2.0"),
+        ({"params": {"score": "high"}, "content": b"x"}, 422, "score: Input should be a valid"),
+        ({"params": {"iou": -1}, "content": b"x"}, 422, "iou must be in 0..1, got -1.0"),
+        ({"params": {"max_detections": 0}, "content": b"x"}, 422, "max_detections must be at"),
         ({"params": {"mask": "jpg"}, "content": b"x"}, 422, "mask: Input should be 'png', 'rle'"),
         (
             {"content": b"x", "headers": {"content-type": "multipart/form-data"}},
             422,
             "the form cannot be read: Missing boundary",
         ),
+        ({"files": {"file": (None, "a.png")}}, 422, "`file` is text and not a file; with curl"),
         ({"content": b"{", "headers": {"content-type": "application/json"}}, 422, "Invalid JSON"),
+        (
+            {"json": {"image": "abc"}},
+            422,
+            "the JSON has no `tasks`; JSON is for Label Studio; send an image as the body",
+        ),
+        (
+            {"json": ["abc"]},
+            422,
+            "Input should be an object; JSON is for Label Studio; send an image as the body",
+        ),
     ],
 )
 def test_a_wrong_request_gets_one_line(
@@ -142,6 +200,50 @@ def test_a_wrong_request_gets_one_line(
     assert answer.status_code == status
     assert answer.json()["detail"].startswith(detail)
     assert "\n" not in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("*/*", "application/json"),
+        ("application/*", "application/json"),
+        ("text/html, application/xhtml+xml, */*;q=0.8", "application/json"),
+        ("image/png, application/json", "application/json"),
+        ("image/png;q=1, */*;q=0.1", "image/png"),
+        ("image/*", "image/png"),
+        ("image/webp,image/*,*/*;q=0.8", "application/json"),
+    ],
+)
+def test_the_answer_is_what_the_client_accepts(
+    client: TestClient, png: bytes, accept: str, kind: str
+) -> None:
+    answer = client.post("/predict", content=png, headers={"accept": accept})
+    assert answer.headers["content-type"] == kind
+
+
+def test_other_kinds_of_answers_are_refused(client: TestClient, png: bytes) -> None:
+    answer = client.post("/predict", content=png, headers={"accept": "image/jpeg"})
+    assert answer.status_code == 406
+    assert answer.json()["detail"] == (
+        "the answer is application/json or image/png, and not image/jpeg; change `Accept`"
+    )
+
+
+@pytest.mark.parametrize(("image_format", "status"), [("JPEG", 422), ("PNG", 415)])
+def test_an_image_that_curl_has_changed_gets_a_hint(
+    client: TestClient, image: Image.Image, image_format: str, status: int
+) -> None:
+    file = BytesIO()
+    image.save(file, image_format)
+    content = re.sub(rb"[\r\n\0]", b"", file.getvalue())
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    answer = client.post("/predict", content=content, headers=headers)
+    assert answer.status_code == status
+    hint = "; curl changes files that are sent with -d, use --data-binary"
+    assert answer.json()["detail"].endswith(hint)
+    plain = client.post("/predict", content=content)
+    assert plain.status_code == status
+    assert plain.json()["detail"] + hint == answer.json()["detail"]
 
 
 def test_a_damaged_image_gets_the_line_of_predict(client: TestClient, png: bytes) -> None:
@@ -164,7 +266,7 @@ def test_a_header_of_millions_of_parts_is_not_read_to_its_end(
     client: TestClient, content: bytes
 ) -> None:
     answer = client.post("/predict", content=content)
-    assert answer.status_code == 415
+    assert answer.status_code == 422
     assert "too many parts" in answer.json()["detail"]
 
 

@@ -140,7 +140,7 @@ def test_the_description_survives_and_its_damage_is_named() -> None:
     assert parse_export_info(path, info.model_dump_json()) == info
     content = info.model_dump(mode="json")
     for change, message in [
-        ({"format_version": 99}, "has format 99, this version of blitznet reads up to 1; upgrade"),
+        ({"format_version": 99}, "has format 99, this version of blitznet reads up to 1; install"),
         ({"iou": "much"}, "damaged description: iou"),
         ({"names": ["background"]}, "names 1 classes for a network of 4"),
     ]:
