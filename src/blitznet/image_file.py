@@ -121,7 +121,7 @@ def read_image_header(file: BinaryIO, name: str) -> ImageFile:
         )
     if damaged:
         raise ImageError(f"{name}: {damaged}")
-    known = ", ".join(image_format for image_format in FORMATS if image_format in Image.OPEN)
+    known = ", ".join(one for one in FORMATS if one in Image.OPEN or one == "HEIF")
     raise ImageFormatError(f"{name}: not an image; BlitzNet reads {known}")
 
 

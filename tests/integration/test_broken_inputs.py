@@ -23,7 +23,7 @@ LIST = Path("VOC/ImageSets/Main/train.txt")
 DATA = Path("data.yaml")
 COCO = Path("coco.json")
 ROWS = Path("yolo/labels/000001.txt")
-FORMATS = "JPEG, PNG, WEBP, TIFF, BMP, GIF, PPM, JPEG2000, AVIF"
+FORMATS = "JPEG, PNG, WEBP, TIFF, BMP, GIF, PPM, JPEG2000, AVIF, HEIF"
 
 
 @pytest.fixture(autouse=True)
