@@ -2,10 +2,15 @@
 
 import logging
 import os
+import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from subprocess import Popen
+from threading import Thread
+from time import sleep
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -89,8 +94,8 @@ def launch_fabric(processes: Processes, accelerator: str, precision: str) -> Fab
         WorkerError: if the processes cannot connect.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    # Fabric's observer silently kills the first process when another one ends.
-    subprocess_script._launch_process_observer = lambda child_processes: None  # noqa: ARG005
+    # Fabric's own observer silently kills the first process when another one ends.
+    subprocess_script._launch_process_observer = _end_if_one_never_connects
     fabric = Fabric(
         accelerator=accelerator,
         devices=processes.per_machine,
@@ -102,6 +107,24 @@ def launch_fabric(processes: Processes, accelerator: str, precision: str) -> Fab
         warnings.filterwarnings("ignore", ".*barrier.*", UserWarning)
     fabric.launch()
     return fabric
+
+
+def _end_if_one_never_connects(child_processes: Sequence[Popen[bytes]]) -> None:
+    """Watch the started processes until all are connected; end this one if another ends before.
+
+    The main thread waits for connections in C++ for half an hour, where signals cannot reach it.
+    """
+
+    def watch() -> None:
+        while not distributed.is_initialized():
+            if any(child.poll() is not None for child in child_processes):
+                for child in child_processes:
+                    child.terminate()
+                sys.stderr.write("blitznet: a process of this run ended before all connected\n")
+                os._exit(1)
+            sleep(0.2)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _call_roll(processes: Processes) -> None:

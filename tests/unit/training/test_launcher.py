@@ -2,6 +2,10 @@
 
 import multiprocessing
 import os
+import signal
+import sys
+from subprocess import Popen
+from threading import Event
 
 import pytest
 
@@ -66,3 +70,16 @@ def test_tasks_that_come_together_find_each_other() -> None:
     for task in tasks:
         task.join(60)
     assert [task.exitcode for task in tasks] == [0, 0]
+
+
+def test_a_process_that_ends_before_it_connects_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = Event()
+    monkeypatch.setattr(launcher.os, "_exit", lambda code: code == 1 and ended.set())
+    monkeypatch.setattr(launcher.distributed, "is_initialized", ended.is_set)
+    children = [Popen([sys.executable, "-c", code]) for code in ("", "import time; time.sleep(60)")]
+    launcher._end_if_one_never_connects(children)
+    assert ended.wait(30)
+    assert children[1].wait() == -signal.SIGTERM
+    assert capsys.readouterr().err.endswith("ended before all connected\n")
