@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from blitznet.cluster.batch_predictor import BatchPredictor as BatchPredictor
     from blitznet.cluster.predict_batch import BatchReport as BatchReport
     from blitznet.cluster.predict_batch import predict_batch as predict_batch
+    from blitznet.detection.postprocess import decode_detections as decode_detections
     from blitznet.detections import Detections as Detections
     from blitznet.errors import BlitzNetError as BlitzNetError
     from blitznet.errors import CheckpointError as CheckpointError
@@ -22,9 +23,16 @@ if TYPE_CHECKING:
     from blitznet.exporting.export import export as export
     from blitznet.inference.predictor import Predictor as Predictor
     from blitznet.inference.predictor import load as load
+    from blitznet.losses.joint import LossTerms as LossTerms
+    from blitznet.losses.joint import joint_loss as joint_loss
     from blitznet.model.blitznet import BlitzNet as BlitzNet
     from blitznet.model.blitznet import build as build
+    from blitznet.model.blitznet import normalize_images as normalize_images
+    from blitznet.model.checkpoint import load_checkpoint as load_checkpoint
+    from blitznet.model_files import find_checkpoint as find_checkpoint
     from blitznet.scene import Scene as Scene
+    from blitznet.structures import Batch as Batch
+    from blitznet.structures import RawPredictions as RawPredictions
     from blitznet.training.refine_masks import RefinedMasks as RefinedMasks
     from blitznet.training.refine_masks import refine_masks as refine_masks
     from blitznet.training.train import TrainingRun as TrainingRun
@@ -36,6 +44,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "cluster.batch_predictor": ("BatchPredictor",),
     "cluster.predict_batch": ("BatchReport", "predict_batch"),
+    "detection.postprocess": ("decode_detections",),
     "detections": ("Detections",),
     "errors": (
         "BlitzNetError", "CheckpointError", "DivergenceError", "ImageError", "InputError",
@@ -44,8 +53,12 @@ _NAMES = {
     "evaluation.evaluate": ("Metrics", "evaluate"),
     "exporting.export": ("Exported", "export"),
     "inference.predictor": ("Predictor", "load"),
-    "model.blitznet": ("BlitzNet", "build"),
+    "losses.joint": ("LossTerms", "joint_loss"),
+    "model.blitznet": ("BlitzNet", "build", "normalize_images"),
+    "model.checkpoint": ("load_checkpoint",),
+    "model_files": ("find_checkpoint",),
     "scene": ("Scene",),
+    "structures": ("Batch", "RawPredictions"),
     "training.refine_masks": ("RefinedMasks", "refine_masks"),
     "training.train": ("TrainingRun", "train"),
 }  # fmt: skip

@@ -262,6 +262,24 @@ def test_the_script_without_blitznet_finds_what_the_predictor_finds(
         assert np.mean(np.asarray(seg_map) == scene.seg_map) > 0.999
 
 
+def test_the_research_page_trains_and_decodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed, value in enumerate((0.5, 0.6, 0.7)):
+        folder = Path(f"runs/ablation/{seed}")
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(json.dumps({"mean_iou": value}))
+    names: dict[str, Any] = {}
+    for block in blocks(ROOT / "docs/research.md", "python"):
+        exec(block, names)
+    assert all(loss.isfinite() for loss in names["losses"])
+    assert all(parameter.grad is not None for parameter in names["fresh"].upscale.parameters())
+    assert len(names["detections"]) == 2
+    assert names["seg_maps"].shape == (2, 38, 38)
+    assert capsys.readouterr().out == "mean IoU 0.600 ± 0.100 over 3 seeds\n"
+
+
 @pytest.mark.parametrize("page", PAGES_TO_RUN)
 def test_predict_commands_run(photos: Path, page: str) -> None:
     ours = [our_words(words) for words in commands(ROOT / f"{page}.md")]

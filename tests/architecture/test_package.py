@@ -20,8 +20,10 @@ def test_the_public_names_are_these() -> None:
     results = ["BatchReport", "Detections", "Exported", "Metrics", "RefinedMasks", "Scene",
                "TrainingRun"]  # fmt: skip
     functions = ["build", "evaluate", "export", "load", "predict_batch", "refine_masks", "train"]
+    research = ["Batch", "LossTerms", "RawPredictions", "decode_detections", "find_checkpoint",
+                "joint_loss", "load_checkpoint", "normalize_images"]  # fmt: skip
     assert sorted(blitznet.__all__) == sorted(
-        ["BatchPredictor", "BlitzNet", "Predictor", *errors, *results, *functions]
+        ["BatchPredictor", "BlitzNet", "Predictor", *errors, *results, *functions, *research]
     )
     for name in blitznet.__all__:
         assert getattr(blitznet, name).__name__ == name
