@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from rich.table import Table as RichTable
 
-from blitznet.errors import InputError
+from blitznet.errors import InputError, count_of
 from blitznet.files.text_files import read_json
 from blitznet.paper.tables import BENCH, Block, Column, Experiment, Table, TableRow
 
@@ -86,7 +86,9 @@ def fill_in(table: Table, root: Path) -> TableReport:
                 anchors = sum(6 * size**2 for size in model.level_sizes)
                 speed = {"anchors": anchors, **fastest.get(model.name, {})}
             if "fps" in speed:
-                notes.append(f"Our FPS of {speed['network']}: {device}, {speed['engine']}.")
+                notes.append(
+                    f"Our FPS of {speed['network']}: {device}, {speed['engine']}, random weights."
+                )
             notes += problems
             for column in block.columns:
                 measured = _measured(column, results, speed)
@@ -230,7 +232,10 @@ def _read_speeds(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
         for row in sorted(record["rows"], key=lambda row: float(row["fps"])):
             if row["batch"] == 1:
                 fastest[row["network"]] = {key: row[key] for key in ("network", "engine", "fps")}
-        return record["machine"]["device"], fastest
+        machine = record["machine"]
+        is_cpu = machine["device_type"] == "cpu"
+        threads = f", {count_of(machine['threads'], 'thread')}" if is_cpu else ""
+        return f"{machine['device']}{threads}", fastest
     except (KeyError, TypeError, ValueError):
         raise InputError(
             f"{path} is not a record of blitznet bench; write it again with blitznet bench --json"

@@ -32,7 +32,7 @@ def fit_to_start(recipe: Recipe) -> Recipe:
     ImageNet weights only set the normalisation, unless the recipe gives its own.
 
     Raises:
-        InputError: if `start_from` cannot be read.
+        InputError: if `start_from` cannot be read, or `backbone_weights` does not exist.
     """
     model = recipe.model
     if recipe.start_from is not None:
@@ -45,6 +45,7 @@ def fit_to_start(recipe: Recipe) -> Recipe:
             name: normalization[name] for name in normalization.keys() - model.model_fields_set
         }
     else:
+        _weights_file(recipe)
         changes = {}
     return change_recipe(recipe, model=changes) if changes else recipe
 
@@ -52,6 +53,20 @@ def fit_to_start(recipe: Recipe) -> Recipe:
 def starts_from_imagenet(recipe: Recipe) -> bool:
     """Whether the backbone starts from ImageNet weights that are installed or downloaded."""
     return recipe.backbone_weights == IMAGENET and recipe.start_from is None
+
+
+def _weights_file(recipe: Recipe) -> Path | None:
+    """The file that the backbone starts from; None if it starts otherwise.
+
+    Raises:
+        RecipeError: if it does not exist.
+    """
+    if recipe.start_from is not None or recipe.backbone_weights in (None, IMAGENET):
+        return None
+    path = Path(recipe.backbone_weights)
+    if not path.is_file():
+        raise RecipeError(f"backbone_weights: {path} does not exist")
+    return path
 
 
 class KnownClasses(NamedTuple):
@@ -114,13 +129,11 @@ def build_network(recipe: Recipe, names: Sequence[str] | None = None) -> BlitzNe
         InputError: if the starting weights are not available or do not fit.
     """
     network = BlitzNet(recipe.model, pretrained=starts_from_imagenet(recipe))
+    weights = _weights_file(recipe)
     if recipe.start_from is not None:
         _take_over(network, recipe, names)
-    elif recipe.backbone_weights not in (None, IMAGENET):
-        path = Path(recipe.backbone_weights)
-        if not path.is_file():
-            raise RecipeError(f"backbone_weights: {path} does not exist")
-        network.backbone.load_imagenet(path)
+    elif weights is not None:
+        network.backbone.load_imagenet(weights)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.train()
     network.backbone.freeze(recipe.freeze_stride)

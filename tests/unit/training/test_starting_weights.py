@@ -12,7 +12,7 @@ from blitznet.errors import RecipeError
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
-from blitznet.training.network import build_network, keep_dropped
+from blitznet.training.network import build_network, fit_to_start, keep_dropped
 from blitznet.training.optimizer import build_optimizer, set_learning_rate
 from blitznet.training.recipe import Recipe
 from fixtures.tiny_run import TINY, tiny_recipe
@@ -121,8 +121,9 @@ def test_weights_of_a_file_are_put_into_the_backbone(tmp_path: Path) -> None:
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
-    with pytest.raises(RecipeError, match=f"^backbone_weights: {path} does not exist$"):
-        build_network(tiny_recipe(backbone_weights=str(path)))
+    for use in (fit_to_start, build_network):  # before a run has a folder, and when it resumes
+        with pytest.raises(RecipeError, match=f"^backbone_weights: {path} does not exist$"):
+            use(tiny_recipe(backbone_weights=str(path)))
 
 
 def test_a_run_starts_from_another_networks_weights_wherever_they_fit(tmp_path: Path) -> None:
