@@ -10,8 +10,8 @@ from blitznet.classes import BACKGROUND
 from blitznet.detections import Detections
 from blitznet.errors import InputError
 from blitznet.inference.class_map import classify_pixels
-from blitznet.inference.engines.engine import EngineOutput
-from blitznet.model_files import CheckpointInfo
+from blitznet.inference.engines.engine import EngineOutput, require_in_file
+from blitznet.model_files import CheckpointInfo, ExportInfo
 
 DEFAULT_SCORE = 0.5
 
@@ -65,10 +65,13 @@ class Selector:
         selection: which predictions to show.
 
     Raises:
-        InputError: if the network lacks a class.
+        InputError: if the network lacks a class, or an exported file lacks objects of that score or
+            IoU.
     """
 
     def __init__(self, info: CheckpointInfo, selection: Selection) -> None:
+        if isinstance(info, ExportInfo) and info.model.detect:
+            require_in_file(info, selection.score, selection.iou)
         self.selection = selection
         self._info = info
         ids = range(len(info.names))

@@ -13,7 +13,7 @@ from blitznet.errors import InputError
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.inference.predictor import Predictor
 from blitznet.inference.selection import Selection, Selector
-from blitznet.model_files import CheckpointInfo
+from blitznet.model_files import CheckpointInfo, ExportInfo
 from tiny_network import NAMES, ColourNetwork, colour_predictor, tiny_predictor
 
 RED = np.full((40, 40, 3), (255, 0, 0), np.uint8)  # the network also finds a green object in it
@@ -32,6 +32,18 @@ def test_a_head_that_nothing_trained_shows_nothing() -> None:
     assert (len(scene.boxes), scene.seg_map, scene.to_dict()["pixels"]) == (1, None, None)
     assert (predictor(supervised_boxes=[]).detects, predictor().detects) == (False, True)
     assert (predictor(supervised_masks=[]).segments, predictor().segments) == (False, True)
+
+
+def test_objects_that_an_exported_file_lacks_are_refused_before_it_runs() -> None:
+    info = ExportInfo(
+        model=ColourNetwork().config, names=NAMES, score=0.1, iou=0.5, top=9, precision="fp32",
+        outputs=(),
+    )  # fmt: skip
+    Selector(info, Selection(0.1, iou=0.5))
+    with pytest.raises(InputError, match=r"score 0\.1 or more, but 0\.01 was requested"):
+        Selector(info, Selection(0.01))
+    with pytest.raises(InputError, match=r"more than 0\.5 \(IoU\), but 0\.6 was requested"):
+        Selector(info, Selection(0.5, iou=0.6))
 
 
 def test_classes_that_no_box_was_labelled_with_have_no_objects() -> None:

@@ -67,6 +67,25 @@ class Engine(ABC):
         """Release threads and memory. A closed engine cannot run."""
 
 
+def require_in_file(info: ExportInfo, score: float, iou: float | None) -> None:
+    """Require that an exported file holds all the objects asked for.
+
+    Raises:
+        InputError: if `score` is lower, or `iou` higher, than the file allows.
+    """
+    if score < info.score:
+        raise InputError(
+            f"the file gives objects of score {info.score:g} or more, but {score:g} was "
+            f"requested; ask for {info.score:g} or more, or export it again with --score "
+            f"{max(score, _MIN_SCORE):g}"
+        )
+    if iou is not None and iou > info.iou:
+        raise InputError(
+            f"the file has no objects of a class that overlap by more than {info.iou:g} (IoU), "
+            f"but {iou:g} was requested; export it again with --iou {iou:g}"
+        )
+
+
 class ExportedEngine(Engine):
     """Base class of the engines that run exported files.
 
@@ -81,17 +100,7 @@ class ExportedEngine(Engine):
         info = self.info
         if not info.model.detect:
             return EngineOutput(None, self._outputs(pixels)["seg_logits"])
-        if score < info.score:
-            raise InputError(
-                f"the file gives objects of score {info.score:g} or more, but {score:g} was "
-                f"requested; ask for {info.score:g} or more, or export it again with --score "
-                f"{max(score, _MIN_SCORE):g}"
-            )
-        if iou is not None and iou > info.iou:
-            raise InputError(
-                f"the file has no objects of a class that overlap by more than {info.iou:g} (IoU), "
-                f"but {iou:g} was requested; export it again with --iou {iou:g}"
-            )
+        require_in_file(info, score, iou)
         outputs = self._outputs(pixels)
         size = np.float32(info.model.image_size)
         # Boxes never suppress better ones, so the minimum score can be applied last.
