@@ -14,7 +14,7 @@ from blitznet.inference.predictor import Predictor, weight_of
 from blitznet.inference.prefetch import prefetch
 from blitznet.inference.result import Result
 from blitznet.inference.result_writer import Outputs, ResultWriter, open_result_writer
-from blitznet.inference.selection import DEFAULT_SCORE, Selection, Selector, Wanted
+from blitznet.inference.selection import DEFAULT_SCORE, Selector, Wanted, select
 from blitznet.inference.sources import Source, Video, WatchedFolder, file_of, kind_of
 from blitznet.inference.video.live_video import STOPPED
 from blitznet.inference.video.predict_frames import VideoOptions, predict_frames
@@ -75,7 +75,7 @@ def predict_to_folder(
         InputError: if the disk is full, a watched folder is also the output folder, the network
             lacks a class, or the run to resume had another network or other settings.
     """
-    selection, video = Selection(score, **wanted), video or VideoOptions()
+    selection, video = select(score, wanted), video or VideoOptions()
     Selector(predictor.info, selection)  # raises if the network lacks a wanted class
     outputs, sources = Outputs(draw, save_masks, tuple(formats)), list(dict.fromkeys(sources))
     settings = vars(selection) | vars(replace(video, attempts=0))

@@ -1,11 +1,10 @@
 """Predict images of any type and size with a trained network."""
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
-from inspect import signature
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
@@ -28,7 +27,7 @@ from blitznet.inference.engines.engine import Engine, OnMessage
 from blitznet.inference.engines.openvino_engine import Hint
 from blitznet.inference.inputs import as_image, several_images, stream_name
 from blitznet.inference.prefetch import prefetch
-from blitznet.inference.selection import DEFAULT_SCORE, Selection, Selector, Wanted
+from blitznet.inference.selection import DEFAULT_SCORE, Selection, Selector, Wanted, select
 from blitznet.inference.video.decoding import Frame
 from blitznet.inference.video.open_video import open_video
 from blitznet.inference.video.predict_frames import VideoOptions, predict_frames
@@ -220,7 +219,7 @@ class Predictor:
         Raises:
             TypeError: for a source that is not an image.
         """
-        selection = _select(self.predict_stream, score, wanted)
+        selection = select(score, wanted)
         selector, size = Selector(self.info, selection), self._batch_size(batch)
         readers = min(_MAX_READERS, usable_cores())
         images = ((source, as_image(source)) for source in sources)
@@ -254,7 +253,7 @@ class Predictor:
         Raises:
             InputError: if the source cannot be opened, or a package is missing.
         """
-        selection = _select(self.predict_video, score, wanted)
+        selection = select(score, wanted)
         with closing(open_video(str(source))) as video:
             yield from predict_frames(self, video, selection, batch, VideoOptions(track=track))
 
@@ -312,19 +311,6 @@ class Predictor:
                 Scene(boxes, labels, scores, seg_map, self.names, one.image, one.source, times)
             )
         return scenes
-
-
-def _select(method: Callable[..., Any], score: float, wanted: Wanted) -> Selection:
-    """Make a selection; raises TypeError for a keyword argument that the method does not have."""
-    known = [*list(signature(method).parameters)[1:-1], *Wanted.__annotations__]
-    for name in (name for name in wanted if name not in known):
-        is_option = name in (field.name for field in fields(VideoOptions))
-        hint = "; predict_to_folder takes it in VideoOptions" if is_option else ""
-        raise TypeError(
-            f"{method.__qualname__}() got an unexpected keyword argument {name!r}; "
-            f"it takes {', '.join(known)}{hint}"
-        )
-    return Selection(score, **wanted)
 
 
 def weight_of(size: tuple[int, int]) -> float:
