@@ -124,7 +124,7 @@ def _end_if_one_never_connects(child_processes: Sequence[Popen[bytes]]) -> None:
                 os._exit(1)
             sleep(0.2)
 
-    Thread(target=watch, daemon=True).start()
+    Thread(target=watch, name="launch", daemon=True).start()
 
 
 def _call_roll(processes: Processes) -> None:

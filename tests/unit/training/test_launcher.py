@@ -4,8 +4,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from subprocess import Popen
-from threading import Event
 
 import pytest
 
@@ -75,11 +75,14 @@ def test_tasks_that_come_together_find_each_other() -> None:
 def test_a_process_that_ends_before_it_connects_ends_the_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ended = Event()
+    ended = threading.Event()
     monkeypatch.setattr(launcher.os, "_exit", lambda code: code == 1 and ended.set())
     monkeypatch.setattr(launcher.distributed, "is_initialized", ended.is_set)
     children = [Popen([sys.executable, "-c", code]) for code in ("", "import time; time.sleep(60)")]
     launcher._end_if_one_never_connects(children)
-    assert ended.wait(30)
+    for thread in threading.enumerate():
+        if thread.name == "launch":
+            thread.join(30)
+    assert ended.is_set()
     assert children[1].wait() == -signal.SIGTERM
     assert capsys.readouterr().err.endswith("ended before all connected\n")
