@@ -93,7 +93,8 @@ def build(
         **overrides: any other field of `ModelConfig`: `fusion="refine"`, `backbone="resnet18"`.
 
     Raises:
-        InputError: if a name, field or value is invalid, or the weights are not available.
+        InputError: if a name, field or value is invalid, the weights are not available, or the
+            backbone cannot run at the image size.
     """
     values = find_model(name).model_dump() | {"num_classes": classes} | overrides
     if pretrained:
@@ -106,4 +107,6 @@ def build(
         config = ModelConfig.model_validate(values)
     except ValidationError as error:
         raise InputError(f"{name}: {first_problem(error)}") from error
-    return BlitzNet(config, pretrained)
+    network = BlitzNet(config, pretrained)
+    network.backbone.require_runnable(config.image_size)
+    return network
