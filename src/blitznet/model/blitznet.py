@@ -46,7 +46,10 @@ class BlitzNet(nn.Module):
         self.register_buffer("anchors", anchors_of(config), persistent=False)
 
     def forward(self, images: Tensor) -> RawPredictions:
-        """Figure 2. images: (B, 3, S, S) float, RGB, normalised by `normalize_images`."""
+        """Figure 2. images: (B, 3, S, S) float, RGB, normalised by `normalize_images`.
+
+        S is `config.image_size`; the predictions for images of another size do not fit `anchors`.
+        """
         stages = self.backbone(images)
         skips = self.downscale(stages)
         features = self.upscale(skips) if self.upscale else skips
