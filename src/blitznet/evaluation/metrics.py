@@ -5,7 +5,7 @@ truth or without labels in training.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from rich.table import Table
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.detections import Detections
 from blitznet.errors import count_of
-from blitznet.evaluation.average_precision import AveragePrecision, TrueBoxes
+from blitznet.evaluation.average_precision import AveragePrecision, PrecisionRecall, TrueBoxes
 from blitznet.evaluation.coco_ap import CocoAveragePrecision
 from blitznet.evaluation.mean_iou import class_iou, pixel_confusion
 from blitznet.inference.selection import find_class
@@ -23,7 +23,7 @@ from blitznet.structures import Sample
 ByClass = dict[str, float | None]
 
 _AP_TITLES = {"voc07": "AP (VOC07)", "voc12": "AP (VOC12)", "coco": "AP (COCO)"}
-_NOT_WRITTEN = {"boxes", "maps", "engine", "seconds"}  # fields of `Metrics`
+_NOT_WRITTEN = {"curves", "boxes", "maps", "engine", "seconds"}  # fields of `Metrics`
 _NOT_AVERAGED = " (not averaged)"
 
 
@@ -42,6 +42,7 @@ class Metrics:
         ap: AP of each class, by kind; None for a class without ground truth.
         mean_iou: mean over background and `classes`; None without segmentation maps.
         iou: IoU of each class, background included.
+        curves: VOC's precision and recall of each class that has AP; not in `metrics.json`.
         boxes: number of boxes that are not ignored; not in `metrics.json`.
         maps: number of segmentation maps; not in `metrics.json`.
         engine: name of the engine that ran the network; not in `metrics.json`.
@@ -57,6 +58,7 @@ class Metrics:
     ap: dict[str, ByClass] | None
     mean_iou: float | None
     iou: ByClass | None
+    curves: dict[str, PrecisionRecall] = field(default_factory=dict, compare=False, repr=False)
     boxes: int = 0
     maps: int = 0
     engine: str = ""
@@ -64,7 +66,7 @@ class Metrics:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `metrics.json`."""
-        content = asdict(self) | {"classes": list(self.classes)}
+        content = asdict(replace(self, curves={})) | {"classes": list(self.classes)}
         return {key: value for key, value in content.items() if key not in _NOT_WRITTEN}
 
     @property
@@ -162,12 +164,15 @@ class Evaluation:
         chosen = self.names[1:] if classes is None else tuple(classes)
         self.require_classes(chosen)
         mean_ap = ap = mean_iou = iou = None
+        curves = {}
         if self.has_boxes:
             ap = {
                 kind: _only(learned_boxes, dict(zip(self.names[1:], values[1:], strict=True)))
                 for kind, values in (self.voc_ap.compute() | self.coco_ap.compute()).items()
             }
             mean_ap = {kind: _mean(values, chosen) for kind, values in ap.items()}
+            by_name = {self.names[label]: one for label, one in self.voc_ap.curves().items()}
+            curves = {name: one for name, one in by_name.items() if ap["voc12"][name] is not None}
         if self.num_maps:
             by_class = dict(zip(self.names, class_iou(self.pixel_counts), strict=True))
             background = self.names[BACKGROUND]
@@ -180,6 +185,7 @@ class Evaluation:
             ap=ap,
             mean_iou=mean_iou,
             iou=iou,
+            curves=curves,
             boxes=self.num_boxes,
             maps=self.num_maps,
         )
