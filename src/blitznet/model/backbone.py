@@ -1,7 +1,6 @@
 """The backbone: ResNet-50 in the paper, a timm model with features at strides 4 to 32."""
 
 import math
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from blitznet.errors import CheckpointError, InputError, cut, one_line
+from blitznet.errors import CheckpointError, InputError, closest, cut, one_line
 from blitznet.model.imagenet_weights import (
     PACKAGES,
     find_imagenet_weights,
@@ -26,8 +25,8 @@ from blitznet.model_info import ModelConfig
 def require_timm_model(name: str) -> None:
     """Raise InputError if timm has no model of this name."""
     if not timm.is_model(name):
-        near = get_close_matches(name, timm.list_models(), n=1)
-        hint = f"did you mean {near[0]}?" if near else "choose one of timm.list_models()"
+        near = closest(name, timm.list_models())
+        hint = f"did you mean {near}?" if near else "choose one of timm.list_models()"
         raise InputError(f"timm has no model {name!r}; {hint}")
 
 
