@@ -1,8 +1,9 @@
 """Exceptions. The command line prints their text as one line and exits with 1."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,17 @@ def count_of(number: int, what: str) -> str:
     """A number with its noun: "1 error", "2 errors", "3 classes", "4 boxes"."""
     plural = "" if number == 1 else "es" if what.endswith(("s", "x")) else "s"
     return f"{number} {what}{plural}"
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` may be a misspelling, the beginning or a continuation of."""
+    names = list(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.75) or [
+        one
+        for one in get_close_matches(name, names)
+        if name.startswith(one) or one.startswith(name)
+    ]
+    return near[0] if near else None
 
 
 def one_line(error: BaseException) -> str:

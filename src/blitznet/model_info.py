@@ -23,7 +23,8 @@ class ModelConfig(BaseModel):
 
     Attributes:
         name: network of MODELS that this was derived from.
-        backbone: any timm model with features at strides 4, 8, 16 and 32.
+        backbone: a timm model with features at strides 4, 8, 16 and 32 that takes images of
+            `image_size`; some, such as Swin, take only that of their weights.
         stride_in_1x1: ResNet only: stride 2 on the first 1x1 convolution of a stage, as in the
             original (MSRA) weights, instead of on the 3x3.
         pad_same: TensorFlow's asymmetric padding in the backbone, for weights trained with it.

@@ -57,10 +57,12 @@ class Batch:
 
     Attributes:
         images: (B, 3, S, S) uint8 RGB; normalised on the device.
-        boxes: (B, G, 4) float32 xyxy in pixels of the input, padded with zeros.
-        labels: (B, G) int64; PADDING_LABEL on padding, IGNORE_LABEL on boxes to ignore.
+        boxes: (B, G, 4) float32 xyxy in pixels of the input, not fractions; padded with zeros.
+        labels: (B, G) int64 class ids from 1 to C - 1; PADDING_LABEL (0) on padding, IGNORE_LABEL
+            (-1) on boxes to ignore.
         has_boxes: (B,) bool; False if boxes are not labelled.
-        seg_maps: (B, S, S) uint8; all 255 if pixels are not labelled.
+        seg_maps: (B, S, S) class ids of any integer type, background 0, void 255; all 255 if pixels
+            are not labelled. `data.loader` gives uint8, which needs least memory.
         sources: B names, for messages.
         known_classes: (B, C) bool, classes that each image's labels cover; None = all.
     """

@@ -11,7 +11,13 @@ from blitznet.cli.app import main, print_error, print_line
 
 
 @pytest.mark.parametrize(
-    ("option", "near"), [("--json", None), ("--crop", None), ("--savemasks", "--save-masks")]
+    ("option", "near"),
+    [
+        ("--json", None),
+        ("--crop", None),
+        ("--savemasks", "--save-masks"),
+        ("--batch-size", "--batch"),
+    ],
 )
 def test_only_like_options_are_suggested(
     option: str, near: str | None, capsys: pytest.CaptureFixture[str]

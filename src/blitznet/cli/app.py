@@ -5,14 +5,13 @@ import math
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
 
 from blitznet import __version__
-from blitznet.errors import BlitzNetError, cut, one_line
+from blitznet.errors import BlitzNetError, closest, cut, one_line
 from blitznet.files.plain_names import printable
 from blitznet.interruption import handlers_restored, ignore_interruption
 
@@ -42,8 +41,8 @@ class _Group(TyperGroup):
             # Of click's NoSuchOption, which Typer does not export; it compares the dashes, too.
             if possible := getattr(error, "possibilities", None):
                 name = getattr(error, "option_name", "").lstrip("-")
-                near = get_close_matches(name, [one.lstrip("-") for one in possible])
-                error.possibilities = [f"--{one}" for one in near]  # type: ignore[attr-defined]
+                near = closest(name, [one.lstrip("-") for one in possible])
+                error.possibilities = [f"--{near}"] if near else []  # type: ignore[attr-defined]
             raise
 
 

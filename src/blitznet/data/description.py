@@ -1,7 +1,6 @@
 """The data description: one YAML file that says where images and labels are."""
 
 import unicodedata
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -15,7 +14,7 @@ from blitznet.data.sbd import SbdEntry
 from blitznet.data.source import LabelSource
 from blitznet.data.voc import VocEntry
 from blitznet.data.yolo import YoloEntry, names_of
-from blitznet.errors import LabelError, first_problem, shown
+from blitznet.errors import LabelError, closest, first_problem, shown
 from blitznet.files.text_files import describe_non_text, read_yaml
 
 # With background and void, these are all values of an 8-bit map.
@@ -167,8 +166,8 @@ def _problem_of(error: ValidationError) -> str:
     if problem["type"] != "extra_forbidden":
         return first_problem(error)
     *parents, kind, key = map(str, problem["loc"])
-    near = get_close_matches(key, formats[kind].model_fields, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    near = closest(key, formats[kind].model_fields)
+    hint = f"did you mean {near!r}? " if near else ""
     return (
         f"{'.'.join(parents)}: there is no key {shown(key)} in format {kind}; {hint}there are "
         f"{', '.join(sorted(formats[kind].model_fields))}"

@@ -30,6 +30,20 @@ class TrueBoxes(NamedTuple):
     difficult: np.ndarray
 
 
+class PrecisionRecall(NamedTuple):
+    """The curve of a class after each of its detections, in order of descending score.
+
+    Attributes:
+        recall: (K,) float64, ascending.
+        precision: (K,) float64.
+        scores: (K,) float32.
+    """
+
+    recall: np.ndarray
+    precision: np.ndarray
+    scores: np.ndarray
+
+
 class AveragePrecision:
     """VOC AP of every class, accumulated image by image.
 
@@ -67,24 +81,22 @@ class AveragePrecision:
         curves = [by_label.get(label) for label in range(self.num_classes)]
         measures = {"voc07": eleven_point_ap, "voc12": area_ap}
         return {
-            name: [None if curve is None else measure(*curve) for curve in curves]
+            name: [None if one is None else measure(one.recall, one.precision) for one in curves]
             for name, measure in measures.items()
         }
 
-    def curves(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """Recall and precision after each detection, in order of descending score.
-
-        Returns:
-            Two (K,) float arrays by class id, for classes with ground truth that is not ignored.
-        """
+    def curves(self) -> dict[int, PrecisionRecall]:
+        """Curves by class id, for classes with ground truth that is not ignored."""
         labels, scores, correct = map(np.concatenate, zip(*self._judged, strict=True))
         order = np.argsort(-scores, kind="stable")
-        labels, correct = labels[order], correct[order]
+        labels, scores, correct = labels[order], scores[order], correct[order]
         curves = {}
         for label in np.flatnonzero(self._num_true).tolist():
-            true_positives = np.cumsum(correct[labels == label])
+            of_class = labels == label
+            true_positives = np.cumsum(correct[of_class])
+            precision = true_positives / np.arange(1, len(true_positives) + 1)
             recall = true_positives / self._num_true[label]
-            curves[label] = recall, true_positives / np.arange(1, len(true_positives) + 1)
+            curves[label] = PrecisionRecall(recall, precision, scores[of_class])
         return curves
 
 

@@ -1,4 +1,4 @@
-"""COCO average precision (AP 0.5:0.95, Lin et al. 2014), computed by pycocotools."""
+"""COCO's average precision and recall (Lin et al. 2014), computed by pycocotools."""
 
 import io
 from contextlib import redirect_stdout
@@ -13,17 +13,22 @@ from blitznet.structures import IGNORE_LABEL
 
 
 class CocoAveragePrecision:
-    """COCO AP of every class, accumulated image by image.
+    """COCO AP and AR of every class, accumulated image by image.
 
     Difficult boxes become COCO crowds: pycocotools overwrites `ignore` with `iscrowd`, so there is
     no other way to ignore a box. This is lenient for VOC's difficult boxes: a crowd absorbs any
     number of detections, by intersection over the detection's own area.
     """
 
-    def __init__(self, num_classes: int) -> None:
-        """`num_classes` includes background."""
+    def __init__(self, num_classes: int, by_area: bool = True) -> None:
+        """`num_classes` includes background; without the figures by area it is three times as fast.
+
+        Raises:
+            InputError: if pycocotools is not installed.
+        """
         require("pycocotools", "train", "COCO average precision")
         self.num_classes = num_classes
+        self._areas = "sml" if by_area else ""
         self._num_images = 0
         self._detections: list[dict[str, Any]] = []
         self._ground_truth: list[dict[str, Any]] = []
@@ -42,12 +47,17 @@ class CocoAveragePrecision:
         self._ground_truth += _annotations(image, boxes, labels, iscrowd=crowds)
 
     def compute(self) -> dict[str, list[float | None]]:
-        """AP of every class, from up to 100 detections per image.
+        """COCO's twelve figures for every class, by the names of its server.
+
+        Objects are small below 32^2 pixels of the image, large from 96^2 on, by the area of their
+        box.
 
         Returns:
-            "coco", the mean over IoU 0.5, 0.55, ... 0.95, and "coco_50" and "coco_75", at one IoU
-            each: C fractions indexed by class id. None for background and for classes without
-            ground truth that is not ignored.
+            "AP", the mean over IoU 0.5, 0.55, ... 0.95, "AP50" and "AP75", at one IoU each, "APs",
+            "APm" and "APl" by area, all from up to 100 detections per image and class. "AR1",
+            "AR10" and "AR100", the recall with at most 1, 10 and 100, mean over the same IoU, and
+            "ARs", "ARm" and "ARl". Each has C fractions indexed by class id; None for background
+            and for classes without ground truth (of this area) that is not ignored.
         """
         from pycocotools.cocoeval import COCOeval
 
@@ -55,21 +65,25 @@ class CocoAveragePrecision:
             evaluation = COCOeval(
                 self._dataset(self._ground_truth), self._dataset(self._detections), "bbox"
             )
-            evaluation.params.areaRng = evaluation.params.areaRng[:1]  # "all"
-            evaluation.params.maxDets = [100]
+            evaluation.params.areaRng = evaluation.params.areaRng[: 1 + len(self._areas)]
             evaluation.evaluate()
             evaluation.accumulate()
-        # (IoU thresholds, recalls, classes, areas, maxDets); -1 for a class without ground truth.
-        precision = evaluation.eval["precision"][..., 0, 0].mean(axis=1)
+        # (classes, areas: all, small, medium, large, maximum detections: 1, 10, 100), of precision
+        # after the IoU thresholds; -1 for a class without ground truth.
+        precision = evaluation.eval["precision"].mean(axis=1)
+        ap, ar = precision.mean(axis=0), evaluation.eval["recall"].mean(axis=0)
         percent = (100 * evaluation.params.iouThrs).round()
-        by_kind = {
-            "coco": precision.mean(axis=0),
-            "coco_50": precision[percent == 50][0],
-            "coco_75": precision[percent == 75][0],
+        figures = {
+            "AP": ap[:, 0, 2],
+            "AP50": precision[percent == 50][0, :, 0, 2],
+            "AP75": precision[percent == 75][0, :, 0, 2],
+            **{f"AP{area}": ap[:, index, 2] for index, area in enumerate(self._areas, start=1)},
+            **{f"AR{most}": ar[:, 0, index] for index, most in enumerate((1, 10, 100))},
+            **{f"AR{area}": ar[:, index, 2] for index, area in enumerate(self._areas, start=1)},
         }
         return {
-            kind: [None, *(float(ap) if ap >= 0 else None for ap in values)]
-            for kind, values in by_kind.items()
+            name: [None, *(float(value) if value >= 0 else None for value in values)]
+            for name, values in figures.items()
         }
 
     def _dataset(self, annotations: list[dict[str, Any]]) -> Any:

@@ -5,7 +5,7 @@ truth or without labels in training.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from rich.table import Table
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.detections import Detections
 from blitznet.errors import count_of
-from blitznet.evaluation.average_precision import AveragePrecision, TrueBoxes
+from blitznet.evaluation.average_precision import AveragePrecision, PrecisionRecall, TrueBoxes
 from blitznet.evaluation.coco_ap import CocoAveragePrecision
 from blitznet.evaluation.mean_iou import class_iou, pixel_confusion
 from blitznet.inference.selection import find_class
@@ -23,7 +23,8 @@ from blitznet.structures import Sample
 ByClass = dict[str, float | None]
 
 _AP_TITLES = {"voc07": "AP (VOC07)", "voc12": "AP (VOC12)", "coco": "AP (COCO)"}
-_NOT_WRITTEN = {"boxes", "maps", "engine", "seconds"}  # fields of `Metrics`
+_COCO_KINDS = {"coco": "AP", "coco_50": "AP50", "coco_75": "AP75"}
+_NOT_WRITTEN = {"curves", "boxes", "maps", "engine", "seconds"}  # fields of `Metrics`
 _NOT_AVERAGED = " (not averaged)"
 
 
@@ -40,8 +41,11 @@ class Metrics:
         mean_ap: mean average precision by kind: voc07 (11 points), voc12 (area), coco (0.5:0.95),
             coco_50 and coco_75; None without boxes.
         ap: AP of each class, by kind; None for a class without ground truth.
+        coco: COCO's twelve figures, the means over `classes`: AP, AP50, AP75, APs, APm, APl, AR1,
+            AR10, AR100, ARs, ARm, ARl; see `CocoAveragePrecision.compute`. None without boxes.
         mean_iou: mean over background and `classes`; None without segmentation maps.
         iou: IoU of each class, background included.
+        curves: VOC's precision and recall of each class that has AP; not in `metrics.json`.
         boxes: number of boxes that are not ignored; not in `metrics.json`.
         maps: number of segmentation maps; not in `metrics.json`.
         engine: name of the engine that ran the network; not in `metrics.json`.
@@ -55,8 +59,10 @@ class Metrics:
     classes: tuple[str, ...]
     mean_ap: ByClass | None
     ap: dict[str, ByClass] | None
+    coco: ByClass | None = None
     mean_iou: float | None
     iou: ByClass | None
+    curves: dict[str, PrecisionRecall] = field(default_factory=dict, compare=False, repr=False)
     boxes: int = 0
     maps: int = 0
     engine: str = ""
@@ -64,7 +70,7 @@ class Metrics:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `metrics.json`."""
-        content = asdict(self) | {"classes": list(self.classes)}
+        content = asdict(replace(self, curves={})) | {"classes": list(self.classes)}
         return {key: value for key, value in content.items() if key not in _NOT_WRITTEN}
 
     @property
@@ -91,11 +97,11 @@ class Metrics:
 class Evaluation:
     """Metrics of both tasks, accumulated image by image."""
 
-    def __init__(self, names: Sequence[str]):
-        """`names` are the class names, background first."""
+    def __init__(self, names: Sequence[str], by_area: bool = True):
+        """`names` are the class names, background first; `by_area`: see `CocoAveragePrecision`."""
         self.names = tuple(names)
         self.voc_ap = AveragePrecision(len(names))
-        self.coco_ap = CocoAveragePrecision(len(names))
+        self.coco_ap = CocoAveragePrecision(len(names), by_area)
         # [true, predicted]; created with the first map, because boxes alone may have huge C.
         self.pixel_counts = np.zeros((0, 0), dtype=np.int64)
         self.num_images = self.num_boxes = self.num_maps = 0
@@ -161,13 +167,19 @@ class Evaluation:
         """
         chosen = self.names[1:] if classes is None else tuple(classes)
         self.require_classes(chosen)
-        mean_ap = ap = mean_iou = iou = None
+        mean_ap = ap = coco = mean_iou = iou = None
+        curves = {}
         if self.has_boxes:
-            ap = {
+            figures = {
                 kind: _only(learned_boxes, dict(zip(self.names[1:], values[1:], strict=True)))
                 for kind, values in (self.voc_ap.compute() | self.coco_ap.compute()).items()
             }
+            voc = {kind: figures.pop(kind) for kind in ("voc07", "voc12")}
+            ap = voc | {kind: figures[name] for kind, name in _COCO_KINDS.items()}
             mean_ap = {kind: _mean(values, chosen) for kind, values in ap.items()}
+            coco = {name: _mean(values, chosen) for name, values in figures.items()}
+            by_name = {self.names[label]: one for label, one in self.voc_ap.curves().items()}
+            curves = {name: one for name, one in by_name.items() if ap["voc12"][name] is not None}
         if self.num_maps:
             by_class = dict(zip(self.names, class_iou(self.pixel_counts), strict=True))
             background = self.names[BACKGROUND]
@@ -178,8 +190,10 @@ class Evaluation:
             classes=chosen,
             mean_ap=mean_ap,
             ap=ap,
+            coco=coco,
             mean_iou=mean_iou,
             iou=iou,
+            curves=curves,
             boxes=self.num_boxes,
             maps=self.num_maps,
         )

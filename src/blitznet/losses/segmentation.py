@@ -21,7 +21,7 @@ def segmentation_loss(
 
     Args:
         seg_logits: (B, C, h, w).
-        seg_maps: (B, H, W) uint8 class ids, 255 = void; resized by nearest neighbour (D8).
+        seg_maps: (B, H, W) integer class ids, 255 = void; resized by nearest neighbour (D8).
         known_classes: (B, C) bool, see `partial_labels`; None = all.
         soft_labels: (B, C, h', w') a teacher's probabilities, see `soften`; resized bilinearly.
 
@@ -42,7 +42,10 @@ def segmentation_loss(
 
 
 def resize_maps(seg_maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize (B, H, W) uint8 class ids to (B, *size) by nearest neighbour."""
+    """Resize (B, H, W) class ids of any integer type to (B, *size) by nearest neighbour."""
     if seg_maps.shape[-2:] == torch.Size(size):
         return seg_maps
-    return F.interpolate(seg_maps[:, None], size=tuple(size), mode="nearest-exact")[:, 0]
+    # Of the integers, `interpolate` takes uint8 only.
+    maps = seg_maps if seg_maps.dtype == torch.uint8 else seg_maps.float()
+    resized = F.interpolate(maps[:, None], size=tuple(size), mode="nearest-exact")[:, 0]
+    return resized.to(seg_maps.dtype)

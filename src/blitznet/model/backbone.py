@@ -1,17 +1,18 @@
-"""The backbone: ResNet-50 in the paper, any timm model with features at strides 4 to 32."""
+"""The backbone: ResNet-50 in the paper, a timm model with features at strides 4 to 32."""
 
 import math
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from timm.models import FeatureInfo
 from timm.models.resnet import Bottleneck
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
-from blitznet.errors import CheckpointError, InputError, cut
+from blitznet.errors import CheckpointError, InputError, closest, cut, one_line
 from blitznet.model.imagenet_weights import (
     PACKAGES,
     find_imagenet_weights,
@@ -24,8 +25,8 @@ from blitznet.model_info import ModelConfig
 def require_timm_model(name: str) -> None:
     """Raise InputError if timm has no model of this name."""
     if not timm.is_model(name):
-        near = get_close_matches(name, timm.list_models(), n=1)
-        hint = f"did you mean {near[0]}?" if near else "choose one of timm.list_models()"
+        near = closest(name, timm.list_models())
+        hint = f"did you mean {near}?" if near else "choose one of timm.list_models()"
         raise InputError(f"timm has no model {name!r}; {hint}")
 
 
@@ -97,6 +98,30 @@ class Backbone(nn.Module):
         sizes = [math.ceil(images.shape[-1] / stride) for stride in self.strides]
         return [_on_grid(stage, size) for stage, size in zip(stages, sizes, strict=True)]
 
+    def require_runnable(self, size: int) -> None:
+        """Run one image of `size` pixels without computing it.
+
+        Raises:
+            InputError: if the backbone takes other sizes only, as window attention often does.
+        """
+        tensors = {
+            name: tensor.detach().to("meta")
+            for name, tensor in (*self.named_parameters(), *self.named_buffers())
+        }
+        was_training = self.training
+        self.eval()  # keeps the batch statistics
+        try:
+            functional_call(self, tensors, torch.empty(1, 3, size, size, device="meta"))
+        except (AssertionError, RuntimeError, ValueError) as error:
+            reason = one_line(error).rstrip(".")
+            made_for: Any = timm.get_pretrained_cfg_value(self.name, "input_size")
+            raise InputError(
+                f"backbone {self.name} cannot run at {size} pixels ({reason}); choose another "
+                f"timm model, or another image_size: it was made for {made_for[-1]}"
+            ) from error
+        finally:
+            self.train(was_training)
+
     def load_imagenet(self, path: Path) -> list[str]:
         """Load a classifier's weights, see `read_imagenet_weights`.
 
@@ -130,15 +155,19 @@ class Backbone(nn.Module):
         if stride not in strides:
             raise InputError(f"nothing to freeze at stride {stride}; this backbone has {strides}")
         last_stage: str = info.module_name(strides.index(stride))
-        if not hasattr(self.body, last_stage.partition(".")[0]):
-            last_stage = last_stage.replace(".", "_")
         layers = [
             (name, module)
             for name, module in self.body.named_modules()
             # timm's batch norms contain their activation as a child.
             if not any(module.children()) or any(True for _ in module.parameters(recurse=False))
         ]
-        belongs = [name == last_stage or name.startswith(f"{last_stage}.") for name, _ in layers]
+        prefix = f"{last_stage}.".replace(".", "_")  # timm flattens some names
+        belongs = [f"{name}.".replace(".", "_").startswith(prefix) for name, _ in layers]
+        if not any(belongs):
+            raise InputError(
+                f"the layers of {self.name} up to stride {stride} cannot be told apart; "
+                "set freeze_stride to 0, which trains all of it"
+            )
         last_layer = max(index for index, inside in enumerate(belongs) if inside)
         for _, layer in layers[: last_layer + 1]:
             layer.requires_grad_(False).eval()

@@ -46,7 +46,10 @@ class BlitzNet(nn.Module):
         self.register_buffer("anchors", anchors_of(config), persistent=False)
 
     def forward(self, images: Tensor) -> RawPredictions:
-        """Figure 2. images: (B, 3, S, S) float, RGB, normalised by `normalize_images`."""
+        """Figure 2. images: (B, 3, S, S) float, RGB, normalised by `normalize_images`.
+
+        S is `config.image_size`; the predictions for images of another size do not fit `anchors`.
+        """
         stages = self.backbone(images)
         skips = self.downscale(stages)
         features = self.upscale(skips) if self.upscale else skips
@@ -93,7 +96,8 @@ def build(
         **overrides: any other field of `ModelConfig`: `fusion="refine"`, `backbone="resnet18"`.
 
     Raises:
-        InputError: if a name, field or value is invalid, or the weights are not available.
+        InputError: if a name, field or value is invalid, the weights are not available, or the
+            backbone cannot run at the image size.
     """
     values = find_model(name).model_dump() | {"num_classes": classes} | overrides
     if pretrained:
@@ -106,4 +110,6 @@ def build(
         config = ModelConfig.model_validate(values)
     except ValidationError as error:
         raise InputError(f"{name}: {first_problem(error)}") from error
-    return BlitzNet(config, pretrained)
+    network = BlitzNet(config, pretrained)
+    network.backbone.require_runnable(config.image_size)
+    return network

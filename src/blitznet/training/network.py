@@ -126,10 +126,12 @@ def build_network(recipe: Recipe, names: Sequence[str] | None = None) -> BlitzNe
         names: class names, background first; None = those of the network that it starts from.
 
     Raises:
-        InputError: if the starting weights are not available or do not fit.
+        InputError: if the starting weights are not available or do not fit, or the backbone cannot
+            run at the image size.
     """
     network = BlitzNet(recipe.model, pretrained=starts_from_imagenet(recipe))
     weights = _weights_file(recipe)
+    network.backbone.require_runnable(recipe.model.image_size)
     if recipe.start_from is not None:
         _take_over(network, recipe, names)
     elif weights is not None:

@@ -3,7 +3,6 @@
 import inspect
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from blitznet.data.ssd_policy import Augmentation
-from blitznet.errors import InputError, RecipeError, cut, first_problem, shown
+from blitznet.errors import InputError, RecipeError, closest, cut, first_problem, shown
 from blitznet.files.plain_names import file_name
 from blitznet.files.text_files import parse_yaml, read_yaml
 from blitznet.model_info import ModelConfig, find_model
@@ -263,15 +262,15 @@ def _change(values: dict[str, Any], overrides: Sequence[str], source: str) -> Re
 
 
 def _no_field(key: str) -> str:
-    """Say that a recipe has no such field, and suggest the closest one with its meaning."""
+    """Say that a recipe has no such field, and suggest one of nearly that name with its meaning."""
     fields = _fields()
     by_last = {name.rpartition(".")[2]: name for name in reversed(fields)} | _CALLED_ELSEWHERE
     last = key.rpartition(".")[2]
-    near = get_close_matches(last, by_last, n=1)
-    if not near:
+    near = closest(last, by_last)
+    if near is None:
         return f"there is no field {cut(key)!r}; blitznet recipe {DEFAULT_RECIPE} shows all"
-    field = by_last[near[0]]
-    flag = " or --epochs N, passes over the images" if near[0] == "epochs" else ""
+    field = by_last[near]
+    flag = " or --epochs N, passes over the images" if near == "epochs" else ""
     return f"there is no field {cut(key)!r}; did you mean {field} ({fields[field]}){flag}?"
 
 

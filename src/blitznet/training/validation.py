@@ -8,7 +8,7 @@ import torch
 
 from blitznet.data.source import LabelSource
 from blitznet.evaluation.evaluate import engine_of, measure
-from blitznet.evaluation.metrics import Metrics
+from blitznet.evaluation.metrics import Evaluation, Metrics
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
@@ -83,7 +83,10 @@ def validate(
 
     # The copy and the data loader draw random numbers.
     with torch.random.fork_rng([]), closing(engine_of(network, info, device)) as engine:
-        metrics = measure(engine, sources, workers=workers, found=stop_if_interrupted)
+        evaluation = Evaluation(info.names, by_area=False)
+        metrics = measure(
+            engine, sources, workers=workers, found=stop_if_interrupted, evaluation=evaluation
+        )
     keep_measured(folder, step, metrics, network, info)
 
 

@@ -42,10 +42,10 @@ def test_the_area_under_the_curves_is_the_average_precision(images: list[Image])
     metric = AveragePrecision(num_classes=4)
     for each in images:
         metric.update(Detections(*each[:3]), TrueBoxes(*each[3:]))
-    areas = {label: area_ap(*curve) for label, curve in metric.curves().items()}
+    areas = {label: area_ap(*curve[:2]) for label, curve in metric.curves().items()}
     computed = metric.compute()["voc12"]
     assert areas == {label: ap for label, ap in enumerate(computed) if ap is not None}
-    for recall, precision in metric.curves().values():
+    for recall, precision, _ in metric.curves().values():
         assert (np.diff(recall) >= 0).all()
         assert ((precision >= 0) & (precision <= 1)).all()
 

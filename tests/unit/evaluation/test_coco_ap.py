@@ -12,7 +12,7 @@ from reference.voc_ap_devkit import Image
 A, B = (0, 0, 10, 10), (20, 20, 40, 30)
 
 
-def evaluate(*images: Image, num_classes: int = 4, kind: str = "coco") -> list[float | None]:
+def evaluate(*images: Image, num_classes: int = 4, kind: str = "AP") -> list[float | None]:
     pytest.importorskip("pycocotools")
     metric = CocoAveragePrecision(num_classes)
     for each in images:
@@ -44,10 +44,8 @@ def test_box_of_iou_077_is_correct_at_six_of_ten_thresholds() -> None:
 def test_box_of_iou_077_is_correct_at_075_and_half_a_box_at_05_alone() -> None:
     near = image_of_class_1([(0, 0, 10, 7.7)], [A])
     half = image_of_class_1([(0, 0, 10, 5.1)], [A])
-    assert [evaluate(near, kind=kind)[1] for kind in ("coco_50", "coco_75")] == [
-        pytest.approx(1)
-    ] * 2
-    assert [evaluate(half, kind=kind)[1] for kind in ("coco_50", "coco_75")] == [
+    assert [evaluate(near, kind=kind)[1] for kind in ("AP50", "AP75")] == [pytest.approx(1)] * 2
+    assert [evaluate(half, kind=kind)[1] for kind in ("AP50", "AP75")] == [
         pytest.approx(1),
         0,
     ]
@@ -109,7 +107,13 @@ def test_permuting_images_changes_nothing(images: list[Image]) -> None:
     assert evaluate(*reversed(images)) == evaluate(*images)
 
 
-def test_means_are_the_first_numbers_that_pycocotools_summarizes(images: list[Image]) -> None:
+@pytest.mark.parametrize("zoom", [1, 3, 10])  # small, medium and large boxes
+def test_means_are_the_twelve_numbers_that_pycocotools_summarizes(
+    images: list[Image], zoom: int
+) -> None:
+    images = [
+        one._replace(boxes=one.boxes * zoom, true_boxes=one.true_boxes * zoom) for one in images
+    ]
     coco = pytest.importorskip("pycocotools.coco")
     cocoeval = pytest.importorskip("pycocotools.cocoeval")
     truth = coco.COCO()
@@ -141,9 +145,27 @@ def test_means_are_the_first_numbers_that_pycocotools_summarizes(images: list[Im
     evaluation.accumulate()
     evaluation.summarize()
 
-    for kind, expected in zip(("coco", "coco_50", "coco_75"), evaluation.stats, strict=False):
-        per_class = np.array(evaluate(*images, kind=kind)[1:], dtype=np.float64)
-        assert np.mean(per_class) == pytest.approx(expected)
+    metric = CocoAveragePrecision(4)
+    for each in images:
+        metric.update(Detections(*each[:3]), TrueBoxes(*each[3:]))
+    figures = metric.compute()
+    names = "AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl"
+    assert list(figures) == names.split()
+    for per_class, expected in zip(figures.values(), evaluation.stats, strict=True):
+        known = [value for value in per_class if value is not None]
+        assert (np.mean(known) if known else -1) == pytest.approx(expected, abs=1e-12)
+
+
+def test_without_areas_the_other_figures_are_the_same(images: list[Image]) -> None:
+    pytest.importorskip("pycocotools")
+    figures = []
+    for by_area in (True, False):
+        metric = CocoAveragePrecision(4, by_area)
+        for each in images:
+            metric.update(Detections(*each[:3]), TrueBoxes(*each[3:]))
+        figures.append(metric.compute())
+    assert figures[1] == {name: figures[0][name] for name in figures[1]}
+    assert list(figures[1]) == ["AP", "AP50", "AP75", "AR1", "AR10", "AR100"]
 
 
 def test_pycocotools_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:

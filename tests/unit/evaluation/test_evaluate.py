@@ -199,10 +199,17 @@ def test_the_score_is_the_mean_of_what_there_is() -> None:
     assert replace(both, mean_ap=None, mean_iou=None).score is None
 
 
+KINDS = ["voc07", "voc12", "coco", "coco_50", "coco_75"]
+
+
 def test_metrics_json_has_the_documented_fields() -> None:
     content = perfect().compute(["cat", "person"]).to_dict()
     assert list(content) == [
-        *("model", "data", "split", "pictures", "classes", "mean_ap", "ap", "mean_iou", "iou")
+        *("model", "data", "split", "pictures", "classes"),
+        *("mean_ap", "ap", "coco", "mean_iou", "iou"),
     ]
     assert content["classes"] == ["cat", "person"]
-    assert {"voc07", "voc12", "coco"} <= content["ap"].keys() == content["mean_ap"].keys()
+    assert [*content["ap"]] == [*content["mean_ap"]] == KINDS
+    means = content["mean_ap"]
+    coco = content["coco"]
+    assert [coco["AP"], coco["AP50"], coco["AP75"]] == [means[kind] for kind in KINDS[2:]]

@@ -61,6 +61,17 @@ def test_loss_equals_that_of_torch_with_an_ignored_index(rng: torch.Generator) -
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32, torch.int64])
+def test_maps_of_any_integer_type_give_the_same_loss(
+    rng: torch.Generator, dtype: torch.dtype
+) -> None:
+    logits, maps = random_logits(rng, 4, 4), random_maps(rng, 2, 16, 16)
+    if dtype == torch.int8:
+        maps[maps == IGNORE_INDEX] = 0  # 255 is beyond its range
+    expected = segmentation_loss(logits, maps)
+    assert segmentation_loss(logits, maps.to(dtype)) == expected
+
+
 def test_gradient_is_that_of_finite_differences(rng: torch.Generator) -> None:
     logits, maps = random_logits(rng, 3, 3), random_maps(rng, 2, 6, 6)
     assert torch.autograd.gradcheck(lambda x: segmentation_loss(x, maps)[0], logits)

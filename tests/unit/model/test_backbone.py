@@ -142,6 +142,28 @@ def test_backbone_that_cannot_serve_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_backbone_that_cannot_run_at_the_size_is_named_in_one_line(
+    tiny_config: ModelConfig,
+) -> None:
+    backbone = Backbone(with_backbone(tiny_config, "visformer_tiny"))
+    backbone.require_runnable(224)
+    assert backbone.training
+    with pytest.raises(InputError) as caught:
+        backbone.require_runnable(64)
+    assert str(caught.value) == (
+        "backbone visformer_tiny cannot run at 64 pixels (Input height (32) doesn't match model "
+        "(112)); choose another timm model, or another image_size: it was made for 224"
+    )
+
+
+def test_trying_a_size_changes_no_weight_or_batch_statistic(tiny_config: ModelConfig) -> None:
+    backbone = Backbone(tiny_config)
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    backbone.require_runnable(64)
+    for name, tensor in backbone.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
 def test_weights_of_a_classifier_fill_the_whole_backbone(
     tiny_config: ModelConfig, classifier_weights: dict[str, Tensor], tmp_path: Path
 ) -> None:
@@ -195,6 +217,7 @@ def test_weights_of_another_architecture_or_of_too_little_of_it_are_refused(
         ("test_resnet", 8, "layer3"),
         ("mobilenetv2_035", 4, "blocks.2"),
         ("test_convnext", 4, "stages_1"),  # timm flattens its names
+        ("xception41", 4, "blocks_1.stack.conv3"),  # and only their first dot
     ],
 )
 def test_freezing_fixes_all_convolutions_up_to_a_stride_and_none_beyond(
@@ -242,3 +265,15 @@ def test_freezing_up_to_a_stride_that_the_backbone_lacks_is_refused(
     backbone = Backbone(with_backbone(tiny_config, "test_convnext"))
     with pytest.raises(InputError, match=r"freeze at stride 2; this backbone has \[4, 8, 16, 32\]"):
         backbone.freeze(2)
+
+
+def test_freezing_a_stage_that_timm_names_unlike_its_layers_is_refused_in_one_line(
+    tiny_config: ModelConfig,
+) -> None:
+    backbone = Backbone(with_backbone(tiny_config, "hrnet_w18_small"))
+    with pytest.raises(InputError) as caught:
+        backbone.freeze(4)
+    assert str(caught.value) == (
+        "the layers of hrnet_w18_small up to stride 4 cannot be told apart; "
+        "set freeze_stride to 0, which trains all of it"
+    )

@@ -182,6 +182,7 @@ def test_build_follows_the_name_where_no_task_is_given() -> None:
         ("blitznet300", {"detect": False, "segment": False}, "blitznet300: .*at least one task"),
         ("blitznet300", {"classes": 1}, "blitznet300: num_classes: .*, got 1"),
         ("blitznet300", {"backbone": "vgg99"}, "timm has no model 'vgg99'"),
+        ("blitznet300-mobile", {"backbone": "visformer_tiny"}, "visformer_tiny cannot run at 300"),
     ],
 )
 def test_build_refuses_what_does_not_exist_in_one_line(

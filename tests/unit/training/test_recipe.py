@@ -138,6 +138,15 @@ def test_overriding_leaves_the_named_recipe_alone() -> None:
             "recipe blitznet300: there is no field 'model.colour'; blitznet recipe modern shows "
             "all",
         ),
+        (
+            "seg_weight=2",
+            "recipe blitznet300: there is no field 'seg_weight'; blitznet recipe modern shows all",
+        ),
+        (
+            "loss_weights=2",
+            "recipe blitznet300: there is no field 'loss_weights'; blitznet recipe modern shows "
+            "all",
+        ),
         ("lr=-1", "recipe blitznet300: lr: Input should be greater than 0, got -1"),
         (
             "freeze_stride=3",
@@ -164,6 +173,7 @@ def test_a_wrong_override_gets_one_line(override: str, message: str) -> None:
         ("learning_rate", "lr", "initial learning rate (drops) or its peak (cosine)"),
         ("mosaic", "augmentation.mosaic_probability", "share of samples made of four images"),
         ("stpes", "steps", "optimizer steps"),
+        ("warmup", "warmup_steps", "steps of linear warm-up"),
         ("model.lr", "lr", "initial learning rate"),
     ],
 )

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from blitznet.classes import VOC_CLASSES
-from blitznet.errors import RecipeError
+from blitznet.errors import InputError, RecipeError
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
@@ -71,6 +71,11 @@ def test_what_is_frozen_is_not_given_to_the_optimizer(backbone: str, stride: int
     given = {p for group in build_optimizer(network, recipe).param_groups for p in group["params"]}
     expected = {p for name, p in network.named_parameters() if not name.startswith(frozen)}
     assert given == expected
+
+
+def test_a_backbone_that_cannot_run_at_the_image_size_is_refused_before_training() -> None:
+    with pytest.raises(InputError, match="visformer_tiny cannot run at 64 pixels"):
+        build_network(recipe_of("visformer_tiny", stride=0))
 
 
 def test_the_network_starts_in_training_mode() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blitznet.evaluation.average_precision import area_ap, precision_envelope
+from blitznet.evaluation.average_precision import PrecisionRecall, area_ap, precision_envelope
 from blitznet.figure_file import save_figure
 
 _LOSSES = ("classification", "box", "segmentation")
@@ -71,14 +71,11 @@ def _points(
     ]
 
 
-def draw_precision_recall(
-    curves: Mapping[int, tuple[np.ndarray, np.ndarray]], names: Sequence[str], path: Path
-) -> None:
+def draw_precision_recall(curves: Mapping[str, PrecisionRecall], path: Path) -> None:
     """Plot precision over recall at IoU 0.5, one panel per class with the AP in its title.
 
     Args:
-        curves: see `AveragePrecision.curves`; at least one, and none empty.
-        names: class names, background first.
+        curves: by class name; at least one, and none empty.
         path: path of the PNG.
     """
     from matplotlib.figure import Figure
@@ -89,11 +86,11 @@ def draw_precision_recall(
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes in panels.flat[len(curves) :]:
         axes.set_axis_off()
-    for axes, (label, (recall, precision)) in zip(panels.flat, curves.items(), strict=False):
+    for axes, (name, (recall, precision, _)) in zip(panels.flat, curves.items(), strict=False):
         envelope = precision_envelope(precision)
         axes.plot([0, *recall], [1, *precision], color="tab:gray", alpha=0.5, linewidth=0.8)
         axes.step([0, *recall], [envelope[0], *envelope], where="pre", color="tab:blue")
-        axes.set_title(f"{names[label]}  {100 * area_ap(recall, precision):.1f}", fontsize=9)
+        axes.set_title(f"{name}  {100 * area_ap(recall, precision):.1f}", fontsize=9)
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.grid(alpha=0.3)
     figure.supxlabel("recall", fontsize=9)

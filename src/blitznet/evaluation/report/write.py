@@ -1,5 +1,6 @@
 """Write the evaluation report of a network: an HTML page, its figures and numbers."""
 
+import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -17,6 +18,7 @@ from blitznet.files.text_files import write_json, write_text
 
 PAGE_FILE = "index.html"
 NUMBERS_FILE = "confusion.json"
+CURVES_FILE = "pr_curves.json"
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; }
@@ -66,13 +68,13 @@ def write_report(
         draw_curves(log, validation, figure("curves.png", "Training"))
     if review.has_boxes:
         counts["boxes"] = review.box_counts
-        curves = review.voc_ap.curves()
-        found = {label: curve for label, curve in curves.items() if len(curve[0])}
-        missed = ", ".join(names[label] for label in curves if label not in found)
+        _write_curves(folder / CURVES_FILE, metrics)
+        found = {name: curve for name, curve in metrics.curves.items() if len(curve.recall)}
+        missed = ", ".join(name for name in metrics.curves if name not in found)
         caption = "Precision and recall at IoU 0.5, and AP (area)"
         if found:
             path = figure("pr_curves.png", caption + (missed and f"; nothing found: {missed}"))
-            draw_precision_recall(found, names, path)
+            draw_precision_recall(found, path)
         title = f"boxes of score {SCORE:g} or more, % of the true class"
         path = figure("confusion_boxes.png", "Confusion of boxes")
         draw_confusion(counts["boxes"], names, "nothing", title, path)
@@ -88,6 +90,15 @@ def write_report(
     write_json(folder / NUMBERS_FILE, numbers)
     write_text(folder / PAGE_FILE, _page(metrics, captions, records or {}), "xmlcharrefreplace")
     return folder / PAGE_FILE
+
+
+def _write_curves(path: Path, metrics: Metrics) -> None:
+    """The curves as lists of six decimals, one class per line."""
+    lines = []
+    for name, curve in metrics.curves.items():
+        lists = {key: one.astype(float).round(6).tolist() for key, one in curve._asdict().items()}
+        lines.append(f"{json.dumps(name)}: {json.dumps(lists)}")
+    write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def _page(

@@ -82,6 +82,21 @@ def test_the_page_shows_every_image_and_the_numbers_are_those_of_the_images(
     ]
 
 
+def test_the_values_of_the_curves_are_written_beside_their_figure(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    review = DetailedEvaluation(NAMES)
+    image, away = np.zeros((30, 40, 3), np.uint8), BOX + 10
+    sample = Sample(image, BOX, np.array([1]), np.array([False]), None, "a.jpg")
+    boxes, scores = np.concatenate((BOX, away, BOX)), np.array([0.5, 0.9, 0.25], np.float32)
+    review.update(sample, Detections(boxes, np.array([1, 1, 2]), scores), None)
+    review.update(sample, Detections(BOX, np.array([1]), np.array([0.1], np.float32)), None)
+    write_report(tmp_path, review, metrics(review))
+    assert json.loads((tmp_path / "pr_curves.json").read_text()) == {
+        "cat": {"recall": [0, 0.5, 1], "precision": [0, 0.5, 0.666667], "scores": [0.9, 0.5, 0.1]}
+    }
+    assert review.compute().curves["cat"].recall.tolist() == [0, 0.5, 1]
+
+
 def test_a_class_that_nothing_was_found_of_gets_a_word_and_no_panel(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     review = DetailedEvaluation(NAMES)
