@@ -1,14 +1,12 @@
 """The joint loss: the unweighted sum of both tasks' losses (sections 3.6 and 4.4)."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.errors import InputError
 from blitznet.losses.multibox import multibox_loss, multibox_targets
 from blitznet.losses.segmentation import resize_maps, segmentation_loss
 from blitznet.structures import Batch, RawPredictions, SoftLabels
@@ -80,35 +78,29 @@ def joint_loss(
         soft_labels: a teacher's labels for the batch; they and the true labels count half each.
         min_negatives: minimum number of hard negatives per image; without positives, the loss is
             divided by 1.
-
-    Raises:
-        InputError: on a CPU, if a class id is not one of the network's. On a GPU, where a check
-            would wait for the device, CUDA reports a failed assertion.
     """
     device = anchors.device
     classification = box = segmentation = torch.zeros((), device=device)
     if raw.class_logits is not None and raw.box_deltas is not None:
         targets = multibox_targets(anchors, batch.boxes, batch.labels, batch.has_boxes)
-        with _classes_of("labels", raw.class_logits.shape[2]):
-            class_sum, box_sum, num_positive = multibox_loss(
-                _at_least_float32(raw.class_logits),
-                _at_least_float32(raw.box_deltas),
-                targets,
-                batch.known_classes,
-                None if soft_labels is None else soft_labels.of_boxes,
-                min_negatives,
-            )
+        class_sum, box_sum, num_positive = multibox_loss(
+            _at_least_float32(raw.class_logits),
+            _at_least_float32(raw.box_deltas),
+            targets,
+            batch.known_classes,
+            None if soft_labels is None else soft_labels.of_boxes,
+            min_negatives,
+        )
         normalizer = average_count(num_positive.float()) if counts is None else counts.positives
         normalizer = torch.where(normalizer > 0, normalizer, 1)
         classification, box = class_sum / normalizer, box_sum / normalizer
     if raw.seg_logits is not None:
-        with _classes_of("seg_maps", raw.seg_logits.shape[1]):
-            pixel_sum, num_pixels = segmentation_loss(
-                _at_least_float32(raw.seg_logits),
-                batch.seg_maps,
-                batch.known_classes,
-                None if soft_labels is None else soft_labels.of_pixels,
-            )
+        pixel_sum, num_pixels = segmentation_loss(
+            _at_least_float32(raw.seg_logits),
+            batch.seg_maps,
+            batch.known_classes,
+            None if soft_labels is None else soft_labels.of_pixels,
+        )
         normalizer = average_count(num_pixels.float()) if counts is None else counts.pixels
         segmentation = pixel_sum / torch.where(normalizer > 0, normalizer, 1)
     return LossTerms(classification, box, segmentation)
@@ -116,17 +108,3 @@ def joint_loss(
 
 def _at_least_float32(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
-
-
-@contextmanager
-def _classes_of(field: str, num_classes: int) -> Iterator[None]:
-    """Name the field of the batch whose class ids cross-entropy refuses."""
-    try:
-        yield
-    except IndexError as error:
-        if "Target" not in str(error):
-            raise
-        raise InputError(
-            f"{field} of the batch: {str(error).rstrip('.').lower()}; the network has class ids "
-            f"0 to {num_classes - 1}, and {IGNORE_INDEX} is void in maps"
-        ) from error

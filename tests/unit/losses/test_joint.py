@@ -8,7 +8,6 @@ from torch import Tensor
 
 from blitznet.classes import IGNORE_INDEX
 from blitznet.detection.anchors import anchors_of
-from blitznet.errors import InputError
 from blitznet.losses.joint import count_labels, joint_loss
 from blitznet.losses.multibox import multibox_loss, multibox_targets
 from blitznet.losses.segmentation import segmentation_loss
@@ -219,26 +218,3 @@ def test_labels_are_counted_beforehand_as_the_losses_count_them(
     assert min(counts) > 0
     divided = joint_loss(raw, batch, network.anchors, note, counts)
     assert divided == joint_loss(raw, batch, network.anchors, note)
-
-
-@pytest.mark.parametrize(
-    ("field", "message"),
-    [
-        (
-            "labels",
-            "labels of the batch: target 5 is out of bounds; the network has class ids 0 to 2",
-        ),
-        (
-            "seg_maps",
-            "seg_maps of the batch: target 5 is out of bounds; the network has class ids ",
-        ),
-    ],
-)
-def test_class_id_beyond_those_of_the_network_is_named_in_one_line(
-    raw: RawPredictions, batch: Batch, anchors: Tensor, field: str, message: str
-) -> None:
-    wrong = replace(batch, **{field: torch.full_like(getattr(batch, field), 5)})
-    with pytest.raises(InputError) as caught:
-        joint_loss(raw, wrong, anchors)
-    assert str(caught.value).startswith(message)
-    assert "\n" not in str(caught.value)
