@@ -1,6 +1,7 @@
 """Fixtures for all tests: a network small enough to run in milliseconds."""
 
 import gc
+import os
 from collections.abc import Callable
 from importlib.util import find_spec
 
@@ -34,6 +35,13 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run tests that fork first."""
     items.sort(key=lambda item: item.get_closest_marker("fresh") is None)
+
+
+@pytest.fixture(autouse=True)
+def _real_data(request: pytest.FixtureRequest) -> None:
+    """Skip tests on real data without the folder VOCdevkit named by BLITZNET_DATA."""
+    if request.node.get_closest_marker("data") and "BLITZNET_DATA" not in os.environ:
+        pytest.skip("BLITZNET_DATA is not set")
 
 
 @pytest.fixture(autouse=True)

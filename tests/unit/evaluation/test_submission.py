@@ -189,8 +189,6 @@ def test_drawn_truth_as_predictions_has_an_ap_of_1(tmp_path: Path) -> None:
 def test_truth_of_real_coco_images_as_predictions_has_an_ap_of_1(
     tmp_path: Path, split: str
 ) -> None:
-    if "BLITZNET_DATA" not in os.environ:
-        pytest.skip("BLITZNET_DATA is not set")
     root = Path(os.environ["BLITZNET_DATA"]).parent / "coco-mini"
     annotations = root / "annotations" / f"instances_{split}.json"
     images = root / "images" / split
