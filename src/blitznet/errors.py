@@ -104,8 +104,9 @@ def one_line(error: BaseException) -> str:
 
 
 def first_problem(error: "ValidationError") -> str:
-    """Format pydantic's first error as one short line: location, message, value."""
+    """Format pydantic's first error as one short line: location, message, value if it is simple."""
     problem = error.errors()[0]
     where = cut(".".join(str(part) for part in problem["loc"]))
     text = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {text}, got {shown(problem['input'])}" if where else text
+    got = "" if isinstance(problem["input"], dict) else f", got {shown(problem['input'])}"
+    return f"{where}: {text}{got}" if where else text

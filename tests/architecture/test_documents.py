@@ -339,7 +339,7 @@ def test_the_quick_start_with_data_of_ones_own_runs(
     ]
     assert len(lines) == 5
     for line in lines:
-        line = line.replace("steps=1000", "steps=1 --set global_batch_size=2 --workers 0")
+        line = line.replace("--steps 1000", "--steps 1 --batch 2 --workers 0")
         assert main(shlex.split(line)[1:]) == 0, line
 
 

@@ -38,7 +38,7 @@ class MaskFolderEntry(SourceEntry):
     @model_validator(mode="after")
     def _has_one_code(self) -> "MaskFolderEntry":
         if (self.values is None) == (self.colours is None):
-            raise ValueError("a folder of maps needs values: or colours:, and not both")
+            raise ValueError("a folder of maps needs either values: {0: CLASS, ...} or colours:")
         return self
 
     @property

@@ -322,8 +322,8 @@ def test_a_colour_is_written_in_hexadecimal_or_as_three_numbers(text: str, colou
 @pytest.mark.parametrize(
     ("entry", "problem"),
     [
-        ({}, "a folder of maps needs values: or colours:, and not both"),
-        ({"values": ["road"], "colours": "voc"}, "a folder of maps needs values: or colours:"),
+        ({}, "a folder of maps needs either values: {0: CLASS, ...} or colours:"),
+        ({"values": ["road"], "colours": "voc"}, "a folder of maps needs either values: "),
         ({"values": ["road"], "boxes": True}, "Input should be False"),
     ],
 )
