@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     import torch
 
 
-def device_kind(name: str) -> str:
+def device_kind(name: object) -> str:
     """Strip the index from a device name: `cuda:1` becomes `cuda`.
 
     Raises:
         InputError: for any other name.
     """
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+    if not isinstance(name, str) or not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise InputError(f"a device is auto, cpu, cuda or cuda:N, not {name!r}")
     return name.partition(":")[0]
 

@@ -111,6 +111,7 @@ class Predictor:
         self.info = engine.info
         self.names = engine.info.names
         self._at_once = at_once
+        self._is_closed = False
 
     def __enter__(self) -> "Predictor":
         return self
@@ -119,8 +120,10 @@ class Predictor:
         self.close()
 
     def close(self) -> None:
-        """Release the engine's threads and memory."""
-        self.engine.close()
+        """Release the engine's threads and memory; a second call does nothing."""
+        if not self._is_closed:
+            self._is_closed = True
+            self.engine.close()
 
     def __repr__(self) -> str:
         model = self.info.model
@@ -297,6 +300,8 @@ class Predictor:
         ]
 
     def _predict_inputs(self, inputs: list[_Input], selector: Selector) -> list[Scene]:
+        if self._is_closed:
+            raise RuntimeError("the predictor is closed; load the network again")
         start = perf_counter()
         pixels, iou = np.stack([one.pixels for one in inputs]), selector.selection.iou
         output = self.engine.run(pixels, selector.selection.score, iou)

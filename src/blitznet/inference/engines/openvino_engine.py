@@ -74,8 +74,9 @@ class OpenVinoEngine(ExportedEngine):
         at_once = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._workers = ThreadPoolExecutor(at_once, "blitznet-network")
         # Twice as many requests: while one's results are copied, the next one runs.
-        self._requests: SimpleQueue[openvino.InferRequest] = SimpleQueue()
-        for _ in range(2 * at_once):
+        self._num_requests = 2 * at_once
+        self._requests: SimpleQueue[openvino.InferRequest | None] = SimpleQueue()
+        for _ in range(self._num_requests):
             self._requests.put(self._compiled.create_infer_request())
         self._require_sound(path)
 
@@ -89,14 +90,17 @@ class OpenVinoEngine(ExportedEngine):
     def close(self) -> None:
         """See `Engine.close`."""
         self._workers.shutdown()
-        while not self._requests.empty():
+        for _ in range(self._num_requests):  # waits for those that run
             self._requests.get()
+        self._requests.put(None)
         del self._compiled
 
     def _run_one(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Run on (1, S, S, 3) uint8 pixels."""
         request = self._requests.get()
         try:
+            if request is None:
+                raise RuntimeError("the engine is closed")
             results = request.infer([pixels], share_inputs=True)
             return {name: results[name] for name in self._wanted}
         finally:

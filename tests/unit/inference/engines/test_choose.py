@@ -137,8 +137,8 @@ def test_the_variable_says_what_runs_a_network(monkeypatch: pytest.MonkeyPatch) 
         ("nonsense", "auto", "cpu", "no network or file is called 'nonsense'; bundled: blitznet"),
         ("gone.onnx", "auto", "cpu", "no network or file is called 'gone.onnx'"),
         *[
-            (None, "auto", name, f"a device is auto, cpu, cuda or cuda:N, not '{name}'")
-            for name in ("gpu", "mps", "cuda:x", "cpu:1", "cuda:-1", "")
+            (None, "auto", name, f"a device is auto, cpu, cuda or cuda:N, not {name!r}")
+            for name in ("gpu", "mps", "cuda:x", "cpu:1", "cuda:-1", "", 0)
         ],
     ],
 )

@@ -9,10 +9,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from PIL import Image
 
 from blitznet.errors import CheckpointError, InputError
 from blitznet.inference.engines.choose import EngineOptions, open_engine
 from blitznet.inference.engines.engine import Engine
+from blitznet.inference.predictor import load
 from blitznet.model_files import METADATA_KEY, ExportInfo, parse_export_info
 from tiny_network import NAMES, SIZE, tiny_config
 
@@ -89,6 +91,26 @@ def test_engines_get_the_threads_that_are_asked_for(constant: Path) -> None:
         else:
             assert engine._compiled.get_property("INFERENCE_NUM_THREADS") == 1
         engine.close()
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_closed_predictor_says_so_instead_of_waiting(constant: Path, name: str) -> None:
+    image = Image.new("RGB", (SIZE, SIZE))
+    with load(constant, engine=name) as predictor:
+        predictor.predict(image)
+    predictor.close()
+    with pytest.raises(RuntimeError, match=r"^the predictor is closed; load the network again$"):
+        predictor.predict(image)
+    with pytest.raises(RuntimeError, match=r"^the predictor is closed"):
+        predictor.predict([image])
+
+
+def test_openvino_ends_runs_that_wait_when_it_is_closed(constant: Path) -> None:
+    engine: Any = open_engine(constant, "openvino", "cpu")
+    engine.close()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"^the engine is closed$"):
+            run(engine, 0.5)
 
 
 def test_weaker_objects_than_asked_for_are_left_out(constant: Path) -> None:
