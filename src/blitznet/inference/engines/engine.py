@@ -1,9 +1,11 @@
 """Interface of the engines, and the base class of those that run exported files."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,6 +67,22 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release threads and memory. A closed engine cannot run."""
+
+
+class EngineThreads(ThreadPoolExecutor):
+    """Threads of an engine. A forked process has none of them, and would wait for ever."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count, "blitznet-network")
+        self._process = os.getpid()
+
+    def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
+        """See `ThreadPoolExecutor.submit`; raise RuntimeError in a forked process."""
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "the network was loaded before this process was forked; load it in every process"
+            )
+        return super().submit(*args, **kwargs)
 
 
 def require_in_file(info: ExportInfo, score: float, iou: float | None) -> None:

@@ -1,6 +1,5 @@
 """The OpenVINO engine on a CPU, in float32 or bfloat16; int8 is a property of the file."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Literal
@@ -10,7 +9,7 @@ import numpy as np
 from blitznet.cpu import is_limited, usable_cores
 from blitznet.errors import CheckpointError, one_line
 from blitznet.extras import require
-from blitznet.inference.engines.engine import ExportedEngine
+from blitznet.inference.engines.engine import EngineThreads, ExportedEngine
 from blitznet.model_files import METADATA_KEY, parse_export_info, read_exported_file, require_finite
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class OpenVinoEngine(ExportedEngine):
         except RuntimeError as error:
             raise _unusable(path, error) from None
         at_once = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-        self._workers = ThreadPoolExecutor(at_once, "blitznet-network")
+        self._workers = EngineThreads(at_once)
         # Twice as many requests: while one's results are copied, the next one runs.
         self._num_requests = 2 * at_once
         self._requests: SimpleQueue[openvino.InferRequest | None] = SimpleQueue()

@@ -1,7 +1,6 @@
 """The PyTorch engine, in float32 or bfloat16."""
 
 import copy
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -9,7 +8,7 @@ from torch import nn
 
 from blitznet.detection.limits import PAPER, Limits
 from blitznet.detection.postprocess import decode_detections
-from blitznet.inference.engines.engine import Engine, EngineOutput
+from blitznet.inference.engines.engine import Engine, EngineOutput, EngineThreads
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.pixel_network import PixelNetwork
 from blitznet.model_files import CheckpointInfo
@@ -50,7 +49,7 @@ class TorchEngine(Engine):
                     module.to(torch.bfloat16)
         self.model = model
         self._anchors = model.anchors
-        self._thread = ThreadPoolExecutor(1, "blitznet-network")
+        self._thread = EngineThreads(1)
 
     def run(self, pixels: np.ndarray, score: float, iou: float | None = None) -> EngineOutput:
         """See `Engine.run`."""
