@@ -176,14 +176,9 @@ def _settings(parts: Parts, arguments: dict[str, Any]) -> Settings:
     """
     arguments["engine"] = arguments["engine"] or (parts.settings() or {}).get("engine")
     predictor = BatchPredictor(**arguments | {"cpus": None})
-    try:
-        image = np.zeros((8, 8, 3), np.uint8)
-        predictor.predictor.predict(image, arguments["score"], arguments["batch"])
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    finally:
-        predictor.predictor.close()
-    arguments["engine"] = predictor.predictor.engine.name
+    with predictor.predictor as network:
+        network.predict(np.zeros((8, 8, 3), np.uint8), arguments["score"], arguments["batch"])
+    arguments["engine"] = network.engine.name
     kept = {key: arguments[key] for key in ("score", "engine", "save_masks")}
     return {"model": predictor.model} | kept
 

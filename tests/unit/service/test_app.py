@@ -368,7 +368,7 @@ def test_the_first_line_has_address_and_workers(
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"score": 2}, "score must be in 0..1, got 2"),
+        ({"score": 2}, "score must be from 0 to 1, got 2"),
         ({"queue": -1}, "queue must be at least 0, got -1"),
         ({"timeout": 0}, "timeout must be finite and above 0, got 0"),
         ({"token": " "}, "the token is empty"),
