@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from blitznet.cli.app import app, print_error, print_errors, print_line, print_table
+from blitznet.cli.app import app, print_error, print_line, print_table
 from blitznet.cli.options import require_split, split_names
 from blitznet.extras import require_training
 
@@ -73,9 +73,8 @@ def export(
         classes=split_names(classes), overwrite=overwrite, force=force,
     )  # fmt: skip
     print_table(parity_table(exported.parity))
-    print_errors(exported.problems)
-    if exported.caution is not None:
-        print_error(exported.caution)
+    for problem in filter(None, (*exported.problems, exported.caution)):
+        print_error(problem)
     if exported.is_kept:
         print_line(f"Wrote {exported.path}; parity report: {exported.report}")
     if exported.problems:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blitznet.cli.app import app, print_error, print_errors, print_line
+from blitznet.cli.app import app, print_error, print_line
 from blitznet.cli.options import (
     BatchOption,
     DeviceOption,
@@ -121,7 +121,8 @@ def predict(
 
     stdin = getattr(sys.stdin, "buffer", None)  # None if it is closed
     found, problems = find_given(sources, watch, idle_seconds, stdin)
-    print_errors(problems)
+    for problem in problems:
+        print_error(problem)
     if not found:
         raise typer.Exit(1)
     from blitznet.inference.predict_folder import predict_to_folder

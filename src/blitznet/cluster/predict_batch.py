@@ -164,7 +164,7 @@ def predict_batch(
         shards = chain([first_shard], shards)
         on_message = on_message or (lambda _: None)
         images = stack.enter_context(closing(_predict(shards, options, report, on_message)))
-        for _ in with_progress(images, limit, "images", show_progress, has_speed=True):
+        for _ in with_progress(images, limit, "images", show_progress):
             pass
     return report
 
