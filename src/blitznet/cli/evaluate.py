@@ -13,6 +13,7 @@ from blitznet.cli.options import (
     OutOption,
     OverwriteOption,
     QuietOption,
+    require_network,
     require_split,
     split_names,
 )
@@ -61,7 +62,11 @@ def evaluate(
     require("torch", "train", "evaluation")
     if report:
         require("matplotlib", "plots", "--report")
-    _require_input(model, engine, device, submission)
+    from blitznet.evaluation.submission import require_server
+
+    require_network(model, engine, device)
+    if submission is not None:
+        require_server(submission)
     require_split(data, split, split_names(classes))
     require_usable(out, overwrite)
     from blitznet.evaluation import evaluate as evaluation
@@ -83,18 +88,6 @@ def evaluate(
         if report:
             print_line(f"Report: {folder / 'index.html'}")
         print_line(f"Metrics: {folder / evaluation.METRICS_FILE}")
-
-
-def _require_input(model: str, engine: str | None, device: str, submission: str | None) -> None:
-    """Find mistakes before loading anything heavy."""
-    from blitznet.evaluation.submission import require_server
-    from blitznet.inference.engines.choose import check_engine
-    from blitznet.model_files import find_network
-
-    find_network(model)
-    check_engine(engine, device)
-    if submission is not None:
-        require_server(submission)
 
 
 @contextmanager

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from blitznet.model_files import NetworkFiles
 
 ModelOption = Annotated[
     str | None,
@@ -47,6 +50,18 @@ OverwriteOption = Annotated[
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print only problems, and no progress bar.")
 ]
+
+
+def require_network(model: str | None, engine: str | None, device: str) -> "NetworkFiles":
+    """Find a network, and mistakes in its engine or device before loading anything heavy."""
+    from blitznet.device import device_kind
+    from blitznet.inference.engines.choose import AUTO, usual_engine
+    from blitznet.model_files import find_network
+
+    usual_engine(engine)
+    if device != AUTO:
+        device_kind(device)
+    return find_network(model)
 
 
 def require_split(data: Path, split: str, classes: Sequence[str] | None = None) -> None:

@@ -17,6 +17,7 @@ from blitznet.cli.options import (
     OverwriteOption,
     QuietOption,
     ScoreOption,
+    require_network,
     split_names,
 )
 from blitznet.errors import count_of
@@ -233,13 +234,11 @@ def _load(
     classes: "Sequence[str] | None" = None,
 ) -> "Predictor":
     """Find mistakes before loading anything heavy, then load the network."""
-    from blitznet.inference.engines.choose import check_engine
+    network = require_network(model, engine, device)
     from blitznet.inference.predictor import load
     from blitznet.inference.selection import find_class
-    from blitznet.model_files import find_network, read_info
+    from blitznet.model_files import read_info
 
-    check_engine(engine, device)
-    network = find_network(model)
     if classes and network.checkpoint is not None:
         names = read_info(network.checkpoint).names
         for name in classes:
