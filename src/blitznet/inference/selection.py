@@ -9,8 +9,8 @@ import numpy as np
 from blitznet.classes import BACKGROUND
 from blitznet.detections import Detections
 from blitznet.errors import InputError, require_numbers
-from blitznet.inference.class_map import classify_pixels
 from blitznet.inference.engines.engine import EngineOutput, require_in_file
+from blitznet.inference.seg_map import classify_pixels
 from blitznet.model_files import CheckpointInfo, ExportInfo
 
 DEFAULT_SCORE = 0.5
