@@ -9,6 +9,7 @@ import typer
 
 from blitznet.cli.app import app, print_line, print_table
 from blitznet.cli.options import (
+    AveragedClassesOption,
     DeviceOption,
     OutOption,
     OverwriteOption,
@@ -29,10 +30,7 @@ def evaluate(
     ],
     data: Annotated[Path, typer.Option(metavar="DATA.yaml", help="Data description.")],
     split: Annotated[str, typer.Option(help="Split to evaluate.")] = "val",
-    classes: Annotated[
-        str | None,
-        typer.Option(metavar="A,B,C", help="Average over these classes.", show_default="all"),
-    ] = None,
+    classes: AveragedClassesOption = None,
     device: DeviceOption = "auto",
     engine: Annotated[
         str | None,

@@ -33,6 +33,10 @@ BatchOption = Annotated[
     int | None,
     typer.Option(min=1, help="Images per forward pass.", show_default="1 on a CPU, 8 on a GPU"),
 ]
+AveragedClassesOption = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,C", help="Average over these classes.", show_default="all"),
+]
 OutOption = Annotated[
     Path | None,
     typer.Option(

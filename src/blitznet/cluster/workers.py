@@ -220,7 +220,8 @@ def predict_shards(
             ready, _ = ray.wait([*pool.busy, *pool.starting], timeout=_HEARTBEAT_SECONDS)
             if not ready:
                 if not is_open:
-                    on_message(f"waiting for {options.minimum} workers: {_wanted(options)}")
+                    needs = f"{options.cpus} CPUs and {options.memory >> 20} MiB on one machine"
+                    on_message(f"waiting for {options.minimum} workers: each needs {needs}")
                 yield None
             for ref in ready:
                 done = pool.take(ref)
@@ -230,7 +231,3 @@ def predict_shards(
         for actor in (*pool.starting.values(), *pool.idle, *(one for one, _ in pool.busy.values())):
             with suppress(RayError):
                 ray.kill(actor)
-
-
-def _wanted(options: WorkerOptions) -> str:
-    return f"each needs {options.cpus} CPUs and {options.memory >> 20} MiB on one machine"
