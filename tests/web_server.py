@@ -1,25 +1,34 @@
 """A local web server."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 
-class _Quiet(SimpleHTTPRequestHandler):
+class QuietHandler(BaseHTTPRequestHandler):
+    """Answers requests without printing them."""
+
     def log_message(self, *_: object) -> None:
         pass
 
 
+class _FolderHandler(QuietHandler, SimpleHTTPRequestHandler):
+    pass
+
+
 @contextmanager
-def web_server(folder: Path) -> Iterator[str]:
-    """Serve the files of a folder; yields the URL, which ends with a slash."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder))
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
+def serve(handler: Callable[..., Any]) -> Iterator[str]:
+    """Answer requests with a handler; yields the URL, which ends with a slash."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
         server.shutdown()
-        server.server_close()
+
+
+def web_server(folder: Path) -> AbstractContextManager[str]:
+    """Serve the files of a folder, see `serve`."""
+    return serve(partial(_FolderHandler, directory=folder))

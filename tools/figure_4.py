@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from matplotlib.figure import Figure
 
-from blitznet.figure_file import save_figure
+from blitznet.files.save_image import save_figure
 from blitznet.paper.table_report import TableReport, fill_in
 from blitznet.paper.tables import find_table
 

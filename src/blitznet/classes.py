@@ -57,12 +57,11 @@ def voc_palette() -> np.ndarray:
     Returns:
         (256, 3) uint8 RGB. Bit 3k+c of the class id becomes bit 7-k of channel c.
     """
-    ids = np.arange(256)
+    ids, channels = np.arange(256)[:, None], np.arange(3)
     palette = np.zeros((256, 3), dtype=np.uint8)
     for shift in range(8):
-        for channel in range(3):
-            bits = (ids >> (3 * shift + channel)) & 1
-            palette[:, channel] |= (bits << (7 - shift)).astype(np.uint8)
+        bits = (ids >> (3 * shift + channels)) & 1
+        palette |= (bits << (7 - shift)).astype(np.uint8)
     return palette
 
 

@@ -51,12 +51,12 @@ class DivergenceError(BlitzNetError, ArithmeticError):
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Convert an OSError raised while writing `path` to an InputError."""
+def file_errors(path: Path, action: str = "written") -> Iterator[None]:
+    """Convert an OSError raised while `path` is being written, or `action`, to an InputError."""
     try:
         yield
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise InputError(f"{path}: cannot be {action} ({error.strerror or error})") from error
 
 
 def require_numbers(low: float, high: float = math.inf, **numbers: float | None) -> None:

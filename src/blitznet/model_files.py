@@ -278,6 +278,11 @@ class NetworkFiles:
     exported: Path | None
     checkpoint: Path | None
 
+    @property
+    def path(self) -> Path:
+        """The exported file, or else the checkpoint."""
+        return self.exported or self.require_checkpoint()
+
     def require_checkpoint(self) -> Path:
         """Return the checkpoint.
 

@@ -18,9 +18,8 @@ def with_progress(
     total: int | None,
     what: str,
     is_wanted: bool = True,
-    has_speed: bool = False,
 ) -> Generator[Item, None, None]:
-    """Pass items through and show a progress bar.
+    """Pass items through and show a progress bar with the items per second.
 
     The bar appears on standard error after two seconds, if that is a terminal; it disappears at the
     end, or when the generator is closed.
@@ -30,7 +29,6 @@ def with_progress(
         total: number of items; None = unknown.
         what: short text before the bar.
         is_wanted: if False, nothing is shown.
-        has_speed: whether to show items per second.
     """
     if not (is_wanted and sys.stderr.isatty()):
         yield from items
@@ -54,7 +52,7 @@ def with_progress(
         *Progress.get_default_columns()[:2],
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        *([Speed()] if has_speed else []),
+        Speed(),
         console=Console(stderr=True),
         transient=True,
         redirect_stdout=sys.stdout.isatty(),

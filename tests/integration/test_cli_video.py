@@ -8,9 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import av
@@ -23,6 +21,7 @@ import blitznet.inference.watch_folder
 from blitznet.cli import main
 from result_files import files_in, read_records
 from synthetic_video import break_packet, read_times, write_video
+from web_server import QuietHandler, serve
 
 RUN_FILES = ["predictions.jsonl", "settings.json", "videos.json"]
 VARIABLE = [0, 40, 95, 120, 200, 300, 310, 400, 480, 777]
@@ -219,8 +218,8 @@ def test_a_recording_that_is_broken_off_keeps_its_lines_and_begins_again(
 def endless() -> Iterator[str]:
     """The URL of an endless stream."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(QuietHandler):
+        def do_GET(self) -> None:  # noqa: N802
             self.send_response(200)
             self.end_headers()
             with (
@@ -236,14 +235,8 @@ def endless() -> Iterator[str]:
                     file.mux(stream.encode(frame))
                     time.sleep(0.005)
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        http.daemon_threads = True
-        Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}/yard"
-        http.shutdown()
+    with serve(Handler) as address:
+        yield f"{address}yard"
 
 
 @pytest.mark.slow

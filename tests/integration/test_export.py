@@ -111,7 +111,7 @@ def test_a_network_of_one_task_lacks_the_outputs_of_the_other(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_class_map_is_given_out_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_a_segmentation_map_is_given_out_where_it_is_asked_for(tmp_path: Path) -> None:
     import onnxruntime
     import torch
 

@@ -144,12 +144,6 @@ def test_a_palette_with_a_transparent_entry_lies_on_white(tmp_path: Path) -> Non
     assert pixels_of(tmp_path / "a.png") == [[[10, 20, 30], [255, 255, 255]]]
 
 
-def test_of_an_animation_the_first_frame_counts(tmp_path: Path) -> None:
-    first, second = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "blue")
-    first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
-    assert pixels_of(tmp_path / "a.gif") == [[[255, 0, 0]] * 4] * 4
-
-
 def test_arrays_are_taken_as_rgb_or_grey() -> None:
     assert pixels_of(PIXELS) == PIXELS.tolist()
     assert pixels_of(PIXELS[:, ::-1]) == PIXELS[:, ::-1].tolist()

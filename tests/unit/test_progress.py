@@ -39,5 +39,5 @@ def test_on_a_terminal_a_long_wait_gets_a_bar(
 ) -> None:
     terminal = watch(monkeypatch)
     monkeypatch.setattr(blitznet.progress, "PATIENCE_SECONDS", -1)
-    assert list(with_progress(range(3), total, "images", has_speed=total is None)) == [0, 1, 2]
+    assert list(with_progress(range(3), total, "images")) == [0, 1, 2]
     assert all(part in terminal.getvalue() for part in shown)

@@ -4,7 +4,7 @@ import io
 import math
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
@@ -133,12 +133,6 @@ def print_line(line: object) -> None:
 def _print(line: object, stream: TextIO) -> None:
     """Print with `print`: typer.echo would write into the line of a progress bar."""
     print(printable(str(line)), file=stream, flush=True)
-
-
-def print_errors(problems: Iterable[object]) -> None:
-    """Print one line per problem to standard error."""
-    for problem in problems:
-        print_error(problem)
 
 
 def print_table(table: "Table", whole: bool = False) -> None:

@@ -9,10 +9,12 @@ import typer
 
 from blitznet.cli.app import app, print_line, print_table
 from blitznet.cli.options import (
+    AveragedClassesOption,
     DeviceOption,
     OutOption,
     OverwriteOption,
     QuietOption,
+    require_network,
     require_split,
     split_names,
 )
@@ -28,10 +30,7 @@ def evaluate(
     ],
     data: Annotated[Path, typer.Option(metavar="DATA.yaml", help="Data description.")],
     split: Annotated[str, typer.Option(help="Split to evaluate.")] = "val",
-    classes: Annotated[
-        str | None,
-        typer.Option(metavar="A,B,C", help="Average over these classes.", show_default="all"),
-    ] = None,
+    classes: AveragedClassesOption = None,
     device: DeviceOption = "auto",
     engine: Annotated[
         str | None,
@@ -61,7 +60,11 @@ def evaluate(
     require("torch", "train", "evaluation")
     if report:
         require("matplotlib", "plots", "--report")
-    _require_input(model, engine, device, submission)
+    from blitznet.evaluation.submission import require_server
+
+    require_network(model, engine, device)
+    if submission is not None:
+        require_server(submission)
     require_split(data, split, split_names(classes))
     require_usable(out, overwrite)
     from blitznet.evaluation import evaluate as evaluation
@@ -83,18 +86,6 @@ def evaluate(
         if report:
             print_line(f"Report: {folder / 'index.html'}")
         print_line(f"Metrics: {folder / evaluation.METRICS_FILE}")
-
-
-def _require_input(model: str, engine: str | None, device: str, submission: str | None) -> None:
-    """Find mistakes before loading anything heavy."""
-    from blitznet.evaluation.submission import require_server
-    from blitznet.inference.engines.choose import check_engine
-    from blitznet.model_files import find_network
-
-    find_network(model)
-    check_engine(engine, device)
-    if submission is not None:
-        require_server(submission)
 
 
 @contextmanager

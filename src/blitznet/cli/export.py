@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from blitznet.cli.app import app, print_error, print_errors, print_line, print_table
-from blitznet.cli.options import require_split, split_names
+from blitznet.cli.app import app, print_error, print_line, print_table
+from blitznet.cli.options import AveragedClassesOption, require_split, split_names
 from blitznet.extras import require_training
 
 
@@ -40,10 +40,7 @@ def export(
         typer.Option(metavar="DATA.yaml", help="Also compare mAP and mIoU on this data set."),
     ] = None,
     split: Annotated[str, typer.Option(help="Split of --data.")] = "val",
-    classes: Annotated[
-        str | None,
-        typer.Option(metavar="A,B,C", help="Average over these classes.", show_default="all"),
-    ] = None,
+    classes: AveragedClassesOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="Output file.", show_default="MODEL.onnx"),
@@ -73,9 +70,8 @@ def export(
         classes=split_names(classes), overwrite=overwrite, force=force,
     )  # fmt: skip
     print_table(parity_table(exported.parity))
-    print_errors(exported.problems)
-    if exported.caution is not None:
-        print_error(exported.caution)
+    for problem in filter(None, (*exported.problems, exported.caution)):
+        print_error(problem)
     if exported.is_kept:
         print_line(f"Wrote {exported.path}; parity report: {exported.report}")
     if exported.problems:

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from blitznet.model_files import NetworkFiles
 
 ModelOption = Annotated[
     str | None,
@@ -30,6 +33,10 @@ BatchOption = Annotated[
     int | None,
     typer.Option(min=1, help="Images per forward pass.", show_default="1 on a CPU, 8 on a GPU"),
 ]
+AveragedClassesOption = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,C", help="Average over these classes.", show_default="all"),
+]
 OutOption = Annotated[
     Path | None,
     typer.Option(
@@ -47,6 +54,18 @@ OverwriteOption = Annotated[
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print only problems, and no progress bar.")
 ]
+
+
+def require_network(model: str | None, engine: str | None, device: str) -> "NetworkFiles":
+    """Find a network, and mistakes in its engine or device before loading anything heavy."""
+    from blitznet.device import device_kind
+    from blitznet.inference.engines.choose import AUTO, usual_engine
+    from blitznet.model_files import find_network
+
+    usual_engine(engine)
+    if device != AUTO:
+        device_kind(device)
+    return find_network(model)
 
 
 def require_split(data: Path, split: str, classes: Sequence[str] | None = None) -> None:

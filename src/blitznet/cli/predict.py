@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blitznet.cli.app import app, print_error, print_errors, print_line
+from blitznet.cli.app import app, print_error, print_line
 from blitznet.cli.options import (
     BatchOption,
     DeviceOption,
@@ -17,6 +17,7 @@ from blitznet.cli.options import (
     OverwriteOption,
     QuietOption,
     ScoreOption,
+    require_network,
     split_names,
 )
 from blitznet.errors import count_of
@@ -121,7 +122,8 @@ def predict(
 
     stdin = getattr(sys.stdin, "buffer", None)  # None if it is closed
     found, problems = find_given(sources, watch, idle_seconds, stdin)
-    print_errors(problems)
+    for problem in problems:
+        print_error(problem)
     if not found:
         raise typer.Exit(1)
     from blitznet.inference.predict_folder import predict_to_folder
@@ -232,13 +234,11 @@ def _load(
     classes: "Sequence[str] | None" = None,
 ) -> "Predictor":
     """Find mistakes before loading anything heavy, then load the network."""
-    from blitznet.inference.engines.choose import check_engine
+    network = require_network(model, engine, device)
     from blitznet.inference.predictor import load
     from blitznet.inference.selection import find_class
-    from blitznet.model_files import find_network, read_info
+    from blitznet.model_files import read_info
 
-    check_engine(engine, device)
-    network = find_network(model)
     if classes and network.checkpoint is not None:
         names = read_info(network.checkpoint).names
         for name in classes:

@@ -6,7 +6,13 @@ from typing import Annotated
 import typer
 
 from blitznet.cli.app import app
-from blitznet.cli.options import DeviceOption, EngineOption, ModelOption, require_split
+from blitznet.cli.options import (
+    DeviceOption,
+    EngineOption,
+    ModelOption,
+    require_network,
+    require_split,
+)
 from blitznet.extras import require_training
 
 
@@ -30,12 +36,8 @@ def refine_masks(
     If it is interrupted, run the same command again to continue.
     """
     require_training("blitznet refine-masks")
-    from blitznet.inference.engines.choose import check_engine
-    from blitznet.model_files import find_network
-
     require_split(data, split)
-    find_network(model)
-    check_engine(engine, device)
+    require_network(model, engine, device)
     from blitznet.training.refine_masks import refine_masks
 
     refined = refine_masks(

@@ -123,9 +123,7 @@ class BatchPredictor:
 
 def network_hash(model: str | os.PathLike[str] | None) -> str:
     """First 12 digits of the SHA-256 of a network's file."""
-    files = find_network(model)
-    path = files.exported or files.require_checkpoint()
-    with path.open("rb") as file:
+    with find_network(model).path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 

@@ -129,24 +129,16 @@ def _is_wanted(name: str) -> bool:
 
 def _walk_local(folder: str) -> Iterator[Item]:
     """See `_walk`. Links to folders are not followed, because they may be circular."""
-    below = [""]
-    while below:
-        parent = below.pop()
-        files: list[str] = []
-        folders: list[str] = []
-        try:
-            with os.scandir(os.path.join(folder, parent)) as entries:  # noqa: PTH118
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.name)
-                    elif _is_wanted(entry.name) and entry.is_file():
-                        files.append(entry.name)
-        except OSError as error:
-            where = os.path.join(folder, parent)  # noqa: PTH118
-            raise InputError(f"{where}: cannot be read ({reason_of(error)})") from None
-        for name in sorted(files):
-            yield Item(parent + name, os.path.join(folder, parent, name))  # noqa: PTH118
-        below += [f"{parent}{name}/" for name in sorted(folders, reverse=True)]
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: cannot be read ({reason_of(error)})") from None
+
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        folders.sort()
+        for name in sorted(filter(_is_wanted, files)):
+            path = os.path.join(parent, name)  # noqa: PTH118
+            if os.path.isfile(path):  # noqa: PTH113
+                yield Item(path[len(folder) :].lstrip("/"), path)
 
 
 def _walk(file_system: fs.FileSystem, place: str, source: str) -> Iterator[Item]:

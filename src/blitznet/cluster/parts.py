@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs, parquet
 
-from blitznet.cluster.listing import Item
 from blitznet.cluster.remote_files import (
     FILE_ERRORS,
     file_errors,
@@ -18,7 +17,6 @@ from blitznet.cluster.remote_files import (
     local_path,
     reason_of,
 )
-from blitznet.cluster.rows import as_text
 from blitznet.errors import InputError
 from blitznet.files.atomic_write import atomic_write, unfinished_files
 
@@ -148,25 +146,6 @@ class Parts:
             stream.write(content)
 
 
-class Seen:
-    """Ids of rows that exist or are planned; about 100 bytes of memory each."""
-
-    def __init__(self, ids: Iterable[str]) -> None:
-        self._digests = set(map(_digest, ids))
-
-    def __len__(self) -> int:
-        return len(self._digests)
-
-    def add_new(self, shard: Sequence[Item]) -> list[Item]:
-        """Return the items of a shard with new ids, and remember these."""
-        new = []
-        for item in shard:
-            digest = _digest(as_text(item.id))
-            if digest not in self._digests:
-                self._digests.add(digest)
-                new.append(item)
-        return new
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+def id_digest(id_: str) -> bytes:
+    """Digest of a row's id, to remember millions of them in about 100 bytes each."""
+    return hashlib.blake2b(id_.encode(), digest_size=16).digest()

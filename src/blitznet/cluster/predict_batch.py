@@ -7,7 +7,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -19,8 +19,9 @@ import numpy as np
 
 from blitznet.cluster.batch_predictor import BatchPredictor
 from blitznet.cluster.listing import Item, Shard, cut, list_items
-from blitznet.cluster.parts import Parts, Seen, Settings
-from blitznet.cluster.remote_files import is_uri, reason_of
+from blitznet.cluster.parts import Parts, Settings, id_digest
+from blitznet.cluster.remote_files import reason_of
+from blitznet.cluster.rows import as_text
 from blitznet.cpu import usable_cores
 from blitznet.errors import InputError, require_numbers
 from blitznet.extras import require
@@ -123,19 +124,19 @@ def predict_batch(
     """
     require_numbers(1, cpus_per_worker=cpus_per_worker, limit=limit, shard_size=shard_size)
     source = os.fspath(source)
-    least, most = _parse_workers(workers)
+    minimum, maximum = _parse_workers(workers)
     items = list_items(source)
     first = next(items, None)
     if first is None:
         raise InputError(f"{source}: no images in it")
     arguments = {
-        "model": _absolute_file(model), "score": score, "engine": engine, "device": "cpu",
+        "model": model, "score": score, "engine": engine, "device": "cpu",
         "batch": batch, "cpus": cpus_per_worker, "save_masks": save_masks,
     }  # fmt: skip
     parts = Parts(os.fspath(out))
     settings = _settings(parts, arguments)
     parts.require_usable(settings, mixed)
-    seen = Seen(parts.done_ids())
+    seen = set(map(id_digest, parts.done_ids()))
     report = BatchReport(num_before=len(seen))
     shards = _new_shards(islice(chain([first], items), limit), seen, shard_size)
     first_shard = next(shards, None)
@@ -146,22 +147,25 @@ def predict_batch(
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     from blitznet.cluster.workers import WorkerOptions
 
-    with _cleaned(parts), _cluster(address, cpus_per_worker) as num_cpus:
+    with ExitStack() as stack:
+        stack.callback(parts.clean)
+        num_cpus = stack.enter_context(_cluster(address, cpus_per_worker))
         parts.prepare(settings)
         options = WorkerOptions(
             predictor=arguments,
             model=settings["model"],
-            out=_absolute(os.fspath(out)),
+            out=os.fspath(out),
             folder=str(Path.cwd()),
             cpus=cpus_per_worker,
             memory=_memory(model, batch or 1),
-            minimum=least,
-            maximum=most or max(1, num_cpus // cpus_per_worker),
+            minimum=minimum,
+            maximum=maximum or max(1, num_cpus // cpus_per_worker),
         )
-        all_shards = chain([first_shard], shards)
-        with closing(_predict(all_shards, options, report, on_message or _ignore)) as images:
-            for _ in with_progress(images, limit, "images", show_progress, has_speed=True):
-                pass
+        shards = chain([first_shard], shards)
+        on_message = on_message or (lambda _: None)
+        images = stack.enter_context(closing(_predict(shards, options, report, on_message)))
+        for _ in with_progress(images, limit, "images", show_progress):
+            pass
     return report
 
 
@@ -176,14 +180,9 @@ def _settings(parts: Parts, arguments: dict[str, Any]) -> Settings:
     """
     arguments["engine"] = arguments["engine"] or (parts.settings() or {}).get("engine")
     predictor = BatchPredictor(**arguments | {"cpus": None})
-    try:
-        image = np.zeros((8, 8, 3), np.uint8)
-        predictor.predictor.predict(image, arguments["score"], arguments["batch"])
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    finally:
-        predictor.predictor.close()
-    arguments["engine"] = predictor.predictor.engine.name
+    with predictor.predictor as network:
+        network.predict(np.zeros((8, 8, 3), np.uint8), arguments["score"], arguments["batch"])
+    arguments["engine"] = network.engine.name
     kept = {key: arguments[key] for key in ("score", "engine", "save_masks")}
     return {"model": predictor.model} | kept
 
@@ -215,22 +214,18 @@ def _predict(
             yield from repeat(None, done.num_images if done else 0)
 
 
-@contextmanager
-def _cleaned(parts: Parts) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        parts.clean()
+def _new_shards(items: Iterable[Item], seen: set[bytes], size: int) -> Iterator[tuple[int, Shard]]:
+    """Split the whole input, so that later runs split it alike, and drop images already seen.
 
-
-def _ignore(line: str) -> None:
-    pass
-
-
-def _new_shards(items: Iterable[Item], seen: Seen, size: int) -> Iterator[tuple[int, Shard]]:
-    """Split the whole input, so that later runs split it alike, and drop images already seen."""
+    `seen` holds digests of ids; those of new images are added.
+    """
     for index, shard in enumerate(cut(items, size)):
-        new = seen.add_new(shard)
+        new = []
+        for item in shard:
+            digest = id_digest(as_text(item.id))
+            if digest not in seen:
+                seen.add(digest)
+                new.append(item)
         if new:
             yield index, new
 
@@ -239,32 +234,19 @@ def _parse_workers(workers: str | int | None) -> tuple[int, int | None]:
     """Parse the minimum and maximum number of workers; None = as many as the CPUs allow."""
     if workers is None:
         return 1, None
-    match = re.fullmatch(r"([1-9]\d*)(?::([1-9]\d*))?", str(workers))
-    least, most = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-    if least > most:
+    match = re.fullmatch(r"(?:([1-9]\d*):)?([1-9]\d*)", str(workers))
+    minimum, maximum = (int(match[1] or 1), int(match[2])) if match else (1, 0)
+    if minimum > maximum:
         raise InputError(
             f"workers must be a number or MINIMUM:MAXIMUM, such as 4 or 2:8, got {workers!r}"
         )
-    return (least if match and match[2] else 1), most
+    return minimum, maximum
 
 
 def _memory(model: str | os.PathLike[str] | None, batch: int) -> int:
     """Estimate a worker's memory in bytes; docs/batch.md has the measurements."""
-    files = find_network(model)
-    path = files.exported or files.require_checkpoint()
-    network = _BYTES_PER_NETWORK_BYTE * path.stat().st_size
+    network = _BYTES_PER_NETWORK_BYTE * find_network(model).path.stat().st_size
     return _WORKER_BYTES + network + _BYTES_PER_IMAGE * (batch - 1)
-
-
-def _absolute(out: str) -> str:
-    return out if is_uri(out) else str(Path(out).absolute())
-
-
-def _absolute_file(model: str | os.PathLike[str] | None) -> str | None:
-    """Make the path of a network file absolute, because workers have other working folders."""
-    return (
-        None if model is None else str(Path(model).absolute() if Path(model).is_file() else model)
-    )
 
 
 @contextmanager

@@ -8,17 +8,9 @@ from blitznet.classes import palette_image
 from blitznet.files.save_image import encode_png
 from blitznet.scene import Scene
 
-_DETECTION = pa.struct(
-    [
-        ("label", pa.string()),
-        ("label_id", pa.int64()),
-        ("score", pa.float64()),
-        ("x1", pa.float64()),
-        ("y1", pa.float64()),
-        ("x2", pa.float64()),
-        ("y2", pa.float64()),
-    ]
-)
+_EDGES = ("x1", "y1", "x2", "y2")
+_NUMBERS = [(name, pa.float64()) for name in ("score", *_EDGES)]
+_DETECTION = pa.struct([("label", pa.string()), ("label_id", pa.int64()), *_NUMBERS])
 
 # docs/batch.md describes the columns.
 SCHEMA = pa.schema(
@@ -50,7 +42,7 @@ def row_of(scene: Scene, save_masks: bool) -> Row:
     record = scene.to_dict()
     detections = [
         {key: one[key] for key in ("label", "label_id", "score")}
-        | dict(zip(("x1", "y1", "x2", "y2"), one["box"], strict=True))
+        | dict(zip(_EDGES, one["box"], strict=True))
         for one in record["detections"]
     ]
     return {

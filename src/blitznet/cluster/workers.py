@@ -22,8 +22,8 @@ from blitznet.inference.engines.engine import OnMessage
 
 # Deaths until an image becomes an error. A shard that kills its worker is retried, then its halves.
 MAX_DEATHS = 3
-# Maximum deaths in a row, in addition to two per worker: a large machine may be lost.
-MOST_DEATHS = 10
+# Two per worker are added: a large machine may be lost.
+MAX_DEATHS_IN_A_ROW = 10
 _HEARTBEAT_SECONDS = 30
 
 
@@ -156,7 +156,7 @@ class _Pool:
             self.deaths_in_a_row = 0 if task else self.deaths_in_a_row
             return done
         self.deaths_in_a_row += 1
-        if self.deaths_in_a_row > MOST_DEATHS + 2 * self.options.maximum:
+        if self.deaths_in_a_row > MAX_DEATHS_IN_A_ROW + 2 * self.options.maximum:
             raise WorkerError(
                 f"{self.deaths_in_a_row} workers died without a result; does each have "
                 f"{self.options.memory >> 20} MiB of memory? The last reason: {reason}"
@@ -220,7 +220,8 @@ def predict_shards(
             ready, _ = ray.wait([*pool.busy, *pool.starting], timeout=_HEARTBEAT_SECONDS)
             if not ready:
                 if not is_open:
-                    on_message(f"waiting for {options.minimum} workers: {_wanted(options)}")
+                    needs = f"{options.cpus} CPUs and {options.memory >> 20} MiB on one machine"
+                    on_message(f"waiting for {options.minimum} workers: each needs {needs}")
                 yield None
             for ref in ready:
                 done = pool.take(ref)
@@ -230,7 +231,3 @@ def predict_shards(
         for actor in (*pool.starting.values(), *pool.idle, *(one for one, _ in pool.busy.values())):
             with suppress(RayError):
                 ray.kill(actor)
-
-
-def _wanted(options: WorkerOptions) -> str:
-    return f"each needs {options.cpus} CPUs and {options.memory >> 20} MiB on one machine"

@@ -184,7 +184,7 @@ def measure(
     with closing(
         _predictions(engine, sources, batch_size, workers, evaluation.names)
     ) as predictions:
-        shown = with_progress(predictions, total, "images", show_progress, has_speed=True)
+        shown = with_progress(predictions, total, "images", show_progress)
         for image_id, sample, detections, seg_map in shown:
             evaluation.update(sample, detections, seg_map)
             if found is not None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from blitznet.errors import writing
+from blitznet.errors import file_errors
 
 _TEMPORARY = ".blitznet-{}.part"
 _OF_SAFETENSORS = ".tmp??????"  # temporary names of safetensors
@@ -35,7 +35,7 @@ def atomic_write(path: Path, sync: bool = True) -> Iterator[Path]:
     """
     temporary = path.with_name(_TEMPORARY.format(uuid4().hex))
     try:
-        with writing(path):
+        with file_errors(path):
             yield temporary
             _require_whole(temporary, sync)
             temporary.replace(path)

@@ -11,7 +11,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from time import monotonic, sleep
 
-from blitznet.errors import InputError, writing
+from blitznet.errors import InputError, file_errors
 
 # Maximum time that workers outlive a killed process; they hold its lock until then.
 PATIENCE_S = 10.0
@@ -25,7 +25,7 @@ def ensure_folder(folder: Path) -> Path:
     Raises:
         InputError: if it cannot be created.
     """
-    with writing(folder):
+    with file_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -42,7 +42,7 @@ def require_usable(out: Path | None, overwrite: bool | None = False) -> None:
         return
     if out == Path("-"):
         raise InputError("--out -: the results are files, which stdout cannot take; name a folder")
-    with writing(out):
+    with file_errors(out):
         if out.exists() and any(out.iterdir()) and not overwrite:
             option = ", or add --overwrite" if overwrite is not None else ""
             raise InputError(f"{out}: not empty; name another folder{option}")
@@ -59,7 +59,7 @@ def make_folder(out: Path | None, default: Path, overwrite: bool | None = False)
     Raises:
         InputError: if the folder is not empty, or cannot be created.
     """
-    with writing(out or default):
+    with file_errors(out or default):
         if out is None:
             return _make_next(default)
         require_usable(out, overwrite)
@@ -106,7 +106,7 @@ def locked(folder: Path, patience: float = PATIENCE_S) -> Iterator[None]:
     import fcntl
 
     end = monotonic() + patience
-    with writing(folder):
+    with file_errors(folder):
         descriptor = os.open(folder, os.O_RDONLY)
     try:
         while True:
@@ -142,7 +142,7 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
     """
     folder = None
     try:
-        with writing(parent):
+        with file_errors(parent):
             parent.mkdir(parents=True, exist_ok=True)
             for left in parent.glob(f"{_PREFIX}*"):
                 if (left / _MARK).is_file() and not left.is_symlink():

@@ -1,4 +1,4 @@
-"""Write images."""
+"""Write images and figures."""
 
 from io import BytesIO
 from pathlib import Path
@@ -8,7 +8,10 @@ from blitznet.files.atomic_write import atomic_write
 from blitznet.files.result_folder import ensure_folder
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL import Image
+
+_DPI = 110  # of figures
 
 
 def save_image(path: Path, image: "Image.Image", sync: bool = True, **options: int) -> None:
@@ -33,3 +36,15 @@ def encode_png(image: "Image.Image", **options: int) -> bytes:
     content = BytesIO()
     image.save(content, format="PNG", **options)
     return content.getvalue()
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Save in the format of the suffix, cropped to the content; `$` does not start a formula."""
+    from matplotlib import rc_context
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    kind = path.suffix[1:].lower()
+    with atomic_write(path) as temporary, rc_context({"text.parse_math": False}):
+        figure.savefig(temporary, format=kind, dpi=_DPI, bbox_inches="tight")

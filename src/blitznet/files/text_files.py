@@ -15,6 +15,8 @@ _MAX_LINES = 3_000_000  # a line of text takes at least a hundred bytes of memor
 _LINE_ENDS = [mark.encode() for mark in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"]  # of str.splitlines
 MAX_JSON = 2048 * MEGABYTE  # train2017's instances take 450 MB
 _MAX_YAML = MEGABYTE
+# What PyYAML raises for tags with unsuitable values.
+_TAG_ERRORS = (ValueError, ArithmeticError, LookupError, TypeError, AttributeError)
 
 # JSON escapes that are not text: the null, and an unpaired surrogate such as `\ud800`, except for
 # those that Python uses for bytes of file names that are not UTF-8.
@@ -78,10 +80,7 @@ def parse_yaml(text: str) -> Any:
 
     try:
         return yaml.load(text, BoundedLoader)
-    # PyYAML raises the errors other than ValueError for tags with unsuitable values.
-    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as problem:
-        raise ValueError(one_line(problem)) from None
-    except (yaml.YAMLError, RecursionError) as problem:
+    except (yaml.YAMLError, RecursionError, *_TAG_ERRORS) as problem:
         raise ValueError(one_line(problem)) from None
 
 

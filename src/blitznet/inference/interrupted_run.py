@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from blitznet.errors import InputError
+from blitznet.errors import InputError, file_errors
 from blitznet.files.atomic_write import unfinished_files
 from blitznet.files.text_files import read_json, write_json
 from blitznet.inference.line_file import Record, keep_lines
@@ -95,10 +95,8 @@ def open_results(
 
 def _remove(*paths: Path) -> None:
     for path in paths:
-        try:
+        with file_errors(path, "removed"):
             path.unlink(missing_ok=True)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be removed ({error.strerror or error})") from error
 
 
 def _identity(info: CheckpointInfo) -> str:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from blitznet.errors import InputError, writing
+from blitznet.errors import InputError, file_errors
 from blitznet.files.atomic_write import atomic_write
 
 Record = dict[str, Any]
@@ -22,7 +22,7 @@ def append_lines(path: Path) -> Iterator[Callable[[Record], None]]:
     Raises:
         InputError: if the file cannot be written.
     """
-    with writing(path), path.open("ab", buffering=0) as file:
+    with file_errors(path), path.open("ab", buffering=0) as file:
 
         def append(record: Record) -> None:
             start = file.tell()
@@ -43,20 +43,17 @@ def read_lines(path: Path) -> Iterator[Record]:
     Raises:
         InputError: if the file cannot be read, or a line is damaged.
     """
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    record = json.loads(line)
-                except (ValueError, RecursionError):
-                    record = None
-                if not isinstance(record, dict):
-                    raise InputError(f"{path}: line {number} is damaged; delete it, or the file")
-                yield record
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with file_errors(path, "read"), path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                record = None
+            if not isinstance(record, dict):
+                raise InputError(f"{path}: line {number} is damaged; delete it, or the file")
+            yield record
 
 
 def keep_lines(path: Path, is_kept: Callable[[Record], bool]) -> Iterator[Record]:

@@ -27,9 +27,8 @@ def model_records(networks: Mapping[str, NetworkFiles]) -> list[dict[str, Any]]:
     """One JSON object per network: name, file, size in bytes, checkpoint and metadata."""
     records = []
     for name, files in networks.items():
-        file = files.exported or files.require_checkpoint()
         checkpoint = None if files.checkpoint is None else str(files.checkpoint)
-        head = {"name": name, "file": str(file), "bytes": file.stat().st_size}
+        head = {"name": name, "file": str(files.path), "bytes": files.path.stat().st_size}
         info = network_info(files).model_dump(mode="json")
         records.append(head | {"checkpoint": checkpoint} | info)
     return records

@@ -86,7 +86,8 @@ def predict_to_folder(
 
     opened = open_result_writer(folder, outputs, sources, predictor.info, settings, resume, mixed)
     with opened as writer:
-        for kind, group in groupby(sources, partial(_kind_in, writer)):
+        kinds = groupby(sources, lambda source: "done" if writer.has(source) else kind_of(source))
+        for kind, group in kinds:
             if kind == "images":
                 images = list(group)
                 results = _predict_images(predict(images), writer)
@@ -104,11 +105,6 @@ def predict_to_folder(
                     yield result
                     if result.record is not None and result.record["ended"] == STOPPED:
                         return
-
-
-def _kind_in(writer: ResultWriter, source: Source) -> str | None:
-    """See `kind_of`; `done` for sources that an earlier run has finished."""
-    return "done" if writer.has(source) else kind_of(source)
 
 
 def _predict_images(predicted: Predicted, writer: ResultWriter) -> Generator[Result]:

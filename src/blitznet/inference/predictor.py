@@ -180,7 +180,8 @@ class Predictor:
 
         Raises:
             ImageError: for the first image that cannot be read.
-            InputError: if the network lacks a class, or was exported with a lower `iou`.
+            InputError: if the network lacks a class, or was exported with a lower `iou`, or a
+                number is out of range.
             TypeError: for an object that is not an image.
         """
         selection = Selection(score, classes, iou, max_detections)
@@ -262,11 +263,8 @@ class Predictor:
 
     def _batch_size(self, batch: int | None) -> int:
         """Check the batch size, or choose it by device."""
-        if batch is None:
-            batch = _BATCH_ON_CPU if self.engine.device == "cpu" else _BATCH_ON_GPU
-        if batch < 1:
-            raise ValueError(f"batch must be at least 1, got {batch}")
-        return batch
+        require_numbers(1, batch=batch)
+        return batch or (_BATCH_ON_CPU if self.engine.device == "cpu" else _BATCH_ON_GPU)
 
     def _weigh(self, item: tuple[object, ImageSource]) -> float:
         """Weight of an image for `prefetch`; 0 above the limit, because it is not decoded."""

@@ -8,9 +8,9 @@ import numpy as np
 
 from blitznet.classes import BACKGROUND
 from blitznet.detections import Detections
-from blitznet.errors import InputError
-from blitznet.inference.class_map import classify_pixels
+from blitznet.errors import InputError, require_numbers
 from blitznet.inference.engines.engine import EngineOutput, require_in_file
+from blitznet.inference.seg_map import classify_pixels
 from blitznet.model_files import CheckpointInfo, ExportInfo
 
 DEFAULT_SCORE = 0.5
@@ -30,7 +30,7 @@ class Selection:
         max_detections: maximum number of objects, the best ones; None = all.
 
     Raises:
-        ValueError: if a value is out of range.
+        InputError: if a value is out of range.
     """
 
     score: float = DEFAULT_SCORE
@@ -39,14 +39,10 @@ class Selection:
     max_detections: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.score <= 1:
-            raise ValueError(f"score must be in 0..1, got {self.score}")
-        if self.iou is not None and not 0 <= self.iou <= 1:
-            raise ValueError(f"iou must be in 0..1, got {self.iou}")
-        if self.max_detections is not None and self.max_detections < 1:
-            raise ValueError(f"max_detections must be at least 1, got {self.max_detections}")
+        require_numbers(0, 1, score=self.score, iou=self.iou)
+        require_numbers(1, max_detections=self.max_detections)
         if isinstance(self.classes, str):
-            raise ValueError(f"classes must be a list of names, got the text {self.classes!r}")
+            raise InputError(f"classes must be a list of names, got the text {self.classes!r}")
 
 
 class Wanted(TypedDict, total=False):
@@ -62,7 +58,7 @@ def select(score: float, wanted: Wanted) -> Selection:
 
     Raises:
         TypeError: for an unknown keyword argument.
-        ValueError: see `Selection`.
+        InputError: see `Selection`.
     """
     for name in wanted:
         if name not in Wanted.__annotations__:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from blitznet.errors import InputError
+from blitznet.errors import InputError, require_numbers
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,8 @@ class Settings:
     uploads: Path | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.score <= 1:
-            raise InputError(f"score must be in 0..1, got {self.score}")
-        if self.queue < 0:
-            raise InputError(f"queue must be at least 0, got {self.queue}")
+        require_numbers(0, 1, score=self.score)
+        require_numbers(0, queue=self.queue)
         for name in ("timeout", "max_mb", "max_megapixels"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be finite and above 0, got {getattr(self, name)}")

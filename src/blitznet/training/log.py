@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.errors import CheckpointError, DivergenceError, cut, writing
+from blitznet.errors import CheckpointError, DivergenceError, cut, file_errors
 from blitznet.files.atomic_write import atomic_write
 from blitznet.files.text_files import read_text
 from blitznet.structures import Batch
@@ -107,7 +107,7 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
     Raises:
         InputError: if the row cannot be written.
     """
-    with writing(path), path.open("a", newline="") as file:
+    with file_errors(path), path.open("a", newline="") as file:
         csv.DictWriter(file, LOG_FIELDS).writerow(row)
 
 

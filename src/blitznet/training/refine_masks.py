@@ -94,8 +94,7 @@ def refine_masks(
     decided, in_boxes = 0, 0
     with closing(open_engine(model, engine, device)) as opened:
         refiner = MaskRefiner(opened, description.classes, confidence)
-        files = find_network(model)
-        content = (files.exported or files.require_checkpoint()).read_bytes()
+        content = find_network(model).path.read_bytes()
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
         record = {"model": digest, "confidence": confidence, "classes": refiner.names}
         _begin(out, record, overwrite)

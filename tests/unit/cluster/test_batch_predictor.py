@@ -8,7 +8,6 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-import blitznet
 from batch_records import record_of
 from blitznet import cpu
 from blitznet.cluster.batch_predictor import BatchPredictor
@@ -103,10 +102,6 @@ def test_a_worker_keeps_to_its_cores(checkpoint: str, monkeypatch: pytest.Monkey
     assert cpu.usable_cores() > 3 or cpu._cgroup_quota() is not None
     cpu.limit_cores(3)
     assert cpu.usable_cores() <= 3
-
-
-def test_it_is_public() -> None:
-    assert blitznet.BatchPredictor is BatchPredictor
 
 
 def test_a_batch_without_images_is_refused(predictor: BatchPredictor) -> None:

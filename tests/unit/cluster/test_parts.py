@@ -4,8 +4,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import dataset, parquet
 
-from blitznet.cluster.listing import Item
-from blitznet.cluster.parts import Parts, Seen
+from blitznet.cluster.parts import Parts
 from blitznet.cluster.rows import SCHEMA, error_row, to_columns
 from blitznet.errors import InputError
 
@@ -94,11 +93,3 @@ def test_an_unusable_folder_is_one_line(kind: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot be|not empty") as caught:
         Parts(str(out)).require_usable(SETTINGS, mixed=False)
     assert "\n" not in str(caught.value)
-
-
-def test_ids_are_new_once_whatever_they_are_made_of() -> None:
-    seen = Seen(["a", "caf\\udce9.jpg"])
-    shard = [Item(name, name) for name in ("a", "b", "b", "caf\udce9.jpg", "c")]
-    assert [item.id for item in seen.add_new(shard)] == ["b", "c"]
-    assert seen.add_new(shard) == []
-    assert len(seen) == 4

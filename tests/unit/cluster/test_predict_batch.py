@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("ray")
 
 from blitznet.cluster.listing import Item
-from blitznet.cluster.parts import Seen
+from blitznet.cluster.parts import id_digest
 from blitznet.cluster.predict_batch import (
     BatchReport,
     _new_shards,
@@ -40,10 +40,12 @@ def test_nothing_is_no_number(name: str, tmp_path: Path) -> None:
 
 
 def test_a_later_run_cuts_its_input_alike() -> None:
-    items = [Item(str(number), str(number)) for number in (0, 1, 2, 3, 4, 5, 6, 6, 7, 8)]
-    shards = _new_shards(items, Seen(["3", "4", "5"]), 3)
+    names = ["0", "1", "2", "3", "4", "5", "6", "6", "caf\udce9.jpg", "8", "caf\\udce9.jpg"]
+    seen = set(map(id_digest, ("3", "4", "5")))
+    shards = _new_shards([Item(name, name) for name in names], seen, 3)
     found = [(index, [item.id for item in shard]) for index, shard in shards]
-    assert found == [(0, ["0", "1", "2"]), (2, ["6", "7"]), (3, ["8"])]
+    assert found == [(0, ["0", "1", "2"]), (2, ["6", "caf\udce9.jpg"]), (3, ["8"])]
+    assert len(seen) == 9
 
 
 def test_a_report_is_one_line() -> None:

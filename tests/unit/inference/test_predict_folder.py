@@ -15,7 +15,6 @@ from PIL import Image
 
 from blitznet.errors import ImageError, InputError
 from blitznet.files.result_folder import locked
-from blitznet.image import EncodedImage
 from blitznet.inference import line_file, result_writer
 from blitznet.inference.predict_folder import predict_to_folder
 from blitznet.inference.result import Result
@@ -297,10 +296,3 @@ def test_an_image_of_several_frames_gets_a_note() -> None:
     moving, still = run(Path("moving.gif"), Path("a.png"))
     assert moving.note == "moving.gif: the first of 3 frames or pages was read"
     assert still.note is None
-
-
-@pytest.mark.usefixtures("here")
-def test_an_image_of_standard_input_is_called_so() -> None:
-    (result,) = run(EncodedImage(Path("a.png").read_bytes(), "stdin"))
-    assert str(result).startswith("stdin: 1 x green")
-    assert (read_records("out")[0]["source"], result.drawn) == ("stdin", Path("out/stdin.jpg"))

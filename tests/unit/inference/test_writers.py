@@ -5,6 +5,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from blitznet.inference.writers.outlines import mask_polygons, signed_area
 from blitznet.inference.writers.voc_writer import voc_labels
 from blitznet.inference.writers.yolo_writer import yolo_labels
 from blitznet.scene import Scene
+from known_scene import make_scene
 from result_files import files_in
 
 NAMES = ("background", "cat", "traffic light")
@@ -36,27 +38,10 @@ old_copy_protocol = pytest.mark.filterwarnings("ignore:__array__ impl:Deprecatio
 Writer = Callable[[Path, Sequence[str]], AbstractContextManager[AddScene]]
 
 
-def make_scene(
-    boxes: list[list[float]],
-    labels: list[int],
-    scores: list[float],
-    seg_map: np.ndarray | None = None,
-    size: tuple[int, int] = (40, 20),
-    names: tuple[str, ...] = NAMES,
-) -> Scene:
-    return Scene(
-        boxes=np.array(boxes, np.float32).reshape(-1, 4),
-        labels=np.array(labels, np.int64),
-        scores=np.array(scores, np.float32),
-        seg_map=seg_map,
-        names=names,
-        image=Image.new("RGB", size),
-    )
-
-
 # A cat from the left edge on, and a light with decimals; 40 x 20 pixels.
-TWO = make_scene([[0, 4, 10, 20], [12.25, 2.5, 20.125, 10]], [1, 2], [0.9877, 0.5])
-NOTHING = make_scene([], [], [])
+known_scene = partial(make_scene, size=(40, 20), names=NAMES)
+TWO = known_scene([[0, 4, 10, 20], [12.25, 2.5, 20.125, 10]], [1, 2], scores=[0.9877, 0.5])
+NOTHING = known_scene([], [])
 
 
 def write(
@@ -108,7 +93,7 @@ def test_coco_holds_images_boxes_and_classes(tmp_path: Path) -> None:
 
 def test_cocos_own_classes_have_their_official_ids(tmp_path: Path) -> None:
     label = COCO_CLASSES.index("toothbrush")
-    scene = make_scene([[0, 0, 9, 9]], [label], [0.9], names=COCO_CLASSES)
+    scene = make_scene([[0, 0, 9, 9]], [label], names=COCO_CLASSES)
     content = read_coco(write(coco_labels, tmp_path, {"a": scene}, COCO_CLASSES))
     assert label == 80
     assert content["annotations"][0]["category_id"] == 90
@@ -129,7 +114,7 @@ def test_pycocotools_loads_what_was_written(
 ) -> None:
     coco = pytest.importorskip("pycocotools.coco")
     pytest.importorskip("skimage")
-    scene = make_scene([[0, 3, 11, 20], [20, 2, 30, 10]], [1, 2], [0.9, 0.8], seg_map=half_map())
+    scene = known_scene([[0, 3, 11, 20], [20, 2, 30, 10]], [1, 2], half_map())
     write(coco_labels, tmp_path, {"a": scene, "b": NOTHING})
     dataset = coco.COCO(str(tmp_path / "instances.json"))
     assert dataset.getImgIds() == [1, 2]
@@ -202,7 +187,7 @@ def test_voc_without_maps_writes_xml_a_list_and_a_label_map(tmp_path: Path) -> N
 
 
 def test_vocs_maps_are_class_ids_in_vocs_colours(tmp_path: Path) -> None:
-    scene = make_scene([[0, 3, 11, 20]], [2], [0.9], seg_map=half_map(2))
+    scene = known_scene([[0, 3, 11, 20]], [2], half_map(2))
     write(voc_labels, tmp_path, {"a": scene})
     with Image.open(tmp_path / "SegmentationClass/a.png") as stored:
         assert stored.mode == "P"

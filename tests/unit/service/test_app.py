@@ -29,12 +29,13 @@ PREDICTED = "/predict"
 
 
 class Gated(Predictor):
-    """A predictor that waits until `go` is set."""
+    """A predictor that waits while `go` is cleared."""
 
     def __init__(self) -> None:
         predictor = colour_predictor()
         super().__init__(predictor.engine)
         self.go, self.count = Event(), 0
+        self.go.set()  # to warm up
         run = predictor.engine.run
 
         def wait(pixels: np.ndarray, *arguments: Any) -> EngineOutput:
@@ -105,7 +106,6 @@ def test_a_service_that_ends_is_not_ready(client: TestClient, png: bytes) -> Non
 
 def test_a_full_queue_answers_503_at_once_and_serves_the_others(png: bytes) -> None:
     predictor = Gated()
-    predictor.go.set()
     with (
         TestClient(create_app(predictor, Settings(queue=2))) as client,
         ThreadPoolExecutor(3) as pool,
@@ -127,7 +127,6 @@ def test_a_full_queue_answers_503_at_once_and_serves_the_others(png: bytes) -> N
 
 def test_a_late_answer_is_503_and_its_worker_serves_the_next(png: bytes) -> None:
     predictor = Gated()
-    predictor.go.set()
     with TestClient(create_app(predictor, Settings(timeout=0.05))) as client:
         predictor.go.clear()
         answer = client.post("/predict", content=png)
@@ -142,7 +141,6 @@ def test_a_late_answer_is_503_and_its_worker_serves_the_next(png: bytes) -> None
 
 def test_images_of_a_late_request_are_not_all_predicted(png: bytes) -> None:
     predictor = Gated()
-    predictor.go.set()
     with TestClient(create_app(predictor, Settings(timeout=0.05))) as client:
         predictor.go.clear()
         predictor.count = 0
@@ -163,7 +161,6 @@ def scope(headers: dict[str, str] | None = None) -> dict[str, Any]:
 def test_who_has_gone_is_not_predicted(png: bytes) -> None:
     """One request is being processed, a second one waits, and its client disconnects."""
     predictor = Gated()
-    predictor.go.set()
     app = create_app(predictor, Settings(queue=4))
     service = app.state.service
     sent: list[int] = []
@@ -368,7 +365,7 @@ def test_the_first_line_has_address_and_workers(
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"score": 2}, "score must be in 0..1, got 2"),
+        ({"score": 2}, "score must be from 0 to 1, got 2"),
         ({"queue": -1}, "queue must be at least 0, got -1"),
         ({"timeout": 0}, "timeout must be finite and above 0, got 0"),
         ({"token": " "}, "the token is empty"),

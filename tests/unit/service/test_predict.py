@@ -169,9 +169,9 @@ def test_a_class_that_the_network_lacks_gets_the_line_of_predict(
             422,
             "there is no parameter 'conf'; parameters are score",
         ),
-        ({"params": {"score": 2}, "content": b"x"}, 422, "score must be in 0..1, got 2.0"),
+        ({"params": {"score": 2}, "content": b"x"}, 422, "score must be from 0 to 1, got 2.0"),
         ({"params": {"score": "high"}, "content": b"x"}, 422, "score: Input should be a valid"),
-        ({"params": {"iou": -1}, "content": b"x"}, 422, "iou must be in 0..1, got -1.0"),
+        ({"params": {"iou": -1}, "content": b"x"}, 422, "iou must be from 0 to 1, got -1.0"),
         ({"params": {"max_detections": 0}, "content": b"x"}, 422, "max_detections must be at"),
         ({"params": {"mask": "jpg"}, "content": b"x"}, 422, "mask: Input should be 'png', 'rle'"),
         (

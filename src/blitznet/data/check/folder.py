@@ -9,8 +9,7 @@ from blitznet.data.check.image_check import cached_anchors
 from blitznet.data.check.label_sheet import draw_sheet
 from blitznet.detection.matcher import MATCHING_IOU
 from blitznet.extras import require
-from blitznet.figure_file import save_figure
-from blitznet.files.save_image import save_image
+from blitznet.files.save_image import save_figure, save_image
 from blitznet.files.text_files import write_json
 from blitznet.model_info import ModelConfig
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from blitznet.evaluation.average_precision import PrecisionRecall, area_ap, precision_envelope
-from blitznet.figure_file import save_figure
+from blitznet.files.save_image import save_figure
 
 _LOSSES = ("classification", "box", "segmentation")
 _MEASURED = {"voc12": "mAP (VOC12)", "coco": "mAP (COCO)", "mean_iou": "mIoU"}

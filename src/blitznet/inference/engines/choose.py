@@ -118,17 +118,6 @@ def open_engine(
     return _open(last, network, device, options)
 
 
-def check_engine(engine: str | None, device: str) -> None:
-    """Check the names of engine and device before opening a network.
-
-    Raises:
-        InputError: if the engine (see `usual_engine`) or the device does not exist.
-    """
-    usual_engine(engine)
-    if device != AUTO:
-        device_kind(device)
-
-
 def usual_engine(asked: str | None = None) -> str:
     """Return `asked`, or if that is None, the value of BLITZNET_ENGINE or else `auto`.
 

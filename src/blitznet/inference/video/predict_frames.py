@@ -73,8 +73,7 @@ def predict_frames(
     if options.track:
         tracker = Tracker(selection.score, video.rate / options.every)
         selection = replace(selection, score=min(selection.score, WEAK_SCORE))
-    most = options.max_frames
-    stop = None if most is None else (most - 1) * options.every + 1
+    stop = None if options.max_frames is None else (options.max_frames - 1) * options.every + 1
     frames = islice(video, 0, stop, options.every)
     if video.is_live:
         found = ((frame, predictor.predict(frame.image, **vars(selection))) for frame in frames)

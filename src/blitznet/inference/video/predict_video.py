@@ -70,7 +70,7 @@ def predict_to_video(
         finished = prefetch_items(prefetch(finish, frames, DRAWERS), _DRAWN_AHEAD)
         stack.enter_context(closing(finished))
         total = options.expected_frames(video)
-        shown = with_progress(finished, total, video.name, show_progress, True)
+        shown = with_progress(finished, total, video.name, show_progress)
         start = monotonic()
         rate = video.rate / options.every
         num_frames, last_time = _write_frames(

@@ -2,10 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
-from threading import Thread
 
 import av
 import pytest
@@ -17,6 +15,7 @@ from blitznet.inference.video.decoding import VideoFile
 from blitznet.inference.video.live_video import LiveVideo
 from blitznet.inference.video.open_video import open_video
 from synthetic_video import write_video
+from web_server import QuietHandler, serve
 
 
 @pytest.fixture(autouse=True)
@@ -102,8 +101,8 @@ def server(tmp_path: Path) -> Iterator[str]:
     file = write_video(tmp_path / "a.mp4", range(0, 1000, 40)).read_bytes()
     served = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(QuietHandler):
+        def do_GET(self) -> None:  # noqa: N802
             if self.path == "/live" and len(served) == 2:
                 self.send_error(404)
                 return
@@ -115,17 +114,12 @@ def server(tmp_path: Path) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(live if self.path == "/live" else file)
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}"
-        http.shutdown()
+    with serve(Handler) as address:
+        yield address
 
 
 def test_a_stream_over_http_comes_back_once_and_then_ends(server: str) -> None:
-    video = open_video(f"{server}/live", attempts=2)
+    video = open_video(f"{server}live", attempts=2)
     assert isinstance(video, LiveVideo)
     frames = list(video)
     assert len(frames) + video.dropped == 50
@@ -135,7 +129,7 @@ def test_a_stream_over_http_comes_back_once_and_then_ends(server: str) -> None:
 
 
 def test_a_file_over_http_is_a_recording(server: str) -> None:
-    video = open_video(f"{server}/file")
+    video = open_video(f"{server}file")
     assert isinstance(video, VideoFile)
     assert len(list(video)) == 25
     video.close()

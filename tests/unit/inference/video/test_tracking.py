@@ -4,25 +4,17 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from blitznet.inference.video.tracking import Tracker
 from blitznet.scene import NO_ID, Scene
-
-NAMES = ("background", "cat", "dog")
+from known_scene import make_scene
 
 
 def scene(*objects: tuple[float, int, float]) -> Scene:
     """Detections from (left edge, label, score); every box is 40 x 40 pixels at the top."""
     boxes = [(left, 10, left + 40, 50) for left, _, _ in objects]
-    return Scene(
-        boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
-        labels=np.array([label for _, label, _ in objects], dtype=np.int64),
-        scores=np.array([score for _, _, score in objects], dtype=np.float32),
-        seg_map=None,
-        names=NAMES,
-        image=Image.new("RGB", (320, 240)),
-    )
+    labels, scores = [label for _, label, _ in objects], [score for _, _, score in objects]
+    return make_scene(boxes, labels, scores=scores, size=(320, 240))
 
 
 def ids(followed: Scene) -> list[int]:

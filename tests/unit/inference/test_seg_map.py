@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from blitznet.inference.class_map import classify_pixels
+from blitznet.inference.seg_map import classify_pixels
 
 
 def smooth_logits(num_classes: int, rows: int, columns: int, seed: int = 0) -> torch.Tensor:
