@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,8 +61,10 @@ def file_errors(path: Path, action: str = "written") -> Iterator[None]:
 
 
 def require_numbers(low: float, high: float = math.inf, **numbers: float | None) -> None:
-    """Raise InputError for a number that is out of range, infinite or NaN; None passes."""
+    """Raise InputError for what is no number, out of range, infinite or NaN; None passes."""
     for name, number in numbers.items():
+        if not isinstance(number, Real | None):
+            raise InputError(f"{name} must be a number, got {shown(number)}")
         if number is not None and not (low <= number <= high and number < math.inf):
             wanted = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
             finite = "" if math.isfinite(number) else " and finite"

@@ -6,14 +6,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, get_args, overload
 
 import numpy as np
 from PIL import Image
 
 from blitznet.cpu import usable_cores
 from blitznet.detections import Detections
-from blitznet.errors import ImageError, require_numbers
+from blitznet.errors import ImageError, InputError, require_numbers, shown
 from blitznet.image import (
     MAX_PIXELS,
     ImageSource,
@@ -69,9 +69,11 @@ def load(
 
     Raises:
         CheckpointError: if there is no such network, or the file is unusable.
-        InputError: if the device or the engine does not exist, or a package is missing.
+        InputError: if device, engine or hint does not exist, or a package is missing.
     """
     require_numbers(1, threads=threads)
+    if hint not in get_args(Hint):
+        raise InputError(f"a hint is {' or '.join(get_args(Hint))}, not {shown(hint)}")
     options = EngineOptions(hint, threads, on_message)
     opened = open_engine(name_or_path, engine, device, options)
     if isinstance(opened.info, ExportInfo) and opened.info.caution is not None:

@@ -43,6 +43,8 @@ class Selection:
         require_numbers(1, max_detections=self.max_detections)
         if isinstance(self.classes, str):
             raise InputError(f"classes must be a list of names, got the text {self.classes!r}")
+        if self.classes is not None and len(self.classes) == 0:
+            raise InputError("classes names no class; leave it out to show all")
 
 
 class Wanted(TypedDict, total=False):

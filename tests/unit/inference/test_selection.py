@@ -1,6 +1,7 @@
 """Selection from a network's output: learned and wanted classes, the best objects."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,24 @@ def test_a_head_that_nothing_trained_shows_nothing() -> None:
     assert (len(scene.boxes), scene.seg_map, scene.to_dict()["pixels"]) == (1, None, None)
     assert (predictor(supervised_boxes=[]).detects, predictor().detects) == (False, True)
     assert (predictor(supervised_masks=[]).segments, predictor().segments) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"score": 50}, "score must be from 0 to 1, got 50"),
+        ({"score": "0.5"}, "score must be a number, got '0.5'"),
+        ({"iou": float("nan")}, "iou must be from 0 to 1 and finite, got nan"),
+        ({"max_detections": 0}, "max_detections must be at least 1, got 0"),
+        ({"max_detections": [3]}, "max_detections must be a number, got [3]"),
+        ({"classes": "red"}, "classes must be a list of names, got the text 'red'"),
+        ({"classes": []}, "classes names no class; leave it out to show all"),
+    ],
+)
+def test_a_wrong_selection_is_one_line(wrong: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Selection(**wrong)
+    assert str(caught.value) == problem
 
 
 def test_objects_that_an_exported_file_lacks_are_refused_before_it_runs() -> None:

@@ -173,6 +173,7 @@ def test_a_class_that_the_network_lacks_gets_the_line_of_predict(
         ({"params": {"score": "high"}, "content": b"x"}, 422, "score: Input should be a valid"),
         ({"params": {"iou": -1}, "content": b"x"}, 422, "iou must be from 0 to 1, got -1.0"),
         ({"params": {"max_detections": 0}, "content": b"x"}, 422, "max_detections must be at"),
+        ({"params": {"classes": ","}, "content": b"x"}, 422, "classes names no class; leave it"),
         ({"params": {"mask": "jpg"}, "content": b"x"}, 422, "mask: Input should be 'png', 'rle'"),
         (
             {"content": b"x", "headers": {"content-type": "multipart/form-data"}},

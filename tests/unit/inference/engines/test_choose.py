@@ -15,6 +15,7 @@ from blitznet.inference.engines.choose import (
     open_engine,
     usual_engine,
 )
+from blitznet.inference.predictor import load
 from tiny_network import save_tiny_checkpoint
 
 
@@ -179,3 +180,8 @@ def test_pytorch_runs_a_checkpoint_and_says_where(tmp_path: Path) -> None:
     engine = open_engine(save_tiny_checkpoint(tmp_path / "tiny.safetensors"), "torch", "cpu")
     assert (engine.name, engine.device) == ("torch", "cpu")
     engine.close()
+
+
+def test_an_unknown_hint_names_those_that_there_are() -> None:
+    with pytest.raises(InputError, match=r"^a hint is latency or throughput, not 'fast'$"):
+        load(hint="fast")  # type: ignore[arg-type]
