@@ -8,11 +8,9 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse, Response
-from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
 
 from blitznet.errors import ImageError, ImageFormatError, InputError, cut
 from blitznet.inference.predictor import Predictor
@@ -115,6 +113,10 @@ def _add_prediction(app: FastAPI, service: Service) -> None:
     }
     extra = {"parameters": _parameters(), "requestBody": _request_body()}
 
+    @app.post(
+        "/predict", tags=["Prediction"], response_model=Prediction | TaskReply,
+        responses=good | _PROBLEMS, openapi_extra=extra,
+    )  # fmt: skip
     async def predict(request: Request) -> Response:
         """Predict one image or several.
 
@@ -124,28 +126,10 @@ def _add_prediction(app: FastAPI, service: Service) -> None:
         """
         return await service.answer(request)
 
-    app.router.add_api_route(
-        "/predict", predict, methods=["POST"], tags=["Prediction"],
-        response_model=Prediction | TaskReply, responses=good | _PROBLEMS, openapi_extra=extra,
-        route_class_override=_PlainRoute,
-    )  # fmt: skip
-
     @app.post("/setup", tags=["Label Studio"], responses={401: _PROBLEMS[401]})
     async def setup() -> SetupReply:
         """Called by Label Studio when the service is added to a project; the body is ignored."""
         return SetupReply(model_version=service.model.name)
-
-
-class _PlainRoute(APIRoute):
-    """A route that skips FastAPI's validation and dependencies, but is in the OpenAPI schema."""
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the endpoint directly."""
-        if scope["method"] not in (self.methods or ()):
-            await super().handle(scope, receive, send)
-            return
-        response = await self.endpoint(Request(scope, receive))
-        await response(scope, receive, send)
 
 
 def _add_problems(app: FastAPI) -> None:

@@ -1,7 +1,7 @@
 """uvicorn's HTTP connection with limits on the size of headers and the time of a request."""
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -25,8 +25,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock; called by the event loop."""
-        one_write = cast("asyncio.Transport", _OneWrite(transport, self.loop))
-        super().connection_made(one_write)
+        super().connection_made(transport)
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -71,40 +70,3 @@ class BoundedConnection(HttpToolsProtocol):
         is_answered = self._is_received and self.cycle.response_complete
         if not is_answered or self.transport.get_write_buffer_size():
             self.transport.abort()
-
-
-class _OneWrite:
-    """A transport that sends the headers and the body of an answer together.
-
-    uvicorn writes them separately, and uvloop sends each write immediately: clients would wake up
-    twice, and the server would make two system calls.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._written: list[bytes] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        """Buffer data until the next iteration of the event loop."""
-        if not self._written:
-            self._loop.call_soon(self._send)
-        self._written.append(data)
-
-    def get_write_buffer_size(self) -> int:
-        """Number of bytes that are not sent yet."""
-        return sum(map(len, self._written)) + self._transport.get_write_buffer_size()
-
-    def close(self) -> None:
-        """Send buffered data, and close."""
-        self._send()
-        self._transport.close()
-
-    def _send(self) -> None:
-        content = b"".join(self._written)
-        self._written.clear()
-        if content and not self._transport.is_closing():
-            self._transport.write(content)

@@ -432,27 +432,6 @@ def test_a_connection_that_is_not_done_in_time_is_aborted(
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("goes", [False, True])
-def test_an_answer_is_one_write_and_none_to_who_has_gone(goes: bool) -> None:
-    async def run() -> None:
-        config = uvicorn.Config(create_app(colour_predictor()), log_config=None, lifespan="off")
-        config.load()
-        connection, wire = BoundedConnection(config, ServerState(), {}), _Wire()
-        connection.connection_made(wire)
-        connection.data_received(b"GET /health HTTP/1.1\r\n\r\n")
-        while connection.transport.get_write_buffer_size() == 0:
-            await asyncio.sleep(0)
-        assert wire.writes == []
-        wire.is_closed = goes
-        await asyncio.sleep(0)
-        assert connection.transport.get_write_buffer_size() == 0
-        answers = [one for one in wire.writes if one.endswith(b'{"status":"UP"}')]
-        assert len(answers) == len(wire.writes) == (not goes)
-        connection.connection_lost(None)
-
-    asyncio.run(run())
-
-
 def test_headers_without_an_end_are_refused() -> None:
     async def run() -> None:
         config = uvicorn.Config(create_app(colour_predictor()), log_config=None, lifespan="off")
