@@ -3,8 +3,8 @@
 import collections
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -207,7 +207,11 @@ def _train(start: _Start, stack: ExitStack) -> TrainingRun:
     failure: InputError | None = None
     if processes.is_first:
         try:
-            folder = stack.enter_context(_prepared(start))
+            prepared = start.resume or _begin(start)
+            stack.enter_context(locked(prepared))
+            if start.resume is not None:
+                _continue(prepared)
+            folder = prepared  # None after an error: the other processes then end, too
         except InputError as error:
             if processes.count == 1 or not processes.is_launched:
                 raise
@@ -268,18 +272,6 @@ def _finish(start: _Start, folder: Path, recipe: Recipe, steps: int) -> Training
     if start.tensorboard:
         rewrite_tensorboard(folder)
     return TrainingRun(folder, steps, metrics)
-
-
-@contextmanager
-def _prepared(start: _Start) -> Iterator[Path]:
-    """Lock and yield the folder of a new run, or of the run to resume."""
-    if start.resume is None:
-        folder = _begin(start)
-        with locked(folder):
-            yield folder
-    else:
-        with locked(start.resume):
-            yield _continue(start.resume)
 
 
 def _begin(start: _Start) -> Path:
@@ -361,7 +353,7 @@ def _check(description: DataDescription, start: _Start) -> CheckReport:
     return report
 
 
-def _continue(folder: Path) -> Path:
+def _continue(folder: Path) -> None:
     """Check that an interrupted run can be resumed, even if it has no state yet."""
     _, data = read_run(folder)
     if (folder / MODEL_FILE).exists():
@@ -371,4 +363,3 @@ def _continue(folder: Path) -> Path:
     require_unchanged(folder, read_description(data), trained)
     for unfinished in unfinished_files(folder):
         unfinished.unlink()
-    return folder
