@@ -11,7 +11,7 @@ from blitznet.evaluation.evaluate import METRICS_FILE, engine_of, measure
 from blitznet.evaluation.metrics import Metrics
 from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
-from blitznet.extras import require
+from blitznet.extras import require_training
 from blitznet.files.text_files import read_json, write_json
 from blitznet.inference.engines.engine import OnMessage
 from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
@@ -137,8 +137,7 @@ def _report(
 def _export(folder: Path, on_message: OnMessage) -> None:
     """Export `model.onnx` beside the checkpoint, to predict without PyTorch."""
     try:
-        for package in ("onnx", "onnxscript"):
-            require(package, "train", ONNX_FILE)
+        require_training(ONNX_FILE)
         from blitznet.exporting.onnx_file import export_onnx
 
         export_onnx(folder / ONNX_FILE, *load_checkpoint(folder / MODEL_FILE))
