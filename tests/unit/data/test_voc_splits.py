@@ -142,10 +142,13 @@ def test_a_image_has_two_names(tmp_path: Path) -> None:
         ("000012 -1\n000017  1\n000023  0\n", ["000012", "000017", "000023"]),
         ("my cat 1\nmy cat 2\n", ["my cat 1", "my cat 2"]),
         ("nested/a\r\n\r\n  b \n", ["nested/a", "b"]),
+        ("photo 1\n", ["photo 1"]),
+        ("a.jpg\nb.PNG\n", ["a", "b"]),
+        ("a.jpg\nb\n", ["a.jpg", "b"]),
         ('a\n"two words"\nthree more words\n', ["a", "two words", "three more words"]),  # CVAT's
     ],
 )
-def test_a_list_may_have_a_second_column_or_names_with_blanks(
+def test_a_list_may_have_a_second_column_extensions_or_names_with_blanks(
     tmp_path: Path, text: str, ids: list[str]
 ) -> None:
     path = tmp_path / "list.txt"
