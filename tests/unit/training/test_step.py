@@ -12,16 +12,13 @@ from torch import Tensor
 from torch.optim import SGD
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from blitznet.classes import VOC_CLASSES
 from blitznet.data.loader import collate_samples
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import save_checkpoint
-from blitznet.model_files import CheckpointInfo
 from blitznet.structures import Batch
 from blitznet.training import step
 from blitznet.training.log import Meter
 from blitznet.training.step import StepResult, TrainState
-from fixtures.tiny_run import MIXED, TINY, tiny_recipe
+from fixtures.tiny_run import MIXED, TINY, saved_network, tiny_recipe
 from resized_sample import resize_sample
 
 NUM_PICTURES = 4
@@ -73,9 +70,8 @@ def gradients(make_learner: MakeLearner) -> Gradients:
 @pytest.fixture
 def teacher(tmp_path: Path) -> str:
     torch.manual_seed(1)
-    network, path = BlitzNet(TINY), tmp_path / "teacher.safetensors"
-    save_checkpoint(path, network, CheckpointInfo(model=TINY, names=VOC_CLASSES))
-    return str(path)
+    saved_network(tmp_path / "teacher.safetensors")
+    return str(tmp_path / "teacher.safetensors")
 
 
 @pytest.mark.parametrize(("parts", "is_taught"), [(2, False), (4, False), (2, True)])
