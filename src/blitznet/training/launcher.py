@@ -21,7 +21,10 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning_fabric.strategies.launchers import subprocess_script
 from torch import distributed
 
+from blitznet.device import choose_device
 from blitznet.errors import BlitzNetError, RecipeError, WorkerError
+from blitznet.training.loop_options import FABRIC_PRECISION, LoopOptions, usable_precision
+from blitznet.training.recipe import Precision, Recipe
 
 _ROLL_CALL_S = 30  # how long the first process waits for the others
 _FAILURE = "blitznet/failure"  # key in the store shared by the processes
@@ -87,26 +90,27 @@ def _launched(environment: ClusterEnvironment, machines: int) -> Processes:
     return Processes(environment.global_rank(), world // machines, machines, True, environment)
 
 
-def launch_fabric(processes: Processes, accelerator: str, precision: str) -> Fabric:
-    """Start or join the processes of a run.
-
-    Raises:
-        WorkerError: if the processes cannot connect.
-    """
+def launch(
+    recipe: Recipe, options: LoopOptions, processes: Processes | None = None
+) -> tuple[Fabric, Precision]:
+    """Start or join the processes of a run with the recipe's seed; also return the precision."""
+    processes = processes or find_processes(options.devices)
+    precision = usable_precision(recipe.precision, choose_device(options.accelerator))
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     # Fabric's own observer silently kills the first process when another one ends.
     subprocess_script._launch_process_observer = _end_if_one_never_connects
     fabric = Fabric(
-        accelerator=accelerator,
+        accelerator=options.accelerator,
         devices=processes.per_machine,
         num_nodes=processes.machines,
-        precision=precision,  # type: ignore[arg-type]
+        precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
         plugins=processes.environment if processes.count > 1 else None,
     )
     if processes.count > 1:
         warnings.filterwarnings("ignore", ".*barrier.*", UserWarning)
     fabric.launch()
-    return fabric
+    fabric.seed_everything(recipe.seed, verbose=False)
+    return fabric, precision
 
 
 def _end_if_one_never_connects(child_processes: Sequence[Popen[bytes]]) -> None:

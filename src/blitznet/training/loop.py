@@ -22,12 +22,7 @@ from blitznet.interruption import deferred_interruption
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
 from blitznet.training.log import LOG_FILE, Meter, append_row, start_log
-from blitznet.training.loop_options import (
-    LoopOptions,
-    launch,
-    require_fit,
-    steps_between_validations,
-)
+from blitznet.training.loop_options import LoopOptions, require_fit, steps_between_validations
 from blitznet.training.recipe import Precision, Recipe
 from blitznet.training.resume import read_progress
 from blitznet.training.run_record import read_supervised
@@ -82,6 +77,8 @@ def train_steps(
         DivergenceError: if the loss becomes infinite or NaN.
     """
     if launched is None:
+        from blitznet.training.launcher import launch
+
         require_fit(recipe, data, options, options.devices)
         launched = launch(recipe, options)
     yield from _Loop(recipe, data, run, options, resume, launched).rows(on_step)

@@ -37,7 +37,7 @@ from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model.imagenet_weights import describe_imagenet_weights
 from blitznet.training.finish import ONNX_FILE, finish_run
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, Rows, train_steps
-from blitznet.training.loop_options import LoopOptions, launch, require_fit, usable_precision
+from blitznet.training.loop_options import LoopOptions, require_fit, usable_precision
 from blitznet.training.network import (
     KnownClasses,
     fit_to_start,
@@ -200,7 +200,7 @@ class _Start:
 
 def _train(start: _Start, stack: ExitStack) -> TrainingRun:
     """See `train`. The first process prepares the folder, then the others join."""
-    from blitznet.training.launcher import explain_loss, leave_failure
+    from blitznet.training.launcher import explain_loss, launch, leave_failure
 
     processes, progressing, options = start.processes, start.progressing, start.options
     folder: Path | None = None
