@@ -155,7 +155,8 @@ class _Loop:
                     row = meter.read(self._step, taken.lr, recipe.global_batch_size)
                     if fabric.is_global_zero:
                         append_row(self._run / LOG_FILE, row)
-                        if is_last or self._is_save_due():
+                        since_saved = self._seconds - self._last_saved
+                        if is_last or self._is_measured() or since_saved >= SAVE_EVERY_S:
                             self._save()
                     yield row
                 if is_last:
@@ -216,9 +217,6 @@ class _Loop:
         # All must stop at the same step, or those that continue would wait forever.
         flag = torch.tensor(float(stop), device=self._fabric.device)
         return bool(cast(Tensor, self._fabric.all_reduce(flag, reduce_op="sum")) > 0)
-
-    def _is_save_due(self) -> bool:
-        return self._is_measured() or self._seconds - self._last_saved >= SAVE_EVERY_S
 
     def _save(self) -> None:
         """Save the state to resume from."""
