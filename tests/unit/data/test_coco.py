@@ -26,7 +26,7 @@ coco = pytest.importorskip("pycocotools.coco")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 INSTANCES = COCO_MINI / "annotations" / "instances_mini.json"
-PICTURES_ONLY = COCO_MINI / "annotations" / "image_info_mini.json"
+IMAGES_ONLY = COCO_MINI / "annotations" / "image_info_mini.json"
 PERSON, CAT, DOG, SHEEP, BOOK, TOOTHBRUSH = (
     COCO_CLASSES.index(name) for name in CATEGORIES.values()
 )
@@ -161,7 +161,7 @@ def test_maps_can_be_made_from_boxes() -> None:
     assert sample.seg_map[31, 5] == IGNORE_INDEX
 
 
-@pytest.mark.parametrize("path", [PICTURES_ONLY, INSTANCES])
+@pytest.mark.parametrize("path", [IMAGES_ONLY, INSTANCES])
 def test_images_without_labels_are_there_to_predict_on(path: Path) -> None:
     source = open_source(path, boxes=False, masks=None)
     sample = source.read(2)
@@ -173,10 +173,10 @@ def test_images_without_labels_are_there_to_predict_on(path: Path) -> None:
 @pytest.mark.parametrize(("boxes", "masks"), [(True, None), (False, "from_instances")])
 def test_labels_that_are_wanted_and_not_there_are_missed(boxes: bool, masks: str | None) -> None:
     with raises(
-        f"{PICTURES_ONLY} has no `annotations`; give an instances file, or say boxes: false and "
+        f"{IMAGES_ONLY} has no `annotations`; give an instances file, or say boxes: false and "
         "no masks to predict on images"
     ):
-        open_source(PICTURES_ONLY, boxes=boxes, masks=masks)
+        open_source(IMAGES_ONLY, boxes=boxes, masks=masks)
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def test_what_is_not_labelled_stays_not_labelled(sample: Sample) -> None:
     assert result.seg_map is None
 
 
-def test_a_image_without_objects_keeps_its_empty_boxes(sample: Sample) -> None:
+def test_an_image_without_objects_keeps_its_empty_boxes(sample: Sample) -> None:
     empty = replace(
         sample,
         boxes=np.zeros((0, 4), np.float32),
@@ -169,7 +169,7 @@ def test_a_image_without_objects_keeps_its_empty_boxes(sample: Sample) -> None:
     assert result.boxes.shape == (0, 4)
 
 
-def test_a_image_of_one_pixel_fills_the_whole_result() -> None:
+def test_an_image_of_one_pixel_fills_the_whole_result() -> None:
     one = Sample(
         image=np.array([[[10, 20, 30]]], np.uint8),
         boxes=np.array([[0, 0, 1, 1]], np.float32),

@@ -211,7 +211,7 @@ def test_boxes_under_two_pixels_of_the_input_are_dropped(sample: Sample) -> None
     assert 2 < min(sides) < 2.3
 
 
-def test_a_image_with_a_map_alone_is_augmented_too(sample: Sample) -> None:
+def test_an_image_with_a_map_alone_is_augmented_too(sample: Sample) -> None:
     bare = replace(sample, boxes=None, labels=np.zeros(0, np.int64), difficult=np.zeros(0, bool))
     for rng in generators(20):
         result = augment_sample(bare, 32, Augmentation(), rng)

@@ -76,7 +76,7 @@ def test_inclusive_corners_from_1_become_continuous_ones_from_0(
     assert [array.dtype for array in read] == [np.float32, np.int64, np.bool_]
 
 
-def test_a_image_comes_with_its_boxes_and_its_map() -> None:
+def test_an_image_comes_with_its_boxes_and_its_map() -> None:
     sample = open_source().read(3)
     assert sample.source == str(VOC_MINI / "JPEGImages" / "000004.jpg")
     assert sample.size == (64, 48)

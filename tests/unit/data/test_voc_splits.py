@@ -125,7 +125,7 @@ def test_images_that_are_tested_on_under_another_name_can_be_excluded(folder: Pa
         )
 
 
-def test_a_image_has_two_names(tmp_path: Path) -> None:
+def test_an_image_has_two_names(tmp_path: Path) -> None:
     def left(names: list[str], others: list[str]) -> list[str]:
         write_list(tmp_path / "others.txt", others)
         return without_excluded(names, [Path("others.txt")], tmp_path)

@@ -46,7 +46,7 @@ def test_only_the_best_400_of_a_class_take_part() -> None:
         assert per_class_nms(boxes, scores, labels).tolist() == expected
 
 
-def test_the_best_50_of_a_class_and_the_best_200_of_a_image_are_kept() -> None:
+def test_the_best_50_of_a_class_and_the_best_200_of_an_image_are_kept() -> None:
     boxes = apart(300)
     scores = torch.linspace(0.1, 0.9, 300)
     labels = torch.arange(300) % 5

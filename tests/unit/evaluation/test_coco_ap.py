@@ -55,7 +55,7 @@ def test_finding_one_of_two_boxes_fills_the_51_recall_points_up_to_one_half() ->
     assert evaluate(image_of_class_1([A], [A, B]))[1] == pytest.approx(51 / 101)
 
 
-def test_false_positive_in_a_image_without_objects_counts() -> None:
+def test_false_positive_in_an_image_without_objects_counts() -> None:
     stray = image_of_class_1([A], [])
     hit = image_of_class_1([A], [A])._replace(scores=np.array([0.5]))
     assert evaluate(stray, hit)[1] == pytest.approx(1 / 2)
@@ -88,7 +88,7 @@ def test_no_images_at_all_leave_every_class_none() -> None:
     assert evaluate() == [None, None, None, None]
 
 
-def test_only_the_hundred_best_detections_of_a_image_count() -> None:
+def test_only_the_hundred_best_detections_of_an_image_count() -> None:
     assert evaluate(image_of_class_1([B] * 99 + [A], [A]))[1] == pytest.approx(1 / 100)
     assert evaluate(image_of_class_1([B] * 100 + [A], [A]))[1] == 0
 

@@ -49,7 +49,9 @@ def blank(xml: str) -> str:
 
 
 @pytest.mark.parametrize("class_balance", [0.0, 0.9])
-def test_classes_without_a_image_and_a_class_with_one(tmp_path: Path, class_balance: float) -> None:
+def test_classes_without_an_image_and_a_class_with_one(
+    tmp_path: Path, class_balance: float
+) -> None:
     """The drawn images show few of twenty classes."""
     data = describe(tmp_path)
     (source,) = data.open_split("train")
