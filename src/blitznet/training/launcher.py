@@ -26,7 +26,7 @@ from blitznet.errors import BlitzNetError, RecipeError, WorkerError
 from blitznet.training.loop_options import FABRIC_PRECISION, LoopOptions, usable_precision
 from blitznet.training.recipe import Precision, Recipe
 
-_ROLL_CALL_S = 30  # how long the first process waits for the others
+_TASKS_WAIT_S = 30  # how long the first process waits for the others
 _FAILURE = "blitznet/failure"  # key in the store shared by the processes
 _LOST = ("gloo", "closed by peer", "reset by peer", "refused", "NCCL", "Timed out", "timed out")
 
@@ -76,7 +76,7 @@ def find_processes(devices: int) -> Processes:
         variables.setdefault("SLURM_NTASKS_PER_NODE", variables["SLURM_NTASKS"])  # for Fabric
         processes = _launched(SLURMEnvironment(), int(variables.get("SLURM_NNODES", "1")))
         if "SLURM_STEP_ID" not in variables:
-            _call_roll(processes)
+            _require_all_tasks(processes)
         return processes
     environment = LightningEnvironment()
     is_launched = environment.creates_processes_externally
@@ -131,14 +131,14 @@ def _end_if_one_never_connects(child_processes: Sequence[Popen[bytes]]) -> None:
     Thread(target=watch, name="launch", daemon=True).start()
 
 
-def _call_roll(processes: Processes) -> None:
+def _require_all_tasks(processes: Processes) -> None:
     """Require that all SLURM tasks connect: without srun, a script of `sbatch` runs only once.
 
     Raises:
         RecipeError: if the other tasks do not connect.
     """
     place, is_first = processes.environment, processes.is_first
-    wait = timedelta(seconds=_ROLL_CALL_S) if is_first else timedelta(minutes=5)
+    wait = timedelta(seconds=_TASKS_WAIT_S) if is_first else timedelta(minutes=5)
     try:
         distributed.TCPStore(  # type: ignore[attr-defined]
             place.main_address, place.main_port + 1, processes.count, is_first, wait
@@ -147,12 +147,12 @@ def _call_roll(processes: Processes) -> None:
         if not is_first:
             raise
         raise RecipeError(
-            f"SLURM has {processes.count} tasks for this run but only one came in {_ROLL_CALL_S} "
+            f"SLURM has {processes.count} tasks for this run but only one came in {_TASKS_WAIT_S} "
             f"s; start it by srun, or ask for one task and give --devices {processes.count}"
         ) from None
 
 
-def leave_failure(processes: Processes, error: BlitzNetError) -> None:
+def report_failure(processes: Processes, error: BlitzNetError) -> None:
     """In a process that is not the first, pass the error on to the first one and exit silently.
 
     Raises:
@@ -167,7 +167,7 @@ def leave_failure(processes: Processes, error: BlitzNetError) -> None:
     raise SystemExit(1 if processes.is_launched and "TORCHELASTIC_RUN_ID" in os.environ else 0)
 
 
-def explain_loss(error: RuntimeError, run: Path | None) -> BlitzNetError | None:
+def explain_lost_process(error: RuntimeError, run: Path | None) -> BlitzNetError | None:
     """Explain an error that occurred because another process ended; None for other errors.
 
     Args:
