@@ -198,8 +198,8 @@ def _start(loader: DataLoader[Any]) -> Iterator[Any]:
     Raises:
         InputError: if workers cannot be started.
     """
-    has_handler = hasattr(signal, "SIGCHLD")
-    has_handler = has_handler and threading.current_thread() is threading.main_thread()
+    is_main = threading.current_thread() is threading.main_thread()
+    has_handler = is_main and hasattr(signal, "SIGCHLD")
     before = signal.getsignal(signal.SIGCHLD) if has_handler else None
     try:
         batches = iter(loader)
