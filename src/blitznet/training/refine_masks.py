@@ -98,8 +98,8 @@ def refine_masks(
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
         record = {"model": digest, "confidence": confidence, "classes": refiner.names}
         _begin(out, record, overwrite)
-        todo = [item for item in found if overwrite or not item[-1].is_file()]
-        images = prefetch(lambda item: read_image(item[0].path), todo, workers=1)
+        todo = [one for one in found if overwrite or not one[-1].is_file()]
+        images = prefetch(read_image, [labels.path for labels, _, _ in todo], workers=1)
         shown = with_progress(images, len(todo), "refining")
         for (labels, table, path), image in zip(todo, shown, strict=True):
             coarse, refined = refiner.refine(image, labels, table)
