@@ -20,7 +20,7 @@ from PIL import Image
 
 from blitznet.bench import describe_machine, take_turns
 from blitznet.data.description import read_description
-from blitznet.data.geometry import view_sample
+from blitznet.data.geometry import view_image, view_labels
 from blitznet.data.loader import TrainingSamples, batch_positions, collate_samples, prepare_ahead
 from blitznet.data.photometric import apply_colour_map, draw_distortion, mean_colour
 from blitznet.data.source import LabelSource
@@ -93,10 +93,9 @@ def clock(work: Callable[[int], object]) -> Callable[[list[list[int]]], dict[str
 def augment(sample: Sample, size: int, augmentation: Augmentation, rng: Generator) -> Sample:
     """Same as `read_augmented`, for an image that is already decoded."""
     view = draw_view(sample.size, sample.boxes, augmentation, rng)
-    shown = view_sample(sample, view, size, MIN_BOX_SIDE)
-    image = Image.fromarray(shown.image)
+    image = view_image(Image.fromarray(sample.image), sample.size, view, size)
     image = apply_colour_map(image, draw_distortion(mean_colour(image), rng))
-    return replace(shown, image=np.asarray(image))
+    return view_labels(replace(sample, image=np.asarray(image)), view, size, MIN_BOX_SIDE)
 
 
 def pipelines(source: LabelSource, size: int) -> dict[str, Callable[[int], object]]:

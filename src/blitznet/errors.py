@@ -61,7 +61,7 @@ def file_errors(path: Path, action: str = "written") -> Iterator[None]:
 
 
 def require_numbers(low: float, high: float = math.inf, **numbers: float | None) -> None:
-    """Raise InputError for what is no number, out of range, infinite or NaN; None passes."""
+    """Raise InputError for values that are not finite numbers in a range; None passes."""
     for name, number in numbers.items():
         if not isinstance(number, Real | None):
             raise InputError(f"{name} must be a number, got {shown(number)}")

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
-from blitznet.data.geometry import CropWindow, choose_reduction, view_sample
+from blitznet.data.geometry import CropWindow, choose_reduction
 from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel, read_labels
 from blitznet.data.seg_map import VOC_CODES, MapFile
 from blitznet.data.ssd_policy import Augmentation, draw_view, read_augmented
 from blitznet.image import OpenImage, read_image
 from blitznet.structures import Sample
 from reference.augment_in_memory import augment_sample
+from resized_sample import view_sample
 
 laws = settings(deadline=None, max_examples=25)
 

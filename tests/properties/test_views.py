@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.geometry import CropWindow, view_boxes, view_sample
+from blitznet.data.geometry import CropWindow, view_boxes
 from blitznet.data.ssd_policy import Augmentation, draw_view
 from blitznet.structures import Sample
 from reference.augment_in_memory import augment_sample
+from resized_sample import view_sample
 
 COLOUR = (250, 10, 200)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from blitznet.data.geometry import view_sample
+from blitznet.data.geometry import view_image, view_labels
 from blitznet.data.photometric import apply_colour_map, draw_distortion, mean_colour
 from blitznet.data.ssd_policy import MIN_BOX_SIDE, Augmentation, draw_view
 from blitznet.structures import Sample
@@ -16,9 +16,7 @@ def augment_sample(
 ) -> Sample:
     """A view and a distortion, drawn in the order of `read_augmented`."""
     view = draw_view(sample.size, sample.boxes, augmentation, rng)
-    shown = view_sample(sample, view, size, MIN_BOX_SIDE)
-    if not augmentation.photometric:
-        return shown
-    image = Image.fromarray(shown.image)
-    image = apply_colour_map(image, draw_distortion(mean_colour(image), rng))
-    return replace(shown, image=np.asarray(image))
+    image = view_image(Image.fromarray(sample.image), sample.size, view, size)
+    if augmentation.photometric:
+        image = apply_colour_map(image, draw_distortion(mean_colour(image), rng))
+    return view_labels(replace(sample, image=np.asarray(image)), view, size, MIN_BOX_SIDE)

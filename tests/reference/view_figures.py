@@ -7,7 +7,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from blitznet.data.geometry import CropWindow, has_centre_inside, whole_view
+from blitznet.data.geometry import CropWindow, has_centre_inside
 from blitznet.data.ssd_policy import Augmentation, draw_iou_crop, draw_zoom_out
 
 Image = tuple[tuple[int, int], np.ndarray]  # width and height, (G, 4) float32 boxes
@@ -23,7 +23,7 @@ def draw_ours(
 ) -> tuple[CropWindow, CropWindow]:
     """The steps of `draw_view`, with the canvas that lies between them."""
     augmentation = Augmentation()
-    canvas = whole_view(*size)
+    canvas = CropWindow(0, 0, *size)
     if rng.random() < augmentation.zoom_out_probability:
         canvas = draw_zoom_out(canvas, augmentation.zoom_out_max, rng)
     return canvas, draw_iou_crop(canvas, boxes, rng)

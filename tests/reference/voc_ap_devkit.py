@@ -23,6 +23,21 @@ class Image(NamedTuple):
     difficult: np.ndarray
 
 
+def make_image(
+    detections: Sequence[tuple[Sequence[float], int, float]],
+    truth: Sequence[tuple[Sequence[float], int, bool]],
+) -> Image:
+    """From (box, label, score) and (box, label, difficult)."""
+    return Image(
+        boxes=np.array([box for box, _, _ in detections], dtype=np.float32).reshape(-1, 4),
+        labels=np.array([label for _, label, _ in detections], dtype=np.int64),
+        scores=np.array([score for _, _, score in detections], dtype=np.float32),
+        true_boxes=np.array([box for box, _, _ in truth], dtype=np.float32).reshape(-1, 4),
+        true_labels=np.array([label for _, label, _ in truth], dtype=np.int64),
+        difficult=np.array([flag for _, _, flag in truth], dtype=bool),
+    )
+
+
 def evaluate_class(images: Sequence[Image], label: int) -> tuple[float, float] | None:
     """11-point AP and area AP of one class; None without ground truth that is not ignored."""
     true_boxes = [image.true_boxes[image.true_labels == label] for image in images]

@@ -22,7 +22,6 @@ MAX_CLASSES = 254
 MAX_NAME = 200
 
 # To add a format, write its entry and reader in one file and add the entry here.
-_ENTRIES = (CocoEntry, MaskFolderEntry, SbdEntry, VocEntry, YoloEntry)
 Entry = Annotated[
     CocoEntry | MaskFolderEntry | SbdEntry | VocEntry | YoloEntry, Field(discriminator="format")
 ]
@@ -159,7 +158,8 @@ def _problem_of(error: ValidationError) -> str:
     problems = error.errors()
     # A missing key may be there misspelt, so unknown keys are reported first.
     problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
-    formats = {get_args(entry.model_fields["format"].annotation)[0]: entry for entry in _ENTRIES}
+    entries = get_args(get_args(Entry)[0])
+    formats = {get_args(entry.model_fields["format"].annotation)[0]: entry for entry in entries}
     if problem["type"].startswith("union_tag"):
         place = ".".join(map(str, problem["loc"]))
         return f"{place}: format is one of {', '.join(formats)}, got {shown(problem['input'])}"

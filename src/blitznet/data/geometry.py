@@ -46,29 +46,6 @@ class CropWindow:
         return self.y2 - self.y1
 
 
-def whole_view(width: int, height: int) -> CropWindow:
-    """The crop window that shows the whole image, not flipped."""
-    return CropWindow(0, 0, width, height)
-
-
-def view_sample(sample: Sample, view: CropWindow, size: int, min_box_side: float = 0.0) -> Sample:
-    """Resample the part of a sample that `view` shows to (size, size) pixels.
-
-    Args:
-        sample: a sample of any size.
-        view: crop window in pixels of the sample.
-        size: S.
-        min_box_side: drop boxes with a side of at most this many output pixels; 0 drops only boxes
-            without area.
-
-    Returns:
-        A sample with the boxes whose centre is inside the view, clipped to it. Pixels beyond the
-        image are grey in the image and void in the segmentation map.
-    """
-    image = view_image(Image.fromarray(sample.image), sample.size, view, size)
-    return view_labels(replace(sample, image=np.asarray(image)), view, size, min_box_side)
-
-
 def view_image(
     image: Image.Image, whole_size: tuple[int, int], view: CropWindow, size: int, reduction: int = 1
 ) -> Image.Image:
@@ -98,7 +75,19 @@ def view_image(
 
 
 def view_labels(sample: Sample, view: CropWindow, size: int, min_box_side: float) -> Sample:
-    """Move a sample's labels into a crop window; its image must come from `view_image`."""
+    """Move a sample's labels into a crop window.
+
+    Args:
+        sample: a sample with the result of `view_image` as its image, and labels of any size.
+        view: crop window in pixels of the labels.
+        size: S.
+        min_box_side: drop boxes with a side of at most this many output pixels; 0 drops only boxes
+            without area.
+
+    Returns:
+        A sample with the boxes whose centre is inside the view, clipped to it. Pixels beyond the
+        image are void in the segmentation map.
+    """
     seg_map = None
     if sample.seg_map is not None:
         whole = Image.fromarray(sample.seg_map)

@@ -198,8 +198,11 @@ def _start(loader: DataLoader[Any]) -> Iterator[Any]:
     Raises:
         InputError: if workers cannot be started.
     """
+    is_main = threading.current_thread() is threading.main_thread()
+    has_handler = is_main and hasattr(signal, "SIGCHLD")
+    before = signal.getsignal(signal.SIGCHLD) if has_handler else None
     try:
-        return _iter_without_handler(loader)
+        batches = iter(loader)
     except OSError as error:
         # Deleting PyTorch's half-made iterator fails, which Python would print with a traceback.
         hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
@@ -209,14 +212,8 @@ def _start(loader: DataLoader[Any]) -> Iterator[Any]:
             f"worker processes cannot be started ({error.strerror}); use --workers 0, or make room "
             "in /dev/shm"
         ) from error
-
-
-def _iter_without_handler(loader: DataLoader[Any]) -> Iterator[Any]:
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
-        return iter(loader)
-    before = signal.getsignal(signal.SIGCHLD)
-    batches = iter(loader)
-    signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+    if has_handler:
+        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
     return batches
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from blitznet.data.geometry import CropWindow, choose_reduction, view_image, view_labels, whole_view
+from blitznet.data.geometry import CropWindow, choose_reduction, view_image, view_labels
 from blitznet.data.labels import ClassTable, ImageLabels, read_labels
 from blitznet.data.photometric import apply_colour_map, draw_distortion, mean_colour
 from blitznet.image import OpenImage
@@ -84,7 +84,7 @@ def draw_view(
 
     `size` is width and height of the image; `boxes` are (G, 4) xyxy in its pixels, None = unknown.
     """
-    view, empty = whole_view(*size), None
+    view, empty = CropWindow(0, 0, *size), None
     if augmentation.empty_probability and rng.random() < augmentation.empty_probability:
         empty = draw_empty_crop(view, boxes, rng)
     if empty is None:

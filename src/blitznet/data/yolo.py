@@ -213,14 +213,14 @@ def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path],
     content = read_yaml(path, LabelError)
     names, places = names_of(content, path), content.get(split)
     places = [places] if isinstance(places, str) else places
-    if not places or not isinstance(places, list) or {type(place) for place in places} != {str}:
-        if places:
-            raise LabelError(
-                f"{path}: {split} is not a path or a list of paths, as a data.yaml with `names` "
-                "needs; with sources such as {format: yolo, ...}, write `classes` for `names`"
-            )
+    if not places:
         there = [key for key in ("train", "val", "test") if content.get(key)]
         raise LabelError(f"{path} has no split {split!r}; there are {', '.join(there) or 'none'}")
+    if not isinstance(places, list) or {type(place) for place in places} != {str}:
+        raise LabelError(
+            f"{path}: {split} is not a path or a list of paths, as a data.yaml with `names` "
+            "needs; with sources such as {format: yolo, ...}, write `classes` for `names`"
+        )
     base, found = path.parent / str(content.get("path") or ""), list[Path]()
     for place in places:
         tried = base / place

@@ -4,8 +4,7 @@ import math
 
 import torch
 from torch import Tensor
-
-from blitznet.detection.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from torchvision.ops import box_convert
 
 # As in torchvision and detectron2; the inverse of SSD's "variances" 0.1, 0.1, 0.2, 0.2.
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
@@ -26,8 +25,8 @@ def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
     Returns:
         (..., A, 4): dx, dy in anchor sizes times 10; dw, dh as log ratios times 5.
     """
-    centre, size = xyxy_to_cxcywh(boxes).chunk(2, dim=-1)
-    anchor_centre, anchor_size = xyxy_to_cxcywh(anchors).chunk(2, dim=-1)
+    centre, size = box_convert(boxes, "xyxy", "cxcywh").chunk(2, dim=-1)
+    anchor_centre, anchor_size = box_convert(anchors, "xyxy", "cxcywh").chunk(2, dim=-1)
     shift, log_size = (centre - anchor_centre) / anchor_size, (size / anchor_size).log()
     return torch.cat((shift * _CENTRE_WEIGHT, log_size * _SIZE_WEIGHT), dim=-1)
 
@@ -35,7 +34,7 @@ def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
 def decode(box_deltas: Tensor, anchors: Tensor) -> Tensor:
     """The inverse of `encode`: (..., A, 4) deltas to (..., A, 4) xyxy in the anchors' frame."""
     shift, log_size = box_deltas.chunk(2, dim=-1)
-    anchor_centre, anchor_size = xyxy_to_cxcywh(anchors).chunk(2, dim=-1)
+    anchor_centre, anchor_size = box_convert(anchors, "xyxy", "cxcywh").chunk(2, dim=-1)
     centre = anchor_centre + shift / _CENTRE_WEIGHT * anchor_size
-    size = anchor_size * (log_size / _SIZE_WEIGHT).clamp(max=MAX_LOG_SIZE).exp()
-    return cxcywh_to_xyxy(torch.cat((centre, size), dim=-1))
+    half_size = anchor_size * (log_size / _SIZE_WEIGHT).clamp(max=MAX_LOG_SIZE).exp() / 2
+    return torch.cat((centre - half_size, centre + half_size), dim=-1)

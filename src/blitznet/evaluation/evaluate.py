@@ -84,16 +84,10 @@ def evaluate(
     if out is None and (report or submission is not None):
         raise InputError("a report or a submission needs a folder; give out=FOLDER")
     description = read_description(Path(data))
+    names = description.classes
     with ExitStack() as stack:
-        opened: Engine
-        if isinstance(model, BlitzNet):
-            info = model.info or CheckpointInfo(model=model.config, names=description.classes)
-            name, opened = model.config.name, engine_of(model, info, device)
-        else:
-            name = os.fspath(model)
-            opened = open_engine(name, engine or _float32_engine(name), str(device))
+        name, opened = _open(model, engine, device, names)
         stack.enter_context(closing(opened))
-        names = description.classes
         if unknown := [one for one in names if one not in opened.info.names]:
             raise InputError(
                 f"{name} knows the classes {', '.join(opened.info.names[1:])}, but not "
@@ -101,8 +95,7 @@ def evaluate(
             )
         sources, found = description.open_split(split), None
         if submission is not None and out is not None:
-            title = Path(name).stem
-            files = open_submission(submission, out, names, split, title)
+            files = open_submission(submission, out, names, split, Path(name).stem)
             found = stack.enter_context(files)
         elif not any(entry.is_labelled for entry in description.entries(split)):
             raise InputError(
@@ -121,12 +114,22 @@ def evaluate(
     return metrics
 
 
-def _float32_engine(name: str) -> str:
-    """The reference engine of a network: float32, with which other engines are compared."""
-    network = find_network(name)
-    if network.checkpoint is not None or network.exported is None:
-        return "torch"
-    return "openvino" if network.exported.suffix == ".xml" else "onnxruntime"
+def _open(
+    model: BlitzNet | str | os.PathLike[str],
+    engine: str | None,
+    device: str | torch.device,
+    names: Sequence[str],
+) -> tuple[str, Engine]:
+    """Name and engine of a network; a network in memory without metadata has the data's `names`."""
+    if isinstance(model, BlitzNet):
+        info = model.info or CheckpointInfo(model=model.config, names=tuple(names))
+        return model.config.name, engine_of(model, info, device)
+    name = os.fspath(model)
+    if engine is None:  # float32, with which other engines are compared
+        engine, files = "torch", find_network(name)
+        if files.checkpoint is None and files.exported is not None:
+            engine = "openvino" if files.exported.suffix == ".xml" else "onnxruntime"
+    return name, open_engine(name, engine, str(device))
 
 
 def engine_of(

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from blitznet.errors import InputError
-from blitznet.extras import require
+from blitznet.extras import require, require_training
 from blitznet.files.plain_names import file_name
 from blitznet.model_files import FilePrecision
 
@@ -42,8 +42,7 @@ def require_format(
             if calibrate is None
             else f"--calibrate is for int8, not for {precision}; leave it out"
         )
-    for module in ("onnx", "onnxscript"):
-        require(module, "train", f"export to {name}")
+    require_training(f"export to {name}")
     if name == "openvino":
         require("openvino", "openvino", "export to openvino")
     if known == "int8":

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from torchvision.ops import box_convert
 
-from blitznet.detection.boxes import xyxy_to_cxcywh
 from blitznet.detection.limits import PAPER, Limits
 from blitznet.errors import InputError, shown
 from blitznet.exporting.decode import TRANSLATION, decode
@@ -51,7 +51,8 @@ class ExportedNetwork(nn.Module):
         self.network = PixelNetwork(network)
         self.limits = limits
         self.image_size = network.config.image_size
-        self.register_buffer("anchors", xyxy_to_cxcywh(network.anchors), persistent=False)
+        anchors = box_convert(network.anchors, "xyxy", "cxcywh")
+        self.register_buffer("anchors", anchors, persistent=False)
         raw = RAW_DETECTION_OUTPUTS if network.config.detect else ()
         self.output_names = (*file_output_names(network.config, has_seg_map), *raw)
 

@@ -68,26 +68,22 @@ class Backbone(nn.Module):
             ) from None
         if weights is not None:
             self.load_imagenet(weights)
-        info = self._feature_info()
-        strides: list[int] = info.reduction()
+        assert isinstance(self.body.feature_info, FeatureInfo)
+        self._info = self.body.feature_info
+        strides: list[int] = self._info.reduction()
         missing = set(config.backbone_strides) - set(strides)
         if missing:
             raise InputError(
                 f"backbone {config.backbone} gives features at strides {strides}, "
                 f"but {config.name} needs {config.backbone_strides}; choose another timm model"
             )
-        channels: list[int] = info.channels()
+        channels: list[int] = self._info.channels()
         self.stage_indices = [strides.index(stride) for stride in config.backbone_strides]
         self.channels = [channels[index] for index in self.stage_indices]
         self.strides = config.backbone_strides
         self.is_channels_last = getattr(self.body, "output_fmt", "NCHW") == "NHWC"
         if config.stride_in_1x1:
             _move_stride_to_1x1(self.body, config.backbone)
-
-    def _feature_info(self) -> FeatureInfo:
-        info = self.body.feature_info
-        assert isinstance(info, FeatureInfo)
-        return info
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, S, S) normalised to one (B, channels, size, size) per stage, finest first."""
@@ -150,11 +146,10 @@ class Backbone(nn.Module):
         """
         if stride == 0:
             return
-        info = self._feature_info()
-        strides: list[int] = info.reduction()
+        strides: list[int] = self._info.reduction()
         if stride not in strides:
             raise InputError(f"nothing to freeze at stride {stride}; this backbone has {strides}")
-        last_stage: str = info.module_name(strides.index(stride))
+        last_stage: str = self._info.module_name(strides.index(stride))
         layers = [
             (name, module)
             for name, module in self.body.named_modules()

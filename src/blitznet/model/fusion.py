@@ -37,14 +37,8 @@ class ResSkipWithoutResidual(nn.Module):
 
     def __init__(self, below_channels: int, skip_channels: int, width: int):
         super().__init__()
-        self.block = nn.Sequential(
-            *conv_bn(below_channels + skip_channels, width // 4, 1),
-            nn.ReLU(inplace=True),
-            *conv_bn(width // 4, width // 4, 3),
-            nn.ReLU(inplace=True),
-            *conv_bn(width // 4, width, 1),
-            nn.ReLU(inplace=True),
-        )
+        block = Bottleneck(below_channels + skip_channels, width, width)
+        self.block = nn.Sequential(*block.transform, nn.ReLU(inplace=True))
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
         """See the module."""
@@ -78,16 +72,13 @@ class RefineFusion(nn.Module):
 
     def __init__(self, below_channels: int, skip_channels: int, width: int):
         super().__init__()
-        bottleneck = width // 4
-        self.vertical = nn.Sequential(
-            *conv_bn(below_channels, bottleneck, 1),
-            nn.ReLU(inplace=True),
-            *conv_bn(bottleneck, width, 3),
-        )
-        self.horizontal = nn.Sequential(
-            *conv_bn(skip_channels, bottleneck, 1),
-            nn.ReLU(inplace=True),
-            *conv_bn(bottleneck, width, 3),
+        self.vertical, self.horizontal = (
+            nn.Sequential(
+                *conv_bn(channels, width // 4, 1),
+                nn.ReLU(inplace=True),
+                *conv_bn(width // 4, width, 3),
+            )
+            for channels in (below_channels, skip_channels)
         )
         self.activation = nn.ReLU(inplace=True)
 

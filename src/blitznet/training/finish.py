@@ -11,7 +11,7 @@ from blitznet.evaluation.evaluate import METRICS_FILE, engine_of, measure
 from blitznet.evaluation.metrics import Metrics
 from blitznet.evaluation.report.review import DetailedEvaluation
 from blitznet.evaluation.report.write import write_report
-from blitznet.extras import require
+from blitznet.extras import require_training
 from blitznet.files.text_files import read_json, write_json
 from blitznet.inference.engines.engine import OnMessage
 from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
@@ -20,7 +20,7 @@ from blitznet.training.log import LOG_FILE, read_rows
 from blitznet.training.loop import MODEL_FILE
 from blitznet.training.recipe import Recipe
 from blitznet.training.run_record import RUN_FILE, read_run
-from blitznet.training.show import Progressing
+from blitznet.training.show import ProgressReporter
 from blitznet.training.validation import (
     BEST_FILE,
     VALIDATION_SPLIT,
@@ -34,27 +34,29 @@ ONNX_FILE = "model.onnx"
 REPORT_FOLDER = "report"
 
 
-def finish_run(folder: Path, device: str, workers: int, progressing: Progressing) -> Metrics | None:
+def finish_run(
+    folder: Path, device: str, workers: int, reporter: ProgressReporter
+) -> Metrics | None:
     """Measure the network of a finished run, write its report and export it.
 
     Args:
         folder: folder of the run.
         device: device of the network.
         workers: processes that read images.
-        progressing: receives messages about written files and failures.
+        reporter: receives messages about written files and failures.
 
     Returns:
         The metrics; None if the data has no `val` split.
     """
     recipe, data = read_run(folder)
-    on_message = progressing.on_message
+    on_message = reporter.on_message
     stop = _early_stop(folder, recipe)
     if stop is not None:
         on_message(stop)
     metrics = None
     if VALIDATION_SPLIT in read_description(data).splits:
         review = DetailedEvaluation(read_info(folder / MODEL_FILE).names)
-        metrics = _measure(folder, data, device, workers, review, progressing.is_shown)
+        metrics = _measure(folder, data, device, workers, review, reporter.is_shown)
         _report(folder, review, metrics, on_message)
         if stop is None and (better := better_weights(folder, metrics)) is not None:
             on_message(better)
@@ -137,8 +139,7 @@ def _report(
 def _export(folder: Path, on_message: OnMessage) -> None:
     """Export `model.onnx` beside the checkpoint, to predict without PyTorch."""
     try:
-        for package in ("onnx", "onnxscript"):
-            require(package, "train", ONNX_FILE)
+        require_training(ONNX_FILE)
         from blitznet.exporting.onnx_file import export_onnx
 
         export_onnx(folder / ONNX_FILE, *load_checkpoint(folder / MODEL_FILE))

@@ -21,9 +21,12 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning_fabric.strategies.launchers import subprocess_script
 from torch import distributed
 
+from blitznet.device import choose_device
 from blitznet.errors import BlitzNetError, RecipeError, WorkerError
+from blitznet.training.loop_options import FABRIC_PRECISION, LoopOptions, usable_precision
+from blitznet.training.recipe import Precision, Recipe
 
-_ROLL_CALL_S = 30  # how long the first process waits for the others
+_TASKS_WAIT_S = 30  # how long the first process waits for the others
 _FAILURE = "blitznet/failure"  # key in the store shared by the processes
 _LOST = ("gloo", "closed by peer", "reset by peer", "refused", "NCCL", "Timed out", "timed out")
 
@@ -73,7 +76,7 @@ def find_processes(devices: int) -> Processes:
         variables.setdefault("SLURM_NTASKS_PER_NODE", variables["SLURM_NTASKS"])  # for Fabric
         processes = _launched(SLURMEnvironment(), int(variables.get("SLURM_NNODES", "1")))
         if "SLURM_STEP_ID" not in variables:
-            _call_roll(processes)
+            _require_all_tasks(processes)
         return processes
     environment = LightningEnvironment()
     is_launched = environment.creates_processes_externally
@@ -87,26 +90,27 @@ def _launched(environment: ClusterEnvironment, machines: int) -> Processes:
     return Processes(environment.global_rank(), world // machines, machines, True, environment)
 
 
-def launch_fabric(processes: Processes, accelerator: str, precision: str) -> Fabric:
-    """Start or join the processes of a run.
-
-    Raises:
-        WorkerError: if the processes cannot connect.
-    """
+def launch(
+    recipe: Recipe, options: LoopOptions, processes: Processes | None = None
+) -> tuple[Fabric, Precision]:
+    """Start or join the processes of a run with the recipe's seed; also return the precision."""
+    processes = processes or find_processes(options.devices)
+    precision = usable_precision(recipe.precision, choose_device(options.accelerator))
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     # Fabric's own observer silently kills the first process when another one ends.
     subprocess_script._launch_process_observer = _end_if_one_never_connects
     fabric = Fabric(
-        accelerator=accelerator,
+        accelerator=options.accelerator,
         devices=processes.per_machine,
         num_nodes=processes.machines,
-        precision=precision,  # type: ignore[arg-type]
+        precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
         plugins=processes.environment if processes.count > 1 else None,
     )
     if processes.count > 1:
         warnings.filterwarnings("ignore", ".*barrier.*", UserWarning)
     fabric.launch()
-    return fabric
+    fabric.seed_everything(recipe.seed, verbose=False)
+    return fabric, precision
 
 
 def _end_if_one_never_connects(child_processes: Sequence[Popen[bytes]]) -> None:
@@ -127,14 +131,14 @@ def _end_if_one_never_connects(child_processes: Sequence[Popen[bytes]]) -> None:
     Thread(target=watch, name="launch", daemon=True).start()
 
 
-def _call_roll(processes: Processes) -> None:
+def _require_all_tasks(processes: Processes) -> None:
     """Require that all SLURM tasks connect: without srun, a script of `sbatch` runs only once.
 
     Raises:
         RecipeError: if the other tasks do not connect.
     """
     place, is_first = processes.environment, processes.is_first
-    wait = timedelta(seconds=_ROLL_CALL_S) if is_first else timedelta(minutes=5)
+    wait = timedelta(seconds=_TASKS_WAIT_S) if is_first else timedelta(minutes=5)
     try:
         distributed.TCPStore(  # type: ignore[attr-defined]
             place.main_address, place.main_port + 1, processes.count, is_first, wait
@@ -143,12 +147,12 @@ def _call_roll(processes: Processes) -> None:
         if not is_first:
             raise
         raise RecipeError(
-            f"SLURM has {processes.count} tasks for this run but only one came in {_ROLL_CALL_S} "
+            f"SLURM has {processes.count} tasks for this run but only one came in {_TASKS_WAIT_S} "
             f"s; start it by srun, or ask for one task and give --devices {processes.count}"
         ) from None
 
 
-def leave_failure(processes: Processes, error: BlitzNetError) -> None:
+def report_failure(processes: Processes, error: BlitzNetError) -> None:
     """In a process that is not the first, pass the error on to the first one and exit silently.
 
     Raises:
@@ -163,7 +167,7 @@ def leave_failure(processes: Processes, error: BlitzNetError) -> None:
     raise SystemExit(1 if processes.is_launched and "TORCHELASTIC_RUN_ID" in os.environ else 0)
 
 
-def explain_loss(error: RuntimeError, run: Path | None) -> BlitzNetError | None:
+def explain_lost_process(error: RuntimeError, run: Path | None) -> BlitzNetError | None:
     """Explain an error that occurred because another process ended; None for other errors.
 
     Args:

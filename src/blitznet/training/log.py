@@ -13,6 +13,7 @@ from blitznet.classes import IGNORE_INDEX
 from blitznet.errors import CheckpointError, DivergenceError, cut, file_errors
 from blitznet.files.atomic_write import atomic_write
 from blitznet.files.text_files import read_text
+from blitznet.losses.joint import LossTerms
 from blitznet.structures import Batch
 from blitznet.training.step import StepResult
 
@@ -20,16 +21,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 LOG_FILE = "log.csv"
-LOG_FIELDS = (
-    "step",
-    "classification",
-    "box",
-    "segmentation",
-    "with_boxes",
-    "with_maps",
-    "lr",
-    "pictures_per_second",
-)
+LOG_FIELDS = ("step", *LossTerms._fields, "with_boxes", "with_maps", "lr", "pictures_per_second")
 
 
 class Meter:

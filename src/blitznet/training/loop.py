@@ -22,12 +22,7 @@ from blitznet.interruption import deferred_interruption
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
 from blitznet.training.log import LOG_FILE, Meter, append_row, start_log
-from blitznet.training.loop_options import (
-    LoopOptions,
-    launch,
-    require_fit,
-    steps_between_validations,
-)
+from blitznet.training.loop_options import LoopOptions, require_fit, steps_between_validations
 from blitznet.training.recipe import Precision, Recipe
 from blitznet.training.resume import read_progress
 from blitznet.training.run_record import read_supervised
@@ -82,6 +77,8 @@ def train_steps(
         DivergenceError: if the loss becomes infinite or NaN.
     """
     if launched is None:
+        from blitznet.training.launcher import launch
+
         require_fit(recipe, data, options, options.devices)
         launched = launch(recipe, options)
     yield from _Loop(recipe, data, run, options, resume, launched).rows(on_step)
@@ -158,7 +155,8 @@ class _Loop:
                     row = meter.read(self._step, taken.lr, recipe.global_batch_size)
                     if fabric.is_global_zero:
                         append_row(self._run / LOG_FILE, row)
-                        if is_last or self._is_save_due():
+                        since_saved = self._seconds - self._last_saved
+                        if is_last or self._is_measured() or since_saved >= SAVE_EVERY_S:
                             self._save()
                     yield row
                 if is_last:
@@ -219,9 +217,6 @@ class _Loop:
         # All must stop at the same step, or those that continue would wait forever.
         flag = torch.tensor(float(stop), device=self._fabric.device)
         return bool(cast(Tensor, self._fabric.all_reduce(flag, reduce_op="sum")) > 0)
-
-    def _is_save_due(self) -> bool:
-        return self._is_measured() or self._seconds - self._last_saved >= SAVE_EVERY_S
 
     def _save(self) -> None:
         """Save the state to resume from."""

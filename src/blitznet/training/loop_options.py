@@ -2,20 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import torch
 
 from blitznet.data.description import DataDescription
-from blitznet.device import choose_device, has_fast_bfloat16
+from blitznet.device import has_fast_bfloat16
 from blitznet.errors import RecipeError
 from blitznet.training.recipe import Precision, Recipe
 from blitznet.training.validation import VALIDATION_SPLIT
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
-    from blitznet.training.launcher import Processes
 
 _VALIDATIONS = 10  # per run
 _MINIMUM_STEPS = 20  # between validations
@@ -45,19 +40,6 @@ class LoopOptions:
 def usable_precision(wanted: Precision, device: torch.device) -> Precision:
     """The wanted precision, or fp32 where bfloat16 would be emulated and several times slower."""
     return wanted if has_fast_bfloat16(device) else "fp32"
-
-
-def launch(
-    recipe: Recipe, options: LoopOptions, processes: "Processes | None" = None
-) -> "tuple[Fabric, Precision]":
-    """Start or join the processes with the recipe's seed; return Fabric and the precision."""
-    from blitznet.training.launcher import find_processes, launch_fabric
-
-    processes = processes or find_processes(options.devices)
-    precision = usable_precision(recipe.precision, choose_device(options.accelerator))
-    fabric = launch_fabric(processes, options.accelerator, FABRIC_PRECISION[precision])
-    fabric.seed_everything(recipe.seed, verbose=False)
-    return fabric, precision
 
 
 def require_fit(recipe: Recipe, data: DataDescription, options: LoopOptions, count: int) -> None:

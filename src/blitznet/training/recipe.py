@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from textwrap import indent
 from typing import Any, Literal
 
 import yaml
@@ -179,9 +180,7 @@ def describe_recipe(recipe: Recipe) -> str:
     content["model"] = recipe.model.model_dump(mode="json", include=given)
     rest = recipe.model.model_dump(mode="json", exclude={*given, "num_classes"})
     comment = "# Of the model, num_classes is that of the data unless it is given; by default:\n"
-    for line in _dump({"model": rest}).splitlines():
-        comment += f"# {line}\n"
-    return _dump(content) + comment
+    return _dump(content) + comment + indent(_dump({"model": rest}), "# ")
 
 
 def summarize_recipe(recipe: Recipe) -> str:

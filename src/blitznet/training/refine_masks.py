@@ -31,7 +31,6 @@ from blitznet.progress import with_progress
 RECORD_FILE = "refined.json"
 
 CONFIDENCE = 0.8  # for the effect of other values, see docs/your_data.md
-_IMAGES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -98,12 +97,12 @@ def refine_masks(
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
         record = {"model": digest, "confidence": confidence, "classes": refiner.names}
         _begin(out, record, overwrite)
-        todo = [item for item in found if overwrite or not item.path.is_file()]
-        images = prefetch(lambda item: read_image(item.labels.path), todo, workers=1)
+        todo = [one for one in found if overwrite or not one[-1].is_file()]
+        images = prefetch(read_image, [labels.path for labels, _, _ in todo], workers=1)
         shown = with_progress(images, len(todo), "refining")
-        for item, image in zip(todo, shown, strict=True):
-            coarse, refined = refiner.refine(image, item.labels, item.table)
-            save_image(item.path, palette_image(refined))
+        for (labels, table, path), image in zip(todo, shown, strict=True):
+            coarse, refined = refiner.refine(image, labels, table)
+            save_image(path, palette_image(refined))
             in_boxes += int(np.count_nonzero(coarse))
             decided += int((refined[coarse != BACKGROUND] != IGNORE_INDEX).sum())
     return RefinedMasks(out, len(todo), len(found), decided / max(in_boxes, 1))
@@ -167,17 +166,10 @@ class MaskRefiner:
         return probabilities
 
 
-@dataclass(frozen=True)
-class _Image:
-    """An image with boxes only, the class table of its source, and the path of its map."""
-
-    labels: ImageLabels
-    table: ClassTable
-    path: Path
-
-
-def _boxes_only(entry: Entry, out: Path, description: DataDescription) -> Iterator[_Image]:
-    """Yield the images of a source that have boxes but no map of their own."""
+def _boxes_only(
+    entry: Entry, out: Path, description: DataDescription
+) -> Iterator[tuple[ImageLabels, ClassTable, Path]]:
+    """Labels, class table and path of the map of all images with boxes but no map of their own."""
     coarse = entry.model_copy(update={"refined_masks": None})
     source = coarse.open(description.folder, description.classes)
     for index in range(len(source)):
@@ -185,8 +177,7 @@ def _boxes_only(entry: Entry, out: Path, description: DataDescription) -> Iterat
         if isinstance(labels.seg_map, MapFromBoxes):
             labels = labels.seg_map.labels  # these have boxes, even if training reads none
         if labels.seg_map is None and labels.objects is not None:
-            path = refined_path(out, labels.path, description.folder)
-            yield _Image(labels, source.table, path)
+            yield labels, source.table, refined_path(out, labels.path, description.folder)
 
 
 def _begin(out: Path, record: dict[str, Any], overwrite: bool) -> None:

@@ -106,7 +106,7 @@ def _list(names: Iterable[str]) -> str:
     return ", ".join(every[:_NAMES_SHOWN]) + (f" and {left} more" if left > 0 else "") or "none"
 
 
-class Progressing:
+class ProgressReporter:
     """Reports the progress of a run every `QUIET_SECONDS` if nothing else is printed.
 
     Args:
@@ -129,19 +129,19 @@ class Progressing:
         self._tell(line)
 
     @contextmanager
-    def breathing(self) -> Iterator[None]:
+    def heartbeat(self) -> Iterator[None]:
         """Print the current activity whenever nothing was printed for `QUIET_SECONDS`."""
         if not self.is_shown:
             yield
             return
         done = threading.Event()
 
-        def breathe() -> None:
+        def beat() -> None:
             while not done.wait(QUIET_SECONDS / 10):
                 if not self.has_bar and time.monotonic() - self._told >= 0.9 * QUIET_SECONDS:
                     self.on_message(self.doing)
 
-        thread = threading.Thread(target=breathe, daemon=True, name="sign of life")
+        thread = threading.Thread(target=beat, daemon=True, name="heartbeat")
         thread.start()
         try:
             yield
@@ -154,7 +154,7 @@ def show_training(
     start: Callable[[Callable[[int], object]], Iterator[dict[str, float]]],
     total: int,
     run: Path,
-    progressing: Progressing,
+    reporter: ProgressReporter,
 ) -> int:
     """Run the training and show the rows of its log.
 
@@ -163,7 +163,7 @@ def show_training(
             argument is a function that it calls with the number of steps after each.
         total: steps of the whole run.
         run: folder of the run, whose last validation is shown, too.
-        progressing: receives the lines.
+        reporter: receives the lines.
 
     Returns:
         The last logged step; 0 without any.
@@ -177,10 +177,10 @@ def show_training(
         TextColumn("{task.fields[left]}"),
         console=Console(stderr=True),
         redirect_stdout=sys.stdout.isatty(),
-        disable=not (progressing.is_shown and sys.stderr.isatty()),
+        disable=not (reporter.is_shown and sys.stderr.isatty()),
     ) as progress:
-        bar = progress.add_task(progressing.doing, total=total, left="")
-        progressing.has_bar = not progress.disable
+        bar = progress.add_task(reporter.doing, total=total, left="")
+        reporter.has_bar = not progress.disable
 
         def count(reached: int) -> None:
             nonlocal first
@@ -188,7 +188,7 @@ def show_training(
             first = first if first[0] else (reached, time.monotonic())
             left = _time_left(first, reached, total)
             progress.update(bar, completed=reached, description=text, left=left.strip())
-            progressing.doing = f"step {reached}/{total}  {text}{left}"
+            reporter.doing = f"step {reached}/{total}  {text}{left}"
 
         is_first = True
         for row in start(count):
@@ -196,10 +196,10 @@ def show_training(
             text = _describe_row(row, run, progress)
             count(step)
             if progress.disable and (is_first or step == total):
-                progressing.on_message(progressing.doing)
+                reporter.on_message(reporter.doing)
             is_first = False
-    progressing.has_bar = False
-    progressing.doing = "evaluating and exporting the trained network"
+    reporter.has_bar = False
+    reporter.doing = "evaluating and exporting the trained network"
     return step
 
 

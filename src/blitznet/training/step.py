@@ -14,8 +14,8 @@ from blitznet.errors import InputError
 from blitznet.losses.joint import LabelCounts, LossTerms, count_labels, joint_loss
 from blitznet.model.blitznet import BlitzNet, normalize_images
 from blitznet.structures import Batch
-from blitznet.training.averaging import AveragedWeights
 from blitznet.training.depthwise import compute_depthwise_in_float32
+from blitznet.training.ema_weights import EmaWeights
 from blitznet.training.network import build_network
 from blitznet.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from blitznet.training.recipe import Recipe
@@ -72,15 +72,15 @@ class TrainState:
         # Before building the optimizer, whose moments are created on the device of the weights.
         self.network = cast(BlitzNet, fabric.to_device(build_network(recipe, names)))
         decay = recipe.fitted_ema_decay
-        self._averaged = None if decay is None else AveragedWeights(self.network, decay)
+        self._ema = None if decay is None else EmaWeights(self.network, decay)
         self.result = self.network
-        if self._averaged is not None:
-            self.result = cast(BlitzNet, self._averaged.module)
+        if self._ema is not None:
+            self.result = cast(BlitzNet, self._ema.module)
         if fabric.device.type == "cpu":
             compute_depthwise_in_float32(self.network)
         optimizer = build_optimizer(self.network, recipe)
         if state is not None:
-            load_state(state, self.network, self._averaged, optimizer)
+            load_state(state, self.network, self._ema, optimizer)
         if is_compiled:
             # In place, so that parameters, their names and checkpoints stay as they are.
             self.network.compile(dynamic=False)
@@ -124,8 +124,8 @@ class TrainState:
         gradient_norm = self._clip()
         self._optimizer.step()
         self._optimizer.zero_grad()
-        if self._averaged is not None:
-            self._averaged.update_parameters(self.network)
+        if self._ema is not None:
+            self._ema.update_parameters(self.network)
         summed = (torch.stack(values).sum(dim=0) for values in zip(*terms, strict=True))
         return StepResult(lr, terms[0] if len(terms) == 1 else LossTerms(*summed), gradient_norm)
 
@@ -139,7 +139,7 @@ class TrainState:
         """
         recipe = self._recipe.model_dump(mode="json")
         progress = {"step": step, "seconds": seconds, "recipe": recipe}
-        save_state(path, self.network, self._averaged, self._optimizer, progress)
+        save_state(path, self.network, self._ema, self._optimizer, progress)
 
     def _backward(self, part: Batch, counts: LabelCounts | None) -> LossTerms:
         """Accumulate the gradient of a part of the batch."""

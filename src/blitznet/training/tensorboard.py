@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blitznet.losses.joint import LossTerms
 from blitznet.training.log import LOG_FILE, read_rows
 from blitznet.training.validation import VALIDATION_FIELDS, VALIDATION_FILE
 
@@ -13,12 +14,12 @@ if TYPE_CHECKING:
 
 TENSORBOARD_FOLDER = "tensorboard"  # in the folder of a run
 
-_LOSSES = ("classification", "box", "segmentation")
+_LOSSES = {name: f"loss/{name}" for name in LossTerms._fields}
 _SPEED = "pictures_per_second"
 
 # From column to tag, by file.
 _TAGS = {
-    LOG_FILE: {name: f"loss/{name}" for name in _LOSSES} | {"lr": "lr", _SPEED: f"speed/{_SPEED}"},
+    LOG_FILE: _LOSSES | {"lr": "lr", _SPEED: f"speed/{_SPEED}"},
     VALIDATION_FILE: {name: f"val/{name}" for name in VALIDATION_FIELDS if name != "step"},
 }
 

@@ -3,8 +3,8 @@
 import collections
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +37,7 @@ from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model.imagenet_weights import describe_imagenet_weights
 from blitznet.training.finish import ONNX_FILE, finish_run
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, Rows, train_steps
-from blitznet.training.loop_options import LoopOptions, launch, require_fit, usable_precision
+from blitznet.training.loop_options import LoopOptions, require_fit, usable_precision
 from blitznet.training.network import (
     KnownClasses,
     fit_to_start,
@@ -54,7 +54,7 @@ from blitznet.training.recipe import (
 )
 from blitznet.training.resume import read_progress
 from blitznet.training.run_record import read_run, require_new, require_unchanged, write_run
-from blitznet.training.show import Progressing, describe_start, show_training
+from blitznet.training.show import ProgressReporter, describe_start, show_training
 from blitznet.training.tensorboard import rewrite_tensorboard, with_tensorboard
 from blitznet.training.validation import VALIDATION_SPLIT
 
@@ -172,13 +172,13 @@ def train(
     from blitznet.training.launcher import find_processes
 
     processes = find_processes(devices)
-    progressing = Progressing(on_message if processes.is_first else None)
+    reporter = ProgressReporter(on_message if processes.is_first else None)
     resume, out = (None if path is None else Path(path) for path in (resume, out))
     start = _Start(
-        Path(data), wanted, resume, out, options, processes, progressing, epochs, skip_bad,
+        Path(data), wanted, resume, out, options, processes, reporter, epochs, skip_bad,
         tensorboard,
     )  # fmt: skip
-    with progressing.breathing(), terminated_as_interrupted(), ExitStack() as stack:
+    with reporter.heartbeat(), terminated_as_interrupted(), ExitStack() as stack:
         return _train(start, stack)
 
 
@@ -192,7 +192,7 @@ class _Start:
     out: Path | None
     options: LoopOptions
     processes: "Processes"
-    progressing: Progressing
+    reporter: ProgressReporter
     epochs: float | None
     skip_bad: bool
     tensorboard: bool
@@ -200,14 +200,18 @@ class _Start:
 
 def _train(start: _Start, stack: ExitStack) -> TrainingRun:
     """See `train`. The first process prepares the folder, then the others join."""
-    from blitznet.training.launcher import explain_loss, leave_failure
+    from blitznet.training.launcher import explain_lost_process, launch, report_failure
 
-    processes, progressing, options = start.processes, start.progressing, start.options
+    processes, reporter, options = start.processes, start.reporter, start.options
     folder: Path | None = None
     failure: InputError | None = None
     if processes.is_first:
         try:
-            folder = stack.enter_context(_prepared(start))
+            prepared = start.resume or _begin(start)
+            stack.enter_context(locked(prepared))
+            if start.resume is not None:
+                _continue(prepared)
+            folder = prepared  # None after an error: the other processes then end, too
         except InputError as error:
             if processes.count == 1 or not processes.is_launched:
                 raise
@@ -231,24 +235,24 @@ def _train(start: _Start, stack: ExitStack) -> TrainingRun:
         if not processes.is_first:
             collections.deque(rows(), maxlen=0)
             return TrainingRun(folder, recipe.steps)
-        steps = show_training(rows, recipe.steps, folder, progressing)
+        steps = show_training(rows, recipe.steps, folder, reporter)
         return _finish(start, folder, recipe, steps)
     except KeyboardInterrupt:
         if folder is not None:
-            progressing.on_message(f"Interrupted; {_way_on(folder, start.data)}")
+            reporter.on_message(f"Interrupted; {_how_to_continue(folder, start.data)}")
         raise
     except BlitzNetError as error:
-        leave_failure(processes, error)
+        report_failure(processes, error)
         raise
     except RuntimeError as error:
-        cause = explain_loss(error, folder) if processes.count > 1 else None
+        cause = explain_lost_process(error, folder) if processes.count > 1 else None
         if cause is None:
             raise
-        leave_failure(processes, cause)
+        report_failure(processes, cause)
         raise cause from None
 
 
-def _way_on(folder: Path, data: Path) -> str:
+def _how_to_continue(folder: Path, data: Path) -> str:
     """Say how to continue an unfinished run."""
     model = folder / MODEL_FILE
     if model.is_file():
@@ -259,33 +263,19 @@ def _way_on(folder: Path, data: Path) -> str:
 def _finish(start: _Start, folder: Path, recipe: Recipe, steps: int) -> TrainingRun:
     """Measure and report a finished run; for an unfinished one, say how to continue."""
     if not (folder / MODEL_FILE).is_file():
-        way_on = _way_on(folder, start.data)
-        start.progressing.on_message(f"Stopped at step {steps} of {recipe.steps}; {way_on}")
+        remedy = _how_to_continue(folder, start.data)
+        start.reporter.on_message(f"Stopped at step {steps} of {recipe.steps}; {remedy}")
         return TrainingRun(folder, steps)
-    metrics = finish_run(
-        folder, start.options.accelerator, start.options.workers, start.progressing
-    )
+    metrics = finish_run(folder, start.options.accelerator, start.options.workers, start.reporter)
     if start.tensorboard:
         rewrite_tensorboard(folder)
     return TrainingRun(folder, steps, metrics)
 
 
-@contextmanager
-def _prepared(start: _Start) -> Iterator[Path]:
-    """Lock and yield the folder of a new run, or of the run to resume."""
-    if start.resume is None:
-        folder = _begin(start)
-        with locked(folder):
-            yield folder
-    else:
-        with locked(start.resume):
-            yield _continue(start.resume)
-
-
 def _begin(start: _Start) -> Path:
     """Check the data, fit the recipe to it, and create the folder of a new run."""
     recipe, data, out, options = start.recipe, start.data, start.out, start.options
-    on_message = start.progressing.on_message
+    on_message = start.reporter.on_message
     require_new(out)
     description = read_description(data)
     entries = description.entries("train")
@@ -329,7 +319,7 @@ def _begin(start: _Start) -> Path:
         write_skipped(folder, report.errors, description)
         for error in report.errors:
             on_message(f"skipped: {error}")
-    start.progressing.doing = "preparing the first step"
+    start.reporter.doing = "preparing the first step"
     return folder
 
 
@@ -347,7 +337,7 @@ def _labelled(report: CheckReport) -> KnownClasses:
 def _check(description: DataDescription, start: _Start) -> CheckReport:
     """Check the data; only with `skip_bad` may it have errors, and only in single images."""
     data, splits = start.data, ["train", *({VALIDATION_SPLIT} & description.splits.keys())]
-    workers, shown = usable_cores() if start.options.workers else 0, start.progressing.is_shown
+    workers, shown = usable_cores() if start.options.workers else 0, start.reporter.is_shown
     report = check_data(description, data, splits, workers=workers, show_progress=shown)
     errors = report.errors
     for error in errors:
@@ -361,7 +351,7 @@ def _check(description: DataDescription, start: _Start) -> CheckReport:
     return report
 
 
-def _continue(folder: Path) -> Path:
+def _continue(folder: Path) -> None:
     """Check that an interrupted run can be resumed, even if it has no state yet."""
     _, data = read_run(folder)
     if (folder / MODEL_FILE).exists():
@@ -371,4 +361,3 @@ def _continue(folder: Path) -> Path:
     require_unchanged(folder, read_description(data), trained)
     for unfinished in unfinished_files(folder):
         unfinished.unlink()
-    return folder

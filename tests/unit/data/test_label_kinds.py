@@ -11,7 +11,7 @@ from blitznet.data.check.check import check_data
 from blitznet.data.description import read_description
 from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel, Problem, usable_objects
 from blitznet.data.seg_map import MapEncoding, MapFile
-from blitznet.data.voc import read_annotation, read_image_set
+from blitznet.data.voc import read_annotation
 from blitznet.data.yolo import read_rows
 from blitznet.errors import LabelError
 from blitznet.model_info import BLITZNET300_MOBILE
@@ -210,21 +210,6 @@ def test_xml_may_have_a_namespace_and_capitals(tmp_path: Path) -> None:
     twice = f"<a><object><name>cat</name>{2 * f'<bndbox>{box}</bndbox>'}</object></a>"
     (item,), _ = read_annotation(write(tmp_path / "b.xml", twice))
     assert (item.box, item.written) == (None, "2 bndbox; an object has one")
-
-
-@pytest.mark.parametrize(
-    ("listed", "ids"),
-    [
-        ("photo 1\n", ["photo 1"]),
-        ("a  1\nb -1\nc  0\n", ["a", "b", "c"]),
-        ("a.jpg\nb.PNG\n", ["a", "b"]),
-        ("a.jpg\nb\n", ["a.jpg", "b"]),
-    ],
-)
-def test_lists_of_voc_are_told_from_lists_of_names(
-    tmp_path: Path, listed: str, ids: list[str]
-) -> None:
-    assert read_image_set(write(tmp_path / "train.txt", listed)) == ids
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from blitznet.errors import InputError, WorkerError
 from blitznet.structures import IGNORE_LABEL, PADDING_LABEL, Batch, Sample
 from fixtures.make_fixtures import VOC_MINI
 
-NUM_PICTURES = 6
+NUM_IMAGES = 6
 
 # Python 3.12 and later warn when a process with threads, as torch's, forks.
 forks = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
@@ -77,10 +77,10 @@ def test_a_sample_depends_on_seed_and_position_alone() -> None:
     assert not any(map(is_same, forwards, (other[position] for position in range(14))))
 
 
-def test_a_image_looks_different_in_the_next_pass() -> None:
+def test_an_image_looks_different_in_the_next_pass() -> None:
     samples = make_samples()
-    first = {samples.order.image_at(p): samples[p] for p in range(NUM_PICTURES)}
-    second = {samples.order.image_at(p): samples[p] for p in range(NUM_PICTURES, 2 * NUM_PICTURES)}
+    first = {samples.order.image_at(p): samples[p] for p in range(NUM_IMAGES)}
+    second = {samples.order.image_at(p): samples[p] for p in range(NUM_IMAGES, 2 * NUM_IMAGES)}
     assert not any(is_same(first[image], second[image]) for image in first)
 
 
@@ -107,7 +107,7 @@ def test_a_bad_image_arrives_as_an_error_that_names_it(tmp_path: Path, num_worke
     broken = root / "Annotations" / "000004.xml"
     broken.write_text("<annotation>")
     samples = make_samples(root)
-    step = [samples.order.image_at(position) for position in range(NUM_PICTURES)].index(3) // 2
+    step = [samples.order.image_at(position) for position in range(NUM_IMAGES)].index(3) // 2
     positions = batch_positions(0, 3, 2, rank=0, world_size=1)
     batches = prepare_ahead(samples, positions, collate_samples, num_workers)
     assert len(list(islice(batches, step))) == step

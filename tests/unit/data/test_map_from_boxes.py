@@ -24,7 +24,7 @@ def map_from_boxes(
     return MapFromBoxes(ImageLabels(Path("a.jpg"), labels))
 
 
-def test_a_image_without_objects_is_all_background() -> None:
+def test_an_image_without_objects_is_all_background() -> None:
     seg_map = map_from_boxes().read(SIZE, TABLE)
     assert seg_map.shape == (10, 20)
     assert seg_map.dtype == np.uint8

@@ -76,7 +76,7 @@ SMALL_OVER_LARGE = drawn(
 )
 
 
-def test_a_image_without_objects_is_background() -> None:
+def test_an_image_without_objects_is_background() -> None:
     seg_map = map_of().read(SIZE, TABLE)
     assert (seg_map.shape, seg_map.dtype, seg_map.any()) == ((HEIGHT, WIDTH), np.uint8, False)
 

@@ -82,7 +82,7 @@ def test_weights_and_balance_multiply() -> None:
     assert draw_frequencies(sources, 1.0).tolist() == pytest.approx([(4 / 3) ** 0.5] * 3 + [6])
 
 
-def test_a_image_without_boxes_shows_the_classes_of_its_map() -> None:
+def test_an_image_without_boxes_shows_the_classes_of_its_map() -> None:
     entry = VocEntry(root=VOC_MINI, image_set="Segmentation/trainval")
     by_boxes = entry.open(Path(), VOC_CLASSES)
     maps_alone = entry.model_copy(update={"boxes": False, "masks": Path("SegmentationClass")})

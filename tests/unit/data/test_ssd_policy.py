@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from blitznet.data import ssd_policy
-from blitznet.data.geometry import CropWindow, view_sample, whole_view
+from blitznet.data.geometry import CropWindow
 from blitznet.data.ssd_policy import (
     Augmentation,
     draw_empty_crop,
@@ -20,6 +20,7 @@ from reference.augment_in_memory import augment_sample
 from reference.iou_loops import box_iou
 from reference.ssd_policy_loops import draw_view_slowly
 from reference.view_figures import random_images
+from resized_sample import view_sample
 
 WHOLE = CropWindow(0, 0, 60, 40)
 LARGE_BOX = np.array([[10, 5, 55, 35]], np.float32)
@@ -210,7 +211,7 @@ def test_boxes_under_two_pixels_of_the_input_are_dropped(sample: Sample) -> None
     assert 2 < min(sides) < 2.3
 
 
-def test_a_image_with_a_map_alone_is_augmented_too(sample: Sample) -> None:
+def test_an_image_with_a_map_alone_is_augmented_too(sample: Sample) -> None:
     bare = replace(sample, boxes=None, labels=np.zeros(0, np.int64), difficult=np.zeros(0, bool))
     for rng in generators(20):
         result = augment_sample(bare, 32, Augmentation(), rng)
@@ -236,8 +237,3 @@ def test_the_same_generator_gives_the_same_sample_and_leaves_the_given_one_alone
 def test_strengths_that_make_no_sense_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match=next(iter(values))):
         Augmentation.model_validate(values)
-
-
-def test_the_whole_view_is_the_image() -> None:
-    assert whole_view(60, 40) == WHOLE
-    assert (WHOLE.width, WHOLE.height) == (60, 40)

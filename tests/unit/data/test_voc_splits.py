@@ -125,7 +125,7 @@ def test_images_that_are_tested_on_under_another_name_can_be_excluded(folder: Pa
         )
 
 
-def test_a_image_has_two_names(tmp_path: Path) -> None:
+def test_an_image_has_two_names(tmp_path: Path) -> None:
     def left(names: list[str], others: list[str]) -> list[str]:
         write_list(tmp_path / "others.txt", others)
         return without_excluded(names, [Path("others.txt")], tmp_path)
@@ -142,10 +142,13 @@ def test_a_image_has_two_names(tmp_path: Path) -> None:
         ("000012 -1\n000017  1\n000023  0\n", ["000012", "000017", "000023"]),
         ("my cat 1\nmy cat 2\n", ["my cat 1", "my cat 2"]),
         ("nested/a\r\n\r\n  b \n", ["nested/a", "b"]),
+        ("photo 1\n", ["photo 1"]),
+        ("a.jpg\nb.PNG\n", ["a", "b"]),
+        ("a.jpg\nb\n", ["a.jpg", "b"]),
         ('a\n"two words"\nthree more words\n', ["a", "two words", "three more words"]),  # CVAT's
     ],
 )
-def test_a_list_may_have_a_second_column_or_names_with_blanks(
+def test_a_list_may_have_a_second_column_extensions_or_names_with_blanks(
     tmp_path: Path, text: str, ids: list[str]
 ) -> None:
     path = tmp_path / "list.txt"

@@ -57,7 +57,7 @@ def test_boxes_are_centres_and_sides_in_fractions_and_polygons_give_their_extent
     assert sample.seg_map is None
 
 
-def test_a_image_without_a_file_and_one_with_an_empty_file_have_no_object(root: Path) -> None:
+def test_an_image_without_a_file_and_one_with_an_empty_file_have_no_object(root: Path) -> None:
     source = open_entry(root.parent, root="mine")
     assert len(source) == 3
     assert boxes_of(source, 1) == boxes_of(source, 2) == []

@@ -1,6 +1,5 @@
 """Limits and ties by hand; test_decoding_exactness.py compares with the greedy loop."""
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -20,17 +19,6 @@ def apart(count: int) -> Tensor:
     return torch.stack((left, zero, left + 1, zero + 1), dim=1)
 
 
-def test_without_limits_survivors_are_those_of_torchvision(rng: torch.Generator) -> None:
-    ops = pytest.importorskip("torchvision.ops")
-    boxes, scores = random_boxes(300, rng), torch.rand(300, generator=rng)
-    labels = torch.randint(0, 4, (300,), generator=rng)
-    no_limits = Limits(top=300, pre_nms_per_class=300, keep_per_class=300)
-    one_class = per_class_nms(boxes, scores, labels * 0, no_limits._replace(iou=0.6))
-    assert torch.equal(one_class, ops.nms(boxes, scores, 0.6))
-    four_classes = per_class_nms(boxes, scores, labels, no_limits)
-    assert torch.equal(four_classes, ops.batched_nms(boxes, scores, labels, 0.45))
-
-
 def test_no_candidates_leave_no_survivors() -> None:
     kept = per_class_nms(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
     assert kept.shape == (0,)
@@ -46,7 +34,7 @@ def test_only_the_best_400_of_a_class_take_part() -> None:
         assert per_class_nms(boxes, scores, labels).tolist() == expected
 
 
-def test_the_best_50_of_a_class_and_the_best_200_of_a_image_are_kept() -> None:
+def test_the_best_50_of_a_class_and_the_best_200_of_an_image_are_kept() -> None:
     boxes = apart(300)
     scores = torch.linspace(0.1, 0.9, 300)
     labels = torch.arange(300) % 5

@@ -3,7 +3,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from blitznet.detection import box_coder
 from blitznet.detection.limits import Limits
 from blitznet.detection.postprocess import decode_detections
 from blitznet.structures import RawPredictions
@@ -33,15 +32,6 @@ def test_score_of_exactly_the_threshold_is_kept() -> None:
     raw = RawPredictions(torch.zeros(1, 1, 4), torch.zeros(1, 1, 4), None)  # 1/4 for every class
     assert len(decode_detections(raw, ANCHORS[:1], 64, Limits(0.25))[0].scores) == 3
     assert len(decode_detections(raw, ANCHORS[:1], 64, Limits(0.2500001))[0].scores) == 0
-
-
-def test_encoded_truth_is_decoded_to_the_truth() -> None:
-    truth = torch.tensor(
-        [[1.0, 2.0, 12.0, 9.0], [15.0, 22.0, 50.0, 60.0], [48.0, 50.0, 63.0, 61.0]]
-    )
-    raw = raw_of([[0.1, 0.9]] * 3, box_coder.encode(truth, ANCHORS)[None])
-    boxes = decode_detections(raw, ANCHORS, 64)[0].boxes
-    np.testing.assert_allclose(boxes, truth, rtol=1e-5, atol=1e-4)
 
 
 def test_box_with_nothing_left_inside_the_image_is_dropped() -> None:

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,31 +8,21 @@ from hypothesis import strategies as st
 from blitznet.detections import Detections
 from blitznet.evaluation.average_precision import AveragePrecision, TrueBoxes, area_ap
 from reference.voc_ap_devkit import Image, evaluate_class
+from reference.voc_ap_devkit import make_image as image
 
 A, B = (0, 0, 10, 10), (20, 20, 40, 30)
 FAR = (80, 80, 90, 90)
 
 
-def image(
-    detections: list[tuple[tuple[float, ...], int, float]],
-    truth: list[tuple[tuple[float, ...], int, bool]],
-) -> Image:
-    """From (box, label, score) and (box, label, difficult)."""
-    return Image(
-        boxes=np.array([box for box, _, _ in detections], dtype=np.float32).reshape(-1, 4),
-        labels=np.array([label for _, label, _ in detections], dtype=np.int64),
-        scores=np.array([score for _, _, score in detections], dtype=np.float32),
-        true_boxes=np.array([box for box, _, _ in truth], dtype=np.float32).reshape(-1, 4),
-        true_labels=np.array([label for _, label, _ in truth], dtype=np.int64),
-        difficult=np.array([flag for _, _, flag in truth], dtype=bool),
-    )
-
-
-def evaluate(*images: Image, num_classes: int = 4) -> dict[str, list[float | None]]:
-    metric = AveragePrecision(num_classes)
+def metric_of(images: Sequence[Image]) -> AveragePrecision:
+    metric = AveragePrecision(num_classes=4)
     for each in images:
         metric.update(Detections(*each[:3]), TrueBoxes(*each[3:]))
-    return metric.compute()
+    return metric
+
+
+def evaluate(*images: Image) -> dict[str, list[float | None]]:
+    return metric_of(images).compute()
 
 
 def assert_ap_of_class_1(result: dict[str, list[float | None]], voc07: float, voc12: float) -> None:
@@ -39,9 +31,7 @@ def assert_ap_of_class_1(result: dict[str, list[float | None]], voc07: float, vo
 
 
 def test_the_area_under_the_curves_is_the_average_precision(images: list[Image]) -> None:
-    metric = AveragePrecision(num_classes=4)
-    for each in images:
-        metric.update(Detections(*each[:3]), TrueBoxes(*each[3:]))
+    metric = metric_of(images)
     areas = {label: area_ap(*curve[:2]) for label, curve in metric.curves().items()}
     computed = metric.compute()["voc12"]
     assert areas == {label: ap for label, ap in enumerate(computed) if ap is not None}

@@ -1,10 +1,9 @@
 """The confusion matrix of boxes laid out by hand."""
 
-import numpy as np
-
 from blitznet.detections import Detections
 from blitznet.evaluation.average_precision import TrueBoxes
 from blitznet.evaluation.box_confusion import box_confusion
+from reference.voc_ap_devkit import make_image
 
 A, B, FAR = (0, 0, 10, 10), (20, 20, 40, 30), (60, 60, 70, 70)
 CAT, DOG = 1, 2
@@ -16,17 +15,9 @@ def confusion(
     true: list[tuple[Box, int]],
     difficult: tuple[int, ...] = (),
 ) -> list[list[int]]:
-    detections = Detections(
-        np.array([box for box, *_ in found], np.float32).reshape(-1, 4),
-        np.array([label for _, label, _ in found], np.int64),
-        np.array([score for *_, score in found], np.float32),
-    )
-    boxes = TrueBoxes(
-        np.array([box for box, _ in true], np.float32).reshape(-1, 4),
-        np.array([label for _, label in true], np.int64),
-        np.isin(np.arange(len(true)), difficult),
-    )
-    return box_confusion(detections, boxes, 3, score=0.5).tolist()
+    each = make_image(found, [(*one, index in difficult) for index, one in enumerate(true)])
+    counts = box_confusion(Detections(*each[:3]), TrueBoxes(*each[3:]), 3, score=0.5)
+    return counts.tolist()
 
 
 def test_right_wrong_missed_and_invented() -> None:

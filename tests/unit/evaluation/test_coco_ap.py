@@ -1,4 +1,5 @@
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -7,17 +8,21 @@ from blitznet.detections import Detections
 from blitznet.errors import InputError
 from blitznet.evaluation.average_precision import TrueBoxes
 from blitznet.evaluation.coco_ap import CocoAveragePrecision
-from reference.voc_ap_devkit import Image
+from reference.voc_ap_devkit import Image, make_image
 
 A, B = (0, 0, 10, 10), (20, 20, 40, 30)
 
 
-def evaluate(*images: Image, num_classes: int = 4, kind: str = "AP") -> list[float | None]:
+def evaluate(*images: Image, kind: str = "AP") -> list[float | None]:
+    return figures_of(images)[kind]
+
+
+def figures_of(images: Sequence[Image], by_area: bool = True) -> dict[str, list[float | None]]:
     pytest.importorskip("pycocotools")
-    metric = CocoAveragePrecision(num_classes)
+    metric = CocoAveragePrecision(4, by_area)
     for each in images:
         metric.update(Detections(*each[:3]), TrueBoxes(*each[3:]))
-    return metric.compute()[kind]
+    return metric.compute()
 
 
 def image_of_class_1(
@@ -26,14 +31,9 @@ def image_of_class_1(
     difficult: tuple[int, ...] = (),
 ) -> Image:
     """Detections in order of descending score; `difficult` are indices of true boxes."""
-    return Image(
-        boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
-        labels=np.ones(len(boxes), dtype=np.int64),
-        scores=np.linspace(0.9, 0.1, len(boxes), dtype=np.float32),
-        true_boxes=np.array(true_boxes, dtype=np.float32).reshape(-1, 4),
-        true_labels=np.ones(len(true_boxes), dtype=np.int64),
-        difficult=np.isin(np.arange(len(true_boxes)), difficult),
-    )
+    scores = np.linspace(0.9, 0.1, len(boxes)).tolist()
+    found = [(box, 1, score) for box, score in zip(boxes, scores, strict=True)]
+    return make_image(found, [(box, 1, i in difficult) for i, box in enumerate(true_boxes)])
 
 
 def test_box_of_iou_077_is_correct_at_six_of_ten_thresholds() -> None:
@@ -55,7 +55,7 @@ def test_finding_one_of_two_boxes_fills_the_51_recall_points_up_to_one_half() ->
     assert evaluate(image_of_class_1([A], [A, B]))[1] == pytest.approx(51 / 101)
 
 
-def test_false_positive_in_a_image_without_objects_counts() -> None:
+def test_false_positive_in_an_image_without_objects_counts() -> None:
     stray = image_of_class_1([A], [])
     hit = image_of_class_1([A], [A])._replace(scores=np.array([0.5]))
     assert evaluate(stray, hit)[1] == pytest.approx(1 / 2)
@@ -88,7 +88,7 @@ def test_no_images_at_all_leave_every_class_none() -> None:
     assert evaluate() == [None, None, None, None]
 
 
-def test_only_the_hundred_best_detections_of_a_image_count() -> None:
+def test_only_the_hundred_best_detections_of_an_image_count() -> None:
     assert evaluate(image_of_class_1([B] * 99 + [A], [A]))[1] == pytest.approx(1 / 100)
     assert evaluate(image_of_class_1([B] * 100 + [A], [A]))[1] == 0
 
@@ -145,10 +145,7 @@ def test_means_are_the_twelve_numbers_that_pycocotools_summarizes(
     evaluation.accumulate()
     evaluation.summarize()
 
-    metric = CocoAveragePrecision(4)
-    for each in images:
-        metric.update(Detections(*each[:3]), TrueBoxes(*each[3:]))
-    figures = metric.compute()
+    figures = figures_of(images)
     names = "AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl"
     assert list(figures) == names.split()
     for per_class, expected in zip(figures.values(), evaluation.stats, strict=True):
@@ -157,15 +154,9 @@ def test_means_are_the_twelve_numbers_that_pycocotools_summarizes(
 
 
 def test_without_areas_the_other_figures_are_the_same(images: list[Image]) -> None:
-    pytest.importorskip("pycocotools")
-    figures = []
-    for by_area in (True, False):
-        metric = CocoAveragePrecision(4, by_area)
-        for each in images:
-            metric.update(Detections(*each[:3]), TrueBoxes(*each[3:]))
-        figures.append(metric.compute())
-    assert figures[1] == {name: figures[0][name] for name in figures[1]}
-    assert list(figures[1]) == ["AP", "AP50", "AP75", "AR1", "AR10", "AR100"]
+    every, some = figures_of(images), figures_of(images, by_area=False)
+    assert some == {name: every[name] for name in some}
+    assert list(some) == ["AP", "AP50", "AP75", "AR1", "AR10", "AR100"]
 
 
 def test_pycocotools_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:

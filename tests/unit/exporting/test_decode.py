@@ -9,8 +9,8 @@ import openvino
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.ops import box_convert
 
-from blitznet.detection.boxes import xyxy_to_cxcywh
 from blitznet.detection.limits import Limits
 from blitznet.exporting.decode import decode
 from blitznet.exporting.onnx_file import trace
@@ -59,7 +59,7 @@ class Decode(nn.Module):
     def __init__(self, limits: Limits) -> None:
         super().__init__()
         self.limits = limits
-        self.register_buffer("anchors", xyxy_to_cxcywh(draw_anchors()))
+        self.register_buffer("anchors", box_convert(draw_anchors(), "xyxy", "cxcywh"))
 
     def forward(self, logits: Tensor, deltas: Tensor) -> tuple[Tensor, ...]:
         return decode(logits, deltas, self.anchors, SIZE, *self.limits)

@@ -4,13 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from blitznet.classes import VOC_CLASSES
-from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import save_checkpoint
-from blitznet.model_files import CheckpointInfo
 from blitznet.training.network import fit_to_start
 from blitznet.training.recipe import RECIPES, fit_to_data, read_recipe
-from fixtures.tiny_run import TINY, tiny_recipe
+from fixtures.tiny_run import TINY, saved_network, tiny_recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -40,9 +36,8 @@ def test_a_recipe_that_is_read_takes_the_number_of_classes_from_the_data(tmp_pat
 
 
 def test_what_belongs_to_the_weights_comes_with_them(tmp_path: Path) -> None:
-    config = TINY.model_copy(update={"pad_same": True, "mean": (0.5, 0.4, 0.3), "std": (1, 2, 3)})
     path = tmp_path / "start.safetensors"
-    save_checkpoint(path, BlitzNet(config), CheckpointInfo(model=config, names=VOC_CLASSES))
+    saved_network(path, pad_same=True, mean=(0.5, 0.4, 0.3), std=(1, 2, 3))
     recipe = tiny_recipe(start_from=str(path), model=TINY.model_copy(update={"num_classes": 3}))
     fitted = fit_to_start(recipe).model
     assert (fitted.pad_same, fitted.mean, fitted.std) == (True, (0.5, 0.4, 0.3), (1, 2, 3))

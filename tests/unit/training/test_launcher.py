@@ -36,7 +36,7 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_script_of_sbatch_does_not_wait_for_tasks_that_nobody_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(launcher, "_ROLL_CALL_S", 1)
+    monkeypatch.setattr(launcher, "_TASKS_WAIT_S", 1)
     with pytest.raises(RecipeError, match="2 tasks for this run but only one came in 1 s; start i"):
         find_processes(2)
 

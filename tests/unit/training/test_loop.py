@@ -40,17 +40,13 @@ from fixtures.tiny_run import (
     use_small_network,
 )
 
+pytestmark = pytest.mark.usefixtures("small_network")
+
 STOP_AT_ONCE = replace(ON_CPU, max_minutes=0)  # after every single step
 LOSSES = ("classification", "box", "segmentation")
 
 # Python 3.12 and later warn when a process with threads, as torch's, forks.
 forks = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
-
-
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """See `SmallNetwork`."""
-    use_small_network(monkeypatch)
 
 
 @pytest.fixture

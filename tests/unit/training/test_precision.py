@@ -12,13 +12,9 @@ from blitznet.training import loop_options as module
 from blitznet.training.loop import MODEL_FILE, train_steps
 from blitznet.training.loop_options import usable_precision
 from blitznet.training.recipe import Precision
-from fixtures.tiny_run import MIXED, ON_CPU, assert_same_tensors, tiny_recipe, use_small_network
+from fixtures.tiny_run import MIXED, ON_CPU, assert_same_tensors, tiny_recipe
 
-
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """See `SmallNetwork`."""
-    use_small_network(monkeypatch)
+pytestmark = pytest.mark.usefixtures("small_network")
 
 
 def have_bfloat16(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:

@@ -15,15 +15,11 @@ from blitznet.data.description import DataDescription, VocEntry
 from blitznet.training.loop import MODEL_FILE, train_steps
 from blitznet.training.validation import BEST_FILE, LAST_FILE, read_validation
 from fixtures.make_fixtures import VOC_MINI
-from fixtures.tiny_run import MIXED, ON_CPU, read_state, tiny_recipe, use_small_network
+from fixtures.tiny_run import MIXED, ON_CPU, read_state, tiny_recipe
+
+pytestmark = pytest.mark.usefixtures("small_network")
 
 ALL = ("000001", "000002", "000003", "000004", "000006")
-
-
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """See `SmallNetwork`."""
-    use_small_network(monkeypatch)
 
 
 def describe(folder: Path, ids: tuple[str, ...] = ALL, **options: Any) -> DataDescription:
@@ -53,7 +49,9 @@ def blank(xml: str) -> str:
 
 
 @pytest.mark.parametrize("class_balance", [0.0, 0.9])
-def test_classes_without_a_image_and_a_class_with_one(tmp_path: Path, class_balance: float) -> None:
+def test_classes_without_an_image_and_a_class_with_one(
+    tmp_path: Path, class_balance: float
+) -> None:
     """The drawn images show few of twenty classes."""
     data = describe(tmp_path)
     (source,) = data.open_split("train")

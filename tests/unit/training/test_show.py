@@ -81,7 +81,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def show_rows(rows: list[dict[str, float]], total: int, run: Path) -> list[str]:
     """The lines shown for a run with these rows."""
     lines: list[str] = []
-    show.show_training(lambda _: iter(rows), total, run, show.Progressing(lines.append))
+    show.show_training(lambda _: iter(rows), total, run, show.ProgressReporter(lines.append))
     return lines
 
 
@@ -98,17 +98,17 @@ def test_without_a_terminal_the_first_and_the_last_row_are_told(
 def test_between_them_every_step_is_ready_to_be_told_with_the_time_left(
     tmp_path: Path, clock: SimpleNamespace
 ) -> None:
-    progressing, said = show.Progressing(lambda _: None), []
+    reporter, said = show.ProgressReporter(lambda _: None), []
 
     def start(on_step: Callable[[int], object]) -> Iterator[dict[str, float]]:
         clock.seconds = 5000.0  # data is read, the network compiled
         on_step(1200)  # of a resumed run
         clock.seconds += 300.0  # 1.5 s a step
         on_step(1400)
-        said.append(progressing.doing)
+        said.append(reporter.doing)
         yield log_row(1400)
 
-    assert show.show_training(start, 3790, tmp_path, progressing) == 1400
+    assert show.show_training(start, 3790, tmp_path, reporter) == 1400
     assert said == ["step 1400/3790    0:59:45 left"]
 
 
@@ -141,22 +141,22 @@ def test_a_terminal_of_80_columns_shows_step_total_and_losses(
 def test_a_bar_says_what_is_done_before_the_first_step_and_then_the_time_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: SimpleNamespace
 ) -> None:
-    terminal, progressing = Terminal(), show.Progressing(lambda _: None)
+    terminal, reporter = Terminal(), show.ProgressReporter(lambda _: None)
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm")
-    progressing.doing = "preparing the first step"
+    reporter.doing = "preparing the first step"
 
     def start(on_step: Callable[[int], object]) -> Iterator[dict[str, float]]:
-        assert progressing.has_bar  # which replaces the lines
+        assert reporter.has_bar  # which replaces the lines
         for step in (1, 2):  # a step takes more than the half minute that rich looks back
             clock.seconds += 60.0
             on_step(step)
         yield log_row(2)
 
-    show.show_training(start, 1000, tmp_path, progressing)
+    show.show_training(start, 1000, tmp_path, reporter)
     shown = terminal.getvalue()
-    assert not progressing.has_bar
+    assert not reporter.has_bar
     assert "0/1000" in shown
     assert "preparing the first step" in shown
     assert f"{LOSSES} 16:38:00 left" in shown

@@ -7,7 +7,6 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from blitznet.classes import VOC_CLASSES
 from blitznet.errors import InputError, RecipeError
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
@@ -15,7 +14,7 @@ from blitznet.model_files import CheckpointInfo
 from blitznet.training.network import build_network, fit_to_start, keep_dropped
 from blitznet.training.optimizer import build_optimizer, set_learning_rate
 from blitznet.training.recipe import Recipe
-from fixtures.tiny_run import TINY, tiny_recipe
+from fixtures.tiny_run import TINY, saved_network, tiny_recipe
 
 # Beginnings of names, by the stride up to which a backbone is frozen.
 FROZEN = {
@@ -133,10 +132,8 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
 
 def test_a_run_starts_from_another_networks_weights_wherever_they_fit(tmp_path: Path) -> None:
     torch.manual_seed(7)
-    other = BlitzNet(TINY.model_copy(update={"num_classes": 4}))
     path = tmp_path / "other.safetensors"
-    names = ("background", "a", "b", "c")
-    save_checkpoint(path, other, CheckpointInfo(model=other.config, names=names))
+    other = saved_network(path, ("background", "a", "b", "c"))
     network = build_network(tiny_recipe(start_from=str(path)))
     theirs = other.state_dict()
     for name, tensor in network.state_dict().items():
@@ -150,9 +147,7 @@ def test_a_part_of_the_classes_keeps_its_scores_and_the_others_are_background(
 ) -> None:
     torch.manual_seed(7)
     path, again = tmp_path / "other.safetensors", tmp_path / "again.safetensors"
-    other = BlitzNet(TINY.model_copy(update={"num_classes": 5})).eval()
-    names = ("background", "a", "b", "c", "d")
-    save_checkpoint(path, other, CheckpointInfo(model=other.config, names=names))
+    other = saved_network(path, ("background", "a", "b", "c", "d")).eval()
     model = TINY.model_copy(update={"num_classes": 3})
     recipe = keep_dropped(tiny_recipe(model=model, start_from=str(path)), ("background", "d", "b"))
     assert recipe.model.background_rows == 3
@@ -183,16 +178,14 @@ def test_a_part_of_the_classes_keeps_its_scores_and_the_others_are_background(
 
 def test_other_classes_begin_with_one_row_of_background(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
-    other = BlitzNet(TINY.model_copy(update={"num_classes": 3}))
-    save_checkpoint(path, other, CheckpointInfo(model=other.config, names=("background", "a", "b")))
+    saved_network(path, ("background", "a", "b"))
     recipe = tiny_recipe(start_from=str(path))
     for names in (("background", "x"), ("background", "a", "b"), ("background", "a", "b", "c")):
         assert keep_dropped(recipe, names) == recipe
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
-    other = BlitzNet(TINY.model_copy(update={"backbone": "test_resnet"}))
     path = tmp_path / "other.safetensors"
-    save_checkpoint(path, other, CheckpointInfo(model=other.config, names=VOC_CLASSES))
+    saved_network(path, backbone="test_resnet")
     with pytest.raises(RecipeError, match="can take over too little"):
         build_network(tiny_recipe(start_from=str(path)))

@@ -12,19 +12,16 @@ from torch import Tensor
 from torch.optim import SGD
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from blitznet.classes import VOC_CLASSES
 from blitznet.data.loader import collate_samples
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import save_checkpoint
-from blitznet.model_files import CheckpointInfo
 from blitznet.structures import Batch
 from blitznet.training import step
 from blitznet.training.log import Meter
 from blitznet.training.step import StepResult, TrainState
-from fixtures.tiny_run import MIXED, TINY, tiny_recipe
+from fixtures.tiny_run import MIXED, TINY, saved_network, tiny_recipe
 from resized_sample import resize_sample
 
-NUM_PICTURES = 4
+NUM_IMAGES = 4
 
 MakeLearner = Callable[..., tuple[TrainState, BlitzNet, SGD]]
 Gradients = Callable[..., tuple[StepResult, dict[str, Tensor]]]
@@ -34,7 +31,7 @@ Gradients = Callable[..., tuple[StepResult, dict[str, Tensor]]]
 def batch() -> Batch:
     """Four drawn images; the first two have no boxes, the last one no map."""
     (source, _) = MIXED.open_split("train")
-    drawn = collate_samples([resize_sample(source.read(i), 64) for i in range(NUM_PICTURES)])
+    drawn = collate_samples([resize_sample(source.read(i), 64) for i in range(NUM_IMAGES)])
     drawn.seg_maps[-1] = 255
     return replace(drawn, has_boxes=torch.tensor([False, False, True, True]))
 
@@ -73,9 +70,8 @@ def gradients(make_learner: MakeLearner) -> Gradients:
 @pytest.fixture
 def teacher(tmp_path: Path) -> str:
     torch.manual_seed(1)
-    network, path = BlitzNet(TINY), tmp_path / "teacher.safetensors"
-    save_checkpoint(path, network, CheckpointInfo(model=TINY, names=VOC_CLASSES))
-    return str(path)
+    saved_network(tmp_path / "teacher.safetensors")
+    return str(tmp_path / "teacher.safetensors")
 
 
 @pytest.mark.parametrize(("parts", "is_taught"), [(2, False), (4, False), (2, True)])
@@ -119,7 +115,7 @@ def test_parts_without_a_label_for_a_head_count_for_nothing(
 
 
 def test_nothing_labelled_costs_nothing_in_parts_too(batch: Batch, gradients: Gradients) -> None:
-    bare = replace(batch, has_boxes=torch.zeros(NUM_PICTURES, dtype=torch.bool))
+    bare = replace(batch, has_boxes=torch.zeros(NUM_IMAGES, dtype=torch.bool))
     bare.seg_maps[:] = 255
     for parts in (1, 4):
         result, found = gradients(bare, accumulate=parts, clip_grad_norm=None)
@@ -165,7 +161,7 @@ def test_a_step_asks_the_device_for_no_value(
     batch: Batch, make_learner: MakeLearner, parts: int, clip: float | None, known: int | None
 ) -> None:
     if known is not None:
-        batch.known_classes = torch.arange(TINY.num_classes).lt(known).repeat(NUM_PICTURES, 1)
+        batch.known_classes = torch.arange(TINY.num_classes).lt(known).repeat(NUM_IMAGES, 1)
     learner, _, _ = make_learner(accumulate=parts, clip_grad_norm=clip)
     meter = Meter()
 

@@ -43,15 +43,11 @@ from fixtures.tiny_run import (
     use_small_network,
 )
 
+pytestmark = pytest.mark.usefixtures("small_network")
+
 WITH_VAL = MIXED.model_copy(update={"splits": MIXED.splits | {"val": MIXED.splits["train"][:1]}})
 EVERY_SECOND = replace(ON_CPU, validate_every=2)
 STOP_AT_ONCE = replace(EVERY_SECOND, max_minutes=0)
-
-
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """See `SmallNetwork`."""
-    use_small_network(monkeypatch)
 
 
 @pytest.fixture(scope="module")

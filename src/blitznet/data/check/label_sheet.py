@@ -1,6 +1,8 @@
 """A sheet of sample images with their labelled boxes and segmentation maps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +20,12 @@ CAPTION = 22
 MARGIN = 8
 
 
-def draw_sheet(sources: Sequence[OpenSource], names: Sequence[str], seed: int = 0) -> Image.Image:
-    """Draw up to 16 random images of all sources on white (RGB); a seed always gives the same.
+def draw_sheet(sources: Sequence[OpenSource], names: Sequence[str]) -> Image.Image:
+    """Draw up to 16 images of all sources on white (RGB), chosen at random but always the same.
 
     Images with errors are skipped. A caption under each image states its split and file.
     """
-    samples = _choose(sources, seed)
+    samples = list(islice(_shuffled(sources), COLUMNS * ROWS))
     width, height = CELL[0] + MARGIN, CELL[1] + CAPTION + MARGIN
     rows = max(1, -(-len(samples) // COLUMNS))
     sheet = Image.new("RGB", (COLUMNS * width + MARGIN, rows * height + MARGIN), "white")
@@ -40,18 +42,13 @@ def draw_sheet(sources: Sequence[OpenSource], names: Sequence[str], seed: int = 
     return sheet
 
 
-def _choose(sources: Sequence[OpenSource], seed: int) -> list[tuple[str, Sample]]:
+def _shuffled(sources: Sequence[OpenSource]) -> Iterator[tuple[str, Sample]]:
+    """Yield split and sample of all images in random order."""
     places = [(opened, index) for opened in sources for index in range(len(opened.source))]
-    samples: list[tuple[str, Sample]] = []
-    for position in np.random.default_rng(seed).permutation(len(places)).tolist():
-        if len(samples) == COLUMNS * ROWS:
-            break
+    for position in np.random.default_rng(0).permutation(len(places)).tolist():
         opened, index = places[position]
-        try:
-            samples.append((opened.split, opened.source.read(index)))
-        except InputError:
-            continue  # already in the report
-    return samples
+        with suppress(InputError):  # already in the report
+            yield opened.split, opened.source.read(index)
 
 
 def draw_labels(sample: Sample, names: Sequence[str], cell: tuple[int, int]) -> Image.Image:

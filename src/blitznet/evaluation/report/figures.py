@@ -7,8 +7,8 @@ import numpy as np
 
 from blitznet.evaluation.average_precision import PrecisionRecall, area_ap, precision_envelope
 from blitznet.files.save_image import save_figure
+from blitznet.losses.joint import LossTerms
 
-_LOSSES = ("classification", "box", "segmentation")
 _MEASURED = {"voc12": "mAP (VOC12)", "coco": "mAP (COCO)", "mean_iou": "mIoU"}
 
 
@@ -29,7 +29,7 @@ def draw_curves(
 
     points = {title: _points(validation, name) for name, title in _MEASURED.items()}
     measured = {title: values for title, values in points.items() if values}
-    losses = {name: _points(log, name) for name in _LOSSES}
+    losses = {name: _points(log, name) for name in LossTerms._fields}
     losses = {  # without the tasks that the network lacks
         name: values for name, values in losses.items() if any(loss for _, loss in values)
     }

@@ -69,7 +69,7 @@ def told(findings: Any) -> list[tuple[str, bool, str]]:
     return [(f.split, f.is_error, str(f)) for f in findings]
 
 
-def test_a_image_that_is_trained_and_measured_on_is_an_error_of_the_copy_in_train() -> None:
+def test_an_image_that_is_trained_and_measured_on_is_an_error_of_the_copy_in_train() -> None:
     images = [named("train", "a", "x"), named("val", "b", "x"), named("test", "c", "x")]
     assert told(find_same_images(images)) == [
         ("train", True, "a: is the same image as b in val; keep one"),
@@ -77,7 +77,7 @@ def test_a_image_that_is_trained_and_measured_on_is_an_error_of_the_copy_in_trai
     ]
 
 
-def test_a_image_twice_within_a_split_is_a_warning_of_the_later_copy() -> None:
+def test_an_image_twice_within_a_split_is_a_warning_of_the_later_copy() -> None:
     images = [
         named("train", "a", "x"),
         named("train", "b", "y"),

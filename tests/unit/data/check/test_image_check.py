@@ -116,7 +116,7 @@ def test_without_anchors_only_errors_are_looked_for(image: Path) -> None:
 
 
 @pytest.mark.parametrize("ids", [None, 0, IGNORE_INDEX])
-def test_a_image_without_object_and_foreground_is_empty(image: Path, ids: int | None) -> None:
+def test_an_image_without_object_and_foreground_is_empty(image: Path, ids: int | None) -> None:
     seg_map = None if ids is None else save_map(image, np.full((40, 60), ids, np.uint8))
     expected = [("mostly-void", False)] if ids == IGNORE_INDEX else []
     assert found(check(image, [], seg_map)) == [*expected, ("empty-picture", False)]

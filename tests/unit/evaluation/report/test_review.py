@@ -27,7 +27,7 @@ def cats(*scores: float) -> Detections:
     return Detections(np.repeat(BOX, len(scores), axis=0), labels, np.array(scores, np.float32))
 
 
-def test_a_image_has_the_f1_of_its_boxes_and_the_iou_of_its_pixels() -> None:
+def test_an_image_has_the_f1_of_its_boxes_and_the_iou_of_its_pixels() -> None:
     true_map, seg_map = np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8)
     true_map[:2], seg_map[:1], seg_map[3] = 1, 1, 2
     review = DetailedEvaluation(NAMES)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
-class AveragedWeights(AveragedModel):
+class EmaWeights(AveragedModel):
     """torch's `AveragedModel` with the same state, but without synchronising with the device.
 
     The base class reads its counter from the device in every step, and averages integer buffers.

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from blitznet.training.averaging import AveragedWeights
+from blitznet.training.ema_weights import EmaWeights
 
 
 def make_network() -> nn.Module:
@@ -26,7 +26,7 @@ def test_the_means_are_those_of_torch_bit_for_bit() -> None:
     network = make_network()
     averager = get_ema_multi_avg_fn(0.9)  # type: ignore[no-untyped-call]
     expected = AveragedModel(network, multi_avg_fn=averager, use_buffers=True)
-    averaged = AveragedWeights(network, 0.9)
+    averaged = EmaWeights(network, 0.9)
     for seed in range(4):
         change(network, seed)
         expected.update_parameters(network)
@@ -43,10 +43,10 @@ def test_the_means_are_those_of_torch_bit_for_bit() -> None:
 
 def test_a_state_goes_on_where_it_was_saved() -> None:
     network = make_network()
-    averaged = AveragedWeights(network, 0.5)
+    averaged = EmaWeights(network, 0.5)
     change(network, 1)
     averaged.update_parameters(network)
-    resumed = AveragedWeights(network, 0.5)
+    resumed = EmaWeights(network, 0.5)
     resumed.load_state_dict(copy.deepcopy(averaged.state_dict()))
     change(network, 2)
     for each in (averaged, resumed):
