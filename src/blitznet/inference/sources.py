@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from blitznet.errors import InputError
 from blitznet.extras import require
-from blitznet.image import IMAGE_SUFFIXES, EncodedImage
+from blitznet.image import IMAGE_SUFFIXES, MAX_PIXELS, EncodedImage
 
 STANDARD_INPUT = "-"
 
@@ -28,6 +28,7 @@ LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt",
 _URL = re.compile(rf"({'|'.join(sorted(LIVE_SCHEMES))}|https?)://\S+", re.IGNORECASE)
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _HEAD = 4096
+_MAX_STDIN = 4 * MAX_PIXELS  # bytes; that many pixels as uncompressed RGBA
 _CAMERA = re.compile(r"\d{1,3}|/dev/video\d+")
 
 
@@ -78,7 +79,11 @@ def find_sources(
     for source in sources:
         names = [source] if source else []  # of an unset variable; not the working folder
         if source == STANDARD_INPUT:
-            content = b"" if stdin is None else stdin.read().removeprefix(BOM_UTF8)
+            content = b"" if stdin is None else stdin.read(_MAX_STDIN + 1).removeprefix(BOM_UTF8)
+            if len(content) > _MAX_STDIN:
+                limit = f"{_MAX_STDIN // 1_000_000} MB"
+                problems.append(f"-: standard input has more than {limit}; give files or folders")
+                continue
             if _is_binary(content):
                 found.append(EncodedImage(content, "stdin"))
                 continue

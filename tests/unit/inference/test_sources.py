@@ -7,6 +7,7 @@ from PIL import Image
 
 from blitznet.errors import InputError
 from blitznet.image import EncodedImage
+from blitznet.inference import sources
 from blitznet.inference.sources import (
     Source,
     Video,
@@ -107,6 +108,14 @@ def test_standard_input_is_not_read_unless_a_dash_asks_for_it(album: Path) -> No
     assert stdin.tell() == 0
 
 
+def test_standard_input_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_MAX_STDIN", 2_000_000)
+    with Path("/dev/zero").open("rb") as endless:
+        found, problems = find_sources(["-"], endless)
+    assert found == []
+    assert problems == ["-: standard input has more than 2 MB; give files or folders"]
+
+
 @pytest.mark.usefixtures("album")
 def test_videos_cameras_and_urls_stand_among_the_images() -> None:
     for name in ("album/clip.MP4", "album/._clip.mp4", "7"):
@@ -129,9 +138,9 @@ def test_one_folder_can_be_watched() -> None:
     nothing = BytesIO()
     assert find_given(["empty"], True, 3, nothing) == ([WatchedFolder(Path("empty"), 3)], [])
     assert find_given(["x[1].jpg"], False, None, nothing) == ([Path("x[1].jpg")], [])
-    for sources in (["album", "empty"], ["album/b.jpg"], ["gone"]):
+    for named in (["album", "empty"], ["album/b.jpg"], ["gone"]):
         with pytest.raises(InputError, match="--watch takes one folder"):
-            find_given(sources, True, None, nothing)
+            find_given(named, True, None, nothing)
 
 
 @pytest.mark.parametrize(
