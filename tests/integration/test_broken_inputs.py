@@ -146,23 +146,23 @@ PICTURES = [
         f"{JPEG}: not an image; BlitzNet reads {FORMATS}",
     ),
     Case(
-        "a image cut off in the middle",
+        "an image cut off in the middle",
         lambda: cut(JPEG, 1500),
         f"{JPEG}: damaged or cut off (image file is truncated (8 bytes not processed))",
     ),
     Case(
-        "a image cut off in its header",
+        "an image cut off in its header",
         lambda: cut(JPEG, 100),
         f"{JPEG}: damaged JPEG image (Truncated File Read)",
     ),
     Case("a missing image", JPEG.unlink, f"{JPEG}: no such file"),
     Case(
-        "a folder in place of a image",
+        "a folder in place of an image",
         lambda: (JPEG.unlink(), JPEG.mkdir()),
         f"{JPEG}: a folder, not an image",
     ),
     Case(
-        "a image whose header promises too much",
+        "an image whose header promises too much",
         lambda: JPEG.write_bytes(b"P6\n40000 40000\n255\n" + bytes(100)),
         f"{JPEG}: 40000x40000 pixels, more than 100 million; make it smaller, "
         "or predict with --max-megapixels",
@@ -174,7 +174,7 @@ PICTURES = [
         "stored; turn the pixels and remove the tag, or label it upright",
     ),
     Case(
-        "a image of val in train, saved in another format",
+        "an image of val in train, saved in another format",
         same_in_val_as_png,
         f"{JPEG}: is the same image as VOC/JPEGImages/000004.jpg in val; keep one",
     ),

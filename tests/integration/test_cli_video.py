@@ -29,7 +29,7 @@ VARIABLE = [0, 40, 95, 120, 200, 300, 310, 400, 480, 777]
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder, with a video and a image."""
+    """The working folder, with a video and an image."""
     monkeypatch.chdir(tmp_path)
     write_video(Path("clip.mp4"), VARIABLE)
     Image.new("RGB", (40, 30), "red").save("a.png")

@@ -45,7 +45,7 @@ def peak_bytes(image: Path, engine: str) -> int:
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_a_image_of_48_million_pixels_fits_in_600_megabytes(engine: str, tmp_path: Path) -> None:
+def test_an_image_of_48_million_pixels_fits_in_600_megabytes(engine: str, tmp_path: Path) -> None:
     cells = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     blobs = Image.fromarray(cells)
     blobs.save(tmp_path / "small.png")

@@ -101,7 +101,7 @@ def test_images_of_one_name_keep_their_folders_in_every_format(
     assert train == "./images/train/album/a.jpg\n./images/train/other/a.jpg\n"
 
 
-def test_a_image_that_cannot_be_read_is_in_no_list(checkpoint: str, album: Path) -> None:
+def test_an_image_that_cannot_be_read_is_in_no_list(checkpoint: str, album: Path) -> None:
     (album / "album/b.jpg").write_text("no image")
     assert predict(checkpoint, "album", "--format", "voc", "--out", "out") == 1
     listed = Path("out/labels/voc/ImageSets/Main/default.txt").read_text()

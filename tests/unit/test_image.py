@@ -87,7 +87,7 @@ def test_an_open_image_is_turned_upright_as_its_file_would_be(tmp_path: Path) ->
         assert image.size == (2, 3)  # the one that was given is as it was
 
 
-def test_a_image_with_a_damaged_exif_block_is_read_as_it_lies(tmp_path: Path) -> None:
+def test_an_image_with_a_damaged_exif_block_is_read_as_it_lies(tmp_path: Path) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "a.png", exif=b"Exif\0\0II*\0\xff\xff\xff\xff junk")
     assert pixels_of(tmp_path / "a.png") == PIXELS.tolist()
 
@@ -158,7 +158,7 @@ def test_what_comes_back_is_never_the_object_that_was_given() -> None:
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".gif", ".tif", ".bmp"])
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
-def test_a_file_that_was_cut_off_is_an_error_and_not_half_a_image(
+def test_a_file_that_was_cut_off_is_an_error_and_not_half_an_image(
     tmp_path: Path, suffix: str, kept: float
 ) -> None:
     path = tmp_path / f"cut{suffix}"
@@ -235,7 +235,7 @@ def test_formats_with_costly_decoders_have_half_the_limit(tmp_path: Path) -> Non
     assert read_image(tmp_path / "a.webp", 14).size == (7, 1)
 
 
-def test_a_image_is_an_ordinary_file_of_bounded_size(tmp_path: Path) -> None:
+def test_an_image_is_an_ordinary_file_of_bounded_size(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     with (tmp_path / "huge.jpg").open("wb") as file:
         file.truncate(2**40)

@@ -37,12 +37,12 @@ def test_images_come_once_and_not_before_they_are_whole(tmp_path: Path) -> None:
     assert [path.name for path in images] == ["c.bmp"]
 
 
-def test_what_never_becomes_a_image_is_given_out_in_the_end(tmp_path: Path) -> None:
+def test_what_never_becomes_an_image_is_given_out_in_the_end(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("no image")
     assert [path.name for path in watch_folder(tmp_path, idle_seconds=0.1)] == ["a.jpg"]
 
 
-def test_a_image_that_was_taken_away_may_come_back(tmp_path: Path) -> None:
+def test_an_image_that_was_taken_away_may_come_back(tmp_path: Path) -> None:
     content = image_bytes(tmp_path)
     images = watch_folder(tmp_path, idle_seconds=0.5)
     for _ in range(2):
