@@ -1,5 +1,6 @@
 import signal
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,6 +11,14 @@ from blitznet.interruption import (
     ignore_interruption,
     terminated_as_interrupted,
 )
+
+
+@pytest.fixture(autouse=True)
+def _heard() -> Iterator[None]:
+    """A shell lets its background jobs ignore SIGINT."""
+    with handlers_restored():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
 
 
 def test_ctrl_c_is_noted_and_the_work_continues() -> None:
