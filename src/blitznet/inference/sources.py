@@ -79,11 +79,12 @@ def find_sources(
     for source in sources:
         names = [source] if source else []  # of an unset variable; not the working folder
         if source == STANDARD_INPUT:
-            content = b"" if stdin is None else stdin.read(_MAX_STDIN + 1).removeprefix(BOM_UTF8)
+            content = b"" if stdin is None else stdin.read(_MAX_STDIN + 1)
             if len(content) > _MAX_STDIN:
                 limit = f"{_MAX_STDIN // 1_000_000} MB"
                 problems.append(f"-: standard input has more than {limit}; give files or folders")
                 continue
+            content = content.removeprefix(BOM_UTF8)
             if _is_binary(content):
                 found.append(EncodedImage(content, "stdin"))
                 continue
