@@ -39,6 +39,7 @@ from blitznet.service.request_body import (
 from blitznet.service.settings import Settings
 
 Part = TypeVar("Part")
+Result = TypeVar("Result")
 Milliseconds = dict[str, float]
 
 
@@ -148,18 +149,10 @@ class Service:
             return join(parts), times
 
         start = perf_counter()
-        job = self.queue.run(work)
-        gone = asyncio.ensure_future(_until_gone(request))
-        gone.add_done_callback(lambda _: job.cancel())
         try:
-            content, times = await job
-        except asyncio.CancelledError:
-            if gone.done():
-                raise ClientDisconnect from None
-            raise
+            content, times = await _unless_gone(request, self.queue.run(work))
         finally:
             given_up.set()
-            gone.cancel()
         self._record(request, times, (perf_counter() - start) * 1000)
         return Response(content, media_type=media_type)
 
@@ -203,6 +196,24 @@ def _drawn_png(scene: Scene) -> bytes:
 def _map_png(scene: Scene) -> bytes:
     assert scene.seg_map is not None  # only called if the network segments
     return png(palette_image(scene.seg_map))
+
+
+async def _unless_gone(request: Request, job: asyncio.Future[Result]) -> Result:
+    """The result of a job, which is cancelled if the client disconnects first.
+
+    Raises:
+        ClientDisconnect: if the client has disconnected.
+    """
+    gone = asyncio.ensure_future(_until_gone(request))
+    gone.add_done_callback(lambda _: job.cancel())
+    try:
+        return await job
+    except asyncio.CancelledError:
+        if gone.done():
+            raise ClientDisconnect from None
+        raise
+    finally:
+        gone.cancel()
 
 
 async def _until_gone(request: Request) -> None:
