@@ -1,6 +1,6 @@
 """The initial network of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,11 @@ _OF_THE_WEIGHTS = ("stride_in_1x1", "pad_same", "mean", "std")
 # Fields that determine the features of the heads; if they differ, heads cannot be reused.
 _OF_THE_FEATURES = (
     "backbone", "finest_stride", "fusion", "downscale_width", "upscale_width", "seg_width",
+)  # fmt: skip
+
+# Modules with one layer per level, numbered from the finest.
+_ONE_PER_LEVEL = (
+    "multibox_head.classify", "multibox_head.regress", "segmentation_head.squeeze",
 )  # fmt: skip
 
 
@@ -87,7 +92,6 @@ def known_to_start(recipe: Recipe, names: Sequence[str]) -> KnownClasses:
         return KnownClasses([], [])
     info, model = read_info(find_checkpoint(recipe.start_from)), recipe.model
     fits = all(getattr(info.model, name) == getattr(model, name) for name in _OF_THE_FEATURES)
-    fits = fits and len(info.model.level_sizes) == len(model.level_sizes)
 
     def known(supervised: list[str] | None, is_there: bool) -> list[str]:
         theirs = set(info.names[1:] if supervised is None else supervised)
@@ -147,6 +151,9 @@ def _take_over(network: BlitzNet, recipe: Recipe, names: Sequence[str] | None) -
     assert recipe.start_from is not None
     other, info = load_checkpoint(find_checkpoint(recipe.start_from))
     own, theirs = network.state_dict(), other.state_dict()
+    if network.config.finest_stride == other.config.finest_stride:
+        levels = len(other.config.level_sizes), len(network.config.level_sizes)
+        theirs = align_levels(theirs, *levels)
     if names is None:
         names = info.names if network.config.num_classes == len(info.names) else ()
     known = known_to_start(recipe, names)
@@ -168,6 +175,44 @@ def _take_over(network: BlitzNet, recipe: Recipe, names: Sequence[str] | None) -
             f"of which {network.config.name} on {network.config.backbone} can take over too little"
         )
     network.load_state_dict(fitting, strict=False)
+
+
+def align_levels(state: Mapping[str, Tensor], levels: int, wanted: int) -> dict[str, Tensor]:
+    """Rename a network's tensors for another number of levels, which its image size determines.
+
+    Levels are aligned at the finest one. Additional coarse levels copy the next finer one; the 1x1
+    level remains the last.
+
+    Args:
+        state: tensors of the network by name.
+        levels: its number of levels.
+        wanted: the other number of levels, with the same finest stride.
+    """
+    if wanted == levels:
+        return dict(state)
+    sources = [*(min(level, levels - 2) for level in range(wanted - 1)), levels - 1]
+    steps = len({name.split(".")[2] for name in state if name.startswith("downscale.steps.")})
+    origins = {  # prefix of the new names: of the old ones
+        f"downscale.steps.{step}.": f"downscale.steps.{min(step, steps - 1)}."
+        for step in range(steps + wanted - levels)
+    }
+    for level, source in enumerate(sources):
+        origins |= {f"{head}.{level}.": f"{head}.{source}." for head in _ONE_PER_LEVEL}
+        if level < wanted - 1:  # blocks are numbered from the coarsest
+            block, its_source = wanted - 2 - level, levels - 2 - source
+            origins[f"upscale.blocks.{block}."] = f"upscale.blocks.{its_source}."
+    numbered = ("downscale.steps.", "upscale.blocks.", *(f"{head}." for head in _ONE_PER_LEVEL))
+    aligned = {name: state[name] for name in state if not name.startswith(numbered)}
+    for new, old in origins.items():
+        aligned |= {
+            new + name.removeprefix(old): state[name] for name in state if name.startswith(old)
+        }
+    joint = "segmentation_head.classify.weight"
+    if joint in state:  # reads all levels; copies share the weights of their source
+        by_level = state[joint].chunk(levels, dim=1)
+        shares = [by_level[source] / sources.count(source) for source in sources]
+        aligned[joint] = torch.cat(shares, dim=1)
+    return aligned
 
 
 def _rows_of(

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from blitznet.classes import VOC_CLASSES
 from blitznet.errors import InputError, RecipeError
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
@@ -140,6 +141,65 @@ def test_a_run_starts_from_another_networks_weights_wherever_they_fit(tmp_path: 
         fits = tensor.shape == theirs[name].shape
         assert fits == ("classify" not in name)
         assert torch.equal(tensor, theirs[name]) == fits
+
+
+# By the beginning of a name, the level, block or step that each of the larger network copies.
+SOURCES = {
+    "multibox_head.classify": [0, 1, 2, 3, 4, 4, 5],
+    "multibox_head.regress": [0, 1, 2, 3, 4, 4, 5],
+    "segmentation_head.squeeze": [0, 1, 2, 3, 4, 4, 5],
+    "upscale.blocks": [0, 0, 1, 2, 3, 4],  # the coarsest first
+    "downscale.steps": [0, 1, 1],
+}
+
+
+def network_of_size(size: int, path: Path | None = None) -> BlitzNet:
+    model = TINY.model_copy(update={"image_size": size})
+    recipe = tiny_recipe(model=model, start_from=None if path is None else str(path))
+    return build_network(recipe, VOC_CLASSES)
+
+
+def saved_network_of_size(size: int, path: Path) -> BlitzNet:
+    torch.manual_seed(7)
+    network = network_of_size(size)
+    save_checkpoint(path, network, CheckpointInfo(model=network.config, names=VOC_CLASSES))
+    return network
+
+
+def test_a_larger_image_size_adds_a_coarse_level_and_keeps_the_weights_of_all_others(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "other.safetensors"
+    theirs = saved_network_of_size(256, path).state_dict()
+    own = network_of_size(512, path).state_dict()
+    for module, sources in SOURCES.items():
+        for number, source in enumerate(sources):
+            start, origin = f"{module}.{number}.", f"{module}.{source}."
+            for name in [name for name in own if name.startswith(start)]:
+                assert torch.equal(own[name], theirs[origin + name.removeprefix(start)]), name
+    joint, parts = (
+        state["segmentation_head.classify.weight"].split(TINY.seg_width, dim=1)
+        for state in (own, theirs)
+    )
+    half = parts[4] / 2  # two levels share the weights of one
+    for found, expected in zip(joint, [*parts[:4], half, half, parts[5]], strict=True):
+        torch.testing.assert_close(found, expected)
+    for name in own:
+        if not name.startswith((*SOURCES, "segmentation_head.classify.weight")):
+            assert torch.equal(own[name], theirs[name]), name
+
+
+def test_a_smaller_image_size_drops_the_second_coarsest_level(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    theirs = saved_network_of_size(512, path).state_dict()
+    own = network_of_size(256, path).state_dict()
+    for name, source in (
+        ("multibox_head.classify.4.weight", "multibox_head.classify.4.weight"),
+        ("multibox_head.classify.5.weight", "multibox_head.classify.6.weight"),
+        ("upscale.blocks.0.block.transform.3.weight", "upscale.blocks.1.block.transform.3.weight"),
+        ("upscale.blocks.4.block.transform.3.weight", "upscale.blocks.5.block.transform.3.weight"),
+    ):
+        assert torch.equal(own[name], theirs[source]), name
 
 
 def test_a_part_of_the_classes_keeps_its_scores_and_the_others_are_background(
