@@ -23,7 +23,7 @@ import blitznet
 from blitznet.inference.video.open_video import open_video
 
 GROWTH = 1.05
-EVERY = 20  # actions per reading
+INTERVAL = 0.5  # seconds between readings; more of them would look like a leak
 MAX_SIDE = 320
 FRAMES = 12
 
@@ -45,9 +45,9 @@ def watch(name: str, actions: Iterator[Callable[[], int]]) -> dict[str, object]:
     """Run all actions, and compare early readings with late ones."""
     readings: list[Reading] = []
     start, done = time.monotonic(), 0
-    for number, action in enumerate(track(actions, name)):
+    for action in track(actions, name):
         done += action()
-        if number % EVERY == 0:
+        if time.monotonic() - start > INTERVAL * len(readings):
             readings.append(read_process())
     quarter = len(readings) // 4
     early, late = readings[quarter : 2 * quarter], readings[-quarter:]
