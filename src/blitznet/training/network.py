@@ -163,7 +163,7 @@ def _take_over(network: BlitzNet, recipe: Recipe, names: Sequence[str] | None) -
             anchors, classes = (
                 (ANCHORS_PER_CELL, known.boxes) if "multibox" in name else (1, known.masks)
             )
-            if classes:
+            if classes and tensor.shape[1:] == theirs[name].shape[1:]:
                 pairs = _rows_of(classes, names, recipe.model.background_rows, info)
                 fitting[name] = _with_rows(tensor, theirs[name], anchors, pairs)
         elif name in theirs and tensor.shape == theirs[name].shape:

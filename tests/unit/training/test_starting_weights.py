@@ -202,6 +202,20 @@ def test_a_smaller_image_size_drops_the_second_coarsest_level(tmp_path: Path) ->
         assert torch.equal(own[name], theirs[source]), name
 
 
+def test_an_image_size_without_down_scale_steps_keeps_the_heads_of_levels_that_fit(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "other.safetensors"
+    theirs = saved_network_of_size(256, path).state_dict()
+    network = network_of_size(64, path)
+    assert not network.downscale.steps  # the 1x1 level has the backbone's channels
+    own = network.state_dict()
+    for level in range(3):
+        name = f"multibox_head.classify.{level}.weight"
+        assert torch.equal(own[name], theirs[name])
+    assert own["multibox_head.classify.3.weight"].shape[1] != TINY.downscale_width
+
+
 def test_a_part_of_the_classes_keeps_its_scores_and_the_others_are_background(
     tmp_path: Path,
 ) -> None:
