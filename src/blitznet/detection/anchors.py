@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -21,6 +22,19 @@ def level_scales(
     """
     step = (max_scale - min_scale) / max(num_levels - 2, 1)
     return [finest_scale, *(min_scale + step * i for i in range(num_levels))]
+
+
+def anchor_shapes(
+    num_levels: int, finest_scale: float, min_scale: float, max_scale: float
+) -> Tensor:
+    """(L, 6, 2) float64: width and height of every level's anchors; fractions of the image side."""
+    scales = level_scales(num_levels, finest_scale, min_scale, max_scale)
+    shapes = []
+    for scale, next_scale in pairwise(scales):
+        between = math.sqrt(scale * next_scale)
+        shapes += [(scale, scale), (between, between)]
+        shapes += [(scale * math.sqrt(ratio), scale / math.sqrt(ratio)) for ratio in ASPECT_RATIOS]
+    return torch.tensor(shapes, dtype=torch.float64).view(num_levels, ANCHORS_PER_CELL, 2)
 
 
 def make_anchors(
@@ -43,13 +57,9 @@ def make_anchors(
         (A, 4) float32 xyxy in input pixels, not clipped to the image; ordered by level, row,
         column and anchor within the cell, like the predictions of the multibox head.
     """
-    scales = level_scales(len(level_sizes), finest_scale, min_scale, max_scale)
     levels = []
-    for size, scale, next_scale in zip(level_sizes, scales, scales[1:], strict=False):
-        between = math.sqrt(scale * next_scale)
-        shapes = [(scale, scale), (between, between)]
-        shapes += [(scale * math.sqrt(ratio), scale / math.sqrt(ratio)) for ratio in ASPECT_RATIOS]
-        half_shapes = torch.tensor(shapes, dtype=torch.float64) / 2
+    shapes = anchor_shapes(len(level_sizes), finest_scale, min_scale, max_scale)
+    for size, half_shapes in zip(level_sizes, shapes / 2, strict=True):
         centres = (torch.arange(size, dtype=torch.float64) + 0.5) / size
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         xy = torch.stack((x, y), dim=-1).reshape(-1, 1, 2)

@@ -86,8 +86,9 @@ def _write_decode(
     least = limits.score * (1 - _ROUNDING)
     bound = math.log(least / (1 - least))
     reaches = op.GreaterOrEqual(margin, op.Constant(value_float=bound))
-    is_first = torch.arange(num_anchors) < -(-limits.top // num_classes)
-    chosen = op.Squeeze(op.NonZero(op.Or(reaches, _constant(op, is_first))), _ints(op, 0))
+    number_first = -(-limits.top // num_classes)
+    is_first = op.Less(_count(op, num_anchors), op.Constant(value_int=number_first))
+    chosen = op.Squeeze(op.NonZero(op.Or(reaches, is_first)), _ints(op, 0))
     boxes, has_area = _write_boxes(
         op,
         op.Gather(box_deltas, chosen, axis=1),
@@ -207,7 +208,8 @@ def _write_sort(op: Any, values: Any, top: int) -> tuple[Any, Any]:
     position = op.Reshape(position, _ints(op, -1, top))
     best = op.GatherElements(values, position, axis=1)
     mine, other = op.Unsqueeze(best, _ints(op, 2)), op.Unsqueeze(best, _ints(op, 1))
-    is_earlier = _constant(op, torch.ones(1, top, top, dtype=torch.bool).tril(-1))
+    number = _count(op, top)
+    is_earlier = op.Less(op.Unsqueeze(number, _ints(op, 0)), op.Unsqueeze(number, _ints(op, 1)))
     precedes = op.Or(op.Greater(other, mine), op.And(op.Equal(other, mine), is_earlier))
     rank = op.ReduceSum(op.Cast(precedes, to=_INT64), _ints(op, 2), keepdims=0)
     return (
@@ -220,10 +222,9 @@ def _ints(op: Any, *values: int) -> Any:
     return op.Constant(value_ints=list(values))
 
 
-def _constant(op: Any, values: Tensor) -> Any:
-    import onnx_ir
-
-    return op.Constant(value=onnx_ir.tensor(values.numpy()))
+def _count(op: Any, number: int) -> Any:
+    """0, 1, ... number - 1."""
+    return op.Range(*(op.Constant(value_int=value) for value in (0, number, 1)))
 
 
 TRANSLATION: dict[Callable[..., Any], Callable[..., Any]] = {

@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -12,8 +13,8 @@ from blitznet.exporting.onnx_file import export_onnx
 from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.blitznet import BlitzNet
-from blitznet.model.checkpoint import describe
-from blitznet.model_files import ExportInfo, bundled_networks
+from blitznet.model.checkpoint import describe, load_checkpoint
+from blitznet.model_files import ExportInfo, bundled_networks, find_checkpoint
 
 
 @pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.slow), "fp16"])
@@ -45,6 +46,21 @@ def test_a_file_gives_what_the_network_gives_and_leaves_it_alone(
     assert b"stack_trace" not in (tmp_path / "tiny.onnx").read_bytes()  # paths of this machine
 
 
+def test_the_coarsest_level_stores_the_centre_of_its_kernels(
+    tiny_network: BlitzNet, tmp_path: Path
+) -> None:
+    export_onnx(tmp_path / "tiny.onnx", tiny_network, describe(tiny_network))
+    shapes = {one.name: tuple(one.dims) for one in stored_tensors(tmp_path / "tiny.onnx")}
+    assert tiny_network.config.level_sizes[-1] == 1  # a pixel has no neighbours
+    last = f"multibox_head.classify.{len(tiny_network.config.level_sizes) - 1}.weight"
+    assert tiny_network.get_parameter(last).shape[2:] == (3, 3)
+    assert shapes[f"network.network.{last}"][2:] == (1, 1)
+
+
+def stored_tensors(path: Path) -> list[onnx.TensorProto]:
+    return list(onnx.load(path).graph.initializer)
+
+
 def test_a_weight_beyond_half_precision_is_named(tiny_network: BlitzNet, tmp_path: Path) -> None:
     network = copy.deepcopy(tiny_network)
     [*_, weight] = (one for one in network.parameters() if one.ndim == 4)
@@ -58,3 +74,12 @@ def test_bundled_networks_say_nothing_of_the_machine_that_made_them() -> None:
     for files in bundled_networks().values():
         assert files.exported is not None
         assert b"stack_trace" not in files.exported.read_bytes()
+
+
+def test_bundled_networks_store_weights_but_no_anchors() -> None:
+    for name, files in bundled_networks().items():
+        assert files.exported is not None
+        anchors = load_checkpoint(find_checkpoint(name))[0].anchors.numel()
+        for one in stored_tensors(files.exported):
+            if one.data_type != onnx.TensorProto.FLOAT16:
+                assert np.prod(one.dims) < anchors / 10, one.name
