@@ -4,7 +4,7 @@ import csv
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -19,6 +19,8 @@ from blitznet.training.step import StepResult
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+Row = dict[str, Any]  # of a CSV file: `step` is an integer, all others are floats or None
 
 LOG_FILE = "log.csv"
 LOG_FIELDS = ("step", *LossTerms._fields, "with_boxes", "with_maps", "lr", "pictures_per_second")
@@ -90,7 +92,7 @@ def _of_all_processes(sources: tuple[str, ...]) -> list[str]:
 def start_log(path: Path, step: int) -> None:
     """Start the CSV log of a run, without rows after `step`: these steps will be repeated."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_rows(path, LOG_FIELDS, [row for row in read_rows(path) if int(row["step"]) <= step])
+    write_rows(path, LOG_FIELDS, [row for row in read_rows(path) if row["step"] <= step])
 
 
 def append_row(path: Path, row: Mapping[str, float]) -> None:
@@ -103,7 +105,7 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
         csv.DictWriter(file, LOG_FIELDS).writerow(row)
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[Row]:
     """The complete rows of a CSV file with a header; none if the file is missing.
 
     Raises:
@@ -114,12 +116,14 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     remedy = "restore it from a copy, or delete it and lose what it lists"
     reader = csv.DictReader(read_text(path, CheckpointError).splitlines())
     try:
-        rows = [row for row in reader if None not in row.values()]
-        for row in rows:
-            _ = int(row["step"]), [float(value) for value in row.values() if value]
+        return [
+            {name: float(value) if value else None for name, value in row.items()}
+            | {"step": int(row["step"])}
+            for row in reader
+            if None not in row.values()
+        ]
     except (csv.Error, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({cut(str(error))}); {remedy}") from None
-    return rows
 
 
 def write_rows(path: Path, fields: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

@@ -187,7 +187,6 @@ class _Loop:
             try:
                 validate(
                     self._run,
-                    self._step,
                     self._learner.result,
                     self._describe(),
                     self._val_sources,
