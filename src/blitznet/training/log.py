@@ -3,6 +3,7 @@
 import csv
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -62,10 +63,12 @@ class Meter:
             finite = cast(Tensor, fabric.all_reduce(finite.float(), reduce_op="min")) > 0
         if not finite.all():
             first = int((~finite).nonzero()[0])
-            images = _of_all_processes(self._steps[first][2])
+            parts = [self._steps[first][2]] * fabric.world_size
+            if fabric.world_size > 1:
+                distributed.all_gather_object(parts, parts[0])
             raise DivergenceError(
                 f"the loss is not finite at step {last_step - len(finite) + 1 + first}; "
-                f"its images: {', '.join(images)}. Lower the learning rate with --set lr=..."
+                f"its images: {', '.join(chain(*parts))}. Lower the learning rate with --set lr=..."
             )
 
     def read(self, step: int, lr: float, global_batch_size: int) -> dict[str, float]:
@@ -79,14 +82,6 @@ class Meter:
         row = (step, *means, lr, images / (now - self._started))
         self._steps, self._started = [], now
         return dict(zip(LOG_FIELDS, row, strict=True))
-
-
-def _of_all_processes(sources: tuple[str, ...]) -> list[str]:
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return list(sources)
-    gathered: list[tuple[str, ...]] = [()] * distributed.get_world_size()
-    distributed.all_gather_object(gathered, sources)
-    return [source for part in gathered for source in part]
 
 
 def start_log(path: Path, step: int) -> None:

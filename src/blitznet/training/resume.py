@@ -81,7 +81,7 @@ def load_state(
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     indices = [i for i in range(len(trained)) if f"optimizer.{i}.step" in found]
     for index in indices:  # a new optimizer has no moments
-        moments = {name: trained[index] for name in _MOMENTS} | {"step": torch.zeros(())}
+        moments = dict.fromkeys(_MOMENTS, trained[index]) | {"step": torch.zeros(())}
         expected |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
     if {n: t.shape for n, t in found.items()} != {n: t.shape for n, t in expected.items()}:
         raise CheckpointError(
