@@ -74,9 +74,9 @@ def _early_stop(folder: Path, recipe: Recipe) -> str | None:
     best, rows = read_info(folder / MODEL_FILE).training["steps"], read_validation(folder)
     if best == recipe.steps:
         return None
-    since = sum((row["step"] or 0) > best for row in rows)
+    since = sum(row["step"] > best for row in rows)
     return (
-        f"Stopped early at step {rows[-1]['step']:.0f} of {recipe.steps}: no improvement in "
+        f"Stopped early at step {rows[-1]['step']} of {recipe.steps}: no improvement in "
         f"{count_of(since, 'validation')}; the network is that of step {best}"
     )
 
@@ -84,11 +84,11 @@ def _early_stop(folder: Path, recipe: Recipe) -> str | None:
 def better_weights(folder: Path, metrics: Metrics) -> str | None:
     """Say that an earlier validation was better than the result; None if none was."""
     best, last = best_row(read_validation(folder)), metrics.score
-    if best is None or last is None or (best["score"] or 0.0) <= last:
+    if best is None or last is None or best["score"] <= last:
         return None
     return (
         f"{folder / BEST_FILE} is better on {VALIDATION_SPLIT}: {best['score']:.3f} at step "
-        f"{best['step']:.0f}; {MODEL_FILE} has {last:.3f}"
+        f"{best['step']}; {MODEL_FILE} has {last:.3f}"
     )
 
 
@@ -112,9 +112,9 @@ def _measure(
     metrics = replace(metrics, model=str(path), data=str(data), split=VALIDATION_SPLIT)
     save_checkpoint(path, model, with_metrics(info, metrics))
     write_json(folder / METRICS_FILE, metrics.to_dict())
-    step = info.training["steps"]
-    if all(row["step"] != step for row in read_validation(folder)):  # False after early stopping
-        keep_measured(folder, step, metrics, model, info)
+    steps = [row["step"] for row in read_validation(folder)]
+    if info.training["steps"] not in steps:  # it is after early stopping
+        keep_measured(folder, metrics, model, info)
     return metrics
 
 

@@ -3,8 +3,9 @@
 import csv
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -19,6 +20,8 @@ from blitznet.training.step import StepResult
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+Row = dict[str, Any]  # of a CSV file: `step` is an integer, all others are floats or None
 
 LOG_FILE = "log.csv"
 LOG_FIELDS = ("step", *LossTerms._fields, "with_boxes", "with_maps", "lr", "pictures_per_second")
@@ -60,10 +63,12 @@ class Meter:
             finite = cast(Tensor, fabric.all_reduce(finite.float(), reduce_op="min")) > 0
         if not finite.all():
             first = int((~finite).nonzero()[0])
-            images = _of_all_processes(self._steps[first][2])
+            parts = [self._steps[first][2]] * fabric.world_size
+            if fabric.world_size > 1:
+                distributed.all_gather_object(parts, parts[0])
             raise DivergenceError(
                 f"the loss is not finite at step {last_step - len(finite) + 1 + first}; "
-                f"its images: {', '.join(images)}. Lower the learning rate with --set lr=..."
+                f"its images: {', '.join(chain(*parts))}. Lower the learning rate with --set lr=..."
             )
 
     def read(self, step: int, lr: float, global_batch_size: int) -> dict[str, float]:
@@ -79,18 +84,10 @@ class Meter:
         return dict(zip(LOG_FIELDS, row, strict=True))
 
 
-def _of_all_processes(sources: tuple[str, ...]) -> list[str]:
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return list(sources)
-    gathered: list[tuple[str, ...]] = [()] * distributed.get_world_size()
-    distributed.all_gather_object(gathered, sources)
-    return [source for part in gathered for source in part]
-
-
 def start_log(path: Path, step: int) -> None:
     """Start the CSV log of a run, without rows after `step`: these steps will be repeated."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_rows(path, LOG_FIELDS, [row for row in read_rows(path) if int(row["step"]) <= step])
+    write_rows(path, LOG_FIELDS, [row for row in read_rows(path) if row["step"] <= step])
 
 
 def append_row(path: Path, row: Mapping[str, float]) -> None:
@@ -103,7 +100,7 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
         csv.DictWriter(file, LOG_FIELDS).writerow(row)
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[Row]:
     """The complete rows of a CSV file with a header; none if the file is missing.
 
     Raises:
@@ -114,12 +111,14 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     remedy = "restore it from a copy, or delete it and lose what it lists"
     reader = csv.DictReader(read_text(path, CheckpointError).splitlines())
     try:
-        rows = [row for row in reader if None not in row.values()]
-        for row in rows:
-            _ = int(row["step"]), [float(value) for value in row.values() if value]
+        return [
+            {name: float(value) if value else None for name, value in row.items()}
+            | {"step": int(row["step"])}
+            for row in reader
+            if None not in row.values()
+        ]
     except (csv.Error, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({cut(str(error))}); {remedy}") from None
-    return rows
 
 
 def write_rows(path: Path, fields: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

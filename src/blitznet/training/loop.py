@@ -104,7 +104,14 @@ class _Loop:
             progress = read_progress(state)
             self._step, self._seconds_before = progress["step"], progress["seconds"]
         # After the launch, which waits for the first process to write the list of skipped images.
-        samples = _open_samples(recipe, data, run)
+        sources = without_skipped(data.open_split("train"), "train", run)
+        samples = TrainingSamples(
+            sources,
+            recipe.model.image_size,
+            recipe.augmentation,
+            recipe.seed,
+            draw_frequencies(sources, recipe.class_balance),
+        )
         self._num_images = len(samples.order)
         self._learner = TrainState(
             self._fabric, recipe, state if resume else None, options.compile, data.classes
@@ -112,8 +119,8 @@ class _Loop:
         self._validate_every = steps_between_validations(recipe, data, options)
         self._val_sources: list[LabelSource] = []
         if self._validate_every and self._fabric.is_global_zero:
-            sources = data.open_split(VALIDATION_SPLIT)
-            self._val_sources = without_skipped(sources, VALIDATION_SPLIT, run)
+            measured = data.open_split(VALIDATION_SPLIT)
+            self._val_sources = without_skipped(measured, VALIDATION_SPLIT, run)
             forget_validation(run, self._step)
         self._limit = math.inf if options.max_minutes is None else 60 * options.max_minutes
         self._started, self._last_saved = time.monotonic(), 0.0
@@ -125,8 +132,9 @@ class _Loop:
             self._fabric.world_size,
         )
         pin_memory = self._fabric.device.type == "cuda"
-        workers = options.workers
-        self._batches = prepare_ahead(samples, positions, collate_samples, workers, pin_memory)
+        self._batches = prepare_ahead(
+            samples, positions, collate_samples, options.workers, pin_memory
+        )
 
     def rows(self, on_step: Callable[[int], object]) -> Rows:
         """Train, and yield the rows of `train_steps`."""
@@ -187,7 +195,6 @@ class _Loop:
             try:
                 validate(
                     self._run,
-                    self._step,
                     self._learner.result,
                     self._describe(),
                     self._val_sources,
@@ -252,14 +259,3 @@ class _Loop:
             training=training,
             recipe=recipe.model_dump(mode="json"),
         )
-
-
-def _open_samples(recipe: Recipe, data: DataDescription, run: Path) -> TrainingSamples:
-    sources = without_skipped(data.open_split("train"), "train", run)
-    return TrainingSamples(
-        sources,
-        recipe.model.image_size,
-        recipe.augmentation,
-        recipe.seed,
-        draw_frequencies(sources, recipe.class_balance),
-    )

@@ -5,7 +5,6 @@ state consists of the weights, the EMA weights and the optimizer's moments.
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from blitznet.errors import CheckpointError, first_problem, shown
+from blitznet.errors import CheckpointError, first_problem
 from blitznet.files.text_files import parse_json
 from blitznet.model.checkpoint import read_tensors, write_safetensors
 from blitznet.model_files import read_header
@@ -32,11 +31,7 @@ def save_state(
     progress: dict[str, Any],
 ) -> None:
     """Write the state of a run; `progress`, which has the key `step`, is stored as JSON."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    if averaged is not None:
-        tensors |= {f"averaged.{name}": tensor for name, tensor in averaged.state_dict().items()}
-    for index, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
+    tensors = _tensors(model, averaged, optimizer)
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_safetensors(path, contiguous, {_KEY: json.dumps(progress)})
 
@@ -81,40 +76,35 @@ def load_state(
     Raises:
         CheckpointError: if the state is damaged, or belongs to another network or optimizer.
     """
-    found: dict[str, dict[str, Tensor]] = {"model": {}, "averaged": {}, "optimizer": {}}
-    for name, tensor in read_tensors(path).items():
-        part, _, rest = name.partition(".")
-        if part not in found:
-            raise CheckpointError(f"{path} holds {shown(name)}, not part of a state; {_REMEDY}")
-        found[part][rest] = tensor
+    found = read_tensors(path)
+    expected = _tensors(model, averaged, optimizer)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
-    indices = {name.partition(".")[0] for name in found["optimizer"]}
-    expected: dict[str, Mapping[str, Tensor]] = {
-        "model": model.state_dict(),
-        "averaged": averaged.state_dict() if averaged is not None else {},
-        "optimizer": {
-            f"{index}.{name}": parameter if name in _MOMENTS else torch.zeros(())
-            for index, parameter in enumerate(trained)
-            if str(index) in indices
-            for name in ("step", *_MOMENTS)
-        },
-    }
-    if any(_shapes(found[part]) != _shapes(expected[part]) for part in found):
+    indices = [i for i in range(len(trained)) if f"optimizer.{i}.step" in found]
+    for index in indices:  # a new optimizer has no moments
+        moments = dict.fromkeys(_MOMENTS, trained[index]) | {"step": torch.zeros(())}
+        expected |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
+    if {n: t.shape for n, t in found.items()} != {n: t.shape for n, t in expected.items()}:
         raise CheckpointError(
             f"{path} is the state of another network or optimizer; resume with the recipe and the "
             "settings that the run began with"
         )
-    model.load_state_dict(found["model"])
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {n.removeprefix(prefix): t for n, t in found.items() if n.startswith(prefix)}
+
+    model.load_state_dict(part("model."))
     if averaged is not None:
-        averaged.load_state_dict(found["averaged"])
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in found["optimizer"].items():
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict(
-        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
-    )
+        averaged.load_state_dict(part("averaged."))
+    state = {index: part(f"optimizer.{index}.") for index in indices}
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in tensors.items()}
+def _tensors(
+    model: nn.Module, averaged: nn.Module | None, optimizer: Optimizer
+) -> dict[str, Tensor]:
+    """All tensors by name, with the prefixes model., averaged. and optimizer.INDEX."""
+    parts = {"model": model.state_dict()}
+    if averaged is not None:
+        parts["averaged"] = averaged.state_dict()
+    parts |= {f"optimizer.{i}": kept for i, kept in optimizer.state_dict()["state"].items()}
+    return {f"{part}.{n}": t for part, tensors in parts.items() for n, t in tensors.items()}

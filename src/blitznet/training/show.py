@@ -215,7 +215,7 @@ def _describe_row(row: dict[str, float], run: Path, progress: Progress) -> str:
     # The loss of a missing head is exactly 0.
     text = " ".join(f"{short} {row[term]:.3f}" for term, short in _LOSSES.items() if row[term])
     measured = [one for one in read_validation(run) if one["score"] is not None]
-    parts = [f"val {one['score']:.3f} at step {one['step']:.0f}" for one in measured[-1:]]
+    parts = [f"val {one['score']:.3f} at step {one['step']}" for one in measured[-1:]]
     parts += [f"{row['pictures_per_second']:.1f} images/s", f"lr {row['lr']:.2e}"]
     room = progress.console.width - _BAR_CELLS
     for part in parts:

@@ -65,7 +65,7 @@ def _write_new(writer: "SummaryWriter", run: Path, num_written: dict[str, int]) 
         rows = read_rows(run / name)
         for row in rows[num_written[name] :]:
             for column, tag in tags.items():
-                if row[column]:
-                    writer.add_scalar(tag, float(row[column]), int(row["step"]))
+                if row[column] is not None:
+                    writer.add_scalar(tag, row[column], row["step"])
         num_written[name] = len(rows)
     writer.flush()  # so that a killed run keeps its curves

@@ -12,7 +12,7 @@ from blitznet.evaluation.metrics import Evaluation, Metrics
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
-from blitznet.training.log import read_rows, write_rows
+from blitznet.training.log import Row, read_rows, write_rows
 
 VALIDATION_SPLIT = "val"
 VALIDATION_FILE = "validation.csv"
@@ -21,16 +21,10 @@ LAST_FILE = "last.safetensors"
 
 VALIDATION_FIELDS = ("step", "score", "voc07", "voc12", "coco", "mean_iou", "seconds")
 
-ValidationRow = dict[str, float | None]  # keys: `VALIDATION_FIELDS`
 
-
-def read_validation(folder: Path) -> list[ValidationRow]:
-    """The validations of a run so far, by step; fractions, or None for a missing task."""
-    rows = read_rows(folder / VALIDATION_FILE)
-    return [
-        {name: float(row[name]) if row[name] else None for name in VALIDATION_FIELDS}
-        for row in rows
-    ]
+def read_validation(folder: Path) -> list[Row]:
+    """Rows of `VALIDATION_FIELDS` so far, by step; fractions, or None for a missing task."""
+    return read_rows(folder / VALIDATION_FILE)
 
 
 def with_metrics(info: CheckpointInfo, metrics: Metrics) -> CheckpointInfo:
@@ -41,13 +35,13 @@ def with_metrics(info: CheckpointInfo, metrics: Metrics) -> CheckpointInfo:
 def forget_validation(folder: Path, last_step: int) -> None:
     """Drop validations after the step from which a run continues."""
     rows = read_validation(folder)
-    if any((row["step"] or 0) > last_step for row in rows):
-        _write(folder, [row for row in rows if (row["step"] or 0) <= last_step])
+    kept = [row for row in rows if row["step"] <= last_step]
+    if kept != rows:
+        write_rows(folder / VALIDATION_FILE, VALIDATION_FIELDS, kept)
 
 
 def validate(
     folder: Path,
-    step: int,
     network: BlitzNet,
     info: CheckpointInfo,
     sources: Sequence[LabelSource],
@@ -62,9 +56,8 @@ def validate(
 
     Args:
         folder: folder of the run.
-        step: step of the weights.
         network: network to measure.
-        info: metadata of its checkpoint.
+        info: metadata of its checkpoint, with the step of the weights.
         sources: sources of the validation split.
         device: device of the network.
         workers: processes that read images.
@@ -74,7 +67,7 @@ def validate(
         KeyboardInterrupt: if the validation was interrupted.
         InputError: for the first unusable image or label.
     """
-    if any(row["step"] == step for row in read_validation(folder)):
+    if any(row["step"] == info.training["steps"] for row in read_validation(folder)):
         return
 
     def stop_if_interrupted(*_: object) -> None:
@@ -87,13 +80,13 @@ def validate(
         metrics = measure(
             engine, sources, workers=workers, found=stop_if_interrupted, evaluation=evaluation
         )
-    keep_measured(folder, step, metrics, network, info)
+    keep_measured(folder, metrics, network, info)
 
 
-def best_row(rows: Sequence[ValidationRow]) -> ValidationRow | None:
+def best_row(rows: Sequence[Row]) -> Row | None:
     """The row with the best score, the first one on a tie; None if there is no score."""
     scored = [row for row in rows if row["score"] is not None]
-    return max(scored, key=lambda row: row["score"] or 0.0, default=None)
+    return max(scored, key=lambda row: row["score"], default=None)
 
 
 def validations_without_gain(folder: Path) -> int:
@@ -103,14 +96,11 @@ def validations_without_gain(folder: Path) -> int:
     return 0 if best is None else len(rows) - 1 - rows.index(best)
 
 
-def keep_measured(
-    folder: Path, step: int, metrics: Metrics, network: BlitzNet, info: CheckpointInfo
-) -> None:
+def keep_measured(folder: Path, metrics: Metrics, network: BlitzNet, info: CheckpointInfo) -> None:
     """Add a validation's metrics to the rows and files of a run.
 
     Args:
         folder: folder of the run.
-        step: step of the weights.
         metrics: metrics of the weights.
         network: network with these weights.
         info: metadata of its checkpoint, to which the metrics are added.
@@ -118,13 +108,10 @@ def keep_measured(
     rows = read_validation(folder)
     best, score, info = best_row(rows), metrics.score, with_metrics(info, metrics)
     save_checkpoint(folder / LAST_FILE, network, info)
-    if score is not None and (best is None or score > (best["score"] or 0.0)):
+    if score is not None and (best is None or score > best["score"]):
         save_checkpoint(folder / BEST_FILE, network, info)
     kinds = {kind: (metrics.mean_ap or {}).get(kind) for kind in ("voc07", "voc12", "coco")}
-    row = {"step": step, "score": score, **kinds, "mean_iou": metrics.mean_iou}
-    _write(folder, [*rows, row | {"seconds": metrics.seconds}])
-
-
-def _write(folder: Path, rows: Sequence[ValidationRow]) -> None:
-    whole_steps = [row | {"step": int(row["step"] or 0)} for row in rows]
-    write_rows(folder / VALIDATION_FILE, VALIDATION_FIELDS, whole_steps)
+    step, mean_iou = info.training["steps"], metrics.mean_iou
+    row = {"step": step, "score": score, **kinds, "mean_iou": mean_iou}
+    row["seconds"] = metrics.seconds
+    write_rows(folder / VALIDATION_FILE, VALIDATION_FIELDS, [*rows, row])

@@ -21,6 +21,7 @@ from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model_files import read_info
 from blitznet.training import loop, validation
 from blitznet.training.finish import better_weights
+from blitznet.training.log import Row
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, train_steps
 from blitznet.training.loop_options import steps_between_validations
 from blitznet.training.resume import read_progress
@@ -29,7 +30,6 @@ from blitznet.training.validation import (
     LAST_FILE,
     VALIDATION_FIELDS,
     VALIDATION_FILE,
-    ValidationRow,
     read_validation,
 )
 from fixtures.tiny_run import (
@@ -77,11 +77,11 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return script
 
 
-def without_seconds(run: Path) -> list[ValidationRow]:
+def without_seconds(run: Path) -> list[Row]:
     return [row | {"seconds": 0} for row in read_validation(run)]
 
 
-def steps(run: Path) -> list[float | None]:
+def steps(run: Path) -> list[int]:
     return [row["step"] for row in read_validation(run)]
 
 
