@@ -80,6 +80,8 @@ def test_a_run_stopped_in_time_says_how_to_go_on_and_goes_on(
     assert train("recipe.yaml", "--data", "data.yaml", "--out", "run", "--max-minutes", "0") == 0
     assert "blitznet train --resume run" in capsys.readouterr().out
     assert not (workplace / "run/model.safetensors").exists()
+    assert train("--resume", "run", "--devices", "3") == 1
+    assert "cannot be shared by 3 devices" in capsys.readouterr().err
     assert train("--resume", "run") == 0
     assert "No report: the report needs matplotlib" in capsys.readouterr().out
     assert [row["step"] for row in read_log(workplace / "run")] == ["1", "6"]

@@ -210,7 +210,7 @@ def _train(start: _Start, stack: ExitStack) -> TrainingRun:
             prepared = start.resume or _begin(start)
             stack.enter_context(locked(prepared))
             if start.resume is not None:
-                _continue(prepared)
+                _continue(prepared, start)
             folder = prepared  # None after an error: the other processes then end, too
         except InputError as error:
             if processes.count == 1 or not processes.is_launched:
@@ -351,13 +351,15 @@ def _check(description: DataDescription, start: _Start) -> CheckReport:
     return report
 
 
-def _continue(folder: Path) -> None:
+def _continue(folder: Path, start: _Start) -> None:
     """Check that an interrupted run can be resumed, even if it has no state yet."""
-    _, data = read_run(folder)
+    recipe, data = read_run(folder)
     if (folder / MODEL_FILE).exists():
         raise RecipeError(f"{folder} is finished: {folder / MODEL_FILE} is the trained network")
     state = folder / STATE_FILE
     trained = read_progress(state).get("recipe") if state.exists() else None
-    require_unchanged(folder, read_description(data), trained)
+    description = read_description(data)
+    require_unchanged(folder, description, trained)
+    require_fit(recipe, description, start.options, start.processes.count)
     for unfinished in unfinished_files(folder):
         unfinished.unlink()
