@@ -16,7 +16,7 @@ from PIL import Image
 pytestmark = [pytest.mark.install, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
-MAX_MEGABYTES = 202
+MAX_MEGABYTES = 200
 
 # Modules that need PyTorch. All others are imported in the fresh environment.
 LOWER_HALF = (
