@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 if TYPE_CHECKING:
-    from av import VideoFrame, VideoStream
+    from av import Packet, VideoFrame, VideoStream
     from av.container import InputContainer
 
 # Frames per second: default for streams without a rate, and a limit above that of any camera.
@@ -100,35 +101,40 @@ class OpenedVideo(ABC):
         stream.thread_type = "SLICE" if self.is_live else "AUTO"
         self.pixel_shape = Fraction(stream.sample_aspect_ratio or 1)
         skipped_before, sent, decoded = self.skipped, 0, 0
-        packets = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.error.FFmpegError:
-                if self.is_live:
-                    raise
-                # An empty packet makes the decoder return its buffered frames.
-                flush = av.Packet()
-                flush.stream = stream
-                packet, packets = flush, iter(())  # type: ignore[assignment]
-            if packet is None:
-                break
-            sent += packet.size > 0
-            try:
-                frames = packet.decode()
-            except av.error.FFmpegError:
-                self.skipped += 1
-                continue
-            for frame in frames:
-                if decoded == 0 and frame.rotation % 180:
-                    self.pixel_shape = 1 / self.pixel_shape
-                decoded += 1
-                if frame.is_corrupt:
+        # PyAV leaks a packet if the garbage collector ends this generator, which its types hide.
+        with closing(container.demux(stream)) as packets:  # type: ignore[type-var]
+            for packet in self._packets(packets, stream):
+                sent += packet.size > 0
+                try:
+                    frames = packet.decode()
+                except av.error.FFmpegError:
                     self.skipped += 1
-                else:
-                    yield frame
+                    continue
+                for frame in frames:
+                    if decoded == 0 and frame.rotation % 180:
+                        self.pixel_shape = 1 / self.pixel_shape
+                    decoded += 1
+                    if frame.is_corrupt:
+                        self.skipped += 1
+                    else:
+                        yield frame
         if self.skipped > skipped_before:
             self.skipped = max(self.skipped, skipped_before + sent - decoded)
+
+    def _packets(
+        self, packets: Iterator["Packet[VideoStream]"], stream: "VideoStream"
+    ) -> Iterator["Packet[VideoStream]"]:
+        """Yield packets; where a file breaks off, an empty one, which flushes the decoder."""
+        import av
+
+        try:
+            yield from packets
+        except av.error.FFmpegError:
+            if self.is_live:
+                raise
+            flush = av.Packet()
+            flush.stream = stream
+            yield flush  # type: ignore[misc]
 
 
 class VideoFile(OpenedVideo):

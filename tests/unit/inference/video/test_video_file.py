@@ -1,5 +1,7 @@
 """Recordings: every frame, upright, with its time."""
 
+import ctypes
+import gc
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -177,3 +179,31 @@ def test_a_playlist_leads_to_no_other_file(tmp_path: Path, name: str, playlist: 
     (tmp_path / name).write_text(playlist)
     with pytest.raises(InputError, match=f"{name}: not a readable video"):
         open_video(str(tmp_path / name))
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33")
+def test_a_video_that_is_not_read_to_its_end_leaves_no_memory_behind(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", range(0, 200, 40))
+
+    def open_and_leave(number: int) -> None:
+        for _ in range(number):
+            video = open_file(path)
+            next(iter(video))
+            video.close()
+
+    open_and_leave(50)
+    before = allocated_bytes()
+    open_and_leave(number := 300)
+    assert (allocated_bytes() - before) / number < 60  # a packet has more than 100
+
+
+def allocated_bytes() -> int:
+    """Memory that C libraries of this process have allocated and not freed."""
+
+    class Figures(ctypes.Structure):
+        _fields_ = tuple((f"field_{index}", ctypes.c_size_t) for index in range(10))
+
+    read = ctypes.CDLL(None).mallinfo2
+    read.restype = Figures
+    gc.collect()
+    return int(read().field_7)  # uordblks
