@@ -122,8 +122,8 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def write_rows(path: Path, fields: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Write a CSV file with a header, replacing an existing one only when complete."""
+    """Write these fields as CSV with a header, replacing a file only when complete."""
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fields)
+        writer = csv.DictWriter(file, fields, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)

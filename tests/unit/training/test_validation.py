@@ -30,6 +30,7 @@ from blitznet.training.validation import (
     LAST_FILE,
     VALIDATION_FIELDS,
     VALIDATION_FILE,
+    forget_validation,
     read_validation,
 )
 from fixtures.tiny_run import (
@@ -178,6 +179,13 @@ def test_a_validation_that_was_killed_is_made_again(tmp_path: Path, validated: P
     assert without_seconds(tmp_path) == without_seconds(validated)
     text = (tmp_path / VALIDATION_FILE).read_text()
     assert re.fullmatch(r"step,score,.*\n2,.*\n4,.*\n", text)
+
+
+def test_a_column_of_another_version_is_dropped_on_resuming(tmp_path: Path) -> None:
+    path = tmp_path / VALIDATION_FILE
+    path.write_text("step,score,extra\n2,0.5,1\n4,0.6,1\n")
+    forget_validation(tmp_path, 2)
+    assert path.read_text().splitlines() == [",".join(VALIDATION_FIELDS), "2,0.5,,,,,"]
 
 
 def test_a_run_that_starts_anew_forgets_what_was_measured(
