@@ -338,12 +338,15 @@ def training_kinds() -> dict[str, Kind]:
     def as_json(content: bytes, rng: random.Random) -> bytes:
         return to_json(change_value(json.loads(content), rng))
 
+    def read_metrics(path: Path) -> object:
+        return read_rows(path, ("step", "score"))
+
     return {
         "recipe": Kind(recipes, as_json, lambda path: read_recipe(str(path))),
         "run": Kind([("run.json", to_json(run))], as_json, lambda path: read_run(path.parent)),
         "checkpoint": Kind([("c.safetensors", checkpoint)], change_header, load_checkpoint),
         "state": Kind([("state.safetensors", state)], change_header, read_progress),
-        "rows": Kind([("v.csv", rows)], change_text, read_rows),
+        "rows": Kind([("v.csv", rows)], change_text, read_metrics),
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from blitznet.files.text_files import read_json, write_json
 from blitznet.inference.engines.engine import OnMessage
 from blitznet.model.checkpoint import load_checkpoint, save_checkpoint
 from blitznet.model_files import read_info
-from blitznet.training.log import LOG_FILE, read_rows
+from blitznet.training.log import LOG_FIELDS, LOG_FILE, read_rows
 from blitznet.training.loop import MODEL_FILE
 from blitznet.training.recipe import Recipe
 from blitznet.training.run_record import RUN_FILE, read_run
@@ -127,7 +127,7 @@ def _report(
             folder / REPORT_FOLDER,
             review,
             metrics,
-            read_rows(folder / LOG_FILE),
+            read_rows(folder / LOG_FILE, LOG_FIELDS),
             read_validation(folder),
             {"Recipe": record["recipe"], "Environment": record["environment"]},
         )

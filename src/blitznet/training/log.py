@@ -87,7 +87,8 @@ class Meter:
 def start_log(path: Path, step: int) -> None:
     """Start the CSV log of a run, without rows after `step`: these steps will be repeated."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_rows(path, LOG_FIELDS, [row for row in read_rows(path) if row["step"] <= step])
+    rows = [row for row in read_rows(path, LOG_FIELDS) if row["step"] <= step]
+    write_rows(path, LOG_FIELDS, rows)
 
 
 def append_row(path: Path, row: Mapping[str, float]) -> None:
@@ -100,30 +101,34 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
         csv.DictWriter(file, LOG_FIELDS).writerow(row)
 
 
-def read_rows(path: Path) -> list[Row]:
-    """The complete rows of a CSV file with a header; none if the file is missing.
+def read_rows(path: Path, fields: Sequence[str]) -> list[Row]:
+    """These fields of all complete rows of a CSV file with a header; none if the file is missing.
 
     Raises:
-        CheckpointError: if the file cannot be read, or contains anything but numbers.
+        CheckpointError: if the file cannot be read, lacks a field, or holds anything but numbers.
     """
     if not path.exists():
         return []
     remedy = "restore it from a copy, or delete it and lose what it lists"
-    reader = csv.DictReader(read_text(path, CheckpointError).splitlines())
     try:
+        rows = list(csv.DictReader(read_text(path, CheckpointError).splitlines()))
+        if any(None in row for row in rows):
+            raise ValueError("a row has more cells than the header")
         return [
-            {name: float(value) if value else None for name, value in row.items()}
+            {name: float(row[name]) if row[name] else None for name in fields}
             | {"step": int(row["step"])}
-            for row in reader
+            for row in rows
             if None not in row.values()
         ]
-    except (csv.Error, ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise CheckpointError(f"{path} is damaged (no column {error}); {remedy}") from None
+    except (csv.Error, ValueError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({cut(str(error))}); {remedy}") from None
 
 
 def write_rows(path: Path, fields: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Write these fields as CSV with a header, replacing a file only when complete."""
+    """Write a CSV file with a header, replacing an existing one only when complete."""
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fields, extrasaction="ignore")
+        writer = csv.DictWriter(file, fields)
         writer.writeheader()
         writer.writerows(rows)

@@ -13,13 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from blitznet.errors import CheckpointError, first_problem
+from blitznet.errors import CheckpointError, first_problem, shown
 from blitznet.files.text_files import parse_json
 from blitznet.model.checkpoint import read_tensors, write_safetensors
 from blitznet.model_files import read_header
 
 _KEY = "blitznet_training"
 _REMEDY = "restore it from a copy, or delete it to begin the run again"
+_PARTS = ("model", "averaged", "optimizer")
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam and AdamW, per parameter
 
 
@@ -77,6 +78,9 @@ def load_state(
         CheckpointError: if the state is damaged, or belongs to another network or optimizer.
     """
     found = read_tensors(path)
+    for name in found:
+        if name.partition(".")[0] not in _PARTS:
+            raise CheckpointError(f"{path} holds {shown(name)}, not part of a state; {_REMEDY}")
     expected = _tensors(model, averaged, optimizer)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     indices = [i for i in range(len(trained)) if f"optimizer.{i}.step" in found]

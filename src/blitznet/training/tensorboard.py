@@ -62,7 +62,7 @@ def _open(run: Path) -> "SummaryWriter":
 def _write_new(writer: "SummaryWriter", run: Path, num_written: dict[str, int]) -> None:
     """Write the CSV rows that were added since the last call; cells may be empty."""
     for name, tags in _TAGS.items():
-        rows = read_rows(run / name)
+        rows = read_rows(run / name, list(tags))
         for row in rows[num_written[name] :]:
             for column, tag in tags.items():
                 if row[column] is not None:

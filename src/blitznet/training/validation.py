@@ -24,7 +24,7 @@ VALIDATION_FIELDS = ("step", "score", "voc07", "voc12", "coco", "mean_iou", "sec
 
 def read_validation(folder: Path) -> list[Row]:
     """Rows of `VALIDATION_FIELDS` so far, by step; fractions, or None for a missing task."""
-    return read_rows(folder / VALIDATION_FILE)
+    return read_rows(folder / VALIDATION_FILE, VALIDATION_FIELDS)
 
 
 def with_metrics(info: CheckpointInfo, metrics: Metrics) -> CheckpointInfo:

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from blitznet.data.description import DataDescription
-from blitznet.errors import RecipeError
+from blitznet.errors import CheckpointError, RecipeError
 from blitznet.evaluation.evaluate import measure
 from blitznet.evaluation.metrics import Metrics
 from blitznet.inference.engines.torch_engine import TorchEngine
@@ -183,9 +183,17 @@ def test_a_validation_that_was_killed_is_made_again(tmp_path: Path, validated: P
 
 def test_a_column_of_another_version_is_dropped_on_resuming(tmp_path: Path) -> None:
     path = tmp_path / VALIDATION_FILE
-    path.write_text("step,score,extra\n2,0.5,1\n4,0.6,1\n")
+    header = ",".join(VALIDATION_FIELDS)
+    path.write_text(f"{header},extra\n2,0.5,,,,,9.0,1\n4,0.6,,,,,9.0,1\n")
     forget_validation(tmp_path, 2)
-    assert path.read_text().splitlines() == [",".join(VALIDATION_FIELDS), "2,0.5,,,,,"]
+    assert path.read_text().splitlines() == [header, "2,0.5,,,,,9.0"]
+
+
+def test_a_missing_column_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / VALIDATION_FILE).write_text("step,seconds\n2,9.0\n")
+    message = r"validation\.csv is damaged \(no column 'score'\); restore it from a copy, or delete"
+    with pytest.raises(CheckpointError, match=message):
+        read_validation(tmp_path)
 
 
 def test_a_run_that_starts_anew_forgets_what_was_measured(
