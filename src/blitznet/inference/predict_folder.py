@@ -3,21 +3,19 @@
 import errno
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Unpack
 
 from blitznet.errors import ImageError, InputError, one_line
-from blitznet.inference.line_file import Record
 from blitznet.inference.predictor import Predictor, weight_of
 from blitznet.inference.prefetch import prefetch
 from blitznet.inference.result import Result
-from blitznet.inference.result_writer import Outputs, ResultWriter, open_result_writer
+from blitznet.inference.result_writer import ResultWriter, open_results
 from blitznet.inference.selection import DEFAULT_SCORE, Selector, Wanted, select
 from blitznet.inference.sources import Source, Video, WatchedFolder, file_of, kind_of
 from blitznet.inference.video.live_video import STOPPED
-from blitznet.inference.video.predict_frames import VideoOptions, predict_frames
+from blitznet.inference.video.predict_frames import VideoOptions
 from blitznet.inference.video.predict_video import DRAWERS, predict_to_video
 from blitznet.inference.watch_folder import watch_folder
 from blitznet.interruption import deferred_interruption
@@ -26,8 +24,6 @@ from blitznet.scene import Scene
 
 # Errors that abort the run; after any other error, the next image is processed.
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-
-Predicted = Iterator[tuple[Source, Scene | ImageError]]
 
 
 def predict_to_folder(
@@ -77,21 +73,20 @@ def predict_to_folder(
     """
     selection, video = select(score, wanted), video or VideoOptions()
     Selector(predictor.info, selection)  # raises if the network lacks a wanted class
-    outputs, sources = Outputs(draw, save_masks, tuple(formats)), list(dict.fromkeys(sources))
+    sources = list(dict.fromkeys(sources))
     settings = vars(selection) | vars(replace(video, attempts=0))
-    frames = partial(predict_frames, predictor, selection=selection, batch=batch, options=video)
+    settings |= {"draw": draw, "save_masks": save_masks, "formats": formats}
 
-    def predict(images: Sequence[Source]) -> Predicted:
-        return predictor.predict_stream(images, batch=batch, **vars(selection))
+    def predict(images: Sequence[Source]) -> Generator[Result]:
+        predicted = predictor.predict_stream(images, batch=batch, **vars(selection))
+        return _write_images(predicted, writer)
 
-    opened = open_result_writer(folder, outputs, sources, predictor.info, settings, resume, mixed)
-    with opened as writer:
+    with open_results(folder, sources, predictor.info, settings, resume, mixed) as writer:
         kinds = groupby(sources, lambda source: "done" if writer.has(source) else kind_of(source))
         for kind, group in kinds:
             if kind == "images":
                 images = list(group)
-                results = _predict_images(predict(images), writer)
-                yield from with_progress(results, len(images), kind, show_progress)
+                yield from with_progress(predict(images), len(images), kind, show_progress)
                 continue
             for source in group:
                 if kind == "done":
@@ -100,14 +95,22 @@ def predict_to_folder(
                     results = _predict_arriving(source, predict, writer)
                     yield from with_progress(results, None, "images", show_progress)
                 elif isinstance(source, Video):
-                    run = partial(predict_to_video, source, frames, writer, video, show_progress)
-                    result = _predict_video(source, run, writer)
+                    try:
+                        record = predict_to_video(
+                            predictor, source, selection, batch, video, writer, show_progress
+                        )
+                        writer.add_video(record)
+                        result = Result(source, record, writer.path_of(record))
+                    except Exception as error:  # noqa: BLE001 - see `_failed`
+                        result = _failed(source, error)
                     yield result
                     if result.record is not None and result.record["ended"] == STOPPED:
                         return
 
 
-def _predict_images(predicted: Predicted, writer: ResultWriter) -> Generator[Result]:
+def _write_images(
+    predicted: Iterator[tuple[Source, Scene | ImageError]], writer: ResultWriter
+) -> Generator[Result]:
     """Write predictions for images: drawings and masks in threads, then labels and lines."""
 
     def write(item: tuple[Source, Scene | ImageError]) -> Result:
@@ -116,24 +119,24 @@ def _predict_images(predicted: Predicted, writer: ResultWriter) -> Generator[Res
             return Result(source, error=scene)
         try:
             record = writer.write_image(source, scene)
-        except Exception as error:  # noqa: BLE001 - see `_problem`
-            return Result(source, error=_problem(source, error))
-        drawn = writer.folder / record["drawn"] if record["drawn"] else None
-        return Result(source, record, drawn, scene)
+        except Exception as error:  # noqa: BLE001 - see `_failed`
+            return _failed(source, error)
+        return Result(source, record, writer.path_of(record), scene)
 
     for result in prefetch(write, predicted, DRAWERS, weigh=_weigh):
         if result.scene is not None and result.record is not None:
             try:
                 writer.add_image(result.source, result.scene, result.record)
-            except Exception as error:  # noqa: BLE001 - see `_problem`
-                yield Result(result.source, error=_problem(result.source, error))
-                continue
+            except Exception as error:  # noqa: BLE001 - see `_failed`
+                result = _failed(result.source, error)
         yield result
         del result  # free it before the next one is decoded
 
 
 def _predict_arriving(
-    source: WatchedFolder, predict: Callable[[Sequence[Source]], Predicted], writer: ResultWriter
+    source: WatchedFolder,
+    predict: Callable[[Sequence[Source]], Generator[Result]],
+    writer: ResultWriter,
 ) -> Generator[Result]:
     """Predict images one by one as they arrive, without waiting to fill a batch."""
     if source.folder.resolve() == writer.folder.resolve():
@@ -144,16 +147,7 @@ def _predict_arriving(
         for path in watch_folder(source.folder, source.idle_seconds, lambda: bool(received)):
             if not writer.has(path):
                 writer.image_names[path] = writer.names.of(path)
-                yield from _predict_images(predict([path]), writer)
-
-
-def _predict_video(source: Video, run: Callable[[], Record], writer: ResultWriter) -> Result:
-    try:
-        record = run()
-        writer.add_video(record)
-    except Exception as error:  # noqa: BLE001 - see `_problem`
-        return Result(source, error=_problem(source, error))
-    return Result(source, record, writer.folder / record["drawn"] if record["drawn"] else None)
+                yield from predict([path])
 
 
 def _weigh(item: tuple[Source, Scene | ImageError]) -> float:
@@ -161,14 +155,14 @@ def _weigh(item: tuple[Source, Scene | ImageError]) -> float:
     return weight_of(item[1].size) if isinstance(item[1], Scene) else 0.0
 
 
-def _problem(source: Source, error: Exception) -> InputError:
-    """Make a one-line error for one source.
+def _failed(source: Source, error: Exception) -> Result:
+    """Make a result with a one-line error.
 
     Raises:
         InputError: the error itself, if nothing more can be written to the disk.
     """
     if any(getattr(one, "errno", None) in _DISK_ERRORS for one in (error, error.__cause__)):
         raise error
-    if isinstance(error, InputError):
-        return error
-    return InputError(f"{file_of(source)}: {type(error).__name__}: {one_line(error)}")
+    if not isinstance(error, InputError):
+        error = InputError(f"{file_of(source)}: {type(error).__name__}: {one_line(error)}")
+    return Result(source, error=error)

@@ -1,7 +1,7 @@
-"""List the label formats, and write labels in several of them at once."""
+"""The label formats by name."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from blitznet.errors import InputError
@@ -10,7 +10,6 @@ from blitznet.inference.writers import Added, AddScene
 from blitznet.inference.writers.coco_writer import coco_labels
 from blitznet.inference.writers.voc_writer import voc_labels
 from blitznet.inference.writers.yolo_writer import yolo_labels
-from blitznet.scene import Scene
 
 # Opens a context in which scenes are added. Arguments: a folder, created if missing; the class
 # names, background first; and the images that the folder already has.
@@ -58,34 +57,3 @@ def check_label_formats(formats: Sequence[str], detects: bool, segments: bool) -
             )
     if "coco" in formats and segments:
         require("skimage", "labels", "--format coco")
-
-
-@contextmanager
-def open_label_files(
-    folder: Path, formats: Sequence[str], names: Sequence[str], before: Sequence[Added] = ()
-) -> Iterator[AddScene]:
-    """Write labels in several formats, each to a folder with the format's name.
-
-    Args:
-        folder: parent folder, created if missing.
-        formats: names of `LABEL_FORMATS`; may be empty.
-        names: class names, background first.
-        before: images whose labels an earlier, interrupted part of the run wrote.
-
-    Yields:
-        A function that adds a scene to all formats.
-
-    Raises:
-        InputError: if a file cannot be written.
-    """
-    with ExitStack() as files:
-        writers = [
-            files.enter_context(LABEL_FORMATS[name](folder / name, names, before))
-            for name in formats
-        ]
-
-        def add(scene: Scene, name: str, file_name: str) -> None:
-            for add_to in writers:
-                add_to(scene, name, file_name)
-
-        yield add
