@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from blitznet.detection.limits import Limits
 from blitznet.errors import InputError
 from blitznet.exporting.export import export
 from blitznet.exporting.parity import TOLERANCES
-from blitznet.inference.engines.choose import EngineOptions, open_engine
+from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.predictor import load
 from blitznet.model.checkpoint import save_checkpoint
@@ -153,15 +154,17 @@ def test_a_checkpoint_is_converted_once_for_an_engine_of_files(
 ) -> None:
     monkeypatch.setenv("BLITZNET_CACHE", str(tmp_path))
     lines: list[str] = []
-    options = EngineOptions(on_message=lines.append)
+    convert = partial(
+        open_engine, folder / "tiny.safetensors", "onnxruntime", "cpu", on_message=lines.append
+    )
     for _ in range(2):
-        engine = open_engine(folder / "tiny.safetensors", "onnxruntime", "cpu", options)
+        engine = convert()
         assert engine.run(noise(1), 0.5).detections is not None
     assert lines == ["converting tiny.safetensors to ONNX; the file is cached"]
     [cached] = tmp_path.rglob("*.onnx")
     assert not list(tmp_path.rglob("*.part"))
     cached.write_bytes(cached.read_bytes()[:1000])  # as a full disk may leave it
-    engine = open_engine(folder / "tiny.safetensors", "onnxruntime", "cpu", options)
+    engine = convert()
     assert engine.run(noise(1), 0.5).detections is not None
     assert len(lines) == 2
 

@@ -22,7 +22,7 @@ from blitznet.image import (
     source_name,
     stored_size,
 )
-from blitznet.inference.engines.choose import AUTO, EngineOptions, open_engine
+from blitznet.inference.engines.choose import AUTO, open_engine, report
 from blitznet.inference.engines.engine import Engine, OnMessage
 from blitznet.inference.engines.openvino_engine import Hint
 from blitznet.inference.inputs import as_image, several_images, stream_name
@@ -74,10 +74,11 @@ def load(
     require_numbers(1, threads=threads)
     if hint not in get_args(Hint):
         raise InputError(f"a hint is {' or '.join(get_args(Hint))}, not {shown(hint)}")
-    options = EngineOptions(hint, threads, on_message)
-    opened = open_engine(name_or_path, engine, device, options)
+    opened = open_engine(
+        name_or_path, engine, device, hint=hint, threads=threads, on_message=on_message
+    )
     if isinstance(opened.info, ExportInfo) and opened.info.caution is not None:
-        options.tell(f"{opened.name}: {opened.info.caution}")
+        report(f"{opened.name}: {opened.info.caution}", on_message)
     return Predictor(opened, max(2, min(8, usable_cores())) if hint == "throughput" else 2)
 
 
@@ -190,16 +191,16 @@ class Predictor:
         several = several_images(source)
         if several is None:  # without threads
             self._batch_size(batch)
-            _, read = self._read((source, as_image(source)))
-            if isinstance(read, ImageError):
-                raise read
-            return self._predict_inputs([read], Selector(self.info, selection))[0]
+            read = self._read((source, as_image(source)))
+            results = iter(self._predict_group([read], Selector(self.info, selection)))
+        else:
+            results = self.predict_stream(several, batch=batch, **vars(selection))
         scenes = []
-        for _, result in self.predict_stream(several, batch=batch, **vars(selection)):
+        for _, result in results:
             if isinstance(result, ImageError):
                 raise result
             scenes.append(result)
-        return scenes
+        return scenes[0] if several is None else scenes
 
     def predict_stream(
         self,
@@ -293,18 +294,13 @@ class Predictor:
         self, group: list[_Read[Source]], selector: Selector
     ) -> list[tuple[Source, Scene | ImageError]]:
         inputs = [read for _, read in group if isinstance(read, _Input)]
-        scenes = iter(self._predict_inputs(inputs, selector) if inputs else ())
-        return [
-            (source, read if isinstance(read, ImageError) else next(scenes))
-            for source, read in group
-        ]
-
-    def _predict_inputs(self, inputs: list[_Input], selector: Selector) -> list[Scene]:
+        if not inputs:
+            return [(source, read) for source, read in group if isinstance(read, ImageError)]
         if self._is_closed:
             raise RuntimeError("the predictor is closed; load the network again")
-        start = perf_counter()
-        pixels, iou = np.stack([one.pixels for one in inputs]), selector.selection.iou
-        output = self.engine.run(pixels, selector.selection.score, iou)
+        start, wanted = perf_counter(), selector.selection
+        pixels = np.stack([one.pixels for one in inputs])
+        output = self.engine.run(pixels, wanted.score, wanted.iou)
         network_ms = _ms_since(start) / len(inputs)
         scenes = []
         for index, one in enumerate(inputs):
@@ -315,7 +311,10 @@ class Predictor:
             scenes.append(
                 Scene(boxes, labels, scores, seg_map, self.names, one.image, one.source, times)
             )
-        return scenes
+        done = iter(scenes)
+        return [
+            (source, read if isinstance(read, ImageError) else next(done)) for source, read in group
+        ]
 
 
 def weight_of(size: tuple[int, int]) -> float:

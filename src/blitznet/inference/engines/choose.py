@@ -66,35 +66,16 @@ AUTO_ORDER: dict[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class EngineOptions:
-    """Options for opening an engine.
-
-    Attributes:
-        hint: what OpenVINO optimises: one image (`latency`) or many (`throughput`).
-        threads: number of threads on a CPU; None = the engine's default.
-        on_message: receives lines about progress and problems; None = problems are warnings.
-    """
-
-    hint: Hint = "latency"
-    threads: int | None = None
-    on_message: OnMessage | None = None
-
-    def tell(self, problem: str) -> None:
-        """Report a problem to `on_message`, or as a warning."""
-        if self.on_message is None:
-            warnings.warn(problem, stacklevel=3)
-        else:
-            self.on_message(problem)
-
-
 def open_engine(
     name_or_path: str | os.PathLike[str] | None = None,
     engine: str | None = None,
     device: str = AUTO,
-    options: EngineOptions = EngineOptions(),
+    *,
+    hint: Hint = "latency",
+    threads: int | None = None,
+    on_message: OnMessage | None = None,
 ) -> Engine:
-    """Open a trained network; `name_or_path`, `engine` and `device` are those of `blitznet.load`.
+    """Open a trained network; the arguments are those of `blitznet.load`.
 
     Raises:
         CheckpointError: if there is no such network, or the file is unusable.
@@ -102,20 +83,32 @@ def open_engine(
     """
     network = find_network(name_or_path)
     engine = usual_engine(engine)
-    device = _device_for(engine, device, network)
-    if engine != AUTO:
-        _require_fitting(engine, device)
-        return _open(engine, network, device, options)
-    *others, last = _candidates(network, device)
+    if device == AUTO:
+        wanted = AUTO_ORDER["cuda"] if engine == AUTO else (engine,)
+        device = "cuda" if _has_gpu() and _usable(wanted, network, "cuda") else "cpu"
+    kind = device_kind(device)
+    if engine == AUTO:
+        *others, last = _candidates(network, kind)
+    else:
+        _require_fitting(engine, kind)
+        others, last = [], engine
     for name in others:
         try:
-            return _open(name, network, device, options)
+            return _open(name, network, device, hint, threads, on_message)
         except CheckpointError:
             raise
         except (BlitzNetError, ImportError, OSError, RuntimeError) as error:
             problem = f"{name} cannot be used ({one_line(error)}); trying the next best engine"
-            options.tell(problem)
-    return _open(last, network, device, options)
+            report(problem, on_message)
+    return _open(last, network, device, hint, threads, on_message)
+
+
+def report(problem: str, on_message: OnMessage | None) -> None:
+    """Pass a problem to `on_message`; None = warn."""
+    if on_message is None:
+        warnings.warn(problem, stacklevel=3)
+    else:
+        on_message(problem)
 
 
 def usual_engine(asked: str | None = None) -> str:
@@ -138,9 +131,9 @@ def engines_here(device: str = AUTO) -> list[str]:
     return [name for name, spec in ENGINES.items() if _fits(spec, kind)]
 
 
-def _require_fitting(engine: str, device: str) -> None:
-    """Raise InputError if the engine lacks a package or does not run on the device."""
-    spec, kind = ENGINES[engine], device_kind(device)
+def _require_fitting(engine: str, kind: str) -> None:
+    """Raise InputError if the engine lacks a package or does not run on the kind of device."""
+    spec = ENGINES[engine]
     for module in spec.modules:
         require(module, spec.extra, f"the engine {engine}")
     if kind not in spec.devices:
@@ -151,7 +144,14 @@ def _require_fitting(engine: str, device: str) -> None:
         )
 
 
-def _open(name: str, network: NetworkFiles, device: str, options: EngineOptions) -> Engine:
+def _open(
+    name: str,
+    network: NetworkFiles,
+    device: str,
+    hint: Hint,
+    threads: int | None,
+    on_message: OnMessage | None,
+) -> Engine:
     spec = ENGINES[name]
     if spec.runs_checkpoints:
         checkpoint = network.require_checkpoint()
@@ -159,42 +159,41 @@ def _open(name: str, network: NetworkFiles, device: str, options: EngineOptions)
         from blitznet.model.checkpoint import load_checkpoint
 
         model, info = load_checkpoint(checkpoint)
-        if options.threads is not None:
+        if threads is not None:
             import torch
 
-            torch.set_num_threads(options.threads)
+            torch.set_num_threads(threads)
         return TorchEngine(model, info, choose_device(device), spec.is_bfloat16)
+
+    def open_file(path: Path) -> Engine:
+        if spec.backend == "openvino":
+            return OpenVinoEngine(path, spec.is_bfloat16, hint, threads)
+        if path.suffix != ".onnx":
+            raise InputError(f"{path} is run by openvino, not by {spec.backend}")
+        return OnnxRuntimeEngine(path, device, threads)
+
     if network.exported is not None:
-        return _open_file(spec, network.exported, device, options)
-    path = exported_checkpoint(network.require_checkpoint(), options.on_message)
+        return open_file(network.exported)
+    path = exported_checkpoint(network.require_checkpoint(), on_message)
     try:
-        return _open_file(spec, path, device, options)
+        return open_file(path)
     except CheckpointError:  # the cached file is damaged
         path.unlink(missing_ok=True)
-        path = exported_checkpoint(network.require_checkpoint(), options.on_message)
-        return _open_file(spec, path, device, options)
+        return open_file(exported_checkpoint(network.require_checkpoint(), on_message))
 
 
-def _open_file(spec: EngineSpec, path: Path, device: str, options: EngineOptions) -> Engine:
-    if spec.backend == "openvino":
-        return OpenVinoEngine(path, spec.is_bfloat16, options.hint, options.threads)
-    if path.suffix != ".onnx":
-        raise InputError(f"{path} is run by openvino, not by {spec.backend}")
-    return OnnxRuntimeEngine(path, device, options.threads)
-
-
-def _candidates(network: NetworkFiles, device: str) -> list[str]:
+def _candidates(network: NetworkFiles, kind: str) -> list[str]:
     """List the installed engines that `auto` tries for a network, fastest first; at least one.
 
     Raises:
         CheckpointError: if no installed engine runs the network.
-        InputError: if no installed engine runs on the device.
+        InputError: if no installed engine runs on the kind of device.
     """
-    exported, checkpoint, kind = network.exported, network.checkpoint, device_kind(device)
+    exported, checkpoint = network.exported, network.checkpoint
     if exported is not None and exported.suffix == ".xml":
         require("openvino", "openvino", exported.name)
         return ["openvino"]
-    names = _that_run(AUTO_ORDER[kind], network, kind)
+    names = _usable(AUTO_ORDER[kind], network, kind)
     if exported is None and not all(map(find_spec, ("torch", "onnx", "onnxscript"))):
         names = [name for name in names if ENGINES[name].runs_checkpoints]
     if names:
@@ -215,20 +214,14 @@ def _candidates(network: NetworkFiles, device: str) -> list[str]:
     )
 
 
-def _device_for(engine: str, device: str, network: NetworkFiles) -> str:
-    """Resolve `auto` to a GPU if engine and network can use one, else to the CPU."""
-    if device != AUTO:
-        device_kind(device)
-        return device
-    names = AUTO_ORDER["cuda"] if engine == AUTO else (engine,)
-    return "cuda" if _has_gpu() and _that_run(names, network, "cuda") else "cpu"
-
-
-def _that_run(names: Iterable[str], network: NetworkFiles, kind: str) -> list[str]:
+def _usable(names: Iterable[str], network: NetworkFiles, kind: str) -> list[str]:
     """Filter engines to those that are installed and can run this network."""
     has_checkpoint = network.checkpoint is not None
-    usable = (name for name in names if has_checkpoint or not ENGINES[name].runs_checkpoints)
-    return [name for name in usable if _fits(ENGINES[name], kind)]
+    return [
+        name
+        for name in names
+        if (has_checkpoint or not ENGINES[name].runs_checkpoints) and _fits(ENGINES[name], kind)
+    ]
 
 
 def _has_gpu() -> bool:

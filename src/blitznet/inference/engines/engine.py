@@ -114,7 +114,6 @@ class ExportedEngine(Engine):
     info: ExportInfo
 
     def run(self, pixels: np.ndarray, score: float, iou: float | None = None) -> EngineOutput:
-        """See `Engine.run`."""
         info = self.info
         if not info.model.detect:
             return EngineOutput(None, self._outputs(pixels)["seg_logits"])

@@ -43,7 +43,6 @@ class OnnxRuntimeEngine(ExportedEngine):
         return dict(zip(self._wanted, outputs, strict=True))
 
     def close(self) -> None:
-        """See `Engine.close`."""
         del self._session
 
 

@@ -87,7 +87,6 @@ class OpenVinoEngine(ExportedEngine):
         return {name: np.concatenate([one[name] for one in found]) for name in self._wanted}
 
     def close(self) -> None:
-        """See `Engine.close`."""
         self._workers.shutdown()
         for _ in range(self._num_requests):  # waits for those that run
             self._requests.get()

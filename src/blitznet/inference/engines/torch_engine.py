@@ -52,7 +52,6 @@ class TorchEngine(Engine):
         self._thread = EngineThreads(1)
 
     def run(self, pixels: np.ndarray, score: float, iou: float | None = None) -> EngineOutput:
-        """See `Engine.run`."""
         raw = self._thread.submit(self._forward, pixels).result()
         detections = seg_logits = None
         if raw.class_logits is not None:
@@ -65,7 +64,6 @@ class TorchEngine(Engine):
         return EngineOutput(detections, seg_logits)
 
     def close(self) -> None:
-        """See `Engine.close`."""
         self._thread.shutdown()
 
     @torch.inference_mode()

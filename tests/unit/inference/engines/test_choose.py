@@ -11,7 +11,6 @@ from blitznet.inference.engines import choose
 from blitznet.inference.engines.choose import (
     AUTO_ORDER,
     ENGINES,
-    EngineOptions,
     open_engine,
     usual_engine,
 )
@@ -89,8 +88,7 @@ def test_auto_says_in_one_line_which_cannot_be_opened_and_takes_the_next_best(
     openings["openvino"] = ImportError("libopenvino.so")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        options = EngineOptions(on_message=lines.append)
-        assert open_engine(None, device="cpu", options=options) == "onnxruntime"
+        assert open_engine(None, device="cpu", on_message=lines.append) == "onnxruntime"
     assert [line.split()[0] for line in lines] == ["openvino-bf16", "openvino"]
 
 

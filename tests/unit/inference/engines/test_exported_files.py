@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from blitznet.errors import CheckpointError, InputError
-from blitznet.inference.engines.choose import EngineOptions, open_engine
+from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.predictor import load
 from blitznet.model_files import METADATA_KEY, ExportInfo, parse_export_info
@@ -85,7 +85,7 @@ def test_rows_become_detections_in_input_pixels_without_the_padding(constant: Pa
 
 def test_engines_get_the_threads_that_are_asked_for(constant: Path) -> None:
     for name in ("onnxruntime", "openvino"):
-        engine: Any = open_engine(constant, name, "cpu", EngineOptions(threads=1))
+        engine: Any = open_engine(constant, name, "cpu", threads=1)
         if name == "onnxruntime":
             assert engine._session.get_session_options().intra_op_num_threads == 1
         else:
