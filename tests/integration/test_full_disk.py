@@ -20,7 +20,7 @@ from blitznet.errors import InputError
 from blitznet.exporting.openvino_file import write_openvino
 from blitznet.inference.line_file import append_lines
 from blitznet.inference.video.decoding import Frame
-from blitznet.inference.video.video_writer import video_writer
+from blitznet.inference.video.predict_video import video_writer
 from blitznet.model.checkpoint import write_safetensors
 from blitznet.model_files import bundled_networks
 from blitznet.files.result_folder import temporary_folder

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from blitznet.inference.engines.openvino_engine import Hint
+    from blitznet.inference.predict_folder import Result
     from blitznet.inference.predictor import Predictor
-    from blitznet.inference.result import Result
     from blitznet.inference.sources import Source
 
 

@@ -169,13 +169,19 @@ def open_results(
         asked["common_folder"] = common_folder(inputs)
     asked = json.loads(json.dumps(asked))  # lists instead of tuples, as in the file
     with locked(folder), ExitStack() as stack:
-        old, videos = _resume(folder, asked, mixed) if resume else _start(folder)
+        old: dict[str, str] = {}
+        videos: list[Record] = []
+        if resume:
+            old, videos = _resume(folder, asked, mixed)
+        else:
+            _remove(folder / PREDICTIONS_FILE, folder / VIDEOS_FILE)
         write_json(folder / SETTINGS_FILE, asked)
         maps = folder / LABELS_FOLDER / "voc" / MAPS_FOLDER
         taken = [*filter(None, old.values()), *(_name_of(one) for one in videos if one["drawn"])]
         names = ResultNames(inputs, (folder, folder / MASKS_FOLDER, maps), taken)
         images = {one: str(file_of(one)) for one in sources if kind_of(one) == "images"}
-        others = {Path(path): path for path in old if path not in images.values()}
+        given = set(images.values())
+        others = {Path(path): path for path in old if path not in given}
         image_names: dict[Source, str] = {}
         labelled = []
         for image, path in (*images.items(), *others.items()):
@@ -194,11 +200,6 @@ def open_results(
             folder, asked["draw"], asked["save_masks"], finished, videos, names, image_names,
             append, label_files,
         )  # fmt: skip
-
-
-def _start(folder: Path) -> tuple[dict[str, str], list[Record]]:
-    _remove(folder / PREDICTIONS_FILE, folder / VIDEOS_FILE)
-    return {}, []
 
 
 def _resume(folder: Path, settings: Record, mixed: bool) -> tuple[dict[str, str], list[Record]]:

@@ -88,7 +88,8 @@ def find_sources(
             if _is_binary(content):
                 found.append(EncodedImage(content, "stdin"))
                 continue
-            names = [name for name in map(str.strip, _split_names(content)) if name]
+            lines = content.split(b"\0") if b"\0" in content else content.splitlines()
+            names = [name for line in lines if (name := os.fsdecode(line).strip())]
         if not names:
             problems.append(
                 f"{source or repr(source)}: nothing named; "
@@ -151,7 +152,7 @@ def check_sources(sources: Sequence[Source], has_label_formats: bool, track: boo
 def has_many_images(sources: Sequence[Source]) -> bool:
     """Whether to optimise throughput, which is useless for one image or a live source."""
     only = sources[0]
-    return len(sources) > 1 or (isinstance(only, Video) and not is_stream(only.name))
+    return len(sources) > 1 or (isinstance(only, Video) and only.is_file)
 
 
 def is_url(name: str) -> bool:
@@ -164,9 +165,10 @@ def is_stream(name: str) -> bool:
     return is_url(name) or (bool(_CAMERA.fullmatch(name)) and not Path(name).is_file())
 
 
-def is_image(path: Path) -> bool:
+def is_image(path: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> bool:
     """Whether a file is an image by its name. Skips hidden files such as macOS's `._name.jpg`."""
-    return _is_of_kind(path, IMAGE_SUFFIXES)
+    has_suffix = path.suffix.lower() in suffixes
+    return has_suffix and not path.name.startswith(".") and path.is_file()
 
 
 def _expand(name: str) -> list[Source]:
@@ -202,20 +204,9 @@ def _is_binary(content: bytes) -> bool:
     return not os.path.lexists(content.partition(b"\0")[0])
 
 
-def _split_names(content: bytes) -> list[str]:
-    """Split names, which may be invalid text, at null bytes if there are any, else at lines."""
-    names = content.split(b"\0") if b"\0" in content else content.splitlines()
-    return [os.fsdecode(name) for name in names]
-
-
 def _source_of(path: Path) -> Source:
     return Video(str(path)) if path.suffix.lower() in VIDEO_SUFFIXES else path
 
 
 def _is_image_or_video(path: Path) -> bool:
-    return _is_of_kind(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
-
-
-def _is_of_kind(path: Path, suffixes: frozenset[str]) -> bool:
-    has_suffix = path.suffix.lower() in suffixes
-    return has_suffix and not path.name.startswith(".") and path.is_file()
+    return is_image(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)

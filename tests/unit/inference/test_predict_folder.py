@@ -16,8 +16,7 @@ from PIL import Image
 from blitznet.errors import ImageError, InputError
 from blitznet.files.result_folder import locked
 from blitznet.inference import line_file, result_writer
-from blitznet.inference.predict_folder import predict_to_folder
-from blitznet.inference.result import Result
+from blitznet.inference.predict_folder import Result, predict_to_folder
 from blitznet.inference.sources import Source, Video
 from blitznet.inference.video import predict_video
 from blitznet.inference.video.live_video import LiveVideo

@@ -18,13 +18,12 @@ import blitznet.extras
 from blitznet.classes import COCO_CLASSES, coco_category_ids, voc_palette
 from blitznet.errors import InputError
 from blitznet.inference.writers import AddScene
-from blitznet.inference.writers.coco_writer import coco_labels
+from blitznet.inference.writers.coco_writer import coco_labels, mask_polygons, signed_area
 from blitznet.inference.writers.label_formats import (
     LabelFormat,
     check_label_formats,
     parse_label_formats,
 )
-from blitznet.inference.writers.outlines import mask_polygons, signed_area
 from blitznet.inference.writers.voc_writer import voc_labels
 from blitznet.inference.writers.yolo_writer import yolo_labels
 from blitznet.scene import Scene

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
-from itertools import count
 from queue import Empty, Queue
 from threading import Event, Thread
 from time import monotonic
@@ -65,15 +64,23 @@ class LiveVideo(OpenedVideo):
         Timestamps are arrival times relative to the first frame, so that a loss shows as a gap.
         """
         self._thread.start()
-        begin, last = 0.0, -1
-        for index in count():
-            arrival = self._take()
-            if arrival is None:
+        begin, last, index = 0.0, -1, 0
+        while not self._is_closed.is_set():
+            if self.should_stop():
+                self._is_closed.set()
+                self.reason = STOPPED
                 return
-            frame, time = arrival
+            is_last = not self._thread.is_alive()
+            try:
+                frame, time = self._latest.get(timeout=_TICK)
+            except Empty:
+                if is_last:
+                    return
+                continue
             begin = begin or time
             last = max(last + 1, round((time - begin) / TIME_BASE))
             yield Frame(upright_image(frame), index, last, TIME_BASE)
+            index += 1
 
     def close(self) -> None:
         """Stop the thread, which closes the source."""
@@ -82,20 +89,6 @@ class LiveVideo(OpenedVideo):
             self._thread.join(timeout=2)  # FFmpeg may wait longer for a silent source
         elif self._thread.ident is None:  # never started
             super().close()
-
-    def _take(self) -> "tuple[VideoFrame, float] | None":
-        while not self._is_closed.is_set():
-            if self.should_stop():
-                self._is_closed.set()
-                self.reason = STOPPED
-                return None
-            is_last = not self._thread.is_alive()
-            try:
-                return self._latest.get(timeout=_TICK)
-            except Empty:
-                if is_last:
-                    return None
-        return None
 
     def _capture(self) -> None:
         """Read and reconnect; runs in the thread."""

@@ -41,7 +41,10 @@ def open_video(name: str, attempts: int = 5) -> VideoFile | LiveVideo:
     if address.format is None and address.is_live is False and not Path(name).is_file():
         raise InputError(f"{name}: no such file")
     container = _open_container(address)
-    is_live = _seems_live(container) if address.is_live is None else address.is_live
+    is_live = address.is_live
+    if is_live is None:  # it has no duration, and if it is one file, no length
+        is_one_file = container.format.name not in ("hls", "dash")
+        is_live = not container.duration and not (is_one_file and container.size > 0)
     if not is_live:
         return VideoFile(container, address.name, address.stem)
     reopen = partial(_open_container, address)
@@ -49,7 +52,6 @@ def open_video(name: str, attempts: int = 5) -> VideoFile | LiveVideo:
 
 
 def _open_container(address: "StreamAddress") -> "InputContainer":
-    """See `open_video`."""
     require("av", "video", "a video")
     import av
 
@@ -78,12 +80,6 @@ def _open_container(address: "StreamAddress") -> "InputContainer":
     return container
 
 
-def _seems_live(container: "InputContainer") -> bool:
-    """Whether an HTTP source is live: it has no duration, and if it is one file, no length."""
-    is_one_file = container.format.name not in ("hls", "dash")
-    return not container.duration and not (is_one_file and container.size > 0)
-
-
 @dataclass(frozen=True)
 class StreamAddress:
     """Address of a video source.
@@ -107,21 +103,17 @@ class StreamAddress:
 
 def find_address(name: str) -> StreamAddress:
     """Find the address of a video file, camera or URL, without opening it."""
-    if is_url(name):
-        return _url_address(name)
     if not is_stream(name):
         return StreamAddress(name, f"file:{name}", Path(name).stem, options=_LOCAL)
-    number = name.removeprefix("/dev/video")
-    return StreamAddress(name, f"/dev/video{number}", f"camera{number}", True, "v4l2")
-
-
-def _url_address(url: str) -> StreamAddress:
-    parts = urlsplit(url)
+    if not is_url(name):
+        number = name.removeprefix("/dev/video")
+        return StreamAddress(name, f"/dev/video{number}", f"camera{number}", True, "v4l2")
+    parts = urlsplit(name)
     host = parts.netloc.rpartition("@")[2]
     stems = (re.sub(r"[^\w.-]+", "-", text).strip(".-") for text in (Path(parts.path).stem, host))
     return StreamAddress(
         name=urlunsplit(parts._replace(netloc=host)),
-        target=url,
+        target=name,
         stem=next(filter(None, stems)),
         is_live=True if parts.scheme.lower() in LIVE_SCHEMES else None,
         # RTSP over UDP loses packets if the camera is behind a router.

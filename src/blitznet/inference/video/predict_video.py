@@ -1,14 +1,17 @@
 """Write annotated videos and their records."""
 
-from collections.abc import Callable
-from contextlib import ExitStack, closing
-from pathlib import PurePath
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from fractions import Fraction
+from math import ceil
+from pathlib import Path, PurePath
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
-from blitznet.errors import ImageError
+from blitznet.errors import ImageError, InputError
+from blitznet.files.atomic_write import atomic_write
 from blitznet.files.result_folder import ensure_folder
 from blitznet.inference.line_file import Record
 from blitznet.inference.prefetch import prefetch, prefetch_items
@@ -19,7 +22,6 @@ from blitznet.inference.video.decoding import Frame
 from blitznet.inference.video.live_video import LiveVideo
 from blitznet.inference.video.open_video import open_video
 from blitznet.inference.video.predict_frames import VideoOptions, predict_frames
-from blitznet.inference.video.video_writer import video_writer
 from blitznet.interruption import deferred_interruption
 from blitznet.progress import with_progress
 from blitznet.scene import Scene
@@ -29,6 +31,20 @@ if TYPE_CHECKING:
 
 DRAWERS = 2  # threads that draw and save
 _DRAWN_AHEAD = 2  # frames that may wait for the encoder
+
+_ENCODER: Final = "libx264"
+# Visually close to the source; "veryfast" leaves the CPU to the network.
+_ENCODER_OPTIONS = {"preset": "veryfast", "crf": "21", "bf": "0"}
+# By is_endless. delay_moov allows a first timestamp above 0. If the process is killed, both kinds
+# are playable up to the last fragment. A hybrid file becomes an ordinary one at its end, but the
+# muxer remembers every frame until then, so an endless source stays fragmented.
+_MUXER_FLAGS = {
+    False: "hybrid_fragmented+delay_moov",
+    True: "frag_keyframe+delay_moov+default_base_moof",
+}
+_SECONDS_PER_KEYFRAME = 2
+# ITU-T H.273 code of BT.709, and FFmpeg's code of narrow range.
+_BT709, _NARROW_RANGE = 1, 1
 
 
 def predict_to_video(
@@ -77,8 +93,10 @@ def predict_to_video(
         frames = stack.enter_context(closing(predicted))
         finished = prefetch_items(prefetch(finish, frames, DRAWERS), _DRAWN_AHEAD)
         stack.enter_context(closing(finished))
-        total = options.expected_frames(video)
-        shown = with_progress(finished, total, video.name, show_progress)
+        total = None if video.total is None else ceil(video.total / options.every)
+        known = [number for number in (total, options.max_frames) if number is not None]
+        expected = min(known, default=None)
+        shown = with_progress(finished, expected, video.name, show_progress)
         stack.enter_context(closing(shown))
         start = monotonic()
         write: Callable[[Image.Image, int], None] | None = None
@@ -107,3 +125,60 @@ def predict_to_video(
         "frames_per_second": round(num_frames / (monotonic() - start), 2),
         "ended": video.reason,
     }
+
+
+@contextmanager
+def video_writer(
+    path: Path, first: Frame, rate: Fraction, pixel_shape: Fraction, is_endless: bool
+) -> Iterator[Callable[[Image.Image, int], None]]:
+    """Write an H.264 video; it is renamed to `path` if the block succeeds.
+
+    Args:
+        path: final name, replaced if it exists.
+        first: frame that sets the size and the time base.
+        rate: frames per second, a hint for the encoder.
+        pixel_shape: aspect ratio of a pixel, width by height.
+        is_endless: whether memory must not grow with the number of frames.
+
+    Yields:
+        A function that writes an image of any size with its `pts`, in units of the first frame's
+        time base.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    import av
+
+    width, height = first.image.size
+    # Many players support only 4:2:0, which requires even sizes; browsers and FFmpeg play 4:4:4.
+    pixel_format = "yuv444p" if width % 2 or height % 2 else "yuv420p"
+    with atomic_write(path) as temporary:
+        try:
+            with av.open(
+                str(temporary),
+                "w",
+                format="mp4",
+                options={"movflags": _MUXER_FLAGS[is_endless], "flush_packets": "1"},
+            ) as container:
+                keyframes = {"g": str(min(max(round(rate * _SECONDS_PER_KEYFRAME), 12), 250))}
+                stream = container.add_stream(
+                    _ENCODER, rate=rate, options=_ENCODER_OPTIONS | keyframes
+                )
+                stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+                codec = stream.codec_context
+                codec.time_base, codec.sample_aspect_ratio = first.time_base, pixel_shape
+                codec.colorspace = codec.color_primaries = codec.color_trc = _BT709
+                codec.color_range = _NARROW_RANGE
+
+                def write(image: Image.Image, pts: int) -> None:
+                    if image.size != (width, height):
+                        image = image.resize((width, height))
+                    rgb: av.VideoFrame = av.VideoFrame.from_image(image)  # type: ignore[no-untyped-call]
+                    frame = rgb.reformat(format=pixel_format, dst_colorspace="ITU709")
+                    frame.pts, frame.time_base = pts, first.time_base
+                    container.mux(stream.encode(frame))
+
+                yield write
+                container.mux(stream.encode())
+        except av.error.FFmpegError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error

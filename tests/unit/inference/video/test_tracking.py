@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from blitznet.inference.video.tracking import Tracker
+from blitznet.inference.video.predict_frames import Tracker
 from blitznet.scene import NO_ID, Scene
 from known_scene import make_scene
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from blitznet.errors import InputError
 from blitznet.inference.video.decoding import Frame
-from blitznet.inference.video.video_writer import video_writer
+from blitznet.inference.video.predict_video import video_writer
 from synthetic_video import read_times
 
 COLOUR = (200, 30, 60)
