@@ -16,6 +16,7 @@ _FONTS = (
     "DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "arial.ttf",
     "Arial Unicode.ttf", "NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "msyh.ttc",
 )  # fmt: skip
+_own_font = cache(ImageFont.load_default)
 _NO_CHARACTER = "\U0010ffff"
 _LATIN = re.compile(r"LATIN (SMALL|CAPITAL) (?:LETTER|LIGATURE) (\w{1,2})(?: WITH .*)?")
 
@@ -51,11 +52,6 @@ def _latin(letter: str) -> str:
     if match is None:
         return letter
     return match[2].lower() if match[1] == "SMALL" else match[2]
-
-
-@cache
-def _own_font(size: int) -> Font:
-    return ImageFont.load_default(size)
 
 
 @lru_cache(maxsize=256)

@@ -85,7 +85,9 @@ def find_sources(
                 problems.append(f"-: standard input has more than {limit}; give files or folders")
                 continue
             content = content.removeprefix(BOM_UTF8)
-            if _is_binary(content):
+            # A list of names has no control characters, except for null bytes between its names.
+            is_binary = bool(_CONTROL.search(content[:_HEAD]))
+            if is_binary and not os.path.lexists(content.partition(b"\0")[0]):
                 found.append(EncodedImage(content, "stdin"))
                 continue
             lines = content.split(b"\0") if b"\0" in content else content.splitlines()
@@ -185,7 +187,7 @@ def _expand(name: str) -> list[Source]:
                 f"curl -sSL {shlex.quote(name)} | blitznet predict -"
             )
         return [Video(name)]
-    elif any(character in name for character in "*?["):
+    elif glob.has_magic(name):
         matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207
         # "*.dat" matches any file, "*" only images and videos.
         found = list(filter(Path.is_file if path.suffix else _is_image_or_video, matches))
@@ -195,13 +197,6 @@ def _expand(name: str) -> list[Source]:
     if not found:
         raise InputError(f"{name}: {nothing}")
     return [_source_of(path) for path in found]
-
-
-def _is_binary(content: bytes) -> bool:
-    """Whether this is an image, not a list of names, which has no control characters."""
-    if not _CONTROL.search(content[:_HEAD]):
-        return False
-    return not os.path.lexists(content.partition(b"\0")[0])
 
 
 def _source_of(path: Path) -> Source:

@@ -1,6 +1,6 @@
 """Predict the frames of a video, and track objects across them."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -68,10 +68,9 @@ def predict_frames(
     Raises:
         InputError: if `options.track` is set and the tracking library is not installed.
     """
-    tracker = None
+    score = selection.score
     if options.track:
-        tracker = Tracker(selection.score, video.rate / options.every)
-        selection = replace(selection, score=min(selection.score, WEAK_SCORE))
+        selection = replace(selection, score=min(score, WEAK_SCORE))
     stop = None if options.max_frames is None else (options.max_frames - 1) * options.every + 1
     frames = islice(video, 0, stop, options.every)
     if video.is_live:
@@ -79,8 +78,8 @@ def predict_frames(
     else:
         found = _predict_recording(predictor, frames, selection, batch)
     with closing(found):
-        for frame, scene in found:
-            yield frame, tracker.follow(scene, frame.time) if tracker else scene
+        rate = video.rate / options.every
+        yield from track_objects(found, score, rate) if options.track else found
 
 
 def _predict_recording(
@@ -95,46 +94,44 @@ def _predict_recording(
             yield frame, scene
 
 
-class Tracker:
-    """Gives the objects of one video track ids.
+def track_objects(
+    found: Iterable[tuple[Frame, Scene]], score: float, rate: Fraction
+) -> Iterator[tuple[Frame, Scene]]:
+    """Give the objects of one video track ids, with ByteTrack from the package `trackers`.
 
     An object gets its id in the second frame that shows it, and keeps it if it is hidden for up to
     a second. A track has one class: a cat never takes over the id of a dog in the same place.
 
     Args:
+        found: frames in order, and their scenes with boxes from WEAK_SCORE on.
         score: minimum score for an object to be reported or to start a track.
         rate: frames per second.
+
+    Yields:
+        The frames and scenes, with ids and without objects below the minimum score.
+
+    Raises:
+        InputError: if the tracking library is not installed.
     """
+    require("trackers", "track", "tracking")
+    from supervision import Detections
+    from trackers import ByteTrackTracker
 
-    def __init__(self, score: float, rate: Fraction):
-        require("trackers", "track", "tracking")
-        from trackers import ByteTrackTracker
-
-        self._score = score
-        self._tracker = ByteTrackTracker(
-            frame_rate=float(rate), track_activation_threshold=score, high_conf_det_threshold=score
-        )
-
-    def follow(self, scene: Scene, time: float) -> Scene:
-        """Add ids to the objects of a scene, and drop those below the minimum score.
-
-        Args:
-            scene: scene of the next frame, with boxes from WEAK_SCORE on.
-            time: timestamp of the frame in seconds, increasing.
-        """
-        from supervision import Detections
-
+    tracker = ByteTrackTracker(
+        frame_rate=float(rate), track_activation_threshold=score, high_conf_det_threshold=score
+    )
+    for frame, scene in found:
         # ByteTrack ignores classes, so boxes of different classes are offset to not overlap, as in
         # torchvision's batched_nms.
         apart = scene.labels[:, None] * 2.0 * max(scene.size)
-        found = Detections(
+        boxes = Detections(
             xyxy=scene.boxes + apart,
             confidence=scene.scores,
             class_id=scene.labels,
             data={"row": np.arange(len(scene.boxes))},
         )
-        tracked = self._tracker.update(found, timestamp=time)
+        tracked = tracker.update(boxes, timestamp=frame.time)
         ids = np.zeros(len(scene.boxes), dtype=np.int64)
         if tracked.tracker_id is not None and len(tracked):
             ids[tracked.data["row"]] = tracked.tracker_id + 1  # it counts from 0, and -1 is none
-        return replace(scene, ids=ids).filter(scene.scores >= self._score)
+        yield frame, replace(scene, ids=ids).filter(scene.scores >= score)

@@ -1,11 +1,13 @@
 """Object ids across frames."""
 
+from collections.abc import Iterable
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from blitznet.inference.video.predict_frames import Tracker
+from blitznet.inference.video.decoding import Frame
+from blitznet.inference.video.predict_frames import track_objects
 from blitznet.scene import NO_ID, Scene
 from known_scene import make_scene
 
@@ -17,19 +19,31 @@ def scene(*objects: tuple[float, int, float]) -> Scene:
     return make_scene(boxes, labels, scores=scores, size=(320, 240))
 
 
+def follow(scenes: Iterable[Scene], last_ms: int | None = None) -> list[Scene]:
+    """Track at 25 frames per second; the last frame may come later."""
+    scenes = list(scenes)
+    times = [40 * step for step in range(len(scenes))]
+    times[-1] = times[-1] if last_ms is None else last_ms
+    frames = (
+        (Frame(one.image, step, time, Fraction(1, 1000)), one)
+        for step, (time, one) in enumerate(zip(times, scenes, strict=True))
+    )
+    return [found for _, found in track_objects(frames, 0.5, Fraction(25))]
+
+
 def ids(followed: Scene) -> list[int]:
     assert followed.ids is not None
     return followed.ids.tolist()
 
 
 def test_two_moving_objects_keep_their_identities_whatever_their_order() -> None:
-    tracker = Tracker(0.5, Fraction(25))
-    seen = []
+    scenes = []
     for step in range(10):
         left, right = (10.0 + 4 * step, 1, 0.9), (200.0 - 4 * step, 1, 0.8)
-        order = (left, right) if step % 2 else (right, left)
-        found = tracker.follow(scene(*order), step / 25)
-        seen.append(dict(zip(found.boxes[:, 0].tolist(), ids(found), strict=True)))
+        scenes.append(scene(*((left, right) if step % 2 else (right, left))))
+    seen = [
+        dict(zip(found.boxes[:, 0].tolist(), ids(found), strict=True)) for found in follow(scenes)
+    ]
     assert set(seen[0].values()) == {NO_ID}  # known from the second frame on
     first, second = seen[1][14.0], seen[1][196.0]
     assert {first, second} == {1, 2}
@@ -48,24 +62,20 @@ def test_two_moving_objects_keep_their_identities_whatever_their_order() -> None
 def test_identities_of_what_stays_in_its_place(
     objects: list[tuple[int, float]], expected: list[list[int]]
 ) -> None:
-    tracker = Tracker(0.5, Fraction(25))
-    found = [tracker.follow(scene((10, *one)), step / 25) for step, one in enumerate(objects)]
-    assert [ids(one) for one in found] == expected
+    assert [ids(one) for one in follow(scene((10, *one)) for one in objects)] == expected
 
 
 def test_an_object_that_comes_back_within_a_second_is_the_same() -> None:
+    there = scene((10, 1, 0.9))
     for pause, identity in [(0.8, 1), (1.5, NO_ID)]:
-        tracker = Tracker(0.5, Fraction(25))
-        for step in range(5):
-            tracker.follow(scene((10, 1, 0.9)), step / 25)
-        for step in range(5, 5 + round(pause * 25)):
-            assert ids(tracker.follow(scene(), step / 25)) == []
-        assert ids(tracker.follow(scene((10, 1, 0.9)), 0.16 + pause + 0.04)) == [identity]
+        hidden = [scene()] * round(pause * 25)
+        *before, last = follow([*[there] * 5, *hidden, there], round(1000 * (0.16 + pause + 0.04)))
+        assert [ids(one) for one in before[5:]] == [[]] * len(hidden)
+        assert ids(last) == [identity]
 
 
 def test_identities_are_in_the_record_and_on_the_tags() -> None:
-    tracker = Tracker(0.5, Fraction(25))
-    first, second = (tracker.follow(scene((10, 1, 0.9)), step / 25) for step in range(2))
+    first, second = follow([scene((10, 1, 0.9))] * 2)
     assert [one.to_dict()["detections"][0]["id"] for one in (first, second)] == [None, 1]
     assert "id" not in scene((10, 1, 0.9)).to_dict()["detections"][0]
     assert np.any(np.asarray(first.draw()) != np.asarray(second.draw()))
