@@ -201,7 +201,6 @@ def _predict_arriving(
 
 
 def _weigh(item: tuple[Source, Scene | ImageError]) -> float:
-    """See `prefetch`."""
     return weight_of(item[1].size) if isinstance(item[1], Scene) else 0.0
 
 

@@ -164,7 +164,9 @@ def open_results(
             to resume; if another process uses it, or writing fails.
     """
     inputs = [file_of(one) for one in sources if not isinstance(one, Video) or one.is_file]
-    asked: Record = {"model": _identity(info), **settings}
+    metadata = info.model_dump_json(include={"model", "names", "metrics", "training"})
+    digest = hashlib.blake2b(metadata.encode(), digest_size=6).hexdigest()
+    asked: Record = {"model": f"{info.model.name}@{digest}", **settings}
     if asked["formats"]:  # labels hold paths relative to this folder
         asked["common_folder"] = common_folder(inputs)
     asked = json.loads(json.dumps(asked))  # lists instead of tuples, as in the file
@@ -245,13 +247,6 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
-
-
-def _identity(info: CheckpointInfo) -> str:
-    """Name of a network, and a hash of its metadata, including metrics."""
-    content = info.model_dump_json(include={"model", "names", "metrics", "training"})
-    digest = hashlib.blake2b(content.encode(), digest_size=6).hexdigest()
-    return f"{info.model.name}@{digest}"
 
 
 def _name_of(record: Record) -> str:

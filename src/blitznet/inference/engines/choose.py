@@ -27,7 +27,8 @@ class EngineSpec:
     """Properties and requirements of an engine.
 
     Attributes:
-        backend: the library that runs the network.
+        backend: the library that runs the network; only torch runs checkpoints, only the others
+            exported files.
         devices: kinds of device that it runs on.
         is_bfloat16: whether it computes in bfloat16.
         modules: required modules besides the base installation.
@@ -39,11 +40,6 @@ class EngineSpec:
     is_bfloat16: bool = False
     modules: tuple[str, ...] = ()
     extra: str = ""
-
-    @property
-    def runs_checkpoints(self) -> bool:
-        """Whether it runs checkpoints; the others run exported files."""
-        return self.backend == "torch"
 
 
 _ONNXRUNTIME = EngineSpec("onnxruntime", devices=("cpu", "cuda"))
@@ -153,7 +149,7 @@ def _open(
     on_message: OnMessage | None,
 ) -> Engine:
     spec = ENGINES[name]
-    if spec.runs_checkpoints:
+    if spec.backend == "torch":
         checkpoint = network.require_checkpoint()
         from blitznet.inference.engines.torch_engine import TorchEngine
         from blitznet.model.checkpoint import load_checkpoint
@@ -195,7 +191,7 @@ def _candidates(network: NetworkFiles, kind: str) -> list[str]:
         return ["openvino"]
     names = _usable(AUTO_ORDER[kind], network, kind)
     if exported is None and not all(map(find_spec, ("torch", "onnx", "onnxscript"))):
-        names = [name for name in names if ENGINES[name].runs_checkpoints]
+        names = [name for name in names if ENGINES[name].backend == "torch"]
     if names:
         return names
     if exported is not None and kind != "cpu":
@@ -220,7 +216,7 @@ def _usable(names: Iterable[str], network: NetworkFiles, kind: str) -> list[str]
     return [
         name
         for name in names
-        if (has_checkpoint or not ENGINES[name].runs_checkpoints) and _fits(ENGINES[name], kind)
+        if (has_checkpoint or ENGINES[name].backend != "torch") and _fits(ENGINES[name], kind)
     ]
 
 
