@@ -8,6 +8,8 @@ from math import ceil
 from time import perf_counter
 from typing import Any, TypeVar
 
+from fastapi import HTTPException
+
 from blitznet.inference.predictor import Predictor
 
 Result = TypeVar("Result")
@@ -16,16 +18,10 @@ Result = TypeVar("Result")
 _LATEST = 0.1
 
 
-class BusyError(Exception):
-    """All workers are busy and the queue is full.
-
-    Attributes:
-        retry_after: estimated seconds until there is room, at least 1.
-    """
-
-    def __init__(self, retry_after: int) -> None:
-        super().__init__("the service is busy; try again later")
-        self.retry_after = retry_after
+def busy_error(retry_after: int = 1) -> HTTPException:
+    """The answer 503 without room, with the estimated seconds until there is, at least 1."""
+    headers = {"Retry-After": str(retry_after)}
+    return HTTPException(503, "the service is busy; try again later", headers)
 
 
 class PredictionQueue:
@@ -57,10 +53,10 @@ class PredictionQueue:
         return self.workers - len(self._free)
 
     def require_room(self) -> None:
-        """Raise BusyError if the queue is full."""
+        """Raise `busy_error` if the queue is full."""
         ahead = self.waiting + self.busy
         if ahead >= self.workers + self._limit:
-            raise BusyError(max(1, ceil(ahead * self._mean_seconds / self.workers)))
+            raise busy_error(max(1, ceil(ahead * self._mean_seconds / self.workers)))
 
     def run(self, work: Callable[[Predictor], Result]) -> asyncio.Future[Result]:
         """Queue `work`, to run in a thread with the next free predictor.
@@ -70,7 +66,7 @@ class PredictionQueue:
             running one finishes before its predictor is reused, and its result is dropped.
 
         Raises:
-            BusyError: if the queue is full; raised immediately.
+            HTTPException: if the queue is full; raised immediately.
         """
         self.require_room()
         job: asyncio.Future[Result] = asyncio.get_running_loop().create_future()

@@ -12,7 +12,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from blitznet.errors import first_problem, shown
 from blitznet.image import EncodedImage
 from blitznet.image_file import read_image_header
-from blitznet.service.prediction_queue import BusyError
+from blitznet.service.prediction_queue import busy_error
 from blitznet.service.replies import Options
 
 _FORM = "multipart/form-data"
@@ -38,9 +38,9 @@ class UploadMemory:
         self._held = 0
 
     def take(self, size: int) -> None:
-        """Reserve bytes; raise BusyError if there is no room."""
+        """Reserve bytes; raise `busy_error` if there is no room."""
         if self._held + size > self._limit:
-            raise BusyError(retry_after=1)
+            raise busy_error()
         self._held += size
 
     def give_back(self, size: int) -> None:
