@@ -7,7 +7,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -145,11 +145,16 @@ def predict_batch(
     require("ray", "ray", "batch prediction")
     # If a node dies, Ray's driver prints pages of its logs on stdout; they are also in /tmp/ray.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+    import ray
+
     from blitznet.cluster.workers import WorkerOptions
 
     with ExitStack() as stack:
         stack.callback(parts.clean)
-        num_cpus = stack.enter_context(_cluster(address, cpus_per_worker))
+        if not ray.is_initialized():
+            _connect(address, cpus_per_worker)
+            stack.callback(ray.shutdown)
+        num_cpus = int(ray.cluster_resources().get("CPU", 0))
         parts.prepare(settings)
         options = WorkerOptions(
             predictor=arguments,
@@ -199,19 +204,15 @@ def _predict(
     start = last_line = monotonic()
     with (
         closing(prefetch_items(shards, _SHARDS_AHEAD)) as ahead,
-        closing(predict_shards(ahead, options, on_message)) as results,
+        closing(predict_shards(ahead, options, report, on_message)) as counts,
     ):
-        for done in results:
+        for num_images in counts:
             now = monotonic()
             report.seconds = now - start
-            if done is not None:
-                report.num_new += done.num_images
-                report.errors += done.errors
-                report.by_worker[done.worker] += done.num_images
             if now - last_line >= _LINE_SECONDS and not sys.stderr.isatty():
                 last_line = now
                 on_message(str(report))
-            yield from repeat(None, done.num_images if done else 0)
+            yield from repeat(None, num_images)
 
 
 def _new_shards(items: Iterable[Item], seen: set[bytes], size: int) -> Iterator[tuple[int, Shard]]:
@@ -249,21 +250,14 @@ def _memory(model: str | os.PathLike[str] | None, batch: int) -> int:
     return _WORKER_BYTES + network + _BYTES_PER_IMAGE * (batch - 1)
 
 
-@contextmanager
-def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
-    """Connect to the cluster at an address, reuse this process's connection, or start a local one.
-
-    Yields:
-        Number of CPUs of the cluster.
+def _connect(address: str | None, cpus_per_worker: int) -> None:
+    """Connect to the cluster at an address, or start a local one.
 
     Raises:
         InputError: if it cannot be reached or started, or this machine has too few CPUs.
     """
     import ray
 
-    if ray.is_initialized():
-        yield int(ray.cluster_resources().get("CPU", 0))
-        return
     if address is None and cpus_per_worker > usable_cores():
         raise InputError(f"a worker needs {cpus_per_worker} CPUs, but there are {usable_cores()}")
     kind: dict[str, Any] = {"address": address}
@@ -282,10 +276,6 @@ def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
     except Exception as error:  # noqa: BLE001 - Ray raises plain Exception, too
         what = f"no Ray cluster at {address}" if address else "Ray cannot start here"
         raise InputError(f"{what} ({reason_of(error)})") from None
-    try:
-        yield int(ray.cluster_resources().get("CPU", 0))
-    finally:
-        ray.shutdown()
 
 
 def _require_descriptors() -> None:

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import ray
@@ -20,26 +20,14 @@ from blitznet.cluster.rows import SCHEMA, as_text, error_kind, error_row, to_col
 from blitznet.errors import BlitzNetError, InputError, WorkerError
 from blitznet.inference.engines.engine import OnMessage
 
+if TYPE_CHECKING:
+    from blitznet.cluster.predict_batch import BatchReport
+
 # Deaths until an image becomes an error. A shard that kills its worker is retried, then its halves.
 MAX_DEATHS = 3
 # Two per worker are added: a large machine may be lost.
 MAX_DEATHS_IN_A_ROW = 10
 _HEARTBEAT_SECONDS = 30
-
-
-@dataclass(frozen=True)
-class Done:
-    """Result of a shard.
-
-    Attributes:
-        num_images: number of images in the shard.
-        errors: number of rows with an error, by kind.
-        worker: process and machine of the worker that wrote it.
-    """
-
-    num_images: int
-    errors: Counter[str]
-    worker: str
 
 
 @dataclass(frozen=True)
@@ -84,10 +72,12 @@ class Worker:
                 "install the same one on every machine"
             )
         self._parts = Parts(options.out)
-        self._name = f"{os.getpid()}@{platform.node()}"
 
-    def predict(self, index: int, shard: Shard) -> Done:
+    def predict(self, index: int, shard: Shard) -> tuple[str, Counter[str]]:
         """Predict a shard and write its part; see `Parts.write`.
+
+        Returns:
+            This process and machine, and the number of rows with an error, by kind.
 
         Raises:
             InputError: if a path is relative and this machine lacks the base folder.
@@ -99,7 +89,7 @@ class Worker:
         self._parts.write(index, pa.table(columns, schema=SCHEMA))
         pairs = zip(columns["uri"].to_pylist(), columns["error"].to_pylist(), strict=True)
         errors = Counter(error_kind(uri, error) for uri, error in pairs if error is not None)
-        return Done(len(shard), errors, self._name)
+        return f"{os.getpid()}@{platform.node()}", errors
 
 
 @dataclass
@@ -114,6 +104,7 @@ class _Pool:
     """The workers with their tasks, and the tasks to retry."""
 
     options: WorkerOptions
+    report: "BatchReport"
     starting: dict[Any, Any] = field(default_factory=dict)
     busy: dict[Any, tuple[Any, _Task]] = field(default_factory=dict)
     idle: list[Any] = field(default_factory=list)
@@ -129,12 +120,11 @@ class _Pool:
         )
         self.starting[actor.open.remote(options)] = actor
 
-    def give(self, task: _Task) -> None:
-        actor = self.idle.pop()
-        self.busy[actor.predict.remote(task.index, task.shard)] = (actor, task)
+    def take(self, ref: Any) -> int:
+        """Add the result of a finished call to the report.
 
-    def take(self, ref: Any) -> Done | None:
-        """Get the result of a finished call; None if the worker is new or died.
+        Returns:
+            Number of images; 0 if the worker is new or died.
 
         Raises:
             BlitzNetError: raised by the worker, or if workers keep dying without a result.
@@ -142,7 +132,7 @@ class _Pool:
         is_new = ref in self.starting
         actor, task = (self.starting.pop(ref), None) if is_new else self.busy.pop(ref)
         try:
-            done: Done | None = ray.get(ref)
+            result = ray.get(ref)
         except RayTaskError as error:
             ray.kill(actor)
             if isinstance(error.cause, BlitzNetError):
@@ -153,8 +143,10 @@ class _Pool:
             reason = "its process or machine ended, for example because memory ran out"
         else:
             self.idle.append(actor)
-            self.deaths_in_a_row = 0 if task else self.deaths_in_a_row
-            return done
+            if task is None:
+                return 0
+            self.deaths_in_a_row = 0
+            return self._count(task.shard, *result)
         self.deaths_in_a_row += 1
         if self.deaths_in_a_row > MAX_DEATHS_IN_A_ROW + 2 * self.options.maximum:
             raise WorkerError(
@@ -162,9 +154,15 @@ class _Pool:
                 f"{self.options.memory >> 20} MiB of memory? The last reason: {reason}"
             )
         self.start()
-        return None if task is None else self._try_again(task, reason)
+        return 0 if task is None else self._try_again(task, reason)
 
-    def _try_again(self, task: _Task, reason: str) -> Done | None:
+    def _count(self, shard: Shard, worker: str, errors: Counter[str]) -> int:
+        self.report.num_new += len(shard)
+        self.report.by_worker[worker] += len(shard)
+        self.report.errors += errors
+        return len(shard)
+
+    def _try_again(self, task: _Task, reason: str) -> int:
         """Retry a shard, then its halves; a single image finally becomes an error."""
         task.deaths += 1
         middle = len(task.shard) // 2
@@ -175,19 +173,22 @@ class _Pool:
         else:
             for half in (task.shard[:middle], task.shard[middle:]):
                 self.again.append(_Task(task.index, half, 1))
-        return None
+        return 0
 
-    def _write_error(self, task: _Task, reason: str) -> Done:
+    def _write_error(self, task: _Task, reason: str) -> int:
         ((id_, uri),) = task.shard
         row = error_row(f"{uri}: it killed {MAX_DEATHS} workers ({reason})")
         row |= {"id": as_text(id_), "uri": as_text(uri), "model": self.options.model}
         Parts(self.options.out).write(task.index, pa.table(to_columns([row]), schema=SCHEMA))
-        return Done(1, Counter([error_kind(row["uri"], row["error"])]), "driver")
+        return self._count(task.shard, "driver", Counter([error_kind(row["uri"], row["error"])]))
 
 
 def predict_shards(
-    shards: Iterator[tuple[int, Shard]], options: WorkerOptions, on_message: OnMessage
-) -> Generator[Done | None]:
+    shards: Iterator[tuple[int, Shard]],
+    options: WorkerOptions,
+    report: "BatchReport",
+    on_message: OnMessage,
+) -> Generator[int]:
     """Predict shards on the workers of the cluster that Ray is connected to.
 
     A worker has one shard at a time, so its death shows which shard killed it.
@@ -195,15 +196,16 @@ def predict_shards(
     Args:
         shards: shards with their indices; consumed when a worker is free.
         options: options of the workers.
+        report: results are added to it.
         on_message: receives a line if workers cannot start.
 
     Yields:
-        A result per shard as soon as it is finished, or None if nothing finished for half a minute.
+        Number of images of a finished shard, or 0, at least every half a minute.
 
     Raises:
         BlitzNetError: raised by a worker, for example if a part cannot be written.
     """
-    pool, tasks = _Pool(options), (_Task(*one) for one in shards)
+    pool, tasks = _Pool(options, report), (_Task(*one) for one in shards)
     is_open = is_over = False
     try:
         for _ in range(options.maximum):
@@ -214,7 +216,8 @@ def predict_shards(
                 task = pool.again.popleft() if pool.again else next(tasks, None)
                 is_over = task is None
                 if task is not None:
-                    pool.give(task)
+                    actor = pool.idle.pop()
+                    pool.busy[actor.predict.remote(task.index, task.shard)] = (actor, task)
             if is_over and not pool.busy and not pool.again:
                 return
             ready, _ = ray.wait([*pool.busy, *pool.starting], timeout=_HEARTBEAT_SECONDS)
@@ -222,11 +225,9 @@ def predict_shards(
                 if not is_open:
                     needs = f"{options.cpus} CPUs and {options.memory >> 20} MiB on one machine"
                     on_message(f"waiting for {options.minimum} workers: each needs {needs}")
-                yield None
+                yield 0
             for ref in ready:
-                done = pool.take(ref)
-                if done is not None:
-                    yield done
+                yield pool.take(ref)
     finally:
         for actor in (*pool.starting.values(), *pool.idle, *(one for one, _ in pool.busy.values())):
             with suppress(RayError):
