@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from math import ceil
 from time import perf_counter
 from typing import Any, TypeVar
@@ -38,7 +38,7 @@ class PredictionQueue:
         self.workers = len(predictors)
         self._limit = limit
         self._free = list(predictors)
-        self._waiting: OrderedDict[asyncio.Future[Any], Callable[[Predictor], Any]] = OrderedDict()
+        self._waiting: OrderedDict[Future[Any], Callable[[Predictor], Any]] = OrderedDict()
         self._threads = ThreadPoolExecutor(len(predictors), "blitznet-worker")
         self._mean_seconds = 0.0
 
@@ -69,11 +69,11 @@ class PredictionQueue:
             HTTPException: if the queue is full; raised immediately.
         """
         self.require_room()
-        job: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        job: Future[Result] = Future()
         job.add_done_callback(lambda job: self._waiting.pop(job, None))
         self._waiting[job] = work
         self._threads.submit(self._work)
-        return job
+        return asyncio.wrap_future(job)
 
     def _work(self) -> None:
         """Run the request that has waited longest, unless its client has disconnected."""
@@ -81,7 +81,7 @@ class PredictionQueue:
             job, work = self._waiting.popitem(last=False)
         except KeyError:
             return
-        if job.cancelled():
+        if not job.set_running_or_notify_cancel():
             return
         predictor, start = self._free.pop(), perf_counter()
         error, result = None, None
@@ -93,15 +93,10 @@ class PredictionQueue:
         except BaseException as raised:  # noqa: BLE001 - raised in the caller
             error = raised
         self._free.append(predictor)  # before the client gets the answer and may ask again
-        job.get_loop().call_soon_threadsafe(_settle, job, result, error)
+        job.set_exception(error) if error else job.set_result(result)
 
     def close(self) -> None:
         """Wait for running predictions, then release threads and predictors."""
         self._threads.shutdown()
         for predictor in self._free:
             predictor.close()
-
-
-def _settle(job: asyncio.Future[Result], result: Result, error: BaseException | None) -> None:
-    if not job.done():  # it is done if the client has disconnected
-        job.set_exception(error) if error else job.set_result(result)

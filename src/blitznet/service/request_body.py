@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from io import BytesIO
 
 from fastapi import HTTPException, Request
@@ -26,26 +27,12 @@ CLOSE = {"Connection": "close"}
 BODY = "body"
 
 
+@dataclass
 class UploadMemory:
-    """Limits the memory of all bodies together, so that slow uploads cannot exhaust it.
+    """Bytes of all bodies together, limited so that slow uploads cannot exhaust the memory."""
 
-    Args:
-        limit: maximum number of bytes.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._held = 0
-
-    def take(self, size: int) -> None:
-        """Reserve bytes; raise `busy_error` if there is no room."""
-        if self._held + size > self._limit:
-            raise busy_error()
-        self._held += size
-
-    def give_back(self, size: int) -> None:
-        """Release reserved bytes."""
-        self._held -= size
+    limit: int
+    held: int = 0
 
 
 class LimitedBody:
@@ -68,10 +55,14 @@ class LimitedBody:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._memory.give_back(self._size)
+        self._memory.held -= self._size
 
     async def stream(self) -> AsyncGenerator[bytes]:
-        """Yield chunks; raise HTTPException 413 as soon as the body is known to be too large."""
+        """Yield chunks.
+
+        Raises:
+            HTTPException: 413 as soon as the body is known to be too large, 503 without memory.
+        """
         headers, chunks = self._request.headers, self._request.stream()
         stated = headers.get("content-length", "")
         if stated.isdecimal() and int(stated) > self._max_bytes:
@@ -82,7 +73,9 @@ class LimitedBody:
             if self._size + len(chunk) > self._max_bytes:
                 await _linger(chunks)
                 raise self._too_large()
-            self._memory.take(len(chunk))
+            if self._memory.held + len(chunk) > self._memory.limit:
+                raise busy_error()
+            self._memory.held += len(chunk)
             self._size += len(chunk)
             yield chunk
         self.is_complete = True
@@ -102,12 +95,6 @@ async def _linger(chunks: AsyncGenerator[bytes]) -> None:
         async with asyncio.timeout(_LINGER_SECONDS):
             async for _ in chunks:
                 pass
-
-
-class _InMemoryParser(MultiPartParser):
-    """A parser that never writes uploads to disk."""
-
-    spool_max_size = 1 << 62
 
 
 async def read_upload(
@@ -134,9 +121,10 @@ async def _read_form(
     request: Request, body: LimitedBody
 ) -> tuple[list[tuple[str, str]], list[EncodedImage]]:
     """Read a form's fields, as names and values, and its files."""
-    parser = _InMemoryParser(
+    parser = MultiPartParser(
         request.headers, body.stream(), max_files=_MAX_FILES, max_fields=_MAX_FIELDS
     )
+    parser.spool_max_size = 1 << 62  # never write uploads to disk
     try:
         form = await parser.parse()
     except MultiPartException as error:
