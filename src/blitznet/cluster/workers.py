@@ -101,12 +101,11 @@ class _Task:
 
 @dataclass
 class _Pool:
-    """The workers with their tasks, and the tasks to retry."""
+    """The calls in progress with worker and task (None while starting), and tasks to retry."""
 
     options: WorkerOptions
     report: "BatchReport"
-    starting: dict[Any, Any] = field(default_factory=dict)
-    busy: dict[Any, tuple[Any, _Task]] = field(default_factory=dict)
+    calls: dict[Any, tuple[Any, _Task | None]] = field(default_factory=dict)
     idle: list[Any] = field(default_factory=list)
     again: deque[_Task] = field(default_factory=deque)
     deaths_in_a_row: int = 0
@@ -118,7 +117,7 @@ class _Pool:
             .options(num_cpus=options.cpus, memory=options.memory, max_restarts=0)
             .remote()
         )
-        self.starting[actor.open.remote(options)] = actor
+        self.calls[actor.open.remote(options)] = (actor, None)
 
     def take(self, ref: Any) -> int:
         """Add the result of a finished call to the report.
@@ -129,8 +128,7 @@ class _Pool:
         Raises:
             BlitzNetError: raised by the worker, or if workers keep dying without a result.
         """
-        is_new = ref in self.starting
-        actor, task = (self.starting.pop(ref), None) if is_new else self.busy.pop(ref)
+        actor, task = self.calls.pop(ref)
         try:
             result = ray.get(ref)
         except RayTaskError as error:
@@ -167,20 +165,18 @@ class _Pool:
         task.deaths += 1
         middle = len(task.shard) // 2
         if task.deaths == MAX_DEATHS:
-            return self._write_error(task, reason)
+            ((id_, uri),) = task.shard
+            row = error_row(f"{uri}: it killed {MAX_DEATHS} workers ({reason})")
+            row |= {"id": as_text(id_), "uri": as_text(uri), "model": self.options.model}
+            Parts(self.options.out).write(task.index, pa.table(to_columns([row]), schema=SCHEMA))
+            errors = Counter([error_kind(row["uri"], row["error"])])
+            return self._count(task.shard, "driver", errors)
         if task.deaths == 1 or not middle:
             self.again.append(task)
         else:
             for half in (task.shard[:middle], task.shard[middle:]):
                 self.again.append(_Task(task.index, half, 1))
         return 0
-
-    def _write_error(self, task: _Task, reason: str) -> int:
-        ((id_, uri),) = task.shard
-        row = error_row(f"{uri}: it killed {MAX_DEATHS} workers ({reason})")
-        row |= {"id": as_text(id_), "uri": as_text(uri), "model": self.options.model}
-        Parts(self.options.out).write(task.index, pa.table(to_columns([row]), schema=SCHEMA))
-        return self._count(task.shard, "driver", Counter([error_kind(row["uri"], row["error"])]))
 
 
 def predict_shards(
@@ -217,10 +213,10 @@ def predict_shards(
                 is_over = task is None
                 if task is not None:
                     actor = pool.idle.pop()
-                    pool.busy[actor.predict.remote(task.index, task.shard)] = (actor, task)
-            if is_over and not pool.busy and not pool.again:
+                    pool.calls[actor.predict.remote(task.index, task.shard)] = (actor, task)
+            if is_over and not pool.again and not any(task for _, task in pool.calls.values()):
                 return
-            ready, _ = ray.wait([*pool.busy, *pool.starting], timeout=_HEARTBEAT_SECONDS)
+            ready, _ = ray.wait([*pool.calls], timeout=_HEARTBEAT_SECONDS)
             if not ready:
                 if not is_open:
                     needs = f"{options.cpus} CPUs and {options.memory >> 20} MiB on one machine"
@@ -229,6 +225,6 @@ def predict_shards(
             for ref in ready:
                 yield pool.take(ref)
     finally:
-        for actor in (*pool.starting.values(), *pool.idle, *(one for one, _ in pool.busy.values())):
+        for actor in (*pool.idle, *(actor for actor, _ in pool.calls.values())):
             with suppress(RayError):
                 ray.kill(actor)
