@@ -5,7 +5,7 @@ truth or without labels in training.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,7 @@ class Metrics:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `metrics.json`."""
-        content = asdict(replace(self, curves={})) | {"classes": list(self.classes)}
+        content = vars(self) | {"classes": list(self.classes)}
         return {key: value for key, value in content.items() if key not in _NOT_WRITTEN}
 
     @property
