@@ -111,11 +111,10 @@ def _add_prediction(app: FastAPI, service: Service) -> None:
     good: dict[int | str, dict[str, Any]] = {
         200: {"description": "The prediction.", "content": content}
     }
-    extra = {"parameters": _parameters(), "requestBody": _request_body()}
 
     @app.post(
         "/predict", tags=["Prediction"], response_model=Prediction | TaskReply,
-        responses=good | _PROBLEMS, openapi_extra=extra,
+        responses=good | _PROBLEMS, openapi_extra=_describe_input(),
     )  # fmt: skip
     async def predict(request: Request) -> Response:
         """Predict one image or several.
@@ -156,12 +155,22 @@ def _add_problems(app: FastAPI) -> None:
         return Response(status_code=CLIENT_GONE)
 
 
-def _parameters() -> list[dict[str, Any]]:
-    """`Options` as OpenAPI's query parameters."""
-    return [
+def _describe_input() -> dict[str, Any]:
+    """OpenAPI's parameters and body of a prediction."""
+    parameters = [
         {"name": name, "in": "query", "description": schema.pop("description"), "schema": schema}
         for name, schema in _fields().items()
     ]
+    binary = {"type": "string", "format": "binary"}
+    form = _fields() | {"file": {"type": "array", "items": binary}}
+    content = {
+        "multipart/form-data": {
+            "schema": {"type": "object", "required": ["file"], "properties": form}
+        },
+        "image/*": {"schema": binary},
+        "application/json": {"schema": TaskRequest.model_json_schema(ref_template="#")},
+    }
+    return {"parameters": parameters, "requestBody": {"required": True, "content": content}}
 
 
 def _fields() -> dict[str, dict[str, Any]]:
@@ -170,19 +179,4 @@ def _fields() -> dict[str, dict[str, Any]]:
     return {
         name: {key: schema[key] for key in schema if schema[key] is not None}
         for name, schema in fields
-    }
-
-
-def _request_body() -> dict[str, Any]:
-    binary = {"type": "string", "format": "binary"}
-    form = _fields() | {"file": {"type": "array", "items": binary}}
-    return {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {"type": "object", "required": ["file"], "properties": form}
-            },
-            "image/*": {"schema": binary},
-            "application/json": {"schema": TaskRequest.model_json_schema(ref_template="#")},
-        },
     }
