@@ -43,7 +43,7 @@ from blitznet.cluster import workers
 
 
 class Stub:
-    def open(self, options):
+    def open(self, *_):
         pass
 
     def predict(self, index, shard):

@@ -32,7 +32,7 @@ from blitznet.model_files import find_network
 from blitznet.progress import with_progress
 
 if TYPE_CHECKING:
-    from blitznet.cluster.workers import WorkerOptions
+    from blitznet.cluster.workers import WorkerPool
 
 SHARD_SIZE = 1000
 
@@ -147,7 +147,7 @@ def predict_batch(
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     import ray
 
-    from blitznet.cluster.workers import WorkerOptions
+    from blitznet.cluster.workers import WorkerPool
 
     with ExitStack() as stack:
         stack.callback(parts.clean)
@@ -156,7 +156,7 @@ def predict_batch(
             stack.callback(ray.shutdown)
         num_cpus = int(ray.cluster_resources().get("CPU", 0))
         parts.prepare(settings)
-        options = WorkerOptions(
+        pool = WorkerPool(
             predictor=arguments,
             model=settings["model"],
             out=os.fspath(out),
@@ -165,10 +165,11 @@ def predict_batch(
             memory=_memory(model, batch or 1),
             minimum=minimum,
             maximum=maximum or max(1, num_cpus // cpus_per_worker),
+            report=report,
         )
         shards = chain([first_shard], shards)
         on_message = on_message or (lambda _: None)
-        images = stack.enter_context(closing(_predict(shards, options, report, on_message)))
+        images = stack.enter_context(closing(_predict(shards, pool, on_message)))
         for _ in with_progress(images, limit, "images", show_progress):
             pass
     return report
@@ -193,25 +194,20 @@ def _settings(parts: Parts, arguments: dict[str, Any]) -> Settings:
 
 
 def _predict(
-    shards: Iterable[tuple[int, Shard]],
-    options: "WorkerOptions",
-    report: BatchReport,
-    on_message: OnMessage,
+    shards: Iterable[tuple[int, Shard]], pool: "WorkerPool", on_message: OnMessage
 ) -> Generator[None]:
-    """Add results to the report; yield once per image."""
-    from blitznet.cluster.workers import predict_shards
-
+    """Add times to the report, and send it every half minute; yield once per image."""
     start = last_line = monotonic()
     with (
         closing(prefetch_items(shards, _SHARDS_AHEAD)) as ahead,
-        closing(predict_shards(ahead, options, report, on_message)) as counts,
+        closing(pool.predict(ahead, on_message)) as counts,
     ):
         for num_images in counts:
             now = monotonic()
-            report.seconds = now - start
+            pool.report.seconds = now - start
             if now - last_line >= _LINE_SECONDS and not sys.stderr.isatty():
                 last_line = now
-                on_message(str(report))
+                on_message(str(pool.report))
             yield from repeat(None, num_images)
 
 
@@ -260,18 +256,17 @@ def _connect(address: str | None, cpus_per_worker: int) -> None:
 
     if address is None and cpus_per_worker > usable_cores():
         raise InputError(f"a worker needs {cpus_per_worker} CPUs, but there are {usable_cores()}")
-    kind: dict[str, Any] = {"address": address}
-    if address is None:
-        os.environ.setdefault("RAY_worker_niceness", "0")  # default: 15, below other work
-        kind = {
-            "address": "local", "num_cpus": usable_cores(), "include_dashboard": False,
-            "object_store_memory": _OBJECT_STORE_BYTES,
-        }  # fmt: skip
     try:
         if address is None:
             _require_descriptors()
+            os.environ.setdefault("RAY_worker_niceness", "0")  # default: 15, below other work
+            kind = {
+                "address": "local", "num_cpus": usable_cores(), "include_dashboard": False,
+                "object_store_memory": _OBJECT_STORE_BYTES,
+            }  # fmt: skip
         else:
             _require_answer(address)
+            kind = {"address": address}
         ray.init(**kind, logging_level=logging.ERROR, log_to_driver=False)
     except Exception as error:  # noqa: BLE001 - Ray raises plain Exception, too
         what = f"no Ray cluster at {address}" if address else "Ray cannot start here"

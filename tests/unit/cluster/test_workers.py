@@ -93,10 +93,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
 
 def run(out: Path, model: str = "tiny@0", count: int = 40, folder: str = "/") -> BatchReport:
     items = [Item(str(number), f"{folder}{number}.jpg") for number in range(count)]
-    options = workers.WorkerOptions({}, model, str(out), "/missing", 1, 10, minimum=2, maximum=3)
     Parts(str(out)).prepare({"score": 0.5})
     report = BatchReport()
-    counts = workers.predict_shards(enumerate(cut(items, 10)), options, report, print)
+    pool = workers.WorkerPool({}, model, str(out), "/missing", 1, 10, 2, 3, report)
+    counts = pool.predict(enumerate(cut(items, 10)), print)
     assert sum(counts) == report.num_new == report.by_worker.total()
     return report
 
