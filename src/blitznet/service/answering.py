@@ -88,7 +88,7 @@ class Service:
         with LimitedBody(request, self.settings.max_bytes, self.memory) as body:
             try:
                 async with asyncio.timeout(self.settings.timeout):
-                    return await (self._tasks if is_json else self._images)(request, body)
+                    return await (self._tasks if is_json else self._images)(body)
             except TimeoutError:
                 seconds = f"{self.settings.timeout:g} seconds"
                 if not body.is_complete:
@@ -98,8 +98,9 @@ class Service:
                 retry = {"Retry-After": "1"}
                 raise HTTPException(503, f"no answer within {seconds}", retry) from None
 
-    async def _images(self, request: Request, body: LimitedBody) -> Response:
-        files, options = await read_upload(request, body, self.settings.score)
+    async def _images(self, body: LimitedBody) -> Response:
+        request = body.request
+        files, options = await read_upload(body, self.settings.score)
         images = open_images(files, self.settings.max_megapixels)
         if not _wants_png(request.headers.get("accept", "")):
             return await self._predict(
@@ -115,12 +116,12 @@ class Service:
             request, images, options.selection(), draw, b"".join, "image/png"
         )
 
-    async def _tasks(self, request: Request, body: LimitedBody) -> Response:
+    async def _tasks(self, body: LimitedBody) -> Response:
         tasks, key, controls = await asyncio.to_thread(read_tasks, await body.read())
         images = read_images(tasks, key, self.settings)
         model = self.model.name
         return await self._predict(
-            request, images, Selection(self.settings.score),
+            body.request, images, Selection(self.settings.score),
             partial(label_scene, controls=controls, model=model),
             lambda results: _json(TaskReply(results=results, model_version=model)),
         )  # fmt: skip
