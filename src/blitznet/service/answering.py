@@ -20,7 +20,7 @@ from blitznet.image import EncodedImage
 from blitznet.inference.predictor import Predictor
 from blitznet.inference.selection import Selection
 from blitznet.scene import Scene
-from blitznet.service.label_studio import TaskReply, label_scene, read_images, read_tasks
+from blitznet.service.label_studio import TaskReply, label_scene, read_tasks
 from blitznet.service.prediction_queue import PredictionQueue, busy_error
 from blitznet.service.prometheus_metrics import ServiceMetrics
 from blitznet.service.replies import Prediction, ServedModel, describe, png
@@ -117,9 +117,8 @@ class Service:
         )
 
     async def _tasks(self, body: LimitedBody) -> Response:
-        tasks, key, controls = await asyncio.to_thread(read_tasks, await body.read())
-        images = read_images(tasks, key, self.settings)
-        model = self.model.name
+        content, model = await body.read(), self.model.name
+        images, controls = await asyncio.to_thread(read_tasks, content, self.settings)
         return await self._predict(
             body.request, images, Selection(self.settings.score),
             partial(label_scene, controls=controls, model=model),

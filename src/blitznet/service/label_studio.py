@@ -79,14 +79,15 @@ class Control(NamedTuple):
     labels: dict[str, str]
 
 
-def read_tasks(content: bytes) -> tuple[list[LabelStudioTask], str, list[Control]]:
+def read_tasks(content: bytes, settings: Settings) -> tuple[Iterator[EncodedImage], list[Control]]:
     """Parse Label Studio's request.
 
     Returns:
-        The tasks, the key of a task's image in its data, and the project's labelling tags.
+        The images, which are read one at a time, and the project's labelling tags.
 
     Raises:
-        HTTPException: 422 if it is not such a request.
+        HTTPException: 422 if it is not such a request, or while iterating, if an image is not
+            available; 413 if it is too large.
     """
     if content.count(b",") > _MAX_VALUES:  # parsing takes up to thirty times their size
         raise HTTPException(422, f"more than {_MAX_VALUES:,} values; send fewer tasks at once")
@@ -99,23 +100,16 @@ def read_tasks(content: bytes) -> tuple[list[LabelStudioTask], str, list[Control
         elif problem["loc"]:
             raise HTTPException(422, text) from None
         raise HTTPException(422, f"{text}; {_NOT_TASKS}") from None
-    return request.tasks, *_read_config(request.label_config)
+    key, controls = _read_config(request.label_config)
+    return (_read_image(task, key, settings) for task in request.tasks), controls
 
 
-def read_images(
-    tasks: list[LabelStudioTask], key: str, settings: Settings
-) -> Iterator[EncodedImage]:
-    """Yield the images of tasks, one at a time.
-
-    Raises:
-        HTTPException: 422 if an image is not available, 413 if it is too large.
-    """
-    for task in tasks:
-        address = task.data.get(key)
-        if not isinstance(address, str):
-            raise HTTPException(422, f"task {task.id}: data has no text called {key!r}")
-        image = EncodedImage(_read(address, settings), f"task {task.id}")
-        yield open_image(image, settings.max_megapixels)
+def _read_image(task: LabelStudioTask, key: str, settings: Settings) -> EncodedImage:
+    address = task.data.get(key)
+    if not isinstance(address, str):
+        raise HTTPException(422, f"task {task.id}: data has no text called {key!r}")
+    image = EncodedImage(_read(address, settings), f"task {task.id}")
+    return open_image(image, settings.max_megapixels)
 
 
 def label_scene(scene: Scene, controls: list[Control], model: str) -> TaskResult:
