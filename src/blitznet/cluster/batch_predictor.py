@@ -66,7 +66,9 @@ class BatchPredictor:
             limit_cores(cpus)
         self._score, self._batch, self._save_masks = score, batch, save_masks
         self.predictor = load(model, device, engine, hint="throughput")
-        self.model = f"{self.predictor.info.model.name}@{network_hash(model)}"
+        with find_network(model).path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self.model = f"{self.predictor.info.model.name}@{digest[:12]}"
 
     def __getstate__(self) -> dict[str, Any]:
         return self._arguments
@@ -119,12 +121,6 @@ class BatchPredictor:
                 else row_of(scene, self._save_masks)
             )
         return [rows[place] for place in range(len(images))]
-
-
-def network_hash(model: str | os.PathLike[str] | None) -> str:
-    """First 12 digits of the SHA-256 of a network's file."""
-    with find_network(model).path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def _images(batch: Mapping[str, Sequence[Any]], names: Sequence[Any] | None) -> list[BatchImage]:

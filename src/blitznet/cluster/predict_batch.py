@@ -7,7 +7,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -32,7 +32,7 @@ from blitznet.model_files import find_network
 from blitznet.progress import with_progress
 
 if TYPE_CHECKING:
-    from blitznet.cluster.workers import WorkerOptions
+    from blitznet.cluster.workers import WorkerPool
 
 SHARD_SIZE = 1000
 
@@ -145,13 +145,18 @@ def predict_batch(
     require("ray", "ray", "batch prediction")
     # If a node dies, Ray's driver prints pages of its logs on stdout; they are also in /tmp/ray.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
-    from blitznet.cluster.workers import WorkerOptions
+    import ray
+
+    from blitznet.cluster.workers import WorkerPool
 
     with ExitStack() as stack:
         stack.callback(parts.clean)
-        num_cpus = stack.enter_context(_cluster(address, cpus_per_worker))
+        if not ray.is_initialized():
+            _connect(address, cpus_per_worker)
+            stack.callback(ray.shutdown)
+        num_cpus = int(ray.cluster_resources().get("CPU", 0))
         parts.prepare(settings)
-        options = WorkerOptions(
+        pool = WorkerPool(
             predictor=arguments,
             model=settings["model"],
             out=os.fspath(out),
@@ -160,10 +165,11 @@ def predict_batch(
             memory=_memory(model, batch or 1),
             minimum=minimum,
             maximum=maximum or max(1, num_cpus // cpus_per_worker),
+            report=report,
         )
         shards = chain([first_shard], shards)
         on_message = on_message or (lambda _: None)
-        images = stack.enter_context(closing(_predict(shards, options, report, on_message)))
+        images = stack.enter_context(closing(_predict(shards, pool, on_message)))
         for _ in with_progress(images, limit, "images", show_progress):
             pass
     return report
@@ -188,30 +194,21 @@ def _settings(parts: Parts, arguments: dict[str, Any]) -> Settings:
 
 
 def _predict(
-    shards: Iterable[tuple[int, Shard]],
-    options: "WorkerOptions",
-    report: BatchReport,
-    on_message: OnMessage,
+    shards: Iterable[tuple[int, Shard]], pool: "WorkerPool", on_message: OnMessage
 ) -> Generator[None]:
-    """Add results to the report; yield once per image."""
-    from blitznet.cluster.workers import predict_shards
-
+    """Add times to the report, and send it every half minute; yield once per image."""
     start = last_line = monotonic()
     with (
         closing(prefetch_items(shards, _SHARDS_AHEAD)) as ahead,
-        closing(predict_shards(ahead, options, on_message)) as results,
+        closing(pool.predict(ahead, on_message)) as counts,
     ):
-        for done in results:
+        for num_images in counts:
             now = monotonic()
-            report.seconds = now - start
-            if done is not None:
-                report.num_new += done.num_images
-                report.errors += done.errors
-                report.by_worker[done.worker] += done.num_images
+            pool.report.seconds = now - start
             if now - last_line >= _LINE_SECONDS and not sys.stderr.isatty():
                 last_line = now
-                on_message(str(report))
-            yield from repeat(None, done.num_images if done else 0)
+                on_message(str(pool.report))
+            yield from repeat(None, num_images)
 
 
 def _new_shards(items: Iterable[Item], seen: set[bytes], size: int) -> Iterator[tuple[int, Shard]]:
@@ -249,43 +246,31 @@ def _memory(model: str | os.PathLike[str] | None, batch: int) -> int:
     return _WORKER_BYTES + network + _BYTES_PER_IMAGE * (batch - 1)
 
 
-@contextmanager
-def _cluster(address: str | None, cpus_per_worker: int) -> Iterator[int]:
-    """Connect to the cluster at an address, reuse this process's connection, or start a local one.
-
-    Yields:
-        Number of CPUs of the cluster.
+def _connect(address: str | None, cpus_per_worker: int) -> None:
+    """Connect to the cluster at an address, or start a local one.
 
     Raises:
         InputError: if it cannot be reached or started, or this machine has too few CPUs.
     """
     import ray
 
-    if ray.is_initialized():
-        yield int(ray.cluster_resources().get("CPU", 0))
-        return
     if address is None and cpus_per_worker > usable_cores():
         raise InputError(f"a worker needs {cpus_per_worker} CPUs, but there are {usable_cores()}")
-    kind: dict[str, Any] = {"address": address}
-    if address is None:
-        os.environ.setdefault("RAY_worker_niceness", "0")  # default: 15, below other work
-        kind = {
-            "address": "local", "num_cpus": usable_cores(), "include_dashboard": False,
-            "object_store_memory": _OBJECT_STORE_BYTES,
-        }  # fmt: skip
     try:
         if address is None:
             _require_descriptors()
+            os.environ.setdefault("RAY_worker_niceness", "0")  # default: 15, below other work
+            kind = {
+                "address": "local", "num_cpus": usable_cores(), "include_dashboard": False,
+                "object_store_memory": _OBJECT_STORE_BYTES,
+            }  # fmt: skip
         else:
             _require_answer(address)
+            kind = {"address": address}
         ray.init(**kind, logging_level=logging.ERROR, log_to_driver=False)
     except Exception as error:  # noqa: BLE001 - Ray raises plain Exception, too
         what = f"no Ray cluster at {address}" if address else "Ray cannot start here"
         raise InputError(f"{what} ({reason_of(error)})") from None
-    try:
-        yield int(ray.cluster_resources().get("CPU", 0))
-    finally:
-        ray.shutdown()
 
 
 def _require_descriptors() -> None:

@@ -85,35 +85,23 @@ def _open_file_system(scheme: str, host: str) -> fs.FileSystem:
     return fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem(scheme)))
 
 
-def open_file(name: str, start: int = 0) -> BinaryIO:
-    """Open a file for reading bytes; seekable except over HTTP.
-
-    Args:
-        name: path or URI.
-        start: position of the first byte.
+def open_file(name: str) -> BinaryIO:
+    """Open the file at a path or URI for reading bytes; seekable except over HTTP.
 
     Raises:
         InputError: if there is no file system for the scheme.
         OSError: or another of FILE_ERRORS, if the file cannot be opened.
     """
     if is_http(name):
-        return _open_http(name, start)
+        return _open_http(name)
     path = local_path(name)
     if path is not None:
-        file: BinaryIO = Path(path).open("rb")  # noqa: SIM115  # the caller closes it
-    else:
-        file_system, place = find_file_system(name)
-        file = io.BufferedReader(file_system.open_input_file(place))
-    try:
-        if start:
-            file.seek(start)
-    except BaseException:
-        file.close()
-        raise
-    return file
+        return Path(path).open("rb")
+    file_system, place = find_file_system(name)
+    return io.BufferedReader(file_system.open_input_file(place))
 
 
-def _open_http(name: str, start: int) -> BinaryIO:
+def _open_http(name: str, start: int = 0) -> BinaryIO:
     request = Request(name, headers={"Range": f"bytes={start}-"} if start else {})
     try:
         answer = urlopen(request, timeout=_HTTP_SECONDS)
@@ -137,7 +125,9 @@ def read_content(name: str) -> bytes:
     if member:
         path, start, size = member[1], int(member[2]), min(int(member[3]), size)
     try:
-        with open_file(path, start) as file:
+        with _open_http(path, start) if is_http(path) else open_file(path) as file:
+            if not is_http(path):
+                file.seek(start)
             content = file.read(size)
         if len(content) > _MAX_CONTENT:
             raise ImageError(f"{name}: more than {_MAX_CONTENT // MEGABYTE} MB")

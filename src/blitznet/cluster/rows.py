@@ -40,15 +40,12 @@ def row_of(scene: Scene, save_masks: bool) -> Row:
         save_masks: whether `seg_map` holds the same PNG as `blitznet predict --save-masks`.
     """
     record = scene.to_dict()
-    detections = [
-        {key: one[key] for key in ("label", "label_id", "score")}
-        | dict(zip(_EDGES, one["box"], strict=True))
-        for one in record["detections"]
-    ]
+    for one in record["detections"]:
+        one |= dict(zip(_EDGES, one.pop("box"), strict=True))
     return {
         "width": record["width"],
         "height": record["height"],
-        "detections": detections,
+        "detections": record["detections"],
         "pixels": None if record["pixels"] is None else list(record["pixels"].items()),
         "seg_map": encode_png(palette_image(scene.seg_map))
         if save_masks and scene.seg_map is not None

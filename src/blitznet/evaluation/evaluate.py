@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
+from torch.utils.data import BatchSampler, Dataset
 
 from blitznet.data.description import read_description
 from blitznet.data.loader import prepare_ahead
@@ -229,8 +229,7 @@ def _predictions(
     selector = Selector(engine.info, Selection(SCORE_THRESHOLD, classes=names[1:]))
     ids = np.array([names.index(one) if one in names else 0 for one in engine.info.names])
     unread = _Items(sources, engine.info.model.image_size)
-    total = len(unread)
-    positions = [list(range(i, min(i + batch_size, total))) for i in range(0, total, batch_size)]
+    positions = BatchSampler(range(len(unread)), batch_size, drop_last=False)
     with closing(prepare_ahead(unread, positions, list, workers, prefetch=2)) as batches:
         for items in batches:
             output = engine.run(np.stack([pixels for *_, pixels in items]), SCORE_THRESHOLD)

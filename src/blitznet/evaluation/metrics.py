@@ -5,7 +5,7 @@ truth or without labels in training.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,7 @@ class Metrics:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `metrics.json`."""
-        content = asdict(replace(self, curves={})) | {"classes": list(self.classes)}
+        content = vars(self) | {"classes": list(self.classes)}
         return {key: value for key, value in content.items() if key not in _NOT_WRITTEN}
 
     @property
@@ -109,39 +109,39 @@ class Evaluation:
 
     def update(
         self, sample: Sample, detections: Detections | None, seg_map: np.ndarray | None
-    ) -> None:
+    ) -> tuple[Detections | None, np.ndarray | None]:
         """Add one image. Detections of classes that its source does not label are ignored.
 
         Args:
             sample: the image with its labels.
             detections: boxes in pixels of the image; None if the network does not detect.
             seg_map: (H, W) uint8 at the image's size; None if the network does not segment.
+
+        Returns:
+            The detections that are not ignored, and the `pixel_confusion`; None for a task that
+            cannot be measured.
         """
         self.num_images += 1
-        known = sample.known_classes
+        known, counted, pixels = sample.known_classes, None, None
         if detections is not None and sample.boxes is not None:
+            counted = detections
             if known is not None:
                 is_known = known[detections.labels]
-                detections = Detections(*(values[is_known] for values in detections))
-            self.add_boxes(detections, TrueBoxes(sample.boxes, sample.labels, sample.difficult))
+                counted = Detections(*(values[is_known] for values in detections))
+            true = TrueBoxes(sample.boxes, sample.labels, sample.difficult)
+            self.voc_ap.update(counted, true)
+            self.coco_ap.update(counted, true)
+            self.num_boxes += int(np.count_nonzero(~true.difficult))
+            self.has_boxes = True
         if seg_map is not None and sample.seg_map is not None:
             true_map = sample.seg_map
             if known is not None and not known.all():
                 is_open = (true_map == BACKGROUND) & ~known[seg_map]
                 true_map = np.where(is_open, np.uint8(IGNORE_INDEX), true_map)
-            self.add_pixels(pixel_confusion(seg_map, true_map, len(self.names)))
-
-    def add_boxes(self, found: Detections, true: TrueBoxes) -> None:
-        """Add the boxes of one image, without those of unlabelled classes."""
-        self.voc_ap.update(found, true)
-        self.coco_ap.update(found, true)
-        self.num_boxes += int(np.count_nonzero(~true.difficult))
-        self.has_boxes = True
-
-    def add_pixels(self, counts: np.ndarray) -> None:
-        """Add the `pixel_confusion` of one image."""
-        self.pixel_counts = self.pixel_counts + counts if self.num_maps else counts
-        self.num_maps += 1
+            pixels = pixel_confusion(seg_map, true_map, len(self.names))
+            self.pixel_counts = self.pixel_counts + pixels if self.num_maps else pixels
+            self.num_maps += 1
+        return counted, pixels
 
     def require_classes(self, classes: Sequence[str]) -> None:
         """Raise InputError if one of these classes does not exist."""

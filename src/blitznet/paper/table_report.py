@@ -79,16 +79,15 @@ def fill_in(table: Table, root: Path) -> TableReport:
     for block in table.blocks:
         has_speed = any(column.split == BENCH for column in block.columns)
         for experiment in (row.experiment for row in block.rows if row.experiment is not None):
-            results, problems = read_results(root, experiment)
             speed: dict[str, Any] = {}
             if has_speed:
                 model = experiment.recipe.model
                 anchors = sum(6 * size**2 for size in model.level_sizes)
                 speed = {"anchors": anchors, **fastest.get(model.name, {})}
             if "fps" in speed:
-                notes.append(
-                    f"Our FPS of {speed['network']}: {device}, {speed['engine']}, random weights."
-                )
+                network, engine = speed["network"], speed["engine"]
+                notes.append(f"Our FPS of {network}: {device}, {engine}, random weights.")
+            results, problems = read_results(root, experiment)
             notes += problems
             for column in block.columns:
                 measured = _measured(column, results, speed)
@@ -254,12 +253,12 @@ def _side_by_side(report: TableReport, block: Block, columns: Sequence[Column]) 
     rows = block.rows
     shown = [(title, [row.labels[i] for row in rows]) for i, title in enumerate(block.labels)]
     for column in columns:
-        has_paper = any(column in row.printed for row in rows)
-        if has_paper:
-            shown.append((f"{column.title} paper", [_paper_cell(row, column) for row in rows]))
-        if any(_is_measurable(row, column) for row in rows):
-            title = f"{column.title} ours" if has_paper else column.title
-            shown.append((title, [_our_cell(report, row, column) for row in rows]))
+        paper = [_paper_cell(row, column) for row in rows]
+        ours = [_our_cell(report, row, column) for row in rows]
+        if any(paper):
+            shown.append((f"{column.title} paper", paper))
+        if any(ours):
+            shown.append((f"{column.title} ours" if any(paper) else column.title, ours))
     shown.append(("seeds", [_seeds_cell(report, row, columns) for row in rows]))
     header, cells = zip(*shown, strict=True)
     grid = [list(row) for row in zip(*cells, strict=True)]
@@ -288,20 +287,16 @@ def _paper_cell(row: TableRow, column: Column) -> str:
 
 
 def _our_cell(report: TableReport, row: TableRow, column: Column) -> str:
-    if not _is_measurable(row, column):
+    """Our figure, or a dash if the row's experiment gives it but has not run."""
+    if row.experiment is None or not column.keys:
+        return ""
+    if column.split != BENCH and not column.of_one_class and column not in row.experiment.columns:
         return ""
     measured = report.measured(row, column)
     if measured is None:
         return NOT_RUN
     figures = [fmean(measured.values)] + [measured.spread] * (measured.spread is not None)
     return " ± ".join(f"{figure:.{column.decimals}f}" for figure in figures)
-
-
-def _is_measurable(row: TableRow, column: Column) -> bool:
-    """Whether running the row's experiment gives this figure."""
-    if row.experiment is None or not column.keys:
-        return False
-    return column.split == BENCH or column.of_one_class or column in row.experiment.columns
 
 
 def _seeds_cell(report: TableReport, row: TableRow, columns: Sequence[Column]) -> str:

@@ -1,7 +1,6 @@
 """The paper's tables and the experiments behind their rows, from the YAML files in this folder."""
 
 from collections.abc import Mapping
-from dataclasses import field
 from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -108,8 +107,8 @@ class TableRow:
     """A row: its labels, the paper's figures, and the experiment that gives ours, if any."""
 
     labels: tuple[str, ...]
-    printed: dict[Column, int | float] = field(default_factory=dict)
-    experiment: Experiment | None = None
+    printed: dict[Column, int | float]
+    experiment: Experiment | None
 
 
 @dataclass(frozen=True, eq=False)

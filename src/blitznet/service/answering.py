@@ -11,6 +11,7 @@ from typing import TypeVar
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import Response
 from PIL import Image
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from blitznet.classes import palette_image
@@ -19,28 +20,15 @@ from blitznet.image import EncodedImage
 from blitznet.inference.predictor import Predictor
 from blitznet.inference.selection import Selection
 from blitznet.scene import Scene
-from blitznet.service.label_studio import join_results, label_scene, read_images, read_tasks
-from blitznet.service.prediction_queue import BusyError, PredictionQueue
+from blitznet.service.label_studio import TaskReply, label_scene, read_tasks
+from blitznet.service.prediction_queue import PredictionQueue, busy_error
 from blitznet.service.prometheus_metrics import ServiceMetrics
-from blitznet.service.replies import (
-    ImagePrediction,
-    Prediction,
-    ServedModel,
-    describe,
-    png,
-)
-from blitznet.service.request_body import (
-    CLOSE,
-    LimitedBody,
-    UploadMemory,
-    open_images,
-    read_upload,
-)
+from blitznet.service.replies import Prediction, ServedModel, describe, png
+from blitznet.service.request_body import CLOSE, LimitedBody, UploadMemory, open_images, read_upload
 from blitznet.service.settings import Settings
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
-Milliseconds = dict[str, float]
 
 
 class Service:
@@ -60,7 +48,16 @@ class Service:
         self.queue = PredictionQueue(predictors, settings.queue)
         self.metrics = ServiceMetrics(self.queue)
         self.memory = UploadMemory(settings.max_bytes * (settings.queue + len(predictors)))
-        self.model = _served_model(predictors[0])
+        first = predictors[0]
+        self.model = ServedModel(
+            name=first.info.model.name,
+            engine=first.engine.name,
+            device=first.engine.device,
+            image_size=first.info.model.image_size,
+            detect=first.detects,
+            segment=first.segments,
+            names=first.names,
+        )
         self._predictors = predictors
 
     @asynccontextmanager
@@ -80,19 +77,18 @@ class Service:
         """Answer a request with images or Label Studio's tasks, within the deadline.
 
         Raises:
-            BusyError: if the queue is full; raised immediately.
-            HTTPException: if the request is invalid.
+            HTTPException: 503 immediately if the queue is full; other codes for invalid requests.
             InputError: if an image cannot be decoded.
             ClientDisconnect: if the client has disconnected.
         """
         if not self.is_ready:
-            raise BusyError(retry_after=1)
+            raise busy_error()
         self.queue.require_room()  # before reading the body
         is_json = request.headers.get("content-type", "").startswith("application/json")
         with LimitedBody(request, self.settings.max_bytes, self.memory) as body:
             try:
                 async with asyncio.timeout(self.settings.timeout):
-                    return await (self._tasks if is_json else self._images)(request, body)
+                    return await (self._tasks if is_json else self._images)(body)
             except TimeoutError:
                 seconds = f"{self.settings.timeout:g} seconds"
                 if not body.is_complete:
@@ -102,28 +98,32 @@ class Service:
                 retry = {"Retry-After": "1"}
                 raise HTTPException(503, f"no answer within {seconds}", retry) from None
 
-    async def _images(self, request: Request, body: LimitedBody) -> Response:
-        files, options = await read_upload(request, body, self.settings.score)
+    async def _images(self, body: LimitedBody) -> Response:
+        request = body.request
+        files, options = await read_upload(body, self.settings.score)
         images = open_images(files, self.settings.max_megapixels)
         if not _wants_png(request.headers.get("accept", "")):
-            describe_it = partial(describe, options=options)
-            join = partial(_as_json, self.model.name)
-            return await self._predict(request, images, options.selection(), describe_it, join)
+            return await self._predict(
+                request, images, options.selection(), partial(describe, options=options),
+                lambda found: _json(Prediction(model=self.model.name, images=found)),
+            )  # fmt: skip
         if len(files) > 1:
             raise HTTPException(422, "a PNG is for one image only; request JSON for several")
         if options.output == "map" and not self.model.segment:
             raise HTTPException(422, f"{self.model.name} does not segment; leave out output=map")
-        draw = _map_png if options.output == "map" else _drawn_png
+        draw = partial(_png, output=options.output)
         return await self._predict(
             request, images, options.selection(), draw, b"".join, "image/png"
         )
 
-    async def _tasks(self, request: Request, body: LimitedBody) -> Response:
-        tasks, controls = await asyncio.to_thread(read_tasks, await body.read())
-        images = read_images(tasks, controls.key, self.settings)
-        label_it = partial(label_scene, controls=controls, model=self.model.name)
-        join = partial(join_results, self.model.name)
-        return await self._predict(request, images, Selection(self.settings.score), label_it, join)
+    async def _tasks(self, body: LimitedBody) -> Response:
+        content, model = await body.read(), self.model.name
+        images, controls = await asyncio.to_thread(read_tasks, content, self.settings)
+        return await self._predict(
+            body.request, images, Selection(self.settings.score),
+            partial(label_scene, controls=controls, model=model),
+            lambda results: _json(TaskReply(results=results, model_version=model)),
+        )  # fmt: skip
 
     async def _predict(
         self,
@@ -137,7 +137,7 @@ class Service:
         """Predict in a worker and record times; cancelled if the client disconnects first."""
         given_up = Event()
 
-        def work(predictor: Predictor) -> tuple[bytes, list[Milliseconds]]:
+        def work(predictor: Predictor) -> tuple[bytes, list[dict[str, float]]]:
             parts, times = [], []
             for image in images:  # decoded one at a time
                 if given_up.is_set():
@@ -153,16 +153,14 @@ class Service:
             content, times = await _unless_gone(request, self.queue.run(work))
         finally:
             given_up.set()
-        self._record(request, times, (perf_counter() - start) * 1000)
-        return Response(content, media_type=media_type)
-
-    def _record(self, request: Request, times: list[Milliseconds], total: float) -> None:
-        """Record milliseconds by stage and of the whole request, for Prometheus and the log."""
+        total = (perf_counter() - start) * 1000
         stages = {stage: round(sum(one[stage] for one in times), 2) for stage in times[0]}
         stages["queue"] = round(total - sum(stages.values()), 2)
-        for one in (*times, {"queue": stages["queue"], "all": total}):
-            self.metrics.observe(one)
         request.state.log = {"images": len(times), "stages": stages}
+        for one in (*times, {"queue": stages["queue"], "all": total}):
+            for stage, milliseconds in one.items():
+                self.metrics.stages.labels(stage).observe(milliseconds / 1000)
+        return Response(content, media_type=media_type)
 
 
 def _wants_png(accept: str) -> bool:
@@ -185,15 +183,13 @@ def _wants_png(accept: str) -> bool:
     )
 
 
-def _as_json(model: str, images: list[ImagePrediction]) -> bytes:
-    return Prediction(model=model, images=images).model_dump_json(exclude_unset=True).encode()
+def _json(reply: BaseModel) -> bytes:
+    return reply.model_dump_json(exclude_unset=True).encode()
 
 
-def _drawn_png(scene: Scene) -> bytes:
-    return png(scene.draw(in_place=True))
-
-
-def _map_png(scene: Scene) -> bytes:
+def _png(scene: Scene, output: str) -> bytes:
+    if output == "drawn":
+        return png(scene.draw(in_place=True))
     assert scene.seg_map is not None  # only called if the network segments
     return png(palette_image(scene.seg_map))
 
@@ -219,16 +215,3 @@ async def _unless_gone(request: Request, job: asyncio.Future[Result]) -> Result:
 async def _until_gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _served_model(predictor: Predictor) -> ServedModel:
-    model = predictor.info.model
-    return ServedModel(
-        name=model.name,
-        engine=predictor.engine.name,
-        device=predictor.engine.device,
-        image_size=model.image_size,
-        detect=predictor.detects,
-        segment=predictor.segments,
-        names=predictor.names,
-    )

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
@@ -17,7 +17,6 @@ from blitznet.inference.predictor import Predictor
 from blitznet.service.answering import Service
 from blitznet.service.gate import CLIENT_GONE, Gate
 from blitznet.service.label_studio import SetupReply, TaskReply, TaskRequest
-from blitznet.service.prediction_queue import BusyError
 from blitznet.service.replies import EXAMPLE, ErrorReply, Health, Models, Options, Prediction, Ready
 from blitznet.service.settings import Settings
 
@@ -62,7 +61,7 @@ def create_app(
     _add_status(app, service)
     _add_prediction(app, service)
     _add_problems(app)
-    app.add_middleware(Gate, token=settings.token, count=service.metrics.count_request)
+    app.add_middleware(Gate, token=settings.token, requests=service.metrics.requests)
     if settings.cors:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors, allow_methods=["GET", "POST"],
@@ -103,7 +102,8 @@ def _add_status(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", tags=["Status"], response_class=Response, responses={401: _PROBLEMS[401]})
     async def metrics() -> Response:
         """Prometheus: requests by status, times by stage, queue, workers, memory."""
-        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        content = generate_latest(service.metrics.registry)
+        return Response(content, media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_prediction(app: FastAPI, service: Service) -> None:
@@ -111,11 +111,10 @@ def _add_prediction(app: FastAPI, service: Service) -> None:
     good: dict[int | str, dict[str, Any]] = {
         200: {"description": "The prediction.", "content": content}
     }
-    extra = {"parameters": _parameters(), "requestBody": _request_body()}
 
     @app.post(
         "/predict", tags=["Prediction"], response_model=Prediction | TaskReply,
-        responses=good | _PROBLEMS, openapi_extra=extra,
+        responses=good | _PROBLEMS, openapi_extra=_describe_input(),
     )  # fmt: skip
     async def predict(request: Request) -> Response:
         """Predict one image or several.
@@ -133,11 +132,6 @@ def _add_prediction(app: FastAPI, service: Service) -> None:
 
 
 def _add_problems(app: FastAPI) -> None:
-    @app.exception_handler(BusyError)
-    async def busy(_: Request, error: BusyError) -> Response:
-        headers = {"Retry-After": str(error.retry_after)}
-        return JSONResponse({"detail": str(error)}, 503, headers)
-
     @app.exception_handler(InputError)
     async def wrong(request: Request, error: InputError) -> Response:
         status = 415 if isinstance(error, ImageFormatError) else 422
@@ -161,12 +155,22 @@ def _add_problems(app: FastAPI) -> None:
         return Response(status_code=CLIENT_GONE)
 
 
-def _parameters() -> list[dict[str, Any]]:
-    """`Options` as OpenAPI's query parameters."""
-    return [
+def _describe_input() -> dict[str, Any]:
+    """OpenAPI's parameters and body of a prediction."""
+    parameters = [
         {"name": name, "in": "query", "description": schema.pop("description"), "schema": schema}
         for name, schema in _fields().items()
     ]
+    binary = {"type": "string", "format": "binary"}
+    form = _fields() | {"file": {"type": "array", "items": binary}}
+    content = {
+        "multipart/form-data": {
+            "schema": {"type": "object", "required": ["file"], "properties": form}
+        },
+        "image/*": {"schema": binary},
+        "application/json": {"schema": TaskRequest.model_json_schema(ref_template="#")},
+    }
+    return {"parameters": parameters, "requestBody": {"required": True, "content": content}}
 
 
 def _fields() -> dict[str, dict[str, Any]]:
@@ -175,19 +179,4 @@ def _fields() -> dict[str, dict[str, Any]]:
     return {
         name: {key: schema[key] for key in schema if schema[key] is not None}
         for name, schema in fields
-    }
-
-
-def _request_body() -> dict[str, Any]:
-    binary = {"type": "string", "format": "binary"}
-    form = _fields() | {"file": {"type": "array", "items": binary}}
-    return {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {"type": "object", "required": ["file"], "properties": form}
-            },
-            "image/*": {"schema": binary},
-            "application/json": {"schema": TaskRequest.model_json_schema(ref_template="#")},
-        },
     }

@@ -5,11 +5,12 @@ import binascii
 import hmac
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
+from prometheus_client import Counter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,13 +41,13 @@ class Gate:
     Args:
         app: the service.
         token: bearer token that requests need; None = no access control.
-        count: called with the route's path and the status of every request.
+        requests: counts requests by the path of their route and their status.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, count: Callable[[str, int], None]) -> None:
+    def __init__(self, app: ASGIApp, token: str | None, requests: Counter) -> None:
         self._app = app
         self._token = token
-        self._count = count
+        self._requests = requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or reject it with 401."""
@@ -75,7 +76,7 @@ class Gate:
                 await _REFUSAL(scope, receive, send_on)
         finally:
             route = scope.get("route")
-            self._count(getattr(route, "path", "other"), status)
+            self._requests.labels(getattr(route, "path", "other"), status).inc()
             _log(scope, status, sent, (perf_counter() - start) * 1000)
 
     def _is_allowed(self, scope: Scope) -> bool:

@@ -4,8 +4,7 @@ import base64
 import http.client
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -64,35 +63,31 @@ class TaskReply(BaseModel):
     model_version: str
 
 
-@dataclass(frozen=True)
-class Control:
+class Control(NamedTuple):
     """A tag of the labelling configuration that takes regions.
 
     Attributes:
+        kind: `RectangleLabels` or `BrushLabels`.
         name: name of the tag.
         to_name: name of the image tag that it labels.
         labels: the project's labels, by class name in lower case.
     """
 
+    kind: str
     name: str
     to_name: str
     labels: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Controls:
-    """The key of a task's image in its data, and a project's labelling tags or None."""
-
-    key: str
-    rectangles: Control | None
-    brushes: Control | None
-
-
-def read_tasks(content: bytes) -> tuple[list[LabelStudioTask], Controls]:
+def read_tasks(content: bytes, settings: Settings) -> tuple[Iterator[EncodedImage], list[Control]]:
     """Parse Label Studio's request.
 
+    Returns:
+        The images, which are read one at a time, and the project's labelling tags.
+
     Raises:
-        HTTPException: 422 if it is not such a request.
+        HTTPException: 422 if it is not such a request, or while iterating, if an image is not
+            available; 413 if it is too large.
     """
     if content.count(b",") > _MAX_VALUES:  # parsing takes up to thirty times their size
         raise HTTPException(422, f"more than {_MAX_VALUES:,} values; send fewer tasks at once")
@@ -105,37 +100,28 @@ def read_tasks(content: bytes) -> tuple[list[LabelStudioTask], Controls]:
         elif problem["loc"]:
             raise HTTPException(422, text) from None
         raise HTTPException(422, f"{text}; {_NOT_TASKS}") from None
-    return request.tasks, _read_config(request.label_config)
+    key, controls = _read_config(request.label_config)
+    return (_read_image(task, key, settings) for task in request.tasks), controls
 
 
-def read_images(
-    tasks: list[LabelStudioTask], key: str, settings: Settings
-) -> Iterator[EncodedImage]:
-    """Yield the images of tasks, one at a time.
-
-    Raises:
-        HTTPException: 422 if an image is not available, 413 if it is too large.
-    """
-    for task in tasks:
-        address = task.data.get(key)
-        if not isinstance(address, str):
-            raise HTTPException(422, f"task {task.id}: data has no text called {key!r}")
-        image = EncodedImage(_read(address, settings), f"task {task.id}")
-        yield open_image(image, settings.max_megapixels)
+def _read_image(task: LabelStudioTask, key: str, settings: Settings) -> EncodedImage:
+    address = task.data.get(key)
+    if not isinstance(address, str):
+        raise HTTPException(422, f"task {task.id}: data has no text called {key!r}")
+    image = EncodedImage(_read(address, settings), f"task {task.id}")
+    return open_image(image, settings.max_megapixels)
 
 
-def label_scene(scene: Scene, controls: Controls, model: str) -> TaskResult:
+def label_scene(scene: Scene, controls: list[Control], model: str) -> TaskResult:
     """Convert a scene to Label Studio's regions."""
+    result: list[dict[str, Any]] = []
+    for control in controls:
+        result += (_rectangles if control.kind == _RECTANGLES else _brushes)(scene, control)
     return TaskResult(
-        result=[*_rectangles(scene, controls.rectangles), *_brushes(scene, controls.brushes)],
+        result=result,
         score=float(np.mean(scene.scores)) if len(scene.scores) else 0.0,
         model_version=model,
     )
-
-
-def join_results(model: str, results: list[TaskResult]) -> bytes:
-    """Encode the body of the answer."""
-    return TaskReply(results=results, model_version=model).model_dump_json().encode()
 
 
 class _NoDeclarations(ElementTree.TreeBuilder):
@@ -146,60 +132,53 @@ class _NoDeclarations(ElementTree.TreeBuilder):
         raise ElementTree.ParseError("declarations are not allowed")
 
 
-def _read_config(text: str) -> Controls:
+def _read_config(text: str) -> tuple[str, list[Control]]:
     try:
         root = ElementTree.fromstring(text, ElementTree.XMLParser(target=_NoDeclarations()))
     except ElementTree.ParseError as error:
         raise HTTPException(422, f"label_config is not XML ({error})") from None
     images = {tag.get("name"): tag.get("value", "") for tag in root.iter("Image")}
-    rectangles, brushes = _control(root, _RECTANGLES), _control(root, _BRUSHES)
-    named = {control.to_name for control in (rectangles, brushes) if control is not None}
+    tags = (root.find(f".//{kind}") for kind in (_RECTANGLES, _BRUSHES))
+    controls = [_control(tag) for tag in tags if tag is not None]
+    named = {control.to_name for control in controls}
     value = images.get(next(iter(named), ""), "")
     if len(named) != 1 or not value.startswith("$"):
         raise HTTPException(
             422, f"label_config needs {_RECTANGLES} or {_BRUSHES} for one Image with value='$...'"
         )
-    return Controls(value[1:], rectangles, brushes)
+    return value[1:], controls
 
 
-def _control(root: ElementTree.Element, kind: str) -> Control | None:
-    tag = root.find(f".//{kind}")
-    if tag is None:
-        return None
+def _control(tag: ElementTree.Element) -> Control:
     values = [label.get("value", "") for label in tag.iter("Label")]
     labels = {value.lower(): value for value in values}
-    return Control(tag.get("name", ""), tag.get("toName", ""), labels)
+    return Control(tag.tag, tag.get("name", ""), tag.get("toName", ""), labels)
 
 
-def _rectangles(scene: Scene, control: Control | None) -> Iterator[dict[str, Any]]:
+def _rectangles(scene: Scene, control: Control) -> Iterator[dict[str, Any]]:
     """Yield boxes in per cent of the image, for classes that the project has."""
-    if control is None:
-        return
     width, height = scene.size
     percent = 100 / np.array((width, height) * 2)
     for box, label, score in zip(scene.boxes, scene.labels, scene.scores, strict=True):
         if value := control.labels.get(scene.names[label].lower()):
             x1, y1, x2, y2 = (box * percent).round(4).tolist()
             where = {"x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1, "rotation": 0}
-            region = _region(
-                scene, control, "rectanglelabels", where | {"rectanglelabels": [value]}
-            )
-            yield region | {"score": round(float(score), 4)}
+            yield _region(scene, control, value, where) | {"score": round(float(score), 4)}
 
 
-def _brushes(scene: Scene, control: Control | None) -> Iterator[dict[str, Any]]:
+def _brushes(scene: Scene, control: Control) -> Iterator[dict[str, Any]]:
     """Yield the pixels of every class that occurs, if the project has it."""
-    if control is None or scene.seg_map is None:
+    if scene.seg_map is None:
         return
     shares = scene.pixel_shares() or {}
     for class_id, name in enumerate(scene.names):
         if class_id and name in shares and (value := control.labels.get(name.lower())):
             rle = brush_run_length(scene.seg_map == class_id)
-            brush = {"format": "rle", "rle": rle, "brushlabels": [value]}
-            yield _region(scene, control, "brushlabels", brush)
+            yield _region(scene, control, value, {"format": "rle", "rle": rle})
 
 
-def _region(scene: Scene, control: Control, kind: str, value: dict[str, Any]) -> dict[str, Any]:
+def _region(scene: Scene, control: Control, label: str, value: dict[str, Any]) -> dict[str, Any]:
+    kind = control.kind.lower()
     return {
         "from_name": control.name,
         "to_name": control.to_name,
@@ -207,7 +186,7 @@ def _region(scene: Scene, control: Control, kind: str, value: dict[str, Any]) ->
         "original_width": scene.size[0],
         "original_height": scene.size[1],
         "image_rotation": 0,
-        "value": value,
+        "value": value | {kind: [label]},
     }
 
 

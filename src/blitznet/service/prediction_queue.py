@@ -3,10 +3,12 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from math import ceil
 from time import perf_counter
 from typing import Any, TypeVar
+
+from fastapi import HTTPException
 
 from blitznet.inference.predictor import Predictor
 
@@ -16,16 +18,10 @@ Result = TypeVar("Result")
 _LATEST = 0.1
 
 
-class BusyError(Exception):
-    """All workers are busy and the queue is full.
-
-    Attributes:
-        retry_after: estimated seconds until there is room, at least 1.
-    """
-
-    def __init__(self, retry_after: int) -> None:
-        super().__init__("the service is busy; try again later")
-        self.retry_after = retry_after
+def busy_error(retry_after: int = 1) -> HTTPException:
+    """The answer 503 without room, with the estimated seconds until there is, at least 1."""
+    headers = {"Retry-After": str(retry_after)}
+    return HTTPException(503, "the service is busy; try again later", headers)
 
 
 class PredictionQueue:
@@ -42,7 +38,7 @@ class PredictionQueue:
         self.workers = len(predictors)
         self._limit = limit
         self._free = list(predictors)
-        self._waiting: OrderedDict[asyncio.Future[Any], Callable[[Predictor], Any]] = OrderedDict()
+        self._waiting: OrderedDict[Future[Any], Callable[[Predictor], Any]] = OrderedDict()
         self._threads = ThreadPoolExecutor(len(predictors), "blitznet-worker")
         self._mean_seconds = 0.0
 
@@ -57,10 +53,10 @@ class PredictionQueue:
         return self.workers - len(self._free)
 
     def require_room(self) -> None:
-        """Raise BusyError if the queue is full."""
+        """Raise `busy_error` if the queue is full."""
         ahead = self.waiting + self.busy
         if ahead >= self.workers + self._limit:
-            raise BusyError(max(1, ceil(ahead * self._mean_seconds / self.workers)))
+            raise busy_error(max(1, ceil(ahead * self._mean_seconds / self.workers)))
 
     def run(self, work: Callable[[Predictor], Result]) -> asyncio.Future[Result]:
         """Queue `work`, to run in a thread with the next free predictor.
@@ -70,14 +66,14 @@ class PredictionQueue:
             running one finishes before its predictor is reused, and its result is dropped.
 
         Raises:
-            BusyError: if the queue is full; raised immediately.
+            HTTPException: if the queue is full; raised immediately.
         """
         self.require_room()
-        job: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        job: Future[Result] = Future()
         job.add_done_callback(lambda job: self._waiting.pop(job, None))
         self._waiting[job] = work
         self._threads.submit(self._work)
-        return job
+        return asyncio.wrap_future(job)
 
     def _work(self) -> None:
         """Run the request that has waited longest, unless its client has disconnected."""
@@ -85,7 +81,7 @@ class PredictionQueue:
             job, work = self._waiting.popitem(last=False)
         except KeyError:
             return
-        if job.cancelled():
+        if not job.set_running_or_notify_cancel():
             return
         predictor, start = self._free.pop(), perf_counter()
         error, result = None, None
@@ -97,15 +93,10 @@ class PredictionQueue:
         except BaseException as raised:  # noqa: BLE001 - raised in the caller
             error = raised
         self._free.append(predictor)  # before the client gets the answer and may ask again
-        job.get_loop().call_soon_threadsafe(_settle, job, result, error)
+        job.set_exception(error) if error else job.set_result(result)
 
     def close(self) -> None:
         """Wait for running predictions, then release threads and predictors."""
         self._threads.shutdown()
         for predictor in self._free:
             predictor.close()
-
-
-def _settle(job: asyncio.Future[Result], result: Result, error: BaseException | None) -> None:
-    if not job.done():  # it is done if the client has disconnected
-        job.set_exception(error) if error else job.set_result(result)

@@ -1,15 +1,6 @@
 """Prometheus metrics of the service."""
 
-from collections.abc import Mapping
-
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from blitznet.service.prediction_queue import PredictionQueue
 
@@ -22,36 +13,27 @@ class ServiceMetrics:
 
     Args:
         queue: queue whose length and busy workers are reported.
+
+    Attributes:
+        requests: requests by path and status; paths are those of routes, to limit their number.
+        stages: seconds of a prediction by stage.
     """
 
     def __init__(self, queue: PredictionQueue) -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)  # process_resident_memory_bytes, ...
-        self._requests = Counter(
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # process_resident_memory_bytes, ...
+        self.requests = Counter(
             "blitznet_requests", "Requests by path and status.", ("path", "status"),
-            registry=self._registry,
+            registry=self.registry,
         )  # fmt: skip
-        self._stages = Histogram(
+        self.stages = Histogram(
             "blitznet_stage_seconds",
             "Time of a prediction by stage: queue, read, network, post, encode; request is all.",
-            ("stage",), buckets=_BUCKETS, registry=self._registry,
+            ("stage",), buckets=_BUCKETS, registry=self.registry,
         )  # fmt: skip
         for name, text, value in (
             ("queue_length", "Requests waiting for a worker.", lambda: queue.waiting),
             ("workers_busy", "Busy workers.", lambda: queue.busy),
             ("workers", "Workers.", lambda: queue.workers),
         ):
-            Gauge(f"blitznet_{name}", text, registry=self._registry).set_function(value)
-
-    def count_request(self, path: str, status: int) -> None:
-        """Count an answered request; `path` is a route's, to limit the number of labels."""
-        self._requests.labels(path, str(status)).inc()
-
-    def observe(self, milliseconds: Mapping[str, float]) -> None:
-        """Record the times of one prediction by stage."""
-        for stage, time in milliseconds.items():
-            self._stages.labels(stage).observe(time / 1000)
-
-    def text(self) -> bytes:
-        """Format the metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+            Gauge(f"blitznet_{name}", text, registry=self.registry).set_function(value)

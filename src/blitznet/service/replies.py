@@ -1,6 +1,6 @@
 """Typed replies of the service, as in its OpenAPI schema."""
 
-import base64
+from base64 import b64encode
 from typing import Annotated, Any, Literal
 
 from PIL import Image
@@ -164,7 +164,7 @@ def describe(scene: Scene, options: Options) -> ImagePrediction:
     del record["seg_map"], record["drawn"]
     if scene.seg_map is not None and options.mask == "png":
         seg_map = Image.fromarray(scene.seg_map)
-        record["segmentation_mask"] = _base64(png(seg_map, compress_type=_RUNS))
+        record["segmentation_mask"] = b64encode(png(seg_map, compress_type=_RUNS)).decode()
     elif scene.seg_map is not None and options.mask == "rle":
         record["segmentation_rle"] = {
             name: coco_run_length(scene.seg_map == class_id)
@@ -175,14 +175,10 @@ def describe(scene: Scene, options: Options) -> ImagePrediction:
         for index, detection in enumerate(record["detections"]):
             detection["mask"] = coco_run_length(owners == index)
     if options.draw:
-        record["drawn"] = _base64(png(scene.draw(in_place=True)))
+        record["drawn"] = b64encode(png(scene.draw(in_place=True))).decode()
     return ImagePrediction(**record)
 
 
 def png(image: Image.Image, **options: int) -> bytes:
     """Encode an image as PNG, with Pillow's options."""
     return encode_png(image, compress_level=_PNG_LEVEL, **options)
-
-
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from io import BytesIO
 
 from fastapi import HTTPException, Request
@@ -12,7 +13,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from blitznet.errors import first_problem, shown
 from blitznet.image import EncodedImage
 from blitznet.image_file import read_image_header
-from blitznet.service.prediction_queue import BusyError
+from blitznet.service.prediction_queue import busy_error
 from blitznet.service.replies import Options
 
 _FORM = "multipart/form-data"
@@ -26,64 +27,60 @@ CLOSE = {"Connection": "close"}
 BODY = "body"
 
 
+@dataclass
 class UploadMemory:
-    """Limits the memory of all bodies together, so that slow uploads cannot exhaust it.
+    """Bytes of all bodies together, limited so that slow uploads cannot exhaust the memory."""
 
-    Args:
-        limit: maximum number of bytes.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._held = 0
-
-    def take(self, size: int) -> None:
-        """Reserve bytes; raise BusyError if there is no room."""
-        if self._held + size > self._limit:
-            raise BusyError(retry_after=1)
-        self._held += size
-
-    def give_back(self, size: int) -> None:
-        """Release reserved bytes."""
-        self._held -= size
+    limit: int
+    held: int = 0
 
 
+@dataclass
 class LimitedBody:
     """The body of a request, with its size limited while it is received.
 
     Use it as a context manager, which releases the memory at the end of the request.
 
     Attributes:
+        request: the request.
+        max_bytes: maximum size of the body.
+        memory: memory of all bodies.
+        size: number of bytes received so far.
         is_complete: whether the whole body has been received.
     """
 
-    def __init__(self, request: Request, max_bytes: int, memory: UploadMemory) -> None:
-        self._request = request
-        self._max_bytes = max_bytes
-        self._memory = memory
-        self._size = 0
-        self.is_complete = False
+    request: Request
+    max_bytes: int
+    memory: UploadMemory
+    size: int = 0
+    is_complete: bool = False
 
     def __enter__(self) -> "LimitedBody":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._memory.give_back(self._size)
+        self.memory.held -= self.size
 
     async def stream(self) -> AsyncGenerator[bytes]:
-        """Yield chunks; raise HTTPException 413 as soon as the body is known to be too large."""
-        headers, chunks = self._request.headers, self._request.stream()
+        """Yield chunks.
+
+        Raises:
+            HTTPException: 413 as soon as the body is known to be too large, 503 without memory.
+        """
+        headers, chunks = self.request.headers, self.request.stream()
         stated = headers.get("content-length", "")
-        if stated.isdecimal() and int(stated) > self._max_bytes:
+        if stated.isdecimal() and int(stated) > self.max_bytes:
             if "expect" not in headers:  # with Expect: 100-continue, the client has not sent it yet
                 await _linger(chunks)
             raise self._too_large()
         async for chunk in chunks:
-            if self._size + len(chunk) > self._max_bytes:
+            if self.size + len(chunk) > self.max_bytes:
                 await _linger(chunks)
                 raise self._too_large()
-            self._memory.take(len(chunk))
-            self._size += len(chunk)
+            if self.memory.held + len(chunk) > self.memory.limit:
+                raise busy_error()
+            self.memory.held += len(chunk)
+            self.size += len(chunk)
             yield chunk
         self.is_complete = True
 
@@ -92,7 +89,7 @@ class LimitedBody:
         return b"".join([chunk async for chunk in self.stream()])
 
     def _too_large(self) -> HTTPException:
-        limit = f"{self._max_bytes / 1e6:g} MB"
+        limit = f"{self.max_bytes / 1e6:g} MB"
         return HTTPException(413, f"the request has more than {limit}; send a smaller image", CLOSE)
 
 
@@ -104,23 +101,15 @@ async def _linger(chunks: AsyncGenerator[bytes]) -> None:
                 pass
 
 
-class _InMemoryParser(MultiPartParser):
-    """A parser that never writes uploads to disk."""
-
-    spool_max_size = 1 << 62
-
-
-async def read_upload(
-    request: Request, body: LimitedBody, score: float
-) -> tuple[list[EncodedImage], Options]:
+async def read_upload(body: LimitedBody, score: float) -> tuple[list[EncodedImage], Options]:
     """Read the files and parameters of a form, or of a body that is an image.
 
     Raises:
         HTTPException: 413 if the body is too large, 422 for any other error.
     """
-    fields = request.query_params.multi_items()
-    if request.headers.get("content-type", "").startswith(_FORM):
-        more_fields, files = await _read_form(request, body)
+    fields = body.request.query_params.multi_items()
+    if body.request.headers.get("content-type", "").startswith(_FORM):
+        more_fields, files = await _read_form(body)
         fields += more_fields
     else:
         content = await body.read()
@@ -130,13 +119,12 @@ async def read_upload(
     return files, _read_options(fields, score)
 
 
-async def _read_form(
-    request: Request, body: LimitedBody
-) -> tuple[list[tuple[str, str]], list[EncodedImage]]:
+async def _read_form(body: LimitedBody) -> tuple[list[tuple[str, str]], list[EncodedImage]]:
     """Read a form's fields, as names and values, and its files."""
-    parser = _InMemoryParser(
-        request.headers, body.stream(), max_files=_MAX_FILES, max_fields=_MAX_FIELDS
+    parser = MultiPartParser(
+        body.request.headers, body.stream(), max_files=_MAX_FILES, max_fields=_MAX_FIELDS
     )
+    parser.spool_max_size = 1 << 62  # never write uploads to disk
     try:
         form = await parser.parse()
     except MultiPartException as error:

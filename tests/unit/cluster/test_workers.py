@@ -16,6 +16,7 @@ from ray.exceptions import ActorDiedError, RayTaskError  # noqa: E402
 
 from blitznet.cluster.listing import Item, cut  # noqa: E402
 from blitznet.cluster.parts import Parts  # noqa: E402
+from blitznet.cluster.predict_batch import BatchReport  # noqa: E402
 from blitznet.cluster.rows import error_row, to_columns  # noqa: E402
 from blitznet.errors import InputError, WorkerError  # noqa: E402
 
@@ -90,23 +91,26 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     return ray
 
 
-def run(out: Path, model: str = "tiny@0", count: int = 40, folder: str = "/") -> list[Any]:
+def run(out: Path, model: str = "tiny@0", count: int = 40, folder: str = "/") -> BatchReport:
     items = [Item(str(number), f"{folder}{number}.jpg") for number in range(count)]
-    options = workers.WorkerOptions({}, model, str(out), "/missing", 1, 10, minimum=2, maximum=3)
     Parts(str(out)).prepare({"score": 0.5})
-    return list(workers.predict_shards(enumerate(cut(items, 10)), options, print))
+    report = BatchReport()
+    pool = workers.WorkerPool({}, model, str(out), "/missing", 1, 10, 2, 3, report)
+    counts = pool.predict(enumerate(cut(items, 10)), print)
+    assert sum(counts) == report.num_new == report.by_worker.total()
+    return report
 
 
 def test_images_that_kill_workers_are_rows_with_an_error(fake: FakeRay, tmp_path: Path) -> None:
-    done = run(tmp_path)
+    report = run(tmp_path)
     rows = dataset.dataset(tmp_path).to_table().to_pylist()
     assert Counter(row["id"] for row in rows) == {str(number): 1 for number in range(40)}
     errors = {row["id"]: row["error"] for row in rows if row["error"]}
     assert set(errors) == POISON
     for id_, error in errors.items():
         assert error.startswith(f"/{id_}.jpg: it killed 3 workers (its process or machine ended")
-    assert sum(one.num_images for one in done) == 40
-    assert sum((one.errors for one in done), Counter()) == {"it killed 3 workers": 2}
+    assert report.num_new == 40
+    assert report.errors == {"it killed 3 workers": 2}
     assert fake.alive == 0
 
 

@@ -242,7 +242,7 @@ def test_a_request_that_does_not_arrive_in_time_is_408_and_its_connection_closed
     asyncio.run(run())
     assert sent[0]["status"] == 408
     assert (b"connection", b"close") in sent[0]["headers"]
-    assert app.state.service.memory._held == 0
+    assert app.state.service.memory.held == 0
 
 
 def test_slow_uploads_cannot_use_up_the_memory(
@@ -250,9 +250,9 @@ def test_slow_uploads_cannot_use_up_the_memory(
 ) -> None:
     client = open_service(queue=0, max_mb=1)
     memory = client.app.state.service.memory  # type: ignore[attr-defined]
-    memory.take(10**6)  # what one slow client has sent
+    memory.held += 10**6  # what one slow client has sent
     assert client.post("/predict", content=png).status_code == 503
-    memory.give_back(10**6)
+    memory.held -= 10**6
     assert client.post("/predict", content=png).status_code == 200
 
 

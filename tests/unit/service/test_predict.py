@@ -284,7 +284,7 @@ def test_large_requests_are_refused_before_and_while_they_are_read(
         answer = client.post("/predict", content=body)
         assert answer.status_code == 413
         assert answer.json()["detail"].startswith("the request has more than 0.001 MB")
-    assert client.app.state.service.memory._held == 0  # type: ignore[attr-defined]
+    assert client.app.state.service.memory.held == 0  # type: ignore[attr-defined]
 
 
 def test_pixels_are_counted_before_they_are_decoded(

@@ -49,47 +49,40 @@ class DetailedEvaluation(Evaluation):
     def __init__(self, names: Sequence[str]):
         super().__init__(names)
         self.box_counts = np.zeros((len(names), len(names)), dtype=np.int64)
-        self._figures: dict[str, float] = {}  # of the current image
         self._num_ranked = 0
         self._best: _Ranking = []
         self._worst: _Ranking = []
 
     def update(
         self, sample: Sample, detections: Detections | None, seg_map: np.ndarray | None
-    ) -> None:
+    ) -> tuple[Detections | None, np.ndarray | None]:
         """See `Evaluation.update`."""
-        self._figures = {}
-        super().update(sample, detections, seg_map)
-        if not self._figures:
-            return
-        if detections is not None:
-            is_shown = detections.scores >= SCORE
-            detections = Detections(*(values[is_shown] for values in detections))
-        image = EvaluatedImage(sample, detections, seg_map, **self._figures)
-        score = sum(self._figures.values()) / len(self._figures)
-        # Sorting is stable: on equal scores, the earlier images are kept.
-        self._num_ranked += 1
-        ranked = (score, image)
-        self._best = sorted([*self._best, ranked], key=lambda one: -one[0])[:KEPT]
-        self._worst = sorted([*self._worst, ranked], key=lambda one: one[0])[:KEPT]
-
-    def add_boxes(self, found: Detections, true: TrueBoxes) -> None:
-        """See `Evaluation.add_boxes`."""
-        super().add_boxes(found, true)
-        counts = box_confusion(found, true, len(self.names), SCORE)
-        self.box_counts += counts
-        total = counts[1:].sum() + counts[:, 1:].sum()
-        if total:  # without any true or predicted box, there is nothing to show
-            self._figures["f1"] = float(2 * counts.diagonal()[1:].sum() / total)
-
-    def add_pixels(self, counts: np.ndarray) -> None:
-        """See `Evaluation.add_pixels`."""
-        super().add_pixels(counts)
-        # Over the classes of either map, so that a wrongly predicted class lowers the mean.
-        union = counts.sum(axis=0) + counts.sum(axis=1) - counts.diagonal()
-        shown = union > 0
-        if shown[1:].any():
-            self._figures["mean_iou"] = float((counts.diagonal()[shown] / union[shown]).mean())
+        counted, pixels = super().update(sample, detections, seg_map)
+        figures = {}
+        if counted is not None and sample.boxes is not None:
+            true = TrueBoxes(sample.boxes, sample.labels, sample.difficult)
+            boxes = box_confusion(counted, true, len(self.names), SCORE)
+            self.box_counts += boxes
+            total = boxes[1:].sum() + boxes[:, 1:].sum()
+            if total:  # without any true or predicted box, there is nothing to show
+                figures["f1"] = float(2 * boxes.diagonal()[1:].sum() / total)
+        if pixels is not None:
+            # Over the classes of either map, so that a wrongly predicted class lowers the mean.
+            union = pixels.sum(axis=0) + pixels.sum(axis=1) - pixels.diagonal()
+            shown = union > 0
+            if shown[1:].any():
+                figures["mean_iou"] = float((pixels.diagonal()[shown] / union[shown]).mean())
+        if figures:
+            if detections is not None:
+                is_shown = detections.scores >= SCORE
+                detections = Detections(*(values[is_shown] for values in detections))
+            image = EvaluatedImage(sample, detections, seg_map, **figures)
+            ranked = (sum(figures.values()) / len(figures), image)
+            # Sorting is stable: on equal scores, the earlier images are kept.
+            self._num_ranked += 1
+            self._best = sorted([*self._best, ranked], key=lambda one: -one[0])[:KEPT]
+            self._worst = sorted([*self._worst, ranked], key=lambda one: one[0])[:KEPT]
+        return counted, pixels
 
     @property
     def best(self) -> list[EvaluatedImage]:
