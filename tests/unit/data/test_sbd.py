@@ -14,8 +14,8 @@ from blitznet.classes import VOC_CLASSES
 from blitznet.data.description import DataDescription
 from blitznet.data.labels import ClassTable
 from blitznet.data.mat_file import read_mat
-from blitznet.data.sbd import SbdEntry
 from blitznet.data.seg_map import MapFile
+from blitznet.data.voc import SbdEntry
 from blitznet.errors import LabelError
 from blitznet.structures import Sample
 from fixtures.sbd_mat import save_mat
