@@ -5,16 +5,23 @@ from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from blitznet.data.labels import ClassTable, ImageLabels, MapLabel, ObjectLabel, read_labels
 from blitznet.data.map_from_boxes import MapFromBoxes
 from blitznet.data.map_from_instances import MapFromInstances
 from blitznet.data.refined_map import with_refined_maps
-from blitznet.data.seg_map import VOC_CODES, MapEncoding, MapFile
+from blitznet.data.seg_map import (
+    VOC_CODES,
+    ColourNames,
+    MapEncoding,
+    MapFile,
+    ValueNames,
+    parse_codes,
+)
 from blitznet.errors import LabelError
 from blitznet.files.plain_names import is_possible_path
 from blitznet.image import read_image
@@ -223,6 +230,35 @@ class SourceEntry(BaseModel, ABC):
         """
         del folder, found
         return ()
+
+
+class CodedEntry(SourceEntry):
+    """An entry whose maps may use other values or colours than the format's.
+
+    Attributes:
+        mask_values: class names by map value, see `parse_codes`; None = the format's own.
+        mask_colours: class names by colour instead.
+    """
+
+    mask_values: ValueNames | None = None
+    mask_colours: ColourNames | None = None
+
+    @model_validator(mode="after")
+    def _codes_have_maps(self) -> Self:
+        codes = [self.mask_values, self.mask_colours]
+        if None not in codes or (codes != [None, None] and not isinstance(self.masks, Path)):
+            raise ValueError("mask_values: and mask_colours: need masks: FOLDER")
+        return self
+
+    @property
+    def values_key(self) -> str | None:
+        """See `SourceEntry`."""
+        return "mask_values" if isinstance(self.masks, Path) and not self.mask_colours else None
+
+    def codes(self, folder: Path, default: ValueNames) -> MapEncoding:
+        """The encoding of its maps; `default` are the values of the format."""
+        has_own = self.mask_values is not None or self.mask_colours is not None
+        return parse_codes(self.mask_values if has_own else default, self.mask_colours, folder)
 
 
 def locate(sources: Sequence[Images], position: int) -> tuple[Images, int]:

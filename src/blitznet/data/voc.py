@@ -15,9 +15,9 @@ from pydantic import model_validator
 
 from blitznet.data.image_files import files_by_key, find_images, read_list, require_folder
 from blitznet.data.labels import MAX_OBJECTS, ObjectLabel, read_flag
-from blitznet.data.map_encoding import CodedEntry
-from blitznet.data.seg_map import VOC_CODES
+from blitznet.data.seg_map import VOC, VOC_CODES
 from blitznet.data.source import (
+    CodedEntry,
     ImageFiles,
     ObjectsAndSize,
     ReadLabels,
@@ -124,7 +124,7 @@ class VocEntry(CodedEntry):
         ]
         has_xml = self.boxes or self.masks == "from_boxes"
         read = partial(read_annotation, corners=self.corners) if has_xml else None
-        return files, partial(read_files, read, self.codes(folder, VOC_CODES))
+        return files, partial(read_files, read, self.codes(folder, VOC))
 
 
 class SbdEntry(SourceEntry):

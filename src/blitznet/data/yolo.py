@@ -20,9 +20,8 @@ from blitznet.data.image_files import (
     require_folder,
 )
 from blitznet.data.labels import MAX_OBJECTS, ObjectLabel
-from blitznet.data.map_encoding import CodedEntry, read_lines, value_codes
-from blitznet.data.seg_map import MAX_VALUE
-from blitznet.data.source import ImageFiles, ObjectsAndSize, ReadLabels, read_files
+from blitznet.data.seg_map import MAX_VALUE, read_lines
+from blitznet.data.source import CodedEntry, ImageFiles, ObjectsAndSize, ReadLabels, read_files
 from blitznet.errors import LabelError, shown
 from blitznet.files.plain_names import is_possible_path
 from blitznet.files.text_files import describe_non_text, read_text, read_yaml
@@ -101,8 +100,7 @@ class YoloEntry(CodedEntry):
         maps: dict[str, Path] = {}
         if isinstance(self.masks, Path):
             maps = find_maps(folder / self.masks, [key for key, _ in keyed], self.suffix)
-        ordered = ("background", *names[: MAX_VALUE - 1])
-        codes = self.codes(folder, value_codes(dict(enumerate(ordered))))
+        codes = self.codes(folder, ["background", *names[: MAX_VALUE - 1]])
         read = partial(read_rows, names=names, num_keypoints=num_keypoints) if has_rows else None
         found = [image._replace(seg_map=maps.get(key)) for key, image in keyed]
         return found, partial(read_files, read, codes, in_fractions=True)
