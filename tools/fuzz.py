@@ -205,7 +205,7 @@ def image_kinds() -> dict[str, Kind]:
 
     def read_map(path: Path) -> None:
         codes = colours if path.stat().st_size % 2 else values
-        MapFile(path, codes).read((32, 24), ClassTable(names))
+        MapFile(path, codes)((32, 24), ClassTable(names))
 
     def read_reduced(path: Path) -> None:
         opened = OpenImage(path)

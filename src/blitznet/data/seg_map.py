@@ -68,8 +68,8 @@ class MapFile:
     path: Path
     codes: MapEncoding = VOC_CODES
 
-    def read(self, size: tuple[int, int], table: ClassTable) -> np.ndarray:
-        """See `MapLabel`."""
+    def __call__(self, size: tuple[int, int], table: ClassTable) -> np.ndarray:
+        """Read the map; see `ReadMap`."""
         ids = {code: table.map_id(name) for code, name in self.codes.names.items()}
         known = {code: index for code, index in ids.items() if index is not None}
         pixels = self.read_codes()

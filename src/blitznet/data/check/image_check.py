@@ -144,7 +144,7 @@ def _read_map(
     if labels.seg_map is None or (are_objects_wrong and path == labels.path):
         return
     try:
-        counts = np.bincount(labels.seg_map.read(size, table).ravel()).tolist()
+        counts = np.bincount(labels.seg_map(size, table).ravel()).tolist()
         record.pixels = {value: count for value, count in enumerate(counts) if count}
     except LabelError as error:
         text = str(error).removeprefix(str(path)).lstrip(": ")
