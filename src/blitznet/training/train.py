@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blitznet.cpu import usable_cores
-from blitznet.data.check.check import check_data
+from blitznet.data.check.check import check_data, write_skipped
 from blitznet.data.check.check_report import CheckReport
-from blitznet.data.check.skipped import write_skipped
 from blitznet.data.description import DataDescription, read_description
 from blitznet.device import choose_device
 from blitznet.errors import (

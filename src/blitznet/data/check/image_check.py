@@ -12,7 +12,6 @@ from PIL import Image
 from torch import Tensor
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
-from blitznet.data.check.duplicates import grey_cells
 from blitznet.data.labels import ClassTable, ImageLabels, Problem, UsableObject, usable_objects
 from blitznet.data.seg_map import MapFile
 from blitznet.data.source import LabelSource
@@ -130,6 +129,11 @@ def hash_pixels(image: Image.Image) -> bytes:
     digest = hashlib.blake2b(str(image.size).encode(), digest_size=16)
     digest.update(np.asarray(image).data)
     return digest.digest()
+
+
+def grey_cells(image: Image.Image) -> np.ndarray:
+    """(8, 9) uint8: mean brightness in a grid of 8 rows and 9 columns, for any image size."""
+    return np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX))
 
 
 def _read_map(
