@@ -98,11 +98,8 @@ class ClassTable:
 
 def _unknown(name: str, known: Sequence[str]) -> str:
     text = f"unknown class {shown(name)}"
-    for other in known:
-        if unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", name):
-            return (
-                f"{text}: the class has the same letters in another Unicode form; use NFC in both"
-            )
+    if unicodedata.normalize("NFC", name) in {unicodedata.normalize("NFC", one) for one in known}:
+        return f"{text}: the class has the same letters in another Unicode form; use NFC in both"
     near = get_close_matches(name, known, n=1, cutoff=_NEAR)
     return text + (f"; did you mean {near[0]!r}?" if near else "")
 

@@ -158,7 +158,7 @@ def prepare_ahead(
             batch_size=None,  # an index of `_Batches` is a whole list of positions
             sampler=positions,
             num_workers=num_workers,
-            collate_fn=_unchanged,
+            collate_fn=_shared,
             prefetch_factor=prefetch if num_workers else None,
             pin_memory=pin_memory,
             worker_init_fn=_outlive_interruption,
@@ -226,27 +226,22 @@ class _Batches(Dataset[Prepared | InputError]):
     def __getitem__(self, positions: list[int]) -> Prepared | InputError:
         """Return errors instead of raising them, because PyTorch would wrap them in a traceback."""
         try:
-            prepared = self._collate([self._items[position] for position in positions])
-            return _share(prepared) if get_worker_info() else prepared
+            return self._collate([self._items[position] for position in positions])
         except InputError as error:
             return error
 
 
-def _share(prepared: Prepared) -> Prepared:
-    """Move tensors to shared memory in the main thread; in PyTorch's own thread, errors hang."""
+def _shared(batch: Prepared) -> Prepared | InputError:
+    """Share a worker's tensors in its main thread, because errors in PyTorch's own thread hang."""
     try:
-        if isinstance(prepared, Batch):
-            prepared.map_tensors(Tensor.share_memory_)
-        return prepared
+        if isinstance(batch, Batch) and get_worker_info():
+            batch.map_tensors(Tensor.share_memory_)
+        return batch
     except RuntimeError as error:
-        raise InputError(
+        return InputError(
             f"a batch cannot be handed over ({one_line(error)}); use fewer --workers, or "
             "allow more shared memory (docker run --shm-size 2g) or more open files (ulimit -n)"
-        ) from None
-
-
-def _unchanged(batch: Prepared) -> Prepared:
-    return batch
+        )
 
 
 def _outlive_interruption(_: int) -> None:
