@@ -107,6 +107,8 @@ def collate_samples(samples: Sequence[Sample]) -> Batch:
         if sample.seg_map is not None:
             seg_maps[index] = sample.seg_map
     images = np.stack([sample.image for sample in samples])
+    rows = [True if s.known_classes is None else s.known_classes for s in samples]
+    known = np.stack(np.broadcast_arrays(*rows))
     return Batch(
         images=torch.from_numpy(images).permute(0, 3, 1, 2),  # channels_last in memory
         boxes=torch.from_numpy(boxes),
@@ -114,16 +116,8 @@ def collate_samples(samples: Sequence[Sample]) -> Batch:
         has_boxes=torch.tensor([sample.boxes is not None for sample in samples]),
         seg_maps=torch.from_numpy(seg_maps),
         sources=tuple(sample.source for sample in samples),
-        known_classes=_stack_known_classes([sample.known_classes for sample in samples]),
+        known_classes=None if known.all() else torch.from_numpy(known),
     )
-
-
-def _stack_known_classes(rows: Sequence[np.ndarray | None]) -> Tensor | None:
-    """`known_classes` of a `Batch`: None unless some class of some image is unknown."""
-    known = [row for row in rows if row is not None]
-    if all(row.all() for row in known):
-        return None
-    return torch.from_numpy(np.stack([known[0] | True if row is None else row for row in rows]))
 
 
 def prepare_ahead(
@@ -171,11 +165,9 @@ def prepare_ahead(
                 batch = next(batches)
             except StopIteration:
                 return
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
+            except (RuntimeError, ConnectionError, EOFError) as error:  # last two: while sending
+                if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                     raise
-                death = str(error)
-            except (ConnectionError, EOFError) as error:  # died while sending a batch
                 death = str(error)
             if death:  # raised outside the handler, whose traceback would keep the workers alive
                 raise WorkerError(

@@ -64,16 +64,9 @@ def map_from_instances(labels: ImageLabels, size: tuple[int, int], table: ClassT
 
 
 def _read_outline(outline: Any, size: tuple[int, int], scale: np.ndarray) -> Mask | None:
-    """Rasterise the outline of one object with pycocotools; None if it has no outline.
+    """Rasterise an outline, see `ObjectLabel`; None if it has no polygon of at least three points.
 
-    Args:
-        outline: see `ObjectLabel`; several polygons form a union, those with fewer than three
-            points are skipped.
-        size: width and height of the image.
-        scale: (2,) pixels per unit of x and y in polygons.
-
-    Raises:
-        LabelError: if the outline is damaged or does not fit the image.
+    Several polygons form a union; `scale` is (2,) pixels per unit of their x and y.
     """
     if isinstance(outline, Mapping):
         return _read_run_lengths(outline, size)

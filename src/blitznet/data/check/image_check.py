@@ -175,10 +175,19 @@ def _read_boxes(
     sides = np.array([*size, *size], np.float32)
     fractions = boxes.clip(0, sides) / sides
     record.shapes = fractions[:, 2:] - fractions[:, :2]
-    if model is not None:
-        record.best_iou = best_iou(fractions * model.image_size, cached_anchors(model))
-        record.problems += _tiny_boxes(record, counted, model)
-        record.problems += _emptiness(record, _map_file(labels))
+    if model is None:
+        return
+    record.best_iou = best_iou(fractions * model.image_size, cached_anchors(model))
+    shapes = record.shapes * model.image_size
+    for item, (width, height), iou in zip(counted, shapes, record.best_iou, strict=True):
+        if iou < MATCHING_IOU:  # SSD still gives it the best anchor, but no other
+            text = (
+                f"{item.label.name} of {width:.1f}x{height:.1f} pixels at {model.name}'s input "
+                f"overlaps its best anchor by {iou:.2f} (IoU): matches one anchor only"
+            )
+            problem = record.problem("tiny-box", text, item.label.where, is_error=False)
+            record.problems.append(problem)
+    record.problems += _emptiness(record, _map_file(labels))
 
 
 def _size_problem(record: ImageRecord, labels: ImageLabels, size: tuple[int, int]) -> Problem:
@@ -193,20 +202,6 @@ def _size_problem(record: ImageRecord, labels: ImageLabels, size: tuple[int, int
         return record.problem("rotation", text)
     text = f"is {actual} but its labels state {stated}; were they made for another version of it?"
     return record.problem("other-size", text, is_error=False)
-
-
-def _tiny_boxes(
-    record: ImageRecord, items: Sequence[UsableObject], model: ModelConfig
-) -> Iterator[Problem]:
-    """Boxes below the matching IoU: SSD still gives them their best anchor, but no other."""
-    sides = record.shapes * model.image_size
-    for item, (width, height), iou in zip(items, sides, record.best_iou, strict=True):
-        if iou < MATCHING_IOU:
-            text = (
-                f"{item.label.name} of {width:.1f}x{height:.1f} pixels at {model.name}'s input "
-                f"overlaps its best anchor by {iou:.2f} (IoU): matches one anchor only"
-            )
-            yield record.problem("tiny-box", text, item.label.where, is_error=False)
 
 
 def _emptiness(record: ImageRecord, map_path: Path) -> Iterator[Problem]:
