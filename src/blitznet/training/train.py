@@ -297,7 +297,7 @@ def _begin(start: _Start) -> Path:
     recipe = fit_to_data(
         recipe, len(description.classes), bool(labelled.boxes), bool(labelled.masks)
     )
-    images = sum(len(one.source) for one in report.sources if one.split == "train")
+    images = sum(len(source) for split, _, source in report.sources if split == "train")
     if start.epochs is not None:
         steps = math.ceil(start.epochs * images / recipe.global_batch_size)
         recipe = change_recipe(recipe, steps=steps)

@@ -103,7 +103,7 @@ def _open_sources(
                 where = f"{data}, {split}, source {number}"
                 problems.append(Problem("label-file", where, str(error), True, split, number))
             else:
-                sources.append(OpenSource(split, number, source))
+                sources.append((split, number, source))
                 problems += _unclaimed_files(split, number, entry, source, description.folder)
     return sources, problems
 
@@ -148,7 +148,7 @@ class _Records(Dataset[ImageRecord]):
     """The records of all images, by position."""
 
     def __init__(self, opened: Sequence[OpenSource], model: ModelConfig | None):
-        self._places = [(one, index) for one in opened for index in range(len(one.source))]
+        self._places = [(one, index) for one in opened for index in range(len(one[-1]))]
         self._model = model
 
     def __len__(self) -> int:

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -42,12 +42,7 @@ TITLES = {
 }
 
 
-class OpenSource(NamedTuple):
-    """One source, with its split and its number there, from 1."""
-
-    split: str
-    number: int
-    source: LabelSource
+OpenSource = tuple[str, int, LabelSource]  # its split, its number there from 1, and the source
 
 
 class SplitStatistics:

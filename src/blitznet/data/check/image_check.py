@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
-from blitznet.data.labels import ClassTable, ImageLabels, Problem, UsableObject, usable_objects
+from blitznet.data.labels import ImageLabels, Problem, UsableObject, usable_objects
 from blitznet.data.seg_map import MapFile
 from blitznet.data.source import LabelSource
 from blitznet.detection.anchors import anchors_of
@@ -28,10 +28,7 @@ NO_OBJECT = frozenset({BACKGROUND, IGNORE_INDEX})
 _BOXES_AT_ONCE = 8  # compared with up to 131 070 anchors
 
 
-@lru_cache(maxsize=1)
-def cached_anchors(model: ModelConfig) -> Tensor:
-    """(A, 4) float32 xyxy, input pixels; computed once per process."""
-    return anchors_of(model)
+cached_anchors = lru_cache(maxsize=1)(anchors_of)  # computed once per process
 
 
 def best_iou(boxes: np.ndarray, anchors: Tensor) -> np.ndarray:
@@ -116,19 +113,27 @@ def check_image(source: LabelSource, record: ImageRecord, model: ModelConfig | N
     record.problems += [
         record.problem(one.kind, one.text, one.where, one.is_error) for one in found
     ]
-    are_wrong = any(one.is_error for one in found)
-    if size is not None:
-        _read_map(record, labels, size, source.table, are_wrong)
-        if not are_wrong:
-            _read_boxes(record, labels, objects, size, model)
+    are_wrong, is_made = any(one.is_error for one in found), not isinstance(labels.seg_map, MapFile)
+    map_path = labels.seg_map.path if isinstance(labels.seg_map, MapFile) else labels.path
+    # A map made from wrong objects would only repeat their errors.
+    if labels.seg_map is not None and size is not None and not (are_wrong and is_made):
+        try:
+            counts = np.bincount(labels.seg_map(size, source.table).ravel()).tolist()
+            record.pixels = {value: count for value, count in enumerate(counts) if count}
+        except LabelError as error:
+            text = str(error).removeprefix(str(map_path)).lstrip(": ")
+            record.problems.append(record.problem("map", text, map_path))
+    if size is not None and not are_wrong:
+        _read_boxes(record, objects, size, model)
+        if model is not None:
+            record.problems += _emptiness(record, map_path)
     return record
 
 
 def hash_pixels(image: Image.Image) -> bytes:
     """16-byte hash of an upright RGB image, independent of the file format."""
-    digest = hashlib.blake2b(str(image.size).encode(), digest_size=16)
-    digest.update(np.asarray(image).data)
-    return digest.digest()
+    key = str(image.size).encode()
+    return hashlib.blake2b(np.asarray(image).data, digest_size=16, key=key).digest()
 
 
 def grey_cells(image: Image.Image) -> np.ndarray:
@@ -136,33 +141,8 @@ def grey_cells(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX))
 
 
-def _read_map(
-    record: ImageRecord,
-    labels: ImageLabels,
-    size: tuple[int, int],
-    table: ClassTable,
-    are_objects_wrong: bool,
-) -> None:
-    """Count the map's pixels; a map made from wrong objects would only repeat their errors."""
-    path = _map_file(labels)
-    if labels.seg_map is None or (are_objects_wrong and path == labels.path):
-        return
-    try:
-        counts = np.bincount(labels.seg_map(size, table).ravel()).tolist()
-        record.pixels = {value: count for value, count in enumerate(counts) if count}
-    except LabelError as error:
-        text = str(error).removeprefix(str(path)).lstrip(": ")
-        record.problems.append(record.problem("map", text, path))
-
-
-def _map_file(labels: ImageLabels) -> Path:
-    """The map's file; the image's if there is no map or it is made from objects."""
-    return labels.seg_map.path if isinstance(labels.seg_map, MapFile) else labels.path
-
-
 def _read_boxes(
     record: ImageRecord,
-    labels: ImageLabels,
     objects: Sequence[UsableObject],
     size: tuple[int, int],
     model: ModelConfig | None,
@@ -187,7 +167,6 @@ def _read_boxes(
             )
             problem = record.problem("tiny-box", text, item.label.where, is_error=False)
             record.problems.append(problem)
-    record.problems += _emptiness(record, _map_file(labels))
 
 
 def _size_problem(record: ImageRecord, labels: ImageLabels, size: tuple[int, int]) -> Problem:

@@ -44,11 +44,11 @@ def draw_sheet(sources: Sequence[OpenSource], names: Sequence[str]) -> Image.Ima
 
 def _shuffled(sources: Sequence[OpenSource]) -> Iterator[tuple[str, Sample]]:
     """Yield split and sample of all images in random order."""
-    places = [(opened, index) for opened in sources for index in range(len(opened.source))]
+    places = [(split, source, i) for split, _, source in sources for i in range(len(source))]
     for position in np.random.default_rng(0).permutation(len(places)).tolist():
-        opened, index = places[position]
+        split, source, index = places[position]
         with suppress(InputError):  # already in the report
-            yield opened.split, opened.source.read(index)
+            yield split, source.read(index)
 
 
 def draw_labels(sample: Sample, names: Sequence[str], cell: tuple[int, int]) -> Image.Image:
