@@ -72,7 +72,7 @@ class MapFile:
         """Read the map; see `ReadMap`."""
         ids = {code: table.map_id(name) for code, name in self.codes.names.items()}
         known = {code: index for code, index in ids.items() if index is not None}
-        pixels = self.read_codes()
+        pixels = self._read_codes()
         if pixels.dtype == bool:
             pixels = pixels * np.uint8(1 if 1 in known else MAX_VALUE)
         if pixels.shape != size[::-1]:
@@ -93,19 +93,17 @@ class MapFile:
         """Describe (N,) codes that have no class."""
         unknown, counts = np.unique(pixels[:_COUNTED], return_counts=True)
         most = unknown[np.argsort(-counts, kind="stable")].tolist()
-        shown = ", ".join(map(self.codes.describe, most[:CODES_SHOWN]))
+        listed = ", ".join(map(self.codes.describe, most[:CODES_SHOWN]))
         if len(most) > CODES_SHOWN:
-            shown += f" and {len(most) - CODES_SHOWN} more"
-            shown += "; if it was smoothed or a JPEG, save a PNG and resize it by nearest neighbour"
+            listed += f" and {len(most) - CODES_SHOWN} more"
+            listed += (
+                "; if it was smoothed or a JPEG, save a PNG and resize it by nearest neighbour"
+            )
         kind = "colours" if self.codes.are_colours else "values"
-        return f"{len(pixels)} pixels have {kind} without a class of the network: {shown}"
+        return f"{len(pixels)} pixels have {kind} without a class of the network: {listed}"
 
-    def read_codes(self) -> np.ndarray:
-        """The (H, W) codes as stored, integers or bool: never blended and never turned upright.
-
-        Raises:
-            LabelError: if the file cannot be read, is a JPEG, or has an unsuitable mode.
-        """
+    def _read_codes(self) -> np.ndarray:
+        """The (H, W) codes as stored, integers or bool: never blended and never turned upright."""
         if self.path.suffix == ".mat":
             return read_mat(self.path)
         are_colours = self.codes.are_colours
@@ -141,20 +139,16 @@ def _ids_of(pixels: np.ndarray, known: dict[int, int]) -> np.ndarray:
     if pixels.dtype == np.uint8:
         ids = np.full(MAX_VALUE + 1, -1, np.int16)
         ids[list(known)] = list(known.values())
-        of_pixels: np.ndarray = ids[pixels]
-        return of_pixels
+        return np.take(ids, pixels)
     codes, ids = np.array(sorted(known.items()) or [(-1, -1)]).T
     nearest = np.searchsorted(codes, pixels).clip(max=len(codes) - 1)
-    found: np.ndarray = np.where(codes[nearest] == pixels, ids[nearest], -1)
-    return found
+    return np.where(codes[nearest] == pixels, ids[nearest], -1)
 
 
 def _is_grey_gif(image: Image.Image) -> bool:
     """Whether a GIF stores grey values, which need a palette in this format."""
-    if image.format != "GIF" or image.mode != "P":
-        return False
-    red, green, blue = np.array(image.getpalette("RGB") or (), np.uint8).reshape(-1, 3).T
-    return bool((red == green).all() and (green == blue).all())
+    palette = np.array(image.getpalette("RGB") or (), np.uint8).reshape(-1, 3)
+    return image.format == "GIF" and image.mode == "P" and not np.ptp(palette, axis=1).any()
 
 
 def parse_codes(
