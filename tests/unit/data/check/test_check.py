@@ -23,7 +23,7 @@ from blitznet.data.check.check import (
 )
 from blitznet.data.check.check_report import TITLES, CheckReport, report_lines
 from blitznet.data.check.image_check import ImageRecord
-from blitznet.data.check.label_sheet import CELL, draw_sheet
+from blitznet.data.check.plots import CELL, draw_sheet
 from blitznet.data.description import DataDescription, read_description
 from blitznet.data.labels import Problem
 from blitznet.data.source import LabelSource
