@@ -290,11 +290,9 @@ def read_labels(
     Raises:
         LabelError: for the first error.
     """
-    boxes, ids, difficult = None, np.zeros(0, np.int64), np.zeros(0, bool)
-    if labels.objects is not None:
-        boxes, ids, difficult = read_objects(labels, size, table)
+    boxes, ids, difficult = read_objects(labels, size, table)
     seg_map = None if labels.seg_map is None else labels.seg_map(size, table)
-    return boxes, ids, difficult, seg_map
+    return None if labels.objects is None else boxes, ids, difficult, seg_map
 
 
 def is_outside(box: tuple[float, float, float, float], size: tuple[int, int]) -> bool:
