@@ -27,14 +27,7 @@ def map_from_boxes(labels: ImageLabels, size: tuple[int, int], table: ClassTable
 
     Pixels outside all boxes are background; the inner fifth of a box is its object, the rest is
     void. Where boxes overlap, the smallest wins, void included. Ignored objects are void.
-
-    Args:
-        labels: labels of the image.
-        size: width and height of the image.
-        table: class table of the source.
-
-    Returns:
-        (H, W) uint8 class ids, 255 = void.
+    For `size` and the result, see `ReadMap`.
 
     Raises:
         LabelError: if a box is unusable.

@@ -24,14 +24,7 @@ def map_from_instances(labels: ImageLabels, size: tuple[int, int], table: ClassT
     A pixel belongs to the smallest instance that covers it; among equal sizes, to the last (D16).
     Ignored objects (COCO's crowds) are void. So is the box of an object whose outline covers no
     pixel, because its pixels are unknown. Classes that the source does not label are not painted.
-
-    Args:
-        labels: labels of the image.
-        size: width and height of the image.
-        table: class table of the source.
-
-    Returns:
-        (H, W) uint8 class ids, 255 = void.
+    For `size` and the result, see `ReadMap`.
 
     Raises:
         LabelError: for the first object whose class, outline or box cannot be used.
