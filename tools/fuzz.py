@@ -192,12 +192,11 @@ class Kind:
 def image_kinds() -> dict[str, Kind]:
     """Images, read as images, as reduced images and as segmentation maps."""
     from blitznet.data.labels import ClassTable
-    from blitznet.data.map_encoding import value_codes
-    from blitznet.data.seg_map import MapEncoding, MapFile
+    from blitznet.data.seg_map import MapEncoding, MapFile, parse_codes
     from blitznet.image import OpenImage, read_image
 
     seeds, names = drawn_images(), ("background", "cat", "dog")
-    values = value_codes(dict(enumerate(names)))
+    values = parse_codes(list(names), None, Path())
     colours = MapEncoding({0: "background", 0xFF0000: "cat"}, are_colours=True)
 
     def change(content: bytes, rng: random.Random) -> bytes:
@@ -206,7 +205,7 @@ def image_kinds() -> dict[str, Kind]:
 
     def read_map(path: Path) -> None:
         codes = colours if path.stat().st_size % 2 else values
-        MapFile(path, codes).read((32, 24), ClassTable(names))
+        MapFile(path, codes)((32, 24), ClassTable(names))
 
     def read_reduced(path: Path) -> None:
         opened = OpenImage(path)

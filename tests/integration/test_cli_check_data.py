@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from blitznet.cli import main
-from blitznet.data.check.skipped import SKIPPED_FILE
+from blitznet.data.check.check import SKIPPED_FILE
 from fixtures.make_fixtures import describe, draw
 from fixtures.tiny_run import read_log, tiny_recipe
 

@@ -64,7 +64,7 @@ def check_data(
     from blitznet.data.check.check import check_data as check
 
     if out is not None:
-        from blitznet.data.check.folder import write_folder
+        from blitznet.data.check.plots import write_folder
 
         require("matplotlib", "plots", "plots of statistics")
         make_folder(out, out, overwrite)

@@ -10,9 +10,8 @@ from blitznet.classes import COCO_CLASSES, VOC_CLASSES
 from blitznet.data.coco import CocoEntry
 from blitznet.data.labels import IGNORE
 from blitznet.data.mask_folder import MaskFolderEntry
-from blitznet.data.sbd import SbdEntry
 from blitznet.data.source import LabelSource
-from blitznet.data.voc import VocEntry
+from blitznet.data.voc import SbdEntry, VocEntry
 from blitznet.data.yolo import YoloEntry, names_of
 from blitznet.errors import LabelError, closest, first_problem, shown
 from blitznet.files.text_files import describe_non_text, read_yaml

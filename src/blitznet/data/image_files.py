@@ -63,23 +63,20 @@ def read_list(path: Path) -> list[str]:
     return lines
 
 
-def file_key(path: Path, folder: Path, suffix: str = "") -> str:
-    """Key that an image and its map share: the relative path without extension and `suffix`."""
-    return path.relative_to(folder).with_suffix("").as_posix().removesuffix(suffix)
+def file_key(path: Path, folder: Path) -> str:
+    """Key that an image shares with its other files: the relative path without extension."""
+    return path.relative_to(folder).with_suffix("").as_posix()
 
 
-def files_by_key(files: Iterable[Path], folder: Path, suffix: str = "") -> dict[str, Path]:
-    """Files by `file_key`, without those whose stem does not end with `suffix`.
+def files_by_key(files: Iterable[Path], folder: Path) -> dict[str, Path]:
+    """Files by `file_key`.
 
     Raises:
         LabelError: if two files differ only in their extension.
     """
     found: dict[str, Path] = {}
     for path in files:
-        if not path.stem.endswith(suffix):
-            continue
-        first = found.setdefault(file_key(path, folder, suffix), path)
-        if first is not path:
+        if (first := found.setdefault(file_key(path, folder), path)) is not path:
             raise LabelError(
                 f"{first} and {path.name} differ only in their ending; rename or remove one"
             )
@@ -97,8 +94,9 @@ def find_maps(masks: Path, keys: Iterable[str], suffix: str = "") -> dict[str, P
     Raises:
         LabelError: if the folder is missing, two maps have the same key, or no image has a map.
     """
-    maps, keys = files_by_key(find_images(masks, "masks"), masks, suffix), list(keys)
-    found = {key: maps[key] for key in keys if key in maps}
+    files = [path for path in find_images(masks, "masks") if path.stem.endswith(suffix)]
+    maps, keys = files_by_key(files, masks), list(keys)
+    found = {key: maps[key + suffix] for key in keys if key + suffix in maps}
     if not found:
         raise LabelError(
             f"no map in {masks} has the name of an image, such as {keys[0]}{suffix}.png; "

@@ -5,11 +5,11 @@ error) and for `blitznet check-data` (which lists all problems).
 """
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -98,11 +98,8 @@ class ClassTable:
 
 def _unknown(name: str, known: Sequence[str]) -> str:
     text = f"unknown class {shown(name)}"
-    for other in known:
-        if unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", name):
-            return (
-                f"{text}: the class has the same letters in another Unicode form; use NFC in both"
-            )
+    if unicodedata.normalize("NFC", name) in {unicodedata.normalize("NFC", one) for one in known}:
+        return f"{text}: the class has the same letters in another Unicode form; use NFC in both"
     near = get_close_matches(name, known, n=1, cutoff=_NEAR)
     return text + (f"; did you mean {near[0]!r}?" if near else "")
 
@@ -170,15 +167,9 @@ class ObjectLabel:
     outline: object = None
 
 
-class MapLabel(Protocol):
-    """Where the segmentation map of an image comes from."""
-
-    def read(self, size: tuple[int, int], table: ClassTable) -> np.ndarray:
-        """(H, W) uint8 class ids, 255 = void, for an image of `size` (width, height).
-
-        Raises:
-            LabelError: if the map cannot be read or does not fit the image.
-        """
+# Reads or makes the segmentation map of an image of a size (width, height): (H, W) uint8 class ids,
+# 255 = void. Raises LabelError if that is impossible or the map does not fit the image.
+ReadMap = Callable[[tuple[int, int], ClassTable], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -188,7 +179,7 @@ class ImageLabels:
     Attributes:
         path: image file.
         objects: labelled objects; None = boxes are not labelled.
-        seg_map: None = pixels are not labelled.
+        seg_map: reads or makes the segmentation map; None = pixels are not labelled.
         size: width and height stated in the label file, if any.
         in_fractions: whether boxes and outlines are fractions of the image's width and height.
         name: name of the image in results; "" = the file name without extension.
@@ -196,7 +187,7 @@ class ImageLabels:
 
     path: Path
     objects: tuple[ObjectLabel, ...] | None
-    seg_map: MapLabel | None = None
+    seg_map: ReadMap | None = None
     size: tuple[int, int] | None = None
     in_fractions: bool = False
     name: str = ""
@@ -299,11 +290,9 @@ def read_labels(
     Raises:
         LabelError: for the first error.
     """
-    boxes, ids, difficult = None, np.zeros(0, np.int64), np.zeros(0, bool)
-    if labels.objects is not None:
-        boxes, ids, difficult = read_objects(labels, size, table)
-    seg_map = None if labels.seg_map is None else labels.seg_map.read(size, table)
-    return boxes, ids, difficult, seg_map
+    boxes, ids, difficult = read_objects(labels, size, table)
+    seg_map = None if labels.seg_map is None else labels.seg_map(size, table)
+    return None if labels.objects is None else boxes, ids, difficult, seg_map
 
 
 def is_outside(box: tuple[float, float, float, float], size: tuple[int, int]) -> bool:

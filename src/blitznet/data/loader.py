@@ -107,6 +107,8 @@ def collate_samples(samples: Sequence[Sample]) -> Batch:
         if sample.seg_map is not None:
             seg_maps[index] = sample.seg_map
     images = np.stack([sample.image for sample in samples])
+    rows = [True if s.known_classes is None else s.known_classes for s in samples]
+    known = np.stack(np.broadcast_arrays(*rows))
     return Batch(
         images=torch.from_numpy(images).permute(0, 3, 1, 2),  # channels_last in memory
         boxes=torch.from_numpy(boxes),
@@ -114,16 +116,8 @@ def collate_samples(samples: Sequence[Sample]) -> Batch:
         has_boxes=torch.tensor([sample.boxes is not None for sample in samples]),
         seg_maps=torch.from_numpy(seg_maps),
         sources=tuple(sample.source for sample in samples),
-        known_classes=_stack_known_classes([sample.known_classes for sample in samples]),
+        known_classes=None if known.all() else torch.from_numpy(known),
     )
-
-
-def _stack_known_classes(rows: Sequence[np.ndarray | None]) -> Tensor | None:
-    """`known_classes` of a `Batch`: None unless some class of some image is unknown."""
-    known = [row for row in rows if row is not None]
-    if all(row.all() for row in known):
-        return None
-    return torch.from_numpy(np.stack([known[0] | True if row is None else row for row in rows]))
 
 
 def prepare_ahead(
@@ -158,7 +152,7 @@ def prepare_ahead(
             batch_size=None,  # an index of `_Batches` is a whole list of positions
             sampler=positions,
             num_workers=num_workers,
-            collate_fn=_unchanged,
+            collate_fn=_shared,
             prefetch_factor=prefetch if num_workers else None,
             pin_memory=pin_memory,
             worker_init_fn=_outlive_interruption,
@@ -171,11 +165,9 @@ def prepare_ahead(
                 batch = next(batches)
             except StopIteration:
                 return
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
+            except (RuntimeError, ConnectionError, EOFError) as error:  # last two: while sending
+                if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                     raise
-                death = str(error)
-            except (ConnectionError, EOFError) as error:  # died while sending a batch
                 death = str(error)
             if death:  # raised outside the handler, whose traceback would keep the workers alive
                 raise WorkerError(
@@ -226,27 +218,22 @@ class _Batches(Dataset[Prepared | InputError]):
     def __getitem__(self, positions: list[int]) -> Prepared | InputError:
         """Return errors instead of raising them, because PyTorch would wrap them in a traceback."""
         try:
-            prepared = self._collate([self._items[position] for position in positions])
-            return _share(prepared) if get_worker_info() else prepared
+            return self._collate([self._items[position] for position in positions])
         except InputError as error:
             return error
 
 
-def _share(prepared: Prepared) -> Prepared:
-    """Move tensors to shared memory in the main thread; in PyTorch's own thread, errors hang."""
+def _shared(batch: Prepared) -> Prepared | InputError:
+    """Share a worker's tensors in its main thread, because errors in PyTorch's own thread hang."""
     try:
-        if isinstance(prepared, Batch):
-            prepared.map_tensors(Tensor.share_memory_)
-        return prepared
+        if isinstance(batch, Batch) and get_worker_info():
+            batch.map_tensors(Tensor.share_memory_)
+        return batch
     except RuntimeError as error:
-        raise InputError(
+        return InputError(
             f"a batch cannot be handed over ({one_line(error)}); use fewer --workers, or "
             "allow more shared memory (docker run --shm-size 2g) or more open files (ulimit -n)"
-        ) from None
-
-
-def _unchanged(batch: Prepared) -> Prepared:
-    return batch
+        )
 
 
 def _outlive_interruption(_: int) -> None:

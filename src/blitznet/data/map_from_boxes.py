@@ -1,57 +1,136 @@
-"""Coarse segmentation maps from boxes, for images without segmentation labels (D17)."""
+"""Segmentation maps for images with boxes only: coarse (D17), or refined by a trained network."""
 
 import math
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
-from blitznet.data.labels import ClassTable, ImageLabels, read_objects
+from blitznet.data.labels import IGNORE, ClassTable, ImageLabels, read_objects
+from blitznet.data.seg_map import MapEncoding
+from blitznet.errors import LabelError
+from blitznet.files.text_files import read_text
 
 # Central share of a box that is labelled as the object: "Box^i" of Khoreva et al., Simple Does It:
 # Weakly Supervised Instance and Semantic Segmentation, CVPR 2017, section 3.1.
 INNER_AREA = 0.2
 
+NAMES_FILE = "classes.txt"  # in the folder of the maps: class names by value, one per line
 
-@dataclass(frozen=True)
-class MapFromBoxes:
-    """A segmentation map drawn from an image's boxes, assuming that every object has one.
+# If the network finds an object in less than this share of its box, the box keeps its coarse map:
+# the object was missed or is thin, and the inner fifth is a better label.
+MIN_COVERAGE = 0.2
+
+
+def map_from_boxes(labels: ImageLabels, size: tuple[int, int], table: ClassTable) -> np.ndarray:
+    """Draw a segmentation map from an image's boxes, assuming that every object has one.
 
     Pixels outside all boxes are background; the inner fifth of a box is its object, the rest is
     void. Where boxes overlap, the smallest wins, void included. Ignored objects are void.
+    For `size` and the result, see `ReadMap`.
 
-    Attributes:
-        labels: labels of the image.
+    Raises:
+        LabelError: if a box is unusable.
     """
-
-    labels: ImageLabels
-
-    def read(self, size: tuple[int, int], table: ClassTable) -> np.ndarray:
-        """See `MapLabel`."""
-        boxes, ids, difficult = read_objects(self.labels, size, table)
-        sides = boxes[:, 2:] - boxes[:, :2]
-        inset = np.tile(sides * (1 - math.sqrt(INNER_AREA)) / 2, 2) * (1, 1, -1, -1)
-        seg_map = np.full((size[1], size[0]), BACKGROUND, np.uint8)
-        for index in np.argsort(-sides.prod(axis=1), kind="stable"):
-            seg_map[pixels_in_box(boxes[index], seg_map.shape)] = IGNORE_INDEX
-            if not difficult[index]:
-                core = pixels_in_box(boxes[index] + inset[index], seg_map.shape)
-                seg_map[core] = ids[index]
-        return seg_map
+    boxes, ids, difficult = read_objects(labels, size, table)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    inset = np.tile(sides * (1 - math.sqrt(INNER_AREA)) / 2, 2) * (1, 1, -1, -1)
+    seg_map = np.full((size[1], size[0]), BACKGROUND, np.uint8)
+    for index in np.argsort(-sides.prod(axis=1), kind="stable"):
+        seg_map[_pixels_in_box(boxes[index], seg_map.shape)] = IGNORE_INDEX
+        if not difficult[index]:
+            core = _pixels_in_box(boxes[index] + inset[index], seg_map.shape)
+            seg_map[core] = ids[index]
+    return seg_map
 
 
-def pixels_in_box(box: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice]:
+def _pixels_in_box(box: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """Rows and columns of the pixels whose centre lies in a box, and always the box's middle pixel.
 
     `box` is (4,) xyxy in pixels of a map whose `shape` is (H, W).
     """
-    rows, columns = (
-        _span(float(box[axis]), float(box[axis + 2]), shape[1 - axis]) for axis in (1, 0)
-    )
-    return rows, columns
+    height, width = shape
+    x1, y1, x2, y2 = box.tolist()
+    return _span(y1, y2, height), _span(x1, x2, width)
 
 
 def _span(start: float, end: float, length: int) -> slice:
     first, last = math.ceil(start - 0.5), math.ceil(end - 0.5)
     middle = min(int((start + end) / 2), length - 1)
     return slice(max(min(first, middle), 0), max(last, middle + 1))
+
+
+def refined_path(folder: Path, image: Path, data_folder: Path) -> Path:
+    """File of an image's refined map: `folder` with the image's path relative to `data_folder`."""
+    path, start = image.absolute(), data_folder.absolute()
+    relative = path.relative_to(start if path.is_relative_to(start) else path.anchor)
+    return (folder / relative).with_suffix(".png")
+
+
+def read_refined_codes(folder: Path) -> MapEncoding:
+    """Read the classes by value of refined maps.
+
+    Raises:
+        LabelError: if the folder lacks the class list that `blitznet refine-masks` writes.
+    """
+    if not (folder / NAMES_FILE).is_file():
+        raise LabelError(
+            f"refined_masks: {folder} has no {NAMES_FILE}; create it with blitznet refine-masks"
+        )
+    names = read_text(folder / NAMES_FILE, LabelError).splitlines()
+    return MapEncoding({**dict(enumerate(names)), IGNORE_INDEX: IGNORE})
+
+
+def refine_box_map(
+    coarse: np.ndarray,
+    probabilities: np.ndarray,
+    boxes: np.ndarray,
+    ids: np.ndarray,
+    confidence: float,
+) -> np.ndarray:
+    """Label the pixels inside boxes with a network, choosing among the classes of those boxes.
+
+    The network's probability of any object goes to the classes of the boxes around the pixel, in
+    proportion to its own probabilities of these: the boxes, not the network, distinguish a bus from
+    a train. Pixels below `confidence` are void.
+
+    Args:
+        coarse: (H, W) uint8, see `map_from_boxes`; kept outside the boxes.
+        probabilities: (C, h, w) float32 class probabilities of a network, background first; all
+            zero for classes that it does not know, whose boxes stay coarse.
+        boxes: (G, 4) xyxy in pixels of the image, without ignored objects.
+        ids: (G,) class ids.
+        confidence: minimum probability of a labelled pixel.
+
+    Returns:
+        (H, W) uint8 class ids, 255 = void.
+    """
+    import torch  # here, because reading labels does not need it
+    from torch.nn.functional import interpolate
+
+    regions = [_pixels_in_box(box, coarse.shape) for box in boxes]
+    is_known = probabilities[ids].any(axis=(1, 2))
+    present = np.unique(ids[is_known])
+    if not len(present):
+        return coarse
+    resized = interpolate(
+        torch.from_numpy(probabilities[[0, *present]])[None], coarse.shape, mode="bilinear"
+    )[0].numpy()
+    may_be = np.zeros((len(present), *coarse.shape), bool)
+    is_open = np.zeros(coarse.shape, bool)
+    for index in np.argsort(is_known, kind="stable")[::-1]:  # unknown classes last: they win
+        is_open[regions[index]] = is_known[index]
+        if is_known[index]:
+            may_be[np.searchsorted(present, ids[index])][regions[index]] = True
+
+    own = resized[1:] * may_be + 1e-6 * may_be  # equal shares where the network sees none of them
+    scores = np.concatenate([resized[:1], (1 - resized[0]) * own / own.sum(0).clip(1e-9)])
+    winner = np.array([0, *present], np.uint8)[scores.argmax(axis=0)]
+    winner[scores.max(axis=0) < confidence] = IGNORE_INDEX
+    refined = np.where(is_open, winner, coarse)
+    for index in np.flatnonzero(is_known):
+        inside, sure = refined[regions[index]], coarse[regions[index]] == ids[index]
+        if (inside == ids[index]).mean() < MIN_COVERAGE:
+            is_own = np.isin(inside, (BACKGROUND, ids[index], IGNORE_INDEX))
+            inside[is_own] = np.where(sure, ids[index], IGNORE_INDEX)[is_own]
+    return refined

@@ -1,7 +1,6 @@
 """Segmentation maps made from the outlines of objects (paper, section 4.1)."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,69 +18,48 @@ _MAX_BITS = 60  # per run length; without a limit, decoding one endless number t
 Mask = dict[str, Any]  # run-length code of pycocotools
 
 
-@dataclass(frozen=True)
-class MapFromInstances:
-    """A segmentation map painted from the instances of one image.
+def map_from_instances(labels: ImageLabels, size: tuple[int, int], table: ClassTable) -> np.ndarray:
+    """Paint a segmentation map from the instances of one image.
 
     A pixel belongs to the smallest instance that covers it; among equal sizes, to the last (D16).
     Ignored objects (COCO's crowds) are void. So is the box of an object whose outline covers no
     pixel, because its pixels are unknown. Classes that the source does not label are not painted.
+    For `size` and the result, see `ReadMap`.
 
-    Attributes:
-        labels: labels of the image.
+    Raises:
+        LabelError: for the first object whose class, outline or box cannot be used.
+        InputError: if pycocotools is not installed.
     """
+    require("pycocotools", "train", "a map made from instances")
+    from pycocotools import mask
 
-    labels: ImageLabels
-
-    def read(self, size: tuple[int, int], table: ClassTable) -> np.ndarray:
-        """See `MapLabel`.
-
-        Raises:
-            LabelError: for the first object whose class, outline or box cannot be used.
-            InputError: if pycocotools is not installed.
-        """
-        require("pycocotools", "train", "a map made from instances")
-        from pycocotools import mask
-
-        regions = list(self._regions(size, table))
-        regions.sort(key=lambda region: int(mask.area(region[1])), reverse=True)
-        pixels = np.zeros(size[0] * size[1], np.uint8)  # column by column, like run lengths
-        for value, region in regions:
-            ends = np.cumsum(uncompress(region["counts"])).tolist()
-            for start, end in zip(ends[0::2], ends[1::2], strict=False):
-                pixels[start:end] = value
-        return np.ascontiguousarray(pixels.reshape(size).T)
-
-    def _regions(self, size: tuple[int, int], table: ClassTable) -> Iterator[tuple[int, Mask]]:
-        """Yield map value and mask of every object to paint."""
-        from pycocotools import mask
-
-        scale = np.array(size if self.labels.in_fractions else (1, 1), float)
-        for item in self.labels.objects or ():
-            try:
-                index = table.id_of(item.name)
-                if index == BACKGROUND:
-                    continue
-                value = IGNORE_INDEX if item.ignore or index == IGNORE_LABEL else index
-                region = _read_outline(item.outline, size, scale)
-                if region is None or not mask.area(region):
-                    value, region = IGNORE_INDEX, _read_box(item, size, scale)
-            except LabelError as error:
-                raise LabelError(f"{item.where}: {error}") from None
-            yield value, region
+    scale = np.array(size if labels.in_fractions else (1, 1), float)
+    regions: list[tuple[int, Mask]] = []  # map value and pixels
+    for item in labels.objects or ():
+        try:
+            index = table.id_of(item.name)
+            if index == BACKGROUND:
+                continue
+            value = IGNORE_INDEX if item.ignore or index == IGNORE_LABEL else index
+            region = _read_outline(item.outline, size, scale)
+            if region is None or not mask.area(region):
+                value, region = IGNORE_INDEX, _read_box(item, size, scale)
+        except LabelError as error:
+            raise LabelError(f"{item.where}: {error}") from None
+        regions.append((value, region))
+    regions.sort(key=lambda region: int(mask.area(region[1])), reverse=True)
+    pixels = np.zeros(size[0] * size[1], np.uint8)  # column by column, like run lengths
+    for value, region in regions:
+        ends = np.cumsum(uncompress(region["counts"])).tolist()
+        for start, end in zip(ends[0::2], ends[1::2], strict=False):
+            pixels[start:end] = value
+    return np.ascontiguousarray(pixels.reshape(size).T)
 
 
 def _read_outline(outline: Any, size: tuple[int, int], scale: np.ndarray) -> Mask | None:
-    """Rasterise the outline of one object with pycocotools; None if it has no outline.
+    """Rasterise an outline, see `ObjectLabel`; None if it has no polygon of at least three points.
 
-    Args:
-        outline: see `ObjectLabel`; several polygons form a union, those with fewer than three
-            points are skipped.
-        size: width and height of the image.
-        scale: (2,) pixels per unit of x and y in polygons.
-
-    Raises:
-        LabelError: if the outline is damaged or does not fit the image.
+    Several polygons form a union; `scale` is (2,) pixels per unit of their x and y.
     """
     if isinstance(outline, Mapping):
         return _read_run_lengths(outline, size)

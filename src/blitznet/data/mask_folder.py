@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from blitznet.data.image_files import file_key, files_by_key, find_images, find_maps, lookalikes
-from blitznet.data.map_encoding import ColourNames, ValueNames, parse_codes
+from blitznet.data.seg_map import ColourNames, ValueNames, parse_codes
 from blitznet.data.source import ImageFiles, ReadLabels, SourceEntry, read_files
 from blitznet.errors import LabelError
 

@@ -73,8 +73,7 @@ def compose(steps: Sequence[Callable[[np.ndarray], ColourMap]], mean: np.ndarray
 def mean_colour(image: Image.Image) -> np.ndarray:
     """(3,) float64 mean of the pixels of an RGB image, 0..255."""
     counts = np.array(image.histogram(), np.int64).reshape(3, 256)
-    mean: np.ndarray = counts @ np.arange(256) / (image.width * image.height)
-    return mean
+    return counts @ np.arange(256) / (image.width * image.height)
 
 
 def apply_colour_map(image: Image.Image, colour_map: ColourMap) -> Image.Image:

@@ -5,16 +5,22 @@ from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from blitznet.data.labels import ClassTable, ImageLabels, MapLabel, ObjectLabel, read_labels
-from blitznet.data.map_from_boxes import MapFromBoxes
-from blitznet.data.map_from_instances import MapFromInstances
-from blitznet.data.refined_map import with_refined_maps
-from blitznet.data.seg_map import VOC_CODES, MapEncoding, MapFile
+from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel, read_labels
+from blitznet.data.map_from_boxes import map_from_boxes, read_refined_codes, refined_path
+from blitznet.data.map_from_instances import map_from_instances
+from blitznet.data.seg_map import (
+    VOC_CODES,
+    ColourNames,
+    MapEncoding,
+    MapFile,
+    ValueNames,
+    parse_codes,
+)
 from blitznet.errors import LabelError
 from blitznet.files.plain_names import is_possible_path
 from blitznet.image import read_image
@@ -23,12 +29,6 @@ from blitznet.structures import Sample
 Images = TypeVar("Images", bound=Sized)
 ReadLabels = Callable[[Any], ImageLabels]
 ObjectsAndSize = tuple[tuple[ObjectLabel, ...], tuple[int, int] | None]
-
-# Maps made from objects, by the value of `SourceEntry.masks`.
-_MADE_MAPS: dict[object, Callable[[ImageLabels], MapLabel]] = {
-    "from_boxes": MapFromBoxes,
-    "from_instances": MapFromInstances,
-}
 
 
 class ImageFiles(NamedTuple):
@@ -127,8 +127,8 @@ class SourceEntry(BaseModel, ABC):
 
     Attributes:
         boxes: whether to read boxes.
-        masks: where segmentation maps come from: "from_boxes", see `MapFromBoxes`;
-            "from_instances", see `MapFromInstances`, in formats with outlines; a folder, in which
+        masks: where segmentation maps come from: "from_boxes", see `map_from_boxes`;
+            "from_instances", see `map_from_instances`, in formats with outlines; a folder, in which
             an image without a file has no map; None = pixels are not labelled.
         refined_masks: folder of `blitznet refine-masks`, for images without a map of their own.
         label_map: from the source's class names to the network's; null = background, "ignore" =
@@ -175,10 +175,20 @@ class SourceEntry(BaseModel, ABC):
         """The key that names the pixel values of its map files; None if they have no values."""
         return None
 
-    def _read_labels(self, read: ReadLabels, key: Any) -> ImageLabels:
+    def _read_labels(
+        self, read: ReadLabels, folder: Path, refined: MapEncoding | None, key: Any
+    ) -> ImageLabels:
         """Read an image's labels, make its map as `masks` requires, and drop unwanted boxes."""
-        labels, make = read(key), _MADE_MAPS.get(self.masks)
-        seg_map = labels.seg_map if make is None else make(labels)
+        labels = read(key)
+        seg_map = labels.seg_map
+        if self.masks == "from_boxes":
+            seg_map = partial(map_from_boxes, labels)
+        elif self.masks == "from_instances":
+            seg_map = partial(map_from_instances, labels)
+        has_own = seg_map is not None and self.masks != "from_boxes"
+        if self.refined_masks is not None and refined is not None and not has_own:
+            path = refined_path(folder / self.refined_masks, labels.path, folder)
+            seg_map = MapFile(path, refined) if path.is_file() else seg_map
         return replace(labels, objects=labels.objects if self.boxes else None, seg_map=seg_map)
 
     @abstractmethod
@@ -201,9 +211,10 @@ class SourceEntry(BaseModel, ABC):
         """
         table = ClassTable(names, self.label_map, self.labels_only)
         keys, read = self.find_images(folder)
-        read = partial(self._read_labels, read)
+        refined = None
         if self.refined_masks is not None:
-            read = with_refined_maps(read, folder / self.refined_masks, folder)
+            refined = read_refined_codes(folder / self.refined_masks)
+        read = partial(self._read_labels, read, folder, refined)
         source = LabelSource(keys, read, table, self.weight)
         order = np.random.default_rng(0).permutation(len(source))
         if self.part is not None:
@@ -223,6 +234,35 @@ class SourceEntry(BaseModel, ABC):
         """
         del folder, found
         return ()
+
+
+class CodedEntry(SourceEntry):
+    """An entry whose maps may use other values or colours than the format's.
+
+    Attributes:
+        mask_values: class names by map value, see `parse_codes`; None = the format's own.
+        mask_colours: class names by colour instead.
+    """
+
+    mask_values: ValueNames | None = None
+    mask_colours: ColourNames | None = None
+
+    @model_validator(mode="after")
+    def _codes_have_maps(self) -> Self:
+        codes = [self.mask_values, self.mask_colours]
+        if None not in codes or (codes != [None, None] and not isinstance(self.masks, Path)):
+            raise ValueError("mask_values: and mask_colours: need masks: FOLDER")
+        return self
+
+    @property
+    def values_key(self) -> str | None:
+        """See `SourceEntry`."""
+        return "mask_values" if isinstance(self.masks, Path) and not self.mask_colours else None
+
+    def codes(self, folder: Path, default: ValueNames) -> MapEncoding:
+        """The encoding of its maps; `default` are the values of the format."""
+        has_own = self.mask_values is not None or self.mask_colours is not None
+        return parse_codes(self.mask_values if has_own else default, self.mask_colours, folder)
 
 
 def locate(sources: Sequence[Images], position: int) -> tuple[Images, int]:

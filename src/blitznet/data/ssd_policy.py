@@ -113,12 +113,10 @@ def draw_empty_crop(
     if boxes is None:
         return None
     for _ in range(CROP_TRIALS):
-        crop = _random_crop(view, EMPTY_AREA, rng)
-        if crop is None:
-            continue
-        touches = (boxes[:, :2] < crop[2:]) & (boxes[:, 2:] > crop[:2])
-        if not touches.all(axis=1).any():
-            return CropWindow(*crop)
+        if crop := _random_crop(view, EMPTY_AREA, rng):
+            touches = (boxes[:, :2] < crop[2:]) & (boxes[:, 2:] > crop[:2])
+            if not touches.all(axis=1).any():
+                return CropWindow(*crop)
     return None
 
 

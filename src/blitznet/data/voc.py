@@ -1,4 +1,8 @@
-"""PASCAL VOC 2007 and 2012 in their official layout, and the VOC exports of labelling tools."""
+"""PASCAL VOC 2007 and 2012 in their official layout, VOC exports of labelling tools, and SBD.
+
+SBD is the Semantic Boundaries Dataset (paper, reference [8]): VOC's classes on 11 355 of its
+images. Its maps are MATLAB files, `cls/ID.mat`; boxes come from VOC2012.
+"""
 
 import re
 import xml.etree.ElementTree as ET
@@ -11,9 +15,15 @@ from pydantic import model_validator
 
 from blitznet.data.image_files import files_by_key, find_images, read_list, require_folder
 from blitznet.data.labels import MAX_OBJECTS, ObjectLabel, read_flag
-from blitznet.data.map_encoding import CodedEntry
-from blitznet.data.seg_map import VOC_CODES
-from blitznet.data.source import ImageFiles, ObjectsAndSize, ReadLabels, read_files
+from blitznet.data.seg_map import VOC, VOC_CODES
+from blitznet.data.source import (
+    CodedEntry,
+    ImageFiles,
+    ObjectsAndSize,
+    ReadLabels,
+    SourceEntry,
+    read_files,
+)
 from blitznet.errors import LabelError, cut
 from blitznet.files.regular_file import MEGABYTE, read_regular
 from blitznet.image import IMAGE_SUFFIXES
@@ -88,19 +98,21 @@ class VocEntry(CodedEntry):
         xml_files = root / "Annotations" if (root / "Annotations").is_dir() else images
         masks = root / self.masks if isinstance(self.masks, Path) else None
         sbd = folder / self.sbd if self.sbd is not None else None
-        maps = {}
-        for option, place, ending in (
-            ("masks", masks, ".png"),
-            ("sbd", sbd and sbd / "cls", ".mat"),
-        ):
-            if place is not None:
-                require_folder(place, option)
-                maps[place] = ending
+        maps: dict[Path, str] = {}  # folders of maps and the ending of their files
+        if masks is not None:
+            require_folder(masks, "masks")
+            maps[masks] = ".png"
+        if sbd is not None:
+            require_folder(sbd / "cls", "sbd")
+            maps[sbd / "cls"] = ".mat"
         if self.image_set is not None:
             ids = list_ids(root, self.image_set, sbd)
         else:
-            ids = _ids_in_folder(images, masks)
-        found = [
+            found = [path for path in find_images(images, "root") if masks not in path.parents]
+            if not found:
+                raise LabelError(f"{images} holds no image besides maps; check `root`")
+            ids = list(files_by_key(found, images))
+        files = [
             ImageFiles(
                 _first_there(images / f"{name}{ending}" for ending in _ENDINGS)
                 or images / f"{name}.jpg",
@@ -112,18 +124,60 @@ class VocEntry(CodedEntry):
         ]
         has_xml = self.boxes or self.masks == "from_boxes"
         read = partial(read_annotation, corners=self.corners) if has_xml else None
-        return found, partial(read_files, read, self.codes(folder, VOC_CODES))
+        return files, partial(read_files, read, self.codes(folder, VOC))
+
+
+class SbdEntry(SourceEntry):
+    """`format: sbd`.
+
+    Attributes:
+        root: SBD's folder `dataset`, with `img` and `cls`.
+        image_set: `train` or `val`, a list in `root`.
+        annotations: VOC2012's folder of XML files; None = boxes are not labelled.
+        exclude: lists of VOC or SBD whose images are excluded.
+    """
+
+    format: Literal["sbd"] = "sbd"
+    root: Path
+    image_set: str
+    annotations: Path | None = None
+    exclude: tuple[Path, ...] = ()
+    masks: None = None
+
+    @property
+    def is_labelled(self) -> bool:
+        """See `SourceEntry`."""
+        return True
+
+    @model_validator(mode="after")
+    def _has_boxes(self) -> "SbdEntry":
+        if self.boxes and self.annotations is None and "boxes" in self.model_fields_set:
+            raise ValueError("SBD has no boxes; say annotations: VOC2012/Annotations")
+        return self
+
+    def find_images(self, folder: Path) -> tuple[list[ImageFiles], ReadLabels]:
+        """See `SourceEntry`."""
+        root = folder / self.root
+        ids = read_image_set(root / f"{self.image_set}.txt")
+        for place in (root / "img", root / "cls"):
+            require_folder(place, "root")
+        has_boxes = self.boxes and self.annotations is not None
+        xml_files = folder / (self.annotations or "")
+        if has_boxes:
+            require_folder(xml_files, "annotations")
+        found = [
+            ImageFiles(
+                root / "img" / f"{name}.jpg",
+                xml_files / f"{name}.xml",
+                root / "cls" / f"{name}.mat",
+            )
+            for name in without_excluded(ids, self.exclude, folder)
+        ]
+        return found, partial(read_files, read_annotation if has_boxes else None, VOC_CODES)
 
 
 def _first_there(paths: Iterable[Path]) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
-
-
-def _ids_in_folder(folder: Path, masks: Path | None) -> list[str]:
-    images = [path for path in find_images(folder, "root") if masks not in path.parents]
-    if not images:
-        raise LabelError(f"{folder} holds no image besides maps; check `root`")
-    return list(files_by_key(images, folder))
 
 
 def without_excluded(ids: Sequence[str], lists: Iterable[Path], folder: Path) -> list[str]:
@@ -151,7 +205,7 @@ def list_ids(root: Path, image_set: str, sbd: Path | None = None) -> list[str]:
     without VOC12-val-seg, sorted.
 
     Raises:
-        LabelError: if a list cannot be read, or the split is of another year or needs SBD.
+        LabelError: if a list cannot be read, or the split is of another year.
     """
     lists = root / "ImageSets"
     if image_set not in VOC_SPLITS:
@@ -162,8 +216,7 @@ def list_ids(root: Path, image_set: str, sbd: Path | None = None) -> list[str]:
     ids = read_image_set(lists / f"{name}.txt")
     if image_set != TRAIN_SEG_AUG:
         return ids
-    if sbd is None:
-        raise LabelError(f"{image_set} needs SBD; say `sbd`")
+    assert sbd is not None  # `VocEntry`
     extra = [name for part in ("train", "val") for name in read_image_set(sbd / f"{part}.txt")]
     return sorted({*ids, *extra} - {*read_image_set(lists / "Segmentation" / "val.txt")})
 

@@ -20,9 +20,8 @@ from blitznet.data.image_files import (
     require_folder,
 )
 from blitznet.data.labels import MAX_OBJECTS, ObjectLabel
-from blitznet.data.map_encoding import CodedEntry, read_lines, value_codes
-from blitznet.data.seg_map import MAX_VALUE
-from blitznet.data.source import ImageFiles, ObjectsAndSize, ReadLabels, read_files
+from blitznet.data.seg_map import MAX_VALUE, read_lines
+from blitznet.data.source import CodedEntry, ImageFiles, ObjectsAndSize, ReadLabels, read_files
 from blitznet.errors import LabelError, shown
 from blitznet.files.plain_names import is_possible_path
 from blitznet.files.text_files import describe_non_text, read_text, read_yaml
@@ -85,32 +84,32 @@ class YoloEntry(CodedEntry):
         labels, option = None if self.labels is None else folder / self.labels, IMAGES
         if self.root is not None and places == [folder / self.root]:
             labels, option = places[0], "root"
-        keyed = [one for place in places for one in find_labelled(place, labels, option)]
-        owners: dict[Path | None, Path] = {}
-        for _, image in keyed:
-            first = owners.setdefault(image.objects, image.path)
-            if first != image.path:
-                text = f"{first} and {image.path} share the labels {image.objects}"
-                raise LabelError(f"{text}; rename or remove one")
+        keyed = [one for place in places for one in _find_labelled(place, labels, option)]
+        owners: dict[Path, Path] = {}
+        for _, image, text in keyed:
+            if (first := owners.setdefault(text, image)) != image:
+                raise LabelError(
+                    f"{first} and {image} share the labels {text}; rename or remove one"
+                )
         has_rows = self.boxes or self.masks in ("from_instances", "from_boxes")
-        if has_rows and not any(path is not None and path.is_file() for path in owners):
-            image = keyed[0][1]
-            text = f"no image has a label file: {image.objects} would be that of {image.path}"
-            text += "; check `labels`, or make an empty file for an image without objects"
-            raise LabelError(text)
+        if has_rows and not any(text.is_file() for text in owners):
+            _, image, text = keyed[0]
+            raise LabelError(
+                f"no image has a label file: {text} would be that of {image}; check `labels`, or "
+                "make an empty file for an image without objects"
+            )
         maps: dict[str, Path] = {}
         if isinstance(self.masks, Path):
-            maps = find_maps(folder / self.masks, [key for key, _ in keyed], self.suffix)
-        ordered = ("background", *names[: MAX_VALUE - 1])
-        codes = self.codes(folder, value_codes(dict(enumerate(ordered))))
+            maps = find_maps(folder / self.masks, [key for key, _, _ in keyed], self.suffix)
+        codes = self.codes(folder, ["background", *names[: MAX_VALUE - 1]])
         read = partial(read_rows, names=names, num_keypoints=num_keypoints) if has_rows else None
-        found = [image._replace(seg_map=maps.get(key)) for key, image in keyed]
+        found = [ImageFiles(image, text, maps.get(key)) for key, image, text in keyed]
         return found, partial(read_files, read, codes, in_fractions=True)
 
     def _read_places(self, folder: Path) -> tuple[Sequence[str], list[Path], int]:
         """Class names, folders or lists of images, and the number of keypoint values per row."""
         if self.data is not None and self.split is not None:
-            return read_data_yaml(folder / self.data, self.split)
+            return _read_data_yaml(folder / self.data, self.split)
         names, place = self.names, folder / (self.images or self.root or "")
         if isinstance(names, Path):
             names = _checked_names(folder / names, read_lines(folder / names))
@@ -141,31 +140,27 @@ class YoloEntry(CodedEntry):
         """Whether the first image with objects has a polygon; False if no label can be read."""
         try:
             names, places, num_keypoints = self._read_places(folder)
-            texts = (one.objects for place in places for _, one in find_labelled(place))
-            rows = (read_rows(text, names, num_keypoints)[0] for text in texts if text is not None)
+            texts = (text for place in places for _, _, text in _find_labelled(place))
+            rows = (read_rows(text, names, num_keypoints)[0] for text in texts)
             return any(one.outline is not None for one in next(filter(None, rows), ()))
         except LabelError:
             return False
 
 
-def find_labelled(
+def _find_labelled(
     place: Path, labels: Path | None = None, option: str = IMAGES
-) -> Iterator[tuple[str, ImageFiles]]:
-    """Yield the images of a folder or list with their label files, keyed by the name of their map.
+) -> Iterator[tuple[str, Path, Path]]:
+    """Yield the name of the map, the image and its label file, for each image of a folder or list.
 
     `place` and `labels` are `images` and `labels` of `YoloEntry`; `option` is the key of `place`.
-
-    Raises:
-        LabelError: if there is no image, or the folder of labels is missing.
     """
     is_list = place.is_file()
-    images = read_image_list(place) if is_list else find_images(place, option)
+    images = list(_read_image_list(place)) if is_list else find_images(place, option)
     if labels is not None:
         require_folder(labels, LABELS)
     for path in images:
         key = path.stem if is_list else file_key(path, place)
-        text = labels / f"{key}.txt" if labels is not None else labels_of(path)
-        yield key, ImageFiles(path, text, None)
+        yield key, path, labels_of(path) if labels is None else labels / f"{key}.txt"
 
 
 def labels_of(image: Path) -> Path:
@@ -181,34 +176,25 @@ def labels_of(image: Path) -> Path:
     return beside if beside.is_file() and not twin.is_dir() else twin / beside.name
 
 
-def read_image_list(path: Path) -> list[Path]:
-    """The images listed in a text file, one per line, relative to its folder.
+def _read_image_list(path: Path) -> Iterator[Path]:
+    """Yield the images listed in a text file, one per line, relative to its folder.
 
     Lines of CVAT's Darknet lists begin with `data/`, which stands for the folder of the list.
-
-    Raises:
-        LabelError: if an image does not exist; also see `read_list`.
     """
-    images = []
     for number, line in enumerate(read_list(path), start=1):
         portable = line.replace("\\", "/")  # Windows separators
         names = line, portable, portable.removeprefix("data/")
-        places = [path.parent / name for name in names]
-        found = next((place for place in places if place.is_file()), None)
+        found = next((name for name in names if (path.parent / name).is_file()), None)
         if found is None:
-            raise LabelError(f"{path}, image {number}: {places[0]} does not exist")
-        images.append(found)
-    return images
+            raise LabelError(f"{path}, image {number}: {path.parent / line} does not exist")
+        yield path.parent / found
 
 
-def read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path], int]:
+def _read_data_yaml(path: Path, split: str) -> tuple[tuple[str, ...], list[Path], int]:
     """Class names, folders or lists of one split, and keypoint values per row, from a data.yaml.
 
     Paths are relative to its `path`, which is relative to the file. As in Ultralytics, the leading
     `../` of Roboflow's paths is dropped if it leads nowhere.
-
-    Raises:
-        LabelError: if the file is not a data.yaml, or does not have this split.
     """
     content = read_yaml(path, LabelError)
     names, places = names_of(content, path), content.get(split)
@@ -288,12 +274,22 @@ def _read_row(
 ) -> ObjectLabel:
     if num_keypoints and len(columns) == _BOX_COLUMNS + num_keypoints:
         columns = columns[:_BOX_COLUMNS]
-    name, written = _class_name(columns[0], names), " ".join(columns[1:])
+    name, count, written = _class_name(columns[0], names), len(columns), " ".join(columns[1:])
+    if num_keypoints and count != _BOX_COLUMNS:
+        text = f"{count} columns; with this kpt_shape a row has {_BOX_COLUMNS + num_keypoints}"
+        return ObjectLabel(name, None, where, text)
+    if count != _BOX_COLUMNS and (count < _MIN_POLYGON_COLUMNS or count % 2 == 0):
+        hint = " (remove the score or track id at the end)" if count == _BOX_COLUMNS + 1 else ""
+        return ObjectLabel(name, None, where, f"{count} columns; {_ROW}{hint}")
     try:
-        values = _read_values(columns, num_keypoints)
-    except LabelError as error:
-        return ObjectLabel(name, None, where, str(error))
-    if len(columns) == _BOX_COLUMNS:
+        values = [float(column) for column in columns[1:]]
+    except ValueError:
+        text = f"{shown(written)} are not all numbers; {_ROW}"
+        return ObjectLabel(name, None, where, text)
+    if abs(largest := max(values, key=abs)) > MAX_FRACTION:
+        text = f"{largest:g} is not a fraction; divide x by the width of the image and y by its"
+        return ObjectLabel(name, None, where, f"{text} height")
+    if count == _BOX_COLUMNS:
         cx, cy, width, height = values
         box = cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2
         return ObjectLabel(name, box, where, written)
@@ -311,27 +307,3 @@ def _class_name(text: str, names: Sequence[str]) -> str:
     if number in range(len(names)):
         return names[int(number)]
     return f"{text} (only 0 to {len(names) - 1} have names)"
-
-
-def _read_values(columns: Sequence[str], num_keypoints: int) -> list[float]:
-    """The numbers after the class.
-
-    Raises:
-        LabelError: if they are not fractions that form a box or a polygon.
-    """
-    count, wanted = len(columns), _BOX_COLUMNS + num_keypoints
-    if num_keypoints and count != _BOX_COLUMNS:
-        raise LabelError(f"{count} columns; with this kpt_shape a row has {wanted}")
-    if count != _BOX_COLUMNS and (count < _MIN_POLYGON_COLUMNS or count % 2 == 0):
-        hint = " (remove the score or track id at the end)" if count == _BOX_COLUMNS + 1 else ""
-        raise LabelError(f"{count} columns; {_ROW}{hint}")
-    try:
-        values = [float(column) for column in columns[1:]]
-    except ValueError:
-        raise LabelError(f"{shown(' '.join(columns[1:]))} are not all numbers; {_ROW}") from None
-    largest = max(values, key=abs)
-    if abs(largest) > MAX_FRACTION:
-        raise LabelError(
-            f"{largest:g} is not a fraction; divide x by the width of the image and y by its height"
-        )
-    return values

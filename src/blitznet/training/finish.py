@@ -4,7 +4,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from blitznet.data.check.skipped import without_skipped
+from blitznet.data.check.check import without_skipped
 from blitznet.data.description import read_description
 from blitznet.errors import InputError, count_of
 from blitznet.evaluation.evaluate import METRICS_FILE, engine_of, measure

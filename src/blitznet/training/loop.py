@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from blitznet.data.check.skipped import without_skipped
+from blitznet.data.check.check import without_skipped
 from blitznet.data.description import DataDescription
 from blitznet.data.loader import TrainingSamples, batch_positions, collate_samples, prepare_ahead
 from blitznet.data.sampling import draw_frequencies

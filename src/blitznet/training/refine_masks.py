@@ -15,8 +15,12 @@ from PIL import Image
 from blitznet.classes import BACKGROUND, IGNORE_INDEX, palette_image
 from blitznet.data.description import DataDescription, Entry, read_description
 from blitznet.data.labels import ClassTable, ImageLabels, read_objects
-from blitznet.data.map_from_boxes import MapFromBoxes
-from blitznet.data.refined_map import NAMES_FILE, refine_box_map, refined_path
+from blitznet.data.map_from_boxes import (
+    NAMES_FILE,
+    map_from_boxes,
+    refine_box_map,
+    refined_path,
+)
 from blitznet.errors import InputError
 from blitznet.files.result_folder import ensure_folder
 from blitznet.files.save_image import save_image
@@ -149,7 +153,7 @@ class MaskRefiner:
         Raises:
             LabelError: if a box is unusable.
         """
-        coarse = MapFromBoxes(labels).read(image.size, table)
+        coarse = map_from_boxes(labels, image.size, table)
         boxes, ids, is_ignored = read_objects(labels, image.size, table)
         seen = self._probabilities(image)
         wanted = ~is_ignored
@@ -170,12 +174,12 @@ def _boxes_only(
     entry: Entry, out: Path, description: DataDescription
 ) -> Iterator[tuple[ImageLabels, ClassTable, Path]]:
     """Labels, class table and path of the map of all images with boxes but no map of their own."""
-    coarse = entry.model_copy(update={"refined_masks": None})
-    source = coarse.open(description.folder, description.classes)
+    changes: dict[str, Any] = {"refined_masks": None}
+    if entry.masks == "from_boxes":  # these have boxes, even if training reads none
+        changes |= {"masks": None, "boxes": True}
+    source = entry.model_copy(update=changes).open(description.folder, description.classes)
     for index in range(len(source)):
         labels = source.labels(index)
-        if isinstance(labels.seg_map, MapFromBoxes):
-            labels = labels.seg_map.labels  # these have boxes, even if training reads none
         if labels.seg_map is None and labels.objects is not None:
             yield labels, source.table, refined_path(out, labels.path, description.folder)
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blitznet.cpu import usable_cores
-from blitznet.data.check.check import check_data
+from blitznet.data.check.check import check_data, write_skipped
 from blitznet.data.check.check_report import CheckReport
-from blitznet.data.check.skipped import write_skipped
 from blitznet.data.description import DataDescription, read_description
 from blitznet.device import choose_device
 from blitznet.errors import (
@@ -298,7 +297,7 @@ def _begin(start: _Start) -> Path:
     recipe = fit_to_data(
         recipe, len(description.classes), bool(labelled.boxes), bool(labelled.masks)
     )
-    images = sum(len(one.source) for one in report.sources if one.split == "train")
+    images = sum(len(source) for split, _, source in report.sources if split == "train")
     if start.epochs is not None:
         steps = math.ceil(start.epochs * images / recipe.global_batch_size)
         recipe = change_recipe(recipe, steps=steps)

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -435,7 +436,9 @@ def test_a_source_reads_the_same_in_another_process() -> None:
     source = open_source()
     twin = pickle.loads(pickle.dumps(source))
     for index in range(len(source)):
-        assert twin.labels(index) == source.labels(index)
+        labels, others = (replace(one.labels(index), seg_map=None) for one in (source, twin))
+        assert labels == others
+        np.testing.assert_array_equal(source.read(index).seg_map, twin.read(index).seg_map)
 
 
 def test_an_entry_opens_by_paths_relative_to_the_description(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_grey_maps_of_few_bits_hold_their_values(tmp_path: Path, bits: int) -> N
     write_grey_png(path, values, bits)
     codes = MapEncoding({0: "background", **{value: f"c{value}" for value in range(1, 16)}})
     table = ClassTable(("background", *(f"c{value}" for value in range(1, 16))))
-    found = MapFile(path, codes).read((values.shape[1], 3), table)
+    found = MapFile(path, codes)((values.shape[1], 3), table)
     np.testing.assert_array_equal(found, values)
 
 
@@ -132,7 +132,7 @@ def test_a_grey_gif_holds_its_grey_values(tmp_path: Path) -> None:
     values[1:3, 2:] = 255
     Image.fromarray(values).save(tmp_path / "map.gif")
     codes = MapEncoding({0: "background", 255: "dog"})
-    found = MapFile(tmp_path / "map.gif", codes).read((6, 4), TABLE)
+    found = MapFile(tmp_path / "map.gif", codes)((6, 4), TABLE)
     np.testing.assert_array_equal(found, np.where(values, 2, 0))
 
 
@@ -142,7 +142,7 @@ def test_a_map_of_several_pages_is_no_map(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"map.{ending}"
     first.save(path, save_all=True, append_images=[second])
     with pytest.raises(LabelError, match=f"map.{ending}: has 2 frames or pages; a segmentation"):
-        MapFile(path).read((6, 4), TABLE)
+        MapFile(path)((6, 4), TABLE)
 
 
 def test_key_points_behind_a_box_are_left_out(tmp_path: Path) -> None:

@@ -7,32 +7,34 @@ import pytest
 
 from blitznet.classes import IGNORE_INDEX
 from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel
-from blitznet.data.map_from_boxes import INNER_AREA, MapFromBoxes
+from blitznet.data.map_from_boxes import INNER_AREA, map_from_boxes
 
 TABLE = ClassTable(("background", "cat", "dog"))
 SIZE = (20, 10)
 VOID = IGNORE_INDEX
 
 
-def map_from_boxes(
-    *objects: tuple[str, tuple[float, float, float, float]], ignore: bool = False
-) -> MapFromBoxes:
+def map_of(
+    *objects: tuple[str, tuple[float, float, float, float]],
+    size: tuple[int, int] = SIZE,
+    ignore: bool = False,
+) -> np.ndarray:
     labels = tuple(
         ObjectLabel(name, box, where="a.xml", written=str(box), ignore=ignore)
         for name, box in objects
     )
-    return MapFromBoxes(ImageLabels(Path("a.jpg"), labels))
+    return map_from_boxes(ImageLabels(Path("a.jpg"), labels), size, TABLE)
 
 
 def test_an_image_without_objects_is_all_background() -> None:
-    seg_map = map_from_boxes().read(SIZE, TABLE)
+    seg_map = map_of()
     assert seg_map.shape == (10, 20)
     assert seg_map.dtype == np.uint8
     assert not seg_map.any()
 
 
 def test_a_box_is_void_around_its_object_and_background_begins_at_its_edge() -> None:
-    seg_map = map_from_boxes(("dog", (2, 0, 12, 10))).read(SIZE, TABLE)
+    seg_map = map_of(("dog", (2, 0, 12, 10)))
     # The inner fifth of 10x10 is 4.47 wide: from 4.76 to 9.24, the centres of pixels 5 to 8.
     assert seg_map[5].tolist() == [0] * 2 + [VOID] * 3 + [2] * 4 + [VOID] * 3 + [0] * 8
     assert seg_map[0].tolist() == [0] * 2 + [VOID] * 10 + [0] * 8
@@ -40,15 +42,15 @@ def test_a_box_is_void_around_its_object_and_background_begins_at_its_edge() -> 
 
 
 def test_the_inner_part_has_its_share_of_a_large_box() -> None:
-    seg_map = map_from_boxes(("cat", (0, 0, 400, 300))).read((400, 300), TABLE)
+    seg_map = map_of(("cat", (0, 0, 400, 300)), size=(400, 300))
     assert (seg_map == 1).mean() == pytest.approx(INNER_AREA, rel=0.01)
     assert (seg_map == VOID).mean() == pytest.approx(1 - INNER_AREA, rel=0.01)
 
 
 def test_the_smaller_of_two_boxes_counts_with_its_void_in_any_order() -> None:
     large, small = ("dog", (0.0, 0.0, 20.0, 10.0)), ("cat", (8.0, 3.0, 12.0, 7.0))
-    first = map_from_boxes(large, small).read(SIZE, TABLE)
-    second = map_from_boxes(small, large).read(SIZE, TABLE)
+    first = map_of(large, small)
+    second = map_of(small, large)
     np.testing.assert_array_equal(first, second)
     assert first[5, 6] == 2
     assert first[5, 8] == VOID
@@ -56,11 +58,11 @@ def test_the_smaller_of_two_boxes_counts_with_its_void_in_any_order() -> None:
 
 
 def test_difficult_objects_are_void() -> None:
-    seg_map = map_from_boxes(("dog", (2, 0, 12, 10)), ignore=True).read(SIZE, TABLE)
+    seg_map = map_of(("dog", (2, 0, 12, 10)), ignore=True)
     assert set(np.unique(seg_map)) == {0, VOID}
 
 
 def test_a_box_smaller_than_a_pixel_still_marks_one() -> None:
-    seg_map = map_from_boxes(("cat", (19.6, 9.6, 20, 10))).read(SIZE, TABLE)
+    seg_map = map_of(("cat", (19.6, 9.6, 20, 10)))
     assert seg_map[9, 19] == 1
     assert (seg_map != 0).sum() == 1

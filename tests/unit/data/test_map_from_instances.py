@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import blitznet.extras
 from blitznet.classes import IGNORE_INDEX
 from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel
-from blitznet.data.map_from_instances import MapFromInstances, uncompress
+from blitznet.data.map_from_instances import map_from_instances, uncompress
 from blitznet.errors import InputError, LabelError
 from reference.instance_map_loops import combine_instances
 
@@ -48,11 +48,17 @@ def coded(size: object, counts: object) -> ObjectLabel:
 
 
 def paint(*objects: ObjectLabel, table: ClassTable = TABLE) -> list[list[int]]:
-    return map_of(*objects).read(SIZE, table).tolist()
+    return map_of(*objects, table=table).tolist()
 
 
-def map_of(*objects: ObjectLabel, in_fractions: bool = False) -> MapFromInstances:
-    return MapFromInstances(ImageLabels(Path("a.jpg"), objects, in_fractions=in_fractions))
+def map_of(
+    *objects: ObjectLabel,
+    size: tuple[int, int] = SIZE,
+    table: ClassTable = TABLE,
+    in_fractions: bool = False,
+) -> np.ndarray:
+    labels = ImageLabels(Path("a.jpg"), objects, in_fractions=in_fractions)
+    return map_from_instances(labels, size, table)
 
 
 def drawn(*rows: str) -> list[list[int]]:
@@ -77,7 +83,7 @@ SMALL_OVER_LARGE = drawn(
 
 
 def test_an_image_without_objects_is_background() -> None:
-    seg_map = map_of().read(SIZE, TABLE)
+    seg_map = map_of()
     assert (seg_map.shape, seg_map.dtype, seg_map.any()) == ((HEIGHT, WIDTH), np.uint8, False)
 
 
@@ -160,7 +166,7 @@ def test_outlines_and_boxes_in_fractions_are_scaled_to_the_image() -> None:
         thing("dog", tuple((SMALL / scale).tolist())),
         thing("sheep", box=(0.75, 0, 1, 1 / 3)),
     )
-    scaled = map_of(*fractions, in_fractions=True).read(SIZE, TABLE)
+    scaled = map_of(*fractions, in_fractions=True)
     assert scaled.tolist() == paint(*objects)
 
 
@@ -178,7 +184,7 @@ def test_run_lengths_as_numbers_and_as_text_are_the_mask_that_they_were_made_of(
     lengths = uncompress(code["counts"])
     assert sum(lengths) == width * height
     for counts in (lengths, code["counts"].decode(), code["counts"]):
-        painted = map_of(coded([height, width], counts)).read((width, height), TABLE)
+        painted = map_of(coded([height, width], counts), size=(width, height))
         # A mask without a pixel is no outline.
         expected = wanted if wanted.any() else np.full((height, width), IGNORE_INDEX)
         expected = expected.copy()
@@ -205,7 +211,7 @@ def test_maps_of_many_polygons_equal_a_pixel_loop_over_pycocotools_masks() -> No
         objects.append(thing(NAMES[index], tuple(points), box=(0, 0, 60, 40), ignore=ignore))
         wanted = mask.decode(mask.frPyObjects([points], 40, 60)[0])
         instances.append((IGNORE_INDEX if ignore else index, wanted))
-    painted = map_of(*objects).read((60, 40), TABLE)
+    painted = map_of(*objects, size=(60, 40))
     np.testing.assert_array_equal(painted, combine_instances(instances, (60, 40)))
     assert set(np.unique(painted)) == {0, CAT, DOG, SHEEP, IGNORE_INDEX}
 

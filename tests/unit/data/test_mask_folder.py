@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from blitznet.classes import IGNORE_INDEX, voc_palette
 from blitznet.data.description import DataDescription
-from blitznet.data.map_encoding import parse_colour
+from blitznet.data.seg_map import parse_colour
 from blitznet.data.source import LabelSource
 from blitznet.errors import LabelError
 from fixtures.label_files import draw, opened, raises

@@ -2,15 +2,14 @@
 
 import pickle
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.labels import ImageLabels
-from blitznet.data.refined_map import NAMES_FILE, refine_box_map, refined_path, with_refined_maps
+from blitznet.data.map_from_boxes import NAMES_FILE, refine_box_map, refined_path
+from fixtures.label_files import draw, opened, write
 
 VOID = IGNORE_INDEX
 SHAPE = (10, 10)
@@ -98,12 +97,13 @@ def test_maps_lie_as_their_images_do() -> None:
     assert refined_path(maps, Path("/else/b.jpg"), data) == Path("/maps/else/b.png")
 
 
-def test_a_reader_of_refined_maps_goes_to_other_processes(tmp_path: Path) -> None:
-    (tmp_path / "maps").mkdir()
-    (tmp_path / "maps" / NAMES_FILE).write_text("background\ncat\n")
-    (tmp_path / "maps" / "a.png").touch()
-    reader = with_refined_maps(partial(ImageLabels, objects=()), tmp_path / "maps", tmp_path)
-    twin = pickle.loads(pickle.dumps(reader))  # as workers that are not forked get it
-    assert twin(tmp_path / "a.jpg") == reader(tmp_path / "a.jpg")
-    assert reader(tmp_path / "a.jpg").seg_map.path == tmp_path / "maps" / "a.png"
-    assert reader(tmp_path / "b.jpg").seg_map is None
+def test_a_source_with_refined_maps_goes_to_other_processes(tmp_path: Path) -> None:
+    for name in "ab":
+        write(draw(tmp_path / f"{name}.jpg").with_suffix(".txt"), "")
+    write(tmp_path / "maps" / NAMES_FILE, "background\ncat\n")
+    write(tmp_path / "maps" / "a.png", "")
+    source = opened(tmp_path, "format: yolo, root: ., names: [cat], refined_masks: maps", "[cat]")
+    twin = pickle.loads(pickle.dumps(source))  # as workers that are not forked get it
+    assert [twin.labels(i) for i in range(2)] == [source.labels(i) for i in range(2)]
+    assert source.labels(0).seg_map.path == tmp_path / "maps" / "a.png"
+    assert source.labels(1).seg_map is None

@@ -14,8 +14,8 @@ from blitznet.classes import VOC_CLASSES
 from blitznet.data.description import DataDescription
 from blitznet.data.labels import ClassTable
 from blitznet.data.mat_file import read_mat
-from blitznet.data.sbd import SbdEntry
 from blitznet.data.seg_map import MapFile
+from blitznet.data.voc import SbdEntry
 from blitznet.errors import LabelError
 from blitznet.structures import Sample
 from fixtures.sbd_mat import save_mat
@@ -77,7 +77,7 @@ def test_boxes_are_those_of_voc2012(root: Path) -> None:
 
 def test_the_map_follows_the_networks_own_classes(root: Path) -> None:
     path = root / "cls" / "2008_000002.mat"
-    seg_map = MapFile(path).read(SIZE, ClassTable(("background", "dog", "cat")))
+    seg_map = MapFile(path)(SIZE, ClassTable(("background", "dog", "cat")))
     expected = np.zeros_like(drawn_ids())
     expected[drawn_ids() == CAT] = 2
     expected[drawn_ids() == DOG] = 1
@@ -86,7 +86,7 @@ def test_the_map_follows_the_networks_own_classes(root: Path) -> None:
         LabelError,
         match=rf"^{re.escape(str(path))}: 25 pixels have values .+ of the network: {DOG} \(dog\)$",
     ):
-        MapFile(path).read(SIZE, ClassTable(("background", "cat")))
+        MapFile(path)(SIZE, ClassTable(("background", "cat")))
 
 
 def test_excluded_images_are_left_out(root: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_map_with_ids_that_no_class_stands_for_is_refused() -> None:
     with raises(
         f"{path}: 964 pixels have values without a class of the network: {CAR}, {PERSON} (person)"
     ):
-        MapFile(path, codes).read((64, 48), ClassTable(("background", "cat")))
+        MapFile(path, codes)((64, 48), ClassTable(("background", "cat")))
 
 
 def test_more_objects_than_an_image_has_are_refused(tmp_path: Path) -> None:

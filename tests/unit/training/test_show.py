@@ -10,9 +10,8 @@ import pytest
 import torch
 
 import blitznet.training.show as show
-from blitznet.data.check.check_report import CheckReport
+from blitznet.data.check.check_report import CheckReport, SplitStatistics
 from blitznet.data.check.image_check import ImageRecord
-from blitznet.data.check.statistics import SplitStatistics
 from blitznet.data.labels import Problem
 from blitznet.training.log import LOG_FIELDS, write_rows
 from blitznet.training.network import KnownClasses

@@ -1,4 +1,4 @@
-"""Check every image and label of a data description, and collect the problems."""
+"""Check every image and label of a data description; record the images that a run skips."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,15 +11,14 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from blitznet.classes import IGNORE_INDEX
-from blitznet.data.check.check_report import CheckReport, OpenSource
-from blitznet.data.check.duplicates import near_duplicates
+from blitznet.data.check.check_report import CheckReport, OpenSource, SplitStatistics
 from blitznet.data.check.image_check import NO_OBJECT, ImageRecord, check_image
-from blitznet.data.check.statistics import SplitStatistics
 from blitznet.data.description import DataDescription, Entry
 from blitznet.data.labels import Problem
 from blitznet.data.loader import prepare_ahead
 from blitznet.data.source import LabelSource
-from blitznet.errors import LabelError, count_of
+from blitznet.errors import InputError, LabelError, count_of
+from blitznet.files.text_files import read_json, write_json
 from blitznet.model_info import ModelConfig
 from blitznet.progress import with_progress
 
@@ -29,6 +28,16 @@ MAX_LISTED = 20  # class names listed in a finding
 MANY = 5000  # images; above this, no similar names are searched for
 
 _AT_ONCE = 4  # images per batch of a worker
+
+# Re-saved or scaled copies of photos differ in 0 to 2 of 64 bits, and by less than 1 grey level.
+NEAR_BITS = 4
+NEAR_GREY = 8.0
+
+FALL = 2  # grey levels; smaller falls are noise, which makes the bits of flat areas random
+
+_ROWS_AT_ONCE = 1024
+
+SKIPPED_FILE = "skipped.json"
 
 
 def check_data(
@@ -94,7 +103,7 @@ def _open_sources(
                 where = f"{data}, {split}, source {number}"
                 problems.append(Problem("label-file", where, str(error), True, split, number))
             else:
-                sources.append(OpenSource(split, number, source))
+                sources.append((split, number, source))
                 problems += _unclaimed_files(split, number, entry, source, description.folder)
     return sources, problems
 
@@ -139,7 +148,7 @@ class _Records(Dataset[ImageRecord]):
     """The records of all images, by position."""
 
     def __init__(self, opened: Sequence[OpenSource], model: ModelConfig | None):
-        self._places = [(one, index) for one in opened for index in range(len(one.source))]
+        self._places = [(one, index) for one in opened for index in range(len(one[-1]))]
         self._model = model
 
     def __len__(self) -> int:
@@ -196,3 +205,71 @@ def find_near_duplicates(records: Sequence[ImageRecord]) -> Iterator[Problem]:
         other = next((other for other in others if other.split != record.split), others[0])
         text = f"looks like {other.path}{_elsewhere(other, record)}"
         yield record.problem("near-duplicate", text, is_error=False)
+
+
+def near_duplicates(cells: np.ndarray) -> np.ndarray:
+    """Find all pairs of images that look the same, from their (N, 8, 9) uint8 `grey_cells`.
+
+    Each pair of horizontal neighbours gives a bit: whether brightness falls by more than `FALL`
+    ("dHash"). Scaling and compression hardly change these bits.
+
+    Returns:
+        (P, 2) int64 pairs of indices, sorted, the smaller index first. At most `NEAR_BITS` of the
+        64 bits differ. As the bits of flat images say nothing, the cells minus their mean also
+        differ by at most `NEAR_GREY` on average.
+    """
+    falls = (cells[:, :, :-1].astype(np.int16) - cells[:, :, 1:] > FALL).reshape(-1, 64)
+    signs = np.where(falls, 1, -1).astype(np.float32)  # a product sums equal minus unequal bits
+    relative = cells - cells.mean(axis=(1, 2), keepdims=True)
+    found = [np.zeros((0, 2), np.int64)]
+    for start in range(0, len(cells), _ROWS_AT_ONCE):
+        products = signs[start : start + _ROWS_AT_ONCE] @ signs[start:].T
+        pairs = start + np.argwhere(np.triu(products >= 64 - 2 * NEAR_BITS, k=1))
+        for part in np.array_split(pairs, 1 + len(pairs) // _ROWS_AT_ONCE):
+            difference = abs(relative[part[:, 0]] - relative[part[:, 1]]).mean(axis=(1, 2))
+            found.append(part[difference <= NEAR_GREY])
+    return np.concatenate(found)
+
+
+def write_skipped(folder: Path, errors: Sequence[Problem], description: DataDescription) -> None:
+    """Record which images a run skips, and why.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    splits = sorted({problem.split for problem in errors})
+    lengths = {split: [len(one) for one in description.open_split(split)] for split in splits}
+    skipped = [
+        {"split": one.split, "source": one.source, "picture": one.index + 1, "why": str(one)}
+        for one in errors
+        if one.index is not None
+    ]
+    write_json(folder / SKIPPED_FILE, {"pictures": lengths, "skipped": skipped})
+
+
+def without_skipped(sources: Sequence[LabelSource], split: str, folder: Path) -> list[LabelSource]:
+    """The sources of a split, without the images that the run in `folder` skips.
+
+    Raises:
+        InputError: if the record is damaged or belongs to other data, or no image is left.
+    """
+    path = folder / SKIPPED_FILE
+    content = read_json(path) if path.exists() else {"pictures": {}, "skipped": []}
+    if not isinstance(content, dict) or not {"pictures", "skipped"} <= content.keys():
+        raise InputError(f"{path} is damaged; start a new run")
+    if split not in content["pictures"]:
+        return list(sources)
+    then, now = content["pictures"][split], [len(source) for source in sources]
+    if then != now:
+        raise InputError(
+            f"{path} is of {split} sources with {then} images, now there are {now}; start a new run"
+        )
+    places = {(one["split"], one["source"], one["picture"]) for one in content["skipped"]}
+    left = [
+        source.subset([i for i in range(len(source)) if (split, number, i + 1) not in places])
+        for number, source in enumerate(sources, start=1)
+    ]
+    left = [source for source in left if len(source)]
+    if not left:
+        raise InputError(f"every image of {split} has an error; see {path}")
+    return left

@@ -12,8 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
-from blitznet.data.check.duplicates import grey_cells
-from blitznet.data.labels import ClassTable, ImageLabels, Problem, UsableObject, usable_objects
+from blitznet.data.labels import ImageLabels, Problem, UsableObject, usable_objects
 from blitznet.data.seg_map import MapFile
 from blitznet.data.source import LabelSource
 from blitznet.detection.anchors import anchors_of
@@ -29,10 +28,7 @@ NO_OBJECT = frozenset({BACKGROUND, IGNORE_INDEX})
 _BOXES_AT_ONCE = 8  # compared with up to 131 070 anchors
 
 
-@lru_cache(maxsize=1)
-def cached_anchors(model: ModelConfig) -> Tensor:
-    """(A, 4) float32 xyxy, input pixels; computed once per process."""
-    return anchors_of(model)
+cached_anchors = lru_cache(maxsize=1)(anchors_of)  # computed once per process
 
 
 def best_iou(boxes: np.ndarray, anchors: Tensor) -> np.ndarray:
@@ -117,48 +113,36 @@ def check_image(source: LabelSource, record: ImageRecord, model: ModelConfig | N
     record.problems += [
         record.problem(one.kind, one.text, one.where, one.is_error) for one in found
     ]
-    are_wrong = any(one.is_error for one in found)
-    if size is not None:
-        _read_map(record, labels, size, source.table, are_wrong)
-        if not are_wrong:
-            _read_boxes(record, labels, objects, size, model)
+    are_wrong, is_made = any(one.is_error for one in found), not isinstance(labels.seg_map, MapFile)
+    map_path = labels.seg_map.path if isinstance(labels.seg_map, MapFile) else labels.path
+    # A map made from wrong objects would only repeat their errors.
+    if labels.seg_map is not None and size is not None and not (are_wrong and is_made):
+        try:
+            counts = np.bincount(labels.seg_map(size, source.table).ravel()).tolist()
+            record.pixels = {value: count for value, count in enumerate(counts) if count}
+        except LabelError as error:
+            text = str(error).removeprefix(str(map_path)).lstrip(": ")
+            record.problems.append(record.problem("map", text, map_path))
+    if size is not None and not are_wrong:
+        _read_boxes(record, objects, size, model)
+        if model is not None:
+            record.problems += _emptiness(record, map_path)
     return record
 
 
 def hash_pixels(image: Image.Image) -> bytes:
     """16-byte hash of an upright RGB image, independent of the file format."""
-    digest = hashlib.blake2b(str(image.size).encode(), digest_size=16)
-    digest.update(np.asarray(image).data)
-    return digest.digest()
+    key = str(image.size).encode()
+    return hashlib.blake2b(np.asarray(image).data, digest_size=16, key=key).digest()
 
 
-def _read_map(
-    record: ImageRecord,
-    labels: ImageLabels,
-    size: tuple[int, int],
-    table: ClassTable,
-    are_objects_wrong: bool,
-) -> None:
-    """Count the map's pixels; a map made from wrong objects would only repeat their errors."""
-    path = _map_file(labels)
-    if labels.seg_map is None or (are_objects_wrong and path == labels.path):
-        return
-    try:
-        counts = np.bincount(labels.seg_map.read(size, table).ravel()).tolist()
-        record.pixels = {value: count for value, count in enumerate(counts) if count}
-    except LabelError as error:
-        text = str(error).removeprefix(str(path)).lstrip(": ")
-        record.problems.append(record.problem("map", text, path))
-
-
-def _map_file(labels: ImageLabels) -> Path:
-    """The map's file; the image's if there is no map or it is made from objects."""
-    return labels.seg_map.path if isinstance(labels.seg_map, MapFile) else labels.path
+def grey_cells(image: Image.Image) -> np.ndarray:
+    """(8, 9) uint8: mean brightness in a grid of 8 rows and 9 columns, for any image size."""
+    return np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX))
 
 
 def _read_boxes(
     record: ImageRecord,
-    labels: ImageLabels,
     objects: Sequence[UsableObject],
     size: tuple[int, int],
     model: ModelConfig | None,
@@ -171,10 +155,18 @@ def _read_boxes(
     sides = np.array([*size, *size], np.float32)
     fractions = boxes.clip(0, sides) / sides
     record.shapes = fractions[:, 2:] - fractions[:, :2]
-    if model is not None:
-        record.best_iou = best_iou(fractions * model.image_size, cached_anchors(model))
-        record.problems += _tiny_boxes(record, counted, model)
-        record.problems += _emptiness(record, _map_file(labels))
+    if model is None:
+        return
+    record.best_iou = best_iou(fractions * model.image_size, cached_anchors(model))
+    shapes = record.shapes * model.image_size
+    for item, (width, height), iou in zip(counted, shapes, record.best_iou, strict=True):
+        if iou < MATCHING_IOU:  # SSD still gives it the best anchor, but no other
+            text = (
+                f"{item.label.name} of {width:.1f}x{height:.1f} pixels at {model.name}'s input "
+                f"overlaps its best anchor by {iou:.2f} (IoU): matches one anchor only"
+            )
+            problem = record.problem("tiny-box", text, item.label.where, is_error=False)
+            record.problems.append(problem)
 
 
 def _size_problem(record: ImageRecord, labels: ImageLabels, size: tuple[int, int]) -> Problem:
@@ -189,20 +181,6 @@ def _size_problem(record: ImageRecord, labels: ImageLabels, size: tuple[int, int
         return record.problem("rotation", text)
     text = f"is {actual} but its labels state {stated}; were they made for another version of it?"
     return record.problem("other-size", text, is_error=False)
-
-
-def _tiny_boxes(
-    record: ImageRecord, items: Sequence[UsableObject], model: ModelConfig
-) -> Iterator[Problem]:
-    """Boxes below the matching IoU: SSD still gives them their best anchor, but no other."""
-    sides = record.shapes * model.image_size
-    for item, (width, height), iou in zip(items, sides, record.best_iou, strict=True):
-        if iou < MATCHING_IOU:
-            text = (
-                f"{item.label.name} of {width:.1f}x{height:.1f} pixels at {model.name}'s input "
-                f"overlaps its best anchor by {iou:.2f} (IoU): matches one anchor only"
-            )
-            yield record.problem("tiny-box", text, item.label.where, is_error=False)
 
 
 def _emptiness(record: ImageRecord, map_path: Path) -> Iterator[Problem]:

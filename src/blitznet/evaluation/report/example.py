@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from blitznet.data.check.label_sheet import draw_labels
+from blitznet.data.check.plots import draw_labels
 from blitznet.detections import Detections
 from blitznet.draw import draw_scene
 from blitznet.evaluation.report.review import DetailedEvaluation, EvaluatedImage

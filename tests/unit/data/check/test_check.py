@@ -14,18 +14,16 @@ from PIL import Image
 from blitznet.classes import VOC_CLASSES
 from blitznet.data import labels
 from blitznet.data.check.check import (
+    SKIPPED_FILE,
     check_data,
     find_near_duplicates,
     find_same_images,
-)
-from blitznet.data.check.check_report import TITLES, CheckReport, report_lines
-from blitznet.data.check.image_check import ImageRecord
-from blitznet.data.check.label_sheet import CELL, draw_sheet
-from blitznet.data.check.skipped import (
-    SKIPPED_FILE,
     without_skipped,
     write_skipped,
 )
+from blitznet.data.check.check_report import TITLES, CheckReport, report_lines
+from blitznet.data.check.image_check import ImageRecord
+from blitznet.data.check.plots import CELL, draw_sheet
 from blitznet.data.description import DataDescription, read_description
 from blitznet.data.labels import Problem
 from blitznet.data.source import LabelSource

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blitznet.data.check.duplicates import FALL, NEAR_BITS, NEAR_GREY, grey_cells, near_duplicates
+from blitznet.data.check.check import FALL, NEAR_BITS, NEAR_GREY, near_duplicates
+from blitznet.data.check.image_check import grey_cells
 
 RNG = np.random.default_rng
 
@@ -52,7 +53,7 @@ def pairs_by_loop(cells: np.ndarray) -> list[list[int]]:
 
 @pytest.mark.parametrize("rows_at_once", [3, 1024])
 def test_pairs_are_those_of_the_loop(rows_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blitznet.data.check.duplicates._ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr("blitznet.data.check.check._ROWS_AT_ONCE", rows_at_once)
     rng = RNG(1)
     cells = [rng.integers(0, 256, (8, 9), dtype=np.uint8) for _ in range(20)]
     for number in range(60):  # copies of these with 0 to 6 cells changed, and copies of copies

@@ -15,7 +15,7 @@ from blitznet.data.check.image_check import (
     check_image,
     hash_pixels,
 )
-from blitznet.data.labels import ClassTable, ImageLabels, MapLabel, ObjectLabel
+from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel, ReadMap
 from blitznet.data.seg_map import MapEncoding, MapFile
 from blitznet.data.source import LabelSource
 from blitznet.detection.anchors import anchors_of
@@ -45,7 +45,7 @@ def thing(name: str, *box: float, ignore: bool = False) -> ObjectLabel:
 def check(
     image: Path,
     objects: Sequence[ObjectLabel] | None,
-    seg_map: MapLabel | None = None,
+    seg_map: ReadMap | None = None,
     size: tuple[int, int] | None = None,
     model: ModelConfig | None = BLITZNET300_MOBILE,
 ) -> ImageRecord:
