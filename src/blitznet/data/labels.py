@@ -81,7 +81,8 @@ class ClassTable:
         if target == IGNORE:
             return IGNORE_LABEL
         if target not in self.names[1:]:
-            raise LabelError(_unknown(name, [*self.names[1:], *self.label_map]))
+            drop = f"; to drop its labels, add label_map: {{{name!r}: null}} to the source"
+            raise LabelError(_unknown(name, [*self.names[1:], *self.label_map], drop))
         index = self.names.index(target)
         return index if self.known[index] else BACKGROUND
 
@@ -96,12 +97,13 @@ class ClassTable:
         return IGNORE_INDEX if index == IGNORE_LABEL else index
 
 
-def _unknown(name: str, known: Sequence[str]) -> str:
+def _unknown(name: str, known: Sequence[str], otherwise: str = "") -> str:
+    """Say what a name may mean; `otherwise` follows if it is similar to none of the known."""
     text = f"unknown class {shown(name)}"
     if unicodedata.normalize("NFC", name) in {unicodedata.normalize("NFC", one) for one in known}:
         return f"{text}: the class has the same letters in another Unicode form; use NFC in both"
     near = get_close_matches(name, known, n=1, cutoff=_NEAR)
-    return text + (f"; did you mean {near[0]!r}?" if near else "")
+    return text + (f"; did you mean {near[0]!r}?" if near else otherwise)
 
 
 def read_flag(value: object, what: str) -> bool:
@@ -149,17 +151,17 @@ class ObjectLabel:
     """One object as written in its file.
 
     Attributes:
-        name: class name in the source.
+        name: class name in the source; None if its class cannot be read.
         box: xyxy in continuous pixels from 0, or in fractions, see `ImageLabels`; None if it cannot
             be read.
         where: file, and line or object in it.
-        written: the text of the box, for messages; if it cannot be read, the reason.
+        written: the text of the box, for messages; if box or class cannot be read, the reason.
         ignore: whether to ignore the object: VOC's difficult, COCO's crowd.
         outline: for maps made from instances, unchecked: polygons as flat lists x1, y1, x2, y2, ...
             in the units of `box`, or a COCO run-length code; None if there is none.
     """
 
-    name: str
+    name: str | None
     box: tuple[float, float, float, float] | None
     where: str
     written: str
@@ -235,6 +237,8 @@ def _check(
     item: ObjectLabel, labels: ImageLabels, size: tuple[int, int] | None, table: ClassTable
 ) -> UsableObject | Problem | None:
     """The object or its problem; None if the label map drops it."""
+    if item.name is None:
+        return Problem("unknown-class", item.where, item.written)
     try:
         index = table.id_of(item.name)
     except LabelError as error:

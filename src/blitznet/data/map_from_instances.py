@@ -37,6 +37,8 @@ def map_from_instances(labels: ImageLabels, size: tuple[int, int], table: ClassT
     regions: list[tuple[int, Mask]] = []  # map value and pixels
     for item in labels.objects or ():
         try:
+            if item.name is None:
+                raise LabelError(item.written)
             index = table.id_of(item.name)
             if index == BACKGROUND:
                 continue

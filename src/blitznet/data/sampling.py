@@ -82,7 +82,8 @@ def _classes_shown(source: LabelSource) -> np.ndarray:
         with suppress(InputError):
             labels = source.labels(index)
             if labels.objects is not None:
-                ids = [source.table.id_of(item.name) for item in labels.objects]
+                names = [item.name for item in labels.objects if item.name is not None]
+                ids = [source.table.id_of(name) for name in names]
                 shown[index, [class_id for class_id in ids if class_id > BACKGROUND]] = True
             elif labels.seg_map is not None:
                 seg_map = source.read(index).seg_map

@@ -274,7 +274,11 @@ def _read_row(
 ) -> ObjectLabel:
     if num_keypoints and len(columns) == _BOX_COLUMNS + num_keypoints:
         columns = columns[:_BOX_COLUMNS]
-    name, count, written = _class_name(columns[0], names), len(columns), " ".join(columns[1:])
+    try:
+        name = _class_name(columns[0], names)
+    except LabelError as error:
+        return ObjectLabel(None, None, where, str(error))
+    count, written = len(columns), " ".join(columns[1:])
     if num_keypoints and count != _BOX_COLUMNS:
         text = f"{count} columns; with this kpt_shape a row has {_BOX_COLUMNS + num_keypoints}"
         return ObjectLabel(name, None, where, text)
@@ -299,11 +303,12 @@ def _read_row(
 
 
 def _class_name(text: str, names: Sequence[str]) -> str:
-    """The name of a class number; for an unknown number, a name for the message."""
     try:
         number = float(text)
     except ValueError:
-        return f"{text} (a row begins with the number of its class)"
-    if number in range(len(names)):
-        return names[int(number)]
-    return f"{text} (only 0 to {len(names) - 1} have names)"
+        raise LabelError(
+            f"unknown class {shown(text)}; a row begins with the number of its class"
+        ) from None
+    if number not in range(len(names)):
+        raise LabelError(f"unknown class {text}; only 0 to {len(names) - 1} have names")
+    return names[int(number)]

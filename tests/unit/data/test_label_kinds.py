@@ -49,7 +49,10 @@ def test_a_star_in_a_label_map_stands_for_all_other_names() -> None:
     ("name", "hint"),
     [
         ("cats", "did you mean 'cat'?"),
-        ("toilet", "unknown class 'toilet'"),
+        (
+            "toilet",
+            "class 'toilet'; to drop its labels, add label_map: {'toilet': null} to the source",
+        ),
         (
             DECOMPOSED_CAFE,
             "the class has the same letters in another Unicode form; use NFC in both",

@@ -182,10 +182,10 @@ BEYOND = "reaches beyond the image of 40x20 pixels"
             "0 20 10 8 -16",
             "20 is not a fraction; divide x by the width of the image and y by its height",
         ),
-        ("x .5 .5 .2 .2", "unknown class 'x (a row begins with the number of its class)'"),
-        ("2 0.5 0.5 0.2 0.2", "unknown class '2 (only 0 to 1 have names)'"),
-        ("-1 0.5 0.5 0.2 0.2", "unknown class '-1 (only 0 to 1 have names)'"),
-        ("0.5 0.5 0.5 0.2 0.2", "unknown class '0.5 (only 0 to 1 have names)'"),
+        ("x .5 .5 .2 .2", "unknown class 'x'; a row begins with the number of its class"),
+        ("2 0.5 0.5 0.2 0.2", "unknown class 2; only 0 to 1 have names"),
+        ("-1 0.5 0.5 0.2 0.2", "unknown class -1; only 0 to 1 have names"),
+        ("0.5 0.5 0.5 0.2 0.2", "unknown class 0.5; only 0 to 1 have names"),
         ("0 0.5 0.5 -0.2 0.2", "box 0.5 0.5 -0.2 0.2 has no area"),
         ("0 nan 0.5 0.2 0.2", "box nan 0.5 0.2 0.2 is not finite"),
         ("0 0.5 0.5 1.3 0.2", f"box 0.5 0.5 1.3 0.2 {BEYOND}"),
@@ -199,6 +199,15 @@ def test_a_wrong_row_is_named_with_its_line(tmp_path: Path, text: str, problem: 
         open_entry(tmp_path, images="images").read(0)
     write(path, "1 0.5 0.5 1.000001 1.02\n")  # what rounding leaves outside is cut off
     assert boxes_of(open_entry(tmp_path, images="images")) == [[0, 0, 40, 20]]
+
+
+def test_a_label_map_for_all_other_names_does_not_hide_a_number_without_a_name(
+    tmp_path: Path,
+) -> None:
+    draw(tmp_path / "images" / "a.jpg")
+    path = write(tmp_path / "labels" / "a.txt", "2 0.5 0.5 0.2 0.2\n")
+    with raises(f"{path}, line 1: unknown class 2; only 0 to 1 have names"):
+        open_entry(tmp_path, images="images", label_map="{'*': null}").read(0)
 
 
 @pytest.mark.parametrize(
