@@ -192,7 +192,7 @@ from torch import nn
 
 sys.path.insert(0, {tests!r})
 from blitznet.training import loop, step
-from fixtures.tiny_run import MIXED, ON_CPU, tiny_recipe
+from fixtures.tiny_run import MIXED, ON_CPU, tiny_recipe, train_steps
 from dataclasses import replace
 
 torch.set_num_threads(1)
@@ -228,7 +228,7 @@ if poisoned:
 
 resume = (run / loop.STATE_FILE).exists()
 data = MIXED.model_copy(update=dict(splits=splits))
-for row in loop.train_steps(recipe, data, run, options, resume):
+for row in train_steps(recipe, data, run, options, resume):
     pass
 """
 

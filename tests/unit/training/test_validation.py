@@ -22,7 +22,7 @@ from blitznet.model_files import read_info
 from blitznet.training import loop, validation
 from blitznet.training.finish import better_weights
 from blitznet.training.log import Row
-from blitznet.training.loop import MODEL_FILE, STATE_FILE, train_steps
+from blitznet.training.loop import MODEL_FILE, STATE_FILE
 from blitznet.training.loop_options import steps_between_validations
 from blitznet.training.resume import read_progress
 from blitznet.training.validation import (
@@ -41,6 +41,7 @@ from fixtures.tiny_run import (
     read_log,
     read_state,
     tiny_recipe,
+    train_steps,
     use_small_network,
 )
 
