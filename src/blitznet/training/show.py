@@ -168,7 +168,7 @@ def show_training(
     Returns:
         The last logged step; 0 without any.
     """
-    step, text, first = 0, "", (0, 0.0)
+    step, text = 0, ""
     with Progress(
         SpinnerColumn(),
         MofNCompleteColumn(),
@@ -176,6 +176,8 @@ def show_training(
         TextColumn("{task.description}"),
         TextColumn("{task.fields[left]}"),
         console=Console(stderr=True),
+        speed_estimate_period=math.inf,  # a step may take longer than the half minute of rich
+        get_time=lambda: time.monotonic(),
         redirect_stdout=sys.stdout.isatty(),
         disable=not (reporter.is_shown and sys.stderr.isatty()),
     ) as progress:
@@ -183,11 +185,10 @@ def show_training(
         reporter.has_bar = not progress.disable
 
         def count(reached: int) -> None:
-            nonlocal first
-            # Without the first step, whose time includes one-time work.
-            first = first if first[0] else (reached, time.monotonic())
-            left = _time_left(first, reached, total)
-            progress.update(bar, completed=reached, description=text, left=left.strip())
+            progress.update(bar, completed=reached)
+            seconds = progress.tasks[bar].time_remaining  # without the one-time work of step 1
+            left = f"  {timedelta(seconds=seconds)} left" if seconds else ""
+            progress.update(bar, description=text, left=left.strip())
             reporter.doing = f"step {reached}/{total}  {text}{left}"
 
         is_first = True
@@ -201,13 +202,6 @@ def show_training(
     reporter.has_bar = False
     reporter.doing = "evaluating and exporting the trained network"
     return step
-
-
-def _time_left(first: tuple[int, float], step: int, total: int) -> str:
-    if not first[0] < step < total:
-        return ""
-    left = (total - step) * (time.monotonic() - first[1]) / (step - first[0])
-    return f"  {timedelta(seconds=math.ceil(left))} left"
 
 
 def _describe_row(row: dict[str, float], run: Path, progress: Progress) -> str:
