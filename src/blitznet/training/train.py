@@ -55,7 +55,7 @@ from blitznet.training.recipe import (
 from blitznet.training.resume import read_progress
 from blitznet.training.run_record import read_run, require_new, require_unchanged, write_run
 from blitznet.training.show import ProgressReporter, describe_start, show_training
-from blitznet.training.tensorboard import rewrite_tensorboard, with_tensorboard
+from blitznet.training.tensorboard import tensorboard_writer
 from blitznet.training.validation import VALIDATION_SPLIT
 
 if TYPE_CHECKING:
@@ -244,21 +244,25 @@ def _train_in(
     recipe, _ = read_run(folder)
     description, has_state = read_description(data), (folder / STATE_FILE).exists()
 
-    def rows(on_step: Callable[[int], object] = lambda _: None) -> Rows:
-        loop = TrainingLoop(recipe, description, folder, options, fabric, has_state)
-        writes = options.tensorboard and fabric.is_global_zero
-        return with_tensorboard(loop.rows(on_step), folder) if writes else loop.rows(on_step)
+    with tensorboard_writer(folder) as write_events:
 
-    if not fabric.is_global_zero:
-        collections.deque(rows(), maxlen=0)
-        return TrainingRun(folder, recipe.steps)
-    steps = show_training(rows, recipe.steps, folder, reporter)
-    if not (folder / MODEL_FILE).is_file():
-        reporter.on_message(f"Stopped at step {steps} of {recipe.steps}; {_way_on(folder)}")
-        return TrainingRun(folder, steps)
-    metrics = finish_run(folder, data, options.accelerator, options.workers, reporter)
-    if options.tensorboard:
-        rewrite_tensorboard(folder)
+        def rows(on_step: Callable[[int], object] = lambda _: None) -> Rows:
+            loop = TrainingLoop(recipe, description, folder, options, fabric, has_state)
+            for row in loop.rows(on_step):
+                if options.tensorboard and fabric.is_global_zero:
+                    write_events()
+                yield row
+
+        if not fabric.is_global_zero:
+            collections.deque(rows(), maxlen=0)
+            return TrainingRun(folder, recipe.steps)
+        steps = show_training(rows, recipe.steps, folder, reporter)
+        if not (folder / MODEL_FILE).is_file():
+            reporter.on_message(f"Stopped at step {steps} of {recipe.steps}; {_way_on(folder)}")
+            return TrainingRun(folder, steps)
+        metrics = finish_run(folder, data, options.accelerator, options.workers, reporter)
+        if options.tensorboard:
+            write_events()
     return TrainingRun(folder, steps, metrics)
 
 
