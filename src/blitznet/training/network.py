@@ -164,8 +164,10 @@ def _take_over(network: BlitzNet, recipe: Recipe, names: Sequence[str] | None) -
                 (ANCHORS_PER_CELL, known.boxes) if "multibox" in name else (1, known.masks)
             )
             if classes and tensor.shape[1:] == theirs[name].shape[1:]:
-                pairs = _rows_of(classes, names, recipe.model.background_rows, info)
-                fitting[name] = _with_rows(tensor, theirs[name], anchors, pairs)
+                mine, given = _shared_rows(classes, names, recipe.model.background_rows, info)
+                rows = tensor.clone().unflatten(0, (anchors, -1))
+                rows[:, mine] = theirs[name].unflatten(0, (anchors, -1))[:, given]
+                fitting[name] = rows.flatten(0, 1)
         elif name in theirs and tensor.shape == theirs[name].shape:
             fitting[name] = theirs[name]
     shared = [name for name in own if name in theirs and ".classify." not in name]
@@ -215,33 +217,12 @@ def align_levels(state: Mapping[str, Tensor], levels: int, wanted: int) -> dict[
     return aligned
 
 
-def _rows_of(
+def _shared_rows(
     classes: Sequence[str], names: Sequence[str], background_rows: int, info: CheckpointInfo
-) -> list[tuple[int, int]]:
-    """Pairs of own and other row: background including dropped classes, then `classes`."""
+) -> tuple[list[int], list[int]]:
+    """Own and other rows: those of background including dropped classes, then of `classes`."""
     first, other_first = background_rows - 1, info.model.background_rows - 1
     dropped = [i + other_first for i, name in enumerate(info.names) if name not in names]
-    background = zip(range(background_rows), [*range(other_first + 1), *dropped], strict=False)
-    return [
-        *background,
-        *((first + names.index(n), other_first + info.names.index(n)) for n in classes),
-    ]
-
-
-def _with_rows(
-    own: Tensor, theirs: Tensor, anchors: int, pairs: Sequence[tuple[int, int]]
-) -> Tensor:
-    """A classification layer's tensor with some rows replaced by another's.
-
-    Args:
-        own: (anchors * rows, ...).
-        theirs: (anchors * other rows, ...), otherwise the same shape.
-        anchors: anchors per cell.
-        pairs: pairs of own and other row, for every anchor.
-    """
-    rows, other = (
-        tensor.clone().reshape(anchors, -1, *tensor.shape[1:]) for tensor in (own, theirs)
-    )
-    mine, given = map(list, zip(*pairs, strict=True))
-    rows[:, mine] = other[:, given]
-    return rows.flatten(0, 1)
+    background = [*range(other_first + 1), *dropped][:background_rows]
+    mine = [*range(len(background)), *(first + names.index(name) for name in classes)]
+    return mine, [*background, *(other_first + info.names.index(name) for name in classes)]
