@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blitznet.classes import IGNORE_INDEX
 from blitznet.cpu import usable_cores
 from blitznet.data.check.check import check_data
 from blitznet.data.check.check_report import CheckReport
@@ -284,7 +285,13 @@ def _begin(
     if starts_from_imagenet(recipe):
         on_message(describe_imagenet_weights(recipe.model.backbone))
     report = _check(description, data, options, reporter.is_shown)
-    labelled = _labelled(report)
+    statistics, names = report.statistics["train"], description.classes[1:]
+    labelled = KnownClasses(
+        *(
+            [name for name, count in zip(names, counts[1:], strict=False) if count]
+            for counts in (statistics.boxes, statistics.pixels[:IGNORE_INDEX])
+        )
+    )
     if not any(labelled):
         raise LabelError(
             f"{data}: no image of train has a box or a pixel that is not ignored, so there is "
@@ -301,7 +308,7 @@ def _begin(
     known = known_to_start(recipe, description.classes)
     supervised = KnownClasses(
         *(
-            [n for n in description.classes[1:] if n in {*one, *two}]
+            [name for name in names if name in {*one, *two}]
             for one, two in zip(labelled, known, strict=True)
         )
     )
@@ -316,17 +323,6 @@ def _begin(
             on_message(f"skipped: {error}")
     reporter.doing = "preparing the first step"
     return folder
-
-
-def _labelled(report: CheckReport) -> KnownClasses:
-    """The classes that occur in boxes and pixels of `train`."""
-    statistics = report.statistics["train"]
-    return KnownClasses(
-        *(
-            [name for name, count in zip(statistics.names[1:], counts[1:], strict=False) if count]
-            for counts in (statistics.boxes, statistics.pixels[: min(len(statistics.names), 255)])
-        )
-    )
 
 
 def _check(
