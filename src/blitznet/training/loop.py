@@ -75,10 +75,8 @@ class TrainingLoop:
         self._recipe, self._names, self._run, self._options = recipe, data.classes, run, options
         self._fabric = fabric
         state = run / STATE_FILE if resume else None
-        self._step, self._seconds_before = 0, 0.0
-        if state is not None:
-            progress = read_progress(state)
-            self._step, self._seconds_before = progress["step"], progress["seconds"]
+        progress = read_progress(state) if state is not None else {"step": 0, "seconds": 0.0}
+        self._step, self._last_saved = progress["step"], progress["seconds"]
         # After the launch, which waits for the first process to write the list of skipped images.
         sources = without_skipped(data.open_split("train"), "train", run)
         frequencies = draw_frequencies(sources, recipe.class_balance)
@@ -93,8 +91,9 @@ class TrainingLoop:
             measured = data.open_split(VALIDATION_SPLIT)
             self._val_sources = without_skipped(measured, VALIDATION_SPLIT, run)
             forget_validation(run, self._step)
-        self._limit = math.inf if options.max_minutes is None else 60 * options.max_minutes
-        self._started, self._last_saved = time.monotonic(), 0.0
+        self._started = time.monotonic() - self._last_saved
+        minutes = math.inf if options.max_minutes is None else options.max_minutes
+        self._limit = self._last_saved + 60 * minutes
         batch, rank, count = recipe.global_batch_size, fabric.global_rank, fabric.world_size
         positions = batch_positions(self._step, recipe.steps, batch, rank, count)
         pin_memory = fabric.device.type == "cuda"
@@ -144,8 +143,7 @@ class TrainingLoop:
                         since_saved = self._seconds - self._last_saved
                         if is_last or self._is_measured() or since_saved >= SAVE_EVERY_S:
                             self._last_saved = self._seconds
-                            seconds = self._seconds_before + self._last_saved
-                            self._learner.save(self._run / STATE_FILE, self._step, seconds)
+                            self._learner.save(self._run / STATE_FILE, self._step, self._last_saved)
                     yield row
                 if is_last:
                     break
@@ -159,7 +157,7 @@ class TrainingLoop:
 
     @property
     def _seconds(self) -> float:
-        """Seconds since this process began, without those of an earlier one."""
+        """Duration of the run so far, with that of earlier processes."""
         return time.monotonic() - self._started
 
     def _is_measured(self) -> bool:
@@ -208,7 +206,7 @@ class TrainingLoop:
             "recipe": recipe.name,
             "steps": self._step,
             "pictures": self._num_images,
-            "minutes": round((self._seconds_before + self._seconds) / 60, 1),
+            "minutes": round(self._seconds / 60, 1),
             "hardware": hardware_name(device),
             "precision": usable_precision(recipe.precision, device),
             "torch": torch.__version__,

@@ -97,10 +97,8 @@ def _state_of(description: DataDescription) -> dict[str, str]:
 
 
 def _digest(parts: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(f"{part}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()[:16]
+    content = "".join(f"{part}\n" for part in parts).encode(errors="surrogateescape")
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _describe_file(path: Path) -> str:

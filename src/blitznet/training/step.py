@@ -112,7 +112,11 @@ class TrainState:
         place = step * self._fabric.world_size + self._fabric.global_rank
         torch.manual_seed(self._recipe.seed + (place << 32))
         parts = batch.split(self._recipe.accumulate)
-        counts = self._count(parts) if len(parts) > 1 else None
+        counts = None
+        if len(parts) > 1:  # those of all parts, averaged over the processes
+            seg_size = self._recipe.model.level_sizes[0]
+            counted = [torch.stack(count_labels(part, self._anchors, seg_size)) for part in parts]
+            counts = LabelCounts(*_average(self._fabric, torch.stack(counted).sum(dim=0)).unbind())
         terms = []
         try:
             for part in parts:
@@ -155,13 +159,6 @@ class TrainState:
         )
         self._fabric.backward(terms.total)
         return LossTerms(*(term.detach() for term in terms))
-
-    def _count(self, parts: list[Batch]) -> LabelCounts:
-        """Labels of all parts, averaged over the processes."""
-        seg_size = self._recipe.model.level_sizes[0]
-        counted = [count_labels(part, self._anchors, seg_size) for part in parts]
-        totals = torch.stack([torch.stack(counts) for counts in counted]).sum(dim=0)
-        return LabelCounts(*_average(self._fabric, totals).unbind())
 
     def _clip(self) -> Tensor:
         """Clip the gradients if the recipe says so; return their norm before clipping."""
