@@ -283,7 +283,7 @@ def test_the_loop_on_two_processes_stops_together_resumes_and_stays_with_one(
     steps = 20
     one = run_training(tmp_path, 1, steps)
     two = run_training(tmp_path, 2, steps, max_minutes=0)
-    assert read_progress(two / STATE_FILE)["step"] == 1
+    assert read_progress(two / STATE_FILE).step == 1
     assert run_training(tmp_path, 2, steps) == two
     assert [int(row["step"]) for row in read_log(two)] == list(range(1, steps + 1))
     assert (two / "model.safetensors").exists()
@@ -311,7 +311,7 @@ def test_one_process_measures_and_all_stop_early_together(tmp_path: Path) -> Non
     run = run_training(tmp_path, 2, steps=100, recipe=recipe, **options)
     steps = [row["step"] for row in read_validation(run)]
     assert len(steps) < 50
-    assert read_progress(run / STATE_FILE)["step"] == steps[-1]
+    assert read_progress(run / STATE_FILE).step == steps[-1]
     assert read_info(run / "model.safetensors").training["steps"] == steps[-3]
 
 

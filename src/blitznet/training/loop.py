@@ -3,7 +3,7 @@
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -24,7 +24,7 @@ from blitznet.model_files import CheckpointInfo
 from blitznet.training.log import LOG_FILE, Meter, append_row, start_log
 from blitznet.training.loop_options import LoopOptions, steps_between_validations, usable_precision
 from blitznet.training.recipe import Recipe
-from blitznet.training.resume import read_progress
+from blitznet.training.resume import Progress, read_progress
 from blitznet.training.run_record import read_supervised
 from blitznet.training.step import TrainState
 from blitznet.training.validation import (
@@ -39,7 +39,7 @@ from blitznet.training.validation import (
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Rows = Iterator[dict[str, float]]  # keys: `LOG_FIELDS`
+Steps = Iterator[tuple[int, dict[str, float] | None]]  # number of steps so far, row of the log
 
 STATE_FILE = "state.safetensors"
 MODEL_FILE = "model.safetensors"
@@ -75,8 +75,8 @@ class TrainingLoop:
         self._recipe, self._names, self._run, self._options = recipe, data.classes, run, options
         self._fabric = fabric
         state = run / STATE_FILE if resume else None
-        progress = read_progress(state) if state is not None else {"step": 0, "seconds": 0.0}
-        self._step, self._last_saved = progress["step"], progress["seconds"]
+        progress = Progress(step=0, seconds=0) if state is None else read_progress(state)
+        self._step, self._last_saved = progress.step, progress.seconds
         # After the launch, which waits for the first process to write the list of skipped images.
         sources = without_skipped(data.open_split("train"), "train", run)
         frequencies = draw_frequencies(sources, recipe.class_balance)
@@ -101,15 +101,12 @@ class TrainingLoop:
             samples, positions, collate_samples, options.workers, pin_memory
         )
 
-    def rows(self, on_step: Callable[[int], object] = lambda _: None) -> Rows:
-        """Train, yielding one row of `LOG_FIELDS` every `LOG_EVERY` steps.
+    def steps(self) -> Steps:
+        """Train, yielding after every step, with a row of `LOG_FIELDS` every `LOG_EVERY` steps.
 
         Writes to the folder: `state.safetensors` to resume from, `log.csv`, the files of `validate`
         and, after the last step or an early stop, `model.safetensors`. Ctrl-C completes the current
         step, saves the state and raises KeyboardInterrupt.
-
-        Args:
-            on_step: called after each step with the number of steps so far.
 
         Raises:
             InputError: if an image is unusable.
@@ -132,8 +129,8 @@ class TrainingLoop:
                 taken = self._learner.step(self._step, batch)
                 self._step += 1
                 meter.add(taken, batch)
-                on_step(self._step)
 
+                row = None
                 is_last = self._must_stop(interrupted) or self._step == recipe.steps
                 if is_last or self._has_row():
                     meter.require_finite(fabric, self._learner.network, self._step)
@@ -144,7 +141,7 @@ class TrainingLoop:
                         if is_last or self._is_measured() or since_saved >= SAVE_EVERY_S:
                             self._last_saved = self._seconds
                             self._learner.save(self._run / STATE_FILE, self._step, self._last_saved)
-                    yield row
+                yield self._step, row
                 if is_last:
                     break
         if interrupted:

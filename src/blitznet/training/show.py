@@ -4,7 +4,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -151,7 +151,7 @@ class ProgressReporter:
 
 
 def show_training(
-    start: Callable[[Callable[[int], object]], Iterator[dict[str, float]]],
+    steps: Iterable[tuple[int, dict[str, float] | None]],
     total: int,
     run: Path,
     reporter: ProgressReporter,
@@ -159,16 +159,15 @@ def show_training(
     """Run the training and show the rows of its log.
 
     Args:
-        start: starts the training and returns the rows (`blitznet.training.log.LOG_FIELDS`); its
-            argument is a function that it calls with the number of steps after each.
+        steps: see `blitznet.training.loop.TrainingLoop.steps`.
         total: steps of the whole run.
         run: folder of the run, whose last validation is shown, too.
         reporter: receives the lines.
 
     Returns:
-        The last logged step; 0 without any.
+        The last step; 0 without any.
     """
-    step, text = 0, ""
+    step, text, is_first = 0, "", True
     with Progress(
         SpinnerColumn(),
         MofNCompleteColumn(),
@@ -184,21 +183,17 @@ def show_training(
         bar = progress.add_task(reporter.doing, total=total, left="")
         reporter.has_bar = not progress.disable
 
-        def count(reached: int) -> None:
-            progress.update(bar, completed=reached)
+        for step, row in steps:
+            if row is not None:
+                text = _describe_row(row, run, progress)
+            progress.update(bar, completed=step)
             seconds = progress.tasks[bar].time_remaining  # without the one-time work of step 1
             left = f"  {timedelta(seconds=seconds)} left" if seconds else ""
             progress.update(bar, description=text, left=left.strip())
-            reporter.doing = f"step {reached}/{total}  {text}{left}"
-
-        is_first = True
-        for row in start(count):
-            step = int(row["step"])
-            text = _describe_row(row, run, progress)
-            count(step)
-            if progress.disable and (is_first or step == total):
+            reporter.doing = f"step {step}/{total}  {text}{left}"
+            if row is not None and progress.disable and (is_first or step == total):
                 reporter.on_message(reporter.doing)
-            is_first = False
+            is_first &= row is None
     reporter.has_bar = False
     reporter.doing = "evaluating and exporting the trained network"
     return step

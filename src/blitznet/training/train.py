@@ -3,7 +3,6 @@
 import collections
 import math
 import os
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +36,7 @@ from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model.imagenet_weights import describe_imagenet_weights
 from blitznet.training.finish import ONNX_FILE, finish_run
-from blitznet.training.loop import MODEL_FILE, STATE_FILE, Rows, TrainingLoop
+from blitznet.training.loop import MODEL_FILE, STATE_FILE, Steps, TrainingLoop
 from blitznet.training.loop_options import LoopOptions, require_fit, usable_precision
 from blitznet.training.network import (
     KnownClasses,
@@ -247,17 +246,17 @@ def _train_in(
 
     with tensorboard_writer(folder) as write_events:
 
-        def rows(on_step: Callable[[int], object] = lambda _: None) -> Rows:
+        def train_and_write() -> Steps:
             loop = TrainingLoop(recipe, description, folder, options, fabric, has_state)
-            for row in loop.rows(on_step):
-                if options.tensorboard and fabric.is_global_zero:
+            for step, row in loop.steps():
+                if row is not None and options.tensorboard and fabric.is_global_zero:
                     write_events()
-                yield row
+                yield step, row
 
         if not fabric.is_global_zero:
-            collections.deque(rows(), maxlen=0)
+            collections.deque(train_and_write(), maxlen=0)
             return TrainingRun(folder, recipe.steps)
-        steps = show_training(rows, recipe.steps, folder, reporter)
+        steps = show_training(train_and_write(), recipe.steps, folder, reporter)
         if not (folder / MODEL_FILE).is_file():
             reporter.on_message(f"Stopped at step {steps} of {recipe.steps}; {_way_on(folder)}")
             return TrainingRun(folder, steps)
@@ -350,7 +349,7 @@ def _continue(folder: Path, options: LoopOptions) -> None:
     if (folder / MODEL_FILE).exists():
         raise RecipeError(f"{folder} is finished: {folder / MODEL_FILE} is the trained network")
     state = folder / STATE_FILE
-    trained = read_progress(state).get("recipe") if state.exists() else None
+    trained = read_progress(state).recipe if state.exists() else None
     description = read_description(data)
     require_unchanged(folder, description, trained)
     require_fit(recipe, description, options)

@@ -69,8 +69,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def step_of(run: Path) -> int:
-    step: int = read_progress(run / STATE_FILE)["step"]
-    return step
+    return read_progress(run / STATE_FILE).step
 
 
 def steps_of_log(run: Path) -> list[int]:

@@ -174,7 +174,7 @@ def test_a_validation_that_was_killed_is_made_again(tmp_path: Path, validated: P
     """The validation's row is written last, after the state."""
     for step in range(4):
         list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, STOP_AT_ONCE, resume=step > 0))
-    assert read_progress(tmp_path / STATE_FILE)["step"] == 4
+    assert read_progress(tmp_path / STATE_FILE).step == 4
     assert steps(tmp_path) == [2]
     list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND, resume=True))
     assert without_seconds(tmp_path) == without_seconds(validated)
@@ -273,7 +273,7 @@ def test_ctrl_c_ends_a_validation_which_is_made_when_the_run_goes_on(
         with pytest.raises(KeyboardInterrupt):
             list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND))
     assert looked_at == 1
-    assert read_progress(tmp_path / STATE_FILE)["step"] == 2
+    assert read_progress(tmp_path / STATE_FILE).step == 2
     assert not (tmp_path / VALIDATION_FILE).exists()
     list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND, resume=True))
     assert without_seconds(tmp_path) == without_seconds(validated)
