@@ -21,7 +21,7 @@ from blitznet.files.atomic_write import atomic_write
 from blitznet.interruption import deferred_interruption
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
-from blitznet.training.log import LOG_FILE, Meter, append_row, start_log
+from blitznet.training.log import LOG_FIELDS, LOG_FILE, Meter, append_row, drop_rows_after
 from blitznet.training.loop_options import LoopOptions, steps_between_validations, usable_precision
 from blitznet.training.recipe import Recipe
 from blitznet.training.resume import Progress, read_progress
@@ -29,8 +29,9 @@ from blitznet.training.run_record import read_supervised
 from blitznet.training.step import TrainState
 from blitznet.training.validation import (
     BEST_FILE,
+    VALIDATION_FIELDS,
+    VALIDATION_FILE,
     VALIDATION_SPLIT,
-    forget_validation,
     read_validation,
     validate,
     validations_without_gain,
@@ -90,7 +91,8 @@ class TrainingLoop:
         if self._validate_every and fabric.is_global_zero:
             measured = data.open_split(VALIDATION_SPLIT)
             self._val_sources = without_skipped(measured, VALIDATION_SPLIT, run)
-            forget_validation(run, self._step)
+            if (run / VALIDATION_FILE).exists():
+                drop_rows_after(run / VALIDATION_FILE, VALIDATION_FIELDS, self._step)
         self._started = time.monotonic() - self._last_saved
         minutes = math.inf if options.max_minutes is None else options.max_minutes
         self._limit = self._last_saved + 60 * minutes
@@ -115,7 +117,8 @@ class TrainingLoop:
         fabric, recipe = self._fabric, self._recipe
         meter = Meter()
         if fabric.is_global_zero:
-            start_log(self._run / LOG_FILE, self._step)
+            self._run.mkdir(parents=True, exist_ok=True)
+            drop_rows_after(self._run / LOG_FILE, LOG_FIELDS, self._step)
         stops_early = False
         # Close explicitly: the traceback of an unexpected error would keep the workers alive.
         with closing(self._batches), deferred_interruption() as interrupted:

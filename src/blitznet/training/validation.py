@@ -32,14 +32,6 @@ def with_metrics(info: CheckpointInfo, metrics: Metrics) -> CheckpointInfo:
     return info.model_copy(update={"metrics": {VALIDATION_SPLIT: metrics.summary()}})
 
 
-def forget_validation(folder: Path, last_step: int) -> None:
-    """Drop validations after the step from which a run continues."""
-    rows = read_validation(folder)
-    kept = [row for row in rows if row["step"] <= last_step]
-    if kept != rows:
-        write_rows(folder / VALIDATION_FILE, VALIDATION_FIELDS, kept)
-
-
 def validate(
     folder: Path,
     network: BlitzNet,

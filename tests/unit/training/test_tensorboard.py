@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from blitznet.training.log import LOG_FIELDS, LOG_FILE, append_row, start_log, write_rows
+from blitznet.training.log import LOG_FIELDS, LOG_FILE, append_row, drop_rows_after, write_rows
 from blitznet.training.tensorboard import tensorboard_writer
 from blitznet.training.validation import VALIDATION_FIELDS, VALIDATION_FILE
 
@@ -34,7 +34,7 @@ def write(run: Path, *rows: dict[str, float]) -> None:
 
 def logged(run: Path, *rows: dict[str, float]) -> Iterator[dict[str, float]]:
     """Yield rows as in training: the log drops those of repeated steps."""
-    start_log(run / LOG_FILE, int(rows[0]["step"]) - 1)
+    drop_rows_after(run / LOG_FILE, LOG_FIELDS, int(rows[0]["step"]) - 1)
     for row in rows:
         append_row(run / LOG_FILE, row)
         yield row

@@ -21,7 +21,7 @@ from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model_files import read_info
 from blitznet.training import loop, validation
 from blitznet.training.finish import better_weights
-from blitznet.training.log import Row
+from blitznet.training.log import Row, drop_rows_after
 from blitznet.training.loop import MODEL_FILE, STATE_FILE
 from blitznet.training.loop_options import steps_between_validations
 from blitznet.training.resume import read_progress
@@ -30,7 +30,6 @@ from blitznet.training.validation import (
     LAST_FILE,
     VALIDATION_FIELDS,
     VALIDATION_FILE,
-    forget_validation,
     read_validation,
 )
 from fixtures.tiny_run import (
@@ -186,7 +185,7 @@ def test_a_column_of_another_version_is_dropped_on_resuming(tmp_path: Path) -> N
     path = tmp_path / VALIDATION_FILE
     header = ",".join(VALIDATION_FIELDS)
     path.write_text(f"{header},extra\n2,0.5,,,,,9.0,1\n4,0.6,,,,,9.0,1\n")
-    forget_validation(tmp_path, 2)
+    drop_rows_after(path, VALIDATION_FIELDS, 2)
     assert path.read_text().splitlines() == [header, "2,0.5,,,,,9.0"]
 
 
