@@ -194,21 +194,18 @@ def align_levels(state: Mapping[str, Tensor], levels: int, wanted: int) -> dict[
         return dict(state)
     sources = [*(min(level, levels - 2) for level in range(wanted - 1)), levels - 1]
     steps = len({name.split(".")[2] for name in state if name.startswith("downscale.steps.")})
-    origins = {  # prefix of the new names: of the old ones
-        f"downscale.steps.{step}.": f"downscale.steps.{min(step, steps - 1)}."
-        for step in range(steps + wanted - levels)
+    origins = {  # of every new number, the old one
+        "downscale.steps": [min(step, steps - 1) for step in range(steps + wanted - levels)],
+        "upscale.blocks": [levels - 2 - source for source in sources[-2::-1]],  # coarsest first
+        **dict.fromkeys(_ONE_PER_LEVEL, sources),
     }
-    for level, source in enumerate(sources):
-        origins |= {f"{head}.{level}.": f"{head}.{source}." for head in _ONE_PER_LEVEL}
-        if level < wanted - 1:  # blocks are numbered from the coarsest
-            block, its_source = wanted - 2 - level, levels - 2 - source
-            origins[f"upscale.blocks.{block}."] = f"upscale.blocks.{its_source}."
-    numbered = ("downscale.steps.", "upscale.blocks.", *(f"{head}." for head in _ONE_PER_LEVEL))
+    numbered = tuple(f"{prefix}." for prefix in origins)
     aligned = {name: state[name] for name in state if not name.startswith(numbered)}
-    for new, old in origins.items():
-        aligned |= {
-            new + name.removeprefix(old): state[name] for name in state if name.startswith(old)
-        }
+    for prefix, olds in origins.items():
+        for new, old in enumerate(olds):
+            start = f"{prefix}.{old}."
+            names = [name for name in state if name.startswith(start)]
+            aligned |= {f"{prefix}.{new}.{name.removeprefix(start)}": state[name] for name in names}
     joint = "segmentation_head.classify.weight"
     if joint in state:  # reads all levels; copies share the weights of their source
         by_level = state[joint].chunk(levels, dim=1)

@@ -73,9 +73,7 @@ class TrainState:
         self.network = cast(BlitzNet, fabric.to_device(build_network(recipe, names)))
         decay = recipe.fitted_ema_decay
         self._ema = None if decay is None else EmaWeights(self.network, decay)
-        self.result = self.network
-        if self._ema is not None:
-            self.result = cast(BlitzNet, self._ema.module)
+        self.result = self.network if self._ema is None else cast(BlitzNet, self._ema.module)
         if fabric.device.type == "cpu":
             compute_depthwise_in_float32(self.network)
         optimizer = build_optimizer(self.network, recipe)
@@ -89,9 +87,8 @@ class TrainState:
         self._anchors = anchors_of(recipe.model).to(fabric.device)
         self._mean = torch.tensor(recipe.model.mean, device=fabric.device)
         self._std = torch.tensor(recipe.model.std, device=fabric.device)
-        self._teacher = None
-        if recipe.teacher is not None:
-            self._teacher = Teacher(recipe.teacher, recipe.model, fabric.device)
+        name = recipe.teacher
+        self._teacher = None if name is None else Teacher(name, recipe.model, fabric.device)
 
     def step(self, step: int, batch: Batch) -> StepResult:
         """Train on one batch, without synchronising with the device.
