@@ -85,7 +85,7 @@ class TrainingLoop:
             sources, recipe.model.image_size, recipe.augmentation, recipe.seed, frequencies
         )
         self._num_images = len(samples.order)
-        self._learner = TrainState(fabric, recipe, state, options.compile, data.classes)
+        self._learner = TrainState(fabric, recipe, data.classes, state, options.compile)
         self._validate_every = steps_between_validations(recipe, data, options)
         self._val_sources: list[LabelSource] = []
         if self._validate_every and fabric.is_global_zero:

@@ -122,12 +122,12 @@ def keep_dropped(recipe: Recipe, names: Sequence[str]) -> Recipe:
     return change_recipe(recipe, model={"background_rows": rows})
 
 
-def build_network(recipe: Recipe, names: Sequence[str] | None = None) -> BlitzNet:
+def build_network(recipe: Recipe, names: Sequence[str]) -> BlitzNet:
     """Build the recipe's network with its starting weights, in training mode and partly frozen.
 
     Args:
         recipe: recipe fitted to the data.
-        names: class names, background first; None = those of the network that it starts from.
+        names: class names of the data, background first.
 
     Raises:
         InputError: if the starting weights are not available or do not fit, or the backbone cannot
@@ -146,7 +146,7 @@ def build_network(recipe: Recipe, names: Sequence[str] | None = None) -> BlitzNe
     return network
 
 
-def _take_over(network: BlitzNet, recipe: Recipe, names: Sequence[str] | None) -> None:
+def _take_over(network: BlitzNet, recipe: Recipe, names: Sequence[str]) -> None:
     """Load the weights of another network where name and shape agree; of heads, known classes."""
     assert recipe.start_from is not None
     other, info = load_checkpoint(find_checkpoint(recipe.start_from))
@@ -154,8 +154,6 @@ def _take_over(network: BlitzNet, recipe: Recipe, names: Sequence[str] | None) -
     if network.config.finest_stride == other.config.finest_stride:
         levels = len(other.config.level_sizes), len(network.config.level_sizes)
         theirs = align_levels(theirs, *levels)
-    if names is None:
-        names = info.names if network.config.num_classes == len(info.names) else ()
     known = known_to_start(recipe, names)
     fitting = {}
     for name, tensor in own.items():

@@ -46,9 +46,9 @@ class TrainState:
     Args:
         fabric: a launched Fabric.
         recipe: recipe fitted to the data.
+        names: class names of the data, background first.
         state: state file to resume from; None = the recipe's starting weights.
         is_compiled: whether to compile the network with `torch.compile`, in the first step.
-        names: class names, see `build_network`.
 
     Attributes:
         network: the network with the weights of the last step, in training mode.
@@ -63,9 +63,9 @@ class TrainState:
         self,
         fabric: "Fabric",
         recipe: Recipe,
+        names: Sequence[str],
         state: Path | None = None,
         is_compiled: bool = False,
-        names: Sequence[str] | None = None,
     ):
         self._fabric = fabric
         self._recipe = recipe
