@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -172,15 +173,12 @@ def explain_lost_process(error: RuntimeError, run: Path | None) -> BlitzNetError
         run: folder of the run to resume.
     """
     text = str(error)
-    is_lost = isinstance(error, distributed.DistError) or any(w in text for w in _LOST)
-    if not is_lost or isinstance(error, BlitzNetError):
+    if not (isinstance(error, distributed.DistError) or any(word in text for word in _LOST)):
         return None
     store = _store()
-    try:
+    with suppress(RuntimeError):  # the store ended with the first process
         if store is not None and store.check([_FAILURE]):
             return BlitzNetError(store.get(_FAILURE).decode())
-    except RuntimeError:  # the store ended with the first process
-        pass
     how = "" if run is None else f"; continue with blitznet train --resume {run}"
     return WorkerError(f"another process of this run has died (out of memory, or killed){how}")
 

@@ -243,7 +243,6 @@ def _train_in(
     """Train in a prepared folder; the first process also measures, reports and exports."""
     recipe, _ = read_run(folder)
     description, has_state = read_description(data), (folder / STATE_FILE).exists()
-
     with tensorboard_writer(folder) as write_events:
 
         def train_and_write() -> Steps:
