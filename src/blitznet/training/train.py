@@ -201,7 +201,7 @@ def _train(
             prepared = resume or _begin(recipe, data, out, options, reporter)
             stack.enter_context(locked(prepared))
             if resume is not None:
-                _continue(resume, options)
+                _continue(resume, recipe, data, options)
             folder = prepared  # None after an error: the other processes then end, too
         except InputError as error:
             if processes.count == 1 or not processes.is_launched:
@@ -217,10 +217,10 @@ def _train(
         return _train_in(folder, data, options, fabric, reporter)
     except KeyboardInterrupt:
         if folder is not None:
-            model, way_on = folder / MODEL_FILE, _way_on(folder)
+            model, remedy = folder / MODEL_FILE, _how_to_resume(folder)
             if model.is_file():
-                way_on = f"{model} is trained; measure it with: blitznet eval {model} --data {data}"
-            reporter.on_message(f"Interrupted; {way_on}")
+                remedy = f"{model} is trained; measure it with: blitznet eval {model} --data {data}"
+            reporter.on_message(f"Interrupted; {remedy}")
         raise
     except BlitzNetError as error:
         report_failure(processes, error)
@@ -233,7 +233,7 @@ def _train(
         raise cause from None
 
 
-def _way_on(folder: Path) -> str:
+def _how_to_resume(folder: Path) -> str:
     return f"continue with: blitznet train --resume {folder}"
 
 
@@ -257,7 +257,9 @@ def _train_in(
             return TrainingRun(folder, recipe.steps)
         steps = show_training(train_and_write(), recipe.steps, folder, reporter)
         if not (folder / MODEL_FILE).is_file():
-            reporter.on_message(f"Stopped at step {steps} of {recipe.steps}; {_way_on(folder)}")
+            reporter.on_message(
+                f"Stopped at step {steps} of {recipe.steps}; {_how_to_resume(folder)}"
+            )
             return TrainingRun(folder, steps)
         metrics = finish_run(folder, data, options.accelerator, options.workers, reporter)
         if options.tensorboard:
@@ -342,9 +344,8 @@ def _check(
     return report
 
 
-def _continue(folder: Path, options: LoopOptions) -> None:
+def _continue(folder: Path, recipe: Recipe, data: Path, options: LoopOptions) -> None:
     """Check that an interrupted run can be resumed, even if it has no state yet."""
-    recipe, data = read_run(folder)
     if (folder / MODEL_FILE).exists():
         raise RecipeError(f"{folder} is finished: {folder / MODEL_FILE} is the trained network")
     state = folder / STATE_FILE
