@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX, palette_image
-from blitznet.data.description import DataDescription, Entry, read_description
+from blitznet.data.description import DataDescription, read_description
 from blitznet.data.labels import ClassTable, ImageLabels, read_objects
 from blitznet.data.map_from_boxes import MapFromBoxes
 from blitznet.data.refined_map import NAMES_FILE, refine_box_map, refined_path
@@ -83,11 +83,7 @@ def refine_masks(
             classes, or the folder contains maps made with other settings.
     """
     description, out = read_description(Path(data)), Path(out)
-    found = [
-        item
-        for entry in description.entries(split)
-        for item in _boxes_only(entry, out, description)
-    ]
+    found = list(_boxes_only(description, split, out))
     if not found:
         raise InputError(f"{data}: no image of {split!r} has boxes but no segmentation map")
     decided, in_boxes = 0, 0
@@ -159,17 +155,18 @@ def refine_map(
 
 
 def _boxes_only(
-    entry: Entry, out: Path, description: DataDescription
+    description: DataDescription, split: str, out: Path
 ) -> Iterator[tuple[ImageLabels, ClassTable, Path]]:
     """Labels, class table and path of the map of all images with boxes but no map of their own."""
-    coarse = entry.model_copy(update={"refined_masks": None})
-    source = coarse.open(description.folder, description.classes)
-    for index in range(len(source)):
-        labels = source.labels(index)
-        if isinstance(labels.seg_map, MapFromBoxes):
-            labels = labels.seg_map.labels  # these have boxes, even if training reads none
-        if labels.seg_map is None and labels.objects is not None:
-            yield labels, source.table, refined_path(out, labels.path, description.folder)
+    for entry in description.entries(split):
+        coarse = entry.model_copy(update={"refined_masks": None})
+        source = coarse.open(description.folder, description.classes)
+        for index in range(len(source)):
+            labels = source.labels(index)
+            if isinstance(labels.seg_map, MapFromBoxes):
+                labels = labels.seg_map.labels  # these have boxes, even if training reads none
+            if labels.seg_map is None and labels.objects is not None:
+                yield labels, source.table, refined_path(out, labels.path, description.folder)
 
 
 def _begin(out: Path, record: dict[str, Any], overwrite: bool) -> None:

@@ -11,12 +11,10 @@ from blitznet.training.validation import VALIDATION_FIELDS, VALIDATION_FILE
 
 TENSORBOARD_FOLDER = "tensorboard"  # in the folder of a run
 
-_LOSSES = {name: f"loss/{name}" for name in LossTerms._fields}
-_SPEED = "pictures_per_second"
-
 # From column to tag, by file.
 _TAGS = {
-    LOG_FILE: _LOSSES | {"lr": "lr", _SPEED: f"speed/{_SPEED}"},
+    LOG_FILE: {name: f"loss/{name}" for name in LossTerms._fields}
+    | {"lr": "lr", "pictures_per_second": "speed/pictures_per_second"},
     VALIDATION_FILE: {name: f"val/{name}" for name in VALIDATION_FIELDS if name != "step"},
 }
 
