@@ -7,7 +7,7 @@ is the share of time spent waiting for batches.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
 from time import perf_counter
@@ -66,7 +66,7 @@ def measure(
     size = recipe.model.image_size
     sources = description.open_split(split)
     samples = TrainingSamples(sources, size, recipe.augmentation, recipe.seed)
-    step = training_step(recipe, device)
+    step = training_step(recipe, description.classes, device)
     fixed = collate_samples([samples[position] for position in range(batch)])
     positions = batch_positions(0, WARM_UP + steps, batch, 0, 1)
     alone, _ = time_steps(repeat(fixed), step, steps, device)
@@ -86,14 +86,16 @@ def measure(
     }
 
 
-def training_step(recipe: Recipe, device: torch.device) -> Callable[[Batch], None]:
+def training_step(
+    recipe: Recipe, names: Sequence[str], device: torch.device
+) -> Callable[[Batch], None]:
     """The training loop's step for a batch."""
     accelerator = "gpu" if device.type == "cuda" else device.type
     precision = FABRIC_PRECISION[recipe.precision]
     fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
     fabric.launch()
     fabric.seed_everything(recipe.seed, verbose=False)
-    learner = TrainState(fabric, recipe)
+    learner = TrainState(fabric, recipe, names)
     return lambda batch: learner.step(0, batch.to(device))
 
 

@@ -130,7 +130,7 @@ def place_of_kill(run: Path, step_before: int) -> str:
 def step_of(run: Path) -> int:
     """The step of the last training state."""
     state = run / STATE_FILE
-    return int(read_progress(state)["step"]) if state.exists() else 0
+    return read_progress(state).step if state.exists() else 0
 
 
 def differences(run: Path, alone: Path) -> list[str]:

@@ -19,7 +19,7 @@ from blitznet.classes import IGNORE_INDEX
 from blitznet.data.description import read_description
 from blitznet.image import read_image
 from blitznet.inference.engines.choose import open_engine
-from blitznet.training.refine_masks import CONFIDENCE, MaskRefiner
+from blitznet.training.refine_masks import CONFIDENCE, refine_map, require_known
 
 
 def main(
@@ -35,13 +35,14 @@ def main(
     # Rows are true classes, columns the values of the made maps.
     counts = {made: np.zeros((len(names), 256), np.int64) for made in ("boxes", "refined")}
     with closing(open_engine(model)) as engine:
-        refiner = MaskRefiner(engine, names, confidence)
+        require_known(engine.info, names)
         for source in description.open_split(split):
             for index in range(len(source)):
                 labels = source.labels(index)
                 truth = source.read(index).seg_map
                 assert truth is not None, "the split has images without maps"
-                made = refiner.refine(read_image(labels.path), labels, source.table)
+                image = read_image(labels.path)
+                made = refine_map(engine, names, image, labels, source.table, confidence)
                 known = truth != IGNORE_INDEX
                 for count, seg_map in zip(counts.values(), made, strict=True):
                     np.add.at(count, (truth[known], seg_map[known]), 1)

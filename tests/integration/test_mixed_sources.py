@@ -10,9 +10,16 @@ from PIL import Image
 
 from blitznet.classes import VOC_CLASSES
 from blitznet.data.description import DataDescription, read_description
-from blitznet.training.loop import MODEL_FILE, train_steps
+from blitznet.training.loop import MODEL_FILE
 from fixtures.make_fixtures import VOC_MINI
-from fixtures.tiny_run import ON_CPU, assert_same_tensors, read_log, read_state, tiny_recipe
+from fixtures.tiny_run import (
+    ON_CPU,
+    assert_same_tensors,
+    read_log,
+    read_state,
+    tiny_recipe,
+    train_steps,
+)
 
 CAR, PERSON = VOC_CLASSES.index("car"), VOC_CLASSES.index("person")
 

@@ -19,11 +19,11 @@ from blitznet.evaluation.metrics import Metrics
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model_info import BLITZNET300_MOBILE, ModelConfig
-from blitznet.training.loop import MODEL_FILE, train_steps
+from blitznet.training.loop import MODEL_FILE
 from blitznet.training.network import fit_to_start
 from blitznet.training.recipe import Recipe
 from fixtures.make_fixtures import VOC_MINI
-from fixtures.tiny_run import ON_CPU, TINY, tiny_recipe
+from fixtures.tiny_run import ON_CPU, TINY, tiny_recipe, train_steps
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

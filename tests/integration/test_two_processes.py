@@ -192,7 +192,7 @@ from torch import nn
 
 sys.path.insert(0, {tests!r})
 from blitznet.training import loop, step
-from fixtures.tiny_run import MIXED, ON_CPU, tiny_recipe
+from fixtures.tiny_run import MIXED, ON_CPU, tiny_recipe, train_steps
 from dataclasses import replace
 
 torch.set_num_threads(1)
@@ -228,7 +228,7 @@ if poisoned:
 
 resume = (run / loop.STATE_FILE).exists()
 data = MIXED.model_copy(update=dict(splits=splits))
-for row in loop.train_steps(recipe, data, run, options, resume):
+for row in train_steps(recipe, data, run, options, resume):
     pass
 """
 
@@ -283,7 +283,7 @@ def test_the_loop_on_two_processes_stops_together_resumes_and_stays_with_one(
     steps = 20
     one = run_training(tmp_path, 1, steps)
     two = run_training(tmp_path, 2, steps, max_minutes=0)
-    assert read_progress(two / STATE_FILE)["step"] == 1
+    assert read_progress(two / STATE_FILE).step == 1
     assert run_training(tmp_path, 2, steps) == two
     assert [int(row["step"]) for row in read_log(two)] == list(range(1, steps + 1))
     assert (two / "model.safetensors").exists()
@@ -311,7 +311,7 @@ def test_one_process_measures_and_all_stop_early_together(tmp_path: Path) -> Non
     run = run_training(tmp_path, 2, steps=100, recipe=recipe, **options)
     steps = [row["step"] for row in read_validation(run)]
     assert len(steps) < 50
-    assert read_progress(run / STATE_FILE)["step"] == steps[-1]
+    assert read_progress(run / STATE_FILE).step == steps[-1]
     assert read_info(run / "model.safetensors").training["steps"] == steps[-3]
 
 

@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,8 +24,8 @@ from torch import distributed
 
 from blitznet.device import choose_device
 from blitznet.errors import BlitzNetError, RecipeError, WorkerError
-from blitznet.training.loop_options import FABRIC_PRECISION, LoopOptions, usable_precision
-from blitznet.training.recipe import Precision, Recipe
+from blitznet.training.loop_options import FABRIC_PRECISION, usable_precision
+from blitznet.training.recipe import Recipe
 
 _TASKS_WAIT_S = 30  # how long the first process waits for the others
 _FAILURE = "blitznet/failure"  # key in the store shared by the processes
@@ -90,17 +91,14 @@ def _launched(environment: ClusterEnvironment, machines: int) -> Processes:
     return Processes(environment.global_rank(), world // machines, machines, True, environment)
 
 
-def launch(
-    recipe: Recipe, options: LoopOptions, processes: Processes | None = None
-) -> tuple[Fabric, Precision]:
-    """Start or join the processes of a run with the recipe's seed; also return the precision."""
-    processes = processes or find_processes(options.devices)
-    precision = usable_precision(recipe.precision, choose_device(options.accelerator))
+def launch(recipe: Recipe, accelerator: str, processes: Processes) -> Fabric:
+    """Start or join the processes of a run, with the recipe's seed and precision."""
+    precision = usable_precision(recipe.precision, choose_device(accelerator))
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     # Fabric's own observer silently kills the first process when another one ends.
     subprocess_script._launch_process_observer = _end_if_one_never_connects
     fabric = Fabric(
-        accelerator=options.accelerator,
+        accelerator=accelerator,
         devices=processes.per_machine,
         num_nodes=processes.machines,
         precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
@@ -110,7 +108,7 @@ def launch(
         warnings.filterwarnings("ignore", ".*barrier.*", UserWarning)
     fabric.launch()
     fabric.seed_everything(recipe.seed, verbose=False)
-    return fabric, precision
+    return fabric
 
 
 def _end_if_one_never_connects(child_processes: Sequence[Popen[bytes]]) -> None:
@@ -175,15 +173,12 @@ def explain_lost_process(error: RuntimeError, run: Path | None) -> BlitzNetError
         run: folder of the run to resume.
     """
     text = str(error)
-    is_lost = isinstance(error, distributed.DistError) or any(w in text for w in _LOST)
-    if not is_lost or isinstance(error, BlitzNetError):
+    if not (isinstance(error, distributed.DistError) or any(word in text for word in _LOST)):
         return None
     store = _store()
-    try:
+    with suppress(RuntimeError):  # the store ended with the first process
         if store is not None and store.check([_FAILURE]):
             return BlitzNetError(store.get(_FAILURE).decode())
-    except RuntimeError:  # the store ended with the first process
-        pass
     how = "" if run is None else f"; continue with blitznet train --resume {run}"
     return WorkerError(f"another process of this run has died (out of memory, or killed){how}")
 

@@ -84,13 +84,6 @@ class Meter:
         return dict(zip(LOG_FIELDS, row, strict=True))
 
 
-def start_log(path: Path, step: int) -> None:
-    """Start the CSV log of a run, without rows after `step`: these steps will be repeated."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [row for row in read_rows(path, LOG_FIELDS) if row["step"] <= step]
-    write_rows(path, LOG_FIELDS, rows)
-
-
 def append_row(path: Path, row: Mapping[str, float]) -> None:
     """Append a row of `LOG_FIELDS` and close the file.
 
@@ -124,6 +117,11 @@ def read_rows(path: Path, fields: Sequence[str]) -> list[Row]:
         raise CheckpointError(f"{path} is damaged (no column {error}); {remedy}") from None
     except (csv.Error, ValueError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({cut(str(error))}); {remedy}") from None
+
+
+def drop_rows_after(path: Path, fields: Sequence[str], step: int) -> None:
+    """Drop the rows of a CSV file after `step`, which will be repeated; creates a missing file."""
+    write_rows(path, fields, [row for row in read_rows(path, fields) if row["step"] <= step])
 
 
 def write_rows(path: Path, fields: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

@@ -3,7 +3,7 @@
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -21,16 +21,17 @@ from blitznet.files.atomic_write import atomic_write
 from blitznet.interruption import deferred_interruption
 from blitznet.model.checkpoint import save_checkpoint
 from blitznet.model_files import CheckpointInfo
-from blitznet.training.log import LOG_FILE, Meter, append_row, start_log
-from blitznet.training.loop_options import LoopOptions, require_fit, steps_between_validations
-from blitznet.training.recipe import Precision, Recipe
-from blitznet.training.resume import read_progress
+from blitznet.training.log import LOG_FIELDS, LOG_FILE, Meter, append_row, drop_rows_after
+from blitznet.training.loop_options import LoopOptions, steps_between_validations, usable_precision
+from blitznet.training.recipe import Recipe
+from blitznet.training.resume import Progress, read_progress
 from blitznet.training.run_record import read_supervised
 from blitznet.training.step import TrainState
 from blitznet.training.validation import (
     BEST_FILE,
+    VALIDATION_FIELDS,
+    VALIDATION_FILE,
     VALIDATION_SPLIT,
-    forget_validation,
     read_validation,
     validate,
     validations_without_gain,
@@ -39,7 +40,7 @@ from blitznet.training.validation import (
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Rows = Iterator[dict[str, float]]  # keys: `LOG_FIELDS`
+Steps = Iterator[tuple[int, dict[str, float] | None]]  # number of steps so far, row of the log
 
 STATE_FILE = "state.safetensors"
 MODEL_FILE = "model.safetensors"
@@ -48,44 +49,20 @@ LOG_EVERY = 20  # steps; only then does the loop synchronise with the device
 SAVE_EVERY_S = 120.0
 
 
-def train_steps(
-    recipe: Recipe,
-    data: DataDescription,
-    run: Path,
-    options: LoopOptions,
-    resume: bool = False,
-    launched: "tuple[Fabric, Precision] | None" = None,
-    on_step: Callable[[int], object] = lambda _: None,
-) -> Rows:
-    """Train, yielding one row of `LOG_FIELDS` every `LOG_EVERY` steps.
-
-    Writes to `run`: `state.safetensors` to resume from, `log.csv`, the files of `validate` and,
-    after the last step or an early stop, `model.safetensors`. Ctrl-C completes the current step,
-    saves the state and raises KeyboardInterrupt.
+class TrainingLoop:
+    """A run in progress.
 
     Args:
         recipe: recipe fitted to the data.
         data: provides the `train` split, and `val` for validation.
         run: folder of the run, created if missing.
         options: options of the run.
+        fabric: result of `launch`.
         resume: continue from the state in `run`.
-        launched: result of `launch`; None = call it.
-        on_step: called after each step with the number of steps so far.
 
     Raises:
-        InputError: if recipe, data and state do not match, or an image is unusable.
-        DivergenceError: if the loss becomes infinite or NaN.
+        InputError: if recipe, data and state do not match.
     """
-    if launched is None:
-        from blitznet.training.launcher import launch
-
-        require_fit(recipe, data, options, options.devices)
-        launched = launch(recipe, options)
-    yield from _Loop(recipe, data, run, options, resume, launched).rows(on_step)
-
-
-class _Loop:
-    """A run in progress; for the arguments, see `train_steps`."""
 
     def __init__(
         self,
@@ -93,55 +70,55 @@ class _Loop:
         data: DataDescription,
         run: Path,
         options: LoopOptions,
-        resume: bool,
-        launched: "tuple[Fabric, Precision]",
+        fabric: "Fabric",
+        resume: bool = False,
     ):
         self._recipe, self._names, self._run, self._options = recipe, data.classes, run, options
-        self._fabric, self._precision = launched
-        state = run / STATE_FILE
-        self._step, self._seconds_before = 0, 0.0
-        if resume:
-            progress = read_progress(state)
-            self._step, self._seconds_before = progress["step"], progress["seconds"]
+        self._fabric = fabric
+        state = run / STATE_FILE if resume else None
+        progress = Progress(step=0, seconds=0) if state is None else read_progress(state)
+        self._step, self._last_saved = progress.step, progress.seconds
         # After the launch, which waits for the first process to write the list of skipped images.
         sources = without_skipped(data.open_split("train"), "train", run)
+        frequencies = draw_frequencies(sources, recipe.class_balance)
         samples = TrainingSamples(
-            sources,
-            recipe.model.image_size,
-            recipe.augmentation,
-            recipe.seed,
-            draw_frequencies(sources, recipe.class_balance),
+            sources, recipe.model.image_size, recipe.augmentation, recipe.seed, frequencies
         )
         self._num_images = len(samples.order)
-        self._learner = TrainState(
-            self._fabric, recipe, state if resume else None, options.compile, data.classes
-        )
+        self._learner = TrainState(fabric, recipe, data.classes, state, options.compile)
         self._validate_every = steps_between_validations(recipe, data, options)
         self._val_sources: list[LabelSource] = []
-        if self._validate_every and self._fabric.is_global_zero:
+        if self._validate_every and fabric.is_global_zero:
             measured = data.open_split(VALIDATION_SPLIT)
             self._val_sources = without_skipped(measured, VALIDATION_SPLIT, run)
-            forget_validation(run, self._step)
-        self._limit = math.inf if options.max_minutes is None else 60 * options.max_minutes
-        self._started, self._last_saved = time.monotonic(), 0.0
-        positions = batch_positions(
-            self._step,
-            recipe.steps,
-            recipe.global_batch_size,
-            self._fabric.global_rank,
-            self._fabric.world_size,
-        )
-        pin_memory = self._fabric.device.type == "cuda"
+            if (run / VALIDATION_FILE).exists():
+                drop_rows_after(run / VALIDATION_FILE, VALIDATION_FIELDS, self._step)
+        self._started = time.monotonic() - self._last_saved
+        minutes = math.inf if options.max_minutes is None else options.max_minutes
+        self._limit = self._last_saved + 60 * minutes
+        batch, rank, count = recipe.global_batch_size, fabric.global_rank, fabric.world_size
+        positions = batch_positions(self._step, recipe.steps, batch, rank, count)
+        pin_memory = fabric.device.type == "cuda"
         self._batches = prepare_ahead(
             samples, positions, collate_samples, options.workers, pin_memory
         )
 
-    def rows(self, on_step: Callable[[int], object]) -> Rows:
-        """Train, and yield the rows of `train_steps`."""
+    def steps(self) -> Steps:
+        """Train, yielding after every step, with a row of `LOG_FIELDS` every `LOG_EVERY` steps.
+
+        Writes to the folder: `state.safetensors` to resume from, `log.csv`, the files of `validate`
+        and, after the last step or an early stop, `model.safetensors`. Ctrl-C completes the current
+        step, saves the state and raises KeyboardInterrupt.
+
+        Raises:
+            InputError: if an image is unusable.
+            DivergenceError: if the loss becomes infinite or NaN.
+        """
         fabric, recipe = self._fabric, self._recipe
         meter = Meter()
         if fabric.is_global_zero:
-            start_log(self._run / LOG_FILE, self._step)
+            self._run.mkdir(parents=True, exist_ok=True)
+            drop_rows_after(self._run / LOG_FILE, LOG_FIELDS, self._step)
         stops_early = False
         # Close explicitly: the traceback of an unexpected error would keep the workers alive.
         with closing(self._batches), deferred_interruption() as interrupted:
@@ -155,8 +132,8 @@ class _Loop:
                 taken = self._learner.step(self._step, batch)
                 self._step += 1
                 meter.add(taken, batch)
-                on_step(self._step)
 
+                row = None
                 is_last = self._must_stop(interrupted) or self._step == recipe.steps
                 if is_last or self._has_row():
                     meter.require_finite(fabric, self._learner.network, self._step)
@@ -165,18 +142,22 @@ class _Loop:
                         append_row(self._run / LOG_FILE, row)
                         since_saved = self._seconds - self._last_saved
                         if is_last or self._is_measured() or since_saved >= SAVE_EVERY_S:
-                            self._save()
-                    yield row
+                            self._last_saved = self._seconds
+                            self._learner.save(self._run / STATE_FILE, self._step, self._last_saved)
+                yield self._step, row
                 if is_last:
                     break
         if interrupted:
             raise KeyboardInterrupt
-        if fabric.is_global_zero:
-            self._keep_result(stops_early)
+        if stops_early and fabric.is_global_zero:
+            with atomic_write(self._run / MODEL_FILE) as temporary:
+                shutil.copyfile(self._run / BEST_FILE, temporary)
+        elif self._step == recipe.steps and fabric.is_global_zero:
+            save_checkpoint(self._run / MODEL_FILE, self._learner.result, self._describe())
 
     @property
     def _seconds(self) -> float:
-        """Seconds since this process began, without those of an earlier one."""
+        """Duration of the run so far, with that of earlier processes."""
         return time.monotonic() - self._started
 
     def _is_measured(self) -> bool:
@@ -191,17 +172,10 @@ class _Loop:
         """Whether to stop early: the first process validates and broadcasts the decision."""
         lost: bool | None = False
         if self._val_sources:
-            device, workers = self._fabric.device, self._options.workers
+            network, sources, device = self._learner.result, self._val_sources, self._fabric.device
+            info, workers = self._describe(), self._options.workers
             try:
-                validate(
-                    self._run,
-                    self._learner.result,
-                    self._describe(),
-                    self._val_sources,
-                    device,
-                    workers,
-                    interrupted,
-                )
+                validate(self._run, network, info, sources, device, workers, interrupted)
                 patience = self._options.early_stopping
                 lost = patience is not None and validations_without_gain(self._run) >= patience
             except KeyboardInterrupt:
@@ -225,21 +199,6 @@ class _Loop:
         flag = torch.tensor(float(stop), device=self._fabric.device)
         return bool(cast(Tensor, self._fabric.all_reduce(flag, reduce_op="sum")) > 0)
 
-    def _save(self) -> None:
-        """Save the state to resume from."""
-        self._last_saved = self._seconds
-        self._learner.save(
-            self._run / STATE_FILE, self._step, self._seconds_before + self._last_saved
-        )
-
-    def _keep_result(self, stops_early: bool) -> None:
-        """Write `model.safetensors` if the run is finished."""
-        if stops_early:
-            with atomic_write(self._run / MODEL_FILE) as temporary:
-                shutil.copyfile(self._run / BEST_FILE, temporary)
-        elif self._step == self._recipe.steps:
-            save_checkpoint(self._run / MODEL_FILE, self._learner.result, self._describe())
-
     def _describe(self) -> CheckpointInfo:
         """Metadata of the current weights."""
         recipe, device = self._recipe, self._fabric.device
@@ -247,9 +206,9 @@ class _Loop:
             "recipe": recipe.name,
             "steps": self._step,
             "pictures": self._num_images,
-            "minutes": round((self._seconds_before + self._seconds) / 60, 1),
+            "minutes": round(self._seconds / 60, 1),
             "hardware": hardware_name(device),
-            "precision": self._precision,
+            "precision": usable_precision(recipe.precision, device),
             "torch": torch.__version__,
         }
         return CheckpointInfo(

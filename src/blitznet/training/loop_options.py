@@ -23,9 +23,9 @@ FABRIC_PRECISION: Final[dict[Precision, str]] = {"fp32": "32-true", "bf16": "bf1
 class LoopOptions:
     """How a run is carried out, which does not change its result.
 
-    The exceptions are `early_stopping` and rounding: compiled code and other devices sum in other
-    orders. The fields are arguments of `blitznet.training.train.train`; `accelerator` is the type
-    of its `device`.
+    The exceptions are `epochs`, `skip_bad`, `early_stopping` and rounding: compiled code and other
+    devices sum in other orders. The fields are arguments of `blitznet.training.train.train`;
+    `devices` is the number of processes on all machines, `accelerator` the type of its `device`.
     """
 
     devices: int = 1
@@ -35,6 +35,9 @@ class LoopOptions:
     validate_every: int | None = 0
     early_stopping: int | None = None
     compile: bool = False
+    skip_bad: bool = False
+    tensorboard: bool = False
+    epochs: float | None = None
 
 
 def usable_precision(wanted: Precision, device: torch.device) -> Precision:
@@ -42,25 +45,25 @@ def usable_precision(wanted: Precision, device: torch.device) -> Precision:
     return wanted if has_fast_bfloat16(device) else "fp32"
 
 
-def require_fit(recipe: Recipe, data: DataDescription, options: LoopOptions, count: int) -> None:
+def require_fit(recipe: Recipe, data: DataDescription, options: LoopOptions) -> None:
     """Raise RecipeError if the recipe does not fit the data or the options.
 
     Args:
         recipe: recipe fitted to the data.
         data: data description.
         options: options of the run.
-        count: number of processes.
     """
     if recipe.model.num_classes != len(data.classes):
         raise RecipeError(
             f"recipe {recipe.name} has {recipe.model.num_classes} classes, the data has "
             f"{len(data.classes)} with background; use --set model.num_classes={len(data.classes)}"
         )
-    if recipe.global_batch_size % (count * recipe.accumulate):
+    if recipe.global_batch_size % (options.devices * recipe.accumulate):
         parts = f" in {recipe.accumulate} parts each" if recipe.accumulate > 1 else ""
         raise RecipeError(
             f"a global batch of {recipe.global_batch_size} images cannot be shared by "
-            f"{count} devices{parts}; use --set global_batch_size=N with a multiple of them"
+            f"{options.devices} devices{parts}; use --set global_batch_size=N with a multiple of "
+            "them"
         )
     if options.early_stopping is not None and not steps_between_validations(recipe, data, options):
         raise RecipeError(

@@ -122,12 +122,12 @@ def keep_dropped(recipe: Recipe, names: Sequence[str]) -> Recipe:
     return change_recipe(recipe, model={"background_rows": rows})
 
 
-def build_network(recipe: Recipe, names: Sequence[str] | None = None) -> BlitzNet:
+def build_network(recipe: Recipe, names: Sequence[str]) -> BlitzNet:
     """Build the recipe's network with its starting weights, in training mode and partly frozen.
 
     Args:
         recipe: recipe fitted to the data.
-        names: class names, background first; None = those of the network that it starts from.
+        names: class names of the data, background first.
 
     Raises:
         InputError: if the starting weights are not available or do not fit, or the backbone cannot
@@ -146,7 +146,7 @@ def build_network(recipe: Recipe, names: Sequence[str] | None = None) -> BlitzNe
     return network
 
 
-def _take_over(network: BlitzNet, recipe: Recipe, names: Sequence[str] | None) -> None:
+def _take_over(network: BlitzNet, recipe: Recipe, names: Sequence[str]) -> None:
     """Load the weights of another network where name and shape agree; of heads, known classes."""
     assert recipe.start_from is not None
     other, info = load_checkpoint(find_checkpoint(recipe.start_from))
@@ -154,8 +154,6 @@ def _take_over(network: BlitzNet, recipe: Recipe, names: Sequence[str] | None) -
     if network.config.finest_stride == other.config.finest_stride:
         levels = len(other.config.level_sizes), len(network.config.level_sizes)
         theirs = align_levels(theirs, *levels)
-    if names is None:
-        names = info.names if network.config.num_classes == len(info.names) else ()
     known = known_to_start(recipe, names)
     fitting = {}
     for name, tensor in own.items():
@@ -164,8 +162,10 @@ def _take_over(network: BlitzNet, recipe: Recipe, names: Sequence[str] | None) -
                 (ANCHORS_PER_CELL, known.boxes) if "multibox" in name else (1, known.masks)
             )
             if classes and tensor.shape[1:] == theirs[name].shape[1:]:
-                pairs = _rows_of(classes, names, recipe.model.background_rows, info)
-                fitting[name] = _with_rows(tensor, theirs[name], anchors, pairs)
+                mine, given = _shared_rows(classes, names, recipe.model.background_rows, info)
+                rows = tensor.clone().unflatten(0, (anchors, -1))
+                rows[:, mine] = theirs[name].unflatten(0, (anchors, -1))[:, given]
+                fitting[name] = rows.flatten(0, 1)
         elif name in theirs and tensor.shape == theirs[name].shape:
             fitting[name] = theirs[name]
     shared = [name for name in own if name in theirs and ".classify." not in name]
@@ -192,21 +192,18 @@ def align_levels(state: Mapping[str, Tensor], levels: int, wanted: int) -> dict[
         return dict(state)
     sources = [*(min(level, levels - 2) for level in range(wanted - 1)), levels - 1]
     steps = len({name.split(".")[2] for name in state if name.startswith("downscale.steps.")})
-    origins = {  # prefix of the new names: of the old ones
-        f"downscale.steps.{step}.": f"downscale.steps.{min(step, steps - 1)}."
-        for step in range(steps + wanted - levels)
+    origins = {  # of every new number, the old one
+        "downscale.steps": [min(step, steps - 1) for step in range(steps + wanted - levels)],
+        "upscale.blocks": [levels - 2 - source for source in sources[-2::-1]],  # coarsest first
+        **dict.fromkeys(_ONE_PER_LEVEL, sources),
     }
-    for level, source in enumerate(sources):
-        origins |= {f"{head}.{level}.": f"{head}.{source}." for head in _ONE_PER_LEVEL}
-        if level < wanted - 1:  # blocks are numbered from the coarsest
-            block, its_source = wanted - 2 - level, levels - 2 - source
-            origins[f"upscale.blocks.{block}."] = f"upscale.blocks.{its_source}."
-    numbered = ("downscale.steps.", "upscale.blocks.", *(f"{head}." for head in _ONE_PER_LEVEL))
+    numbered = tuple(f"{prefix}." for prefix in origins)
     aligned = {name: state[name] for name in state if not name.startswith(numbered)}
-    for new, old in origins.items():
-        aligned |= {
-            new + name.removeprefix(old): state[name] for name in state if name.startswith(old)
-        }
+    for prefix, olds in origins.items():
+        for new, old in enumerate(olds):
+            start = f"{prefix}.{old}."
+            names = [name for name in state if name.startswith(start)]
+            aligned |= {f"{prefix}.{new}.{name.removeprefix(start)}": state[name] for name in names}
     joint = "segmentation_head.classify.weight"
     if joint in state:  # reads all levels; copies share the weights of their source
         by_level = state[joint].chunk(levels, dim=1)
@@ -215,33 +212,12 @@ def align_levels(state: Mapping[str, Tensor], levels: int, wanted: int) -> dict[
     return aligned
 
 
-def _rows_of(
+def _shared_rows(
     classes: Sequence[str], names: Sequence[str], background_rows: int, info: CheckpointInfo
-) -> list[tuple[int, int]]:
-    """Pairs of own and other row: background including dropped classes, then `classes`."""
+) -> tuple[list[int], list[int]]:
+    """Own and other rows: those of background including dropped classes, then of `classes`."""
     first, other_first = background_rows - 1, info.model.background_rows - 1
     dropped = [i + other_first for i, name in enumerate(info.names) if name not in names]
-    background = zip(range(background_rows), [*range(other_first + 1), *dropped], strict=False)
-    return [
-        *background,
-        *((first + names.index(n), other_first + info.names.index(n)) for n in classes),
-    ]
-
-
-def _with_rows(
-    own: Tensor, theirs: Tensor, anchors: int, pairs: Sequence[tuple[int, int]]
-) -> Tensor:
-    """A classification layer's tensor with some rows replaced by another's.
-
-    Args:
-        own: (anchors * rows, ...).
-        theirs: (anchors * other rows, ...), otherwise the same shape.
-        anchors: anchors per cell.
-        pairs: pairs of own and other row, for every anchor.
-    """
-    rows, other = (
-        tensor.clone().reshape(anchors, -1, *tensor.shape[1:]) for tensor in (own, theirs)
-    )
-    mine, given = map(list, zip(*pairs, strict=True))
-    rows[:, mine] = other[:, given]
-    return rows.flatten(0, 1)
+    background = [*range(other_first + 1), *dropped][:background_rows]
+    mine = [*range(len(background)), *(first + names.index(name) for name in classes)]
+    return mine, [*background, *(other_first + info.names.index(name) for name in classes)]

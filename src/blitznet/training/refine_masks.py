@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX, palette_image
-from blitznet.data.description import DataDescription, Entry, read_description
+from blitznet.data.description import DataDescription, read_description
 from blitznet.data.labels import ClassTable, ImageLabels, read_objects
 from blitznet.data.map_from_boxes import (
     NAMES_FILE,
@@ -29,7 +29,7 @@ from blitznet.image import read_image, resize_to_input
 from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.prefetch import prefetch
-from blitznet.model_files import find_network
+from blitznet.model_files import CheckpointInfo, find_network
 from blitznet.progress import with_progress
 
 RECORD_FILE = "refined.json"
@@ -87,101 +87,90 @@ def refine_masks(
             classes, or the folder contains maps made with other settings.
     """
     description, out = read_description(Path(data)), Path(out)
-    found = [
-        item
-        for entry in description.entries(split)
-        for item in _boxes_only(entry, out, description)
-    ]
+    found = list(_boxes_only(description, split, out))
     if not found:
         raise InputError(f"{data}: no image of {split!r} has boxes but no segmentation map")
     decided, in_boxes = 0, 0
     with closing(open_engine(model, engine, device)) as opened:
-        refiner = MaskRefiner(opened, description.classes, confidence)
+        require_known(opened.info, description.classes)
         content = find_network(model).path.read_bytes()
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-        record = {"model": digest, "confidence": confidence, "classes": refiner.names}
+        record = {"model": digest, "confidence": confidence, "classes": [*description.classes]}
         _begin(out, record, overwrite)
         todo = [one for one in found if overwrite or not one[-1].is_file()]
         images = prefetch(read_image, [labels.path for labels, _, _ in todo], workers=1)
         shown = with_progress(images, len(todo), "refining")
         for (labels, table, path), image in zip(todo, shown, strict=True):
-            coarse, refined = refiner.refine(image, labels, table)
+            coarse, refined = refine_map(
+                opened, description.classes, image, labels, table, confidence
+            )
             save_image(path, palette_image(refined))
             in_boxes += int(np.count_nonzero(coarse))
             decided += int((refined[coarse != BACKGROUND] != IGNORE_INDEX).sum())
     return RefinedMasks(out, len(todo), len(found), decided / max(in_boxes, 1))
 
 
-class MaskRefiner:
-    """Labels the pixels inside labelled boxes with a network.
-
-    Args:
-        engine: runs the network.
-        names: class names of the data, background first.
-        confidence: minimum probability of a labelled pixel.
-
-    Attributes:
-        names: the argument as a list.
+def require_known(info: CheckpointInfo, names: Sequence[str]) -> None:
+    """Check that a network can refine the maps of these classes, background first.
 
     Raises:
         InputError: if the network does not segment, or knows none of the classes.
     """
+    if not info.model.segment:
+        raise InputError("this network has no segmentation head; give another one with --model")
+    if len(set(names) & set(info.names)) < 2:
+        raise InputError(
+            f"the network knows none of the classes {', '.join(names[1:])}; train one on "
+            "the images that have maps, and give it with --model"
+        )
 
-    def __init__(self, engine: Engine, names: Sequence[str], confidence: float = CONFIDENCE):
-        if not engine.info.model.segment:
-            raise InputError("this network has no segmentation head; give another one with --model")
-        self.names = list(names)
-        self._engine, self._confidence = engine, confidence
-        known = {name: index for index, name in enumerate(engine.info.names)}
-        self._columns = {i: known[name] for i, name in enumerate(names) if name in known}
-        if len(self._columns) < 2:
-            raise InputError(
-                f"the network knows none of the classes {', '.join(names[1:])}; train one on "
-                "the images that have maps, and give it with --model"
-            )
 
-    def refine(
-        self, image: Image.Image, labels: ImageLabels, table: ClassTable
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The map of an image from its boxes alone, and from boxes and network: (H, W) uint8.
+def refine_map(
+    engine: Engine,
+    names: Sequence[str],
+    image: Image.Image,
+    labels: ImageLabels,
+    table: ClassTable,
+    confidence: float = CONFIDENCE,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The map of an image from its boxes alone, and from boxes and network: (H, W) uint8.
 
-        Args:
-            image: the image, RGB.
-            labels: labels of the image, with objects.
-            table: class table of the source.
+    Args:
+        engine: runs a network that fulfils `require_known`.
+        names: class names of the data, background first.
+        image: the image, RGB.
+        labels: labels of the image, with objects.
+        table: class table of the source.
+        confidence: minimum probability of a labelled pixel.
 
-        Raises:
-            LabelError: if a box is unusable.
-        """
-        coarse = map_from_boxes(labels, image.size, table)
-        boxes, ids, is_ignored = read_objects(labels, image.size, table)
-        seen = self._probabilities(image)
-        wanted = ~is_ignored
-        return coarse, refine_box_map(coarse, seen, boxes[wanted], ids[wanted], self._confidence)
-
-    def _probabilities(self, image: Image.Image) -> np.ndarray:
-        """(C, h, w) float32 for the data's classes; zero for classes unknown to the network."""
-        pixels = resize_to_input(image, self._engine.info.model.image_size)[None]
-        logits = self._engine.run(np.ascontiguousarray(pixels), score=1).seg_logits
-        assert logits is not None  # `__init__`
-        of_network = torch.from_numpy(logits[0]).softmax(dim=0).numpy()
-        probabilities = np.zeros((len(self.names), *logits.shape[2:]), np.float32)
-        probabilities[list(self._columns)] = of_network[list(self._columns.values())]
-        return probabilities
+    Raises:
+        LabelError: if a box is unusable.
+    """
+    coarse = map_from_boxes(labels, image.size, table)
+    boxes, ids, is_ignored = read_objects(labels, image.size, table)
+    pixels = resize_to_input(image, engine.info.model.image_size)[None]
+    logits = engine.run(np.ascontiguousarray(pixels), score=1).seg_logits
+    assert logits is not None  # `require_known`
+    of_network = torch.from_numpy(logits[0]).softmax(dim=0).numpy()
+    columns = {name: of_network[column] for column, name in enumerate(engine.info.names)}
+    unknown = np.zeros_like(of_network[0])
+    seen = np.stack([columns.get(name, unknown) for name in names])
+    return coarse, refine_box_map(coarse, seen, boxes[~is_ignored], ids[~is_ignored], confidence)
 
 
 def _boxes_only(
-    entry: Entry, out: Path, description: DataDescription
+    description: DataDescription, split: str, out: Path
 ) -> Iterator[tuple[ImageLabels, ClassTable, Path]]:
     """Labels, class table and path of the map of all images with boxes but no map of their own."""
-    changes: dict[str, Any] = {"refined_masks": None}
-    if entry.masks == "from_boxes":  # these have boxes, even if training reads none
-        changes |= {"masks": None, "boxes": True}
-    source = entry.model_copy(update=changes).open(description.folder, description.classes)
-    for index in range(len(source)):
-        labels = source.labels(index)
-        if labels.seg_map is None and labels.objects is not None:
-            yield labels, source.table, refined_path(out, labels.path, description.folder)
+    for entry in description.entries(split):
+        changes: dict[str, Any] = {"refined_masks": None}
+        if entry.masks == "from_boxes":  # these have boxes, even if training reads none
+            changes |= {"masks": None, "boxes": True}
+        source = entry.model_copy(update=changes).open(description.folder, description.classes)
+        for index in range(len(source)):
+            labels = source.labels(index)
+            if labels.seg_map is None and labels.objects is not None:
+                yield labels, source.table, refined_path(out, labels.path, description.folder)
 
 
 def _begin(out: Path, record: dict[str, Any], overwrite: bool) -> None:

@@ -53,7 +53,7 @@ class Progress(BaseModel):
     recipe: dict[str, Any] | None = None
 
 
-def read_progress(path: Path) -> dict[str, Any]:
+def read_progress(path: Path) -> Progress:
     """Read the `progress` of `save_state`.
 
     Raises:
@@ -64,7 +64,7 @@ def read_progress(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is not the state of a training run")
     content = parse_json(metadata[_KEY], path, CheckpointError)
     try:
-        return Progress.model_validate(content).model_dump()
+        return Progress.model_validate(content)
     except ValidationError as error:
         raise CheckpointError(f"{path} is damaged ({first_problem(error)}); {_REMEDY}") from None
 

@@ -97,10 +97,8 @@ def _state_of(description: DataDescription) -> dict[str, str]:
 
 
 def _digest(parts: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(f"{part}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()[:16]
+    content = "".join(f"{part}\n" for part in parts).encode(errors="surrogateescape")
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _describe_file(path: Path) -> str:
@@ -158,12 +156,12 @@ def require_unchanged(
         RecipeError: for the first difference.
     """
     content = _read(folder)
-    wanted = content["recipe"]
-    for name in wanted if trained is not None else ():
-        if trained is not None and trained.get(name) != wanted[name]:
+    trained = content["recipe"] if trained is None else trained
+    for name, value in content["recipe"].items():
+        if trained.get(name) != value:
             raise RecipeError(
                 f"{folder / RUN_FILE} has changed since the run began: {name} was "
-                f"{trained.get(name)!r}, now it is {wanted[name]!r}; put it back or start a new run"
+                f"{trained.get(name)!r}, now it is {value!r}; put it back or start a new run"
             )
     then = content.get("data_state", {})  # missing in runs of earlier versions
     now = _state_of(description) if then else {}

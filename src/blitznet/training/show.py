@@ -4,7 +4,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -151,7 +151,7 @@ class ProgressReporter:
 
 
 def show_training(
-    start: Callable[[Callable[[int], object]], Iterator[dict[str, float]]],
+    steps: Iterable[tuple[int, dict[str, float] | None]],
     total: int,
     run: Path,
     reporter: ProgressReporter,
@@ -159,16 +159,15 @@ def show_training(
     """Run the training and show the rows of its log.
 
     Args:
-        start: starts the training and returns the rows (`blitznet.training.log.LOG_FIELDS`); its
-            argument is a function that it calls with the number of steps after each.
+        steps: see `blitznet.training.loop.TrainingLoop.steps`.
         total: steps of the whole run.
         run: folder of the run, whose last validation is shown, too.
         reporter: receives the lines.
 
     Returns:
-        The last logged step; 0 without any.
+        The last step; 0 without any.
     """
-    step, text, first = 0, "", (0, 0.0)
+    step, text, is_first = 0, "", True
     with Progress(
         SpinnerColumn(),
         MofNCompleteColumn(),
@@ -176,38 +175,28 @@ def show_training(
         TextColumn("{task.description}"),
         TextColumn("{task.fields[left]}"),
         console=Console(stderr=True),
+        speed_estimate_period=math.inf,  # a step may take longer than the half minute of rich
+        get_time=lambda: time.monotonic(),
         redirect_stdout=sys.stdout.isatty(),
         disable=not (reporter.is_shown and sys.stderr.isatty()),
     ) as progress:
         bar = progress.add_task(reporter.doing, total=total, left="")
         reporter.has_bar = not progress.disable
 
-        def count(reached: int) -> None:
-            nonlocal first
-            # Without the first step, whose time includes one-time work.
-            first = first if first[0] else (reached, time.monotonic())
-            left = _time_left(first, reached, total)
-            progress.update(bar, completed=reached, description=text, left=left.strip())
-            reporter.doing = f"step {reached}/{total}  {text}{left}"
-
-        is_first = True
-        for row in start(count):
-            step = int(row["step"])
-            text = _describe_row(row, run, progress)
-            count(step)
-            if progress.disable and (is_first or step == total):
+        for step, row in steps:
+            if row is not None:
+                text = _describe_row(row, run, progress)
+            progress.update(bar, completed=step)
+            seconds = progress.tasks[bar].time_remaining  # without the one-time work of step 1
+            left = f"  {timedelta(seconds=seconds)} left" if seconds else ""
+            progress.update(bar, description=text, left=left.strip())
+            reporter.doing = f"step {step}/{total}  {text}{left}"
+            if row is not None and progress.disable and (is_first or step == total):
                 reporter.on_message(reporter.doing)
-            is_first = False
+            is_first &= row is None
     reporter.has_bar = False
     reporter.doing = "evaluating and exporting the trained network"
     return step
-
-
-def _time_left(first: tuple[int, float], step: int, total: int) -> str:
-    if not first[0] < step < total:
-        return ""
-    left = (total - step) * (time.monotonic() - first[1]) / (step - first[0])
-    return f"  {timedelta(seconds=math.ceil(left))} left"
 
 
 def _describe_row(row: dict[str, float], run: Path, progress: Progress) -> str:

@@ -46,9 +46,9 @@ class TrainState:
     Args:
         fabric: a launched Fabric.
         recipe: recipe fitted to the data.
+        names: class names of the data, background first.
         state: state file to resume from; None = the recipe's starting weights.
         is_compiled: whether to compile the network with `torch.compile`, in the first step.
-        names: class names, see `build_network`.
 
     Attributes:
         network: the network with the weights of the last step, in training mode.
@@ -63,9 +63,9 @@ class TrainState:
         self,
         fabric: "Fabric",
         recipe: Recipe,
+        names: Sequence[str],
         state: Path | None = None,
         is_compiled: bool = False,
-        names: Sequence[str] | None = None,
     ):
         self._fabric = fabric
         self._recipe = recipe
@@ -73,9 +73,7 @@ class TrainState:
         self.network = cast(BlitzNet, fabric.to_device(build_network(recipe, names)))
         decay = recipe.fitted_ema_decay
         self._ema = None if decay is None else EmaWeights(self.network, decay)
-        self.result = self.network
-        if self._ema is not None:
-            self.result = cast(BlitzNet, self._ema.module)
+        self.result = self.network if self._ema is None else cast(BlitzNet, self._ema.module)
         if fabric.device.type == "cpu":
             compute_depthwise_in_float32(self.network)
         optimizer = build_optimizer(self.network, recipe)
@@ -89,9 +87,8 @@ class TrainState:
         self._anchors = anchors_of(recipe.model).to(fabric.device)
         self._mean = torch.tensor(recipe.model.mean, device=fabric.device)
         self._std = torch.tensor(recipe.model.std, device=fabric.device)
-        self._teacher = None
-        if recipe.teacher is not None:
-            self._teacher = Teacher(recipe.teacher, recipe.model, fabric.device)
+        name = recipe.teacher
+        self._teacher = None if name is None else Teacher(name, recipe.model, fabric.device)
 
     def step(self, step: int, batch: Batch) -> StepResult:
         """Train on one batch, without synchronising with the device.
@@ -112,7 +109,11 @@ class TrainState:
         place = step * self._fabric.world_size + self._fabric.global_rank
         torch.manual_seed(self._recipe.seed + (place << 32))
         parts = batch.split(self._recipe.accumulate)
-        counts = self._count(parts) if len(parts) > 1 else None
+        counts = None
+        if len(parts) > 1:  # those of all parts, averaged over the processes
+            seg_size = self._recipe.model.level_sizes[0]
+            counted = [torch.stack(count_labels(part, self._anchors, seg_size)) for part in parts]
+            counts = LabelCounts(*_average(self._fabric, torch.stack(counted).sum(dim=0)).unbind())
         terms = []
         try:
             for part in parts:
@@ -155,13 +156,6 @@ class TrainState:
         )
         self._fabric.backward(terms.total)
         return LossTerms(*(term.detach() for term in terms))
-
-    def _count(self, parts: list[Batch]) -> LabelCounts:
-        """Labels of all parts, averaged over the processes."""
-        seg_size = self._recipe.model.level_sizes[0]
-        counted = [count_labels(part, self._anchors, seg_size) for part in parts]
-        totals = torch.stack([torch.stack(counts) for counts in counted]).sum(dim=0)
-        return LabelCounts(*_average(self._fabric, totals).unbind())
 
     def _clip(self) -> Tensor:
         """Clip the gradients if the recipe says so; return their norm before clipping."""

@@ -2,7 +2,6 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from blitznet.detection.matcher import match_anchors
 from blitznet.errors import RecipeError
@@ -50,23 +49,9 @@ class Teacher:
         match = match_anchors(self._anchors, batch.boxes * scale, batch.labels)
         assert raw.class_logits is not None  # `__init__`
         assert raw.seg_logits is not None
-        of_anchors = raw.class_logits.float().softmax(dim=2)
+        of_anchors = raw.class_logits.float().softmax(dim=2)  # (B, A, C)
+        chosen = F.one_hot(match + 1, batch.labels.shape[1] + 1)[..., 1:].float()  # (B, A, G)
+        num_anchors = chosen.sum(dim=1)[..., None].clamp(min=1)  # a box without any gets zeros
         return SoftLabels(
-            _mean_by_box(of_anchors, match, batch.labels.shape[1]),
-            raw.seg_logits.float().softmax(dim=1),
+            chosen.mT @ of_anchors / num_anchors, raw.seg_logits.float().softmax(dim=1)
         )
-
-
-def _mean_by_box(probabilities: Tensor, match: Tensor, num_boxes: int) -> Tensor:
-    """Mean over the anchors that are matched to each box.
-
-    Args:
-        probabilities: (B, A, C).
-        match: (B, A) int64, each anchor's box, or NO_MATCH.
-        num_boxes: G.
-
-    Returns:
-        (B, G, C); zero for a box without anchors.
-    """
-    chosen = F.one_hot(match + 1, num_boxes + 1)[..., 1:].to(probabilities.dtype)  # (B, A, G)
-    return chosen.mT @ probabilities / chosen.sum(dim=1)[..., None].clamp(min=1)

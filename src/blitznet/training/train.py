@@ -3,13 +3,13 @@
 import collections
 import math
 import os
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blitznet.classes import IGNORE_INDEX
 from blitznet.cpu import usable_cores
 from blitznet.data.check.check import check_data, write_skipped
 from blitznet.data.check.check_report import CheckReport
@@ -35,7 +35,7 @@ from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model.imagenet_weights import describe_imagenet_weights
 from blitznet.training.finish import ONNX_FILE, finish_run
-from blitznet.training.loop import MODEL_FILE, STATE_FILE, Rows, train_steps
+from blitznet.training.loop import MODEL_FILE, STATE_FILE, Steps, TrainingLoop
 from blitznet.training.loop_options import LoopOptions, require_fit, usable_precision
 from blitznet.training.network import (
     KnownClasses,
@@ -54,10 +54,12 @@ from blitznet.training.recipe import (
 from blitznet.training.resume import read_progress
 from blitznet.training.run_record import read_run, require_new, require_unchanged, write_run
 from blitznet.training.show import ProgressReporter, describe_start, show_training
-from blitznet.training.tensorboard import rewrite_tensorboard, with_tensorboard
+from blitznet.training.tensorboard import tensorboard_writer
 from blitznet.training.validation import VALIDATION_SPLIT
 
 if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
     from blitznet.training.launcher import Processes
 
 
@@ -155,9 +157,6 @@ def train(
     require_numbers(1, devices=devices, early_stopping=early_stopping)
     require_numbers(0, max_minutes=max_minutes, validate_every=validate_every, epochs=epochs)
     accelerator = choose_device(device).type
-    options = LoopOptions(
-        devices, accelerator, workers, max_minutes, validate_every, early_stopping, compile
-    )
     if resume is not None:
         given = (data, out, epochs, changes or None, recipe if recipe != DEFAULT_RECIPE else None)
         if skip_bad or any(value is not None for value in given):
@@ -171,74 +170,56 @@ def train(
     from blitznet.training.launcher import find_processes
 
     processes = find_processes(devices)
+    options = LoopOptions(
+        processes.count, accelerator, workers, max_minutes, validate_every, early_stopping,
+        compile, skip_bad, tensorboard, epochs,
+    )  # fmt: skip
     reporter = ProgressReporter(on_message if processes.is_first else None)
     resume, out = (None if path is None else Path(path) for path in (resume, out))
-    start = _Start(
-        Path(data), wanted, resume, out, options, processes, reporter, epochs, skip_bad,
-        tensorboard,
-    )  # fmt: skip
     with reporter.heartbeat(), terminated_as_interrupted(), ExitStack() as stack:
-        return _train(start, stack)
+        return _train(wanted, Path(data), out, resume, options, processes, reporter, stack)
 
 
-@dataclass(frozen=True)
-class _Start:
-    """The parsed arguments of `train`."""
-
-    data: Path
-    recipe: Recipe
-    resume: Path | None
-    out: Path | None
-    options: LoopOptions
-    processes: "Processes"
-    reporter: ProgressReporter
-    epochs: float | None
-    skip_bad: bool
-    tensorboard: bool
-
-
-def _train(start: _Start, stack: ExitStack) -> TrainingRun:
+def _train(
+    recipe: Recipe,
+    data: Path,
+    out: Path | None,
+    resume: Path | None,
+    options: LoopOptions,
+    processes: "Processes",
+    reporter: ProgressReporter,
+    stack: ExitStack,
+) -> TrainingRun:
     """See `train`. The first process prepares the folder, then the others join."""
     from blitznet.training.launcher import explain_lost_process, launch, report_failure
 
-    processes, reporter, options = start.processes, start.reporter, start.options
     folder: Path | None = None
     failure: InputError | None = None
     if processes.is_first:
         try:
-            prepared = start.resume or _begin(start)
+            prepared = resume or _begin(recipe, data, out, options, reporter)
             stack.enter_context(locked(prepared))
-            if start.resume is not None:
-                _continue(prepared, start)
+            if resume is not None:
+                _continue(resume, recipe, data, options)
             folder = prepared  # None after an error: the other processes then end, too
         except InputError as error:
             if processes.count == 1 or not processes.is_launched:
                 raise
             failure = error  # raised after the launch, because the other processes wait for it
     try:
-        launched = launch(start.recipe, options, processes)
-        folder = launched[0].broadcast(folder)
+        fabric = launch(recipe, options.accelerator, processes)
+        folder = fabric.broadcast(folder)
         if failure is not None:
             raise failure
         if folder is None:
             raise SystemExit(1)
-        recipe, _ = read_run(folder)
-        description = read_description(start.data)
-        has_state = start.resume is not None and (folder / STATE_FILE).exists()
-
-        def rows(on_step: Callable[[int], object] = lambda _: None) -> Rows:
-            taken = train_steps(recipe, description, folder, options, has_state, launched, on_step)
-            writes = start.tensorboard and processes.is_first
-            return with_tensorboard(taken, folder) if writes else taken
-
-        if not processes.is_first:
-            collections.deque(rows(), maxlen=0)
-            return TrainingRun(folder, recipe.steps)
-        steps = show_training(rows, recipe.steps, folder, reporter)
-        return _finish(start, folder, recipe, steps)
+        return _train_in(folder, data, options, fabric, reporter)
     except KeyboardInterrupt:
         if folder is not None:
-            reporter.on_message(f"Interrupted; {_how_to_continue(folder, start.data)}")
+            model, remedy = folder / MODEL_FILE, _how_to_resume(folder)
+            if model.is_file():
+                remedy = f"{model} is trained; measure it with: blitznet eval {model} --data {data}"
+            reporter.on_message(f"Interrupted; {remedy}")
         raise
     except BlitzNetError as error:
         report_failure(processes, error)
@@ -251,44 +232,65 @@ def _train(start: _Start, stack: ExitStack) -> TrainingRun:
         raise cause from None
 
 
-def _how_to_continue(folder: Path, data: Path) -> str:
-    """Say how to continue an unfinished run."""
-    model = folder / MODEL_FILE
-    if model.is_file():
-        return f"{model} is trained; measure it with: blitznet eval {model} --data {data}"
+def _how_to_resume(folder: Path) -> str:
     return f"continue with: blitznet train --resume {folder}"
 
 
-def _finish(start: _Start, folder: Path, recipe: Recipe, steps: int) -> TrainingRun:
-    """Measure and report a finished run; for an unfinished one, say how to continue."""
-    if not (folder / MODEL_FILE).is_file():
-        remedy = _how_to_continue(folder, start.data)
-        start.reporter.on_message(f"Stopped at step {steps} of {recipe.steps}; {remedy}")
-        return TrainingRun(folder, steps)
-    metrics = finish_run(folder, start.options.accelerator, start.options.workers, start.reporter)
-    if start.tensorboard:
-        rewrite_tensorboard(folder)
+def _train_in(
+    folder: Path, data: Path, options: LoopOptions, fabric: "Fabric", reporter: ProgressReporter
+) -> TrainingRun:
+    """Train in a prepared folder; the first process also measures, reports and exports."""
+    recipe, _ = read_run(folder)
+    description, has_state = read_description(data), (folder / STATE_FILE).exists()
+    with tensorboard_writer(folder) as write_events:
+
+        def train_and_write() -> Steps:
+            loop = TrainingLoop(recipe, description, folder, options, fabric, has_state)
+            for step, row in loop.steps():
+                if row is not None and options.tensorboard and fabric.is_global_zero:
+                    write_events()
+                yield step, row
+
+        if not fabric.is_global_zero:
+            collections.deque(train_and_write(), maxlen=0)
+            return TrainingRun(folder, recipe.steps)
+        steps = show_training(train_and_write(), recipe.steps, folder, reporter)
+        if not (folder / MODEL_FILE).is_file():
+            reporter.on_message(
+                f"Stopped at step {steps} of {recipe.steps}; {_how_to_resume(folder)}"
+            )
+            return TrainingRun(folder, steps)
+        metrics = finish_run(folder, data, options.accelerator, options.workers, reporter)
+        if options.tensorboard:
+            write_events()
     return TrainingRun(folder, steps, metrics)
 
 
-def _begin(start: _Start) -> Path:
+def _begin(
+    recipe: Recipe, data: Path, out: Path | None, options: LoopOptions, reporter: ProgressReporter
+) -> Path:
     """Check the data, fit the recipe to it, and create the folder of a new run."""
-    recipe, data, out, options = start.recipe, start.data, start.out, start.options
-    on_message = start.reporter.on_message
+    on_message = reporter.on_message
     require_new(out)
     description = read_description(data)
     entries = description.entries("train")
     has_boxes = any(entry.boxes for entry in entries)
     has_maps = any(entry.masks or entry.refined_masks for entry in entries)
     recipe = fit_to_data(fit_to_start(recipe), len(description.classes), has_boxes, has_maps)
-    require_fit(recipe, description, options, start.processes.count)
+    require_fit(recipe, description, options)
     require_timm_model(recipe.model.backbone)
     device = choose_device(options.accelerator)
     precision = usable_precision(recipe.precision, device)
     if starts_from_imagenet(recipe):
         on_message(describe_imagenet_weights(recipe.model.backbone))
-    report = _check(description, start)
-    labelled = _labelled(report)
+    report = _check(description, data, options, reporter.is_shown)
+    statistics, names = report.statistics["train"], description.classes[1:]
+    labelled = KnownClasses(
+        *(
+            [name for name, count in zip(names, counts[1:], strict=False) if count]
+            for counts in (statistics.boxes, statistics.pixels[:IGNORE_INDEX])
+        )
+    )
     if not any(labelled):
         raise LabelError(
             f"{data}: no image of train has a box or a pixel that is not ignored, so there is "
@@ -298,14 +300,14 @@ def _begin(start: _Start) -> Path:
         recipe, len(description.classes), bool(labelled.boxes), bool(labelled.masks)
     )
     images = sum(len(source) for split, _, source in report.sources if split == "train")
-    if start.epochs is not None:
-        steps = math.ceil(start.epochs * images / recipe.global_batch_size)
+    if options.epochs is not None:
+        steps = math.ceil(options.epochs * images / recipe.global_batch_size)
         recipe = change_recipe(recipe, steps=steps)
     recipe = keep_dropped(recipe, description.classes)
     known = known_to_start(recipe, description.classes)
     supervised = KnownClasses(
         *(
-            [n for n in description.classes[1:] if n in {*one, *two}]
+            [name for name in names if name in {*one, *two}]
             for one, two in zip(labelled, known, strict=True)
         )
     )
@@ -318,31 +320,22 @@ def _begin(start: _Start) -> Path:
         write_skipped(folder, report.errors, description)
         for error in report.errors:
             on_message(f"skipped: {error}")
-    start.reporter.doing = "preparing the first step"
+    reporter.doing = "preparing the first step"
     return folder
 
 
-def _labelled(report: CheckReport) -> KnownClasses:
-    """The classes that occur in boxes and pixels of `train`."""
-    statistics = report.statistics["train"]
-    return KnownClasses(
-        *(
-            [name for name, count in zip(statistics.names[1:], counts[1:], strict=False) if count]
-            for counts in (statistics.boxes, statistics.pixels[: min(len(statistics.names), 255)])
-        )
-    )
-
-
-def _check(description: DataDescription, start: _Start) -> CheckReport:
+def _check(
+    description: DataDescription, data: Path, options: LoopOptions, show_progress: bool
+) -> CheckReport:
     """Check the data; only with `skip_bad` may it have errors, and only in single images."""
-    data, splits = start.data, ["train", *({VALIDATION_SPLIT} & description.splits.keys())]
-    workers, shown = usable_cores() if start.options.workers else 0, start.reporter.is_shown
-    report = check_data(description, data, splits, workers=workers, show_progress=shown)
+    splits = ["train", *({VALIDATION_SPLIT} & description.splits.keys())]
+    workers = usable_cores() if options.workers else 0
+    report = check_data(description, data, splits, workers=workers, show_progress=show_progress)
     errors = report.errors
     for error in errors:
         if error.index is None:  # of a whole source, not of an image that could be skipped
             raise InputError(str(error))
-    if errors and not start.skip_bad:
+    if errors and not options.skip_bad:
         raise LabelError(
             f"{data} has {count_of(len(errors), 'error')}, the first: {errors[0]}; see all "
             f"with blitznet check-data {data}, or skip those images with --skip-bad"
@@ -350,15 +343,14 @@ def _check(description: DataDescription, start: _Start) -> CheckReport:
     return report
 
 
-def _continue(folder: Path, start: _Start) -> None:
+def _continue(folder: Path, recipe: Recipe, data: Path, options: LoopOptions) -> None:
     """Check that an interrupted run can be resumed, even if it has no state yet."""
-    recipe, data = read_run(folder)
     if (folder / MODEL_FILE).exists():
         raise RecipeError(f"{folder} is finished: {folder / MODEL_FILE} is the trained network")
     state = folder / STATE_FILE
-    trained = read_progress(state).get("recipe") if state.exists() else None
+    trained = read_progress(state).recipe if state.exists() else None
     description = read_description(data)
     require_unchanged(folder, description, trained)
-    require_fit(recipe, description, start.options, start.processes.count)
+    require_fit(recipe, description, options)
     for unfinished in unfinished_files(folder):
         unfinished.unlink()

@@ -32,14 +32,6 @@ def with_metrics(info: CheckpointInfo, metrics: Metrics) -> CheckpointInfo:
     return info.model_copy(update={"metrics": {VALIDATION_SPLIT: metrics.summary()}})
 
 
-def forget_validation(folder: Path, last_step: int) -> None:
-    """Drop validations after the step from which a run continues."""
-    rows = read_validation(folder)
-    kept = [row for row in rows if row["step"] <= last_step]
-    if kept != rows:
-        write_rows(folder / VALIDATION_FILE, VALIDATION_FIELDS, kept)
-
-
 def validate(
     folder: Path,
     network: BlitzNet,
@@ -111,7 +103,6 @@ def keep_measured(folder: Path, metrics: Metrics, network: BlitzNet, info: Check
     if score is not None and (best is None or score > best["score"]):
         save_checkpoint(folder / BEST_FILE, network, info)
     kinds = {kind: (metrics.mean_ap or {}).get(kind) for kind in ("voc07", "voc12", "coco")}
-    step, mean_iou = info.training["steps"], metrics.mean_iou
-    row = {"step": step, "score": score, **kinds, "mean_iou": mean_iou}
+    row = {"step": info.training["steps"], "score": score, **kinds, "mean_iou": metrics.mean_iou}
     row["seconds"] = metrics.seconds
     write_rows(folder / VALIDATION_FILE, VALIDATION_FIELDS, [*rows, row])

@@ -7,6 +7,7 @@ import timm
 import torch
 from torch import Tensor
 
+from blitznet.classes import VOC_CLASSES
 from blitznet.errors import CheckpointError, InputError
 from blitznet.model import backbone as backbone_module
 from blitznet.model import imagenet_weights
@@ -46,7 +47,7 @@ def test_an_installed_package_comes_before_a_download(package: Path) -> None:
     assert own_weights(Backbone(TINY, pretrained=True).body, package)
     assert own_weights(build("blitznet300", backbone=NAME, pretrained=True).backbone.body, package)
     recipe = tiny_recipe(backbone_weights="imagenet")
-    assert own_weights(build_network(recipe).backbone.body, package)
+    assert own_weights(build_network(recipe, VOC_CLASSES).backbone.body, package)
 
 
 def test_the_normalisation_is_that_of_the_weights_unless_it_is_given() -> None:

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from blitznet.errors import InputError
 from blitznet.model.blitznet import BlitzNet
-from blitznet.training.loop import MODEL_FILE, train_steps
-from fixtures.tiny_run import MIXED, ON_CPU, read_state, tiny_recipe
+from blitznet.training.loop import MODEL_FILE
+from fixtures.tiny_run import MIXED, ON_CPU, read_state, tiny_recipe, train_steps
 
 COMPILED = replace(ON_CPU, compile=True)
 

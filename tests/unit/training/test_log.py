@@ -8,7 +8,7 @@ import torch
 from blitznet.classes import IGNORE_INDEX
 from blitznet.losses.joint import LossTerms
 from blitznet.structures import Batch
-from blitznet.training.log import LOG_FIELDS, Meter, append_row, read_rows, start_log
+from blitznet.training.log import LOG_FIELDS, Meter, append_row, drop_rows_after, read_rows
 from blitznet.training.step import StepResult
 
 
@@ -57,21 +57,21 @@ def row_of(step: int) -> dict[str, float]:
 
 def test_a_log_goes_on_behind_the_step_that_is_resumed(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
-    start_log(path, 0)
+    drop_rows_after(path, LOG_FIELDS, 0)
     for step in (1, 2, 3):
         append_row(path, row_of(step))
-    start_log(path, 2)
+    drop_rows_after(path, LOG_FIELDS, 2)
     append_row(path, row_of(4))
     assert [row["step"] for row in read_rows(path, LOG_FIELDS)] == [1, 2, 4]
 
 
 def test_a_row_that_was_cut_short_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
-    start_log(path, 0)
+    drop_rows_after(path, LOG_FIELDS, 0)
     append_row(path, row_of(1))
     with path.open("a") as file:
         file.write("2,0.5,0.")
-    start_log(path, 5)
+    drop_rows_after(path, LOG_FIELDS, 5)
     append_row(path, row_of(6))
     assert [row["step"] for row in read_rows(path, LOG_FIELDS)] == [1, 6]
 

@@ -25,7 +25,7 @@ from blitznet.model_files import read_info
 from blitznet.structures import Batch, RawPredictions
 from blitznet.training import loop
 from blitznet.training.log import LOG_FIELDS
-from blitznet.training.loop import MODEL_FILE, STATE_FILE, train_steps
+from blitznet.training.loop import MODEL_FILE, STATE_FILE
 from blitznet.training.recipe import Recipe
 from blitznet.training.resume import read_progress
 from fixtures.tiny_run import (
@@ -37,6 +37,7 @@ from fixtures.tiny_run import (
     read_log,
     read_state,
     tiny_recipe,
+    train_steps,
     use_small_network,
 )
 
@@ -68,8 +69,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def step_of(run: Path) -> int:
-    step: int = read_progress(run / STATE_FILE)["step"]
-    return step
+    return read_progress(run / STATE_FILE).step
 
 
 def steps_of_log(run: Path) -> list[int]:

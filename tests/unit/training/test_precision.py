@@ -9,10 +9,10 @@ from torch import Tensor
 
 from blitznet.model_files import read_info
 from blitznet.training import loop_options as module
-from blitznet.training.loop import MODEL_FILE, train_steps
+from blitznet.training.loop import MODEL_FILE
 from blitznet.training.loop_options import usable_precision
 from blitznet.training.recipe import Precision
-from fixtures.tiny_run import MIXED, ON_CPU, assert_same_tensors, tiny_recipe
+from fixtures.tiny_run import MIXED, ON_CPU, assert_same_tensors, tiny_recipe, train_steps
 
 pytestmark = pytest.mark.usefixtures("small_network")
 

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from blitznet.errors import CheckpointError, InputError
 from blitznet.training.log import read_rows
-from blitznet.training.resume import load_state, read_progress, save_state
+from blitznet.training.resume import Progress, load_state, read_progress, save_state
 
 FITS_NOT = (
     "is the state of another network or optimizer; resume with the recipe and the settings that "
@@ -99,7 +99,8 @@ def test_what_is_loaded_is_what_was_saved_and_goes_on_alike(tmp_path: Path, ema:
 
 def test_progress_comes_back_with_its_keys(tmp_path: Path, trained: Run) -> None:
     save(trained, tmp_path / "state", seconds=1.5, recipe={"lr": 1.0})
-    assert read_progress(tmp_path / "state") == {"step": 3, "seconds": 1.5, "recipe": {"lr": 1.0}}
+    expected = Progress(step=3, seconds=1.5, recipe={"lr": 1.0})
+    assert read_progress(tmp_path / "state") == expected
 
 
 def test_the_groups_keep_the_settings_of_the_recipe_and_not_of_the_file(

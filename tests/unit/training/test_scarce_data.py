@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 
 from blitznet.classes import IGNORE_INDEX
 from blitznet.data.description import DataDescription, VocEntry
-from blitznet.training.loop import MODEL_FILE, train_steps
+from blitznet.training.loop import MODEL_FILE
 from blitznet.training.validation import BEST_FILE, LAST_FILE, read_validation
 from fixtures.make_fixtures import VOC_MINI
-from fixtures.tiny_run import MIXED, ON_CPU, read_state, tiny_recipe
+from fixtures.tiny_run import MIXED, ON_CPU, read_state, tiny_recipe, train_steps
 
 pytestmark = pytest.mark.usefixtures("small_network")
 

@@ -2,7 +2,6 @@
 
 import io
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +13,7 @@ from blitznet.data.check.check_report import CheckReport, SplitStatistics
 from blitznet.data.check.image_check import ImageRecord
 from blitznet.data.labels import Problem
 from blitznet.training.log import LOG_FIELDS, write_rows
+from blitznet.training.loop import Steps
 from blitznet.training.network import KnownClasses
 from blitznet.training.validation import VALIDATION_FIELDS, VALIDATION_FILE
 from fixtures.tiny_run import TINY, tiny_recipe
@@ -80,7 +80,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def show_rows(rows: list[dict[str, float]], total: int, run: Path) -> list[str]:
     """The lines shown for a run with these rows."""
     lines: list[str] = []
-    show.show_training(lambda _: iter(rows), total, run, show.ProgressReporter(lines.append))
+    steps = [(int(row["step"]), row) for row in rows]
+    show.show_training(steps, total, run, show.ProgressReporter(lines.append))
     return lines
 
 
@@ -99,15 +100,14 @@ def test_between_them_every_step_is_ready_to_be_told_with_the_time_left(
 ) -> None:
     reporter, said = show.ProgressReporter(lambda _: None), []
 
-    def start(on_step: Callable[[int], object]) -> Iterator[dict[str, float]]:
+    def steps() -> Steps:
         clock.seconds = 5000.0  # data is read, the network compiled
-        on_step(1200)  # of a resumed run
+        yield 1200, None  # of a resumed run
         clock.seconds += 300.0  # 1.5 s a step
-        on_step(1400)
+        yield 1400, None
         said.append(reporter.doing)
-        yield log_row(1400)
 
-    assert show.show_training(start, 3790, tmp_path, reporter) == 1400
+    assert show.show_training(steps(), 3790, tmp_path, reporter) == 1400
     assert said == ["step 1400/3790    0:59:45 left"]
 
 
@@ -146,14 +146,13 @@ def test_a_bar_says_what_is_done_before_the_first_step_and_then_the_time_left(
     monkeypatch.setenv("TERM", "xterm")
     reporter.doing = "preparing the first step"
 
-    def start(on_step: Callable[[int], object]) -> Iterator[dict[str, float]]:
+    def steps() -> Steps:
         assert reporter.has_bar  # which replaces the lines
         for step in (1, 2):  # a step takes more than the half minute that rich looks back
             clock.seconds += 60.0
-            on_step(step)
-        yield log_row(2)
+            yield step, log_row(step)
 
-    show.show_training(start, 1000, tmp_path, reporter)
+    show.show_training(steps(), 1000, tmp_path, reporter)
     shown = terminal.getvalue()
     assert not reporter.has_bar
     assert "0/1000" in shown

@@ -47,7 +47,7 @@ def test_frozen_layers_keep_weights_and_statistics_and_all_others_change(
 ) -> None:
     recipe = recipe_of(backbone, stride)
     torch.manual_seed(0)
-    network = build_network(recipe)
+    network = build_network(recipe, VOC_CLASSES)
     optimizer = build_optimizer(network, recipe)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     for _ in range(2):  # of a new network, some gradients of the first step are 0
@@ -66,7 +66,7 @@ def test_frozen_layers_keep_weights_and_statistics_and_all_others_change(
 @pytest.mark.parametrize(("backbone", "stride"), CASES)
 def test_what_is_frozen_is_not_given_to_the_optimizer(backbone: str, stride: int) -> None:
     recipe = recipe_of(backbone, stride)
-    network = build_network(recipe)
+    network = build_network(recipe, VOC_CLASSES)
     frozen = tuple(f"backbone.body.{start}" for start in FROZEN[backbone][stride])
     given = {p for group in build_optimizer(network, recipe).param_groups for p in group["params"]}
     expected = {p for name, p in network.named_parameters() if not name.startswith(frozen)}
@@ -75,16 +75,16 @@ def test_what_is_frozen_is_not_given_to_the_optimizer(backbone: str, stride: int
 
 def test_a_backbone_that_cannot_run_at_the_image_size_is_refused_before_training() -> None:
     with pytest.raises(InputError, match="visformer_tiny cannot run at 64 pixels"):
-        build_network(recipe_of("visformer_tiny", stride=0))
+        build_network(recipe_of("visformer_tiny", stride=0), VOC_CLASSES)
 
 
 def test_the_network_starts_in_training_mode() -> None:
-    network = build_network(tiny_recipe())
+    network = build_network(tiny_recipe(), VOC_CLASSES)
     assert all(module.training for module in network.modules())
 
 
 def test_adam_decays_all_weights_and_adamw_spares_biases_and_batch_norms() -> None:
-    network = build_network(tiny_recipe())
+    network = build_network(tiny_recipe(), VOC_CLASSES)
     everything = set(network.parameters())
     adam = build_optimizer(network, tiny_recipe(optimizer="adam", weight_decay=0.01))
     assert type(adam) is torch.optim.Adam
@@ -103,7 +103,7 @@ def test_adam_decays_all_weights_and_adamw_spares_biases_and_batch_norms() -> No
 @pytest.mark.parametrize("kind", ["adam", "adamw"])
 def test_the_backbone_has_its_own_learning_rate_and_every_weight_has_one(kind: str) -> None:
     recipe = tiny_recipe(optimizer=kind, backbone_lr_scale=0.25)
-    network = build_network(recipe)
+    network = build_network(recipe, VOC_CLASSES)
     optimizer = build_optimizer(network, recipe)
     set_learning_rate(optimizer, 0.8)
     rates = [(p, group["lr"]) for group in optimizer.param_groups for p in group["params"]]
@@ -120,22 +120,25 @@ def test_weights_of_a_file_are_put_into_the_backbone(tmp_path: Path) -> None:
     weights["classifier.weight"] = torch.zeros(10, 4)  # a classifier's file holds more
     save_file(weights, tmp_path / "weights.safetensors")
     recipe = tiny_recipe(backbone_weights=str(tmp_path / "weights.safetensors"))
-    loaded = build_network(recipe).backbone.body.state_dict()
+    loaded = build_network(recipe, VOC_CLASSES).backbone.body.state_dict()
     assert all(torch.equal(loaded[name], weights[name].float()) for name in weights.keys() & loaded)
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
-    for use in (fit_to_start, build_network):  # before a run has a folder, and when it resumes
-        with pytest.raises(RecipeError, match=f"^backbone_weights: {path} does not exist$"):
-            use(tiny_recipe(backbone_weights=str(path)))
+    recipe = tiny_recipe(backbone_weights=str(path))
+    message = f"^backbone_weights: {path} does not exist$"
+    with pytest.raises(RecipeError, match=message):  # before a run has a folder
+        fit_to_start(recipe)
+    with pytest.raises(RecipeError, match=message):  # when it resumes
+        build_network(recipe, VOC_CLASSES)
 
 
 def test_a_run_starts_from_another_networks_weights_wherever_they_fit(tmp_path: Path) -> None:
     torch.manual_seed(7)
     path = tmp_path / "other.safetensors"
     other = saved_network(path, ("background", "a", "b", "c"))
-    network = build_network(tiny_recipe(start_from=str(path)))
+    network = build_network(tiny_recipe(start_from=str(path)), VOC_CLASSES)
     theirs = other.state_dict()
     for name, tensor in network.state_dict().items():
         fits = tensor.shape == theirs[name].shape
@@ -262,4 +265,4 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     saved_network(path, backbone="test_resnet")
     with pytest.raises(RecipeError, match="can take over too little"):
-        build_network(tiny_recipe(start_from=str(path)))
+        build_network(tiny_recipe(start_from=str(path)), VOC_CLASSES)

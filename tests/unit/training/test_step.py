@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import SGD
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from blitznet.classes import VOC_CLASSES
 from blitznet.data.loader import collate_samples
 from blitznet.model.blitznet import BlitzNet
 from blitznet.structures import Batch
@@ -49,7 +50,7 @@ def make_learner(monkeypatch: pytest.MonkeyPatch) -> MakeLearner:
         monkeypatch.setattr(step, "build_network", lambda *_: network)
         monkeypatch.setattr(step, "build_optimizer", lambda *_: optimizer)
         fabric = Fabric(accelerator=device, devices=1, precision="32-true")
-        return TrainState(fabric, tiny_recipe(**changes)), network, optimizer
+        return TrainState(fabric, tiny_recipe(**changes), VOC_CLASSES), network, optimizer
 
     return make
 

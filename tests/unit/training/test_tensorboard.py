@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from blitznet.training.log import LOG_FIELDS, LOG_FILE, append_row, start_log, write_rows
-from blitznet.training.tensorboard import rewrite_tensorboard, with_tensorboard
+from blitznet.training.log import LOG_FIELDS, LOG_FILE, append_row, drop_rows_after, write_rows
+from blitznet.training.tensorboard import tensorboard_writer
 from blitznet.training.validation import VALIDATION_FIELDS, VALIDATION_FILE
 
 TAGS = ["loss/classification", "loss/box", "loss/segmentation", "lr", "speed/pictures_per_second"]
@@ -27,12 +27,14 @@ def write_validations(run: Path, **score_of_step: float) -> None:
 
 
 def write(run: Path, *rows: dict[str, float]) -> None:
-    assert list(with_tensorboard(logged(run, *rows), run)) == list(rows)
+    with tensorboard_writer(run) as write_events:
+        for _ in logged(run, *rows):
+            write_events()
 
 
 def logged(run: Path, *rows: dict[str, float]) -> Iterator[dict[str, float]]:
     """Yield rows as in training: the log drops those of repeated steps."""
-    start_log(run / LOG_FILE, int(rows[0]["step"]) - 1)
+    drop_rows_after(run / LOG_FILE, LOG_FIELDS, int(rows[0]["step"]) - 1)
     for row in rows:
         append_row(run / LOG_FILE, row)
         yield row
@@ -61,18 +63,15 @@ def test_every_row_becomes_a_point_of_each_curve(tmp_path: Path) -> None:
 def test_validations_are_written_once_as_they_come_and_without_what_was_not_measured(
     tmp_path: Path,
 ) -> None:
-    def rows() -> Iterator[dict[str, float]]:
-        first, second = logged(tmp_path, log_row(20)), logged(tmp_path, log_row(40))
-        yield from first
+    with tensorboard_writer(tmp_path) as write_events:
+        list(logged(tmp_path, log_row(20)))
+        write_events()
         write_validations(tmp_path, s20=0.5)
-        yield from second
+        list(logged(tmp_path, log_row(40)))
+        write_events()
         assert read(tmp_path)["val/score"] == [(20, 0.5)]  # on disk while the run goes on
-        write_validations(tmp_path, s20=0.5, s40=0.625)
-
-    assert len(list(with_tensorboard(rows(), tmp_path))) == 2
-    write_validations(tmp_path, s20=0.5, s40=0.625, s60=0.75)
-    for _ in range(2):
-        rewrite_tensorboard(tmp_path)
+        write_validations(tmp_path, s20=0.5, s40=0.625, s60=0.75)
+        write_events()
         found = read(tmp_path)
         assert [step for step, _ in found["loss/box"]] == [20, 40]
         assert found["val/score"] == found["val/voc12"] == [(20, 0.5), (40, 0.625), (60, 0.75)]
@@ -102,15 +101,18 @@ def test_what_was_not_written_before_is_taken_from_the_log(tmp_path: Path) -> No
 
 
 def test_a_run_that_breaks_off_keeps_its_curves(tmp_path: Path) -> None:
-    def rows() -> Iterator[dict[str, float]]:
-        yield from logged(tmp_path, log_row(20))
-        raise KeyboardInterrupt
+    def break_off() -> None:
+        with tensorboard_writer(tmp_path) as write_events:
+            list(logged(tmp_path, log_row(20)))
+            write_events()
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(with_tensorboard(rows(), tmp_path))
+        break_off()
     assert read(tmp_path)["loss/box"] == [(20, 0.5)]
 
 
 def test_a_run_without_a_row_leaves_nothing(tmp_path: Path) -> None:
-    assert list(with_tensorboard(iter([]), tmp_path)) == []
+    with tensorboard_writer(tmp_path):
+        pass
     assert list(tmp_path.iterdir()) == []

@@ -21,8 +21,8 @@ from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model_files import read_info
 from blitznet.training import loop, validation
 from blitznet.training.finish import better_weights
-from blitznet.training.log import Row
-from blitznet.training.loop import MODEL_FILE, STATE_FILE, train_steps
+from blitznet.training.log import Row, drop_rows_after
+from blitznet.training.loop import MODEL_FILE, STATE_FILE
 from blitznet.training.loop_options import steps_between_validations
 from blitznet.training.resume import read_progress
 from blitznet.training.validation import (
@@ -30,7 +30,6 @@ from blitznet.training.validation import (
     LAST_FILE,
     VALIDATION_FIELDS,
     VALIDATION_FILE,
-    forget_validation,
     read_validation,
 )
 from fixtures.tiny_run import (
@@ -41,6 +40,7 @@ from fixtures.tiny_run import (
     read_log,
     read_state,
     tiny_recipe,
+    train_steps,
     use_small_network,
 )
 
@@ -173,7 +173,7 @@ def test_a_validation_that_was_killed_is_made_again(tmp_path: Path, validated: P
     """The validation's row is written last, after the state."""
     for step in range(4):
         list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, STOP_AT_ONCE, resume=step > 0))
-    assert read_progress(tmp_path / STATE_FILE)["step"] == 4
+    assert read_progress(tmp_path / STATE_FILE).step == 4
     assert steps(tmp_path) == [2]
     list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND, resume=True))
     assert without_seconds(tmp_path) == without_seconds(validated)
@@ -185,7 +185,7 @@ def test_a_column_of_another_version_is_dropped_on_resuming(tmp_path: Path) -> N
     path = tmp_path / VALIDATION_FILE
     header = ",".join(VALIDATION_FIELDS)
     path.write_text(f"{header},extra\n2,0.5,,,,,9.0,1\n4,0.6,,,,,9.0,1\n")
-    forget_validation(tmp_path, 2)
+    drop_rows_after(path, VALIDATION_FIELDS, 2)
     assert path.read_text().splitlines() == [header, "2,0.5,,,,,9.0"]
 
 
@@ -272,7 +272,7 @@ def test_ctrl_c_ends_a_validation_which_is_made_when_the_run_goes_on(
         with pytest.raises(KeyboardInterrupt):
             list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND))
     assert looked_at == 1
-    assert read_progress(tmp_path / STATE_FILE)["step"] == 2
+    assert read_progress(tmp_path / STATE_FILE).step == 2
     assert not (tmp_path / VALIDATION_FILE).exists()
     list(train_steps(tiny_recipe(), WITH_VAL, tmp_path, EVERY_SECOND, resume=True))
     assert without_seconds(tmp_path) == without_seconds(validated)
