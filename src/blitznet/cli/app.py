@@ -5,7 +5,7 @@ import math
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -157,11 +157,8 @@ def _show_version(is_wanted: bool) -> None:
 
 @app.callback()
 def _common(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", "-V", callback=_show_version, is_eager=True, help="Show the version."
-        ),
-    ] = False,
+    version: bool = typer.Option(
+        False, "--version", "-V", callback=_show_version, is_eager=True, help="Show the version."
+    ),
 ) -> None:
     """Options that come before the verb."""

@@ -2,12 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from blitznet.cli.app import app, print_line, print_table
-from blitznet.cli.options import OverwriteOption
+from blitznet.cli.options import OVERWRITE
 from blitznet.extras import require
 from blitznet.files.result_folder import make_folder, require_usable
 
@@ -17,36 +17,34 @@ if TYPE_CHECKING:
 
 @app.command()
 def check_data(
-    data: Annotated[Path, typer.Argument(metavar="DATA.yaml", help="Data description.")],
-    splits: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--split", metavar="NAME", help="Check only this split; repeatable.", show_default="all"
-        ),
-    ] = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model", "-m", metavar="NAME", help="Network whose anchors the boxes should match."
-        ),
-    ] = "blitznet300-mobile",
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Worker processes.", show_default="number of cores")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the whole report as JSON.")
-    ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List all warnings.")] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="DIR",
-            help="Folder for a sheet of samples, plots and report.json; must be empty or new.",
-        ),
-    ] = None,
-    overwrite: OverwriteOption = False,
+    data: Path = typer.Argument(metavar="DATA.yaml", help="Data description."),
+    splits: list[str] | None = typer.Option(
+        None,
+        "--split",
+        metavar="NAME",
+        help="Check only this split; repeatable.",
+        show_default="all",
+    ),
+    model: str = typer.Option(
+        "blitznet300-mobile",
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="Network whose anchors the boxes should match.",
+    ),
+    workers: int | None = typer.Option(
+        None, min=0, help="Worker processes.", show_default="number of cores"
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print the whole report as JSON."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="List all warnings."),
+    out: Path | None = typer.Option(
+        None,
+        "--out",
+        "-o",
+        metavar="DIR",
+        help="Folder for a sheet of samples, plots and report.json; must be empty or new.",
+    ),
+    overwrite: bool = OVERWRITE,
 ) -> None:
     """Validate images and labels before training.
 

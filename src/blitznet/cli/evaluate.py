@@ -3,17 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from blitznet.cli.app import app, print_line, print_table
 from blitznet.cli.options import (
-    AveragedClassesOption,
-    DeviceOption,
-    OutOption,
-    OverwriteOption,
-    QuietOption,
+    AVERAGED_CLASSES,
+    DEVICE,
+    OUT,
+    OVERWRITE,
+    QUIET,
     require_network,
     require_split,
     split_names,
@@ -25,36 +24,28 @@ from blitznet.files.result_folder import make_folder, require_usable
 
 @app.command(name="eval")
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Bundled network, checkpoint, or exported file.")
-    ],
-    data: Annotated[Path, typer.Option(metavar="DATA.yaml", help="Data description.")],
-    split: Annotated[str, typer.Option(help="Split to evaluate.")] = "val",
-    classes: AveragedClassesOption = None,
-    device: DeviceOption = "auto",
-    engine: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Inference engine: torch, openvino, ..., or auto.",
-            show_default="torch in float32; onnxruntime or openvino for exported files",
-        ),
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 16,
-    workers: Annotated[int, typer.Option(min=0, help="Data-loading processes.")] = 1,
-    submission: Annotated[
-        str | None,
-        typer.Option(
-            metavar="voc|coco",
-            help="Also write the files for that evaluation server.",
-        ),
-    ] = None,
-    report: Annotated[
-        bool, typer.Option("--report", help="Also write a page of curves and images.")
-    ] = False,
-    out: OutOption = None,
-    overwrite: OverwriteOption = False,
-    quiet: QuietOption = False,
+    model: str = typer.Argument(
+        metavar="MODEL", help="Bundled network, checkpoint, or exported file."
+    ),
+    data: Path = typer.Option(metavar="DATA.yaml", help="Data description."),
+    split: str = typer.Option("val", help="Split to evaluate."),
+    classes: str | None = AVERAGED_CLASSES,
+    device: str = DEVICE,
+    engine: str | None = typer.Option(
+        None,
+        metavar="NAME",
+        help="Inference engine: torch, openvino, ..., or auto.",
+        show_default="torch in float32; onnxruntime or openvino for exported files",
+    ),
+    batch: int = typer.Option(16, min=1, help="Images per forward pass."),
+    workers: int = typer.Option(1, min=0, help="Data-loading processes."),
+    submission: str | None = typer.Option(
+        None, metavar="voc|coco", help="Also write the files for that evaluation server."
+    ),
+    report: bool = typer.Option(False, "--report", help="Also write a page of curves and images."),
+    out: Path | None = OUT,
+    overwrite: bool = OVERWRITE,
+    quiet: bool = QUIET,
 ) -> None:
     """Measure mAP (VOC07, VOC12, COCO) and mIoU of a network on labelled images."""
     require("torch", "train", "evaluation")

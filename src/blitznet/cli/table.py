@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,12 +14,10 @@ if TYPE_CHECKING:
 
 @app.command()
 def table(
-    number: Annotated[int, typer.Argument(metavar="N", help="Number of the table, 1 to 8.")],
-    per_class: Annotated[bool, typer.Option("--per-class", help="Also show every class.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every seed.")] = False,
-    results: Annotated[Path, typer.Option(metavar="DIR", help="Folder of our results.")] = Path(
-        "results"
-    ),
+    number: int = typer.Argument(metavar="N", help="Number of the table, 1 to 8."),
+    per_class: bool = typer.Option(False, "--per-class", help="Also show every class."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON, with every seed."),
+    results: Path = typer.Option(Path("results"), metavar="DIR", help="Folder of our results."),
 ) -> None:
     """Show a table of the paper next to our results."""
     from blitznet.paper.table_report import fill_in, to_dict
