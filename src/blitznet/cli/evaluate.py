@@ -1,7 +1,6 @@
 """blitznet eval."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import typer
@@ -62,12 +61,16 @@ def evaluate(
     from blitznet.evaluation.metrics import metrics_table
 
     folder = make_folder(out, Path("runs/eval"), overwrite)
-    with _removed_if_empty(folder):
+    try:
         metrics = evaluation.evaluate(
             model, data, split, engine=engine, device=device, classes=split_names(classes),
             batch_size=batch, workers=workers, out=folder, submission=submission, report=report,
             show_progress=not quiet,
         )  # fmt: skip
+    except BlitzNetError:
+        with suppress(OSError):  # if anything was written
+            folder.rmdir()
+        raise
     if quiet:
         return
     if submission is not None:
@@ -77,14 +80,3 @@ def evaluate(
         if report:
             print_line(f"Report: {folder / 'index.html'}")
         print_line(f"Metrics: {folder / evaluation.METRICS_FILE}")
-
-
-@contextmanager
-def _removed_if_empty(folder: Path) -> Iterator[None]:
-    """Remove the folder if the evaluation fails and leaves it empty."""
-    try:
-        yield
-    except BlitzNetError:
-        with suppress(OSError):
-            folder.rmdir()
-        raise

@@ -41,7 +41,15 @@ def export(
     If they differ more than the precision allows, exits with 1 and writes no file.
     """
     require_training("blitznet export")
-    _require_input(model, format_name, precision, calibrate, out, overwrite)
+    from blitznet.data.description import read_description
+    from blitznet.exporting.formats import output_path, require_format
+    from blitznet.model_files import find_checkpoint
+
+    find_checkpoint(model)
+    require_format(format_name, precision, calibrate)
+    output_path(out, Path(model).stem, format_name, precision, overwrite)
+    if calibrate is not None:
+        read_description(calibrate)
     if data is not None:
         require_split(data, split, split_names(classes))
     from blitznet.detection.limits import Limits
@@ -62,23 +70,3 @@ def export(
         if not exported.is_kept:
             print_error(f"{exported.path} was not written; --force keeps it; see {exported.report}")
         raise typer.Exit(1)
-
-
-def _require_input(
-    model: str,
-    format_name: str,
-    precision: str,
-    calibrate: Path | None,
-    out: Path | None,
-    overwrite: bool,
-) -> None:
-    """Find mistakes before loading anything heavy."""
-    from blitznet.data.description import read_description
-    from blitznet.exporting.formats import output_path, require_format
-    from blitznet.model_files import find_checkpoint
-
-    find_checkpoint(model)
-    require_format(format_name, precision, calibrate)
-    output_path(out, Path(model).stem, format_name, precision, overwrite)
-    if calibrate is not None:
-        read_description(calibrate)
