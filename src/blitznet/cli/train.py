@@ -84,7 +84,11 @@ def train(
     short = {"steps": steps, "global_batch_size": batch, "model.image_size": imgsz}
     overrides = [f"{field}={value}" for field, value in short.items() if value is not None]
     overrides = [*(settings or ()), *overrides]
-    _require_usage(resume, recipe or data, overrides or out or skip_bad or epochs is not None)
+    if resume is None and not (recipe or data):
+        raise typer.BadParameter("give --data DATA.yaml, or --resume RUN")
+    others = (recipe, data, overrides, out, skip_bad, epochs is not None)
+    if resume is not None and any(others):
+        raise typer.BadParameter("--resume RUN takes recipe and data from the run; give it alone")
     require("lightning_fabric", "train", "training")
     if device != "auto":
         device_kind(device)
@@ -100,14 +104,6 @@ def train(
     )  # fmt: skip
     if run.metrics is not None and not quiet:
         print_table(metrics_table(run.metrics))
-
-
-def _require_usage(resume: Path | None, start: object, others: object) -> None:
-    """Raise typer.BadParameter unless a run is either started or resumed."""
-    if resume is None and not start:
-        raise typer.BadParameter("give --data DATA.yaml, or --resume RUN")
-    if resume is not None and (start or others):
-        raise typer.BadParameter("--resume RUN takes recipe and data from the run; give it alone")
 
 
 def _find_start(
