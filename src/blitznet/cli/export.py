@@ -4,8 +4,8 @@ from pathlib import Path
 
 import typer
 
+from blitznet.cli import options
 from blitznet.cli.app import app, print_error, print_line, print_table
-from blitznet.cli.options import AVERAGED_CLASSES, require_split, split_names
 from blitznet.extras import require_training
 
 
@@ -29,7 +29,7 @@ def export(
         None, metavar="DATA.yaml", help="Also compare mAP and mIoU on this data set."
     ),
     split: str = typer.Option("val", help="Split of --data."),
-    classes: str | None = AVERAGED_CLASSES,
+    classes: str | None = options.AVERAGED_CLASSES,
     out: Path | None = typer.Option(
         None, "--out", "-o", metavar="FILE", help="Output file.", show_default="MODEL.onnx"
     ),
@@ -42,16 +42,15 @@ def export(
     """
     require_training("blitznet export")
     from blitznet.data.description import read_description
-    from blitznet.exporting.formats import output_path, require_format
+    from blitznet.exporting.formats import require_export
     from blitznet.model_files import find_checkpoint
 
     find_checkpoint(model)
-    require_format(format_name, precision, calibrate)
-    output_path(out, Path(model).stem, format_name, precision, overwrite)
+    require_export(out, Path(model).stem, format_name, precision, calibrate, overwrite)
     if calibrate is not None:
         read_description(calibrate)
     if data is not None:
-        require_split(data, split, split_names(classes))
+        options.require_split(data, split, options.split_names(classes))
     from blitznet.detection.limits import Limits
     from blitznet.exporting.export import export
     from blitznet.exporting.parity import parity_table
@@ -59,7 +58,7 @@ def export(
     exported = export(
         model, out, format=format_name, precision=precision, limits=Limits(score, iou, top),
         seg_map=seg_map, calibrate=calibrate, data=data, split=split,
-        classes=split_names(classes), overwrite=overwrite, force=force,
+        classes=options.split_names(classes), overwrite=overwrite, force=force,
     )  # fmt: skip
     print_table(parity_table(exported.parity))
     for problem in filter(None, (*exported.problems, exported.caution)):
