@@ -2,8 +2,8 @@
 
 import typer
 
+from blitznet.cli import options
 from blitznet.cli.app import app, print_error
-from blitznet.cli.options import BATCH, ENGINE, MODEL, SCORE
 from blitznet.extras import require
 
 
@@ -16,10 +16,10 @@ def batch(
     out: str = typer.Option(
         ..., "--out", "-o", metavar="DIR", help="Folder or URI for the Parquet parts."
     ),
-    model: str | None = MODEL,
-    score: float = SCORE,
-    engine: str | None = ENGINE,
-    batch_size: int | None = BATCH,
+    model: str | None = options.MODEL,
+    score: float = options.SCORE,
+    engine: str | None = options.ENGINE,
+    batch_size: int | None = options.BATCH,
     save_masks: bool = typer.Option(
         False, "--save-masks", help="Also store segmentation maps, as PNGs."
     ),

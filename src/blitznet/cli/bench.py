@@ -4,8 +4,8 @@ from pathlib import Path
 
 import typer
 
+from blitznet.cli import options
 from blitznet.cli.app import app, print_table
-from blitznet.cli.options import DEVICE, SCORE, split_names
 
 
 @app.command()
@@ -22,11 +22,11 @@ def bench(
     images: Path | None = typer.Option(
         None, metavar="FOLDER", help="Images to run on.", show_default="synthetic images"
     ),
-    score: float = SCORE,
+    score: float = options.SCORE,
     batch: int = typer.Option(1, min=1, help="Images per forward pass."),
     rounds: int = typer.Option(3, min=1, help="Measurement rounds."),
     seconds: float = typer.Option(3.0, min=0, help="Minimum seconds of measurement per engine."),
-    device: str = DEVICE,
+    device: str = options.DEVICE,
     json_file: Path | None = typer.Option(
         None, "--json", metavar="FILE", help="Also write the JSON to FILE."
     ),
@@ -37,7 +37,7 @@ def bench(
 
     speeds = bench(
         model,
-        split_names(engines),
+        options.split_names(engines),
         images=images,
         score=score,
         batch=batch,

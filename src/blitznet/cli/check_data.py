@@ -5,8 +5,8 @@ from pathlib import Path
 
 import typer
 
+from blitznet.cli import options
 from blitznet.cli.app import app, print_line, print_table
-from blitznet.cli.options import OVERWRITE
 from blitznet.extras import require
 from blitznet.files.result_folder import make_folder, require_usable
 
@@ -40,7 +40,7 @@ def check_data(
         metavar="DIR",
         help="Folder for a sheet of samples, plots and report.json; must be empty or new.",
     ),
-    overwrite: bool = OVERWRITE,
+    overwrite: bool = options.OVERWRITE,
 ) -> None:
     """Validate images and labels before training.
 

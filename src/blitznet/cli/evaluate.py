@@ -5,17 +5,8 @@ from pathlib import Path
 
 import typer
 
+from blitznet.cli import options
 from blitznet.cli.app import app, print_line, print_table
-from blitznet.cli.options import (
-    AVERAGED_CLASSES,
-    DEVICE,
-    OUT,
-    OVERWRITE,
-    QUIET,
-    require_network,
-    require_split,
-    split_names,
-)
 from blitznet.errors import BlitzNetError
 from blitznet.extras import require
 from blitznet.files.result_folder import make_folder, require_usable
@@ -28,8 +19,8 @@ def evaluate(
     ),
     data: Path = typer.Option(metavar="DATA.yaml", help="Data description."),
     split: str = typer.Option("val", help="Split to evaluate."),
-    classes: str | None = AVERAGED_CLASSES,
-    device: str = DEVICE,
+    classes: str | None = options.AVERAGED_CLASSES,
+    device: str = options.DEVICE,
     engine: str | None = typer.Option(
         None,
         metavar="NAME",
@@ -42,9 +33,9 @@ def evaluate(
         None, metavar="voc|coco", help="Also write the files for that evaluation server."
     ),
     report: bool = typer.Option(False, "--report", help="Also write a page of curves and images."),
-    out: Path | None = OUT,
-    overwrite: bool = OVERWRITE,
-    quiet: bool = QUIET,
+    out: Path | None = options.OUT,
+    overwrite: bool = options.OVERWRITE,
+    quiet: bool = options.QUIET,
 ) -> None:
     """Measure mAP (VOC07, VOC12, COCO) and mIoU of a network on labelled images."""
     require("torch", "train", "evaluation")
@@ -52,10 +43,10 @@ def evaluate(
         require("matplotlib", "plots", "--report")
     from blitznet.evaluation.submission import require_server
 
-    require_network(model, engine, device)
+    options.require_network(model, engine, device)
     if submission is not None:
         require_server(submission)
-    require_split(data, split, split_names(classes))
+    options.require_split(data, split, options.split_names(classes))
     require_usable(out, overwrite)
     from blitznet.evaluation import evaluate as evaluation
     from blitznet.evaluation.metrics import metrics_table
@@ -63,7 +54,7 @@ def evaluate(
     folder = make_folder(out, Path("runs/eval"), overwrite)
     try:
         metrics = evaluation.evaluate(
-            model, data, split, engine=engine, device=device, classes=split_names(classes),
+            model, data, split, engine=engine, device=device, classes=options.split_names(classes),
             batch_size=batch, workers=workers, out=folder, submission=submission, report=report,
             show_progress=not quiet,
         )  # fmt: skip

@@ -7,19 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from blitznet.cli import options
 from blitznet.cli.app import app, print_error, print_line
-from blitznet.cli.options import (
-    BATCH,
-    DEVICE,
-    ENGINE,
-    MODEL,
-    OUT,
-    OVERWRITE,
-    QUIET,
-    SCORE,
-    require_network,
-    split_names,
-)
 from blitznet.errors import count_of
 from blitznet.files.result_folder import make_folder, require_usable
 
@@ -39,8 +28,8 @@ def predict(
         help="Images, videos, folders, patterns such as 'trip/**/*.jpg', a camera's number, "
         "a stream's URL, or - for an image or a list on stdin.",
     ),
-    model: str | None = MODEL,
-    score: float = SCORE,
+    model: str | None = options.MODEL,
+    score: float = options.SCORE,
     classes: str | None = typer.Option(
         None,
         metavar="NAME,...",
@@ -53,11 +42,11 @@ def predict(
     max_detections: int | None = typer.Option(
         None, min=1, help="Maximum objects per image.", show_default="200"
     ),
-    device: str = DEVICE,
-    engine: str | None = ENGINE,
-    batch: int | None = BATCH,
-    out: Path | None = OUT,
-    overwrite: bool = OVERWRITE,
+    device: str = options.DEVICE,
+    engine: str | None = options.ENGINE,
+    batch: int | None = options.BATCH,
+    out: Path | None = options.OUT,
+    overwrite: bool = options.OVERWRITE,
     resume: bool = typer.Option(False, "--resume", help="Skip sources that have results in DIR."),
     mixed: bool = typer.Option(
         False, "--mixed", help="Resume even if the model or a setting has changed."
@@ -91,7 +80,7 @@ def predict(
     idle_seconds: float | None = typer.Option(
         None, min=0, help="End --watch after N seconds without a new image.", show_default="never"
     ),
-    quiet: bool = QUIET,
+    quiet: bool = options.QUIET,
 ) -> None:
     """Detect objects and segment classes in images and videos.
 
@@ -111,7 +100,7 @@ def predict(
     from blitznet.inference.video.predict_frames import VideoOptions
     from blitznet.inference.writers.label_formats import check_label_formats, parse_label_formats
 
-    formats, wanted = parse_label_formats(label_formats or ()), split_names(classes)
+    formats, wanted = parse_label_formats(label_formats or ()), options.split_names(classes)
     check_sources(found, bool(formats), track)
     require_usable(out, overwrite or resume)
     predictor = _load(model, device, engine, has_many_images(found), wanted)
@@ -131,12 +120,12 @@ def predict(
 
 @app.command()
 def demo(
-    model: str | None = MODEL,
-    score: float = SCORE,
-    device: str = DEVICE,
-    engine: str | None = ENGINE,
-    out: Path | None = OUT,
-    overwrite: bool = OVERWRITE,
+    model: str | None = options.MODEL,
+    score: float = options.SCORE,
+    device: str = options.DEVICE,
+    engine: str | None = options.ENGINE,
+    out: Path | None = options.OUT,
+    overwrite: bool = options.OVERWRITE,
 ) -> None:
     """Run detection and segmentation on sample photos; scikit-image adds more."""
     from blitznet.inference.demo import demo_images
@@ -214,7 +203,7 @@ def _load(
     classes: "Sequence[str] | None" = None,
 ) -> "Predictor":
     """Find mistakes before loading anything heavy, then load the network."""
-    network = require_network(model, engine, device)
+    network = options.require_network(model, engine, device)
     from blitznet.inference.predictor import load
     from blitznet.inference.selection import find_class
     from blitznet.model_files import read_info

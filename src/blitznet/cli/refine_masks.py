@@ -4,8 +4,8 @@ from pathlib import Path
 
 import typer
 
+from blitznet.cli import options
 from blitznet.cli.app import app
-from blitznet.cli.options import DEVICE, ENGINE, MODEL, require_network, require_split
 from blitznet.extras import require_training
 
 
@@ -13,13 +13,13 @@ from blitznet.extras import require_training
 def refine_masks(
     data: Path = typer.Argument(metavar="DATA.yaml", help="Data description."),
     out: Path = typer.Option(..., "--out", "-o", metavar="DIR", help="Output folder."),
-    model: str | None = MODEL,
+    model: str | None = options.MODEL,
     split: str = typer.Option("train", help="Split to process."),
     confidence: float = typer.Option(
         0.8, min=0, max=1, help="Minimum probability; the other pixels are void."
     ),
-    device: str = DEVICE,
-    engine: str | None = ENGINE,
+    device: str = options.DEVICE,
+    engine: str | None = options.ENGINE,
     overwrite: bool = typer.Option(
         False, "--overwrite", help="Replace maps made with other settings."
     ),
@@ -29,8 +29,8 @@ def refine_masks(
     If it is interrupted, run the same command again to continue.
     """
     require_training("blitznet refine-masks")
-    require_split(data, split)
-    require_network(model, engine, device)
+    options.require_split(data, split)
+    options.require_network(model, engine, device)
     from blitznet.training.refine_masks import refine_masks
 
     refined = refine_masks(

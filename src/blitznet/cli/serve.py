@@ -5,20 +5,20 @@ from pathlib import Path
 
 import typer
 
+from blitznet.cli import options
 from blitznet.cli.app import app, print_error
-from blitznet.cli.options import DEVICE, ENGINE, MODEL, SCORE
 
 TOKEN_VARIABLE = "BLITZNET_TOKEN"
 
 
 @app.command()
 def serve(
-    model: str | None = MODEL,
+    model: str | None = options.MODEL,
     host: str = typer.Option("127.0.0.1", help="Address to listen on."),
     port: int = typer.Option(8000, min=0, max=65535, help="Port; 0 = any free one."),
-    score: float = SCORE,
-    device: str = DEVICE,
-    engine: str | None = ENGINE,
+    score: float = options.SCORE,
+    device: str = options.DEVICE,
+    engine: str | None = options.ENGINE,
     workers: int | None = typer.Option(
         None, min=1, help="Concurrent predictions.", show_default="one per core, up to 4"
     ),

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from blitznet.cli import options
 from blitznet.cli.app import app, print_line, print_table
-from blitznet.cli.options import QUIET
 from blitznet.device import device_kind
 from blitznet.extras import require
 
@@ -76,7 +76,7 @@ def train(
     tensorboard: bool = typer.Option(
         False, "--tensorboard", help="Also write TensorBoard event files."
     ),
-    quiet: bool = QUIET,
+    quiet: bool = options.QUIET,
 ) -> None:
     """Train a network on images with boxes, segmentation maps, or both; --resume RUN continues."""
     if steps is not None and epochs is not None:
