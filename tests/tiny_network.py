@@ -1,11 +1,14 @@
 """Small networks for tests: a real, untrained one, and one with known results."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
+from blitznet.detection.anchors import anchors_of
 from blitznet.inference.engines.torch_engine import TorchEngine
 from blitznet.inference.predictor import Predictor
 from blitznet.model.blitznet import BlitzNet
@@ -23,6 +26,20 @@ def tiny_config(**overrides: object) -> ModelConfig:
     small = {"image_size": SIZE, "downscale_width": 16, "upscale_width": 16, "seg_width": 8}
     values = {"num_classes": len(NAMES), **small, **overrides}
     return BLITZNET300_MOBILE.model_copy(update=values)
+
+
+def anchors_of_levels(
+    image_size: int, level_sizes: Sequence[int], finest: float, second: float, coarsest: float
+) -> Tensor:
+    """Anchors on feature maps of any sizes, with the scales of the first two and the last."""
+    config = SimpleNamespace(
+        image_size=image_size,
+        level_sizes=level_sizes,
+        finest_scale=finest,
+        min_scale=second,
+        max_scale=coarsest,
+    )
+    return anchors_of(config)  # type: ignore[arg-type]
 
 
 def tiny_model(**overrides: object) -> BlitzNet:

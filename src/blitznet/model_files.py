@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -103,7 +103,7 @@ def read_info(path: Path) -> CheckpointInfo:
     Raises:
         CheckpointError: if the file is missing, damaged, not BlitzNet's, or of a newer format.
     """
-    metadata = read_header(path).metadata
+    metadata, _ = read_header(path)
     if METADATA_KEY not in metadata:
         raise CheckpointError(f"{path} is a safetensors file, but not from BlitzNet")
     return parse_info(path, metadata[METADATA_KEY], CheckpointInfo, CHECKPOINT_FORMAT_VERSION)
@@ -222,20 +222,11 @@ def parse_info(path: Path, text: str, kind: type[Info], newest: int) -> Info:
     return info
 
 
-class FileHeader(NamedTuple):
-    """Header of a safetensors file.
-
-    Attributes:
-        metadata: text by key.
-        shapes: shapes of the tensors by name.
-    """
-
-    metadata: dict[str, str]
-    shapes: dict[str, tuple[int, ...]]
-
-
-def read_header(path: Path) -> FileHeader:
+def read_header(path: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
     """Read the header of a safetensors file: eight bytes of length, then JSON.
+
+    Returns:
+        Metadata as text by key, and shapes of the tensors by name.
 
     Raises:
         CheckpointError: if the file is missing or damaged, or its size does not match the header.
@@ -255,7 +246,7 @@ def read_header(path: Path) -> FileHeader:
         expected = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
         if size - 8 - length != expected:
             raise ValueError(f"{size - 8 - length} bytes of weights instead of {expected}")
-        return FileHeader({str(key): str(value) for key, value in metadata.items()}, shapes)
+        return {str(key): str(value) for key, value in metadata.items()}, shapes
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist") from None
     except (OSError, struct.error, ValueError, LookupError, TypeError, AttributeError) as error:

@@ -14,10 +14,7 @@ PATIENCE_SECONDS = 2
 
 
 def with_progress(
-    items: Iterable[Item],
-    total: int | None,
-    what: str,
-    is_wanted: bool = True,
+    items: Iterable[Item], total: int | None, what: str, is_wanted: bool = True
 ) -> Generator[Item, None, None]:
     """Pass items through and show a progress bar with the items per second.
 
@@ -33,25 +30,19 @@ def with_progress(
     if not (is_wanted and sys.stderr.isatty()):
         yield from items
         return
+    from rich import progress
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import (
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TimeRemainingColumn,
-    )
     from rich.text import Text
 
-    class Speed(ProgressColumn):
-        def render(self, task: Task) -> Text:
+    class Speed(progress.ProgressColumn):
+        def render(self, task: progress.Task) -> Text:
             return Text(f"{task.speed:.1f}/s" if task.speed else "")
 
-    bar = Progress(
-        *Progress.get_default_columns()[:2],
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+    bar = progress.Progress(
+        *progress.Progress.get_default_columns()[:2],
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
         Speed(),
         console=Console(stderr=True),
         transient=True,

@@ -5,7 +5,7 @@ import math
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -100,38 +100,32 @@ def _run(arguments: Sequence[str] | None) -> int:
             stream.reconfigure(errors=errors)
     try:
         app(arguments, prog_name="blitznet")
-    except BlitzNetError as error:
-        print_error(error)
-        return 1
-    except OSError as error:
-        where = f"{cut(str(error.filename))}: " if error.filename else ""
-        print_error(f"{where}{error.strerror or error}")
-        return 1
-    except ImportError as error:  # an installed library is damaged, or there is no memory to map it
-        print_error(f"a library cannot be loaded ({one_line(error)}); free memory, or reinstall it")
-        return 1
-    except MemoryError:
-        print_error("out of memory; free some, or use smaller images, batches or networks")
-        return 1
-    except KeyboardInterrupt:
-        return 130
+        return 0
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
-    return 0
+    except KeyboardInterrupt:
+        return 130
+    except BlitzNetError as error:
+        problem = str(error)
+    except OSError as error:
+        where = f"{cut(str(error.filename))}: " if error.filename else ""
+        problem = f"{where}{error.strerror or error}"
+    except ImportError as error:  # an installed library is damaged, or there is no memory to map it
+        problem = f"a library cannot be loaded ({one_line(error)}); free memory, or reinstall it"
+    except MemoryError:
+        problem = "out of memory; free some, or use smaller images, batches or networks"
+    print_error(problem)
+    return 1
 
 
 def print_error(problem: object) -> None:
     """Print one line to standard error, with control characters escaped."""
-    _print(f"blitznet: {problem}", sys.stderr)
+    print_line(f"blitznet: {problem}", sys.stderr)
 
 
-def print_line(line: object) -> None:
-    """Print one line to standard output, with control characters escaped."""
-    _print(line, sys.stdout)
-
-
-def _print(line: object, stream: TextIO) -> None:
-    """Print with `print`: typer.echo would write into the line of a progress bar."""
+def print_line(line: object, stream: TextIO | None = None) -> None:
+    """Print one line, by default to standard output, with control characters escaped."""
+    # With `print`, because typer.echo would write into the line of a progress bar.
     print(printable(str(line)), file=stream, flush=True)
 
 
@@ -157,11 +151,8 @@ def _show_version(is_wanted: bool) -> None:
 
 @app.callback()
 def _common(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", "-V", callback=_show_version, is_eager=True, help="Show the version."
-        ),
-    ] = False,
+    version: bool = typer.Option(
+        False, "--version", "-V", callback=_show_version, is_eager=True, help="Show the version."
+    ),
 ) -> None:
     """Options that come before the verb."""

@@ -1,42 +1,35 @@
 """blitznet bench."""
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from blitznet.cli import options
 from blitznet.cli.app import app, print_table
-from blitznet.cli.options import DeviceOption, ScoreOption, split_names
 
 
 @app.command()
 def bench(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="MODEL",
-            help="Bundled network, checkpoint, or exported file.",
-            show_default="blitznet300-mobile",
-        ),
-    ] = None,
-    engines: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="Engines to time.", show_default="all installed"),
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Images to run on.", show_default="synthetic images"),
-    ] = None,
-    score: ScoreOption = 0.5,
-    batch: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 1,
-    rounds: Annotated[int, typer.Option(min=1, help="Measurement rounds.")] = 3,
-    seconds: Annotated[
-        float, typer.Option(min=0, help="Minimum seconds of measurement per engine.")
-    ] = 3.0,
-    device: DeviceOption = "auto",
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Also write the JSON to FILE.")
-    ] = None,
+    model: str | None = typer.Argument(
+        None,
+        metavar="MODEL",
+        help="Bundled network, checkpoint, or exported file.",
+        show_default="blitznet300-mobile",
+    ),
+    engines: str | None = typer.Option(
+        None, metavar="A,B", help="Engines to time.", show_default="all installed"
+    ),
+    images: Path | None = typer.Option(
+        None, metavar="FOLDER", help="Images to run on.", show_default="synthetic images"
+    ),
+    score: float = options.SCORE,
+    batch: int = typer.Option(1, min=1, help="Images per forward pass."),
+    rounds: int = typer.Option(3, min=1, help="Measurement rounds."),
+    seconds: float = typer.Option(3.0, min=0, help="Minimum seconds of measurement per engine."),
+    device: str = options.DEVICE,
+    json_file: Path | None = typer.Option(
+        None, "--json", metavar="FILE", help="Also write the JSON to FILE."
+    ),
 ) -> None:
     """Measure the speed of a network on every installed engine, stage by stage."""
     from blitznet.bench import bench, speed_table
@@ -44,7 +37,7 @@ def bench(
 
     speeds = bench(
         model,
-        split_names(engines),
+        options.split_names(engines),
         images=images,
         score=score,
         batch=batch,

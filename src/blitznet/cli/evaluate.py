@@ -1,23 +1,12 @@
 """blitznet eval."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from blitznet.cli import options
 from blitznet.cli.app import app, print_line, print_table
-from blitznet.cli.options import (
-    AveragedClassesOption,
-    DeviceOption,
-    OutOption,
-    OverwriteOption,
-    QuietOption,
-    require_network,
-    require_split,
-    split_names,
-)
 from blitznet.errors import BlitzNetError
 from blitznet.extras import require
 from blitznet.files.result_folder import make_folder, require_usable
@@ -25,36 +14,28 @@ from blitznet.files.result_folder import make_folder, require_usable
 
 @app.command(name="eval")
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Bundled network, checkpoint, or exported file.")
-    ],
-    data: Annotated[Path, typer.Option(metavar="DATA.yaml", help="Data description.")],
-    split: Annotated[str, typer.Option(help="Split to evaluate.")] = "val",
-    classes: AveragedClassesOption = None,
-    device: DeviceOption = "auto",
-    engine: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Inference engine: torch, openvino, ..., or auto.",
-            show_default="torch in float32; onnxruntime or openvino for exported files",
-        ),
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 16,
-    workers: Annotated[int, typer.Option(min=0, help="Data-loading processes.")] = 1,
-    submission: Annotated[
-        str | None,
-        typer.Option(
-            metavar="voc|coco",
-            help="Also write the files for that evaluation server.",
-        ),
-    ] = None,
-    report: Annotated[
-        bool, typer.Option("--report", help="Also write a page of curves and images.")
-    ] = False,
-    out: OutOption = None,
-    overwrite: OverwriteOption = False,
-    quiet: QuietOption = False,
+    model: str = typer.Argument(
+        metavar="MODEL", help="Bundled network, checkpoint, or exported file."
+    ),
+    data: Path = typer.Option(metavar="DATA.yaml", help="Data description."),
+    split: str = typer.Option("val", help="Split to evaluate."),
+    classes: str | None = options.AVERAGED_CLASSES,
+    device: str = options.DEVICE,
+    engine: str | None = typer.Option(
+        None,
+        metavar="NAME",
+        help="Inference engine: torch, openvino, ..., or auto.",
+        show_default="torch in float32; onnxruntime or openvino for exported files",
+    ),
+    batch: int = typer.Option(16, min=1, help="Images per forward pass."),
+    workers: int = typer.Option(1, min=0, help="Data-loading processes."),
+    submission: str | None = typer.Option(
+        None, metavar="voc|coco", help="Also write the files for that evaluation server."
+    ),
+    report: bool = typer.Option(False, "--report", help="Also write a page of curves and images."),
+    out: Path | None = options.OUT,
+    overwrite: bool = options.OVERWRITE,
+    quiet: bool = options.QUIET,
 ) -> None:
     """Measure mAP (VOC07, VOC12, COCO) and mIoU of a network on labelled images."""
     require("torch", "train", "evaluation")
@@ -62,21 +43,25 @@ def evaluate(
         require("matplotlib", "plots", "--report")
     from blitznet.evaluation.submission import require_server
 
-    require_network(model, engine, device)
+    options.require_network(model, engine, device)
     if submission is not None:
         require_server(submission)
-    require_split(data, split, split_names(classes))
+    options.require_split(data, split, options.split_names(classes))
     require_usable(out, overwrite)
     from blitznet.evaluation import evaluate as evaluation
     from blitznet.evaluation.metrics import metrics_table
 
     folder = make_folder(out, Path("runs/eval"), overwrite)
-    with _removed_if_empty(folder):
+    try:
         metrics = evaluation.evaluate(
-            model, data, split, engine=engine, device=device, classes=split_names(classes),
+            model, data, split, engine=engine, device=device, classes=options.split_names(classes),
             batch_size=batch, workers=workers, out=folder, submission=submission, report=report,
             show_progress=not quiet,
         )  # fmt: skip
+    except BlitzNetError:
+        with suppress(OSError):  # if anything was written
+            folder.rmdir()
+        raise
     if quiet:
         return
     if submission is not None:
@@ -86,14 +71,3 @@ def evaluate(
         if report:
             print_line(f"Report: {folder / 'index.html'}")
         print_line(f"Metrics: {folder / evaluation.METRICS_FILE}")
-
-
-@contextmanager
-def _removed_if_empty(folder: Path) -> Iterator[None]:
-    """Remove the folder if the evaluation fails and leaves it empty."""
-    try:
-        yield
-    except BlitzNetError:
-        with suppress(OSError):
-            folder.rmdir()
-        raise

@@ -1,7 +1,6 @@
 """blitznet models."""
 
 import json
-from typing import Annotated
 
 import typer
 
@@ -10,7 +9,7 @@ from blitznet.cli.app import app, print_table
 
 @app.command()
 def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print all metadata as JSON.")] = False,
+    as_json: bool = typer.Option(False, "--json", help="Print all metadata as JSON."),
 ) -> None:
     """List the bundled networks with their training data and accuracy."""
     from blitznet.inference.model_table import model_records, model_table

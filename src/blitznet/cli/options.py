@@ -2,58 +2,47 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
     from blitznet.model_files import NetworkFiles
 
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME|FILE",
-        help="Bundled network, checkpoint, or exported file.",
-        show_default="blitznet300-mobile",
-    ),
-]
-ScoreOption = Annotated[float, typer.Option(min=0, max=1, help="Minimum score of an object.")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-EngineOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Inference engine: auto (the fastest installed), onnxruntime, openvino, torch, ...",
-        show_default="$BLITZNET_ENGINE, else auto",
-    ),
-]
-BatchOption = Annotated[
-    int | None,
-    typer.Option(min=1, help="Images per forward pass.", show_default="1 on a CPU, 8 on a GPU"),
-]
-AveragedClassesOption = Annotated[
-    str | None,
-    typer.Option(metavar="A,B,C", help="Average over these classes.", show_default="all"),
-]
-OutOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        "-o",
-        metavar="DIR",
-        help="Folder for the results; must be empty or new.",
-        show_default="runs/VERB, or the next free runs/VERB-N",
-    ),
-]
-OverwriteOption = Annotated[
-    bool,
-    typer.Option("--overwrite", help="Write into DIR even if it is not empty; older files stay."),
-]
-QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print only problems, and no progress bar.")
-]
+MODEL = typer.Option(
+    None,
+    "--model",
+    "-m",
+    metavar="NAME|FILE",
+    help="Bundled network, checkpoint, or exported file.",
+    show_default="blitznet300-mobile",
+)
+SCORE = typer.Option(0.5, min=0, max=1, help="Minimum score of an object.")
+DEVICE = typer.Option("auto", help="auto, cpu, cuda or cuda:N.")
+ENGINE = typer.Option(
+    None,
+    metavar="NAME",
+    help="Inference engine: auto (the fastest installed), onnxruntime, openvino, torch, ...",
+    show_default="$BLITZNET_ENGINE, else auto",
+)
+BATCH = typer.Option(
+    None, min=1, help="Images per forward pass.", show_default="1 on a CPU, 8 on a GPU"
+)
+AVERAGED_CLASSES = typer.Option(
+    None, metavar="A,B,C", help="Average over these classes.", show_default="all"
+)
+OUT = typer.Option(
+    None,
+    "--out",
+    "-o",
+    metavar="DIR",
+    help="Folder for the results; must be empty or new.",
+    show_default="runs/VERB, or the next free runs/VERB-N",
+)
+OVERWRITE = typer.Option(
+    False, "--overwrite", help="Write into DIR even if it is not empty; older files stay."
+)
+QUIET = typer.Option(False, "--quiet", "-q", help="Print only problems, and no progress bar.")
 
 
 def require_network(model: str | None, engine: str | None, device: str) -> "NetworkFiles":

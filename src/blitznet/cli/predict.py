@@ -3,23 +3,12 @@
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from blitznet.cli import options
 from blitznet.cli.app import app, print_error, print_line
-from blitznet.cli.options import (
-    BatchOption,
-    DeviceOption,
-    EngineOption,
-    ModelOption,
-    OutOption,
-    OverwriteOption,
-    QuietOption,
-    ScoreOption,
-    require_network,
-    split_names,
-)
 from blitznet.errors import count_of
 from blitznet.files.result_folder import make_folder, require_usable
 
@@ -34,84 +23,64 @@ if TYPE_CHECKING:
 
 @app.command()
 def predict(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE",
-            help="Images, videos, folders, patterns such as 'trip/**/*.jpg', a camera's number, "
-            "a stream's URL, or - for an image or a list on stdin.",
-        ),
-    ],
-    model: ModelOption = None,
-    score: ScoreOption = 0.5,
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,...",
-            help="Show only these classes; pixels of others become background.",
-            show_default="all",
-        ),
-    ] = None,
-    iou: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1, help="Maximum IoU of two objects of a class.", show_default="0.45"
-        ),
-    ] = None,
-    max_detections: Annotated[
-        int | None, typer.Option(min=1, help="Maximum objects per image.", show_default="200")
-    ] = None,
-    device: DeviceOption = "auto",
-    engine: EngineOption = None,
-    batch: BatchOption = None,
-    out: OutOption = None,
-    overwrite: OverwriteOption = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Skip sources that have results in DIR.")
-    ] = False,
-    mixed: Annotated[
-        bool,
-        typer.Option("--mixed", help="Resume even if the model or a setting has changed."),
-    ] = False,
-    save_masks: Annotated[
-        bool, typer.Option("--save-masks", help="Also write masks/NAME.png with the class ids.")
-    ] = False,
-    no_draw: Annotated[
-        bool, typer.Option("--no-draw", help="Do not write annotated images and videos.")
-    ] = False,
-    label_formats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            metavar="coco|voc|yolo",
-            help="Also write labels/FORMAT for labelling tools; several separated by commas.",
-        ),
-    ] = None,
-    track: Annotated[
-        bool, typer.Option("--track", help="Track objects across video frames, with an id each.")
-    ] = False,
-    max_megapixels: Annotated[
-        float, typer.Option(min=0.1, help="Refuse larger images before decoding them.")
-    ] = 100,
-    every: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Predict every N-th frame of a video.")
-    ] = 1,
-    max_frames: Annotated[
-        int | None, typer.Option(min=1, help="Stop after N frames of a video.", show_default="all")
-    ] = None,
-    reconnect: Annotated[
-        int, typer.Option(min=0, help="Reconnection attempts for a camera or stream.")
-    ] = 5,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Also wait for images that arrive in the folder.")
-    ] = False,
-    idle_seconds: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="End --watch after N seconds without a new image.", show_default="never"
-        ),
-    ] = None,
-    quiet: QuietOption = False,
+    sources: list[str] = typer.Argument(
+        metavar="SOURCE",
+        help="Images, videos, folders, patterns such as 'trip/**/*.jpg', a camera's number, "
+        "a stream's URL, or - for an image or a list on stdin.",
+    ),
+    model: str | None = options.MODEL,
+    score: float = options.SCORE,
+    classes: str | None = typer.Option(
+        None,
+        metavar="NAME,...",
+        help="Show only these classes; pixels of others become background.",
+        show_default="all",
+    ),
+    iou: float | None = typer.Option(
+        None, min=0, max=1, help="Maximum IoU of two objects of a class.", show_default="0.45"
+    ),
+    max_detections: int | None = typer.Option(
+        None, min=1, help="Maximum objects per image.", show_default="200"
+    ),
+    device: str = options.DEVICE,
+    engine: str | None = options.ENGINE,
+    batch: int | None = options.BATCH,
+    out: Path | None = options.OUT,
+    overwrite: bool = options.OVERWRITE,
+    resume: bool = typer.Option(False, "--resume", help="Skip sources that have results in DIR."),
+    mixed: bool = typer.Option(
+        False, "--mixed", help="Resume even if the model or a setting has changed."
+    ),
+    save_masks: bool = typer.Option(
+        False, "--save-masks", help="Also write masks/NAME.png with the class ids."
+    ),
+    no_draw: bool = typer.Option(
+        False, "--no-draw", help="Do not write annotated images and videos."
+    ),
+    label_formats: list[str] | None = typer.Option(
+        None,
+        "--format",
+        metavar="coco|voc|yolo",
+        help="Also write labels/FORMAT for labelling tools; several separated by commas.",
+    ),
+    track: bool = typer.Option(
+        False, "--track", help="Track objects across video frames, with an id each."
+    ),
+    max_megapixels: float = typer.Option(
+        100, min=0.1, help="Refuse larger images before decoding them."
+    ),
+    every: int = typer.Option(1, min=1, metavar="N", help="Predict every N-th frame of a video."),
+    max_frames: int | None = typer.Option(
+        None, min=1, help="Stop after N frames of a video.", show_default="all"
+    ),
+    reconnect: int = typer.Option(5, min=0, help="Reconnection attempts for a camera or stream."),
+    watch: bool = typer.Option(
+        False, "--watch", help="Also wait for images that arrive in the folder."
+    ),
+    idle_seconds: float | None = typer.Option(
+        None, min=0, help="End --watch after N seconds without a new image.", show_default="never"
+    ),
+    quiet: bool = options.QUIET,
 ) -> None:
     """Detect objects and segment classes in images and videos.
 
@@ -131,7 +100,7 @@ def predict(
     from blitznet.inference.video.predict_frames import VideoOptions
     from blitznet.inference.writers.label_formats import check_label_formats, parse_label_formats
 
-    formats, wanted = parse_label_formats(label_formats or ()), split_names(classes)
+    formats, wanted = parse_label_formats(label_formats or ()), options.split_names(classes)
     check_sources(found, bool(formats), track)
     require_usable(out, overwrite or resume)
     predictor = _load(model, device, engine, has_many_images(found), wanted)
@@ -151,12 +120,12 @@ def predict(
 
 @app.command()
 def demo(
-    model: ModelOption = None,
-    score: ScoreOption = 0.5,
-    device: DeviceOption = "auto",
-    engine: EngineOption = None,
-    out: OutOption = None,
-    overwrite: OverwriteOption = False,
+    model: str | None = options.MODEL,
+    score: float = options.SCORE,
+    device: str = options.DEVICE,
+    engine: str | None = options.ENGINE,
+    out: Path | None = options.OUT,
+    overwrite: bool = options.OVERWRITE,
 ) -> None:
     """Run detection and segmentation on sample photos; scikit-image adds more."""
     from blitznet.inference.demo import demo_images
@@ -234,7 +203,7 @@ def _load(
     classes: "Sequence[str] | None" = None,
 ) -> "Predictor":
     """Find mistakes before loading anything heavy, then load the network."""
-    network = require_network(model, engine, device)
+    network = options.require_network(model, engine, device)
     from blitznet.inference.predictor import load
     from blitznet.inference.selection import find_class
     from blitznet.model_files import read_info

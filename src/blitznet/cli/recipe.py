@@ -1,7 +1,5 @@
 """blitznet recipe."""
 
-from typing import Annotated
-
 import typer
 
 from blitznet.cli.app import app, print_line
@@ -9,12 +7,12 @@ from blitznet.cli.app import app, print_line
 
 @app.command()
 def recipe(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="NAME", help="Recipe, experiment, or YAML file.", show_default="list the names"
-        ),
-    ] = None,
+    name: str | None = typer.Argument(
+        None,
+        metavar="NAME",
+        help="Recipe, experiment, or YAML file.",
+        show_default="list the names",
+    ),
 ) -> None:
     """Print a recipe as YAML, to edit and pass to `blitznet train`; without NAME, list all."""
     from blitznet.paper.tables import find_recipe, read_experiments

@@ -2,41 +2,28 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from blitznet.cli.app import app, print_table
 
-if TYPE_CHECKING:
-    from blitznet.paper.table_report import TableReport
-
 
 @app.command()
 def table(
-    number: Annotated[int, typer.Argument(metavar="N", help="Number of the table, 1 to 8.")],
-    per_class: Annotated[bool, typer.Option("--per-class", help="Also show every class.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every seed.")] = False,
-    results: Annotated[Path, typer.Option(metavar="DIR", help="Folder of our results.")] = Path(
-        "results"
-    ),
+    number: int = typer.Argument(metavar="N", help="Number of the table, 1 to 8."),
+    per_class: bool = typer.Option(False, "--per-class", help="Also show every class."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON, with every seed."),
+    results: Path = typer.Option(Path("results"), metavar="DIR", help="Folder of our results."),
 ) -> None:
     """Show a table of the paper next to our results."""
-    from blitznet.paper.table_report import fill_in, to_dict
+    from blitznet.paper.table_report import fill_in, grids_of, terminal_table, to_dict
     from blitznet.paper.tables import find_table
 
     report = fill_in(find_table(number), results)
     if as_json:
         typer.echo(json.dumps(to_dict(report), indent=2))
-    else:
-        _print(report, per_class)
-
-
-def _print(report: "TableReport", per_class: bool) -> None:
-    from blitznet.paper.table_report import grids_of, terminal_table
-
-    table = report.table
-    typer.echo(f"Table {table.number}: {table.caption}. Figures in per cent unless noted.")
+        return
+    typer.echo(f"Table {number}: {report.table.caption}. Figures in per cent unless noted.")
     for grid in grids_of(report, per_class):
         typer.echo(f"\n{grid.title}\n")
         print_table(terminal_table(grid), whole=True)

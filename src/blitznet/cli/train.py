@@ -2,12 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from blitznet.cli import options
 from blitznet.cli.app import app, print_line, print_table
-from blitznet.cli.options import QuietOption
 from blitznet.device import device_kind
 from blitznet.extras import require
 
@@ -20,86 +20,63 @@ RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 @app.command()
 def train(
-    recipe: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RECIPE",
-            help="Named recipe, YAML file, or experiment; see docs/training.md, experiments.md.",
-            show_default="modern",
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DATA.yaml", help="Data description.", show_default="an experiment's own"
-        ),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a field of the recipe; repeatable."
-        ),
-    ] = None,
-    epochs: Annotated[
-        float | None,
-        typer.Option(
-            metavar="N", min=0, help="Number of epochs.", show_default="the recipe's steps"
-        ),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=0, help="Number of steps.", show_default="the recipe's"),
-    ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Set global_batch_size to N.", show_default="the recipe's"),
-    ] = None,
-    imgsz: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Set model.image_size to N.", show_default="the recipe's"),
-    ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Resume the run in this folder.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="DIR",
-            help="Folder of the run; must be empty or new.",
-            show_default="runs/train/RECIPE, or the next free one",
-        ),
-    ] = None,
-    max_minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop after N minutes; resumable.")
-    ] = None,
-    validate_every: Annotated[
-        int | None,
-        typer.Option(
-            metavar="STEPS",
-            min=0,
-            help="Steps between validations; 0 = only at the end.",
-            show_default="a tenth of the run, at least 20",
-        ),
-    ] = None,
-    early_stopping: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Stop after N validations without improvement."),
-    ] = None,
-    devices: Annotated[int, typer.Option(min=1, help="GPUs or processes.")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Data-loading processes per device.")] = 2,
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the network with torch.compile.")
-    ] = False,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Skip images with errors, and list them.")
-    ] = False,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Also write TensorBoard event files.")
-    ] = False,
-    quiet: QuietOption = False,
+    recipe: str | None = typer.Argument(
+        None,
+        metavar="RECIPE",
+        help="Named recipe, YAML file, or experiment; see docs/training.md, experiments.md.",
+        show_default="modern",
+    ),
+    data: Path | None = typer.Option(
+        None, metavar="DATA.yaml", help="Data description.", show_default="an experiment's own"
+    ),
+    settings: list[str] | None = typer.Option(
+        None, "--set", metavar="KEY=VALUE", help="Change a field of the recipe; repeatable."
+    ),
+    epochs: float | None = typer.Option(
+        None, metavar="N", min=0, help="Number of epochs.", show_default="the recipe's steps"
+    ),
+    steps: int | None = typer.Option(
+        None, metavar="N", min=0, help="Number of steps.", show_default="the recipe's"
+    ),
+    batch: int | None = typer.Option(
+        None, metavar="N", help="Set global_batch_size to N.", show_default="the recipe's"
+    ),
+    imgsz: int | None = typer.Option(
+        None, metavar="N", help="Set model.image_size to N.", show_default="the recipe's"
+    ),
+    resume: Path | None = typer.Option(None, metavar="RUN", help="Resume the run in this folder."),
+    out: Path | None = typer.Option(
+        None,
+        "--out",
+        "-o",
+        metavar="DIR",
+        help="Folder of the run; must be empty or new.",
+        show_default="runs/train/RECIPE, or the next free one",
+    ),
+    max_minutes: float | None = typer.Option(None, min=0, help="Stop after N minutes; resumable."),
+    validate_every: int | None = typer.Option(
+        None,
+        metavar="STEPS",
+        min=0,
+        help="Steps between validations; 0 = only at the end.",
+        show_default="a tenth of the run, at least 20",
+    ),
+    early_stopping: int | None = typer.Option(
+        None, metavar="N", min=1, help="Stop after N validations without improvement."
+    ),
+    devices: int = typer.Option(1, min=1, help="GPUs or processes."),
+    device: str = typer.Option("auto", help="auto, cpu or cuda."),
+    workers: int = typer.Option(2, min=0, help="Data-loading processes per device."),
+    compiled: bool = typer.Option(
+        False, "--compile", help="Compile the network with torch.compile."
+    ),
+    skip_bad: bool = typer.Option(
+        False, "--skip-bad", help="Skip images with errors, and list them."
+    ),
+    tensorboard: bool = typer.Option(
+        False, "--tensorboard", help="Also write TensorBoard event files."
+    ),
+    quiet: bool = options.QUIET,
 ) -> None:
     """Train a network on images with boxes, segmentation maps, or both; --resume RUN continues."""
     if steps is not None and epochs is not None:
@@ -107,7 +84,11 @@ def train(
     short = {"steps": steps, "global_batch_size": batch, "model.image_size": imgsz}
     overrides = [f"{field}={value}" for field, value in short.items() if value is not None]
     overrides = [*(settings or ()), *overrides]
-    _require_usage(resume, recipe or data, overrides or out or skip_bad or epochs is not None)
+    if resume is None and not (recipe or data):
+        raise typer.BadParameter("give --data DATA.yaml, or --resume RUN")
+    others = (recipe, data, overrides, out, skip_bad, epochs is not None)
+    if resume is not None and any(others):
+        raise typer.BadParameter("--resume RUN takes recipe and data from the run; give it alone")
     require("lightning_fabric", "train", "training")
     if device != "auto":
         device_kind(device)
@@ -123,14 +104,6 @@ def train(
     )  # fmt: skip
     if run.metrics is not None and not quiet:
         print_table(metrics_table(run.metrics))
-
-
-def _require_usage(resume: Path | None, start: object, others: object) -> None:
-    """Raise typer.BadParameter unless a run is either started or resumed."""
-    if resume is None and not start:
-        raise typer.BadParameter("give --data DATA.yaml, or --resume RUN")
-    if resume is not None and (start or others):
-        raise typer.BadParameter("--resume RUN takes recipe and data from the run; give it alone")
 
 
 def _find_start(

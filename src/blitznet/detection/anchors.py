@@ -1,7 +1,6 @@
 """Anchor boxes (SSD: default boxes, prior boxes)."""
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -24,11 +23,10 @@ def level_scales(
     return [finest_scale, *(min_scale + step * i for i in range(num_levels))]
 
 
-def anchor_shapes(
-    num_levels: int, finest_scale: float, min_scale: float, max_scale: float
-) -> Tensor:
+def anchor_shapes(config: ModelConfig) -> Tensor:
     """(L, 6, 2) float64: width and height of every level's anchors; fractions of the image side."""
-    scales = level_scales(num_levels, finest_scale, min_scale, max_scale)
+    num_levels = len(config.level_sizes)
+    scales = level_scales(num_levels, config.finest_scale, config.min_scale, config.max_scale)
     shapes = []
     for scale, next_scale in pairwise(scales):
         between = math.sqrt(scale * next_scale)
@@ -37,42 +35,17 @@ def anchor_shapes(
     return torch.tensor(shapes, dtype=torch.float64).view(num_levels, ANCHORS_PER_CELL, 2)
 
 
-def make_anchors(
-    image_size: int,
-    level_sizes: Sequence[int],
-    finest_scale: float,
-    min_scale: float,
-    max_scale: float,
-) -> Tensor:
+def anchors_of(config: ModelConfig) -> Tensor:
     """Six anchors per cell: squares of s_i and sqrt(s_i s_i+1), and ratios 2, 1/2, 3, 1/3 at s_i.
-
-    Args:
-        image_size: S, side of the network's input in pixels.
-        level_sizes: side of every feature map, finest first.
-        finest_scale: see `level_scales`; fractions of S.
-        min_scale: see `level_scales`.
-        max_scale: see `level_scales`.
 
     Returns:
         (A, 4) float32 xyxy in input pixels, not clipped to the image; ordered by level, row,
         column and anchor within the cell, like the predictions of the multibox head.
     """
     levels = []
-    shapes = anchor_shapes(len(level_sizes), finest_scale, min_scale, max_scale)
-    for size, half_shapes in zip(level_sizes, shapes / 2, strict=True):
+    for size, half_shapes in zip(config.level_sizes, anchor_shapes(config) / 2, strict=True):
         centres = (torch.arange(size, dtype=torch.float64) + 0.5) / size
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         xy = torch.stack((x, y), dim=-1).reshape(-1, 1, 2)
         levels.append(torch.cat((xy - half_shapes, xy + half_shapes), dim=-1).reshape(-1, 4))
-    return (torch.cat(levels) * image_size).float()
-
-
-def anchors_of(config: ModelConfig) -> Tensor:
-    """The anchors of a network, (A, 4) float32 xyxy in input pixels; see `make_anchors`."""
-    return make_anchors(
-        config.image_size,
-        config.level_sizes,
-        config.finest_scale,
-        config.min_scale,
-        config.max_scale,
-    )
+    return (torch.cat(levels) * config.image_size).float()

@@ -11,7 +11,7 @@ import torch
 from blitznet.detection.limits import PAPER, SCORE_THRESHOLD, Limits
 from blitznet.errors import InputError, require_numbers
 from blitznet.evaluation.evaluate import evaluate
-from blitznet.exporting.formats import output_path, require_format
+from blitznet.exporting.formats import FORMATS, require_export
 from blitznet.exporting.images import described_images, images_at_hand
 from blitznet.exporting.onnx_file import export_onnx
 from blitznet.exporting.openvino_file import write_openvino
@@ -87,9 +87,8 @@ def export(
     """
     require_numbers(0, 1, score=limits.score, iou=limits.iou)
     require_numbers(1, _MAX_TOP, top=limits.top)
-    suffixes, known_precision = require_format(format, precision, calibrate)
     name = model.config.name if isinstance(model, BlitzNet) else Path(model).stem
-    path = output_path(out, name, format, precision, overwrite)
+    path, known_precision = require_export(out, name, format, precision, calibrate, overwrite)
     if data and limits.score > SCORE_THRESHOLD:
         raise InputError(
             f"mAP counts objects of score {SCORE_THRESHOLD:g} or more, and the file would give "
@@ -111,7 +110,7 @@ def export(
         failed = problems(parity, TOLERANCES[known_precision])
         is_kept = not failed or force
         if is_kept:
-            for suffix in reversed(suffixes):  # move the file that users open last
+            for suffix in reversed(FORMATS[format][0]):  # move the file that users open last
                 fresh.with_suffix(suffix).replace(path.with_suffix(suffix))
     report = path.with_name(f"{path.name}.parity.json")
     content: dict[str, Any] = {

@@ -15,26 +15,39 @@ FORMATS: dict[str, tuple[tuple[str, ...], tuple[FilePrecision, ...]]] = {
 }
 
 
-def require_format(
-    name: str, precision: str, calibrate: Path | None
-) -> tuple[tuple[str, ...], FilePrecision]:
-    """Check the format and what it requires; return the suffixes of its files and the precision.
+def require_export(
+    out: str | os.PathLike[str] | None,
+    name: str,
+    format_name: str,
+    precision: str,
+    calibrate: Path | None,
+    overwrite: bool,
+) -> tuple[Path, FilePrecision]:
+    """Check the arguments of `export` and the packages that it needs.
 
     Args:
-        name: a format of FORMATS.
-        precision: a precision of that format.
+        out: the user's choice; None = NAME.onnx in the current folder.
+        name: name of the network.
+        format_name: a format of FORMATS.
+        precision: a precision of that format, part of the default name.
         calibrate: data description for int8.
+        overwrite: whether the file may exist.
+
+    Returns:
+        The path to write to, and the precision.
 
     Raises:
-        InputError: if the format or precision does not exist, or a package is missing.
+        InputError: if the format or precision does not exist, a package is missing, the file
+            exists, or its suffix is not the format's.
     """
-    if name not in FORMATS:
-        raise InputError(f"no format is called {name!r}; choose from {', '.join(FORMATS)}")
-    suffixes, precisions = FORMATS[name]
+    if format_name not in FORMATS:
+        raise InputError(f"no format is called {format_name!r}; choose from {', '.join(FORMATS)}")
+    (suffix, *_), precisions = FORMATS[format_name]
     known = next((known for known in precisions if known == precision), None)
     if known is None:
         raise InputError(
-            f"{name} files have no precision {precision!r}; they have {', '.join(precisions)}"
+            f"{format_name} files have no precision {precision!r}; they have "
+            f"{', '.join(precisions)}"
         )
     if (calibrate is None) == (known == "int8"):
         raise InputError(
@@ -42,34 +55,11 @@ def require_format(
             if calibrate is None
             else f"--calibrate is for int8, not for {precision}; leave it out"
         )
-    require_training(f"export to {name}")
-    if name == "openvino":
+    require_training(f"export to {format_name}")
+    if format_name == "openvino":
         require("openvino", "openvino", "export to openvino")
     if known == "int8":
         require("nncf", "quantize", "int8")
-    return suffixes, known
-
-
-def output_path(
-    out: str | os.PathLike[str] | None,
-    name: str,
-    format_name: str,
-    precision: str,
-    overwrite: bool = False,
-) -> Path:
-    """Choose the path to write to.
-
-    Args:
-        out: the user's choice; None = NAME.onnx in the current folder.
-        name: name of the network.
-        format_name: a format of FORMATS.
-        precision: precision of the weights, part of the default name.
-        overwrite: whether the file may exist.
-
-    Raises:
-        InputError: if the file exists, or its suffix is not the format's.
-    """
-    suffix = FORMATS[format_name][0][0]
     if out is None:
         out = f"{file_name(name)}{'' if precision == 'fp32' else f'-{precision}'}{suffix}"
     path = Path(out)
@@ -79,4 +69,4 @@ def output_path(
         )
     if path.exists() and not overwrite:
         raise InputError(f"{path} already exists; give another --out FILE, or --overwrite")
-    return path
+    return path, known

@@ -4,6 +4,7 @@ import logging
 import warnings
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import torch
 from onnxscript import optimizer
@@ -58,8 +59,7 @@ class ExportedNetwork(nn.Module):
         if network.multibox_head and self.config.level_sizes[-1] == 1:
             for convolutions in (network.multibox_head.classify, network.multibox_head.regress):
                 convolutions[-1] = _centre_tap(convolutions[-1])
-        scales = self.config.finest_scale, self.config.min_scale, self.config.max_scale
-        shapes = anchor_shapes(len(self.config.level_sizes), *scales) * self.config.image_size
+        shapes = anchor_shapes(self.config) * self.config.image_size
         self.register_buffer("anchor_shapes", shapes.float(), persistent=False)
         raw = RAW_DETECTION_OUTPUTS if network.config.detect else ()
         self.output_names = (*file_output_names(network.config, has_seg_map), *raw)
@@ -218,10 +218,7 @@ def _halve_weights(program: torch.onnx.ONNXProgram) -> None:
     for node in list(graph):
         if node.op_type != "Conv":
             continue
-        weight = node.inputs[1]
-        assert weight is not None
-        assert weight.name is not None
-        assert weight.const_value is not None
+        weight: Any = node.inputs[1]
         const_value = ir.tensor(weight.const_value.numpy().astype(np.float16))
         half = ir.val(f"{weight.name}_half", const_value=const_value)
         graph.register_initializer(half)

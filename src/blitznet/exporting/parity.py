@@ -173,10 +173,9 @@ def problems(parity: Parity, tolerance: Tolerance) -> list[str]:
                     f"{word}, wanted {share:.1%}"
                 )
     if parity.same_pixels is not None and parity.same_pixels < tolerance.pixels:
-        shares = (
+        found.append(
             f"{parity.same_pixels:.2%} of the pixels are the same, wanted {tolerance.pixels:.2%}"
         )
-        found.append(shares)
     for name, (reference, exported) in parity.metrics.items():
         if reference - exported > tolerance.metric:
             found.append(

@@ -1,5 +1,6 @@
 """PyYAML's safe loader with limits on nesting, aliases and numbers."""
 
+import re
 from typing import Any
 
 import yaml
@@ -9,6 +10,7 @@ from yaml.constructor import ConstructorError
 _MAX_DEPTH = 50
 _MAX_NODES = 50_000  # an alias counts as many nodes as it repeats
 _MAX_DIGITS = 40
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 class BoundedLoader(yaml.SafeLoader):
@@ -57,7 +59,7 @@ class BoundedLoader(yaml.SafeLoader):
         if is_number and len(node.value) > _MAX_DIGITS:
             raise ConstructorError(None, None, "a number too long", node.start_mark)
         value = super().construct_object(node, deep)
-        if isinstance(value, str) and not _is_text(value):
+        if isinstance(value, str) and _NO_TEXT.search(value):
             raise ConstructorError(None, None, "half of a surrogate pair or a null in a text",
                                    node.start_mark)  # fmt: skip
         return value
@@ -67,11 +69,3 @@ class BoundedLoader(yaml.SafeLoader):
         if self._nodes > _MAX_NODES:
             text = f"more than {_MAX_NODES} values, with aliases counted each time"
             raise ComposerError(None, None, text, event.start_mark)
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in value

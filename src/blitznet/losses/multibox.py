@@ -65,10 +65,7 @@ def multibox_targets(
 
 
 def mine_hard_negatives(
-    class_loss: Tensor,
-    positive: Tensor,
-    candidate: Tensor,
-    min_negatives: int = 0,
+    class_loss: Tensor, positive: Tensor, candidate: Tensor, min_negatives: int = 0
 ) -> Tensor:
     """Choose the candidates with the highest loss, three per positive of the same image.
 

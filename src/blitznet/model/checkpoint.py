@@ -113,7 +113,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def _require_fit(path: Path, own: dict[str, Tensor], info: CheckpointInfo) -> None:
     """Require that the shapes in a checkpoint's header are those of its architecture."""
     expected = {name: tuple(one.shape) for name, one in own.items() if not is_counter(name)}
-    found = read_header(path).shapes
+    _, found = read_header(path)
     differing = [n for n in found | expected if found.get(n) != expected.get(n)]
     if differing:
         name = min(differing)

@@ -44,7 +44,7 @@ def fold_background(rows: Tensor, number: int, dim: int) -> Tensor:
 
 
 def _by_anchor(levels: list[Tensor], values: int) -> Tensor:
-    """(B, anchors * values, h, w) per level to (B, A, values), in the order of `make_anchors`."""
+    """(B, anchors * values, h, w) per level to (B, A, values), in the order of `anchors_of`."""
     rows = [level.permute(0, 2, 3, 1).reshape(level.shape[0], -1, values) for level in levels]
     return torch.cat(rows, dim=1)
 

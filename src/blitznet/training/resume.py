@@ -59,7 +59,7 @@ def read_progress(path: Path) -> Progress:
     Raises:
         CheckpointError: if the file is missing, damaged or not the state of a run.
     """
-    metadata = read_header(path).metadata
+    metadata, _ = read_header(path)
     if _KEY not in metadata:
         raise CheckpointError(f"{path} is not the state of a training run")
     content = parse_json(metadata[_KEY], path, CheckpointError)

@@ -5,12 +5,13 @@ import pytest
 import torch
 from torchvision.ops import box_convert
 
-from blitznet.detection.anchors import level_scales, make_anchors
+from blitznet.detection.anchors import level_scales
+from tiny_network import anchors_of_levels
 
 
 def test_the_six_anchors_of_a_single_cell_are_the_ones_worked_out_by_hand() -> None:
     # One level: scale 0.4, the next one would be 0.9, so the square between has side 0.6.
-    anchors = make_anchors(100, [1], finest_scale=0.4, min_scale=0.9, max_scale=0.9)
+    anchors = anchors_of_levels(100, [1], finest=0.4, second=0.9, coarsest=0.9)
     long_2, short_2 = 40 * math.sqrt(2), 40 / math.sqrt(2)
     long_3, short_3 = 40 * math.sqrt(3), 40 / math.sqrt(3)
     expected = [
@@ -37,7 +38,7 @@ def test_anchors_equal_the_loop_over_levels_rows_columns_and_shapes() -> None:
             expected += [(*centre, side, side), (*centre, between, between)]
             for ratio in (2, 1 / 2, 3, 1 / 3):
                 expected.append((*centre, side * math.sqrt(ratio), side / math.sqrt(ratio)))
-    found = box_convert(make_anchors(size, level_sizes, 0.1, 0.2, 0.8), "xyxy", "cxcywh")
+    found = box_convert(anchors_of_levels(size, level_sizes, 0.1, 0.2, 0.8), "xyxy", "cxcywh")
     assert found[:, :2].sub(found[:, 2:] / 2).min() < 0  # not clipped to the image
     # Float32 coordinates up to 60 are good to 4e-6.
     torch.testing.assert_close(found, torch.tensor(expected), atol=1e-5, rtol=0)

@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from blitznet.detection.anchors import make_anchors
 from blitznet.detection.boxes import pairwise_iou
 from blitznet.detection.matcher import NO_MATCH, match_anchors
 from blitznet.structures import IGNORE_LABEL, PADDING_LABEL
 from reference.ssd_matching_loops import match_loops
+from tiny_network import anchors_of_levels
 
 
 def match_one(anchors: list[tuple[float, ...]], boxes: list[tuple[float, ...]]) -> list[int]:
@@ -28,7 +28,7 @@ def assert_equals_loops(anchors: Tensor, boxes: Tensor, labels: Tensor) -> None:
 @pytest.fixture
 def anchors() -> Tensor:
     """126 anchors of a 64-pixel network with 4, 2 and 1 cells per side."""
-    return make_anchors(64, [4, 2, 1], 0.15, 0.35, 0.9)
+    return anchors_of_levels(64, [4, 2, 1], 0.15, 0.35, 0.9)
 
 
 @pytest.mark.parametrize("seed", range(10))

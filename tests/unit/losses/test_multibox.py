@@ -3,7 +3,6 @@ import torch
 from torch import Tensor
 
 from blitznet.detection import box_coder
-from blitznet.detection.anchors import make_anchors
 from blitznet.losses.multibox import (
     MultiboxTargets,
     mine_hard_negatives,
@@ -12,6 +11,7 @@ from blitznet.losses.multibox import (
 )
 from blitznet.structures import IGNORE_LABEL, PADDING_LABEL
 from reference.ssd_loss_loops import multibox_loss_loops
+from tiny_network import anchors_of_levels
 
 NUM_CLASSES = 4
 HAS = torch.tensor([True])
@@ -20,7 +20,7 @@ HAS = torch.tensor([True])
 @pytest.fixture
 def anchors() -> Tensor:
     """126 anchors of a 64-pixel network, in float64."""
-    return make_anchors(64, [4, 2, 1], 0.15, 0.35, 0.9).double()
+    return anchors_of_levels(64, [4, 2, 1], 0.15, 0.35, 0.9).double()
 
 
 def random_batch(rng: torch.Generator) -> dict[str, Tensor]:
