@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from blitznet.cli.options import DeviceOption, split_names
+from blitznet.cli.options import DEVICE, split_names
 from blitznet.errors import InputError
 from blitznet.evaluation.evaluate import evaluate
 from blitznet.files.text_files import read_json, write_json
@@ -48,7 +48,7 @@ def train_table(
     results: Annotated[Path, typer.Option(metavar="DIR", help="Folder of our results.")] = Path(
         "results"
     ),
-    device: DeviceOption = "auto",
+    device: str = DEVICE,
     workers: Annotated[int, typer.Option(min=0, help="Data-loading processes.")] = 2,
 ) -> None:
     """Train and measure missing rows; continues where an earlier call stopped or was killed."""
