@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from blitznet.cluster.batch_predictor import BatchPredictor as BatchPredictor
-    from blitznet.cluster.predict_batch import BatchReport as BatchReport
+    from blitznet.cluster.batch_report import BatchReport as BatchReport
     from blitznet.cluster.predict_batch import predict_batch as predict_batch
     from blitznet.detection.postprocess import decode_detections as decode_detections
     from blitznet.detections import Detections as Detections
@@ -43,7 +43,8 @@ __version__ = "0.1.0"
 # Public names by module. They are imported lazily, because prediction does not need PyTorch.
 _NAMES = {
     "cluster.batch_predictor": ("BatchPredictor",),
-    "cluster.predict_batch": ("BatchReport", "predict_batch"),
+    "cluster.batch_report": ("BatchReport",),
+    "cluster.predict_batch": ("predict_batch",),
     "detection.postprocess": ("decode_detections",),
     "detections": ("Detections",),
     "errors": (

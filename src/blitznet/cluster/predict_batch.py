@@ -5,10 +5,8 @@ import os
 import re
 import socket
 import sys
-from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from itertools import chain, islice, repeat
 from pathlib import Path
 from time import monotonic
@@ -18,6 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from blitznet.cluster.batch_predictor import BatchPredictor
+from blitznet.cluster.batch_report import BatchReport
 from blitznet.cluster.listing import Item, Shard, cut, list_items
 from blitznet.cluster.parts import Parts, Settings, id_digest
 from blitznet.cluster.remote_files import reason_of
@@ -47,34 +46,6 @@ _OBJECT_STORE_BYTES = 200_000_000
 _WORKER_BYTES = 500_000_000
 _BYTES_PER_NETWORK_BYTE = 4
 _BYTES_PER_IMAGE = 93_000_000
-
-
-@dataclass
-class BatchReport:
-    """The result of `predict_batch`.
-
-    Attributes:
-        num_before: number of rows from earlier runs.
-        num_new: number of rows written.
-        errors: number of new rows with an error, by kind.
-        by_worker: number of new rows per worker.
-        seconds: time from the start of the first worker to the last row.
-    """
-
-    num_before: int = 0
-    num_new: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
-    by_worker: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
-
-    def __str__(self) -> str:
-        """`900 images done, 100 before, 9 errors; 90.1 images/s, 45.1 of each of 2 workers`."""
-        text = f"{self.num_new} images done, {self.num_before} before, "
-        text += f"{self.errors.total()} errors"
-        if self.seconds and self.by_worker:
-            speed, workers = self.num_new / self.seconds, len(self.by_worker)
-            text += f"; {speed:.1f} images/s, {speed / workers:.1f} of each of {workers} workers"
-        return text
 
 
 def predict_batch(

@@ -6,22 +6,20 @@ from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import ray
 from ray.exceptions import RayError, RayTaskError
 
 from blitznet.cluster.batch_predictor import BatchPredictor
+from blitznet.cluster.batch_report import BatchReport
 from blitznet.cluster.listing import Shard
 from blitznet.cluster.parts import Parts
 from blitznet.cluster.remote_files import is_relative, reason_of
 from blitznet.cluster.rows import SCHEMA, as_text, error_kind, error_row, to_columns
 from blitznet.errors import BlitzNetError, InputError, WorkerError
 from blitznet.inference.engines.engine import OnMessage
-
-if TYPE_CHECKING:
-    from blitznet.cluster.predict_batch import BatchReport
 
 # Deaths until an image becomes an error. A shard that kills its worker is retried, then its halves.
 MAX_DEATHS = 3
@@ -100,7 +98,7 @@ class WorkerPool:
     memory: int
     minimum: int
     maximum: int
-    report: "BatchReport"
+    report: BatchReport
     # Calls in progress, with their worker, and their task or None while it starts.
     _calls: dict[Any, tuple[Any, _Task | None]] = field(default_factory=dict)
     _idle: list[Any] = field(default_factory=list)

@@ -6,10 +6,10 @@ import pytest
 
 pytest.importorskip("ray")
 
+from blitznet.cluster.batch_report import BatchReport
 from blitznet.cluster.listing import Item
 from blitznet.cluster.parts import id_digest
 from blitznet.cluster.predict_batch import (
-    BatchReport,
     _new_shards,
     _parse_workers,
     _require_descriptors,

@@ -14,9 +14,9 @@ workers = pytest.importorskip("blitznet.cluster.workers")
 from pyarrow import dataset  # noqa: E402
 from ray.exceptions import ActorDiedError, RayTaskError  # noqa: E402
 
+from blitznet.cluster.batch_report import BatchReport  # noqa: E402
 from blitznet.cluster.listing import Item, cut  # noqa: E402
 from blitznet.cluster.parts import Parts  # noqa: E402
-from blitznet.cluster.predict_batch import BatchReport  # noqa: E402
 from blitznet.cluster.rows import error_row, to_columns  # noqa: E402
 from blitznet.errors import InputError, WorkerError  # noqa: E402
 
