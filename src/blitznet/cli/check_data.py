@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -9,6 +10,9 @@ from blitznet.cli import options
 from blitznet.cli.app import app, print_line, print_table
 from blitznet.extras import require
 from blitznet.files.result_folder import make_folder, require_usable
+
+if TYPE_CHECKING:
+    from blitznet.data.check.check_report import CheckReport
 
 
 @app.command()
@@ -56,7 +60,6 @@ def check_data(
         description.entries(split)
     require_usable(out, overwrite)
     from blitznet.data.check.check import check_data as check
-    from blitznet.data.check.check_report import findings_table, report_lines, splits_table
 
     if out is not None:
         from blitznet.data.check.plots import write_folder
@@ -70,13 +73,19 @@ def check_data(
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))
     else:
-        if report.sources:
-            print_table(splits_table(report))
-            if report.findings:
-                print_table(findings_table(report))
-        for line in report_lines(report, verbose):
-            print_line(line)
+        _print(report, verbose)
         if out is not None:
             print_line(f"Contact sheet and statistics: {out}")
     if report.errors:
         raise typer.Exit(1)
+
+
+def _print(report: "CheckReport", verbose: bool) -> None:
+    from blitznet.data.check.check_report import findings_table, report_lines, splits_table
+
+    if report.sources:
+        print_table(splits_table(report))
+        if report.findings:
+            print_table(findings_table(report))
+    for line in report_lines(report, verbose):
+        print_line(line)

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -10,6 +11,9 @@ from blitznet.cli.app import app, print_line, print_table
 from blitznet.errors import BlitzNetError
 from blitznet.extras import require
 from blitznet.files.result_folder import make_folder, require_usable
+
+if TYPE_CHECKING:
+    from blitznet.evaluation.metrics import Metrics
 
 
 @app.command(name="eval")
@@ -49,7 +53,6 @@ def evaluate(
     options.require_split(data, split, options.split_names(classes))
     require_usable(out, overwrite)
     from blitznet.evaluation import evaluate as evaluation
-    from blitznet.evaluation.metrics import metrics_table
 
     folder = make_folder(out, Path("runs/eval"), overwrite)
     try:
@@ -62,12 +65,18 @@ def evaluate(
         with suppress(OSError):  # if anything was written
             folder.rmdir()
         raise
-    if quiet:
-        return
+    if not quiet:
+        _print(metrics, folder, submission, report)
+
+
+def _print(metrics: "Metrics", folder: Path, submission: str | None, report: bool) -> None:
+    from blitznet.evaluation.evaluate import METRICS_FILE
+    from blitznet.evaluation.metrics import metrics_table
+
     if submission is not None:
         print_line(f"Files for the {submission} server: {folder}")
     if metrics.has_figures:
         print_table(metrics_table(metrics))
         if report:
             print_line(f"Report: {folder / 'index.html'}")
-        print_line(f"Metrics: {folder / evaluation.METRICS_FILE}")
+        print_line(f"Metrics: {folder / METRICS_FILE}")
