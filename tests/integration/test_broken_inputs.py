@@ -199,7 +199,7 @@ LABELS = [
     Case(
         "an object without a name",
         lambda: edit(XML, "<name>aeroplane</name>", ""),
-        f"{XML}, object 1: an object needs a name, its class",
+        f"{XML}, object 1: an object needs a class name",
     ),
     Case(
         "a misspelt class",

@@ -270,7 +270,7 @@ def _read_object(node: ET.Element, where: str, first: int) -> ObjectLabel:
     name = (node.findtext("name") or "").strip()
     difficult = read_flag(node.findtext("difficult"), f"{where}: difficult")
     if not name:
-        return ObjectLabel(None, None, where, "an object needs a name, its class", difficult)
+        return ObjectLabel(None, None, where, "an object needs a class name", difficult)
     if (count := len(node.findall("bndbox"))) > 1:
         return ObjectLabel(name, None, where, f"{count} bndbox; an object has one", difficult)
     try:
