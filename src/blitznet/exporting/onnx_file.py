@@ -6,6 +6,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx_ir as ir
 import torch
 from onnxscript import optimizer
 from torch import Tensor, nn
@@ -139,13 +141,11 @@ def export_onnx(
     module = ExportedNetwork(deepcopy(network).cpu(), limits, has_seg_map).eval()
     side = info.model.image_size
     example = torch.zeros(_EXAMPLE_BATCH, side, side, 3, dtype=torch.uint8)
-    program = trace(module, {"images": example}, module.output_names)
+    program = trace(module, {"images": example}, module.output_names, precision)
     # The file does not output raw predictions, but keeps their names for quantization.
     outputs = program.model.graph.outputs
     for value in [value for value in outputs if value.name in RAW_DETECTION_OUTPUTS]:
         outputs.remove(value)
-    if precision == "fp16":
-        _halve_weights(program)
     described = ExportInfo(
         **info.model_dump(exclude={"format_version"}),
         score=limits.score,
@@ -174,7 +174,10 @@ def _forget_source(program: torch.onnx.ONNXProgram) -> None:
 
 
 def trace(
-    module: nn.Module, inputs: dict[str, Tensor], output_names: tuple[str, ...]
+    module: nn.Module,
+    inputs: dict[str, Tensor],
+    output_names: tuple[str, ...],
+    precision: FilePrecision = "fp32",
 ) -> torch.onnx.ONNXProgram:
     """Trace a module to ONNX with a dynamic first dimension for every input.
 
@@ -182,6 +185,7 @@ def trace(
         module: a module in evaluation mode.
         inputs: example inputs by name; the first dimension must be at least two.
         output_names: names of the tensors that `forward` returns.
+        precision: see `export_onnx`.
     """
     batch = torch.export.Dim("batch", min=1)
     disabled = logging.root.manager.disable
@@ -204,16 +208,27 @@ def trace(
     finally:
         logging.disable(disabled)
     assert program is not None
+    if precision == "fp16":
+        _halve_weights(program)
     # What is folded is stored, so large values such as anchors are left to be computed.
-    optimizer.optimize_ir(program.model, output_size_limit=_MAX_FOLDED)
+    optimizer.optimize_ir(
+        program.model,
+        output_size_limit=_MAX_FOLDED,
+        should_fold=lambda node: False if _reads_half(node) else None,
+    )
     return program
 
 
-def _halve_weights(program: torch.onnx.ONNXProgram) -> None:
-    """Store the weights of convolutions as float16; anchors in pixels need full precision."""
-    import numpy as np
-    import onnx_ir as ir
+def _reads_half(node: ir.Node) -> bool:
+    return any(value is not None and value.dtype == ir.DataType.FLOAT16 for value in node.inputs)
 
+
+def _halve_weights(program: torch.onnx.ONNXProgram) -> None:
+    """Store the weights of convolutions as float16; anchors in pixels need full precision.
+
+    This keeps the optimizer from fusing batch norms into them. Runtimes do that in float32, with
+    the checkpoint's weights, if those were stored as float16, too.
+    """
     graph = program.model.graph
     for node in list(graph):
         if node.op_type != "Conv":
