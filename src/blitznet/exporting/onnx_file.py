@@ -231,14 +231,42 @@ def _halve_weights(program: torch.onnx.ONNXProgram) -> None:
     """
     graph = program.model.graph
     for node in list(graph):
+        if node.op_type == "BatchNormalization":
+            _merge_statistics(node)
         if node.op_type != "Conv":
             continue
         weight: Any = node.inputs[1]
-        const_value = ir.tensor(weight.const_value.numpy().astype(np.float16))
-        half = ir.val(f"{weight.name}_half", const_value=const_value)
-        graph.register_initializer(half)
+        half = _add_tensor(graph, f"{weight.name}_half", _numbers(weight).astype(np.float16))
         cast = ir.node("Cast", [half], attributes={"to": ir.DataType.FLOAT})
         graph.insert_before(node, cast)
         node.replace_input_with(1, cast.outputs[0])
         if not weight.uses():
             graph.initializers.pop(weight.name)
+
+
+def _merge_statistics(node: ir.Node) -> None:
+    """Merge mean and variance of a batch norm into scale and bias, so that all share 0 and 1."""
+    scale, bias, mean, variance = map(_numbers, node.inputs[1:5])
+    scale = scale / np.sqrt(variance + node.attributes["epsilon"].as_float())
+    values = (scale, bias - mean * scale, np.zeros_like(mean), np.ones_like(variance))
+    for number, value in enumerate(values, start=1):
+        old: Any = node.inputs[number]
+        name = f"{old.name}_merged" if number < 3 else f"{number - 3}_{len(value)}"
+        assert node.graph is not None
+        node.replace_input_with(number, _add_tensor(node.graph, name, value))
+        if not old.uses():
+            node.graph.initializers.pop(old.name)
+    node.attributes["epsilon"] = ir.AttrFloat32("epsilon", 0.0)
+
+
+def _numbers(value: Any) -> np.ndarray:
+    numbers: np.ndarray = value.const_value.numpy()
+    return numbers
+
+
+def _add_tensor(graph: Any, name: str, numbers: np.ndarray) -> ir.Value:
+    """Add an initializer, unless there is one of this name."""
+    if name not in graph.initializers:
+        graph.register_initializer(ir.val(name, const_value=ir.tensor(numbers)))
+    added: ir.Value = graph.initializers[name]
+    return added
