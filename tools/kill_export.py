@@ -90,7 +90,7 @@ def main(kills: Annotated[int, typer.Option(min=1)] = 40, seed: int = 0) -> None
             "export": lambda: export(checkpoint, out / "a.onnx", overwrite=True, force=True),
             "conversion": lambda: exported_checkpoint(checkpoint),
         }
-        module = onnx_file.ExportedNetwork(network, PAPER).eval()
+        module = onnx_file.ExportedNetwork(network, describe(network), PAPER).eval()
         images = torch.zeros(2, *[network.config.image_size] * 2, 3, dtype=torch.uint8)
         program = onnx_file.trace(module, {"images": images}, module.output_names)
         onnx_file.trace = lambda *_: program  # a child process changes its own copy

@@ -44,6 +44,7 @@ class ModelConfig(BaseModel):
         finest_scale: anchor side at the finest level, fraction of S.
         min_scale: anchor side at the second finest level, fraction of S.
         max_scale: anchor side at the coarsest level, fraction of S.
+        box_prior: in prediction, weigh the pixels of a class by the score of its best box (D25).
         mean: per RGB channel, of images in 0..1.
         std: per RGB channel.
     """
@@ -68,6 +69,7 @@ class ModelConfig(BaseModel):
     finest_scale: float = Field(ge=0.001, le=1)
     min_scale: float = Field(ge=0.001, le=1)
     max_scale: float = Field(default=0.95, ge=0.001, le=1)
+    box_prior: bool = False
     mean: tuple[Mean, Mean, Mean] = IMAGENET_MEAN
     std: tuple[Deviation, Deviation, Deviation] = IMAGENET_STD
 

@@ -53,9 +53,11 @@ class ExportedNetwork(nn.Module):
 
     anchor_shapes: Tensor  # (L, 6, 2) width and height, input pixels
 
-    def __init__(self, network: BlitzNet, limits: Limits, has_seg_map: bool = False) -> None:
+    def __init__(
+        self, network: BlitzNet, info: CheckpointInfo, limits: Limits, has_seg_map: bool = False
+    ) -> None:
         super().__init__()
-        self.network = PixelNetwork(network)
+        self.network = PixelNetwork(network, info)
         self.limits = limits
         self.config = network.config
         if network.multibox_head and self.config.level_sizes[-1] == 1:
@@ -138,7 +140,7 @@ def export_onnx(
     for name, tensor in network.state_dict().items() if precision == "fp16" else ():
         if tensor.ndim == 4 and not tensor.half().isfinite().all():
             raise InputError(f"{shown(name)} has values beyond the range of float16; use fp32")
-    module = ExportedNetwork(deepcopy(network).cpu(), limits, has_seg_map).eval()
+    module = ExportedNetwork(deepcopy(network).cpu(), info, limits, has_seg_map).eval()
     side = info.model.image_size
     example = torch.zeros(_EXAMPLE_BATCH, side, side, 3, dtype=torch.uint8)
     program = trace(module, {"images": example}, module.output_names, precision)

@@ -40,7 +40,7 @@ class TorchEngine(Engine):
         self.info = info
         self._is_bfloat16 = is_bfloat16
         model.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._network = PixelNetwork(model)
+        self._network = PixelNetwork(model, info)
         if is_bfloat16:
             # Round the weights once; autocast would do it in every call.
             self._network = copy.deepcopy(self._network)
