@@ -8,6 +8,10 @@ from blitznet.model_files import CheckpointInfo
 from blitznet.structures import RawPredictions
 
 
+# Smallest best score of a class in the box prior, below any score that decides a pixel.
+_LEAST = 1e-4
+
+
 class PixelNetwork(nn.Module):
     """A network that includes its normalisation, so that only bytes are copied to the device.
 
@@ -41,5 +45,6 @@ class PixelNetwork(nn.Module):
         raw: RawPredictions = self.network(images)
         if self.has_boxes is None or raw.class_logits is None or raw.seg_logits is None:
             return raw
-        prior = raw.class_logits.log_softmax(dim=2).amax(dim=1)[..., None, None]
+        best = raw.class_logits.softmax(dim=2).amax(dim=1)[..., None, None].clamp(min=_LEAST)
+        prior = best.log()
         return raw._replace(seg_logits=raw.seg_logits + prior * self.has_boxes)
