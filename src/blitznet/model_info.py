@@ -44,7 +44,7 @@ class ModelConfig(BaseModel):
         finest_scale: anchor side at the finest level, fraction of S.
         min_scale: anchor side at the second finest level, fraction of S.
         max_scale: anchor side at the coarsest level, fraction of S.
-        box_prior: in prediction, weigh the pixels of a class by the score of its best box (D25).
+        box_prior: in prediction, weigh the pixels of a class by the score of its best box (D31).
         mean: per RGB channel, of images in 0..1.
         std: per RGB channel.
     """

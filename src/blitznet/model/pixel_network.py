@@ -7,7 +7,6 @@ from blitznet.model.blitznet import BlitzNet
 from blitznet.model_files import CheckpointInfo
 from blitznet.structures import RawPredictions
 
-
 # Smallest best score of a class in the box prior, below any score that decides a pixel.
 _LEAST = 1e-4
 
@@ -15,9 +14,13 @@ _LEAST = 1e-4
 class PixelNetwork(nn.Module):
     """A network that includes its normalisation, so that only bytes are copied to the device.
 
+    With `ModelConfig.box_prior`, the probability of a class at a pixel is multiplied by the score
+    of the class's best box in the image (D31).
+
     Args:
         network: network to run; not copied.
-        info: metadata of its checkpoint; None = without the box prior, even if it is configured.
+        info: metadata of its checkpoint, which says which classes have labelled boxes; None =
+            without the box prior.
     """
 
     mean: Tensor
@@ -45,6 +48,6 @@ class PixelNetwork(nn.Module):
         raw: RawPredictions = self.network(images)
         if self.has_boxes is None or raw.class_logits is None or raw.seg_logits is None:
             return raw
-        best = raw.class_logits.softmax(dim=2).amax(dim=1)[..., None, None].clamp(min=_LEAST)
-        prior = best.log()
-        return raw._replace(seg_logits=raw.seg_logits + prior * self.has_boxes)
+        best_scores = raw.class_logits.softmax(dim=2).amax(dim=1)[..., None, None]
+        prior = best_scores.clamp(min=_LEAST).log() * self.has_boxes
+        return raw._replace(seg_logits=raw.seg_logits + prior)
