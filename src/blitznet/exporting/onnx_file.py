@@ -4,7 +4,7 @@ import logging
 import warnings
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx_ir as ir
@@ -226,10 +226,11 @@ def _reads_half(node: ir.Node) -> bool:
 
 
 def _halve_weights(program: torch.onnx.ONNXProgram) -> None:
-    """Store the weights of convolutions as float16; anchors in pixels need full precision.
+    """Store the weights of convolutions as float16, and batch norms as scale and bias.
 
-    This keeps the optimizer from fusing batch norms into them. Runtimes do that in float32, with
-    the checkpoint's weights, if those were stored as float16, too.
+    Anchors in pixels need full precision. This keeps the optimizer from fusing batch norms into the
+    weights. Runtimes do that in float32, with the checkpoint's weights, if those were stored as
+    float16, too.
     """
     graph = program.model.graph
     for node in list(graph):
@@ -239,25 +240,29 @@ def _halve_weights(program: torch.onnx.ONNXProgram) -> None:
             continue
         weight: Any = node.inputs[1]
         half = _add_tensor(graph, f"{weight.name}_half", _numbers(weight).astype(np.float16))
-        cast = ir.node("Cast", [half], attributes={"to": ir.DataType.FLOAT})
-        graph.insert_before(node, cast)
-        node.replace_input_with(1, cast.outputs[0])
+        to_float = ir.node("Cast", [half], attributes={"to": ir.DataType.FLOAT})
+        graph.insert_before(node, to_float)
+        node.replace_input_with(1, to_float.outputs[0])
         if not weight.uses():
             graph.initializers.pop(weight.name)
 
 
 def _merge_statistics(node: ir.Node) -> None:
     """Merge mean and variance of a batch norm into scale and bias, so that all share 0 and 1."""
+    graph: Any = node.graph
     scale, bias, mean, variance = map(_numbers, node.inputs[1:5])
     scale = scale / np.sqrt(variance + node.attributes["epsilon"].as_float())
-    values = (scale, bias - mean * scale, np.zeros_like(mean), np.ones_like(variance))
-    for number, value in enumerate(values, start=1):
-        old: Any = node.inputs[number]
-        name = f"{old.name}_merged" if number < 3 else f"{number - 3}_{len(value)}"
-        assert node.graph is not None
-        node.replace_input_with(number, _add_tensor(node.graph, name, value))
+    old_scale, old_bias, old_mean, old_variance = (cast(ir.Value, one) for one in node.inputs[1:5])
+    replacements = (
+        (old_scale, f"{old_scale.name}_merged", scale),
+        (old_bias, f"{old_bias.name}_merged", bias - mean * scale),
+        (old_mean, f"0_{len(mean)}", np.zeros_like(mean)),
+        (old_variance, f"1_{len(mean)}", np.ones_like(mean)),
+    )
+    for number, (old, name, numbers) in enumerate(replacements, start=1):
+        node.replace_input_with(number, _add_tensor(graph, name, numbers))
         if not old.uses():
-            node.graph.initializers.pop(old.name)
+            graph.initializers.pop(str(old.name))
     node.attributes["epsilon"] = ir.AttrFloat32("epsilon", 0.0)
 
 
