@@ -1,6 +1,6 @@
 """Put a trained network into the package and its figures into results/.
 
-python tools/bundle.py runs/train/RUN NAME --data data/voc-subset.yaml
+python tools/bundle.py runs/train/RUN NAME --data data/voc-subset.yaml --start "ImageNet weights"
 
 The network is stored as a checkpoint, to train further, and as ONNX, to predict. Metrics are those
 of the stored checkpoint; those of the original float32 checkpoint are recorded, too.
@@ -34,15 +34,16 @@ SPLITS = {
     "test07": ("VOC07 test, five classes", ["person", "car", "bus", "train", "cat"]),
 }
 DATA = "nine-class VOC subset: VOC12 train (boxes, maps), VOC07 trainval (boxes, maps from them)"
-LICENCE = "weights Apache-2.0; VOC images have their owners' terms; started from ImageNet weights"
+LICENCE = "weights Apache-2.0; VOC images have their owners' terms; started from {start}"
 
 
 def bundle(
     run: Path,
     name: str,
     data: Annotated[Path, typer.Option()],
+    start: Annotated[str, typer.Option()],
 ) -> None:
-    """Store the network, measure it, and write its record."""
+    """Store the network, measure it, and write its record; `start` tells the backbone's origin."""
     trained, stored = run / MODEL_FILE, WEIGHTS / f"{name}.safetensors"
     model, info = load_checkpoint(trained)
     history = read_history(info)
@@ -54,7 +55,7 @@ def bundle(
             "steps": history.steps,
             "minutes": round(history.minutes, 1),
             "storage": "float16",
-            "licence": LICENCE,
+            "licence": LICENCE.format(start=start),
         }
     )
     info = info.model_copy(update={"training": training, "metrics": {}})
