@@ -109,9 +109,9 @@ EXAMPLE: dict[str, Any] = {
             "width": 451,
             "height": 300,
             "detections": [
-                {"label": "cat", "label_id": 8, "score": 0.9991, "box": [0.0, 4.36, 399.96, 300.0]}
+                {"label": "cat", "label_id": 8, "score": 0.9994, "box": [9.88, 0.0, 431.22, 296.61]}
             ],
-            "pixels": {"cat": 0.776467, "background": 0.223533},
+            "pixels": {"cat": 0.782757, "background": 0.217243},
             "segmentation_mask": "iVBORw0KGgo...",
             "class_map": {"0": "background", "8": "cat"},
             "ms": {"read": 5.77, "network": 23.73, "post": 1.63},
