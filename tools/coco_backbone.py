@@ -52,6 +52,7 @@ def coco_backbone(detector: Path, images: Path, out: Path) -> None:
     some = [files[index] for index in evenly_spaced(len(files), IMAGES)]
     pixels = [resize_to_input(read_image(file), IMAGE_SIZE) for file in some]
     separate_norms(backbone, torch.from_numpy(np.stack(pixels)))
+    out.parent.mkdir(parents=True, exist_ok=True)
     save_file(backbone.state_dict(), out)
 
 
