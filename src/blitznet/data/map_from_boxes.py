@@ -1,4 +1,4 @@
-"""Segmentation maps for images with boxes only: coarse (D17), or refined by a trained network."""
+"""What boxes say about pixels: coarse maps (D17), maps refined by a network, and gaps in maps."""
 
 import math
 from pathlib import Path
@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
-from blitznet.data.labels import IGNORE, ClassTable, ImageLabels, read_objects
+from blitznet.data.labels import IGNORE, ClassTable, ImageLabels, ReadMap, read_objects
 from blitznet.data.seg_map import MapEncoding
 from blitznet.errors import LabelError
 from blitznet.files.text_files import read_text
+from blitznet.structures import IGNORE_LABEL
 
 # Central share of a box that is labelled as the object: "Box^i" of Khoreva et al., Simple Does It:
 # Weakly Supervised Instance and Semantic Segmentation, CVPR 2017, section 3.1.
@@ -20,6 +21,10 @@ NAMES_FILE = "classes.txt"  # in the folder of the maps: class names by value, o
 # If the network finds an object in less than this share of its box, the box keeps its coarse map:
 # the object was missed or is thin, and the inner fifth is a better label.
 MIN_COVERAGE = 0.2
+
+# An object whose class covers less than this share of its box is missing in the map. SBD's maps
+# miss 8 % of the objects of VOC's images, VOC's own miss none.
+MISSING_COVERAGE = 0.02
 
 
 def map_from_boxes(labels: ImageLabels, size: tuple[int, int], table: ClassTable) -> np.ndarray:
@@ -42,6 +47,43 @@ def map_from_boxes(labels: ImageLabels, size: tuple[int, int], table: ClassTable
             core = _pixels_in_box(boxes[index] + inset[index], seg_map.shape)
             seg_map[core] = ids[index]
     return seg_map
+
+
+def without_missing(
+    read_map: ReadMap, labels: ImageLabels, size: tuple[int, int], table: ClassTable
+) -> np.ndarray:
+    """Read an image's map; where it calls a missing object background, it becomes void.
+
+    For `size` and the result, see `ReadMap`.
+
+    Raises:
+        LabelError: if the map cannot be read, or a box is unusable.
+    """
+    seg_map = read_map(size, table).copy()
+    boxes, ids, _ = read_objects(labels, size, table)
+    for box in boxes[is_missing(boxes, ids, seg_map)]:
+        inside = seg_map[_pixels_in_box(box, seg_map.shape)]
+        inside[inside == BACKGROUND] = IGNORE_INDEX
+    return seg_map
+
+
+def is_missing(boxes: np.ndarray, ids: np.ndarray, seg_map: np.ndarray) -> np.ndarray:
+    """Whether a map shows next to nothing of an object's class in its box.
+
+    Args:
+        boxes: (G, 4) xyxy in pixels of the image.
+        ids: (G,) class ids; objects of ignored classes are not missing.
+        seg_map: (H, W) uint8 class ids, 255 = void.
+
+    Returns:
+        (G,) bool.
+    """
+    covered = [
+        (seg_map[_pixels_in_box(box, seg_map.shape)] == index).mean()
+        for box, index in zip(boxes, ids, strict=True)
+    ]
+    missing: np.ndarray = (np.array(covered) < MISSING_COVERAGE) & (ids != IGNORE_LABEL)
+    return missing
 
 
 def _pixels_in_box(box: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice]:

@@ -11,7 +11,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel, read_labels
-from blitznet.data.map_from_boxes import map_from_boxes, read_refined_codes, refined_path
+from blitznet.data.map_from_boxes import (
+    map_from_boxes,
+    read_refined_codes,
+    refined_path,
+    without_missing,
+)
 from blitznet.data.map_from_instances import map_from_instances
 from blitznet.data.seg_map import (
     VOC_CODES,
@@ -130,6 +135,8 @@ class SourceEntry(BaseModel, ABC):
         masks: where segmentation maps come from: "from_boxes", see `map_from_boxes`;
             "from_instances", see `map_from_instances`, in formats with outlines; a folder, in which
             an image without a file has no map; None = pixels are not labelled.
+        void_missing: whether the box of an object that an image's own map does not show is void
+            where the map says background, see `without_missing`.
         refined_masks: folder of `blitznet refine-masks`, for images without a map of their own.
         label_map: from the source's class names to the network's; null = background, "ignore" =
             ignored.
@@ -144,6 +151,7 @@ class SourceEntry(BaseModel, ABC):
 
     boxes: bool = True
     masks: Literal["from_boxes", "from_instances"] | Path | None = None
+    void_missing: bool = False
     refined_masks: Path | None = None
     label_map: dict[str, str | None] = Field(default_factory=dict)
     labels_only: tuple[str, ...] | None = None
@@ -157,6 +165,12 @@ class SourceEntry(BaseModel, ABC):
         if part is not None and not 0 <= part[0] < part[1] <= 1:
             raise ValueError("part must be two numbers from 0 to 1, the smaller first")
         return part
+
+    @model_validator(mode="after")
+    def _missing_has_boxes(self) -> Self:
+        if self.void_missing and not self.boxes:
+            raise ValueError("void_missing: compares maps with boxes; it needs boxes: true")
+        return self
 
     @field_validator("*")
     @classmethod
@@ -186,6 +200,8 @@ class SourceEntry(BaseModel, ABC):
         elif self.masks == "from_instances":
             seg_map = partial(map_from_instances, labels)
         has_own = seg_map is not None and self.masks != "from_boxes"
+        if self.void_missing and has_own and seg_map is not None:
+            seg_map = partial(without_missing, seg_map, labels)
         if self.refined_masks is not None and refined is not None and not has_own:
             path = refined_path(folder / self.refined_masks, labels.path, folder)
             seg_map = MapFile(path, refined) if path.is_file() else seg_map

@@ -124,6 +124,11 @@ def test_an_unknown_split_is_answered_with_those_that_there_are(tmp_path: Path) 
             ": splits.train.0: a source to train with needs boxes: true, masks: FOLDER, or both",
         ),
         (
+            "classes: voc\ntrain: [{format: masks, images: a, masks: b, colours: voc, "
+            "void_missing: true}]",
+            ": splits.train.0.masks: void_missing: compares maps with boxes; it needs boxes: true",
+        ),
+        (
             "classes: voc\nval: [{format: coco, images: a, annotations: b, boxes: false}]",
             ": splits.val.0: a source to train with needs boxes: true, masks: FOLDER, or both",
         ),

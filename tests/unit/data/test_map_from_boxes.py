@@ -7,7 +7,8 @@ import pytest
 
 from blitznet.classes import IGNORE_INDEX
 from blitznet.data.labels import ClassTable, ImageLabels, ObjectLabel
-from blitznet.data.map_from_boxes import INNER_AREA, map_from_boxes
+from blitznet.data.map_from_boxes import INNER_AREA, is_missing, map_from_boxes, without_missing
+from blitznet.structures import IGNORE_LABEL
 
 TABLE = ClassTable(("background", "cat", "dog"))
 SIZE = (20, 10)
@@ -66,3 +67,32 @@ def test_a_box_smaller_than_a_pixel_still_marks_one() -> None:
     seg_map = map_of(("cat", (19.6, 9.6, 20, 10)))
     assert seg_map[9, 19] == 1
     assert (seg_map != 0).sum() == 1
+
+
+def test_a_missing_object_is_void_where_the_map_says_background() -> None:
+    own = np.zeros((10, 20), np.uint8)
+    own[2:8, 4:9] = 1  # a cat
+    labels = ImageLabels(
+        Path("a.jpg"),
+        (
+            ObjectLabel("cat", (4, 2, 9, 8), "", ""),
+            ObjectLabel("dog", (6, 0, 15, 10), "", "", ignore=True),  # also if it is difficult
+        ),
+    )
+    seg_map = without_missing(lambda *_: own, labels, SIZE, TABLE)
+    expected = own.copy()
+    expected[:, 6:15] = np.where(own[:, 6:15] == 1, 1, VOID)
+    np.testing.assert_array_equal(seg_map, expected)
+    assert not own[:, 9:].any()  # a copy
+
+
+def test_an_object_is_missing_below_a_fiftieth_of_its_box() -> None:
+    own = np.zeros((10, 20), np.uint8)
+    boxes = np.array([[0, 0, 10, 10]], np.float32)
+    own[0, 0] = 2
+    assert is_missing(boxes, np.array([2]), own).tolist() == [True]
+    own[0, 1] = 2
+    assert is_missing(boxes, np.array([2]), own).tolist() == [False]
+    assert is_missing(boxes, np.array([1]), own).tolist() == [True]
+    assert is_missing(boxes, np.array([IGNORE_LABEL]), own).tolist() == [False]
+    assert is_missing(boxes[:0], np.array([], np.int64), own).shape == (0,)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from blitznet.classes import IGNORE_INDEX, VOC_CLASSES
 from blitznet.data.labels import ClassTable, ImageLabels, read_objects
@@ -47,6 +48,19 @@ def one_object(path: Path, **texts: str) -> Path:
         f"<bndbox>{corners}</bndbox></object></annotation>"
     )
     return path
+
+
+def test_missing_objects_can_be_void(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 10)).save(tmp_path / "a.jpg")
+    one_object(tmp_path / "a.xml", xmin="5", xmax="12")
+    (tmp_path / "Maps").mkdir()
+    Image.new("L", (20, 10)).save(tmp_path / "Maps" / "a.png")
+    entry = VocEntry(root=tmp_path, masks=Path("Maps"))
+    for void_missing, void in ((False, []), (True, range(4, 12))):
+        entry = entry.model_copy(update={"void_missing": void_missing})
+        seg_map = entry.open(Path(), VOC_CLASSES).read(0).seg_map
+        assert seg_map is not None
+        assert np.flatnonzero(seg_map[0] == IGNORE_INDEX).tolist() == [*void]
 
 
 def test_committed_fixtures_are_what_the_script_draws(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ TITLES = {
     "rotation": "labels that ignore the camera's orientation",
     "same-picture": "the same image twice",
     "other-size": "labels that state another size",
+    "not-in-map": "objects that the map does not show",
     "near-duplicate": "images that look the same",
     "empty-picture": "images without an object",
     "tiny-box": "boxes that no anchor matches",

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX
 from blitznet.data.labels import ImageLabels, Problem, UsableObject, usable_objects
+from blitznet.data.map_from_boxes import is_missing
 from blitznet.data.seg_map import MapFile
 from blitznet.data.source import LabelSource
 from blitznet.detection.anchors import anchors_of
@@ -118,8 +119,11 @@ def check_image(source: LabelSource, record: ImageRecord, model: ModelConfig | N
     # A map made from wrong objects would only repeat their errors.
     if labels.seg_map is not None and size is not None and not (are_wrong and is_made):
         try:
-            counts = np.bincount(labels.seg_map(size, source.table).ravel()).tolist()
+            seg_map = labels.seg_map(size, source.table)
+            counts = np.bincount(seg_map.ravel()).tolist()
             record.pixels = {value: count for value, count in enumerate(counts) if count}
+            if model is not None and not (are_wrong or is_made):
+                record.problems += _missing_objects(record, objects, seg_map)
         except LabelError as error:
             text = str(error).removeprefix(str(map_path)).lstrip(": ")
             record.problems.append(record.problem("map", text, map_path))
@@ -167,6 +171,21 @@ def _read_boxes(
             )
             problem = record.problem("tiny-box", text, item.label.where, is_error=False)
             record.problems.append(problem)
+
+
+def _missing_objects(
+    record: ImageRecord, objects: Sequence[UsableObject], seg_map: np.ndarray
+) -> Iterator[Problem]:
+    """Objects that the map takes for background."""
+    boxes = np.array([item.box for item in objects], np.float32).reshape(-1, 4)
+    ids = np.array([item.class_id for item in objects], np.int64)
+    for index in np.flatnonzero(is_missing(boxes, ids, seg_map)).tolist():
+        label = objects[index].label
+        text = (
+            f"the map shows no {label.name} in the box {label.written}; with void_missing: true in "
+            "the data description, training does not take it for background"
+        )
+        yield record.problem("not-in-map", text, label.where, is_error=False)
 
 
 def _size_problem(record: ImageRecord, labels: ImageLabels, size: tuple[int, int]) -> Problem:

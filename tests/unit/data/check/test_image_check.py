@@ -67,20 +67,20 @@ def save_map(image: Path, ids: np.ndarray) -> MapFile:
 
 def test_a_sound_image_is_counted(image: Path) -> None:
     ids = np.zeros((40, 60), np.uint8)
-    ids[:10], ids[10:12] = 2, IGNORE_INDEX
+    ids[:10], ids[10:12], ids[20:, :20] = 2, IGNORE_INDEX, 1
     objects = [
         thing("cat", 0, 0, 30, 40),
         thing("tree", 0, 0, 9, 9),
         thing("rat", 0, 0, 50, 30),
         thing("dog", 5, 0, 55, 20, ignore=True),
-        thing("dog", 0, 10, 60, 40),
+        thing("dog", 0, 0, 60, 30),
     ]
     record = check(image, objects, save_map(image, ids))
     assert record.problems == []
     assert record.labels.tolist() == [1, 2]
     np.testing.assert_allclose(record.shapes, [[0.5, 1.0], [1.0, 0.75]])
     assert (record.has_boxes, record.num_ignored) == (True, 2)
-    assert record.pixels == {0: 28 * 60, 2: 10 * 60, IGNORE_INDEX: 2 * 60}
+    assert record.pixels == {0: 28 * 60 - 400, 1: 400, 2: 10 * 60, IGNORE_INDEX: 2 * 60}
 
 
 def test_the_best_overlap_is_that_of_the_loop() -> None:
@@ -120,6 +120,20 @@ def test_an_image_without_object_and_foreground_is_empty(image: Path, ids: int |
     seg_map = None if ids is None else save_map(image, np.full((40, 60), ids, np.uint8))
     expected = [("mostly-void", False)] if ids == IGNORE_INDEX else []
     assert found(check(image, [], seg_map)) == [*expected, ("empty-picture", False)]
+
+
+def test_an_object_that_the_map_does_not_show_is_found(image: Path) -> None:
+    ids = np.zeros((40, 60), np.uint8)
+    ids[:, :30] = 1
+    cat, dog = thing("cat", 0, 0, 30, 40), thing("dog", 20, 0, 60, 40)
+    record = check(image, [cat, dog, thing("rat", 30, 0, 60, 40)], save_map(image, ids))
+    assert found(record) == [("not-in-map", False)]
+    assert str(record.problems[0]) == (
+        "dog of a.txt: the map shows no dog in the box [20, 0, 60, 40]; with void_missing: true in "
+        "the data description, training does not take it for background"
+    )
+    assert found(check(image, [cat, dog], save_map(image, ids), model=None)) == []
+    assert found(check(image, [dog], lambda *_: ids)) == []  # a map made from labels
 
 
 def test_an_ignored_object_or_a_pixel_is_not_nothing(image: Path) -> None:
