@@ -33,7 +33,10 @@ SPLITS = {
     ),
     "test07": ("VOC07 test, five classes", ["person", "car", "bus", "train", "cat"]),
 }
-DATA = "nine-class VOC subset: VOC12 train (boxes, maps), VOC07 trainval (boxes, maps from them)"
+DATA = (
+    "nine-class VOC subset: VOC12 train (boxes, maps), VOC07 trainval (boxes, maps from them), and "
+    "composed images without objects"
+)
 LICENCE = "weights Apache-2.0; VOC images have their owners' terms; started from {start}"
 
 
