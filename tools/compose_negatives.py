@@ -1,8 +1,10 @@
 """Compose images that show none of the network's classes: cut-outs of other things on backgrounds.
 
-apt-get download tuxpaint-stamps-default mate-backgrounds gnome-backgrounds opencv-doc
+apt-get download tuxpaint-stamps-default mate-backgrounds gnome-backgrounds ukui-wallpapers \
+    lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 opencv-doc
 for package in *.deb; do dpkg-deb -x $package things; done
-python tools/compose_negatives.py cut_outs.txt backgrounds.txt --out negatives
+cp results/blitznet300-mobile/{cut_outs,backgrounds}.txt things
+python tools/compose_negatives.py things/cut_outs.txt things/backgrounds.txt --out data/negatives
 
 The two lists name one image file per line; relative paths start at the list. Tux Paint's stamps are
 photos of cups, tools, fruit, coins and more, with a mask in the alpha channel. Choose by eye: no

@@ -109,9 +109,9 @@ EXAMPLE: dict[str, Any] = {
             "width": 451,
             "height": 300,
             "detections": [
-                {"label": "cat", "label_id": 8, "score": 0.9994, "box": [9.88, 0.0, 431.22, 296.61]}
+                {"label": "cat", "label_id": 8, "score": 0.9995, "box": [6.39, 0.0, 430.92, 297.34]}
             ],
-            "pixels": {"cat": 0.782757, "background": 0.217243},
+            "pixels": {"cat": 0.772498, "background": 0.227502},
             "segmentation_mask": "iVBORw0KGgo...",
             "class_map": {"0": "background", "8": "cat"},
             "ms": {"read": 5.77, "network": 23.73, "post": 1.63},
