@@ -339,7 +339,8 @@ DESCRIPTIONS = [
         lambda: describe(mask="SegmentationClass"),
         "data.yaml: splits.train.0: there is no key 'mask' in format voc; did you mean 'masks'? "
         "there are boxes, corners, exclude, format, image_set, label_map, labels_only, "
-        "mask_colours, mask_values, masks, max_pictures, part, refined_masks, root, sbd, weight",
+        "mask_colours, mask_values, masks, max_pictures, part, refined_masks, root, sbd, "
+        "void_missing, weight",
     ),
     Case(
         "a cap of no images",
