@@ -178,6 +178,7 @@ def _missing_objects(
 ) -> Iterator[Problem]:
     """Objects that the map takes for background."""
     boxes = np.array([item.box for item in objects], np.float32).reshape(-1, 4)
+    boxes = boxes.clip(0, 2 * seg_map.shape[::-1])  # as training reads them
     ids = np.array([item.class_id for item in objects], np.int64)
     for index in np.flatnonzero(is_missing(boxes, ids, seg_map)).tolist():
         label = objects[index].label

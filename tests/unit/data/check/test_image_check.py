@@ -133,6 +133,10 @@ def test_an_object_that_the_map_does_not_show_is_found(image: Path) -> None:
         "the data description, training does not take it for background"
     )
     assert found(check(image, [cat, dog], save_map(image, ids), model=None)) == []
+    beyond = check(
+        image, [thing("dog", -1.8, 4, -0.6, 8)], save_map(image, ids)
+    )  # within tolerance
+    assert ("not-in-map", False) in found(beyond)
     assert found(check(image, [dog], lambda *_: ids)) == []  # a map made from labels
 
 
