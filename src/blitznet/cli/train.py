@@ -126,7 +126,7 @@ def _find_start(
         )
     recipe = find_recipe(name, tuple(overrides))
     data = data or read_experiments()[name].require_data()
-    for start in filter(None, (recipe.start_from, recipe.teacher)):
+    for start in filter(None, (recipe.start_from, *recipe.teachers)):
         find_checkpoint(start)
     read_description(data).entries("train")
     if not any(rank in os.environ for rank in RANKS):  # rank 0 may have filled it

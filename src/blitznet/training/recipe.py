@@ -41,7 +41,8 @@ class Recipe(BaseModel):
             shape agree, and in the heads for classes of the same name. None = start from
             `backbone_weights`.
         teacher: a bundled network or a checkpoint with the same classes, for distillation: its
-            probabilities are half of the labels of objects and pixels; None = no teacher.
+            probabilities are half of the labels of objects and pixels. Of several, the mean is
+            used; None = no teacher.
         steps: optimizer steps; 0 = keep the starting weights.
         global_batch_size: images per step, over all processes.
         accumulate: number of parts in which a process computes its images of a step, to save
@@ -72,7 +73,7 @@ class Recipe(BaseModel):
     model: ModelConfig
     backbone_weights: str | None = "imagenet"
     start_from: str | None = None
-    teacher: str | None = None
+    teacher: str | tuple[str, ...] | None = None
     steps: int = Field(ge=0, le=10**9)
     global_batch_size: int = Field(default=32, ge=1, le=65_536)
     accumulate: int = Field(default=1, ge=1, le=65_536)
@@ -98,6 +99,13 @@ class Recipe(BaseModel):
         if file_name(name) != name:
             raise ValueError("a recipe's name is that of its runs' folder, without / or \\")
         return name
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The networks of `teacher`."""
+        if self.teacher is None or isinstance(self.teacher, tuple):
+            return self.teacher or ()
+        return (self.teacher,)
 
     @property
     def fitted_warmup_steps(self) -> int:

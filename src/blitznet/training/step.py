@@ -20,7 +20,7 @@ from blitznet.training.network import build_network
 from blitznet.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from blitznet.training.recipe import Recipe
 from blitznet.training.resume import load_state, save_state
-from blitznet.training.teacher import Teacher
+from blitznet.training.teacher import Teacher, mean_labels
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -87,8 +87,7 @@ class TrainState:
         self._anchors = anchors_of(recipe.model).to(fabric.device)
         self._mean = torch.tensor(recipe.model.mean, device=fabric.device)
         self._std = torch.tensor(recipe.model.std, device=fabric.device)
-        name = recipe.teacher
-        self._teacher = None if name is None else Teacher(name, recipe.model, fabric.device)
+        self._teachers = [Teacher(name, recipe.model, fabric.device) for name in recipe.teachers]
 
     def step(self, step: int, batch: Batch) -> StepResult:
         """Train on one batch, without synchronising with the device.
@@ -147,9 +146,9 @@ class TrainState:
         images = normalize_images(part.images, self._mean, self._std)
         raw = self._model(images.contiguous(memory_format=torch.channels_last))
         soft_labels = None
-        if self._teacher is not None:
+        if self._teachers:
             with self._fabric.autocast():
-                soft_labels = self._teacher.soft_labels(part)
+                soft_labels = mean_labels([one.soft_labels(part) for one in self._teachers])
         average = partial(_average, self._fabric)
         terms = joint_loss(
             raw, part, self._anchors, average, counts, soft_labels, self._recipe.min_negatives

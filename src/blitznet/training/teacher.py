@@ -1,4 +1,6 @@
-"""Knowledge distillation: a trained network from which another one learns."""
+"""Knowledge distillation: trained networks from which another one learns."""
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +53,21 @@ class Teacher:
         assert raw.seg_logits is not None
         of_anchors = raw.class_logits.float().softmax(dim=2)  # (B, A, C)
         chosen = F.one_hot(match + 1, batch.labels.shape[1] + 1)[..., 1:].float()  # (B, A, G)
-        num_anchors = chosen.sum(dim=1)[..., None].clamp(min=1)  # a box without any gets zeros
-        return SoftLabels(
-            chosen.mT @ of_anchors / num_anchors, raw.seg_logits.float().softmax(dim=1)
-        )
+        # Background only says how well the teacher's anchors fit the object.
+        of_anchors[..., 0] = 0
+        sums = (chosen.mT @ of_anchors).float()  # in bfloat16 under autocast
+        of_boxes = F.normalize(sums, p=1, dim=2)  # zeros for a box without any anchor
+        return SoftLabels(of_boxes, raw.seg_logits.float().softmax(dim=1))
+
+
+def mean_labels(labels: Sequence[SoftLabels]) -> SoftLabels:
+    """The mean of several teachers' labels for the same batch, at the highest resolution."""
+    if len(labels) == 1:
+        return labels[0]
+    maps = [one.of_pixels for one in labels if one.of_pixels is not None]
+    size = max((one.shape[-2:] for one in maps), default=None)
+    resized = [F.interpolate(one, size, mode="bilinear") for one in maps]
+    return SoftLabels(
+        torch.stack([one.of_boxes for one in labels]).mean(dim=0),
+        torch.stack(resized).mean(dim=0) if resized else None,
+    )

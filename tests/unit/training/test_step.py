@@ -101,6 +101,10 @@ def test_a_teacher_changes_the_loss_of_classes_and_pixels_but_not_of_boxes(
     assert taught.terms.box == alone.terms.box
     assert taught.terms.classification != alone.terms.classification
     assert taught.terms.segmentation != alone.terms.segmentation
+    twice, _ = gradients(batch, teacher=(teacher, teacher))
+    assert [term.item() for term in twice.terms] == pytest.approx(
+        [term.item() for term in taught.terms], rel=1e-5
+    )
 
 
 def test_parts_without_a_label_for_a_head_count_for_nothing(
