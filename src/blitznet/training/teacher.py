@@ -13,6 +13,9 @@ from blitznet.model_files import find_checkpoint
 from blitznet.model_info import ModelConfig
 from blitznet.structures import Batch, SoftLabels
 
+# Objects to which the teachers give less than this, all classes together, keep more of their label.
+_LEAST_SUM = 1e-3
+
 
 class Teacher:
     """Predicts on the student's images, resized to its own input.
@@ -53,21 +56,23 @@ class Teacher:
         assert raw.seg_logits is not None
         of_anchors = raw.class_logits.float().softmax(dim=2)  # (B, A, C)
         chosen = F.one_hot(match + 1, batch.labels.shape[1] + 1)[..., 1:].float()  # (B, A, G)
-        # Background only says how well the teacher's anchors fit the object.
-        of_anchors[..., 0] = 0
-        sums = (chosen.mT @ of_anchors).float()  # in bfloat16 under autocast
-        of_boxes = F.normalize(sums, p=1, dim=2)  # zeros for a box without any anchor
-        return SoftLabels(of_boxes, raw.seg_logits.float().softmax(dim=1))
+        num_anchors = chosen.sum(dim=1)[..., None].clamp(min=1)  # a box without any gets zeros
+        return SoftLabels(
+            chosen.mT @ of_anchors / num_anchors, raw.seg_logits.float().softmax(dim=1)
+        )
 
 
 def mean_labels(labels: Sequence[SoftLabels]) -> SoftLabels:
-    """The mean of several teachers' labels for the same batch, at the highest resolution."""
-    if len(labels) == 1:
-        return labels[0]
+    """The mean of teachers' labels for the same batch, with maps at the highest resolution.
+
+    Objects lose the probability of background, which says how well a teacher's anchors fit the
+    object, not what it is.
+    """
+    of_boxes = torch.stack([one.of_boxes for one in labels]).mean(dim=0)
+    of_boxes[..., 0] = 0
     maps = [one.of_pixels for one in labels if one.of_pixels is not None]
-    size = max((one.shape[-2:] for one in maps), default=None)
+    size = max(one.shape[-2:] for one in maps)
     resized = [F.interpolate(one, size, mode="bilinear") for one in maps]
     return SoftLabels(
-        torch.stack([one.of_boxes for one in labels]).mean(dim=0),
-        torch.stack(resized).mean(dim=0) if resized else None,
+        F.normalize(of_boxes, p=1, dim=2, eps=_LEAST_SUM), torch.stack(resized).mean(dim=0)
     )
