@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ pytest.importorskip("ray")
 import pyarrow as pa
 from pyarrow import dataset
 
+import blitznet
 from batch_records import record_of
 from blitznet.cluster.batch_predictor import BatchPredictor
 from blitznet.cluster.parts import Parts
@@ -28,17 +30,19 @@ from blitznet.cluster.rows import SCHEMA
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 COUNT = 60
+PHOTO = Path(blitznet.__file__).parent / "service/page/examples/chelsea.jpg"
 Rows = dict[str, list[Any]]
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """60 coarse patterns, one of them broken."""
+    """58 coarse patterns, in which nothing is found, a photo and a broken file."""
     folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
-    for index in range(COUNT - 1):
+    for index in range(COUNT - 2):
         pattern = Image.fromarray(rng.integers(0, 255, (4, 5, 3), dtype=np.uint8))
         pattern.resize((500, 375)).save(folder / f"{index:02}.jpg")
+    shutil.copy(PHOTO, folder)
     (folder / "broken.jpg").write_bytes(b"no image")
     return folder
 
