@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from blitznet.detection.anchors import ANCHORS_PER_CELL
-from blitznet.errors import RecipeError
+from blitznet.errors import RecipeError, shown
 from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model.imagenet_weights import imagenet_normalization
@@ -130,8 +130,8 @@ def build_network(recipe: Recipe, names: Sequence[str]) -> BlitzNet:
         names: class names of the data, background first.
 
     Raises:
-        InputError: if the starting weights are not available or do not fit, or the backbone cannot
-            run at the image size.
+        InputError: if the starting weights are not available or do not fit, the backbone cannot run
+            at the image size, or there is no module to freeze.
     """
     network = BlitzNet(recipe.model, pretrained=starts_from_imagenet(recipe))
     weights = _weights_file(recipe)
@@ -143,7 +143,22 @@ def build_network(recipe: Recipe, names: Sequence[str]) -> BlitzNet:
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.train()
     network.backbone.freeze(recipe.freeze_stride)
+    _freeze(network, recipe.freeze)
     return network
+
+
+def _freeze(network: BlitzNet, names: Sequence[str]) -> None:
+    """Keep the weights and batch statistics of modules; call it after `train()`."""
+    for name in names:
+        try:
+            network.get_submodule(name).requires_grad_(False).eval()
+        except AttributeError:
+            known = ", ".join(child for child, _ in network.named_children())
+            raise RecipeError(
+                f"freeze: this network has no module {shown(name)}; it has {known}, and their parts"
+            ) from None
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise RecipeError("freeze: nothing is left to train")
 
 
 def _take_over(network: BlitzNet, recipe: Recipe, names: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from textwrap import indent
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -58,6 +58,8 @@ class Recipe(BaseModel):
         ema_decay: decay of the EMA weights, which are evaluated and saved; lower in a short run, to
             average over a third of it. None = no EMA weights.
         freeze_stride: freeze the backbone up to and including this stride; 0 = train all of it.
+        freeze: modules whose weights and batch statistics are kept, by name, such as `backbone` or
+            `multibox_head.classify`.
         min_negatives: minimum number of hard negatives per image, even without objects.
         class_balance: share of images below which a class is rare; images with rare classes are
             drawn more often, see `blitznet.data.sampling`. 0 = off.
@@ -87,6 +89,7 @@ class Recipe(BaseModel):
     clip_grad_norm: float | None = Field(default=None, gt=0)
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     freeze_stride: Literal[0, 2, 4, 8] = 0
+    freeze: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     min_negatives: int = Field(default=0, ge=0)
     class_balance: float = Field(default=0.0, ge=0, le=1)
     augmentation: Augmentation = Augmentation()

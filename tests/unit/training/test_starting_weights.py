@@ -45,7 +45,27 @@ def recipe_of(backbone: str, stride: int) -> Recipe:
 def test_frozen_layers_keep_weights_and_statistics_and_all_others_change(
     backbone: str, stride: int
 ) -> None:
-    recipe = recipe_of(backbone, stride)
+    frozen = tuple(f"backbone.body.{start}" for start in FROZEN[backbone][stride])
+    assert_only_kept(recipe_of(backbone, stride), frozen)
+
+
+# The last one is the smallest part that the detection loss trains alone.
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["backbone"],
+        ["backbone.body.conv_stem", "multibox_head.classify.0"],
+        ["backbone", "downscale", "upscale", "segmentation_head", "multibox_head.classify"],
+    ],
+)
+def test_frozen_modules_keep_weights_and_statistics_and_all_others_change(
+    names: list[str],
+) -> None:
+    assert_only_kept(tiny_recipe(freeze=names), tuple(f"{name}." for name in names))
+
+
+def assert_only_kept(recipe: Recipe, frozen: tuple[str, ...]) -> None:
+    """In two steps, all tensors change but those whose names begin with `frozen`."""
     torch.manual_seed(0)
     network = build_network(recipe, VOC_CLASSES)
     optimizer = build_optimizer(network, recipe)
@@ -59,7 +79,6 @@ def test_frozen_layers_keep_weights_and_statistics_and_all_others_change(
         optimizer.zero_grad()
     after = network.state_dict()
     kept = {name for name in before if torch.equal(before[name], after[name])}
-    frozen = tuple(f"backbone.body.{start}" for start in FROZEN[backbone][stride])
     assert kept == {name for name in before if name.startswith(frozen)}
 
 
@@ -71,6 +90,23 @@ def test_what_is_frozen_is_not_given_to_the_optimizer(backbone: str, stride: int
     given = {p for group in build_optimizer(network, recipe).param_groups for p in group["params"]}
     expected = {p for name, p in network.named_parameters() if not name.startswith(frozen)}
     assert given == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (["backbon"], "freeze: this network has no module 'backbon'; it has backbone, downscale"),
+        (["anchors"], "no module 'anchors'"),
+        (["backbone.body.conv_stem.weight"], "no module 'backbone.body.conv_stem.weight'"),
+        (
+            ["backbone", "downscale", "upscale", "multibox_head", "segmentation_head"],
+            "freeze: nothing is left to train",
+        ),
+    ],
+)
+def test_modules_that_cannot_be_frozen_are_refused(names: list[str], problem: str) -> None:
+    with pytest.raises(RecipeError, match=problem):
+        build_network(tiny_recipe(freeze=names), VOC_CLASSES)
 
 
 def test_a_backbone_that_cannot_run_at_the_image_size_is_refused_before_training() -> None:
