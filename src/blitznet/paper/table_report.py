@@ -232,9 +232,9 @@ def _read_speeds(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
             if row["batch"] == 1:
                 fastest[row["network"]] = {key: row[key] for key in ("network", "engine", "fps")}
         machine = record["machine"]
-        is_cpu = machine["device_type"] == "cpu"
-        threads = f", {count_of(machine['threads'], 'thread')}" if is_cpu else ""
-        return f"{machine['device']}{threads}", fastest
+        is_cpu = machine["device"] == machine["cpu"]
+        cores = f", {count_of(machine['cores'], 'core')}" if is_cpu else ""
+        return f"{machine['device']}{cores}", fastest
     except (KeyError, TypeError, ValueError):
         raise InputError(
             f"{path} is not a record of blitznet bench; write it again with blitznet bench --json"

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from blitznet.errors import InputError
+from blitznet.bench import describe_machine
+from blitznet.cpu import usable_cores
+from blitznet.errors import InputError, count_of
 from blitznet.paper.table_report import (
     Grid,
     Measured,
@@ -180,7 +182,7 @@ def write_speeds(root: Path, **fps: float) -> None:
         for engine, factor in (("onnxruntime", 1), ("torch", 0.5))
         for batch in (1, 8)
     ]
-    content = {"machine": {"device": "A CPU", "device_type": "cpu", "threads": 2}, "rows": rows}
+    content = {"machine": describe_machine("cpu"), "rows": rows}
     (root / "bench.json").write_text(json.dumps(content))
 
 
@@ -194,7 +196,9 @@ def test_table_7_takes_speed_on_single_images_and_counts_proposals(tmp_path: Pat
     assert rows[6][3:] == ["81.5", "-", "19.5", "-", "32766", "32766", "-"]
     assert rows[0][3:] == ["73.2", "", "7", "", "", "", ""]
     notes = fill_in(find_table(7), tmp_path).notes
-    assert notes[-1] == "Our FPS of blitznet300: A CPU, 2 threads, onnxruntime, random weights."
+    machine = describe_machine("cpu")
+    where = f"{machine['device']}, {count_of(usable_cores(), 'core')}"
+    assert notes[-1] == f"Our FPS of blitznet300: {where}, onnxruntime, random weights."
     (tmp_path / "bench.json").write_text('{"rows": [{}]}')
     with pytest.raises(InputError, match=r"bench.json is not a record of blitznet bench"):
         fill_in(find_table(7), tmp_path)
