@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
+from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
@@ -15,7 +16,6 @@ from blitznet.losses.joint import LabelCounts, LossTerms, count_labels, joint_lo
 from blitznet.model.blitznet import BlitzNet, normalize_images
 from blitznet.structures import Batch
 from blitznet.training.depthwise import compute_depthwise_in_float32
-from blitznet.training.ema_weights import EmaWeights
 from blitznet.training.network import build_network
 from blitznet.training.optimizer import build_optimizer, learning_rate, set_learning_rate
 from blitznet.training.recipe import Recipe
@@ -72,7 +72,7 @@ class TrainState:
         # Before building the optimizer, whose moments are created on the device of the weights.
         self.network = cast(BlitzNet, fabric.to_device(build_network(recipe, names)))
         decay = recipe.fitted_ema_decay
-        self._ema = None if decay is None else EmaWeights(self.network, decay)
+        self._ema = None if decay is None else ModelEmaV3(self.network, decay)
         self.result = self.network if self._ema is None else cast(BlitzNet, self._ema.module)
         if fabric.device.type == "cpu":
             compute_depthwise_in_float32(self.network)
@@ -125,7 +125,7 @@ class TrainState:
         self._optimizer.step()
         self._optimizer.zero_grad()
         if self._ema is not None:
-            self._ema.update_parameters(self.network)
+            self._ema.update(self.network, step + 1)  # the first step copies
         summed = (torch.stack(values).sum(dim=0) for values in zip(*terms, strict=True))
         return StepResult(lr, terms[0] if len(terms) == 1 else LossTerms(*summed), gradient_norm)
 

@@ -1,12 +1,9 @@
-"""EMA weights equal those of torch's own class."""
-
-import copy
+"""EMA weights of timm equal those of torch's own class, which waits for the device."""
 
 import torch
+from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-from blitznet.training.ema_weights import EmaWeights
 
 
 def make_network() -> nn.Module:
@@ -26,12 +23,12 @@ def test_the_means_are_those_of_torch_bit_for_bit() -> None:
     network = make_network()
     averager = get_ema_multi_avg_fn(0.9)  # type: ignore[no-untyped-call]
     expected = AveragedModel(network, multi_avg_fn=averager, use_buffers=True)
-    averaged = EmaWeights(network, 0.9)
-    for seed in range(4):
-        change(network, seed)
+    averaged = ModelEmaV3(network, 0.9)
+    for step in range(4):
+        change(network, step)
         expected.update_parameters(network)
-        averaged.update_parameters(network)
-    found, wanted = averaged.state_dict(), expected.state_dict()
+        averaged.update(network, step + 1)  # as in a training step
+    found, wanted = averaged.module.state_dict(), expected.module.state_dict()
     assert found.keys() == wanted.keys()
     counters = {name for name in found if name.endswith("num_batches_tracked")}
     assert counters
@@ -39,17 +36,3 @@ def test_the_means_are_those_of_torch_bit_for_bit() -> None:
         assert torch.equal(found[name], wanted[name]), name
     # The mean of a counter, cut to a whole number, means nothing.
     assert {int(found[name]) for name in counters} == {4}
-
-
-def test_a_state_goes_on_where_it_was_saved() -> None:
-    network = make_network()
-    averaged = EmaWeights(network, 0.5)
-    change(network, 1)
-    averaged.update_parameters(network)
-    resumed = EmaWeights(network, 0.5)
-    resumed.load_state_dict(copy.deepcopy(averaged.state_dict()))
-    change(network, 2)
-    for each in (averaged, resumed):
-        each.update_parameters(network)
-    left, right = averaged.state_dict(), resumed.state_dict()
-    assert all(torch.equal(left[name], right[name]) for name in left)
