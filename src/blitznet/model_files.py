@@ -22,6 +22,8 @@ CHECKPOINT_FORMAT_VERSION = 1
 EXPORT_FORMAT_VERSION = 1
 METADATA_KEY = "blitznet"
 
+DEFAULT_MODEL = "blitznet300-mobile"  # of the bundled networks
+
 FilePrecision = Literal["fp32", "fp16", "int8"]
 
 _SUFFIXES = (".onnx", ".safetensors")
@@ -295,19 +297,6 @@ def bundled_networks() -> dict[str, NetworkFiles]:
     }
 
 
-def default_model() -> str:
-    """Name of the bundled network to use by default.
-
-    Raises:
-        CheckpointError: if this installation has none.
-    """
-    bundled = bundled_networks()
-    names = [name for name in ("blitznet300", "blitznet300-mobile") if name in bundled]
-    if not names:
-        raise CheckpointError("this installation bundles no network; give one with --model FILE")
-    return names[0]
-
-
 def find_network(name_or_path: str | os.PathLike[str] | None = None) -> NetworkFiles:
     """Find the files of a network.
 
@@ -318,7 +307,7 @@ def find_network(name_or_path: str | os.PathLike[str] | None = None) -> NetworkF
     Raises:
         CheckpointError: if there is no such network; the message lists the bundled names.
     """
-    name = default_model() if name_or_path is None else os.fspath(name_or_path)
+    name = os.fspath(DEFAULT_MODEL if name_or_path is None else name_or_path)
     bundled = bundled_networks()
     if name in bundled:
         return bundled[name]

@@ -346,14 +346,6 @@ def test_models_shows_how_each_network_was_trained_and_how_good_it_is(
     assert record["model"]["image_size"] == 64
 
 
-def test_models_says_so_if_there_are_none(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(blitznet.model_files, "bundled_networks", dict)
-    assert main(["models"]) == 0
-    assert capsys.readouterr().out == "This installation bundles no network.\n"
-
-
 def test_the_demo_shows_what_it_finds_in_scikit_images_photographs(
     checkpoint: str, album: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

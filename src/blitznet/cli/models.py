@@ -13,12 +13,10 @@ def models(
 ) -> None:
     """List the bundled networks with their training data and accuracy."""
     from blitznet.inference.model_table import model_records, model_table
-    from blitznet.model_files import bundled_networks, default_model
+    from blitznet.model_files import DEFAULT_MODEL, bundled_networks
 
     networks = bundled_networks()
     if as_json:
         typer.echo(json.dumps(model_records(networks), indent=2))
-    elif networks:
-        print_table(model_table(networks, default_model()))
     else:
-        typer.echo("This installation bundles no network.")
+        print_table(model_table(networks, DEFAULT_MODEL))

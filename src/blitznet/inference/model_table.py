@@ -5,32 +5,19 @@ from typing import Any
 
 from rich.table import Table
 
-from blitznet.inference.engines.onnxruntime_engine import OnnxRuntimeEngine
-from blitznet.model_files import CheckpointInfo, NetworkFiles, read_info
+from blitznet.model_files import NetworkFiles, read_info
 
 _FIGURES = {"mean_ap": "mAP", "mean_iou": "mIoU"}
-
-
-def network_info(files: NetworkFiles) -> CheckpointInfo:
-    """Read a network's metadata from its checkpoint, or else from its ONNX file.
-
-    Raises:
-        CheckpointError: if the file is damaged.
-    """
-    if files.checkpoint is not None:
-        return read_info(files.checkpoint)
-    assert files.exported is not None
-    return OnnxRuntimeEngine(files.exported, "cpu").info
 
 
 def model_records(networks: Mapping[str, NetworkFiles]) -> list[dict[str, Any]]:
     """One JSON object per network: name, file, size in bytes, checkpoint and metadata."""
     records = []
     for name, files in networks.items():
-        checkpoint = None if files.checkpoint is None else str(files.checkpoint)
+        checkpoint = files.require_checkpoint()
         head = {"name": name, "file": str(files.path), "bytes": files.path.stat().st_size}
-        info = network_info(files).model_dump(mode="json")
-        records.append(head | {"checkpoint": checkpoint} | info)
+        info = read_info(checkpoint).model_dump(mode="json")
+        records.append(head | {"checkpoint": str(checkpoint)} | info)
     return records
 
 
@@ -44,7 +31,7 @@ def model_table(networks: Mapping[str, NetworkFiles], default: str) -> Table:
 
 
 def _properties(files: NetworkFiles) -> dict[str, str]:
-    info = network_info(files)
+    info = read_info(files.require_checkpoint())
     paths = [path for path in (files.exported, files.checkpoint) if path is not None]
     sizes = [f"{path.suffix[1:]} {path.stat().st_size / 1e6:.1f} MB" for path in paths]
     properties = {

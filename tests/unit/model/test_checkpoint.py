@@ -291,24 +291,8 @@ def test_checkpoint_is_found_by_its_path_and_an_unknown_name_is_refused_with_the
         find_checkpoint("missing")
 
 
-@pytest.mark.parametrize(
-    ("bundled", "expected"),
-    [
-        (["blitznet300", "blitznet300-mobile"], "blitznet300"),
-        (["blitznet300-mobile", "other"], "blitznet300-mobile"),
-    ],
-)
-def test_default_network_is_the_best_bundled_one(
-    monkeypatch: pytest.MonkeyPatch, bundled: list[str], expected: str
-) -> None:
-    monkeypatch.setattr(model_files, "bundled_networks", lambda: dict.fromkeys(bundled, Path()))
-    assert model_files.default_model() == expected
-
-
-def test_installation_without_networks_has_no_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_files, "bundled_networks", dict)
-    with pytest.raises(CheckpointError, match="bundles no network; give one with --model FILE"):
-        model_files.default_model()
+def test_the_default_network_is_bundled() -> None:
+    assert model_files.DEFAULT_MODEL in model_files.bundled_networks()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
