@@ -11,7 +11,7 @@ from blitznet.errors import ImageError, InputError, one_line
 from blitznet.inference.predictor import Predictor, weight_of
 from blitznet.inference.prefetch import prefetch
 from blitznet.inference.result_writer import ResultWriter, open_results
-from blitznet.inference.selection import DEFAULT_SCORE, Selector, Wanted, select
+from blitznet.inference.selection import DEFAULT_SCORE, Selection, Selector, Wanted
 from blitznet.inference.sources import Source, Video, WatchedFolder, file_of, kind_of
 from blitznet.inference.video.live_video import STOPPED
 from blitznet.inference.video.predict_frames import VideoOptions
@@ -121,7 +121,7 @@ def predict_to_folder(
         InputError: if the disk is full, a watched folder is also the output folder, the network
             lacks a class, or the run to resume had another network or other settings.
     """
-    selection, video = select(score, wanted), video or VideoOptions()
+    selection, video = Selection(score, **wanted), video or VideoOptions()
     Selector(predictor.info, selection)  # raises if the network lacks a wanted class
     sources = list(dict.fromkeys(sources))
     settings = vars(selection) | vars(replace(video, attempts=0))

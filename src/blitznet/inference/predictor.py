@@ -27,7 +27,7 @@ from blitznet.inference.engines.engine import Engine, OnMessage
 from blitznet.inference.engines.openvino_engine import Hint
 from blitznet.inference.inputs import as_image, several_images, stream_name
 from blitznet.inference.prefetch import prefetch
-from blitznet.inference.selection import DEFAULT_SCORE, Selection, Selector, Wanted, select
+from blitznet.inference.selection import DEFAULT_SCORE, Selection, Selector, Wanted
 from blitznet.inference.video.decoding import Frame
 from blitznet.inference.video.open_video import open_video
 from blitznet.inference.video.predict_frames import VideoOptions, predict_frames
@@ -226,7 +226,7 @@ class Predictor:
         Raises:
             TypeError: for a source that is not an image.
         """
-        selection = select(score, wanted)
+        selection = Selection(score, **wanted)
         selector, size = Selector(self.info, selection), self._batch_size(batch)
         readers = min(_MAX_READERS, usable_cores())
         images = ((source, as_image(source)) for source in sources)
@@ -260,7 +260,7 @@ class Predictor:
         Raises:
             InputError: if the source cannot be opened, or a package is missing.
         """
-        selection = select(score, wanted)
+        selection = Selection(score, **wanted)
         with closing(open_video(str(source))) as video:
             yield from predict_frames(self, video, selection, batch, VideoOptions(track=track))
 

@@ -55,20 +55,6 @@ class Wanted(TypedDict, total=False):
     max_detections: int | None
 
 
-def select(score: float, wanted: Wanted) -> Selection:
-    """Make a selection from the keyword arguments of a function.
-
-    Raises:
-        TypeError: for an unknown keyword argument.
-        InputError: see `Selection`.
-    """
-    for name in wanted:
-        if name not in Wanted.__annotations__:
-            known = ", ".join(Wanted.__annotations__)
-            raise TypeError(f"unexpected keyword argument {name!r}; known are score, {known}")
-    return Selection(score, **wanted)
-
-
 class Selector:
     """Applies a selection to the output of a network.
 
