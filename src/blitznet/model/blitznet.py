@@ -76,24 +76,15 @@ def normalize_images(
     return (images.float() - offset) / scale
 
 
-def build(
-    name: str,
-    classes: int = 21,
-    detect: bool | None = None,
-    segment: bool | None = None,
-    pretrained: bool = False,
-    **overrides: object,
-) -> BlitzNet:
+def build(name: str, classes: int = 21, pretrained: bool = False, **overrides: object) -> BlitzNet:
     """Build an untrained network.
 
     Args:
         name: one of `blitznet.model_info.MODELS`.
         classes: C, background included.
-        detect: whether to build the detection head; None = the model's default.
-        segment: whether to build the segmentation head; None = the model's default.
         pretrained: start the backbone from ImageNet weights and use their mean and deviation. The
             weights come from an installed package, or timm downloads them on first use.
-        **overrides: any other field of `ModelConfig`: `fusion="refine"`, `backbone="resnet18"`.
+        **overrides: any other field of `ModelConfig`: `segment=False`, `backbone="resnet18"`.
 
     Raises:
         InputError: if a name, field or value is invalid, the weights are not available, or the
@@ -102,10 +93,6 @@ def build(
     values = find_model(name).model_dump() | {"num_classes": classes} | overrides
     if pretrained:
         values |= imagenet_normalization(str(values["backbone"])) | overrides
-    if detect is not None:
-        values["detect"] = detect
-    if segment is not None:
-        values["segment"] = segment
     try:
         config = ModelConfig.model_validate(values)
     except ValidationError as error:
