@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,7 @@ _MEASURED = {"voc12": "mAP (VOC12)", "coco": "mAP (COCO)", "mean_iou": "mIoU"}
 
 
 def draw_curves(
-    log: Sequence[Mapping[str, str]],
-    validation: Sequence[Mapping[str, float | None]],
-    path: Path,
+    log: Sequence[Mapping[str, Any]], validation: Sequence[Mapping[str, Any]], path: Path
 ) -> None:
     """Plot loss terms, learning rate and validation metrics over the steps.
 
@@ -60,15 +59,9 @@ def draw_curves(
     save_figure(figure, path)
 
 
-def _points(
-    rows: Sequence[Mapping[str, str]] | Sequence[Mapping[str, float | None]], name: str
-) -> list[tuple[float, float]]:
+def _points(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
     """Step and value of the rows that have a value."""
-    return [
-        (float(row["step"] or 0), float(value))
-        for row in rows
-        if (value := row[name]) not in (None, "")
-    ]
+    return [(row["step"], row[name]) for row in rows if row[name] is not None]
 
 
 def draw_precision_recall(curves: Mapping[str, PrecisionRecall], path: Path) -> None:

@@ -35,8 +35,8 @@ def write_report(
     folder: Path,
     review: DetailedEvaluation,
     metrics: Metrics,
-    log: Sequence[Mapping[str, str]] = (),
-    validation: Sequence[Mapping[str, float | None]] = (),
+    log: Sequence[Mapping[str, Any]] = (),
+    validation: Sequence[Mapping[str, Any]] = (),
     records: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
     """Write the figures, the numbers behind them, and the page.

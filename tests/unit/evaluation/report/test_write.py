@@ -49,7 +49,7 @@ def test_the_page_shows_every_image_and_the_numbers_are_those_of_the_images(
 ) -> None:
     pytest.importorskip("matplotlib")
     fields = ("step", "classification", "box", "segmentation", "lr")
-    log = [dict.fromkeys(fields, text) for text in ("1", "2")]
+    log = [dict.fromkeys(fields, number) for number in (1.0, 2.0)]
     records = {"Recipe": {"name": "tiny"}, "Environment": {"torch": "2 & more"}}
     page = write_report(
         tmp_path / "report", review, metrics(review), log, records=records
