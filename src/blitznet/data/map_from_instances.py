@@ -15,7 +15,7 @@ MIN_COORDINATES = 6  # three points; a polygon with fewer encloses nothing
 
 _MAX_BITS = 60  # per run length; without a limit, decoding one endless number takes hours
 
-Mask = dict[str, Any]  # run-length code of pycocotools
+Runs = list[int]  # lengths of runs in column order, starting with pixels outside
 
 
 def map_from_instances(labels: ImageLabels, size: tuple[int, int], table: ClassTable) -> np.ndarray:
@@ -31,10 +31,8 @@ def map_from_instances(labels: ImageLabels, size: tuple[int, int], table: ClassT
         InputError: if pycocotools is not installed.
     """
     require("pycocotools", "train", "a map made from instances")
-    from pycocotools import mask
-
     scale = np.array(size if labels.in_fractions else (1, 1), float)
-    regions: list[tuple[int, Mask]] = []  # map value and pixels
+    regions: list[tuple[int, Runs]] = []  # map value and pixels
     for item in labels.objects or ():
         try:
             if item.name is None:
@@ -43,23 +41,23 @@ def map_from_instances(labels: ImageLabels, size: tuple[int, int], table: ClassT
             if index == BACKGROUND:
                 continue
             value = IGNORE_INDEX if item.ignore or index == IGNORE_LABEL else index
-            region = _read_outline(item.outline, size, scale)
-            if region is None or not mask.area(region):
-                value, region = IGNORE_INDEX, _read_box(item, size, scale)
+            runs = _read_outline(item.outline, size, scale)
+            if not any(runs[1::2]):
+                value, runs = IGNORE_INDEX, _read_box(item, size, scale)
         except LabelError as error:
             raise LabelError(f"{item.where}: {error}") from None
-        regions.append((value, region))
-    regions.sort(key=lambda region: int(mask.area(region[1])), reverse=True)
+        regions.append((value, runs))
+    regions.sort(key=lambda region: sum(region[1][1::2]), reverse=True)
     pixels = np.zeros(size[0] * size[1], np.uint8)  # column by column, like run lengths
-    for value, region in regions:
-        ends = np.cumsum(uncompress(region["counts"])).tolist()
+    for value, runs in regions:
+        ends = np.cumsum(runs).tolist()
         for start, end in zip(ends[0::2], ends[1::2], strict=False):
             pixels[start:end] = value
     return np.ascontiguousarray(pixels.reshape(size).T)
 
 
-def _read_outline(outline: Any, size: tuple[int, int], scale: np.ndarray) -> Mask | None:
-    """Rasterise an outline, see `ObjectLabel`; None if it has no polygon of at least three points.
+def _read_outline(outline: Any, size: tuple[int, int], scale: np.ndarray) -> Runs:
+    """Rasterise an outline, see `ObjectLabel`; empty without a polygon of at least three points.
 
     Several polygons form a union; `scale` is (2,) pixels per unit of their x and y.
     """
@@ -80,21 +78,18 @@ def _read_outline(outline: Any, size: tuple[int, int], scale: np.ndarray) -> Mas
         if is_outside((x1, y1, x2, y2), size):
             text = f"a polygon spans [{x1:g}, {y1:g}, {x2:g}, {y2:g}]"
             raise LabelError(f"{text}, beyond the image of {size[0]}x{size[1]} pixels")
-    return _fill([polygon.ravel().tolist() for polygon in points], size) if points else None
+    return _fill([polygon.ravel().tolist() for polygon in points], size) if points else []
 
 
-def _fill(polygons: list[list[float]], size: tuple[int, int]) -> Mask:
-    """The mask of the union of at least one polygon."""
+def _fill(polygons: list[list[float]], size: tuple[int, int]) -> Runs:
+    """The union of at least one polygon."""
     from pycocotools import mask
 
-    region: Mask = mask.merge(mask.frPyObjects(polygons, size[1], size[0]))
-    return region
+    return uncompress(mask.merge(mask.frPyObjects(polygons, size[1], size[0]))["counts"])
 
 
-def _read_run_lengths(code: Mapping[str, object], size: tuple[int, int]) -> Mask:
-    """Check a run-length code: pycocotools would read beyond the end of a damaged one."""
-    from pycocotools import mask
-
+def _read_run_lengths(code: Mapping[str, object], size: tuple[int, int]) -> Runs:
+    """Decode and check run lengths: pycocotools would read beyond the end of damaged ones."""
     width, height = size
     if code.get("size") not in ([height, width], (height, width)):
         text = f"its run-length code is for height and width {code.get('size')}"
@@ -107,18 +102,17 @@ def _read_run_lengths(code: Mapping[str, object], size: tuple[int, int]) -> Mask
     if sum(counts) != width * height:
         text = f"its run-length code is damaged: it counts {sum(counts)} pixels"
         raise LabelError(f"{text} of {width * height} in the image")
-    region: Mask = mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    return region
+    return counts
 
 
-def uncompress(counts: str | bytes) -> list[int]:
+def uncompress(counts: str | bytes) -> Runs:
     """Decode COCO's compressed run lengths: LEB128 in groups of 5 bits, deltas from the fourth on.
 
     Raises:
         LabelError: for a number of more than 60 bits. After other damage, the lengths do not add up
             to the image's size.
     """
-    lengths: list[int] = []
+    lengths: Runs = []
     value = shift = 0
     for character in counts.encode() if isinstance(counts, str) else counts:
         digit = character - 48
@@ -135,8 +129,8 @@ def uncompress(counts: str | bytes) -> list[int]:
     return lengths
 
 
-def _read_box(item: ObjectLabel, size: tuple[int, int], scale: np.ndarray) -> Mask:
-    """The mask of all pixels that an object's box touches."""
+def _read_box(item: ObjectLabel, size: tuple[int, int], scale: np.ndarray) -> Runs:
+    """All pixels that an object's box touches."""
     if item.box is None:
         raise LabelError(item.written)
     if not np.isfinite(item.box).all():

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import onnx_ir as ir
 import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from onnxscript import optimizer
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -156,23 +157,11 @@ def export_onnx(
         precision=precision,
         outputs=file_output_names(info.model, has_seg_map),
     )
-    _forget_source(program)
+    ClearMetadataAndDocStringPass()(program.model)  # stack traces with paths of this machine
     program.model.metadata_props[METADATA_KEY] = described.model_dump_json()
     program.model.producer_name = "blitznet"
     with atomic_write(path) as temporary:
         program.save(temporary)
-
-
-def _forget_source(program: torch.onnx.ONNXProgram) -> None:
-    """Remove the exporter's notes on every node: stack traces with paths of this machine."""
-    graph = program.model.graph
-    for node in graph:
-        node.metadata_props.clear()
-        node.doc_string = None
-        for value in node.outputs:
-            value.metadata_props.clear()
-    for value in (*graph.inputs, *graph.initializers.values()):
-        value.metadata_props.clear()
 
 
 def trace(

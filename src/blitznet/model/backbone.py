@@ -1,6 +1,7 @@
 """The backbone: ResNet-50 in the paper, a timm model with features at strides 4 to 32."""
 
 import math
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import torch
 from timm.models import FeatureInfo
 from timm.models.resnet import Bottleneck
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
 from blitznet.errors import CheckpointError, InputError, closest, cut, one_line
@@ -100,14 +100,8 @@ class Backbone(nn.Module):
         Raises:
             InputError: if the backbone takes other sizes only, as window attention often does.
         """
-        tensors = {
-            name: tensor.detach().to("meta")
-            for name, tensor in (*self.named_parameters(), *self.named_buffers())
-        }
-        was_training = self.training
-        self.eval()  # keeps the batch statistics
         try:
-            functional_call(self, tensors, torch.empty(1, 3, size, size, device="meta"))
+            deepcopy(self).to("meta").eval()(torch.empty(1, 3, size, size, device="meta"))
         except (AssertionError, RuntimeError, ValueError) as error:
             reason = one_line(error).rstrip(".")
             made_for: Any = timm.get_pretrained_cfg_value(self.name, "input_size")
@@ -115,8 +109,6 @@ class Backbone(nn.Module):
                 f"backbone {self.name} cannot run at {size} pixels ({reason}); choose another "
                 f"timm model, or another image_size: it was made for {made_for[-1]}"
             ) from error
-        finally:
-            self.train(was_training)
 
     def load_imagenet(self, path: Path) -> list[str]:
         """Load a classifier's weights, see `read_imagenet_weights`.

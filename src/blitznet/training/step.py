@@ -1,5 +1,6 @@
 """One training step: forward, joint loss, backward, update, without waiting for the device."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 
 from blitznet.detection.anchors import anchors_of
 from blitznet.errors import InputError
@@ -158,14 +158,10 @@ class TrainState:
 
     def _clip(self) -> Tensor:
         """Clip the gradients if the recipe says so; return their norm before clipping."""
-        if self._recipe.clip_grad_norm is None:
-            groups = self._optimizer.param_groups
-            gradients = [p.grad for group in groups for p in group["params"] if p.grad is not None]
-            return get_total_norm(gradients)
         norm = self._fabric.clip_gradients(
             self._model,
             self._optimizer,
-            max_norm=self._recipe.clip_grad_norm,
+            max_norm=self._recipe.clip_grad_norm or math.inf,
             error_if_nonfinite=False,  # the check would synchronise with the device
         )
         return cast(Tensor, norm)
