@@ -140,8 +140,8 @@ def refine_box_map(
         coarse: (H, W) uint8, see `map_from_boxes`; kept outside the boxes.
         probabilities: (C, h, w) float32 class probabilities of a network, background first; all
             zero for classes that it does not know, whose boxes stay coarse.
-        boxes: (G, 4) xyxy in pixels of the image, without ignored objects.
-        ids: (G,) class ids.
+        boxes: (G, 4) xyxy in pixels of the image.
+        ids: (G,) class ids; IGNORE_LABEL for ignored objects, whose boxes stay coarse.
         confidence: minimum probability of a labelled pixel.
 
     Returns:
@@ -151,7 +151,7 @@ def refine_box_map(
     from torch.nn.functional import interpolate
 
     regions = [_pixels_in_box(box, coarse.shape) for box in boxes]
-    is_known = probabilities[ids].any(axis=(1, 2))
+    is_known = (ids != IGNORE_LABEL) & probabilities[ids].any(axis=(1, 2))
     present = np.unique(ids[is_known])
     if not len(present):
         return coarse

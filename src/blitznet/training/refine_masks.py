@@ -31,6 +31,7 @@ from blitznet.inference.engines.engine import Engine
 from blitznet.inference.prefetch import prefetch
 from blitznet.model_files import CheckpointInfo, find_network
 from blitznet.progress import with_progress
+from blitznet.structures import IGNORE_LABEL
 
 RECORD_FILE = "refined.json"
 
@@ -155,7 +156,8 @@ def refine_map(
     columns = {name: of_network[column] for column, name in enumerate(engine.info.names)}
     unknown = np.zeros_like(of_network[0])
     seen = np.stack([columns.get(name, unknown) for name in names])
-    return coarse, refine_box_map(coarse, seen, boxes[~is_ignored], ids[~is_ignored], confidence)
+    ids[is_ignored] = IGNORE_LABEL
+    return coarse, refine_box_map(coarse, seen, boxes, ids, confidence)
 
 
 def _boxes_only(

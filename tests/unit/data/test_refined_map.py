@@ -9,6 +9,7 @@ import pytest
 
 from blitznet.classes import IGNORE_INDEX
 from blitznet.data.map_from_boxes import NAMES_FILE, refine_box_map, refined_path
+from blitznet.structures import IGNORE_LABEL
 from fixtures.label_files import draw, opened, write
 
 VOID = IGNORE_INDEX
@@ -80,6 +81,13 @@ def test_an_object_that_the_network_misses_keeps_its_coarse_map() -> None:
 
 def test_boxes_of_classes_that_the_network_does_not_know_stay_coarse() -> None:
     refined = refine(seen(cat=1.0), [(0, 0, 10, 10), RIGHT], [CAT, DOG])
+    assert (refined[:, :5] == CAT).all()
+    np.testing.assert_array_equal(refined[:, 5:], COARSE[:, 5:])
+
+
+def test_boxes_of_ignored_objects_stay_coarse_even_inside_others() -> None:
+    whole = (0, 0, 10, 10)
+    refined = refine(seen(cat=1.0), [whole, RIGHT], [CAT, IGNORE_LABEL])
     assert (refined[:, :5] == CAT).all()
     np.testing.assert_array_equal(refined[:, 5:], COARSE[:, 5:])
 
