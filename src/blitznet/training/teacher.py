@@ -26,7 +26,8 @@ class Teacher:
         device: device of the teacher.
 
     Raises:
-        RecipeError: if the numbers of classes differ, or the teacher lacks a head.
+        RecipeError: if the numbers of classes differ, or the teacher lacks a head or the labels of
+            a class.
     """
 
     def __init__(self, name_or_path: str, student: ModelConfig, device: torch.device):
@@ -38,6 +39,12 @@ class Teacher:
                 f"teacher: {name_or_path} has {info.model.num_classes} classes with background, "
                 f"the data has {student.num_classes}; a teacher must know the same classes"
             )
+        for known in (info.supervised_boxes, info.supervised_masks):
+            if missing := [] if known is None else [n for n in info.names[1:] if n not in known]:
+                raise RecipeError(
+                    f"teacher: {name_or_path} was trained without labels of {missing[0]}; "
+                    "a teacher must know all classes, with boxes and with masks"
+                )
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = PixelNetwork(network.eval())
         self._size, self._anchors = info.model.image_size, network.anchors

@@ -89,3 +89,8 @@ def test_a_teacher_must_have_both_heads_and_the_same_classes(
     save_checkpoint(path, network, CheckpointInfo(model=network.config, names=NAMES))
     with pytest.raises(RecipeError, match="must both detect and segment"):
         Teacher(str(path), tiny_config(), torch.device("cpu"))
+    network = tiny_model()
+    part = CheckpointInfo(model=network.config, names=NAMES, supervised_masks=list(NAMES[2:]))
+    save_checkpoint(path, network, part)
+    with pytest.raises(RecipeError, match=f"trained without labels of {NAMES[1]}; a teacher must"):
+        Teacher(str(path), network.config, torch.device("cpu"))
