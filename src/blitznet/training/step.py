@@ -87,7 +87,7 @@ class TrainState:
         self._anchors = anchors_of(recipe.model).to(fabric.device)
         self._mean = torch.tensor(recipe.model.mean, device=fabric.device)
         self._std = torch.tensor(recipe.model.std, device=fabric.device)
-        self._teachers = [Teacher(name, recipe.model, fabric.device) for name in recipe.teachers]
+        self._teachers = [Teacher(name, names, fabric.device) for name in recipe.teachers]
 
     def step(self, step: int, batch: Batch) -> StepResult:
         """Train on one batch, without synchronising with the device.

@@ -6,11 +6,10 @@ import torch
 import torch.nn.functional as F
 
 from blitznet.detection.matcher import match_anchors
-from blitznet.errors import RecipeError
+from blitznet.errors import RecipeError, shown
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model.pixel_network import PixelNetwork
 from blitznet.model_files import find_checkpoint
-from blitznet.model_info import ModelConfig
 from blitznet.structures import Batch, SoftLabels
 
 # Objects to which the teachers give less than this, all classes together, keep more of their label.
@@ -22,22 +21,22 @@ class Teacher:
 
     Args:
         name_or_path: a bundled network or a checkpoint.
-        student: architecture of the network that learns.
+        names: class names of the data, background first.
         device: device of the teacher.
 
     Raises:
-        RecipeError: if the numbers of classes differ, or the teacher lacks a head or the labels of
-            a class.
+        RecipeError: if the classes differ, or the teacher lacks a head or the labels of a class.
     """
 
-    def __init__(self, name_or_path: str, student: ModelConfig, device: torch.device):
+    def __init__(self, name_or_path: str, names: Sequence[str], device: torch.device):
         network, info = load_checkpoint(find_checkpoint(name_or_path))
         if not (info.model.detect and info.model.segment):
             raise RecipeError(f"teacher: {name_or_path} must both detect and segment")
-        if info.model.num_classes != student.num_classes:
+        if info.names != tuple(names):
+            known, wanted = (shown(", ".join(classes[1:])) for classes in (info.names, names))
             raise RecipeError(
-                f"teacher: {name_or_path} has {info.model.num_classes} classes with background, "
-                f"the data has {student.num_classes}; a teacher must know the same classes"
+                f"teacher: {name_or_path} knows {known}, the data has {wanted}; a teacher must "
+                "know the same classes in the same order"
             )
         for known in (info.supervised_boxes, info.supervised_masks):
             if missing := [] if known is None else [n for n in info.names[1:] if n not in known]:

@@ -30,7 +30,7 @@ def batch() -> Batch:
 def test_it_gives_each_object_the_mean_of_its_anchors_and_each_pixel_its_probabilities(
     checkpoint: Path, batch: Batch
 ) -> None:
-    teacher = Teacher(str(checkpoint), tiny_config(), torch.device("cpu"))
+    teacher = Teacher(str(checkpoint), NAMES, torch.device("cpu"))
     soft = teacher.soft_labels(batch)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = teacher.soft_labels(batch)
@@ -52,7 +52,7 @@ def test_it_gives_each_object_the_mean_of_its_anchors_and_each_pixel_its_probabi
 def test_a_student_of_another_size_gets_labels_for_the_same_objects(
     checkpoint: Path, batch: Batch
 ) -> None:
-    teacher = Teacher(str(checkpoint), tiny_config(), torch.device("cpu"))
+    teacher = Teacher(str(checkpoint), NAMES, torch.device("cpu"))
     images = batch.images[..., ::2, ::2]
     enlarged = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
     small = teacher.soft_labels(replace(batch, images=images, boxes=batch.boxes / 2))
@@ -80,17 +80,18 @@ def test_of_several_teachers_the_mean_counts_without_background_at_the_highest_r
 def test_a_teacher_must_have_both_heads_and_the_same_classes(
     checkpoint: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(RecipeError, match="has 4 classes with background, the data has 7"):
-        Teacher(str(checkpoint), tiny_config(num_classes=7), torch.device("cpu"))
+    for names in (NAMES[:-1], (NAMES[0], *reversed(NAMES[1:]))):
+        with pytest.raises(RecipeError, match=r"knows 'red, green, blue', the data has .*order"):
+            Teacher(str(checkpoint), names, torch.device("cpu"))
     from blitznet.model.checkpoint import save_checkpoint
     from blitznet.model_files import CheckpointInfo
 
     path, network = tmp_path / "boxes.safetensors", tiny_model(segment=False)
     save_checkpoint(path, network, CheckpointInfo(model=network.config, names=NAMES))
     with pytest.raises(RecipeError, match="must both detect and segment"):
-        Teacher(str(path), tiny_config(), torch.device("cpu"))
+        Teacher(str(path), NAMES, torch.device("cpu"))
     network = tiny_model()
     part = CheckpointInfo(model=network.config, names=NAMES, supervised_masks=list(NAMES[2:]))
     save_checkpoint(path, network, part)
     with pytest.raises(RecipeError, match=f"trained without labels of {NAMES[1]}; a teacher must"):
-        Teacher(str(path), network.config, torch.device("cpu"))
+        Teacher(str(path), NAMES, torch.device("cpu"))
