@@ -3,7 +3,7 @@
 import collections
 import math
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from blitznet.classes import IGNORE_INDEX
 from blitznet.cpu import usable_cores
-from blitznet.data.check.check import check_data, write_skipped
+from blitznet.data.check.check import SKIPPED_FILE, check_data, write_skipped
 from blitznet.data.check.check_report import CheckReport
 from blitznet.data.description import DataDescription, read_description
 from blitznet.device import choose_device
@@ -35,6 +35,7 @@ from blitznet.model.blitznet import BlitzNet
 from blitznet.model.checkpoint import load_checkpoint
 from blitznet.model.imagenet_weights import describe_imagenet_weights
 from blitznet.training.finish import ONNX_FILE, finish_run
+from blitznet.training.log import LOG_FILE
 from blitznet.training.loop import MODEL_FILE, STATE_FILE, Steps, TrainingLoop
 from blitznet.training.loop_options import LoopOptions, require_fit, usable_precision
 from blitznet.training.network import (
@@ -52,7 +53,13 @@ from blitznet.training.recipe import (
     read_recipe,
 )
 from blitznet.training.resume import read_progress
-from blitznet.training.run_record import read_run, require_new, require_unchanged, write_run
+from blitznet.training.run_record import (
+    RUN_FILE,
+    read_run,
+    require_new,
+    require_unchanged,
+    write_run,
+)
 from blitznet.training.show import ProgressReporter, describe_start, show_training
 from blitznet.training.tensorboard import tensorboard_writer
 from blitznet.training.validation import VALIDATION_SPLIT
@@ -222,6 +229,8 @@ def _train(
             reporter.on_message(f"Interrupted; {remedy}")
         raise
     except BlitzNetError as error:
+        if folder is not None and folder != resume and processes.is_first:
+            _discard_unstarted(folder)
         report_failure(processes, error)
         raise
     except RuntimeError as error:
@@ -230,6 +239,15 @@ def _train(
             raise
         report_failure(processes, cause)
         raise cause from None
+
+
+def _discard_unstarted(folder: Path) -> None:
+    """Empty the folder of a run that failed before its first step, so that it can be used again."""
+    if not any((folder / name).exists() for name in (LOG_FILE, STATE_FILE)):
+        for name in (RUN_FILE, SKIPPED_FILE):
+            (folder / name).unlink(missing_ok=True)
+        with suppress(OSError):  # holds other files
+            folder.rmdir()
 
 
 def _how_to_resume(folder: Path) -> str:

@@ -137,6 +137,15 @@ def test_without_onnx_a_line_says_how_to_get_the_file(
 
 
 @pytest.mark.usefixtures("without_onnx", "without_report")
+def test_a_run_that_cannot_start_leaves_its_folder_free(tmp_path: Path, data: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(RecipeError, match="this network has no module 'backbon'"):
+        train(data, tiny_recipe(freeze=["backbon"]), out=out, **QUICK)
+    assert not out.exists()
+    assert train(data, tiny_recipe(steps=1, freeze=["backbone"]), out=out, **QUICK).is_finished
+
+
+@pytest.mark.usefixtures("without_onnx", "without_report")
 def test_a_run_is_not_resumed_with_a_recipe_that_was_changed(tmp_path: Path, data: Path) -> None:
     out = tmp_path / "run"
     train(data, tiny_recipe(), out=out, steps=2, max_minutes=0, **QUICK)
