@@ -1,5 +1,6 @@
 """blitznet refine-masks."""
 
+import os
 from pathlib import Path
 
 import typer
@@ -40,4 +41,5 @@ def refine_masks(
     typer.echo(f"{refined.maps} maps in {refined.folder}, {refined.written} of them new")
     if refined.written:
         typer.echo(f"{refined.decided:.0%} of the pixels inside boxes are labelled, others void")
-    typer.echo(f"Train with them: add `refined_masks: {refined.folder}` to the source in {data}")
+    folder = os.path.relpath(refined.folder, data.parent)
+    typer.echo(f"Train with them: add `refined_masks: {folder}` to the source in {data}")

@@ -1,6 +1,7 @@
 """What boxes say about pixels: coarse maps (D17), maps refined by a network, and gaps in maps."""
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -103,8 +104,12 @@ def _span(start: float, end: float, length: int) -> slice:
 
 
 def refined_path(folder: Path, image: Path, data_folder: Path) -> Path:
-    """File of an image's refined map: `folder` with the image's path relative to `data_folder`."""
-    path, start = image.absolute(), data_folder.absolute()
+    """File of an image's refined map: `folder` with the image's path relative to `data_folder`.
+
+    Of an image elsewhere, with its absolute path.
+    """
+    # Without "..", but not `resolve`, which follows links.
+    path, start = (Path(os.path.abspath(one)) for one in (image, data_folder))  # noqa: PTH100
     relative = path.relative_to(start if path.is_relative_to(start) else path.anchor)
     return (folder / relative).with_suffix(".png")
 

@@ -85,12 +85,19 @@ def refine_masks(
 
     Raises:
         InputError: if there is nothing to do, the network does not segment or knows none of the
-            classes, or the folder contains maps made with other settings.
+            classes, two images differ only in their suffix, or the folder contains maps made with
+            other settings.
     """
     description, out = read_description(Path(data)), Path(out)
     found = list(_boxes_only(description, split, out))
     if not found:
         raise InputError(f"{data}: no image of {split!r} has boxes but no segmentation map")
+    image_of: dict[Path, Path] = {}
+    for labels, _, path in found:
+        if (other := image_of.setdefault(path, labels.path)) != labels.path:
+            raise InputError(
+                f"{other} and {labels.path} would share the map {path}; rename one of them"
+            )
     decided, in_boxes = 0, 0
     with closing(open_engine(model, engine, device)) as opened:
         require_known(opened.info, description.classes)

@@ -103,6 +103,8 @@ def test_maps_lie_as_their_images_do() -> None:
     maps, data = Path("/maps"), Path("/data")
     assert refined_path(maps, Path("/data/a/b.jpg"), data) == Path("/maps/a/b.png")
     assert refined_path(maps, Path("/else/b.jpg"), data) == Path("/maps/else/b.png")
+    assert refined_path(maps, Path("/data/../else/b.jpg"), data) == Path("/maps/else/b.png")
+    assert refined_path(maps, Path("/data/a/../b.jpg"), data) == Path("/maps/b.png")
 
 
 def test_a_source_with_refined_maps_goes_to_other_processes(tmp_path: Path) -> None:

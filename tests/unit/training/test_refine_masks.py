@@ -1,5 +1,6 @@
 """`blitznet.refine_masks` on drawn images, with a network whose results are known."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +97,19 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(data: Path) -> N
     with pytest.raises(InputError, match="no image of 'train' has boxes but no segmentation map"):
         refine_masks(data, maps)
     assert not maps.exists()
+
+
+def test_two_images_do_not_share_a_map(data: Path) -> None:
+    names = ("a.png", "a.jpg")
+    for name in names:
+        Image.new("RGB", (40, 20)).save(data.parent / name)
+    images = [{"id": i, "file_name": n, "width": 40, "height": 20} for i, n in enumerate(names)]
+    boxes = [{"id": i, "image_id": i, "category_id": 1, "bbox": [0, 0, 20, 20]} for i in range(2)]
+    labels = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "cat"}]}
+    (data.parent / "labels.json").write_text(json.dumps(labels))
+    data.write_text(
+        "classes: [cat]\ntrain:\n  - {format: coco, images: ., annotations: labels.json}\n"
+    )
+    with pytest.raises(InputError, match=r"a\.png and .*a\.jpg would share the map .*; rename one"):
+        refine_masks(data, data.parent / "maps")
+    assert not (data.parent / "maps").exists()
