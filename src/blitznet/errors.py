@@ -1,7 +1,7 @@
 """Exceptions. The command line prints their text as one line and exits with 1."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from numbers import Real
@@ -106,10 +106,16 @@ def one_line(error: BaseException) -> str:
     return cut(" ".join(str(error).split()) or type(error).__name__)
 
 
-def first_problem(error: "ValidationError") -> str:
+def _dotted(location: Sequence[int | str]) -> str:
+    return ".".join(map(str, location))
+
+
+def first_problem(
+    error: "ValidationError", name_place: Callable[[Sequence[int | str]], str] = _dotted
+) -> str:
     """Format pydantic's first error as one short line: location, message, value if it is simple."""
     problem = error.errors()[0]
-    where = cut(".".join(str(part) for part in problem["loc"]))
+    where = cut(name_place(problem["loc"])) if problem["loc"] else ""
     text = problem["msg"].removeprefix("Value error, ")
     got = "" if isinstance(problem["input"], dict) else f", got {shown(problem['input'])}"
     return f"{where}: {text}{got}" if where else text

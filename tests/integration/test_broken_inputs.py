@@ -324,20 +324,20 @@ DESCRIPTIONS = [
     Case(
         "a description that is no YAML",
         lambda: DATA.write_text("classes: [cat"),
-        'data.yaml cannot be read as YAML: while parsing a flow sequence in "<unicode string>", '
-        "line 1, column 10: classes: [cat ^ expected ',' or ']', but got '<stream end>' in "
-        '"<unicode string>", line 1, column 14: classes: [cat ^',
+        "data.yaml cannot be read as YAML: while parsing a flow sequence at "
+        "line 1, column 10: classes: [cat ^ expected ',' or ']', but got '<stream end>' at "
+        "line 1, column 14: classes: [cat ^",
     ),
     Case(
         "an unknown format",
         lambda: describe(format="pascal"),
-        "data.yaml: splits.train.0: format is one of coco, masks, sbd, voc, yolo, got {'format': "
+        "data.yaml: train, source 1: format is one of coco, masks, sbd, voc, yolo, got {'format': "
         "'pascal', 'image_set': 'Main/train', 'masks': 'SegmentationClass', 'root': 'VOC'}",
     ),
     Case(
         "an unknown key",
         lambda: describe(mask="SegmentationClass"),
-        "data.yaml: splits.train.0: there is no key 'mask' in format voc; did you mean 'masks'? "
+        "data.yaml: train, source 1: there is no key 'mask' in format voc; did you mean 'masks'? "
         "there are boxes, corners, exclude, format, image_set, label_map, labels_only, "
         "mask_colours, mask_values, masks, max_pictures, part, refined_masks, root, sbd, "
         "void_missing, weight",
@@ -345,7 +345,7 @@ DESCRIPTIONS = [
     Case(
         "a cap of no images",
         lambda: describe(max_pictures=0),
-        "data.yaml: splits.train.0.voc.max_pictures: "
+        "data.yaml: train, source 1, max_pictures: "
         "Input should be greater than or equal to 1, got 0",
     ),
 ]

@@ -1,6 +1,7 @@
 """The data description: one YAML file that says where images and labels are."""
 
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -58,7 +59,9 @@ class DataDescription(BaseModel):
         if value in ("voc", "coco"):
             return VOC_CLASSES if value == "voc" else COCO_CLASSES
         if not isinstance(value, list) or not value:
-            raise ValueError("classes must be voc, coco or a list of names without background")
+            raise ValueError(
+                f"give voc, coco or a list of names without background, not {shown(value)}"
+            )
         for name in value:
             if not isinstance(name, str):
                 raise ValueError(describe_non_text(name))
@@ -132,8 +135,8 @@ def read_description(path: Path) -> DataDescription:
         for number, entry in enumerate(description.splits.get(split, ())):
             if not entry.is_labelled:
                 raise LabelError(
-                    f"{path}: splits.{split}.{number}: a source to train with needs boxes: true, "
-                    "masks: FOLDER, or both"
+                    f"{path}: {_place(('splits', split, number))}: a source to train with needs "
+                    "boxes: true, masks: FOLDER, or both"
                 )
     return description
 
@@ -159,15 +162,24 @@ def _problem_of(error: ValidationError) -> str:
     problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
     entries = get_args(get_args(Entry)[0])
     formats = {get_args(entry.model_fields["format"].annotation)[0]: entry for entry in entries}
+    place = _place(problem["loc"][:3])
     if problem["type"].startswith("union_tag"):
-        place = ".".join(map(str, problem["loc"]))
         return f"{place}: format is one of {', '.join(formats)}, got {shown(problem['input'])}"
     if problem["type"] != "extra_forbidden":
-        return first_problem(error)
-    *parents, kind, key = map(str, problem["loc"])
+        return first_problem(error, _place)
+    kind, key = map(str, problem["loc"][3:])
     near = closest(key, formats[kind].model_fields)
     hint = f"did you mean {near!r}? " if near else ""
     return (
-        f"{'.'.join(parents)}: there is no key {shown(key)} in format {kind}; {hint}there are "
+        f"{place}: there is no key {shown(key)} in format {kind}; {hint}there are "
         f"{', '.join(sorted(formats[kind].model_fields))}"
     )
+
+
+def _place(location: Sequence[int | str]) -> str:
+    """Name pydantic's location, such as splits, train, 0, voc, root: "train, source 1, root"."""
+    if location[0] != "splits":
+        return ".".join(map(str, location))
+    _, split, *number_format_key = location
+    places = [str(split), *(f"source {int(number) + 1}" for number in number_format_key[:1])]
+    return ", ".join([*places, *map(str, number_format_key[2:])])

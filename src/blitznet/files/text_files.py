@@ -81,7 +81,7 @@ def parse_yaml(text: str) -> Any:
     try:
         return yaml.load(text, BoundedLoader)
     except (yaml.YAMLError, RecursionError, *_TAG_ERRORS) as problem:
-        raise ValueError(one_line(problem)) from None
+        raise ValueError(one_line(problem).replace('in "<unicode string>",', "at")) from None
 
 
 def describe_non_text(value: object) -> str:
