@@ -94,6 +94,21 @@ def test_binary_maps_of_0_and_255_are_a_warning_that_says_what_to_write(
     assert findings(tmp_path, entry, "void-maps") == []
 
 
+@pytest.mark.parametrize(("split", "meant"), [("trian", "train"), ("valid", "val"), ("test", None)])
+def test_a_split_that_is_misspelt_is_a_warning(
+    tmp_path: Path, split: str, meant: str | None
+) -> None:
+    draw(tmp_path / "images" / "a.jpg")
+    write(tmp_path / "labels" / "a.txt", "0 0.2 0.3 0.1 0.2")
+    data = tmp_path / "data.yaml"
+    data.write_text(f"classes: [cat]\n{split}:\n  - {{format: yolo, root: ., names: [cat]}}\n")
+    found = check_data(read_description(data), data).of_kind("split-name")
+    texts = [problem.text for problem in found]
+    assert not any(problem.is_error for problem in found)
+    wanted = f"a split of this name is not used in training; did you mean {meant}?"
+    assert texts == ([wanted] if meant else [])
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_grey_maps_of_few_bits_hold_their_values(tmp_path: Path, bits: int) -> None:
     values = np.arange(2**bits, dtype=np.uint8).repeat(2)[None].repeat(3, axis=0)

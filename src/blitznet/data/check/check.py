@@ -17,7 +17,7 @@ from blitznet.data.description import DataDescription, Entry
 from blitznet.data.labels import Problem
 from blitznet.data.loader import prepare_ahead
 from blitznet.data.source import LabelSource
-from blitznet.errors import InputError, LabelError, count_of
+from blitznet.errors import InputError, LabelError, closest, count_of
 from blitznet.files.text_files import read_json, write_json
 from blitznet.model_info import ModelConfig
 from blitznet.progress import with_progress
@@ -79,6 +79,11 @@ def check_data(
         problems = [problem for problem in problems if problem.is_error]
     else:
         problems += find_near_duplicates(records)
+    for split in names:
+        near = closest(split, (TRAIN, "val"))
+        if near and near not in description.splits:
+            text = f"a split of this name is not used in training; did you mean {near}?"
+            problems.append(Problem("split-name", f"{data}, {split}", text, False, split))
     for split, counts in statistics.items():
         if absent := counts.absent_classes():
             text = f"no box and no pixel is labelled {', '.join(absent[:MAX_LISTED])}"

@@ -38,6 +38,7 @@ TITLES = {
     "empty-picture": "images without an object",
     "tiny-box": "boxes that no anchor matches",
     "class-absent": "classes without labels",
+    "split-name": "splits that training does not use",
     "void-maps": "maps with void instead of a class",
     "mostly-void": "maps that are almost all void",
 }
