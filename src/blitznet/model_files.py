@@ -21,6 +21,7 @@ from blitznet.model_info import ModelConfig
 CHECKPOINT_FORMAT_VERSION = 1
 EXPORT_FORMAT_VERSION = 1
 METADATA_KEY = "blitznet"
+STATE_KEY = "blitznet_training"  # of a run's state, which is not a network
 
 DEFAULT_MODEL = "blitznet300-mobile"  # of the bundled networks
 
@@ -106,6 +107,8 @@ def read_info(path: Path) -> CheckpointInfo:
         CheckpointError: if the file is missing, damaged, not BlitzNet's, or of a newer format.
     """
     metadata, _ = read_header(path)
+    if STATE_KEY in metadata:
+        raise CheckpointError(f"{path} is the state of a run, not a network; give the run's folder")
     if METADATA_KEY not in metadata:
         raise CheckpointError(f"{path} is a safetensors file, but not from BlitzNet")
     return parse_info(path, metadata[METADATA_KEY], CheckpointInfo, CHECKPOINT_FORMAT_VERSION)
@@ -241,7 +244,7 @@ def read_header(path: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]
                 raise ValueError("a file of torch.save, which is never loaded")
             (length,) = struct.unpack("<Q", begin)
             if length > _MAX_HEADER:
-                raise ValueError(f"a header of {length} bytes")
+                raise ValueError("no header at its beginning")
             header = parse_json(file.read(length).decode(), path, CheckpointError)
         metadata = header.pop("__metadata__", None) or {}
         shapes = {str(name): tuple(tensor["shape"]) for name, tensor in header.items()}

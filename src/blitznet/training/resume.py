@@ -16,9 +16,8 @@ from torch.optim import Optimizer
 from blitznet.errors import CheckpointError, first_problem, shown
 from blitznet.files.text_files import parse_json
 from blitznet.model.checkpoint import read_tensors, write_safetensors
-from blitznet.model_files import read_header
+from blitznet.model_files import STATE_KEY, read_header
 
-_KEY = "blitznet_training"
 _REMEDY = "restore it from a copy, or delete it to begin the run again"
 _PARTS = ("model", "averaged", "optimizer")
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam and AdamW, per parameter
@@ -34,7 +33,7 @@ def save_state(
     """Write the state of a run; `progress`, which has the key `step`, is stored as JSON."""
     tensors = _tensors(model, averaged, optimizer)
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_safetensors(path, contiguous, {_KEY: json.dumps(progress)})
+    write_safetensors(path, contiguous, {STATE_KEY: json.dumps(progress)})
 
 
 class Progress(BaseModel):
@@ -60,9 +59,9 @@ def read_progress(path: Path) -> Progress:
         CheckpointError: if the file is missing, damaged or not the state of a run.
     """
     metadata, _ = read_header(path)
-    if _KEY not in metadata:
+    if STATE_KEY not in metadata:
         raise CheckpointError(f"{path} is not the state of a training run")
-    content = parse_json(metadata[_KEY], path, CheckpointError)
+    content = parse_json(metadata[STATE_KEY], path, CheckpointError)
     try:
         return Progress.model_validate(content)
     except ValidationError as error:

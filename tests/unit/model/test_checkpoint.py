@@ -204,6 +204,8 @@ def test_pickle_is_refused_unopened(path: Path, tiny_network: BlitzNet) -> None:
 def test_foreign_safetensors_file_is_refused(path: Path, metadata: dict[str, str] | None) -> None:
     save_file({"weight": torch.ones(3)}, path, metadata)
     assert_refused(path, "is a safetensors file, but not from BlitzNet")
+    save_file({"x": torch.zeros(1)}, path, {"blitznet_training": "{}"})
+    assert_refused(path, "is the state of a run, not a network; give the run's folder")
 
 
 def test_newer_format_is_refused_with_the_remedy(path: Path) -> None:
