@@ -243,6 +243,7 @@ def test_recipes_are_listed_and_printed(capsys: pytest.CaptureFixture[str]) -> N
 
 MISTAKES = {
     "train nothing --data data.yaml": "no recipe or file is called 'nothing'",
+    "train data.yaml": "not a recipe but describes data; give it with --data data.yaml",
     "train --data data.yaml --set epochs=3": "did you mean steps",
     "train --data data.yaml --set start_from=x": "no network or file is called 'x'",
     "train --data format.yaml": "'cocco'",

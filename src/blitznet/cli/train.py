@@ -121,6 +121,7 @@ def _find_start(
         read_description(read_run(resume)[1])
         return DEFAULT_RECIPE, None
     if data is None and name not in read_experiments():
+        find_recipe(name)  # it may be the data description
         raise typer.BadParameter(
             "give --data DATA.yaml; only the experiments of `blitznet table` have their own"
         )

@@ -141,6 +141,8 @@ def read_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
             f"no recipe or file is called {name_or_path!r}; recipes: {', '.join(RECIPES)}"
         )
     content = read_yaml(path, RecipeError)
+    if isinstance(content, dict) and {"classes", "train"} & content.keys():
+        raise RecipeError(f"{path} is not a recipe but describes data; give it with --data {path}")
     if not isinstance(content, dict):
         raise RecipeError(
             f"{path} is not a recipe; it needs fields such as `base`, `model` and `steps`"
