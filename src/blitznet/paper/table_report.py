@@ -75,6 +75,8 @@ def fill_in(table: Table, root: Path) -> TableReport:
         InputError: if a file of results is damaged.
     """
     notes, ours = list(table.notes), {}
+    if not root.is_dir():
+        notes.append(f"{root} does not exist, so ours are missing; a clone has our results")
     device, fastest = _read_speeds(root / BENCH_FILE)
     for block in table.blocks:
         has_speed = any(column.split == BENCH for column in block.columns)

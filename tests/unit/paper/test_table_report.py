@@ -55,6 +55,12 @@ def test_every_table_prints_without_any_results(number: int, tmp_path: Path) -> 
     assert not report.ours or number == 7
 
 
+def test_a_missing_folder_of_results_is_noted(tmp_path: Path) -> None:
+    there, missing = (fill_in(find_table(3), folder) for folder in (tmp_path, tmp_path / "nope"))
+    note = f"{tmp_path / 'nope'} does not exist, so ours are missing; a clone has our results"
+    assert missing.notes == (*there.notes, note)
+
+
 def test_mean_and_spread_over_seeds_by_hand(tmp_path: Path) -> None:
     for seed, mean_iou in ((0, 0.60), (1, 0.63), (2, 0.69)):
         record(tmp_path, BOTH, seed, mean_ap=0.5, mean_iou=mean_iou)
