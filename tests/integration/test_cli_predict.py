@@ -183,7 +183,7 @@ def test_wrong_images_get_a_line_each_and_the_others_are_done(
     [
         (["gone.jpg"], "gone.jpg: no such file or folder"),
         (["--model", "nonsense"], "no network or file is called 'nonsense'"),
-        (["--out", "album/a.jpg"], "album/a.jpg: cannot be written"),
+        (["--out", "album/a.jpg"], "album/a.jpg is a file; name a folder"),
         (["--out", "album"], "album: not empty"),
         (["--device", "toaster"], "a device is auto, cpu, cuda"),
         (["--engine", "warp"], "no engine is called 'warp'; choose from auto, onnxruntime, "),
@@ -251,6 +251,13 @@ def test_what_auto_chose_is_said_and_what_was_asked_for_is_not(
     assert complaints(capsys) == ["runs on torch (cpu)"]
     assert predict(checkpoint, "album/a.jpg", "--engine", "torch") == 0
     assert complaints(capsys) == []
+
+
+@pytest.mark.usefixtures("album")
+def test_resuming_needs_the_folder(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(checkpoint, "album/a.jpg", "--resume") == 2
+    assert "--resume continues earlier results; name their" in capsys.readouterr().err
+    assert not Path("runs").exists()
 
 
 @pytest.mark.usefixtures("album")

@@ -37,7 +37,7 @@ OUT = typer.Option(
     "-o",
     metavar="DIR",
     help="Folder for the results; must be empty or new.",
-    show_default="runs/VERB, or the next free runs/VERB-N",
+    show_default="a new folder in runs",
 )
 OVERWRITE = typer.Option(
     False, "--overwrite", help="Write into DIR even if it is not empty; older files stay."

@@ -102,6 +102,8 @@ def predict(
 
     formats, wanted = parse_label_formats(label_formats or ()), options.split_names(classes)
     check_sources(found, bool(formats), track)
+    if resume and out is None:
+        raise typer.BadParameter("--resume continues earlier results; name their folder with --out")
     require_usable(out, overwrite or resume)
     predictor = _load(model, device, engine, has_many_images(found), wanted)
     predictor.max_pixels = round(max_megapixels * 10**6)

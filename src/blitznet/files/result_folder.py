@@ -36,13 +36,15 @@ def require_usable(out: Path | None, overwrite: bool | None = False) -> None:
     `overwrite` None = the command has no such option.
 
     Raises:
-        InputError: if `out` is not empty, or not a folder.
+        InputError: if `out` is not empty, or a file.
     """
     if out is None:
         return
     if out == Path("-"):
         raise InputError("--out -: the results are files, which stdout cannot take; name a folder")
     with file_errors(out):
+        if out.is_file():
+            raise InputError(f"{out} is a file; name a folder for the results")
         if out.exists() and any(out.iterdir()) and not overwrite:
             option = ", or add --overwrite" if overwrite is not None else ""
             raise InputError(f"{out}: not empty; name another folder{option}")

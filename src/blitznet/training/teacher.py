@@ -33,10 +33,10 @@ class Teacher:
         if not (info.model.detect and info.model.segment):
             raise RecipeError(f"teacher: {name_or_path} must both detect and segment")
         if info.names != tuple(names):
-            known, wanted = (shown(", ".join(classes[1:])) for classes in (info.names, names))
+            both = (shown(", ".join(classes[1:])) for classes in (info.names, names))
             raise RecipeError(
-                f"teacher: {name_or_path} knows {known}, the data has {wanted}; a teacher must "
-                "know the same classes in the same order"
+                f"teacher: {name_or_path} knows {next(both)}, the data has {next(both)}; a teacher "
+                "must know the same classes in the same order"
             )
         for known in (info.supervised_boxes, info.supervised_masks):
             if missing := [] if known is None else [n for n in info.names[1:] if n not in known]:
