@@ -53,7 +53,9 @@ class Parts:
         """
         earlier = self.settings()
         if earlier is None and any(not info.base_name.startswith(".") for info in self._files()):
-            raise InputError(f"{self._out}: not empty, and not written by blitznet batch")
+            raise InputError(
+                f"{self._out}: not empty, and not written by blitznet batch; name another folder"
+            )
         if earlier is not None and earlier != settings and not mixed:
             name = next(key for key in settings if settings[key] != earlier.get(key))
             raise InputError(
@@ -85,6 +87,8 @@ class Parts:
                 return dict(json.loads(file.read()))
         except FileNotFoundError:
             return None
+        except NotADirectoryError:
+            raise InputError(f"{self._out} is a file; name a folder for the results") from None
         except (*FILE_ERRORS, ValueError, TypeError) as error:
             raise InputError(
                 f"{self._out}/{SETTINGS_FILE}: cannot be read ({reason_of(error)})"
