@@ -85,6 +85,7 @@ def draw_precision_recall(curves: Mapping[str, PrecisionRecall], path: Path) -> 
         axes.step([0, *recall], [envelope[0], *envelope], where="pre", color="tab:blue")
         axes.set_title(f"{name}  {100 * area_ap(recall, precision):.1f}", fontsize=9)
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
+        axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])  # long labels would touch the next panel's
         axes.grid(alpha=0.3)
     figure.supxlabel("recall", fontsize=9)
     figure.supylabel("precision", fontsize=9)
