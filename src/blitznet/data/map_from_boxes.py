@@ -125,7 +125,7 @@ def read_refined_codes(folder: Path) -> MapEncoding:
             f"refined_masks: {folder} has no {NAMES_FILE}; create it with blitznet refine-masks"
         )
     names = read_text(folder / NAMES_FILE, LabelError).splitlines()
-    return MapEncoding({**dict(enumerate(names)), IGNORE_INDEX: IGNORE})
+    return MapEncoding({**dict(enumerate(names)), IGNORE_INDEX: IGNORE}, are_final=True)
 
 
 def refine_box_map(
@@ -134,12 +134,14 @@ def refine_box_map(
     boxes: np.ndarray,
     ids: np.ndarray,
     confidence: float,
+    known: np.ndarray,
 ) -> np.ndarray:
     """Label the pixels inside boxes with a network, choosing among the classes of those boxes.
 
     The network's probability of any object goes to the classes of the boxes around the pixel, in
     proportion to its own probabilities of these: the boxes, not the network, distinguish a bus from
-    a train. Pixels below `confidence` are void.
+    a train. Only that of classes that the source does not label is left out. Pixels below
+    `confidence` are void.
 
     Args:
         coarse: (H, W) uint8, see `map_from_boxes`; kept outside the boxes.
@@ -148,6 +150,7 @@ def refine_box_map(
         boxes: (G, 4) xyxy in pixels of the image.
         ids: (G,) class ids; IGNORE_LABEL for ignored objects, whose boxes stay coarse.
         confidence: minimum probability of a labelled pixel.
+        known: (C,) bool, classes that the source labels.
 
     Returns:
         (H, W) uint8 class ids, 255 = void.
@@ -160,9 +163,11 @@ def refine_box_map(
     present = np.unique(ids[is_known])
     if not len(present):
         return coarse
-    resized = interpolate(
-        torch.from_numpy(probabilities[[0, *present]])[None], coarse.shape, mode="bilinear"
-    )[0].numpy()
+    unlabelled = probabilities[~known].sum(axis=0, keepdims=True)
+    layers = np.concatenate([unlabelled, probabilities[[0, *present]]])
+    other, *resized = interpolate(torch.from_numpy(layers)[None], coarse.shape, mode="bilinear")[
+        0
+    ].numpy()
     may_be = np.zeros((len(present), *coarse.shape), bool)
     is_open = np.zeros(coarse.shape, bool)
     for index in np.argsort(is_known, kind="stable")[::-1]:  # unknown classes last: they win
@@ -170,8 +175,10 @@ def refine_box_map(
         if is_known[index]:
             may_be[np.searchsorted(present, ids[index])][regions[index]] = True
 
-    own = resized[1:] * may_be + 1e-6 * may_be  # equal shares where the network sees none of them
-    scores = np.concatenate([resized[:1], (1 - resized[0]) * own / own.sum(0).clip(1e-9)])
+    background, own = resized[0], np.array(resized[1:])
+    own = own * may_be + 1e-6 * may_be  # equal shares where the network sees none of them
+    shares = (1 - background - other) * own / own.sum(0).clip(1e-9)
+    scores = np.concatenate([background[None], shares])
     winner = np.array([0, *present], np.uint8)[scores.argmax(axis=0)]
     winner[scores.max(axis=0) < confidence] = IGNORE_INDEX
     refined = np.where(is_open, winner, coarse)

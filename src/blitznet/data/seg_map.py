@@ -41,10 +41,12 @@ class MapEncoding:
     Attributes:
         names: the source's class names by code; "background" is background, "ignore" is void.
         are_colours: whether codes are colours.
+        are_final: whether the names are the network's, so that no label map applies.
     """
 
     names: Mapping[int, str]
     are_colours: bool = False
+    are_final: bool = False
 
     def describe(self, code: int) -> str:
         """The code in a message: "7" or "#804080 (road)"."""
@@ -70,6 +72,7 @@ class MapFile:
 
     def __call__(self, size: tuple[int, int], table: ClassTable) -> np.ndarray:
         """Read the map; see `ReadMap`."""
+        table = ClassTable(table.names) if self.codes.are_final else table
         ids = {code: table.map_id(name) for code, name in self.codes.names.items()}
         known = {code: index for code, index in ids.items() if index is not None}
         pixels = self._read_codes()

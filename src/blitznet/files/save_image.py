@@ -2,7 +2,7 @@
 
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from blitznet.files.atomic_write import atomic_write
 from blitznet.files.result_folder import ensure_folder
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _DPI = 110  # of figures
 
 
-def save_image(path: Path, image: "Image.Image", sync: bool = True, **options: int) -> None:
+def save_image(path: Path, image: "Image.Image", sync: bool = True, **options: Any) -> None:
     """Write an image atomically; creates the folder if missing.
 
     Args:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from blitznet.classes import BACKGROUND, IGNORE_INDEX, palette_image
 from blitznet.data.description import DataDescription, read_description
@@ -21,11 +22,12 @@ from blitznet.data.map_from_boxes import (
     refine_box_map,
     refined_path,
 )
-from blitznet.errors import InputError
+from blitznet.errors import ImageError, InputError
 from blitznet.files.result_folder import ensure_folder
 from blitznet.files.save_image import save_image
 from blitznet.files.text_files import read_json, write_json, write_text
 from blitznet.image import read_image, resize_to_input
+from blitznet.image_file import read_image_header
 from blitznet.inference.engines.choose import open_engine
 from blitznet.inference.engines.engine import Engine
 from blitznet.inference.prefetch import prefetch
@@ -34,6 +36,7 @@ from blitznet.progress import with_progress
 from blitznet.structures import IGNORE_LABEL
 
 RECORD_FILE = "refined.json"
+_ORIGIN = "blitznet-origin"  # key of a text in the PNG
 
 CONFIDENCE = 0.8  # for the effect of other values, see docs/your_data.md
 
@@ -44,7 +47,7 @@ class RefinedMasks:
 
     Attributes:
         folder: folder of the maps.
-        written: number of maps written by this call; maps of an earlier call are kept.
+        written: number of maps written by this call.
         maps: number of maps in the folder.
         decided: share of the pixels inside boxes that are not void, in maps of this call.
     """
@@ -69,7 +72,8 @@ def refine_masks(
     """Write a segmentation map for every image that has boxes but no map; see `refine_box_map`.
 
     A source uses the maps with `refined_masks: OUT` in the data description. Repeat an interrupted
-    call to continue it.
+    call to continue it. A repeated call also replaces maps whose boxes have changed, but no map
+    that was edited.
 
     Args:
         data: path of the data description.
@@ -93,7 +97,10 @@ def refine_masks(
     if not found:
         raise InputError(f"{data}: no image of {split!r} has boxes but no segmentation map")
     image_of: dict[Path, Path] = {}
+    images = {labels.path.resolve() for labels, _, _ in found}
     for labels, _, path in found:
+        if path.resolve() in images:
+            raise InputError(f"{out}: its map {path} would replace an image; name another folder")
         if (other := image_of.setdefault(path, labels.path)) != labels.path:
             raise InputError(
                 f"{other} and {labels.path} would share the map {path}; rename one of them"
@@ -105,17 +112,39 @@ def refine_masks(
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
         record = {"model": digest, "confidence": confidence, "classes": [*description.classes]}
         _begin(out, record, overwrite)
-        todo = [one for one in found if overwrite or not one[-1].is_file()]
-        images = prefetch(read_image, [labels.path for labels, _, _ in todo], workers=1)
-        shown = with_progress(images, len(todo), "refining")
-        for (labels, table, path), image in zip(todo, shown, strict=True):
+        todo = []
+        for labels, table, path in found:
+            origin = _origin_of(record, labels, table)
+            if overwrite or _is_missing_or_old(path, origin):
+                todo.append((labels, table, path, origin))
+        decoded = prefetch(read_image, [labels.path for labels, *_ in todo], workers=1)
+        shown = with_progress(decoded, len(todo), "refining")
+        for (labels, table, path, origin), image in zip(todo, shown, strict=True):
             coarse, refined = refine_map(
                 opened, description.classes, image, labels, table, confidence
             )
-            save_image(path, palette_image(refined))
+            note = PngInfo()
+            note.add_text(_ORIGIN, origin)
+            save_image(path, palette_image(refined), pnginfo=note)
             in_boxes += int(np.count_nonzero(coarse))
             decided += int((refined[coarse != BACKGROUND] != IGNORE_INDEX).sum())
     return RefinedMasks(out, len(todo), len(found), decided / max(in_boxes, 1))
+
+
+def _origin_of(record: dict[str, Any], labels: ImageLabels, table: ClassTable) -> str:
+    """Digest of what a map is made from, except the image: network, settings and boxes."""
+    objects = [(one.name, one.box, one.ignore) for one in labels.objects or ()]
+    content = repr((record, objects, table.label_map, table.known.tolist()))
+    return hashlib.blake2b(content.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+
+def _is_missing_or_old(path: Path, origin: str) -> bool:
+    """Whether to write a map: not if it was edited, which removes the note of its origin."""
+    try:
+        with path.open("rb") as file:
+            return bool(read_image_header(file, str(path)).info.get(_ORIGIN, origin) != origin)
+    except (OSError, ImageError):
+        return True
 
 
 def require_known(info: CheckpointInfo, names: Sequence[str]) -> None:
@@ -164,7 +193,7 @@ def refine_map(
     unknown = np.zeros_like(of_network[0])
     seen = np.stack([columns.get(name, unknown) for name in names])
     ids[is_ignored] = IGNORE_LABEL
-    return coarse, refine_box_map(coarse, seen, boxes, ids, confidence)
+    return coarse, refine_box_map(coarse, seen, boxes, ids, confidence, table.known)
 
 
 def _boxes_only(

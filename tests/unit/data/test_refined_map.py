@@ -34,10 +34,11 @@ def refine(
     ids: list[int],
     coarse: np.ndarray = COARSE,
     confidence: float = 0.8,
+    known: Sequence[bool] = (True, True, True),
 ) -> np.ndarray:
     return refine_box_map(
         coarse, probabilities, np.array(boxes, np.float32).reshape(-1, 4), np.array(ids, int),
-        confidence,
+        confidence, np.array(known),
     )  # fmt: skip
 
 
@@ -50,6 +51,13 @@ def test_outside_all_boxes_the_coarse_map_stays() -> None:
 
 def test_what_the_network_takes_for_another_object_belongs_to_the_class_of_the_box() -> None:
     refined = refine(seen(background=0.1, cat=0.01, dog=0.89), [LEFT], [CAT])
+    assert (refined[:, :5] == CAT).all()
+
+
+def test_of_a_class_that_the_source_does_not_label_nothing_goes_to_the_boxes() -> None:
+    refined = refine(seen(cat=0.15, dog=0.85), [LEFT], [CAT], known=(True, True, False))
+    np.testing.assert_array_equal(refined[:, :5], COARSE[:, :5])
+    refined = refine(seen(cat=0.85, dog=0.15), [LEFT], [CAT], known=(True, True, False))
     assert (refined[:, :5] == CAT).all()
 
 

@@ -86,6 +86,44 @@ def test_a_second_call_makes_what_is_missing_and_nothing_else(data: Path) -> Non
     assert refine_masks(data, maps, confidence=0.5, overwrite=True).written == 2
 
 
+def test_maps_of_other_boxes_or_of_another_network_are_replaced_but_no_edited_one(
+    data: Path,
+) -> None:
+    maps = data.parent / "maps"
+    refine_masks(data, maps)
+    first, second = maps / "set/images/deep/a.png", maps / "apart/images/deep/a.png"
+    (data.parent / "apart/labels/deep/a.txt").write_text("0 0.5 0.5 0.5 1\n")
+    edited = Image.open(first)
+    edited.load()
+    edited.save(first)  # without the note of its origin
+    content, before = first.read_bytes(), second.read_bytes()
+    assert refine_masks(data, maps).written == 1
+    assert first.read_bytes() == content
+    assert second.read_bytes() != before
+    assert refine_masks(data, maps).written == 0
+    # As left by a killed call with another confidence, which had written the record, but no map.
+    record = json.loads((maps / "refined.json").read_text())
+    (maps / "refined.json").write_text(json.dumps(record | {"confidence": 0.5}))
+    assert refine_masks(data, maps, confidence=0.5).written == 1
+
+
+def test_maps_never_replace_images(data: Path) -> None:
+    content = (data.parent / "set/images/deep/a.png").read_bytes()
+    with pytest.raises(InputError, match=r"a\.png would replace an image; name another folder"):
+        refine_masks(data, data.parent, overwrite=True)
+    assert (data.parent / "set/images/deep/a.png").read_bytes() == content
+
+
+def test_a_label_map_does_not_apply_to_refined_maps(data: Path) -> None:
+    swap = "label_map: {cat: dog, dog: cat}"
+    data.write_text(DATA.replace("refined_masks: maps", f"refined_masks: maps, {swap}"))
+    refine_masks(data, data.parent / "maps")
+    written = np.asarray(Image.open(data.parent / "maps/set/images/deep/a.png"))
+    seg_map = read_description(data).open_split("train")[0].read(0).seg_map
+    np.testing.assert_array_equal(seg_map, written)
+    assert {1, 2} < set(written.ravel().tolist())
+
+
 def test_what_cannot_be_done_is_said_before_anything_is_written(data: Path) -> None:
     maps = data.parent / "maps"
     with pytest.raises(InputError, match=r"refined_masks: .* has no classes\.txt"):
