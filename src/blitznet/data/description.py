@@ -119,8 +119,8 @@ def read_description(path: Path) -> DataDescription:
                 f"{path}: val is {shown(share)}; give a list of sources, or a share of the "
                 "training images, such as 0.1"
             )
-        for split, part in (("val", [0, share]), ("train", [share, 1])):
-            splits[split] = [e | {"part": part} if isinstance(e, dict) else e for e in train]
+        for split, part in (("val", (0, share)), ("train", (share, 1))):
+            splits[split] = [_with_part(entry, part) for entry in train]
     for split, entries in splits.items():
         if not isinstance(entries, list):
             raise LabelError(
@@ -139,6 +139,15 @@ def read_description(path: Path) -> DataDescription:
                     "boxes: true, masks: FOLDER, or both"
                 )
     return description
+
+
+def _with_part(entry: Any, part: tuple[float, float]) -> Any:
+    """An entry as written, limited to a part of the images that it had."""
+    try:
+        first, last = entry.get("part") or (0, 1)
+        return entry | {"part": [first + share * (last - first) for share in part]}
+    except (AttributeError, TypeError, ValueError):  # reported later
+        return entry
 
 
 def _of_ultralytics(content: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -143,8 +143,8 @@ class SourceEntry(BaseModel, ABC):
         labels_only: classes that the source labels; its images may show others. None = all.
         weight: how often its images are drawn in training, relative to those of other sources.
         max_pictures: maximum number of images, chosen at random but always the same; None = all.
-        part: which part of its images to use, in a fixed random order: [0.1, 1] is all but the
-            first tenth. None = all.
+        part: which part of these to use, in a fixed random order: [0.1, 1] is all but the first
+            tenth. None = all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -232,13 +232,13 @@ class SourceEntry(BaseModel, ABC):
             refined = read_refined_codes(folder / self.refined_masks)
         read = partial(self._read_labels, read, folder, refined)
         source = LabelSource(keys, read, table, self.weight)
-        order = np.random.default_rng(0).permutation(len(source))
+        order = np.random.default_rng(0).permutation(len(source))[: self.max_pictures]
         if self.part is not None:
             first, last = (round(share * len(order)) for share in self.part)
             order = order[first:last]
             if not len(order):
                 raise LabelError(f"part: {list(self.part)} of {len(source)} images is none")
-        return source.subset(np.sort(order[: self.max_pictures]).tolist())
+        return source.subset(np.sort(order).tolist())
 
     def unclaimed_files(
         self, folder: Path, found: Sequence[Any]

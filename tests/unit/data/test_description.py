@@ -185,6 +185,18 @@ def test_a_share_of_the_training_images_can_be_set_apart(tmp_path: Path) -> None
     assert [again.image_id(i) for i in range(len(again))] == ids[1]
 
 
+@pytest.mark.parametrize("limit", ["part: [0.5, 1]", "max_pictures: 3"])
+def test_what_is_set_apart_is_a_share_of_a_limited_source(tmp_path: Path, limit: str) -> None:
+    draw(tmp_path / "VOC")
+    described = f"classes: voc\ntrain: [{{format: voc, root: VOC, {limit}}}]\n"
+    (everything,) = read_description(written(tmp_path, described)).open_split("train")
+    description = read_description(written(tmp_path, f"{described}val: 0.34\n"))
+    (train,), (val,) = (description.open_split(split) for split in ("train", "val"))
+    assert [len(one) for one in (everything, train, val)] == [3, 2, 1]
+    ids = [[one.image_id(i) for i in range(len(one))] for one in (train, val, everything)]
+    assert sorted(ids[0] + ids[1]) == ids[2]
+
+
 def test_a_data_yaml_of_ultralytics_is_a_description(tmp_path: Path) -> None:
     for split in ("train", "val"):
         (tmp_path / split / "images").mkdir(parents=True)
