@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from blitznet.data.description import DataDescription
 from blitznet.data.labels import ImageLabels
+from blitznet.data.seg_map import MapFile
 from blitznet.errors import InputError, RecipeError, first_problem
 from blitznet.files.result_folder import require_usable
 from blitznet.files.text_files import read_json, write_json
@@ -109,8 +111,20 @@ def _describe_file(path: Path) -> str:
 def _describe_labels(labels: ImageLabels) -> str:
     """Objects and map file of an image as text for the digest."""
     objects = [(one.name, one.box, one.ignore) for one in labels.objects or ()]
-    files = [v for v in vars(labels.seg_map or labels).values() if isinstance(v, Path)]
-    return f"{labels.objects is None} {objects} {[_describe_file(path) for path in files]}"
+    maps = [labels.path] if labels.seg_map is None else _describe_map(labels.seg_map)
+    files = [_describe_file(one) if isinstance(one, Path) else one for one in maps]
+    return f"{labels.objects is None} {objects} {files}"
+
+
+def _describe_map(part: object) -> list[Path | str]:
+    """Files of a map, and digests of the objects that it is made from."""
+    if isinstance(part, MapFile):
+        return [part.path]
+    if isinstance(part, ImageLabels) and part.objects:
+        return [_digest(repr((one.box, one.outline)) for one in part.objects)]
+    if isinstance(part, partial):
+        return [found for argument in part.args for found in _describe_map(argument)]
+    return []
 
 
 def _commit() -> str | None:

@@ -364,7 +364,10 @@ def _check(
 def _continue(folder: Path, recipe: Recipe, data: Path, options: LoopOptions) -> None:
     """Check that an interrupted run can be resumed, even if it has no state yet."""
     if (folder / MODEL_FILE).exists():
-        raise RecipeError(f"{folder} is finished: {folder / MODEL_FILE} is the trained network")
+        raise RecipeError(
+            f"{folder} is finished: {folder / MODEL_FILE} is the trained network; if its metrics "
+            "or model.onnx are missing, run blitznet eval or blitznet export"
+        )
     state = folder / STATE_FILE
     trained = read_progress(state).recipe if state.exists() else None
     description = read_description(data)
