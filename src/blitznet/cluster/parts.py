@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from blitznet.cluster.remote_files import (
 )
 from blitznet.errors import InputError
 from blitznet.files.atomic_write import atomic_write, unfinished_files
+from blitznet.files.result_folder import locked
 
 # Readers of Parquet folders skip files whose names start with an underscore or a dot.
 SETTINGS_FILE = "_batch.json"
@@ -63,16 +65,30 @@ class Parts:
                 "name another folder, or add --mixed to keep those rows"
             )
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Create the folder, and keep other runs on this machine out of it.
+
+        Raises:
+            InputError: if the folder cannot be written, or another run is writing there.
+        """
+        self._create()
+        with locked(Path(self._folder)) if self._is_local else nullcontext():
+            yield
+
     def prepare(self, settings: Settings) -> None:
         """Create the folder, and write the settings that its rows depend on.
 
         Raises:
             InputError: if the folder cannot be written.
         """
-        with file_errors(self._out, "written"):
-            self._file_system.create_dir(self._folder, recursive=True)
+        self._create()
         self.clean()
         self._write(SETTINGS_FILE, json.dumps(settings, indent=2).encode())
+
+    def _create(self) -> None:
+        with file_errors(self._out, "written"):
+            self._file_system.create_dir(self._folder, recursive=True)
 
     def clean(self) -> None:
         """Remove unfinished files of killed workers."""

@@ -107,20 +107,22 @@ def predict_batch(
     parts = Parts(os.fspath(out))
     settings = _settings(parts, arguments)
     parts.require_usable(settings, mixed)
-    seen = set(map(id_digest, parts.done_ids()))
-    report = BatchReport(num_before=len(seen))
-    shards = _new_shards(islice(chain([first], items), limit), seen, shard_size)
-    first_shard = next(shards, None)
-    if first_shard is None:
-        return report
-    require("ray", "ray", "batch prediction")
-    # If a node dies, Ray's driver prints pages of its logs on stdout; they are also in /tmp/ray.
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
-    import ray
-
-    from blitznet.cluster.workers import WorkerPool
-
     with ExitStack() as stack:
+        stack.enter_context(parts.locked())
+        parts.require_usable(settings, mixed)  # again, because another run may have ended just now
+        seen = set(map(id_digest, parts.done_ids()))
+        report = BatchReport(num_before=len(seen))
+        shards = _new_shards(islice(chain([first], items), limit), seen, shard_size)
+        first_shard = next(shards, None)
+        if first_shard is None:
+            return report
+        require("ray", "ray", "batch prediction")
+        # If a node dies, Ray's driver prints pages of logs on stdout; they are also in /tmp/ray.
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+        import ray
+
+        from blitznet.cluster.workers import WorkerPool
+
         stack.callback(parts.clean)
         if not ray.is_initialized():
             _connect(address, cpus_per_worker)

@@ -1,12 +1,15 @@
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from pyarrow import dataset, parquet
 
+from blitznet.cluster import parts as module
 from blitznet.cluster.parts import Parts
 from blitznet.cluster.rows import SCHEMA, error_row, to_columns
 from blitznet.errors import InputError
+from blitznet.files.result_folder import locked
 
 SETTINGS = {"model": "tiny@0", "score": 0.5, "engine": "torch", "save_masks": False}
 
@@ -90,6 +93,18 @@ def test_an_unusable_folder_is_one_line(kind: str, tmp_path: Path) -> None:
     else:
         out.mkdir()
         (out / ("mine.txt" if kind == "foreign" else "_batch.json")).write_text("{")
-    with pytest.raises(InputError, match=r"cannot be|not empty") as caught:
+    with pytest.raises(InputError, match=r"cannot be|not empty|is a file") as caught:
         Parts(str(out)).require_usable(SETTINGS, mixed=False)
     assert "\n" not in str(caught.value)
+
+
+def test_one_run_at_a_time_writes_into_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "locked", partial(locked, patience=0))
+    out = str(tmp_path / "out")
+    busy = pytest.raises(InputError, match="another process is writing there")
+    with Parts(out).locked(), busy, Parts(out).locked():
+        pass
+    with Parts(out).locked():
+        Parts(out).require_usable(SETTINGS, mixed=False)
