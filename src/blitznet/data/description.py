@@ -189,6 +189,7 @@ def _place(location: Sequence[int | str]) -> str:
     """Name pydantic's location, such as splits, train, 0, voc, root: "train, source 1, root"."""
     if location[0] != "splits":
         return ".".join(map(str, location))
-    _, split, *number_format_key = location
-    places = [str(split), *(f"source {int(number) + 1}" for number in number_format_key[:1])]
-    return ", ".join([*places, *map(str, number_format_key[2:])])
+    _, *places = location
+    if len(places) > 1 and isinstance(places[1], int):
+        places[1:3] = [f"source {places[1] + 1}"]  # the next one is the format
+    return ", ".join(map(str, places))

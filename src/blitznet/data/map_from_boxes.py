@@ -165,9 +165,7 @@ def refine_box_map(
         return coarse
     unlabelled = probabilities[~known].sum(axis=0, keepdims=True)
     layers = np.concatenate([unlabelled, probabilities[[0, *present]]])
-    other, *resized = interpolate(torch.from_numpy(layers)[None], coarse.shape, mode="bilinear")[
-        0
-    ].numpy()
+    resized = interpolate(torch.from_numpy(layers)[None], coarse.shape, mode="bilinear")[0].numpy()
     may_be = np.zeros((len(present), *coarse.shape), bool)
     is_open = np.zeros(coarse.shape, bool)
     for index in np.argsort(is_known, kind="stable")[::-1]:  # unknown classes last: they win
@@ -175,8 +173,8 @@ def refine_box_map(
         if is_known[index]:
             may_be[np.searchsorted(present, ids[index])][regions[index]] = True
 
-    background, own = resized[0], np.array(resized[1:])
-    own = own * may_be + 1e-6 * may_be  # equal shares where the network sees none of them
+    other, background = resized[:2]
+    own = resized[2:] * may_be + 1e-6 * may_be  # equal shares where the network sees none of them
     shares = (1 - background - other) * own / own.sum(0).clip(1e-9)
     scores = np.concatenate([background[None], shares])
     winner = np.array([0, *present], np.uint8)[scores.argmax(axis=0)]

@@ -105,6 +105,7 @@ def test_an_unknown_split_is_answered_with_those_that_there_are(tmp_path: Path) 
         ("classes: voc\ntrain: []\nval: 10%", ": val is '10%'; give a list of sources, or a sh"),
         ("classes: voc\ntrain: 5", ": train: a split is a list of sources, like [{format: yolo, "),
         ("classes: voc\nnc: 2\ntrain: []", ": nc: a split is a list of sources, like [{format"),
+        ("classes: voc\n1: [{format: voc, root: a}]", ": 1, [key]: Input should be a valid string"),
         ("classes: voc\ntrain: [{root: a}]", ": train, source 1: format is one of coco, masks,"),
         ("classes: voc\ntrain: [{format: voc}]", ": train, source 1, root: Field required"),
         (
