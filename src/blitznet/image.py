@@ -278,7 +278,7 @@ def _max_file(max_pixels: int) -> int:
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """Transpose operation for the EXIF orientation; None if EXIF is missing or damaged."""
-    exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    exif = (image.info.get("exif") or b"").removeprefix(b"Exif\0\0")  # None in HEIF
     order: Literal["little", "big"] = "little" if exif.startswith(b"II") else "big"
     start = int.from_bytes(exif[4:8], order)
     if int.from_bytes(exif[start : start + 2], order) * len(exif) > _MAX_EXIF:

@@ -376,6 +376,9 @@ def test_photos_of_an_iphone_need_a_package(monkeypatch: pytest.MonkeyPatch) -> 
     assert image.getpixel((16, 56)) == pytest.approx((255, 0, 0), abs=3)
     with pytest.raises(ImageError, match=r"more than 0\.001 million for this kind of HEIF"):
         read_image(photo, 2000)
+    without_exif = BytesIO()
+    pillow_heif.from_pillow(Image.new("RGB", (64, 32), "red")).save(without_exif, quality=-1)
+    assert read_image(EncodedImage(without_exif.getvalue(), "a.heic")).size == (64, 32)
 
 
 @pytest.mark.parametrize(
