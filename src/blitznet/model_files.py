@@ -332,6 +332,11 @@ def _network_of_run(folder: Path) -> NetworkFiles:
         exported, checkpoint = (path if path.is_file() else None for path in found)
         if exported or checkpoint:
             return NetworkFiles(exported, checkpoint)
+    if (folder / "run.json").is_file():
+        raise CheckpointError(
+            f"{folder} is a run without a network yet; continue it with blitznet train --resume "
+            f"{folder}"
+        )
     raise CheckpointError(
         f"{folder}: this folder holds no network (model.onnx, model.safetensors, best.safetensors "
         "or last.safetensors); give a run's folder, a file, or a bundled network's name"

@@ -136,6 +136,11 @@ def test_a_training_runs_folder_is_a_model(
     assert predict("run", "album/a.jpg") == 1
     (line,) = complaints(capsys)
     assert line.startswith("run: this folder holds no network (model.onnx, ")
+    Path("run/run.json").touch()
+    assert predict("run", "album/a.jpg") == 1
+    assert complaints(capsys) == [
+        "run is a run without a network yet; continue it with blitznet train --resume run"
+    ]
     for name in ("last", "best", "model"):
         shutil.copy(checkpoint, f"run/{name}.safetensors")
         assert find_network("run").checkpoint == Path(f"run/{name}.safetensors")
