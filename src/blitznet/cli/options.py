@@ -26,7 +26,7 @@ ENGINE = typer.Option(
     show_default="$BLITZNET_ENGINE, else auto",
 )
 BATCH = typer.Option(
-    None, min=1, help="Images per forward pass.", show_default="1 on a CPU, 8 on a GPU"
+    None, "--batch", min=1, help="Images per forward pass.", show_default="1 on a CPU, 8 on a GPU"
 )
 AVERAGED_CLASSES = typer.Option(
     None, metavar="A,B,C", help="Average over these classes.", show_default="all"
@@ -40,7 +40,9 @@ OUT = typer.Option(
     show_default="a new folder in runs",
 )
 OVERWRITE = typer.Option(
-    False, "--overwrite", help="Write into DIR even if it is not empty; older files stay."
+    False,
+    "--overwrite",
+    help="Use DIR even if it is not empty; files of the same name are replaced.",
 )
 QUIET = typer.Option(False, "--quiet", "-q", help="Print only problems, and no progress bar.")
 

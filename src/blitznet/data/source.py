@@ -237,7 +237,10 @@ class SourceEntry(BaseModel, ABC):
             first, last = (round(share * len(order)) for share in self.part)
             order = order[first:last]
             if not len(order):
-                raise LabelError(f"part: {list(self.part)} of {len(source)} images is none")
+                raise LabelError(
+                    f"part {list(self.part)} (or `val`, if it is a share) of {len(source)} images "
+                    "is none; give more"
+                )
         return source.subset(np.sort(order).tolist())
 
     def unclaimed_files(
