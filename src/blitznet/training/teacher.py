@@ -33,9 +33,9 @@ class Teacher:
         if not (info.model.detect and info.model.segment):
             raise RecipeError(f"teacher: {name_or_path} must both detect and segment")
         if info.names != tuple(names):
-            both = (shown(", ".join(classes[1:])) for classes in (info.names, names))
+            theirs, ours = (shown(", ".join(classes[1:])) for classes in (info.names, names))
             raise RecipeError(
-                f"teacher: {name_or_path} knows {next(both)}, the data has {next(both)}; a teacher "
+                f"teacher: {name_or_path} knows {theirs}, the data has {ours}; a teacher "
                 "must know the same classes in the same order"
             )
         for known in (info.supervised_boxes, info.supervised_masks):
